@@ -1,0 +1,127 @@
+"""What network a model file describes: every size once, free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from math import prod
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+from tidegate.cells import CELLS
+
+READOUTS = ("last", "mean", "max")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Tokens or values in, stacked recurrent layers, one dense layer out.
+
+    Exactly one of ``vocabulary_size`` (tokens, with ``embedding_size``) and ``input_size``
+    (values) is set.  ``hidden_sizes`` has one entry per recurrent layer.  ``readout`` is
+    ``every`` (an output at each step) or a sum such as ``last+max``: what of the last layer's
+    states, over a row's true steps, the dense layer sees.
+    """
+
+    cell: str
+    vocabulary_size: int | None
+    input_size: int | None
+    embedding_size: int | None
+    hidden_sizes: tuple[int, ...]
+    bidirectional: bool
+    readout: str
+    output_size: int
+    batch_norm: bool
+    embedding_dropout: float
+    dropout: float
+    recurrent_dropout: float
+
+    def __post_init__(self) -> None:
+        def need(good: bool, name: str, expected: str) -> None:
+            if not good:
+                raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+
+        need(self.cell in CELLS, "cell", "one of " + ", ".join(CELLS))
+        tokens = self.vocabulary_size is not None
+        need(tokens != (self.input_size is not None), "input_size", "either it or vocabulary_size")
+        need(tokens == (self.embedding_size is not None), "embedding_size", "it just for tokens")
+        need(len(self.hidden_sizes) > 0, "hidden_sizes", "one or more sizes")
+        for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
+            value = getattr(self, name)
+            need(value is None or 1 <= value <= 2**31, name, "a size of at least 1")
+        need(all(1 <= h <= 2**20 for h in self.hidden_sizes), "hidden_sizes", "sizes from 1")
+        parts = self.readout.split("+")
+        pooled = set(parts) <= set(READOUTS) and len(set(parts)) == len(parts)
+        need(
+            self.readout == "every" or pooled,
+            "readout",
+            "'every' or a sum of " + ", ".join(READOUTS) + ", such as 'last+max'",
+        )
+        for name in ("embedding_dropout", "dropout", "recurrent_dropout"):
+            need(0 <= getattr(self, name) < 1, name, "a probability in [0, 1)")
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def feature_size(self) -> int:
+        """Width of what the dense layer sees."""
+        parts = 1 if self.readout == "every" else len(self.readout.split("+"))
+        return parts * self.directions * self.hidden_sizes[-1]
+
+    def layer_input_sizes(self) -> tuple[int, ...]:
+        first = self.embedding_size if self.input_size is None else self.input_size
+        assert first is not None  # held by __post_init__
+        return (first, *(self.directions * h for h in self.hidden_sizes[:-1]))
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the network's state_dict."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.vocabulary_size is not None and self.embedding_size is not None:
+            shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_size)
+        sizes = zip(self.layer_input_sizes(), self.hidden_sizes, strict=True)
+        for k, (i, h) in enumerate(sizes):
+            rows = len(CELLS[self.cell].gates) * h
+            for suffix in ("", "_reverse")[: self.directions]:
+                shapes[f"recurrent.{k}.weight_ih_l0{suffix}"] = (rows, i)
+                shapes[f"recurrent.{k}.weight_hh_l0{suffix}"] = (rows, h)
+                shapes[f"recurrent.{k}.bias_ih_l0{suffix}"] = (rows,)
+                shapes[f"recurrent.{k}.bias_hh_l0{suffix}"] = (rows,)
+        if self.batch_norm:
+            for k, h in enumerate(self.hidden_sizes[:-1]):
+                for name in ("weight", "bias", "running_mean", "running_var"):
+                    shapes[f"norms.{k}.{name}"] = (self.directions * h,)
+        shapes["dense.weight"] = (self.output_size, self.feature_size)
+        shapes["dense.bias"] = (self.output_size,)
+        return shapes
+
+    def parameter_count(self) -> int:
+        """Trained weights (running statistics of batch norm are not)."""
+        shapes = self.tensor_shapes().items()
+        return sum(prod(shape) for name, shape in shapes if ".running_" not in name)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Architecture:
+        """The architecture in ``values``.  Raises ValueError for keys or types out of schema."""
+        names = [f.name for f in fields(cls)]
+        if not isinstance(values, dict) or sorted(values) != sorted(names):
+            got = sorted(values) if isinstance(values, dict) else values
+            raise ValueError(f"architecture: expected exactly the keys {sorted(names)}, got {got}")
+        checked = {}
+        for name, hint in get_type_hints(cls).items():
+            value = values[name]
+            if name == "hidden_sizes":
+                if not isinstance(value, list) or not all(type(v) is int for v in value):
+                    raise ValueError(f"hidden_sizes: expected a list of integers, got {value!r}")
+                value = tuple(value)
+            else:
+                allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+                if type(value) is int and allowed == (float,):
+                    value = float(value)
+                if type(value) not in allowed:
+                    raise ValueError(f"{name}: expected {hint}, got {value!r}")
+            checked[name] = value
+        return cls(**checked)

@@ -1,0 +1,36 @@
+"""Gated recurrent units.
+
+Here z keeps the old state (torch, Keras, cuDNN).  In the papers' other convention z writes the
+new one: the same function with the weights and biases of z negated, since 1 - σ(a) = σ(-a).
+"""
+
+from tidegate.cells.definition import cell
+from tidegate.expr import gates, states
+
+_GATES = {"r": "reset gate", "z": "update gate", "n": "candidate state"}
+
+
+@cell(
+    "gru",
+    gates=_GATES,
+    state={"h": "hidden state"},
+    source="Cho et al. 2014, arXiv:1406.1078v1: reset after the product, as torch.nn.GRU and cuDNN",
+)
+def gru(ops, w, u, h):
+    r = ops.sigmoid(w.r + u.r(h))
+    z = ops.sigmoid(w.z + u.z(h))
+    n = ops.tanh(w.n + r * u.n(h))
+    return states(h=(1 - z) * n + z * h), gates(r=r, z=z, n=n)
+
+
+@cell(
+    "gru_reset_before",
+    gates=_GATES,
+    state={"h": "hidden state"},
+    source="Cho et al. 2014, arXiv:1406.1078v3, eq. 5-8: reset before the product",
+)
+def gru_reset_before(ops, w, u, h):
+    r = ops.sigmoid(w.r + u.r(h))
+    z = ops.sigmoid(w.z + u.z(h))
+    n = ops.tanh(w.n + u.n(r * h))
+    return states(h=(1 - z) * n + z * h), gates(r=r, z=z, n=n)

@@ -1,0 +1,1 @@
+"""Exporters: what is written from the cells' one definition."""
