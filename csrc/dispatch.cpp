@@ -1,0 +1,66 @@
+// Which instruction set's kernels run.
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "kernels.h"
+#define TIDEGATE_ISA dispatch  // only the constants of simd.h are used here
+#include "simd.h"
+
+namespace tidegate {
+
+#define TIDEGATE_DECLARE(isa)   \
+    namespace isa {             \
+    extern const Kernels table; \
+    }
+TIDEGATE_DECLARE(baseline)
+#if defined(TIDEGATE_X86)
+TIDEGATE_DECLARE(avx2)
+TIDEGATE_DECLARE(avx512)
+#endif
+
+const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
+                               dispatch::kSigmoidMaxUlp};
+
+std::vector<const Kernels*> available_kernels() {
+    std::vector<const Kernels*> found{&baseline::table};
+#if defined(TIDEGATE_X86)
+    __builtin_cpu_init();
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (has_avx2) found.push_back(&avx2::table);
+    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        found.push_back(&avx512::table);
+#endif
+    return found;
+}
+
+namespace {
+
+const Kernels* find_kernels(const std::string& name) {
+    std::string names;
+    for (const Kernels* each : available_kernels()) {
+        if (name == each->isa) return each;
+        names += std::string(names.empty() ? "" : ", ") + each->isa;
+    }
+    throw std::invalid_argument("TIDEGATE_ISA: expected one of " + names +
+                                " (what this machine can run), got '" + name +
+                                "'; unset it to use the best");
+}
+
+std::atomic<const Kernels*>& in_use() {
+    static std::atomic<const Kernels*> current{[] {
+        const char* wanted = std::getenv("TIDEGATE_ISA");
+        return wanted && *wanted ? find_kernels(wanted) : available_kernels().back();
+    }()};
+    return current;
+}
+
+}  // namespace
+
+const Kernels& kernels() { return *in_use().load(std::memory_order_relaxed); }
+
+void select_isa(const char* name) { in_use().store(find_kernels(name)); }
+
+}  // namespace tidegate

@@ -1,0 +1,46 @@
+"""Recurrent networks on the CPU: layers for torch, tasks from a file, a runtime without torch.
+
+Every public name is imported when it is first used, so that ``import tidegate`` costs nothing and
+needs neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidegate.nn.layers import GRU, LSTM, RNN
+    from tidegate.tasks.classifier import TextClassifier
+    from tidegate.tasks.forecaster import Forecaster
+    from tidegate.tasks.language_model import LanguageModel
+
+    __version__: str
+
+_HOME_OF = {
+    "RNN": "tidegate.nn.layers",
+    "LSTM": "tidegate.nn.layers",
+    "GRU": "tidegate.nn.layers",
+    "TextClassifier": "tidegate.tasks.classifier",
+    "LanguageModel": "tidegate.tasks.language_model",
+    "Forecaster": "tidegate.tasks.forecaster",
+}
+
+__all__ = ["GRU", "LSTM", "RNN", "Forecaster", "LanguageModel", "TextClassifier", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("tidegate")
+    elif name in _HOME_OF:
+        value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    else:
+        raise AttributeError(f"module 'tidegate' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Shared machines stall for longer than hypothesis' 200 ms; the whole test has pytest's timeout.
+hypothesis.settings.register_profile("tidegate", deadline=None)
+hypothesis.settings.load_profile("tidegate")
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data beside the repository; the test is skipped where there is none."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/data beside the repository")
+    return folder
