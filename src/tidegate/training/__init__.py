@@ -1,0 +1,1 @@
+"""How a network is trained: options, optimisers, the loop, and the run folder it leaves behind."""

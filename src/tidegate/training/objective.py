@@ -1,0 +1,88 @@
+"""What the training loop asks of a task, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on; what it had saved in its run folder is untouched."""
+
+
+class StepResult(NamedTuple):
+    """The loss of one batch: a mean over ``count`` units (tokens, texts, windows).
+
+    ``carry`` is handed to the next step of the same epoch (a recurrent state): nested tuples and
+    lists of detached tensors, or None.
+    """
+
+    loss: Tensor
+    count: int
+    carry: Any = None
+
+
+class Objective(Protocol):
+    """A network, its data and its measure of success.
+
+    The loop sets the seed of torch's generator before each step and each evaluation; an objective
+    that draws random numbers elsewhere must draw them from (seed, epoch, step).
+    """
+
+    network: nn.Module
+    metric: str  # name of the validation figure that chooses the best weights
+    lower_is_better: bool
+    unit: str  # what ``count`` counts, in the plural: "tokens"
+
+    def steps_in_epoch(self) -> int:
+        """Optimiser steps in one pass over the data, the same in every epoch and process."""
+        ...
+
+    def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
+        """Batches ``first``, ``first`` + 1, ... of an epoch, a function of its arguments alone.
+
+        Each is the share of process ``rank`` of ``world``, any nesting of tensors in tuples,
+        lists and dicts (the loop moves them to the device); None where that share is empty, which
+        process 0's never is.
+        """
+        ...
+
+    def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:
+        """Mean loss over this process's share; ``carry`` is None at the start of an epoch."""
+        ...
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """Validation figures, ``metric`` among them.  Runs in process 0, in evaluation mode."""
+        ...
+
+    def at_step(self, step: int, network: nn.Module) -> str | None:
+        """Text to print after optimiser step ``step`` (from 1), such as a sample; mostly None."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What is trained on what, for config.json; a run is resumed only if it is the same."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A digest of the training data; a run is resumed only if it is the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to; the network already holds the best weights.
+
+    ``history`` has a row per evaluation: step, epoch, seconds, learning_rate, train_loss and the
+    validation figures.  ``metrics`` are those of ``best_step``.  ``stopped`` names the limit
+    reached: epochs, max_steps, max_minutes or patience.
+    """
+
+    history: list[dict[str, float]]
+    metrics: dict[str, float]
+    best_step: int
+    steps: int
+    seconds: float
+    stopped: str

@@ -1,0 +1,176 @@
+"""The options of a training run, each listed once; free of torch, so that help texts are fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar, get_args, get_type_hints
+
+from tidegate.errors import InputError
+from tidegate.training.schedules import SCHEDULES
+
+# Names of the optimisers, with a learning rate at which recurrent networks of 64 to 512 units
+# train; for sgd and nesterov it is multiplied by 1 - momentum.
+LEARNING_RATES = {
+    "adamw": 2e-3,
+    "adam": 2e-3,
+    "sgd": 0.5,
+    "nesterov": 0.5,
+    "adagrad": 2e-2,
+    "adadelta": 1.0,
+    "rmsprop": 1e-3,
+}
+MOMENTUM = {"sgd": 0.0, "nesterov": 0.9, "rmsprop": 0.0}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] = (),
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """A dataclass field with its help text and the values it takes, which ``check`` holds it to."""
+    bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return field(default=default, metadata={"help": help, "choices": choices, "bounds": given})
+
+
+@dataclass(kw_only=True)
+class TrainingOptions:
+    """How to train.  A subclass adds options with ``option``; ``check`` holds for those too.
+
+    A run that is stopped and resumed gives the bits of one never stopped if ``epochs`` and
+    ``max_steps`` are its only limits; ``max_minutes`` depends on the clock, and so do its weights.
+    """
+
+    DEFAULT_EPOCHS: ClassVar[int] = 10
+
+    optimizer: str = option("adamw", "how weights are changed", choices=tuple(LEARNING_RATES))
+    learning_rate: float | None = option(
+        None, "peak learning rate (default: the optimiser's own)", above=0
+    )
+    momentum: float | None = option(
+        None, "of sgd, nesterov, rmsprop (default: 0.9 for nesterov, else 0)", at_least=0, below=1
+    )
+    weight_decay: float | None = option(
+        None, "on matrices, never on biases and norms (default: 0.01 for adamw, else 0)", at_least=0
+    )
+    schedule: str = option(
+        "cosine", "course of the learning rate over the run", choices=tuple(SCHEDULES)
+    )
+    warmup: float = option(
+        0.02, "fraction of the run in which the learning rate rises from 0", at_least=0, at_most=1
+    )
+    clip_norm: float | None = option(
+        1.0, "largest global gradient norm; longer gradients are shortened to it", above=0
+    )
+    batch_size: int = option(32, "sequences per step, over all processes", at_least=1)
+    epochs: int | None = option(
+        None,
+        "stop after so many passes over the data (default: 10 if no limit is given)",
+        at_least=1,
+    )
+    max_steps: int | None = option(None, "stop after so many optimiser steps", at_least=1)
+    max_minutes: float | None = option(None, "stop after so much time", above=0)
+    patience: int | None = option(
+        None, "stop after so many evaluations in a row without a better one", at_least=1
+    )
+    evaluate_every: int | None = option(
+        None, "steps between evaluations (default: one evaluation per epoch)", at_least=1
+    )
+    average: float = option(
+        0.0,
+        "decay of a running average of the weights, such as 0.999 (0: none)",
+        at_least=0,
+        below=1,
+    )
+    seed: int = option(0, "of initial weights, data order and dropout", at_least=0)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, ...")
+    run_folder: Path | None = option(
+        None, "where config, metrics, curve and training state are kept"
+    )
+    checkpoint_seconds: float = option(
+        60.0, "time between saves of the training state (0: after every step)", at_least=0
+    )
+    resume: bool = option(False, "go on with the run in the run folder")
+    show_progress: bool = option(True, "live progress bar, when on a terminal")
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if (problem := _problem(value, hints[f.name], f.metadata)) is not None:
+                raise InputError(f"option {f.name}: expected {problem}, got {value!r}")
+        if self.momentum is not None and self.optimizer not in MOMENTUM:
+            raise InputError(
+                f"option momentum: expected none for {self.optimizer}, got {self.momentum}; "
+                f"it belongs to {', '.join(MOMENTUM)}"
+            )
+        if self.resume and self.run_folder is None:
+            raise InputError("option resume: expected a run_folder to go on with, got none")
+
+    def epoch_limit(self) -> int | None:
+        """``epochs``, or DEFAULT_EPOCHS when no limit at all is given."""
+        if self.epochs is None and self.max_steps is None and self.max_minutes is None:
+            return self.DEFAULT_EPOCHS
+        return self.epochs
+
+    def resolved_momentum(self) -> float:
+        return MOMENTUM.get(self.optimizer, 0.0) if self.momentum is None else self.momentum
+
+    def resolved_learning_rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        # the momentum buffer sums 1 / (1 - momentum) gradients, so a step is that much longer
+        scale = 1.0 - self.resolved_momentum() if self.optimizer in ("sgd", "nesterov") else 1.0
+        return LEARNING_RATES[self.optimizer] * scale
+
+    def resolved_weight_decay(self) -> float:
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 0.01 if self.optimizer == "adamw" else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option by name; a path as its text."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+
+
+def _problem(value: Any, hint: Any, metadata: Any) -> str | None:
+    """What ``value`` should have been, or None if it is as its field's hint and bounds say."""
+    allowed = get_args(hint) or (hint,)
+    if value is None and type(None) in allowed:
+        return None
+    choices, bounds = metadata.get("choices", ()), metadata.get("bounds", {})
+    if choices:
+        return None if value in choices else "one of " + ", ".join(choices)
+    if bool in allowed:
+        return None if isinstance(value, bool) else "True or False"
+    if int in allowed or float in allowed:
+        whole = float not in allowed
+        expected = ("a whole number " if whole else "a number ") + " and ".join(
+            f"{name} {bound:g}" for name, bound in bounds.items()
+        )
+        kind = Integral if whole else Real
+        good = isinstance(value, kind) and not isinstance(value, bool) and value == value
+        return None if good and _within(value, bounds) else expected.strip()
+    if allowed == (str,):
+        return None if isinstance(value, str) else "text"
+    return None
+
+
+def _within(value: Any, bounds: dict[str, float]) -> bool:
+    tests = {
+        "above": lambda bound: value > bound,
+        "at least": lambda bound: value >= bound,
+        "below": lambda bound: value < bound,
+        "at most": lambda bound: value <= bound,
+    }
+    return all(tests[name](bound) for name, bound in bounds.items())
