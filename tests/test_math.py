@@ -33,7 +33,7 @@ def dense_samples() -> NDArray[np.float32]:
     patterns = np.arange(0, 0x7F80_0001, 4099, dtype=np.uint32)
     positive = patterns.view(np.float32)
     grid = np.linspace(-110, 110, 400_003, dtype=np.float32)
-    return np.concatenate([positive, -positive, grid, grid / 64])
+    return np.concatenate([positive, -positive, grid, grid / 64], dtype=np.float32)
 
 
 def error_in_ulp(got: NDArray[np.float32], exact: NDArray[np.float64]) -> NDArray[np.float64]:
