@@ -1,0 +1,256 @@
+"""The model file: everything a trained model is, in one safetensors file that runs no code.
+
+Format 1
+--------
+- The file MUST be a valid safetensors file: 8 bytes of header length N (unsigned, little-endian),
+  N bytes of JSON, then the tensors' bytes.  N MUST be at most 100 000 000 and fit in the file; the
+  tensors MUST fill the rest of the file exactly, without gap or overlap.
+- The header's ``__metadata__`` MUST hold one key, ``tidegate``, whose value is a JSON text (UTF-8,
+  no NaN or Infinity, no key twice).  It is an object with exactly these keys:
+
+  ``format``        1.
+  ``task``          ``text-classifier``, ``language-model`` or ``forecaster``.
+  ``architecture``  an object with exactly the fields of architecture.Architecture.
+  ``encoder``       object: how text becomes tokens; null just for a forecaster.
+  ``labels``        list of different strings, one per output; null unless a text-classifier.
+  ``scaling``       object: how series become inputs; null unless a forecaster.
+  ``options``       object: training options; each value a JSON scalar or a list of scalars.
+  ``metrics``       object: name to finite number, or null for a figure undefined on its data.
+  ``provenance``    object: name to JSON scalar (who, when, with what).  A writer MAY leave it
+                    empty, and MUST NOT put date or place anywhere else: the same model gives the
+                    same bytes.
+
+  What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by text.py and by
+  tasks/forecaster.py.
+- The tensors MUST be exactly these, in any order:
+
+  ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().
+  ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
+  ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
+  ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
+                    network gave for that input.  T * B MUST be from 1 to 65 536.
+
+  Weights MAY be NaN or infinite (a reader does not search them); ``test.output`` MUST be finite,
+  which a broken network's is not.
+- A reader MUST refuse whatever differs from this, before it takes memory for any tensor where the
+  header shows it, and SHOULD run ``test.input`` and compare, with ``verify``.
+- A writer MUST replace an existing file atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidegate.architecture import Architecture
+from tidegate.container import (
+    ModelFileError,
+    TensorInfo,
+    pack,
+    parse_json,
+    unpack,
+    write_atomically,
+)
+
+__all__ = [
+    "ModelFile",
+    "ModelFileError",
+    "load_model",
+    "save_model",
+    "verify",
+    "write_atomically",
+]
+
+FORMAT = 1
+# Which of encoder, labels and scaling a task has; the others are null.
+TASK_PARTS = {
+    "text-classifier": ("encoder", "labels"),
+    "language-model": ("encoder",),
+    "forecaster": ("scaling",),
+}
+_KEYS = ("task", "architecture", "encoder", "labels", "scaling", "options", "metrics", "provenance")
+_MAX_TEST_STEPS = 65_536
+_DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"}
+
+
+@dataclass(kw_only=True, eq=False)
+class ModelFile:
+    """What a model file holds; its fields are the specification's keys.
+
+    ``tensors``: the network's state_dict, float32.  ``test_vector``: input, output and, if rows
+    differ in length, lengths.
+    """
+
+    task: str
+    architecture: Architecture
+    tensors: dict[str, np.ndarray]
+    encoder: dict[str, Any] | None = None
+    labels: list[str] | None = None
+    scaling: dict[str, Any] | None = None
+    options: dict[str, Any]
+    metrics: dict[str, float]
+    provenance: dict[str, Any]
+    test_vector: dict[str, np.ndarray]
+
+
+def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
+    """Write ``model`` atomically.  Raises ValueError for a model that ``load_model`` would refuse,
+    InputError where the file cannot be written.
+    """
+    tensors = {f"network.{name}": array for name, array in model.tensors.items()}
+    tensors |= {f"test.{name}": array for name, array in model.test_vector.items()}
+    values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
+    values["architecture"] = model.architecture.to_json()
+    values["metrics"] = {k: None if math.isnan(v) else v for k, v in model.metrics.items()}
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    _check_values(parse_json(text, "metadata"))
+    _check_tensors(model.architecture, {n: _info(a) for n, a in tensors.items()})
+    _check_test_vector(model)
+    write_atomically(path, pack(tensors, text))
+
+
+def load_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Read a model file.  Raises ModelFileError, one line naming the file and what is wrong."""
+    values: dict[str, Any] = {}
+
+    def check(entries: dict[str, TensorInfo], text: str) -> None:
+        values.update(_check_values(parse_json(text, "metadata")))
+        _check_tensors(values["architecture"], entries)
+
+    tensors, _ = unpack(path, check)
+    values["tensors"] = _under("network.", tensors)
+    values["test_vector"] = _under("test.", tensors)
+    model = ModelFile(**values)
+    try:
+        _check_test_vector(model)
+    except ValueError as e:
+        raise ModelFileError(str(e), file=path) from e
+    return model
+
+
+def verify(path: str | os.PathLike[str], model: ModelFile, output: np.ndarray) -> None:
+    """Compare ``output``, what a reader's network gives for the test input, with the stored one.
+
+    Raises ModelFileError where they differ by more than 1e-4 of the largest stored value (float32
+    rounding through some hundred steps stays ten times below).
+    """
+    stored = model.test_vector["output"]
+    if output.shape != stored.shape:
+        raise ModelFileError(
+            f"test vector: expected an output {list(stored.shape)}, got {list(output.shape)}",
+            file=path,
+        )
+    difference = float(np.max(np.abs(output - stored), initial=0.0))
+    allowed = 1e-4 * max(1.0, float(np.max(np.abs(stored), initial=0.0)))
+    if not difference <= allowed:  # NaN is a difference
+        raise ModelFileError(
+            f"test vector: expected the stored output within {allowed:.1g}, got a difference of "
+            f"{difference:.3g}; the weights are damaged, or this network is not the writer's",
+            file=path,
+        )
+
+
+def _under(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
+
+
+def _info(array: np.ndarray) -> TensorInfo:
+    return TensorInfo(_DTYPES.get(array.dtype, array.dtype.name), array.shape)
+
+
+def _check_values(values: Any) -> dict[str, Any]:
+    """Arguments of ModelFile from the parsed JSON text; ValueError unless it is as specified."""
+    if not isinstance(values, dict):
+        raise ValueError("metadata: expected an object, got another value")
+    if values.get("format") != FORMAT:
+        raise ValueError(
+            f"format: expected {FORMAT}, got {str(values.get('format'))[:20]}; "
+            "a newer tidegate may read it"
+        )
+    if set(values) != {"format", *_KEYS}:
+        different = sorted(set(values) ^ {"format", *_KEYS})
+        raise ValueError(
+            f"metadata: expected exactly the specified keys, got or missed {different}"
+        )
+    task = values["task"]
+    if not isinstance(task, str) or task not in TASK_PARTS:
+        raise ValueError(f"task: expected one of {', '.join(TASK_PARTS)}, got {str(task)[:40]!r}")
+    for part, kind in {"encoder": dict, "labels": list, "scaling": dict}.items():
+        wanted = kind if part in TASK_PARTS[task] else type(None)
+        if not isinstance(values[part], wanted):
+            raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
+    architecture = Architecture.from_json(values["architecture"])
+    labels = values["labels"]
+    if labels is not None:
+        good = all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)
+        if not good or len(labels) != architecture.output_size:
+            raise ValueError(
+                f"labels: expected {architecture.output_size} different strings, got "
+                f"{len(labels)} values"
+            )
+    for part in ("options", "metrics", "provenance"):
+        if not isinstance(values[part], dict):
+            raise ValueError(f"{part}: expected an object, got another value")
+    for name, value in values["options"].items():
+        items = value if isinstance(value, list) else [value]
+        if any(isinstance(item, dict | list) for item in items):
+            raise ValueError(f"options: expected a scalar or a list of scalars for {name[:40]!r}")
+    for name, value in values["provenance"].items():
+        if isinstance(value, dict | list):
+            raise ValueError(f"provenance: expected a scalar for {name[:40]!r}, got another value")
+    metrics = {n: math.nan if v is None else v for n, v in values["metrics"].items()}
+    for name, value in metrics.items():
+        if type(value) not in (int, float) or math.isinf(value):
+            raise ValueError(f"metrics: expected a finite number for {name[:40]!r}")
+    kept = {key: values[key] for key in _KEYS}
+    return kept | {"architecture": architecture, "metrics": metrics}
+
+
+_NAMES = {dict: "an object", list: "a list", type(None): "null"}
+
+
+def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
+    """ValueError unless ``entries`` are exactly the specified tensors."""
+    shapes = architecture.tensor_shapes().items()
+    expected = {f"network.{name}": TensorInfo("F32", shape) for name, shape in shapes}
+    test_input = entries.get("test.input", TensorInfo("", ()))
+    t, b = test_input.shape[:2] if len(test_input.shape) >= 2 else (0, 0)
+    if architecture.input_size is None:
+        expected["test.input"] = TensorInfo("I64", (t, b))
+    else:
+        expected["test.input"] = TensorInfo("F32", (t, b, architecture.input_size))
+    if "test.lengths" in entries:
+        expected["test.lengths"] = TensorInfo("I64", (b,))
+    steps = (t,) if architecture.readout == "every" else ()
+    expected["test.output"] = TensorInfo("F32", (*steps, b, architecture.output_size))
+    if missing := sorted(set(expected) - set(entries)):
+        raise ValueError(f"expected a tensor {missing[0]!r}, got none")
+    if unknown := sorted(set(entries) - set(expected)):
+        raise ValueError(f"expected only the architecture's tensors, got {unknown[0][:80]!r}")
+    for name, info in expected.items():
+        if entries[name] != info:
+            got = entries[name]
+            raise ValueError(
+                f"tensor {name!r}: expected {info.dtype} {list(info.shape)}, got {got.dtype} "
+                f"{list(got.shape)}"
+            )
+    if not 1 <= t * b <= _MAX_TEST_STEPS:
+        raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
+
+
+def _check_test_vector(model: ModelFile) -> None:
+    """ValueError unless the test vector's values are in range, so that it is safe to run."""
+    vector, size = model.test_vector, model.architecture.vocabulary_size
+    tokens = vector["input"]
+    if size is not None and not (tokens.min() >= 0 and tokens.max() < size):
+        raise ValueError(f"tensor 'test.input': expected tokens from 0 to {size - 1}")
+    lengths = vector.get("lengths")
+    if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
+        raise ValueError(f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}")
+    if not np.isfinite(vector["output"]).all():
+        raise ValueError("tensor 'test.output': expected finite values, got NaN or infinity")

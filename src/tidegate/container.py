@@ -1,0 +1,207 @@
+"""Tensors and one JSON text in a safetensors file: written atomically, read within bounds.
+
+Model files (checkpoint.py) and training states (training/state.py) are both such files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from tidegate.errors import InputError
+
+MAX_HEADER_BYTES = 100_000_000  # as the safetensors library itself
+METADATA_KEY = "tidegate"
+_ITEM_BYTES = {"F64": 8, "F32": 4, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+
+
+class ModelFileError(InputError):
+    """A file that is not what its specification says: damaged, hostile or of another kind."""
+
+
+class TensorInfo(NamedTuple):
+    """What the header says of one tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replace ``path`` by ``data``, so that a reader sees all of the old file or all of the new.
+
+    Holds through a kill or a power cut at any moment: the bytes are on the disk under another name
+    in the same folder before the name changes.  Raises InputError where it cannot be written.
+    """
+    target = Path(os.path.realpath(path))  # a link stays a link
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+        if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as e:
+        raise InputError(
+            f"expected a place to write {len(data)} bytes to, got: {e.strerror}; "
+            "make the folder, free some space or name another file",
+            file=path,
+        ) from e
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def pack(tensors: dict[str, np.ndarray], text: str) -> bytes:
+    """The bytes of a file; the same arguments always give the same bytes."""
+    from safetensors.numpy import save
+
+    # one metadata key only: safetensors writes several in an order that changes from run to run
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    for name, array in tensors.items():
+        arrays[name] = arrays[name].reshape(array.shape)  # ascontiguousarray makes () into (1,)
+    return save(arrays, metadata={METADATA_KEY: text})
+
+
+def unpack(
+    path: str | os.PathLike[str], check: Callable[[dict[str, TensorInfo], str], None]
+) -> tuple[dict[str, np.ndarray], str]:
+    """Tensors and text of a file written by ``pack``.
+
+    ``check`` sees the header before memory is taken for any tensor, and refuses by ValueError.
+    Raises ModelFileError, naming the file, for whatever is not such a file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        # a pipe would wait for its writer, so look before opening
+        if not S_ISREG(os.stat(path).st_mode):
+            raise ModelFileError("expected a safetensors file, got no regular file", file=path)
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            header = _read_header(file, size)
+            entries, text = _parse_header(header, size)
+            check(entries, text)
+            data = struct.pack("<Q", len(header)) + header + file.read()
+        return load(data), text
+    except OSError as e:
+        raise ModelFileError(f"expected a file to read, got: {e.strerror}", file=path) from e
+    except SafetensorError as e:
+        raise ModelFileError(f"expected a safetensors file, got: {e}", file=path) from e
+    except ModelFileError:
+        raise
+    except (ValueError, OverflowError) as e:  # a float of 400 digits overflows
+        raise ModelFileError(str(e)[:400], file=path) from e
+
+
+def parse_json(text: str | bytes, subject: str, *, strict: bool = True) -> Any:
+    """The value of a JSON text.  Raises ValueError, naming ``subject``, unless it is plain JSON.
+
+    ``strict`` also refuses NaN and infinities, which the JSON standard lacks.  Nesting deeper than
+    the interpreter's stack, repeated keys and half characters (lone surrogates) are refused.
+    """
+
+    def constant(name: str) -> float:
+        if strict:
+            raise ValueError(f"the number {name}")
+        return float(name)
+
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=constant)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError(f"{subject}: expected JSON, got brackets nested too deep") from None
+    except ValueError as e:
+        raise ValueError(f"{subject}: expected JSON, got {e}") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("the same key twice")
+    return result
+
+
+def _read_header(file: BinaryIO, size: int) -> bytes:
+    start = file.read(8)
+    if len(start) < 8:
+        raise ValueError(f"expected a safetensors file, got only {size} bytes")
+    (length,) = struct.unpack("<Q", start)
+    if length > min(MAX_HEADER_BYTES, size - 8):
+        raise ValueError(
+            f"expected a safetensors file, got a header length of {length} in a file of "
+            f"{size} bytes; it is cut short or of another kind"
+        )
+    return file.read(length)
+
+
+def _parse_header(header: bytes, size: int) -> tuple[dict[str, TensorInfo], str]:
+    """Entries and text; the data they announce fill the file exactly."""
+    parsed = parse_json(header, "header")
+    if not isinstance(parsed, dict):
+        raise ValueError("header: expected an object, got another value")
+    metadata = parsed.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or set(metadata) != {METADATA_KEY}:
+        keys = sorted(metadata) if isinstance(metadata, dict) else metadata
+        raise ValueError(
+            f"header: expected the metadata key {METADATA_KEY!r} alone, got {_shown(keys)}; "
+            "it is no file of tidegate's, or of another version"
+        )
+    text = metadata[METADATA_KEY]
+    if not isinstance(text, str):
+        raise ValueError(f"header: expected a text under {METADATA_KEY!r}, got {_shown(text)}")
+    entries, spans = {}, []
+    for name, entry in parsed.items():
+        entries[name], span = _parse_entry(name, entry)
+        spans.append(span)
+    end = 0
+    for first, last in sorted(spans):
+        if first != end:
+            raise ValueError("header: expected tensors one after the other, got gap or overlap")
+        end = last
+    expected = 8 + len(header) + end
+    if size != expected:
+        raise ValueError(f"expected {expected} bytes, got {size}; the file is cut short or damaged")
+    return entries, text
+
+
+def _parse_entry(name: str, entry: Any) -> tuple[TensorInfo, tuple[int, int]]:
+    subject = f"tensor {_shown(name)}"
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{subject}: expected dtype, shape and data_offsets, got {_shown(entry)}")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+        raise ValueError(
+            f"{subject}: expected a dtype of {', '.join(_ITEM_BYTES)}, got {_shown(dtype)}"
+        )
+    for value in (shape, offsets):
+        if not isinstance(value, list) or not all(type(v) is int and v >= 0 for v in value):
+            raise ValueError(f"{subject}: expected a list of sizes, got {_shown(value)}")
+    if len(offsets) != 2 or offsets[1] - offsets[0] != prod(shape) * _ITEM_BYTES[dtype]:
+        raise ValueError(
+            f"{subject}: expected bytes for {dtype} {_shown(shape)}, got {_shown(offsets)}"
+        )
+    return TensorInfo(dtype, tuple(shape)), (offsets[0], offsets[1])
+
+
+def _shown(value: Any) -> str:
+    """A value of a stranger's, short enough for a line."""
+    shown = repr(value)
+    return shown if len(shown) <= 80 else shown[:77] + "..."
