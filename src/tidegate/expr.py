@@ -53,6 +53,8 @@ class Expr:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Constant(Expr):
+    """A number in an equation."""
+
     value: float
 
 
@@ -116,6 +118,7 @@ class Product(Expr):
 
 
 def as_expr(value: Expr | float) -> Expr:
+    """An expression as it is, a number as a `Constant`."""
     return value if isinstance(value, Expr) else Constant(float(value))
 
 

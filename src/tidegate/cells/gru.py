@@ -17,6 +17,7 @@ _GATES = {"r": "reset gate", "z": "update gate", "n": "candidate state"}
     source="Cho et al. 2014, arXiv:1406.1078v1: reset after the product, as torch.nn.GRU and cuDNN",
 )
 def gru(ops, w, u, h):
+    """Two gates; the reset gate scales the recurrent product of the candidate."""
     r = ops.sigmoid(w.r + u.r(h))
     z = ops.sigmoid(w.z + u.z(h))
     n = ops.tanh(w.n + r * u.n(h))
@@ -30,6 +31,7 @@ def gru(ops, w, u, h):
     source="Cho et al. 2014, arXiv:1406.1078v3, eq. 5-8: reset before the product",
 )
 def gru_reset_before(ops, w, u, h):
+    """Two gates; the reset gate scales the state that the candidate's product sees."""
     r = ops.sigmoid(w.r + u.r(h))
     z = ops.sigmoid(w.z + u.z(h))
     n = ops.tanh(w.n + u.n(r * h))

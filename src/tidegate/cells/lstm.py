@@ -11,6 +11,7 @@ from tidegate.expr import gates, states
     source="Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM",
 )
 def lstm(ops, w, u, h, c):
+    """Three gates around a cell state that is only ever scaled and added to."""
     i = ops.sigmoid(w.i + u.i(h))
     f = ops.sigmoid(w.f + u.f(h))
     g = ops.tanh(w.g + u.g(h))

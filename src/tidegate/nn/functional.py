@@ -1,0 +1,138 @@
+"""One layer in one direction over a whole sequence, on the fastest path that is right for it.
+
+This is the seam: the one place that decides which code runs a recurrence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from tidegate.cells import Cell
+from tidegate.nn import reference
+from tidegate.nn.reference import State
+
+# torch's own kernel of a cell, if it has one
+_TORCH_KERNELS = {
+    "rnn_tanh": torch.rnn_tanh,
+    "rnn_relu": torch.rnn_relu,
+    "gru": torch.gru,
+    "lstm": torch.lstm,
+}
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One layer in one direction: weight_ih [G*H, I], weight_hh [G*H, H], biases [G*H] or None."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        biases = [b for b in (self.bias_ih, self.bias_hh) if b is not None]
+        return [self.weight_ih, self.weight_hh, *biases]
+
+
+def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[str, str]:
+    """The path that will run, ``torch`` or ``reference``, and the reason."""
+    if x.numel() == 0:
+        return "reference", "there is nothing to compute: T, B or I is 0"
+    if recurrent_mask is not None:
+        return "reference", "torch has no kernel with recurrent dropout"
+    if cell.name not in _TORCH_KERNELS:
+        return "reference", f"torch has no kernel for {cell.name}"
+    return "torch", f"torch's own {cell.name} kernel"
+
+
+def recurrence(
+    cell: Cell,
+    x: Tensor,
+    state: State,
+    weights: LayerWeights,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+    recurrent_mask: Tensor | None = None,
+) -> tuple[Tensor, State]:
+    """Hidden states of one layer in one direction.
+
+    x: [T, B, I]; state: [B, H] each; lengths: int64 [B] on the CPU, or None; recurrent_mask:
+    [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
+    """
+    path, _ = choose_path(cell, x, recurrent_mask)
+    if path == "torch" and lengths is None:
+        return _torch_rectangular(cell, x, state, weights, reverse)
+    if path == "torch":
+        assert lengths is not None
+        return _torch_ragged(cell, x, state, weights, lengths, reverse)
+    gates_x = F.linear(x, weights.weight_ih, weights.bias_ih)  # [T, B, G*H]
+    if lengths is not None:
+        lengths = lengths.to(x.device)
+    return reference.unroll(
+        cell, gates_x, state, weights.weight_hh, weights.bias_hh, lengths, reverse, recurrent_mask
+    )
+
+
+def _torch_rectangular(
+    cell: Cell, x: Tensor, state: State, weights: LayerWeights, reverse: bool
+) -> tuple[Tensor, State]:
+    y, final = _torch_kernel(cell, x.flip(0) if reverse else x, None, state, weights)
+    return (y.flip(0) if reverse else y), final
+
+
+def _torch_ragged(
+    cell: Cell, x: Tensor, state: State, weights: LayerWeights, lengths: Tensor, reverse: bool
+) -> tuple[Tensor, State]:
+    """Through a packed batch, which wants rows sorted by length and none of them empty."""
+    T, B, _ = x.shape  # noqa: N806
+    order = torch.argsort(lengths, descending=True, stable=True)
+    order = order[: int((lengths > 0).sum())]
+    if len(order) == 0:
+        return x.new_zeros(T, B, state[0].shape[-1]), state
+    rows = order.to(x.device)
+    sorted_lengths = lengths[order]
+    backward = _reversal(sorted_lengths, T).to(x.device) if reverse else None
+    x_sorted = x[:, rows]
+    if backward is not None:
+        x_sorted = _gather_steps(x_sorted, backward)
+    data, batch_sizes = torch._VF._pack_padded_sequence(x_sorted, sorted_lengths, False)  # pyright: ignore
+    started = tuple(s[rows] for s in state)
+    packed, ended = _torch_kernel(cell, data, batch_sizes, started, weights)
+    padded, _ = torch._VF._pad_packed_sequence(packed, batch_sizes, False, 0.0, T)  # pyright: ignore
+    if backward is not None:
+        padded = _gather_steps(padded, backward)
+    y = x.new_zeros(T, B, padded.shape[-1]).index_copy(1, rows, padded)
+    final = tuple(s.index_copy(0, rows, e) for s, e in zip(state, ended, strict=True))
+    return y, final
+
+
+def _reversal(lengths: Tensor, steps: int) -> Tensor:
+    """For each row the steps in which its true part runs backward and its padding stays, [T, B]."""
+    t = torch.arange(steps).unsqueeze(1)
+    return torch.where(t < lengths, lengths - 1 - t, t)
+
+
+def _gather_steps(x: Tensor, steps: Tensor) -> Tensor:
+    return x.gather(0, steps.unsqueeze(-1).expand_as(x))
+
+
+def _torch_kernel(
+    cell: Cell, x: Tensor, batch_sizes: Tensor | None, state: State, weights: LayerWeights
+) -> tuple[Tensor, State]:
+    kernel = _TORCH_KERNELS[cell.name]
+    stacked = [s.unsqueeze(0).contiguous() for s in state]  # torch wants a layer dimension
+    initial = stacked if len(stacked) > 1 else stacked[0]
+    has_biases = weights.bias_ih is not None
+    # one layer, no dropout, evaluation mode, one direction
+    if batch_sizes is None:
+        training = torch.is_grad_enabled()
+        result = kernel(x, initial, weights.tensors, has_biases, 1, 0.0, training, False, False)  # pyright: ignore
+    else:
+        result = kernel(x, batch_sizes, initial, weights.tensors, has_biases, 1, 0.0, True, False)  # pyright: ignore
+    y, *final = result
+    return y, tuple(s.squeeze(0) for s in final)

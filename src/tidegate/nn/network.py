@@ -1,0 +1,141 @@
+"""The network of every task: tokens or values in, stacked recurrent layers, one dense layer out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from tidegate.architecture import Architecture
+from tidegate.nn.init import initialise_recurrent
+from tidegate.nn.layers import layer_for
+
+NetworkState = list[tuple[Tensor, ...]]
+
+
+class SequenceNetwork(nn.Module):
+    """What an `Architecture` describes.
+
+    ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens or float [T, B, I] values;
+    lengths int64 [B] or None; state as a former call returned it, or None for zeros.  Returns
+    outputs [T, B, O] (readout ``every``) or [B, O], and the state: one tuple per layer.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.embedding = None
+        if a.vocabulary_size is not None:
+            assert a.embedding_size is not None
+            self.embedding = nn.Embedding(a.vocabulary_size, a.embedding_size)
+            nn.init.normal_(self.embedding.weight, std=a.embedding_size**-0.5)
+        self.recurrent = nn.ModuleList(
+            layer_for(
+                a.cell,
+                input_size,
+                hidden_size,
+                bidirectional=a.bidirectional,
+                recurrent_dropout=a.recurrent_dropout,
+            )
+            for input_size, hidden_size in zip(a.layer_input_sizes(), a.hidden_sizes, strict=True)
+        )
+        for layer in self.recurrent:
+            initialise_recurrent(layer)  # pyright: ignore[reportArgumentType]
+        between = a.hidden_sizes[:-1] if a.batch_norm else ()
+        self.norms = nn.ModuleList(SequenceBatchNorm(a.directions * h) for h in between)
+        self.dense = nn.Linear(a.feature_size, a.output_size)
+        nn.init.xavier_uniform_(self.dense.weight)
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: NetworkState | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        a = self.architecture
+        x = inputs
+        if self.embedding is not None:
+            x = F.dropout(self.embedding(inputs), a.embedding_dropout, self.training)
+        final: NetworkState = []
+        for k, layer in enumerate(self.recurrent):
+            if k > 0:
+                if self.norms:
+                    x = self.norms[k - 1](x, lengths)
+                x = F.dropout(x, a.dropout, self.training)
+            before = None if state is None else state[k]
+            if before is not None and len(before) == 1:
+                before = before[0]
+            x, after = layer(x, before, lengths)
+            final.append(after if isinstance(after, tuple) else (after,))
+        if a.readout != "every":
+            x = self._read_out(x, final[-1][0], lengths)
+        return self.dense(F.dropout(x, a.dropout, self.training)), final
+
+    def initial_state(self, batch_size: int) -> NetworkState:
+        """Zeros: one tuple per layer of [directions, B, H]."""
+        weight = self.dense.weight
+        return [
+            tuple(
+                weight.new_zeros(layer.directions, batch_size, layer.hidden_size)
+                for _ in layer.cell.state
+            )
+            for layer in self.recurrent  # pyright: ignore
+        ]
+
+    def _read_out(self, y: Tensor, h: Tensor, lengths: Tensor | None) -> Tensor:
+        """[B, features] of the last layer's outputs y [T, B, D*H] and final state h [D, B, H]."""
+        features = []
+        for part in self.architecture.readout.split("+"):
+            if part == "last":  # each direction's own last step
+                features.append(torch.cat(tuple(h), dim=-1))
+            elif lengths is None:
+                features.append(y.mean(0) if part == "mean" else y.amax(0))
+            elif part == "mean":
+                features.append(y.sum(0) / lengths.clamp(min=1).to(y).unsqueeze(1))
+            else:
+                inside = _inside(y, lengths)
+                empty = (lengths == 0).to(y.device).unsqueeze(1)
+                highest = y.masked_fill(~inside, -torch.inf).amax(0)
+                features.append(torch.where(empty, 0.0, highest))
+        return torch.cat(features, dim=-1)
+
+
+class SequenceBatchNorm(nn.Module):
+    """Batch normalisation of [T, B, F] over true steps alone (Ioffe & Szegedy 2015).
+
+    Padding counts neither in the statistics nor in the output, which stays zero there.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_var", torch.ones(features))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is None:
+            return self._normalise(x.flatten(0, 1)).view_as(x)
+        inside = _inside(x, lengths).squeeze(-1)
+        return torch.zeros_like(x).masked_scatter(
+            inside.unsqueeze(-1).expand_as(x), self._normalise(x[inside])
+        )
+
+    def _normalise(self, rows: Tensor) -> Tensor:
+        # one row has no variance to learn from: use what is known
+        training = self.training and len(rows) > 1
+        return F.batch_norm(
+            rows, self.running_mean, self.running_var, self.weight, self.bias, training
+        )
+
+
+def _inside(y: Tensor, lengths: Tensor) -> Tensor:
+    """Which steps are true ones, [T, B, 1]."""
+    t = torch.arange(y.shape[0], device=y.device).unsqueeze(1)
+    return (t < lengths.to(y.device)).unsqueeze(-1)
+
+
+def detach_state(state: NetworkState) -> NetworkState:
+    """Cut the graph: truncated back-propagation through time carries values, not gradients."""
+    return [tuple(s.detach() for s in layer) for layer in state]

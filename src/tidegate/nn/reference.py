@@ -1,0 +1,85 @@
+"""The reference: a cell's own equations on torch tensors, step by step.
+
+Any device, any float type, twice differentiable.  Every faster path is held to this one.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from tidegate.cells import Cell
+
+State = tuple[Tensor, ...]
+
+
+def unroll(
+    cell: Cell,
+    gates_x: Tensor,
+    state: State,
+    weight_hh: Tensor,
+    bias_hh: Tensor | None,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+    recurrent_mask: Tensor | None = None,
+) -> tuple[Tensor, State]:
+    """Run ``cell`` over the input products ``gates_x`` [T, B, G*H] from ``state`` ([B, H] each).
+
+    ``lengths`` [B] in steps: outputs from a row's length on are zero and its final state is the
+    one at its last true step, where the reverse direction starts.  ``recurrent_mask`` [B, H]
+    scales what W_hh sees of the state, the same at every step (Gal & Ghahramani 2016,
+    arXiv:1512.05287).  Returns y [T, B, H] and the final state.
+    """
+    steps = range(gates_x.shape[0])
+    outputs: list[Tensor] = []
+    for t in reversed(steps) if reverse else steps:
+        new = step(cell, gates_x[t], state, weight_hh, bias_hh, recurrent_mask)
+        if lengths is None:
+            state, y_t = new, new[0]
+        else:
+            alive = (t < lengths).unsqueeze(1)  # [B, 1]
+            state = tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
+            y_t = torch.where(alive, new[0], 0.0)
+        outputs.append(y_t)
+    if not outputs:
+        return gates_x.new_zeros(0, *state[0].shape), state
+    return torch.stack(outputs[::-1] if reverse else outputs), state
+
+
+def step(
+    cell: Cell,
+    gates_x_t: Tensor,
+    state: State,
+    weight_hh: Tensor,
+    bias_hh: Tensor | None,
+    recurrent_mask: Tensor | None = None,
+) -> State:
+    """One step: gates_x_t [B, G*H], state and result [B, H] each."""
+    blocks = gates_x_t.chunk(len(cell.gates), dim=-1)
+    w = SimpleNamespace(**dict(zip(cell.gates, blocks, strict=True)))
+    u = _recurrent_products(cell, state[0], weight_hh, bias_hh, recurrent_mask)
+    return cell.step(torch, w, u, *state)[0]
+
+
+def _recurrent_products(
+    cell: Cell, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, mask: Tensor | None
+) -> SimpleNamespace:
+    """``u`` of the equations; the blocks that take the state as it is share one product."""
+    size = weight_hh.shape[1]
+    rows = {g: slice(k * size, (k + 1) * size) for k, g in enumerate(cell.gates)}
+
+    def product(v: Tensor, block: slice) -> Tensor:
+        v = v if mask is None else v * mask
+        return F.linear(v, weight_hh[block], None if bias_hh is None else bias_hh[block])
+
+    together = cell.gates_of_state
+    span = slice(rows[together[0]].start, rows[together[-1]].stop)  # they stand side by side
+    of_state = dict(zip(together, product(h, span).chunk(len(together), dim=-1), strict=True))
+
+    def block_of(gate: str):
+        return lambda v: of_state[gate] if v is h and gate in of_state else product(v, rows[gate])
+
+    return SimpleNamespace(**{g: block_of(g) for g in cell.gates})
