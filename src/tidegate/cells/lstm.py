@@ -8,7 +8,7 @@ from tidegate.expr import gates, states
     "lstm",
     gates={"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"},
     state={"h": "hidden state", "c": "cell state"},
-    source="Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM",
+    source="Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM",
 )
 def lstm(ops, w, u, h, c):
     """Three gates around a cell state that is only ever scaled and added to."""
