@@ -1,0 +1,234 @@
+"""What every task shares: scikit-learn's manners, the network's options, training and the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from tidegate.architecture import Architecture
+from tidegate.cells import get_cell
+from tidegate.errors import InputError
+from tidegate.training.options import TrainingOptions, option
+
+if TYPE_CHECKING:
+    from tidegate.checkpoint import ModelFile
+    from tidegate.nn.network import SequenceNetwork
+    from tidegate.training.objective import Objective, TrainingResult
+
+
+class NotFittedError(InputError, AttributeError):
+    """A model that has learned nothing yet was asked for an answer."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Estimator(TrainingOptions):
+    """A task: its options are its constructor's arguments, what it has learned ends in ``_``.
+
+    ``network_``: the trained network; ``metrics_``: its validation figures (and test figures, where
+    a part was held out); ``history_``: a row per evaluation during training; ``provenance_``:
+    versions, data and date.
+    """
+
+    TASK: ClassVar[str]
+
+    cell: str = option("gru", "rnn, lstm, gru, rnn_relu or gru_reset_before")
+    hidden_sizes: tuple[int, ...] = option((128,), "units of each recurrent layer: 128 or 128,64")
+    batch_norm: bool = option(False, "batch normalisation between recurrent layers")
+    dropout: float = option(
+        0.0, "between recurrent layers and before the output", at_least=0, below=1
+    )
+    recurrent_dropout: float = option(
+        0.0, "on the recurrent state, one mask per sequence", at_least=0, below=1
+    )
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        get_cell(self.cell)
+        sizes = self.hidden_sizes
+        good = isinstance(sizes, tuple | list) and len(sizes) > 0
+        if not good or not all(type(s) is int and s >= 1 for s in sizes):
+            raise InputError(
+                f"option hidden_sizes: expected one size of at least 1 per layer, got {sizes!r}"
+            )
+
+    # scikit-learn's manners: docs "Developing scikit-learn estimators"
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """Every option by name; nothing is nested, so ``deep`` changes nothing."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change options.  Raises InputError for a name that is none."""
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise InputError(
+                    f"expected an option of {type(self).__name__}, got {name!r}; "
+                    f"its options are {', '.join(known)}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        changed = (f for f in fields(self) if getattr(self, f.name) != f.default)
+        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in changed)
+        return f"{type(self).__name__}({shown})"
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    # what the tasks build on
+
+    def _need_fitted(self) -> SequenceNetwork:
+        if not hasattr(self, "network_"):
+            raise NotFittedError(
+                f"expected a fitted {type(self).__name__}, got one that has learned nothing; "
+                "call fit or load first"
+            )
+        return self.network_
+
+    def _train(
+        self,
+        architecture: Architecture,
+        objective_of: Callable[[SequenceNetwork], Objective],
+        data: dict[str, str | int | float],
+    ) -> TrainingResult:
+        """Build the network from the seed, train it, keep what was learned.
+
+        ``data`` says in a few scalars what it is trained on, for the provenance.
+        """
+        import torch
+
+        from tidegate.nn.network import SequenceNetwork
+        from tidegate.training.loop import fit
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = SequenceNetwork(architecture)
+        result = fit(objective_of(network), self)
+        self.network_ = network.cpu().eval()
+        self.metrics_ = dict(result.metrics)
+        self.history_ = result.history
+        self.provenance_ = {
+            **data,
+            "tidegate": _version("tidegate"),
+            "torch": _version("torch"),
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "steps": result.steps,
+            "best_step": result.best_step,
+            "training_seconds": round(result.seconds, 1),
+            "stopped_by": result.stopped,
+        }
+        return result
+
+    # the file
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model file (format: tidegate.checkpoint), replacing an old one atomically."""
+        from tidegate.checkpoint import ModelFile, save_model
+
+        network = self._need_fitted()
+        tensors = {n: t.numpy().astype(np.float32) for n, t in network.state_dict().items()}
+        options = {
+            name: list(v) if isinstance(v, tuple) else v for name, v in self.to_json().items()
+        }
+        save_model(
+            path,
+            ModelFile(
+                task=self.TASK,
+                architecture=network.architecture,
+                tensors=tensors,
+                options=options,
+                metrics=self.metrics_,
+                provenance=self.provenance_,
+                test_vector=_test_vector(network),
+                **self._learned(),
+            ),
+        )
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """The fitted model in a file.  Raises ModelFileError, also for a file of another task."""
+        from tidegate.checkpoint import ModelFileError, load_model
+
+        model = load_model(path)
+        if model.task != cls.TASK:
+            raise ModelFileError(
+                f"expected a {cls.TASK}, got a {model.task}; load it with tidegate.tasks.load",
+                file=path,
+            )
+        return cls.from_model_file(model, path)
+
+    @classmethod
+    def from_model_file(cls, model: ModelFile, path: str | PathLike[str]) -> Self:
+        """The fitted model that ``model``, read from ``path``, holds; its test vector is run."""
+        import torch
+
+        from tidegate.checkpoint import ModelFileError, verify
+        from tidegate.nn.network import SequenceNetwork
+
+        options = {n: tuple(v) if isinstance(v, list) else v for n, v in model.options.items()}
+        try:
+            # where a run was kept belongs to that run
+            estimator = cls(**options | {"run_folder": None, "resume": False})
+            estimator.check()
+            estimator._restore(model)
+        except (KeyError, TypeError, ValueError) as e:
+            raise ModelFileError(f"options or parts out of schema: {e}", file=path) from e
+        network = SequenceNetwork(model.architecture).eval()
+        network.load_state_dict({n: torch.from_numpy(a) for n, a in model.tensors.items()})
+        verify(path, model, _run(network, model.test_vector))
+        estimator.network_ = network
+        estimator.metrics_, estimator.provenance_ = model.metrics, model.provenance
+        return estimator
+
+    def _learned(self) -> dict[str, Any]:
+        """The task's own parts of the model file: encoder, labels, scaling."""
+        raise NotImplementedError
+
+    def _restore(self, model: ModelFile) -> None:
+        """Take the task's own parts back from the file."""
+        raise NotImplementedError
+
+
+def _test_vector(network: SequenceNetwork) -> dict[str, np.ndarray]:
+    """A small input and what the network makes of it; random, so that no data is given away."""
+    rng = np.random.default_rng(0)
+    a = network.architecture
+    if a.vocabulary_size is not None:
+        vector = {"input": rng.integers(0, a.vocabulary_size, (8, 2))}
+    else:
+        assert a.input_size is not None
+        vector = {"input": rng.standard_normal((8, 2, a.input_size)).astype(np.float32)}
+    vector["lengths"] = np.array([8, 5])
+    return {**vector, "output": _run(network, vector)}
+
+
+def _run(network: SequenceNetwork, vector: dict[str, np.ndarray]) -> np.ndarray:
+    import torch
+
+    lengths = torch.from_numpy(vector["lengths"]) if "lengths" in vector else None
+    with torch.no_grad():
+        return network(torch.from_numpy(vector["input"]), lengths)[0].numpy()
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"
+
+
+def default_model_path(task: str, data: str | PathLike[str]) -> Path:
+    """Where the command line puts a model of ``task`` learned from ``data``: beside the caller."""
+    name = Path(data).name.split(".")[0]
+    return Path(f"{name}-{task}.safetensors")
