@@ -2,14 +2,19 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "kernels.h"
+#include "sweep.h"
+#include "threads.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -17,9 +22,18 @@ using namespace nb::literals;
 namespace {
 
 using Input = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-using Output = nb::ndarray<nb::numpy, float>;
+using InOut = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using Lengths = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using tidegate::CellKernels;
+using tidegate::Schedule;
 
-Output apply(tidegate::Elementwise function, const Input& x) {
+template <class T>
+nb::ndarray<nb::numpy, T> new_array(T* data, const std::vector<size_t>& shape) {
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return nb::ndarray<nb::numpy, T>(data, shape.size(), shape.data(), owner);
+}
+
+nb::ndarray<nb::numpy, float> apply(tidegate::Elementwise function, const Input& x) {
     auto values = std::make_unique<float[]>(x.size());
     {
         nb::gil_scoped_release released;
@@ -27,9 +41,116 @@ Output apply(tidegate::Elementwise function, const Input& x) {
     }
     std::vector<size_t> shape(x.ndim());
     for (size_t axis = 0; axis < shape.size(); ++axis) shape[axis] = x.shape(axis);
-    float* data = values.release();
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
-    return Output(data, shape.size(), shape.data(), owner);
+    return new_array(values.release(), shape);
+}
+
+const CellKernels& cell_named(const std::string& name) {
+    const auto& kernels = tidegate::kernels();
+    for (int i = 0; i < kernels.cell_count; ++i)
+        if (name == kernels.cells[i].name) return kernels.cells[i];
+    throw std::invalid_argument("cell: expected one the engine has, got '" + name + "'");
+}
+
+// The data of an array that must hold `floats` values; null for None where that is allowed.
+template <class Array>
+auto data_of(const char* name, const std::optional<Array>& array, std::int64_t floats,
+             bool required = true) -> decltype(array->data()) {
+    if (!array) {
+        if (required) throw std::invalid_argument(std::string(name) + ": expected an array");
+        return nullptr;
+    }
+    if (static_cast<std::int64_t>(array->size()) != floats)
+        throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(floats) +
+                                    " values, got " + std::to_string(array->size()));
+    return array->data();
+}
+
+template <class Array>
+const std::optional<Array>& item(const char* name, const std::vector<std::optional<Array>>& list,
+                                 int k, int expected) {
+    if (static_cast<int>(list.size()) != expected)
+        throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(expected) +
+                                    " arrays, got " + std::to_string(list.size()));
+    return list[static_cast<size_t>(k)];
+}
+
+using MaybeIn = std::optional<Input>;
+using MaybeOut = std::optional<InOut>;
+
+void forward(const std::string& name, const Schedule& schedule, const Input& weight_hh,
+             const MaybeIn& bias_hh, const MaybeIn& mask, const std::vector<MaybeIn>& state0,
+             const MaybeOut& gates, const MaybeOut& extra, const std::vector<MaybeOut>& states,
+             const std::vector<MaybeOut>& final_state, bool training) {
+    const CellKernels& cell = cell_named(name);
+    if (weight_hh.ndim() != 2) throw std::invalid_argument("weight_hh: expected [G*H, H]");
+    const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
+    const std::int64_t B = schedule.batch, N = schedule.tokens;
+    tidegate::ForwardCall call{};
+    call.hidden = H;
+    call.weight_hh = data_of("weight_hh", MaybeIn(weight_hh), cell.gates * H * H);
+    call.bias_hh = data_of("bias_hh", bias_hh, cell.gates * H, false);
+    call.mask = data_of("mask", mask, B * H, false);
+    call.gates = data_of("gates", gates, N * cell.gates * H);
+    call.extra = data_of("extra", extra, N * cell.extra * H, training && cell.extra > 0);
+    for (int k = 0; k < cell.states; ++k) {
+        call.state0[k] = data_of("state0", item("state0", state0, k, cell.states), B * H);
+        call.states[k] =
+            data_of("states", item("states", states, k, cell.states), N * H, k == 0 || training);
+        call.final[k] = data_of("final", item("final", final_state, k, cell.states), B * H);
+    }
+    call.training = training;
+    nb::gil_scoped_release released;
+    tidegate::forward(cell, schedule, call);
+}
+
+void backward(const std::string& name, const Schedule& schedule, const Input& weight_hh,
+              const MaybeIn& mask, const std::vector<MaybeIn>& state0, const Input& gates,
+              const MaybeIn& extra, const std::vector<MaybeIn>& states, const MaybeIn& d_y,
+              const std::vector<MaybeIn>& d_final, const MaybeOut& d_gates,
+              const MaybeOut& d_products, const std::vector<MaybeOut>& d_state0,
+              const MaybeOut& d_bias_ih, const MaybeOut& d_bias_hh, const MaybeOut& operand,
+              bool needs_d_state0) {
+    const CellKernels& cell = cell_named(name);
+    if (weight_hh.ndim() != 2) throw std::invalid_argument("weight_hh: expected [G*H, H]");
+    const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
+    const std::int64_t B = schedule.batch, N = schedule.tokens;
+    tidegate::BackwardCall call{};
+    call.hidden = H;
+    call.weight_hh = data_of("weight_hh", MaybeIn(weight_hh), cell.gates * H * H);
+    call.mask = data_of("mask", mask, B * H, false);
+    call.gates = data_of("gates", MaybeIn(gates), N * cell.gates * H);
+    call.extra = data_of("extra", extra, N * cell.extra * H, cell.extra > 0);
+    call.d_y = data_of("d_y", d_y, N * H, false);
+    call.d_gates = data_of("d_gates", d_gates, N * cell.gates * H);
+    call.d_products = data_of("d_products", d_products, N * cell.separate * H, cell.separate > 0);
+    for (int k = 0; k < cell.states; ++k) {
+        call.state0[k] = data_of("state0", item("state0", state0, k, cell.states), B * H);
+        call.states[k] = data_of("states", item("states", states, k, cell.states), N * H);
+        call.d_final[k] =
+            data_of("d_final", item("d_final", d_final, k, cell.states), B * H, false);
+        call.d_state0[k] = data_of("d_state0", item("d_state0", d_state0, k, cell.states), B * H);
+    }
+    call.d_bias_ih = data_of("d_bias_ih", d_bias_ih, cell.gates * H);
+    call.d_bias_hh = data_of("d_bias_hh", d_bias_hh, cell.gates * H);
+    call.operand = data_of("operand", operand, N * H, false);
+    call.needs_d_state0 = needs_d_state0;
+    nb::gil_scoped_release released;
+    tidegate::backward(cell, schedule, call);
+}
+
+Schedule new_schedule(std::int64_t T, std::int64_t B, const std::optional<Lengths>& lengths,
+                      bool reverse, int threads) {
+    if (T < 0 || B < 0) throw std::invalid_argument("expected T and B of at least 0");
+    if (lengths) {
+        if (static_cast<std::int64_t>(lengths->size()) != B)
+            throw std::invalid_argument("lengths: expected " + std::to_string(B) + " values, got " +
+                                        std::to_string(lengths->size()));
+        for (size_t b = 0; b < lengths->size(); ++b)
+            if (lengths->data()[b] < 0 || lengths->data()[b] > T)
+                throw std::invalid_argument("lengths: expected 0 to " + std::to_string(T) +
+                                            ", got " + std::to_string(lengths->data()[b]));
+    }
+    return tidegate::make_schedule(T, B, lengths ? lengths->data() : nullptr, reverse, threads);
 }
 
 }  // namespace
@@ -57,4 +178,35 @@ NB_MODULE(_engine, m) {
         return std::map<std::string, double>{
             {"exp", bounds.exp}, {"tanh", bounds.tanh}, {"sigmoid", bounds.sigmoid}};
     });
+
+    m.def("cells", [] {
+        std::vector<std::string> names;
+        for (int i = 0; i < tidegate::kernels().cell_count; ++i)
+            names.emplace_back(tidegate::kernels().cells[i].name);
+        return names;
+    });
+    m.def("extra_width", [](const std::string& cell) { return cell_named(cell).extra; });
+    m.def("product_slots", [](const std::string& name) {
+        const CellKernels& cell = cell_named(name);
+        return std::vector<int>(cell.slot, cell.slot + cell.gates);
+    });
+    m.def("adopt_openmp",
+          [](const std::string& path) { return tidegate::adopt_openmp(path.c_str()); });
+
+    nb::class_<Schedule>(m, "Schedule")
+        .def_ro("tokens", &Schedule::tokens)
+        .def_prop_ro("index", [](const Schedule& schedule) {
+            auto copy = std::make_unique<std::int64_t[]>(schedule.index.size());
+            std::copy(schedule.index.begin(), schedule.index.end(), copy.get());
+            return new_array(copy.release(), {schedule.index.size()});
+        });
+    m.def("schedule", new_schedule, "T"_a, "B"_a, "lengths"_a.none().noconvert(), "reverse"_a,
+          "threads"_a);
+    m.def("forward", forward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "bias_hh"_a.none(),
+          "mask"_a.none(), "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "final"_a,
+          "training"_a);
+    m.def("backward", backward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "mask"_a.none(),
+          "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "d_y"_a.none(), "d_final"_a,
+          "d_gates"_a, "d_products"_a.none(), "d_state0"_a, "d_bias_ih"_a, "d_bias_hh"_a,
+          "operand"_a.none(), "needs_d_state0"_a);
 }

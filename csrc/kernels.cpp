@@ -2,6 +2,8 @@
 // their inline functions would be shared with code for other instruction sets.
 #include "kernels.h"
 
+#include "generated/cells.h"
+#include "sequence.h"
 #include "simd.h"
 
 #define TIDEGATE_STRING_(x) #x
@@ -17,10 +19,34 @@ void elementwise(const float* x, float* y, std::ptrdiff_t count) {
     if (i < count) store_first(y + i, function(load_first(x + i, count - i)), count - i);
 }
 
+template <class Cell>
+constexpr CellKernels cell_kernels() {
+    return {Cell::kName,
+            Cell::kGates,
+            Cell::kStates,
+            Cell::kExtra,
+            Cell::kSeparate,
+            Cell::kSlot,
+            forward_panel_floats<Cell>,
+            backward_panel_floats<Cell>,
+            pack_forward<Cell>,
+            pack_backward<Cell>,
+            forward_sweep<Cell, false>,
+            forward_sweep<Cell, true>,
+            backward_sweep<Cell>};
+}
+
+constexpr CellKernels cells[] = {cell_kernels<RnnTanh>(), cell_kernels<RnnRelu>(),
+                                 cell_kernels<Lstm>(), cell_kernels<Gru>()};
+
 }  // namespace
 
 extern const Kernels table;
-const Kernels table{TIDEGATE_STRING(TIDEGATE_ISA), elementwise<exp>, elementwise<tanh>,
-                    elementwise<sigmoid>};
+const Kernels table{TIDEGATE_STRING(TIDEGATE_ISA),
+                    elementwise<exp>,
+                    elementwise<tanh>,
+                    elementwise<sigmoid>,
+                    cells,
+                    static_cast<int>(sizeof cells / sizeof *cells)};
 
 }  // namespace tidegate::TIDEGATE_ISA

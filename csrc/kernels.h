@@ -1,7 +1,9 @@
 // The contract between the kernels and their callers: plain pointers and sizes.
+// Letters: T time, B batch, H hidden, G gates; N tokens. Everything float32 is row-major and dense.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace tidegate {
@@ -9,10 +11,69 @@ namespace tidegate {
 // y[i] = f(x[i]) for i < count; y may be x. Any alignment.
 using Elementwise = void (*)(const float* x, float* y, std::ptrdiff_t count);
 
+// The rows one thread runs, longest first. At step s (in the direction of reading) its rows
+// 0 .. count[s] - 1 are alive, and row j's token is start[s] + j; count never grows.
+struct Rows {
+    std::ptrdiff_t steps;
+    const std::int64_t* start;  // [steps]
+    const std::int64_t* count;  // [steps]
+};
+
+// One thread's forward sweep over its n = rows.count[0] rows. All pointers outlive the call.
+struct ForwardSweep {
+    Rows rows;
+    std::ptrdiff_t hidden;
+    const float* panels;           // W_hh and b_hh, packed by pack_forward
+    const float* mask;             // [n, H] what W_hh sees of the state is scaled by it; or null
+    const float* state0[2];        // [n, H] each
+    float* gates;                  // [N, G*H] in: W_ih x + b_ih; out, in training: the saved gates
+    float* extra;                  // [N, extra*H] out, in training only
+    float* states[2];              // [N, H] out: y, and c in training; at inference c is [n, H]
+    float* masked;                 // two blocks of [n, H] of workspace, if mask
+    std::ptrdiff_t masked_stride;  // floats between the two
+};
+
+// One thread's sweep back through time.
+struct BackwardSweep {
+    Rows rows;
+    std::ptrdiff_t hidden;
+    const float* panels;     // W_hh, packed by pack_backward
+    const float* mask;       // as in the forward sweep
+    const float* state0[2];  // as in the forward sweep
+    const float* gates;      // as the forward sweep left them, and the next two
+    const float* extra;
+    const float* states[2];
+    const float* d_y;     // [N, H] or null for zeros
+    float* d_states[2];   // [n, H] in: dL/d(final state); out: dL/d(initial state)
+    float* d_gates;       // [N, G*H] out: dL/d(W_ih x + b_ih)
+    float* d_products;    // [N, separate*H] out: dL/d(W_hh h + b_hh) of the gates where it differs
+    float* d_bias;        // [(G + separate)*H] in: zeros; out: sums over the tokens of these two
+    float* operand;       // [N, H] out: what W_hh saw of the state; or null if not wanted
+    bool needs_d_state0;  // false: d_states[0] is left unfinished
+};
+
+// One cell's kernels. Panels are 64-byte aligned; packing is shared by `parts` callers.
+struct CellKernels {
+    const char* name;
+    int gates, states, extra, separate;
+    const int* slot;  // [gates] where d_products has a gate's gradient, -1: it is in d_gates
+    std::ptrdiff_t (*forward_panel_floats)(std::ptrdiff_t hidden);
+    std::ptrdiff_t (*backward_panel_floats)(std::ptrdiff_t hidden);
+    void (*pack_forward)(const float* weight_hh, const float* bias_hh, std::ptrdiff_t hidden,
+                         float* panels, int part, int parts);
+    void (*pack_backward)(const float* weight_hh, std::ptrdiff_t hidden, float* panels, int part,
+                          int parts);
+    void (*infer)(const ForwardSweep&);
+    void (*train)(const ForwardSweep&);
+    void (*backward)(const BackwardSweep&);
+};
+
 // Everything compiled once per instruction set.
 struct Kernels {
     const char* isa;
     Elementwise exp, tanh, sigmoid;
+    const CellKernels* cells;
+    int cell_count;
 };
 
 // Largest errors in units in the last place, as stated in simd.h.

@@ -176,4 +176,12 @@ TIDEGATE_INLINE Vec tanh(Vec x) {
     return from_bits(bits(u * reciprocal(broadcast(2.0f) - u)) | sign);
 }
 
+// max(x, 0); NaN stays NaN.
+TIDEGATE_INLINE Vec relu(Vec x) { return x < broadcast(0.0f) ? broadcast(0.0f) : x; }
+
+// 1 where x > 0, else 0: the derivative of relu.
+TIDEGATE_INLINE Vec positive(Vec x) {
+    return x > broadcast(0.0f) ? broadcast(1.0f) : broadcast(0.0f);
+}
+
 }  // namespace tidegate::TIDEGATE_ISA

@@ -1,0 +1,286 @@
+// The time loop of one layer in one direction, forward and backward, over any generated cell.
+// Letters: T time, B batch, H hidden, G gates; N tokens (the true steps of all rows).
+#pragma once
+
+#include "kernels.h"
+#include "matmul.h"
+
+namespace tidegate::TIDEGATE_ISA {
+
+using Index = std::ptrdiff_t;
+
+TIDEGATE_INLINE Vec get(const float* p, Index valid) {
+    return valid >= kLanes ? load(p) : load_first(p, valid);
+}
+
+TIDEGATE_INLINE void put(float* p, Vec v, Index valid) {
+    if (valid >= kLanes) {
+        store(p, v);
+    } else {
+        store_first(p, v, valid);
+    }
+}
+
+// Forward panels hold [1 + H][G][U][kLanes] floats: the biases, then W_hh's columns, the G gates of
+// the same U vectors of units side by side, so that a tile ends with everything the cell needs.
+template <class Cell>
+constexpr int kForwardWidth = Cell::kGates >= 3 ? 1 : 3 / Cell::kGates;
+
+template <class Cell>
+Index forward_panel_floats(Index H) {
+    return Panels(H, 1).vectors * kLanes * Cell::kGates * (H + 1);
+}
+
+// weight_hh: [G*H, H]; bias: [G*H] or null; packs the panels [from, to) of `parts` equal shares.
+template <class Cell>
+void pack_forward(const float* weight_hh, const float* bias, Index H, float* packed, int part,
+                  int parts) {
+    const Panels panels(H, kForwardWidth<Cell>);
+    for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
+        const int width = panels.width(p);
+        float* panel = packed + panels.first(p) * kLanes * Cell::kGates * (H + 1);
+        const Index row_floats = Index(Cell::kGates) * width * kLanes;
+        for (int g = 0; g < Cell::kGates; ++g) {
+            const Index first = panels.first(p) * kLanes, lanes = Index(width) * kLanes;
+            float* column = panel + g * lanes;
+            for (Index i = 0; i < lanes; ++i) {
+                const Index unit = first + i;
+                float* out = column + i;
+                if (unit >= H) {
+                    for (Index k = 0; k <= H; ++k) out[k * row_floats] = 0.0f;
+                    continue;
+                }
+                const float* row = weight_hh + (g * H + unit) * H;
+                out[0] = bias ? bias[g * H + unit] : 0.0f;
+                for (Index k = 0; k < H; ++k) out[(k + 1) * row_floats] = row[k];
+            }
+        }
+    }
+}
+
+// Backward panels hold [G*H][U][kLanes] floats: rows of W_hh as they stand, cut into columns.
+constexpr int kBackwardWidth = 3;
+
+template <class Cell>
+Index backward_panel_floats(Index H) {
+    return Panels(H, 1).vectors * kLanes * Cell::kGates * H;
+}
+
+template <class Cell>
+void pack_backward(const float* weight_hh, Index H, float* packed, int part, int parts) {
+    const Panels panels(H, kBackwardWidth);
+    for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
+        const Index first = panels.first(p) * kLanes, lanes = Index(panels.width(p)) * kLanes;
+        float* out = packed + first * Cell::kGates * H;
+        for (Index k = 0; k < Cell::kGates * H; ++k)
+            for (Index i = 0; i < lanes; i += kLanes, out += kLanes) {
+                const Index left = H - (first + i);
+                store(out, get(weight_hh + k * H + first + i, left));
+            }
+    }
+}
+
+// One tile of one step: U vectors of units, the rows from `first` on.
+template <class Cell, bool Training, int U>
+struct ForwardTile {
+    const ForwardSweep& s;
+    const float* panel;
+    const float* operand;                // [n, H]: what the product sees of the state before
+    const float* before[Cell::kStates];  // [n, H]
+    float* after[Cell::kStates];         // [n, H]
+    float* gates;                        // [n, G*H]
+    float* extra;                        // [n, kExtra*H]
+    float* masked;                       // [n, H]: the operand of the next step, or null
+    Index unit;
+
+    template <int R>
+    TIDEGATE_INLINE void run(Index first) const {
+        constexpr int G = Cell::kGates, V = G * U;
+        const Index H = s.hidden;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+            for (int g = 0; g < G; ++g)
+                __builtin_prefetch(gates + (first + r) * G * H + g * H + unit, 1);
+        Vec sums[R][V];
+        for (int v = 0; v < V; ++v) {
+            const Vec bias = load(panel + v * kLanes);
+            for (int r = 0; r < R; ++r) sums[r][v] = bias;
+        }
+        multiply_panel<R, V>(sums, operand + first * H, H, panel + V * kLanes, H);
+        for (int r = 0; r < R; ++r)
+            for (int u = 0; u < U; ++u) {
+                const Index at = unit + u * kLanes;
+                if (at < H) finish<V>(sums[r], u, first + r, at, H - at);
+            }
+    }
+
+    template <int V>
+    TIDEGATE_INLINE void finish(const Vec (&sums)[V], int u, Index row, Index at,
+                                Index valid) const {
+        constexpr int G = Cell::kGates, S = Cell::kStates;
+        const Index H = s.hidden;
+        Vec w[G], product[G], state[S], next[S], saved[G + Cell::kExtra];
+        float* gates_row = gates + row * G * H + at;
+        for (int g = 0; g < G; ++g) {
+            w[g] = get(gates_row + g * H, valid);
+            product[g] = sums[g * U + u];
+        }
+        for (int k = 0; k < S; ++k) state[k] = get(before[k] + row * H + at, valid);
+        Cell::forward(w, product, state, next, saved);
+        for (int k = 0; k < S; ++k) put(after[k] + row * H + at, next[k], valid);
+        if (masked) put(masked + row * H + at, next[0] * get(s.mask + row * H + at, valid), valid);
+        if constexpr (Training) {
+            for (int g = 0; g < G; ++g) put(gates_row + g * H, saved[g], valid);
+            for (int e = 0; e < Cell::kExtra; ++e)
+                put(extra + (row * Cell::kExtra + e) * H + at, saved[G + e], valid);
+        }
+    }
+};
+
+template <class Cell, bool Training>
+void forward_sweep(const ForwardSweep& s) {
+    constexpr int G = Cell::kGates, S = Cell::kStates, E = Cell::kExtra;
+    const Index H = s.hidden;
+    const Panels panels(H, kForwardWidth<Cell>);
+    if (s.mask && s.rows.steps > 0)
+        for (Index i = 0; i < s.rows.count[0] * H; ++i) s.masked[i] = s.state0[0][i] * s.mask[i];
+
+    for (Index step = 0; step < s.rows.steps; ++step) {
+        const Index n = s.rows.count[step], token = s.rows.start[step];
+        const Index previous = step > 0 ? s.rows.start[step - 1] : 0;
+        const float* before[S];
+        float* after[S];
+        for (int k = 0; k < S; ++k) {
+            const bool per_token = k == 0 || Training;
+            before[k] = step == 0 ? s.state0[k] : s.states[k] + (per_token ? previous * H : 0);
+            after[k] = s.states[k] + (per_token ? token * H : 0);
+        }
+        float* masked_now = s.mask ? s.masked + (step % 2) * s.masked_stride : nullptr;
+        float* masked_next = s.mask ? s.masked + ((step + 1) % 2) * s.masked_stride : nullptr;
+        for (Index p = 0; p < panels.count; ++p) {
+            const Index unit = panels.first(p) * kLanes;
+            const auto run = [&](auto width) {
+                constexpr int U = decltype(width)::value;
+                ForwardTile<Cell, Training, U> tile{s,
+                                                    s.panels + unit * G * (H + 1),
+                                                    s.mask ? masked_now : before[0],
+                                                    {},
+                                                    {},
+                                                    s.gates + token * G * H,
+                                                    s.extra + token * E * H,
+                                                    masked_next,
+                                                    unit};
+                for (int k = 0; k < S; ++k) {
+                    tile.before[k] = before[k];
+                    tile.after[k] = after[k];
+                }
+                for_each_tile<max_rows(G * U)>(n, tile);
+            };
+            switch_width<kForwardWidth<Cell>>(panels.width(p), run);
+        }
+    }
+}
+
+// One tile of the product d(state before) = direct part + mask * (d_u W_hh).
+template <class Cell, int U>
+struct BackwardTile {
+    const BackwardSweep& s;
+    const float* panel;
+    const float* d_gates;     // [n, G*H]
+    const float* d_products;  // [n, kSeparate*H]
+    Index unit;
+
+    template <int R>
+    TIDEGATE_INLINE void run(Index first) const {
+        constexpr int G = Cell::kGates, E = Cell::kSeparate;
+        const Index H = s.hidden;
+        Vec sums[R][U] = {};
+        if constexpr (E == 0) {
+            multiply_panel<R, U>(sums, d_gates + first * G * H, G * H, panel, G * H);
+        } else {
+            for (int g = 0; g < G; ++g) {
+                const int slot = Cell::kSlot[g];
+                const float* a =
+                    slot < 0 ? d_gates + (first * G + g) * H : d_products + (first * E + slot) * H;
+                multiply_panel<R, U>(sums, a, (slot < 0 ? G : E) * H, panel + g * H * U * kLanes,
+                                     H);
+            }
+        }
+        for (int r = 0; r < R; ++r)
+            for (int u = 0; u < U; ++u) {
+                const Index at = unit + u * kLanes, valid = H - at;
+                if (at >= H) continue;
+                float* d_state = s.d_states[0] + (first + r) * H + at;
+                const Vec direct = get(d_state, valid);
+                const Vec scale =
+                    s.mask ? get(s.mask + (first + r) * H + at, valid) : broadcast(1.0f);
+                put(d_state, multiply_add(scale, sums[r][u], direct), valid);
+            }
+    }
+};
+
+// The cell's derivative at one step for every row: d_gates, d_products, the biases' gradients, and
+// what of d_states does not pass through W_hh.
+template <class Cell>
+void backward_pointwise(const BackwardSweep& s, Index step) {
+    constexpr int G = Cell::kGates, S = Cell::kStates, E = Cell::kExtra, D = Cell::kSeparate;
+    const Index H = s.hidden, n = s.rows.count[step], token = s.rows.start[step];
+    const Index previous = step > 0 ? s.rows.start[step - 1] : 0;
+    for (Index row = 0; row < n; ++row) {
+        const Index t = token + row;
+        for (Index at = 0; at < H; at += kLanes) {
+            const Index valid = H - at;
+            Vec saved[G + E], before[S], d_after[S], d_w[G], d_u[D + 1], d_before[S];
+            for (int g = 0; g < G; ++g) saved[g] = get(s.gates + (t * G + g) * H + at, valid);
+            for (int e = 0; e < E; ++e) saved[G + e] = get(s.extra + (t * E + e) * H + at, valid);
+            for (int k = 0; k < S; ++k) {
+                const float* from =
+                    step == 0 ? s.state0[k] + row * H : s.states[k] + (previous + row) * H;
+                before[k] = get(from + at, valid);
+                d_after[k] = get(s.d_states[k] + row * H + at, valid);
+            }
+            if (s.d_y) d_after[0] += get(s.d_y + t * H + at, valid);
+            Cell::backward(saved, before, d_after, d_w, d_u, d_before);
+            for (int g = 0; g < G; ++g) {
+                put(s.d_gates + (t * G + g) * H + at, d_w[g], valid);
+                float* sum = s.d_bias + g * H + at;
+                put(sum, get(sum, valid) + d_w[g], valid);
+            }
+            for (int d = 0; d < D; ++d) {
+                put(s.d_products + (t * D + d) * H + at, d_u[d], valid);
+                float* sum = s.d_bias + (G + d) * H + at;
+                put(sum, get(sum, valid) + d_u[d], valid);
+            }
+            for (int k = 0; k < S; ++k) put(s.d_states[k] + row * H + at, d_before[k], valid);
+            if (s.operand) {
+                const Vec scale = s.mask ? get(s.mask + row * H + at, valid) : broadcast(1.0f);
+                put(s.operand + t * H + at, before[0] * scale, valid);
+            }
+        }
+    }
+}
+
+template <class Cell>
+void backward_sweep(const BackwardSweep& s) {
+    constexpr int G = Cell::kGates, D = Cell::kSeparate;
+    const Index H = s.hidden;
+    const Panels panels(H, kBackwardWidth);
+    for (Index step = s.rows.steps - 1; step >= 0; --step) {
+        backward_pointwise<Cell>(s, step);
+        if (step == 0 && !s.needs_d_state0) break;
+        const Index n = s.rows.count[step], token = s.rows.start[step];
+        for (Index p = 0; p < panels.count; ++p) {
+            const Index unit = panels.first(p) * kLanes;
+            const auto run = [&](auto width) {
+                constexpr int U = decltype(width)::value;
+                const BackwardTile<Cell, U> tile{s, s.panels + unit * G * H,
+                                                 s.d_gates + token * G * H,
+                                                 s.d_products + token * D * H, unit};
+                for_each_tile<max_rows(U)>(n, tile);
+            };
+            switch_width<kBackwardWidth>(panels.width(p), run);
+        }
+    }
+}
+
+}  // namespace tidegate::TIDEGATE_ISA

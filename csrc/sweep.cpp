@@ -1,0 +1,227 @@
+#include "sweep.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <numeric>
+
+#include "threads.h"
+
+namespace tidegate {
+namespace {
+
+// 64-byte aligned: a vector load that crosses a cache line takes two.
+class Buffer {
+  public:
+    explicit Buffer(std::int64_t floats)
+        : data_(static_cast<float*>(::operator new(
+              sizeof(float) * static_cast<std::size_t>(std::max<std::int64_t>(floats, 1)),
+              std::align_val_t{64}))) {}
+    ~Buffer() { ::operator delete(data_, std::align_val_t{64}); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    float* data() { return data_; }
+
+  private:
+    float* data_;
+};
+
+// The rows of one part of a [B, H] array, in the part's order; null stays null.
+class PartRows {
+  public:
+    PartRows(const float* all, const Schedule::Part& part, std::int64_t H, bool copy) {
+        const auto n = static_cast<std::int64_t>(part.rows.size());
+        if (!all || n == 0) return;
+        const bool in_order = part.rows.back() - part.rows.front() == n - 1 &&
+                              std::is_sorted(part.rows.begin(), part.rows.end());
+        if (in_order && !copy) {
+            rows_ = const_cast<float*>(all + part.rows.front() * H);
+            return;
+        }
+        own_ = std::make_unique<Buffer>(n * H);
+        rows_ = own_->data();
+        for (std::int64_t j = 0; j < n; ++j)
+            std::memcpy(rows_ + j * H, all + part.rows[j] * H, sizeof(float) * H);
+    }
+    float* data() const { return rows_; }
+
+  private:
+    std::unique_ptr<Buffer> own_;
+    float* rows_ = nullptr;
+};
+
+Rows rows_of(const Schedule::Part& part) {
+    return {static_cast<std::ptrdiff_t>(part.start.size()), part.start.data(), part.count.data()};
+}
+
+void forward_part(const CellKernels& cell, const Schedule::Part& part, const ForwardCall& call,
+                  const float* panels) {
+    const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
+    if (n == 0) return;
+    const PartRows mask(call.mask, part, H, false);
+    const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
+    Buffer masked(call.mask ? 2 * n * H : 0);
+    const bool compact = cell.states > 1 && !call.training;
+    Buffer cell_state(compact ? n * H : 0);
+    ForwardSweep sweep{rows_of(part),
+                       H,
+                       panels,
+                       mask.data(),
+                       {state0[0].data(), state0[1].data()},
+                       call.gates,
+                       call.extra,
+                       {call.states[0], compact ? cell_state.data() : call.states[1]},
+                       masked.data(),
+                       n * H};
+    (call.training ? cell.train : cell.infer)(sweep);
+    for (int k = 0; k < cell.states; ++k)
+        for (std::int64_t j = 0; j < n; ++j) {
+            const std::int64_t length = part.lengths[j];
+            const std::int64_t token =
+                k == 1 && compact ? j : (length ? part.start[length - 1] + j : 0);
+            const float* last = length ? sweep.states[k] + token * H : state0[k].data() + j * H;
+            std::memcpy(call.final[k] + part.rows[j] * H, last, sizeof(float) * H);
+        }
+}
+
+void backward_part(const CellKernels& cell, const Schedule::Part& part, const BackwardCall& call,
+                   const float* panels, float* d_bias) {
+    const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
+    std::fill(d_bias, d_bias + (cell.gates + cell.separate) * H, 0.0f);
+    if (n == 0) return;
+    const PartRows mask(call.mask, part, H, false);
+    const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
+    Buffer d_states(cell.states * n * H);
+    float* d_state[2] = {d_states.data(), d_states.data() + n * H};
+    for (int k = 0; k < cell.states; ++k)
+        for (std::int64_t j = 0; j < n; ++j) {
+            float* row = d_state[k] + j * H;
+            if (call.d_final[k]) {
+                std::memcpy(row, call.d_final[k] + part.rows[j] * H, sizeof(float) * H);
+            } else {
+                std::fill(row, row + H, 0.0f);
+            }
+        }
+    const BackwardSweep sweep{rows_of(part),
+                              H,
+                              panels,
+                              mask.data(),
+                              {state0[0].data(), state0[1].data()},
+                              call.gates,
+                              call.extra,
+                              {call.states[0], call.states[1]},
+                              call.d_y,
+                              {d_state[0], d_state[1]},
+                              call.d_gates,
+                              call.d_products,
+                              d_bias,
+                              call.operand,
+                              call.needs_d_state0};
+    cell.backward(sweep);
+    for (int k = 0; k < cell.states; ++k)
+        for (std::int64_t j = 0; j < n; ++j)
+            std::memcpy(call.d_state0[k] + part.rows[j] * H, d_state[k] + j * H, sizeof(float) * H);
+}
+
+void number_tokens(Schedule::Part& part, std::int64_t steps, std::int64_t first) {
+    part.first_token = first;
+    std::int64_t alive = static_cast<std::int64_t>(part.rows.size());
+    for (std::int64_t s = 0; s < steps; ++s) {
+        while (alive > 0 && part.lengths[alive - 1] <= s) --alive;
+        if (alive == 0) break;
+        part.start.push_back(first);
+        part.count.push_back(alive);
+        first += alive;
+    }
+}
+
+Schedule rectangular(std::int64_t T, std::int64_t B, bool reverse, int parts) {
+    Schedule schedule;
+    schedule.batch = B;
+    schedule.tokens = T * B;
+    for (int p = 0; p < parts; ++p) {
+        Schedule::Part part;
+        const std::int64_t from = B * p / parts, to = B * (p + 1) / parts;
+        part.first_token = from;
+        for (std::int64_t b = from; b < to; ++b) part.rows.push_back(b);
+        part.lengths.assign(part.rows.size(), T);
+        if (from < to)
+            for (std::int64_t s = 0; s < T; ++s) {
+                part.start.push_back((reverse ? T - 1 - s : s) * B + from);
+                part.count.push_back(to - from);
+            }
+        schedule.parts.push_back(std::move(part));
+    }
+    return schedule;
+}
+
+}  // namespace
+
+Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
+                       int parts) {
+    parts = static_cast<int>(std::clamp<std::int64_t>(parts, 1, std::max<std::int64_t>(B, 1)));
+    if (!lengths) return rectangular(T, B, reverse, parts);
+    Schedule schedule;
+    schedule.batch = B;
+    std::vector<std::int64_t> order(static_cast<std::size_t>(B));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int64_t a, std::int64_t b) { return lengths[a] > lengths[b]; });
+    schedule.parts.resize(static_cast<std::size_t>(parts));
+    // dealt like cards there and back, so that every part gets long and short rows alike
+    for (std::int64_t i = 0; i < B; ++i) {
+        const std::int64_t lap = i / parts, seat = i % parts;
+        Schedule::Part& part = schedule.parts[lap % 2 ? parts - 1 - seat : seat];
+        part.rows.push_back(order[i]);
+        part.lengths.push_back(lengths[order[i]]);
+    }
+    for (Schedule::Part& part : schedule.parts) {
+        number_tokens(part, T, schedule.tokens);
+        for (std::size_t s = 0; s < part.start.size(); ++s)
+            for (std::int64_t j = 0; j < part.count[s]; ++j) {
+                const std::int64_t step = static_cast<std::int64_t>(s);
+                const std::int64_t t = reverse ? part.lengths[j] - 1 - step : step;
+                schedule.index.push_back(t * B + part.rows[j]);
+            }
+        schedule.tokens = static_cast<std::int64_t>(schedule.index.size());
+    }
+    return schedule;
+}
+
+void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call) {
+    Buffer panels(cell.forward_panel_floats(call.hidden));
+    const int parts = static_cast<int>(schedule.parts.size());
+    parallel_for(parts, [&](int i) {
+        cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, panels.data(), i, parts);
+    });
+    parallel_for(parts, [&](int i) {
+        forward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels.data());
+    });
+}
+
+void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call) {
+    const std::int64_t H = call.hidden, width = (cell.gates + cell.separate) * H;
+    Buffer panels(cell.backward_panel_floats(H));
+    const int parts = static_cast<int>(schedule.parts.size());
+    const std::int64_t stride = width + 16;  // no cache line is shared by two threads
+    Buffer d_bias(parts * stride);
+    parallel_for(parts,
+                 [&](int i) { cell.pack_backward(call.weight_hh, H, panels.data(), i, parts); });
+    parallel_for(parts, [&](int i) {
+        backward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels.data(),
+                      d_bias.data() + i * stride);
+    });
+    for (int i = 1; i < parts; ++i)
+        for (std::int64_t c = 0; c < width; ++c) d_bias.data()[c] += d_bias.data()[i * stride + c];
+    for (int g = 0; g < cell.gates; ++g) {
+        const float* input = d_bias.data() + g * H;
+        const int slot = cell.slot[g];
+        const float* product = slot < 0 ? input : d_bias.data() + (cell.gates + slot) * H;
+        std::copy(input, input + H, call.d_bias_ih + g * H);
+        std::copy(product, product + H, call.d_bias_hh + g * H);
+    }
+}
+
+}  // namespace tidegate

@@ -1,0 +1,60 @@
+// One layer in one direction over a batch: which rows each thread runs, and its workspace.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels.h"
+
+namespace tidegate {
+
+// Where the tokens of a batch stand and which thread runs them.
+//
+// Rectangular batch (no lengths): token (t, b) is t * B + b, the layout of [T, B, ...] itself.
+// Ragged: the tokens are packed part after part, within a part step after step, within a step the
+// rows that are still alive; index[token] = t * B + b says where each comes from.
+struct Schedule {
+    struct Part {
+        std::vector<std::int64_t> rows;     // b of each row, longest first
+        std::vector<std::int64_t> lengths;  // of these rows
+        std::vector<std::int64_t> start, count;
+        std::int64_t first_token;
+    };
+    std::int64_t batch = 0, tokens = 0;
+    std::vector<Part> parts;
+    std::vector<std::int64_t> index;  // empty if rectangular
+};
+
+// lengths: [B], each in 0 .. T, or null; parts >= 1 is the number of threads.
+Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
+                       int parts);
+
+// Arrays of a whole batch; [B, H] ones in the caller's order of rows, [N, ...] ones by token.
+struct ForwardCall {
+    std::int64_t hidden;
+    const float *weight_hh, *bias_hh, *mask;  // [G*H, H], [G*H] or null, [B, H] or null
+    const float* state0[2];                   // [B, H]
+    float *gates, *extra;
+    float* states[2];  // [1] may be null at inference
+    float* final[2];   // [B, H]
+    bool training;
+};
+void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call);
+
+struct BackwardCall {
+    std::int64_t hidden;
+    const float *weight_hh, *mask;
+    const float* state0[2];
+    const float *gates, *extra;
+    const float* states[2];
+    const float* d_y;              // [N, H] or null
+    const float* d_final[2];       // [B, H] or null
+    float *d_gates, *d_products;   // [N, G*H], [N, separate*H]
+    float* d_state0[2];            // [B, H]
+    float *d_bias_ih, *d_bias_hh;  // [G*H]
+    float* operand;                // [N, H] or null
+    bool needs_d_state0;
+};
+void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call);
+
+}  // namespace tidegate

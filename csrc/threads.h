@@ -1,0 +1,23 @@
+// Running independent pieces of one call on several threads.
+#pragma once
+
+namespace tidegate {
+
+// Calls task(context, i) for 0 <= i < count, on up to `count` threads, and returns when all are
+// done. In each of them denormals count as zero; the thread's own floating-point state comes back.
+// Runs on the OpenMP pool given to adopt_openmp, else on threads of ours that sleep between calls.
+void parallel_for(int count, void (*task)(void* context, int i), void* context);
+
+template <class Body>
+void parallel_for(int count, const Body& body) {
+    parallel_for(
+        count, [](void* context, int i) { (*static_cast<const Body*>(context))(i); },
+        const_cast<Body*>(&body));
+}
+
+// Uses the pool of an OpenMP runtime this process has loaded already, torch's: two pools would take
+// the cores from each other, since an OpenMP thread spins for a while when its work is done.
+// Returns whether the library at `path` is loaded and has GOMP_parallel.
+bool adopt_openmp(const char* path);
+
+}  // namespace tidegate

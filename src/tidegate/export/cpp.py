@@ -1,0 +1,247 @@
+"""csrc/generated/cells.h: every cell's pointwise step and its derivative, written from its equations.
+
+``python -m tidegate.export.cpp csrc/generated/cells.h`` writes the header, ``--check`` compares it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tidegate import expr
+from tidegate.cells import CELLS, Cell
+
+_ONE_LINE = "TIDEGATE_INLINE static void"
+
+
+class _Writer:
+    """Writes nodes as C++; ``known`` maps the nodes that stand in a variable to its name."""
+
+    def __init__(self, known: dict[expr.Expr, str], roots: Iterable[expr.Expr]) -> None:
+        self.known = dict(known)
+        self.lines: list[str] = []
+        roots = list(roots)
+        reached = [n for n in expr.topological(roots) if n not in known]
+        self.uses = Counter(o for n in reached for o in n.operands) + Counter(roots)
+        for node in _needed(roots, self.known):
+            shared = self.uses[node] > 1 or isinstance(node, expr.Unary)
+            if shared and not isinstance(node, expr.Constant):
+                text = self.text(node)
+                name = f"v{len(self.lines)}"
+                self.lines.append(f"const Vec {name} = {text};")
+                self.known[node] = name
+
+    def text(self, node: expr.Expr) -> str:
+        if node in self.known:
+            return self.known[node]
+        match node:
+            case expr.Constant(value):
+                return f"broadcast({value:.1f}f)"
+            case expr.Unary(op, a):
+                return f"{op}({self.text(a)})"
+            case expr.Binary("mul", expr.Constant(-1.0), b):
+                return f"-({self.text(b)})"
+            case expr.Binary("mul", a, b):
+                return f"({self.text(a)} * {self.text(b)})"
+            case expr.Binary("add", a, b) if self._fuses(b):
+                return self._fused(b, a)
+            case expr.Binary("add", a, b) if self._fuses(a):
+                return self._fused(a, b)
+            case expr.Binary("sub", a, b) if self._fuses(b):
+                return self._fused(b, a, sign="-")
+            case expr.Binary("add", a, b):
+                return f"({self.text(a)} + {self.text(b)})"
+            case expr.Binary("sub", a, b):
+                return f"({self.text(a)} - {self.text(b)})"
+        raise TypeError(f"cannot write {node}")
+
+    def _fuses(self, node: expr.Expr) -> bool:
+        return node not in self.known and isinstance(node, expr.Binary) and node.op == "mul"
+
+    def _fused(self, product: expr.Expr, addend: expr.Expr, sign: str = "") -> str:
+        a, b = product.operands
+        if isinstance(a, expr.Constant) and a.value == -1.0:
+            return f"({self.text(addend)} {'+' if sign else '-'} {self.text(b)})"
+        return f"multiply_add({sign}{self.text(a)}, {self.text(b)}, {self.text(addend)})"
+
+
+def _needed(roots: Iterable[expr.Expr], known: dict[expr.Expr, str]) -> list[expr.Expr]:
+    """The nodes below ``roots`` that have to be computed, operands first."""
+    order: dict[expr.Expr, None] = {}
+
+    def visit(node: expr.Expr) -> None:
+        if node not in order and node not in known:
+            for operand in node.operands:
+                visit(operand)
+            order[node] = None
+
+    for root in roots:
+        visit(root)
+    return list(order)
+
+
+def saved_nodes(cell: Cell) -> list[expr.Expr]:
+    """What the backward step needs of the forward one: G blocks that replace w, then the others."""
+    forward = expr.topological(cell.trace.states.values())
+    adjoint = cell.adjoint
+    wanted: dict[expr.Expr, None] = {}
+    kept = (expr.Unary, expr.Product)
+
+    def visit(node: expr.Expr) -> None:
+        if isinstance(node, kept) and node in forward:
+            wanted[node] = None
+        else:
+            for operand in node.operands:
+                visit(operand)
+
+    for group in (adjoint.inputs, adjoint.products, adjoint.states):
+        for root in group.values():
+            visit(root)
+    nodes = [n for n in forward if n in wanted]
+    in_gates = [cell.trace.gates[g] for g in cell.gates if g in cell.trace.gates]
+    return in_gates + [n for n in nodes if n not in in_gates]
+
+
+def separate_products(cell: Cell) -> list[str]:
+    """The gates whose recurrent product has another gradient than their input product."""
+    adjoint = cell.adjoint
+    return [g for g in cell.gates if adjoint.products[g] is not adjoint.inputs[g]]
+
+
+def write_cell(cell: Cell) -> str:
+    """One struct: sizes, ``forward`` and ``backward`` on vectors of 16, 8 or 4 units."""
+    trace, adjoint, gates = cell.trace, cell.adjoint, list(cell.gates)
+    saved, separate = saved_nodes(cell), separate_products(cell)
+    state_names = list(cell.state)
+    before = {
+        n: f"before[{state_names.index(n.name)}]"
+        for n in expr.topological(trace.states.values())
+        if isinstance(n, expr.State)
+    }
+    leaves: dict[expr.Expr, str] = dict(before)
+    for node in expr.topological(trace.states.values()):
+        if isinstance(node, expr.Input):
+            leaves[node] = f"w[{gates.index(node.gate)}]"
+        elif isinstance(node, expr.Product):
+            leaves[node] = f"u[{gates.index(node.gate)}]"
+    forward = _Writer(leaves, [*trace.states.values(), *saved])
+    forward_lines = [
+        *forward.lines,
+        *(f"after[{k}] = {forward.text(e)};" for k, e in enumerate(trace.states.values())),
+        *(f"saved[{k}] = {forward.text(e)};" for k, e in enumerate(saved)),
+    ]
+
+    known: dict[expr.Expr, str] = {**before, **{e: f"saved[{k}]" for k, e in enumerate(saved)}}
+    roots = [*adjoint.inputs.values(), *(adjoint.products[g] for g in separate)]
+    direct = {s: _without_products(e) for s, e in adjoint.states.items()}
+    roots += [e for e in direct.values() if e is not None]
+    for node in expr.topological(roots):
+        if isinstance(node, expr.StateGradient):
+            known[node] = f"d_after[{state_names.index(node.name)}]"
+    backward = _Writer(known, roots)
+    backward_lines = [
+        *backward.lines,
+        *(f"d_w[{gates.index(g)}] = {backward.text(e)};" for g, e in adjoint.inputs.items()),
+        *(f"d_u[{k}] = {backward.text(adjoint.products[g])};" for k, g in enumerate(separate)),
+        *(
+            f"d_before[{k}] = {backward.text(e) if e is not None else 'broadcast(0.0f)'};"
+            for k, e in enumerate(direct.values())
+        ),
+    ]
+    parameters = "const Vec* w, const Vec* u, const Vec* before, Vec* after, Vec* saved"
+    back_parameters = (
+        "const Vec* saved, const Vec* before, const Vec* d_after, Vec* d_w, Vec* d_u, Vec* d_before"
+    )
+    slots = ", ".join(str(separate.index(g) if g in separate else -1) for g in gates)
+    return "\n".join(
+        [
+            f"// {cell.source}",
+            f"// gates: {', '.join(gates)}; states: {', '.join(state_names)}",
+            f"struct {class_name(cell)} {{",
+            f'static constexpr const char* kName = "{cell.name}";',
+            f"static constexpr int kGates = {len(gates)}, kStates = {len(state_names)};",
+            f"static constexpr int kExtra = {len(saved) - len(gates)};",
+            f"static constexpr int kSeparate = {len(separate)};",
+            f"static constexpr int kSlot[] = {{{slots}}};",
+            f"{_ONE_LINE} forward({parameters}) {{",
+            *_unused(["w", "u", "before", "after", "saved"], forward_lines),
+            *forward_lines,
+            "}",
+            f"{_ONE_LINE} backward({back_parameters}) {{",
+            *_unused(["saved", "before", "d_after", "d_w", "d_u", "d_before"], backward_lines),
+            *backward_lines,
+            "}",
+            "};",
+        ]
+    )
+
+
+def _without_products(node: expr.Expr) -> expr.Expr | None:
+    """A sum without its recurrent products W_h^T d, which the matrix product adds."""
+    if isinstance(node, expr.Product):
+        return None
+    if isinstance(node, expr.Binary) and node.op == "add":
+        a, b = (_without_products(o) for o in node.operands)
+        if a is None or b is None:
+            return a if b is None else b
+        return node if (a, b) == node.operands else a + b
+    if isinstance(node, expr.Constant) and node.value == 0:
+        return None
+    return node
+
+
+def _unused(names: list[str], lines: list[str]) -> list[str]:
+    return [f"(void){n};" for n in names if not any(f" {n}[" in f" {x}".replace("(", " ").replace("-", " ") for x in lines)]
+
+
+def class_name(cell: Cell) -> str:
+    return "".join(part.capitalize() for part in cell.name.split("_"))
+
+
+def write_header() -> str:
+    single = [c for c in CELLS.values() if c.gates_of_state == tuple(c.gates)]
+    text = "\n".join(
+        [
+            "// Generated by `python -m tidegate.export.cpp` from src/tidegate/cells; do not edit.",
+            "//",
+            "// forward: w [G] holds W_i x + b_i, u [G] holds W_h h + b_h, before the states;",
+            "// saved is what backward needs: G values that replace w, then kExtra others.",
+            "// backward: d_after is dL/d(state after the step). It gives dL/dw; d_u, dL/du of the",
+            "// kSeparate gates where that differs (gate g's is d_u[kSlot[g]]); and d_before,",
+            "// the part of dL/d(state before) that does not pass through W_h.",
+            "#pragma once",
+            "",
+            '#include "../simd.h"',
+            "",
+            "namespace tidegate::TIDEGATE_ISA {",
+            "",
+            "\n\n".join(write_cell(c) for c in single),
+            "",
+            "}  // namespace tidegate::TIDEGATE_ISA",
+            "",
+        ]
+    )
+    style = ["clang-format", "--assume-filename=csrc/generated/cells.h"]
+    return subprocess.run(style, input=text, capture_output=True, text=True, check=True).stdout
+
+
+def main(arguments: list[str]) -> int:
+    check = "--check" in arguments
+    paths = [a for a in arguments if not a.startswith("--")]
+    path = Path(paths[0]) if paths else Path("csrc/generated/cells.h")
+    text = write_header()
+    if not check:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return 0
+    if path.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"{path}: not what the cells say; run python -m tidegate.export.cpp", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
