@@ -195,11 +195,14 @@ NB_MODULE(_engine, m) {
 
     nb::class_<Schedule>(m, "Schedule")
         .def_ro("tokens", &Schedule::tokens)
-        .def_prop_ro("index", [](const Schedule& schedule) {
-            auto copy = std::make_unique<std::int64_t[]>(schedule.index.size());
-            std::copy(schedule.index.begin(), schedule.index.end(), copy.get());
-            return new_array(copy.release(), {schedule.index.size()});
-        });
+        .def_prop_ro(
+            "index",
+            [](const Schedule& schedule) {
+                auto copy = std::make_unique<std::int64_t[]>(schedule.index.size());
+                std::copy(schedule.index.begin(), schedule.index.end(), copy.get());
+                return new_array(copy.release(), {schedule.index.size()});
+            },
+            nb::rv_policy::automatic);
     m.def("schedule", new_schedule, "T"_a, "B"_a, "lengths"_a.none().noconvert(), "reverse"_a,
           "threads"_a);
     m.def("forward", forward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "bias_hh"_a.none(),

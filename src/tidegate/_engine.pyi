@@ -1,5 +1,7 @@
 """The compiled kernels (csrc/): float32, C-contiguous arrays in, numpy arrays out."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,3 +21,63 @@ def select_isa(name: str) -> None:
 
 def error_bounds() -> dict[str, float]:
     """Largest error of exp, tanh and sigmoid, in units in the last place."""
+
+class Schedule:
+    """Where a batch's tokens stand and which thread runs them."""
+
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """t * B + b of each token of a ragged batch; empty for a rectangular one."""
+
+def schedule(T: int, B: int, lengths: Any, reverse: bool, threads: int) -> Schedule:  # noqa: N803
+    """``lengths``: int64 [B], each in 0 .. T, or None.  Raises ValueError."""
+
+def cells() -> list[str]:
+    """The cells the engine has."""
+
+def extra_width(cell: str) -> int:
+    """How many values of H a token's step saves beside its gates."""
+
+def product_slots(cell: str) -> list[int]:
+    """Per gate, its place among the separate gradients of the recurrent product, or -1."""
+
+def adopt_openmp(path: str) -> bool:
+    """Run on the threads of this OpenMP library, if it is loaded; returns whether it is."""
+
+def forward(
+    cell: str,
+    schedule: Schedule,
+    weight_hh: Any,
+    bias_hh: Any,
+    mask: Any,
+    state0: list[Any],
+    gates: Any,
+    extra: Any,
+    states: list[Any],
+    final: list[Any],
+    training: bool,
+) -> None:
+    """One sweep.  float32, dense arrays of any library; shapes as csrc/sweep.h.  ValueError."""
+
+def backward(
+    cell: str,
+    schedule: Schedule,
+    weight_hh: Any,
+    mask: Any,
+    state0: list[Any],
+    gates: Any,
+    extra: Any,
+    states: list[Any],
+    d_y: Any,
+    d_final: list[Any],
+    d_gates: Any,
+    d_products: Any,
+    d_state0: list[Any],
+    d_bias_ih: Any,
+    d_bias_hh: Any,
+    operand: Any,
+    needs_d_state0: bool,
+) -> None:
+    """One sweep back through time; arrays as in csrc/sweep.h."""

@@ -1,0 +1,303 @@
+"""The engine as one opaque torch operator: one layer in one direction, forward and backward.
+
+The all-steps products (W_ih x and the weights' gradients) are torch's; the sweeps through time are
+csrc/sequence.h.  Letters: T time, B batch, I input, H hidden, G gates; N tokens, the true steps of
+all rows, N <= T * B.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tidegate import _engine
+
+State = tuple[Tensor, ...]
+
+_SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
+
+
+def run(
+    cell: str,
+    x: Tensor,
+    state: State,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+    recurrent_mask: Tensor | None = None,
+) -> tuple[Tensor, State]:
+    """Hidden states of one layer in one direction; float32 on the CPU, ``cell`` in the engine.
+
+    x: [T, B, I]; state: [B, H] each; lengths: int64 [B] on the CPU or None; recurrent_mask: [B, H]
+    or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
+    """
+    inputs = [x, *state, weight_ih, weight_hh, bias_ih, bias_hh]
+    training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
+    multiplications = x.shape[0] * x.shape[1] * weight_hh.numel()
+    threads = max(1, min(torch.get_num_threads(), multiplications // _SMALLEST_SHARE))
+    second = state[1] if len(state) > 1 else None
+    y, h, c, *_ = torch.ops.tidegate.recurrence(
+        cell, x, state[0], second, weight_ih, weight_hh, bias_ih, bias_hh, lengths,
+        recurrent_mask, reverse, training, threads,
+    )  # fmt: skip
+    return y, (h,) if second is None else (h, c)
+
+
+@torch.library.custom_op("tidegate::recurrence", mutates_args=())
+def _recurrence(
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    lengths: Tensor | None,
+    mask: Tensor | None,
+    reverse: bool,
+    training: bool,
+    threads: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, final h and c; in training also the saved gates [T*B, G*H], extras and c of every step."""
+    T, B, _ = x.shape  # noqa: N806
+    schedule = _engine.schedule(T, B, lengths, reverse, threads)
+    y, h, c, gates, extra, cells = _new_outputs(cell, x, c0, weight_hh, training)
+    index = None if lengths is None else torch.from_numpy(schedule.index)
+    n = schedule.tokens
+    products = gates[:n] if training else x.new_empty(n, weight_hh.shape[0])
+    rows = _tokens(x, index)
+    if bias_ih is None:
+        torch.mm(rows, weight_ih.t(), out=products)
+    else:
+        torch.addmm(bias_ih, rows, weight_ih.t(), out=products)
+    y_tokens = y.view(T * B, -1) if index is None else y.new_empty(n, y.shape[2])
+    _engine.forward(
+        cell,
+        schedule,
+        _plain(weight_hh),
+        _plain(bias_hh),
+        _plain(mask),
+        _states(_plain(h0), _plain(c0), c0 is not None),
+        products,
+        extra[:n] if extra.numel() else None,
+        _states(y_tokens, cells[:n] if training else None, c0 is not None),
+        _states(h, c, c0 is not None),
+        training,
+    )
+    if index is not None:
+        y.zero_().view(T * B, -1).index_copy_(0, index, y_tokens)
+    return y, h, c, gates, extra, cells
+
+
+@_recurrence.register_fake
+def _(cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, *rest):  # noqa: ARG001
+    return _new_outputs(cell, x, c0, weight_hh, rest[1])
+
+
+def _new_outputs(
+    cell: str, x: Tensor, c0: Tensor | None, weight_hh: Tensor, training: bool
+) -> tuple[Tensor, ...]:
+    T, B, _ = x.shape  # noqa: N806
+    rows, H = weight_hh.shape  # noqa: N806
+    extra = _engine.extra_width(cell) * H if training else 0
+    has_cell = c0 is not None
+    return (
+        x.new_empty(T, B, H),
+        x.new_empty(B, H),
+        x.new_empty(B if has_cell else 0, H),
+        x.new_empty(T * B if training else 0, rows),
+        x.new_empty(T * B if extra else 0, extra),
+        x.new_empty(T * B if training and has_cell else 0, H),
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+    cell, x, h0, c0, weight_ih, weight_hh, bias_ih, _, lengths, mask, reverse, _, threads = inputs
+    y, _, _, gates, extra, cells = output
+    ctx.save_for_backward(
+        x, h0, c0, weight_ih, weight_hh, lengths, mask, y, gates, extra, cells
+    )
+    ctx.options = (cell, reverse, threads)
+    ctx.has_bias = bias_ih is not None
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, d_y: Tensor | None, d_h: Tensor | None, d_c: Tensor | None, *_: Any):
+    cell, reverse, threads = ctx.options
+    needs = ctx.needs_input_grad  # x is input 1, h0 2, c0 3
+    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = torch.ops.tidegate.recurrence_backward(
+        cell, d_y, d_h, d_c, *ctx.saved_tensors, reverse, threads, needs[1], needs[2]
+    )
+    has_cell = ctx.saved_tensors[2] is not None
+    return (
+        None,
+        d_x if needs[1] else None,
+        d_h0 if needs[2] else None,
+        d_c0 if has_cell else None,
+        d_ih,
+        d_hh,
+        d_bias_ih if ctx.has_bias else None,
+        d_bias_hh if ctx.has_bias else None,
+        None, None, None, None, None,
+    )  # fmt: skip
+
+
+_recurrence.register_autograd(_backward, setup_context=_setup_context)
+
+
+@torch.library.custom_op("tidegate::recurrence_backward", mutates_args=())
+def _recurrence_backward(
+    cell: str,
+    d_y: Tensor | None,
+    d_h: Tensor | None,
+    d_c: Tensor | None,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    lengths: Tensor | None,
+    mask: Tensor | None,
+    y: Tensor,
+    gates: Tensor,
+    extra: Tensor,
+    cells: Tensor,
+    reverse: bool,
+    threads: int,
+    needs_x: bool,
+    needs_h0: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh."""
+    T, B, H = y.shape  # noqa: N806
+    schedule = _engine.schedule(T, B, lengths, reverse, threads)
+    index = None if lengths is None else torch.from_numpy(schedule.index)
+    n = schedule.tokens
+    slots = _engine.product_slots(cell)
+    outputs = _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x)
+    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = outputs
+    d_gates = x.new_empty(n, gates.shape[1])
+    separate = sum(s >= 0 for s in slots)
+    d_products = x.new_empty(n, separate * H) if separate else None
+    shifted = index is None and mask is None  # what W_hh saw is y, one step away
+    operand = None if shifted else x.new_empty(n, H)
+    _engine.backward(
+        cell,
+        schedule,
+        _plain(weight_hh),
+        _plain(mask),
+        _states(_plain(h0), _plain(c0), c0 is not None),
+        gates[:n],
+        extra[:n] if extra.numel() else None,
+        _states(_tokens(y, index), cells[:n], c0 is not None),
+        None if d_y is None else _plain(_tokens(d_y, index)),
+        _states(_plain(d_h), _plain(d_c), c0 is not None),
+        d_gates,
+        d_products,
+        _states(d_h0, d_c0, c0 is not None),
+        d_bias_ih,
+        d_bias_hh,
+        operand,
+        needs_h0,
+    )
+    torch.mm(d_gates.t(), _tokens(x, index), out=d_ih)
+    for first, last, source in _blocks(slots, H):
+        gradient = d_gates[:, first:last] if source is None else d_products[:, source : source + H]  # pyright: ignore
+        if operand is not None:
+            torch.mm(gradient.t(), operand, out=d_hh[first:last])
+        else:
+            _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
+    if needs_x:
+        if index is None:
+            torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
+        else:
+            d_x.zero_().view(T * B, -1).index_copy_(0, index, d_gates @ weight_ih)
+    return outputs
+
+
+@_recurrence_backward.register_fake
+def _(cell, d_y, d_h, d_c, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
+    return _new_gradients(x, h0, c0, weight_ih, weight_hh, rest[-2])
+
+
+def _new_gradients(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    needs_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    shape = x.shape if needs_x else (0,)
+    rows = weight_hh.shape[0]
+    return (
+        x.new_empty(shape),
+        h0.new_empty(h0.shape),
+        h0.new_empty((0,) if c0 is None else c0.shape),
+        weight_ih.new_empty(weight_ih.shape),
+        weight_hh.new_empty(weight_hh.shape),
+        x.new_empty(rows),
+        x.new_empty(rows),
+    )
+
+
+def _blocks(slots: list[int], size: int) -> list[tuple[int, int, int | None]]:
+    """Rows [first, last) of dL/dW_hh and the column of d_products they come from; None: d_gates."""
+    blocks: list[tuple[int, int, int | None]] = []
+    for g, slot in enumerate(slots):
+        if slot < 0 and blocks and blocks[-1][2] is None:
+            blocks[-1] = (blocks[-1][0], (g + 1) * size, None)
+        else:
+            blocks.append((g * size, (g + 1) * size, None if slot < 0 else slot * size))
+    return blocks
+
+
+def _product_with_shifted(
+    gradient: Tensor, y: Tensor, h0: Tensor, reverse: bool, out: Tensor
+) -> None:
+    """out = gradient^T [.., N] @ (the state before each step) [N, H]: y of the step before, h0."""
+    T, B, H = y.shape  # noqa: N806
+    later, first = gradient[B:], gradient[:B]
+    before = y[: T - 1]
+    if reverse:
+        later, first = gradient[: (T - 1) * B], gradient[(T - 1) * B :]
+        before = y[1:]
+    torch.mm(later.t(), before.reshape(-1, H), out=out)
+    out.addmm_(first.t(), h0)
+
+
+def _tokens(a: Tensor, index: Tensor | None) -> Tensor:
+    """[T, B, ...] -> [N, ...], the true steps only."""
+    flat = a.reshape(-1, a.shape[2])
+    return flat if index is None else flat.index_select(0, index)
+
+
+def _states(first: Any, second: Any, is_pair: bool) -> list[Any]:
+    return [first, second] if is_pair else [first]
+
+
+def _plain(a: Tensor | None) -> Tensor | None:
+    """Dense and without autograd, as the engine wants it."""
+    return None if a is None else a.detach().contiguous()
+
+
+def _share_torchs_threads() -> None:
+    """Let the engine run on the OpenMP threads torch has, where that can be found out."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    except OSError:
+        return
+    paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "omp" in line}
+    libraries = [p for p in paths if Path(p).name.startswith(("libgomp", "libomp", "libiomp"))]
+    for path in sorted(libraries, key=lambda p: "torch" not in p):
+        if _engine.adopt_openmp(path):
+            return
+
+
+_share_torchs_threads()
