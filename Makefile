@@ -27,6 +27,7 @@ check: ready
 	$(BIN)/pyright
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 	$(BIN)/python -m tidegate.export.latex --check
+	$(BIN)/python -m tidegate.export.cpp --check
 	$(BIN)/python -m pytest -q
 
 ready: $(BUILD)

@@ -1,10 +1,12 @@
-"""csrc/generated/cells.h: every cell's pointwise step and its derivative, written from its equations.
+"""csrc/generated/cells.h: every cell's pointwise step and its derivative, from its equations.
 
 ``python -m tidegate.export.cpp csrc/generated/cells.h`` writes the header, ``--check`` compares it.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -194,14 +196,20 @@ def _without_products(node: expr.Expr) -> expr.Expr | None:
 
 
 def _unused(names: list[str], lines: list[str]) -> list[str]:
-    return [f"(void){n};" for n in names if not any(f" {n}[" in f" {x}".replace("(", " ").replace("-", " ") for x in lines)]
+    return [
+        f"(void){n};"
+        for n in names
+        if not any(f" {n}[" in f" {x}".replace("(", " ").replace("-", " ") for x in lines)
+    ]
 
 
 def class_name(cell: Cell) -> str:
+    """gru_reset_before -> GruResetBefore."""
     return "".join(part.capitalize() for part in cell.name.split("_"))
 
 
 def write_header() -> str:
+    """The whole header, in clang-format's layout."""
     single = [c for c in CELLS.values() if c.gates_of_state == tuple(c.gates)]
     text = "\n".join(
         [
@@ -224,11 +232,16 @@ def write_header() -> str:
             "",
         ]
     )
-    style = ["clang-format", "--assume-filename=csrc/generated/cells.h"]
-    return subprocess.run(style, input=text, capture_output=True, text=True, check=True).stdout
+    beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    formatter = shutil.which("clang-format", path=beside_python)
+    if formatter is None:
+        raise FileNotFoundError("expected clang-format, found none; install the extra 'dev'")
+    command = [formatter, "--assume-filename=csrc/generated/cells.h"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
 
 
 def main(arguments: list[str]) -> int:
+    """Write the header, or compare it with ``--check``; 0 if all is well."""
     check = "--check" in arguments
     paths = [a for a in arguments if not a.startswith("--")]
     path = Path(paths[0]) if paths else Path("csrc/generated/cells.h")

@@ -7,13 +7,18 @@ all rows, N <= T * B.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from tidegate import _engine
+from tidegate.cells import get_cell
+from tidegate.nn import reference
 
 State = tuple[Tensor, ...]
 
@@ -39,18 +44,36 @@ def run(
     """
     inputs = [x, *state, weight_ih, weight_hh, bias_ih, bias_hh]
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
-    multiplications = x.shape[0] * x.shape[1] * weight_hh.numel()
-    threads = max(1, min(torch.get_num_threads(), multiplications // _SMALLEST_SHARE))
     second = state[1] if len(state) > 1 else None
-    y, h, c, *_ = torch.ops.tidegate.recurrence(
+    arguments = (
         cell, x, state[0], second, weight_ih, weight_hh, bias_ih, bias_hh, lengths,
-        recurrent_mask, reverse, training, threads,
+        recurrent_mask, reverse, training,
     )  # fmt: skip
+    if torch.compiler.is_compiling():
+        y, h, c, *_ = torch.ops.tidegate.recurrence(*arguments)
+    elif training:
+        y, h, c, *_ = _Recurrence.apply(*arguments)  # pyright: ignore[reportGeneralTypeIssues]
+    else:
+        y, h, c, *_ = _forward(*arguments)
     return y, (h,) if second is None else (h, c)
 
 
-@torch.library.custom_op("tidegate::recurrence", mutates_args=())
-def _recurrence(
+def reason_against(cell: str, x: Tensor, weight_hh: Tensor) -> str | None:
+    """Why the engine cannot run this layer; None if it can."""
+    if cell not in _engine.cells():
+        return f"the engine has no kernel for {cell}"
+    if x.device.type != "cpu":
+        return f"the engine runs on the CPU, the input is on {x.device}"
+    if x.dtype != torch.float32 or weight_hh.dtype != torch.float32:
+        return f"the engine computes in float32, the input is {x.dtype}"
+    if x.numel() == 0:
+        return "there is nothing to compute: T, B or I is 0"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "the engine has no rule for torch.func transforms"
+    return None
+
+
+def _forward(
     cell: str,
     x: Tensor,
     h0: Tensor,
@@ -63,10 +86,14 @@ def _recurrence(
     mask: Tensor | None,
     reverse: bool,
     training: bool,
-    threads: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y, final h and c; in training also the saved gates [T*B, G*H], extras and c of every step."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, final h and c; in training also the saved gates [T*B, G*H], extras and c of every step.
+
+    The last is the number of threads, on which the order of a ragged batch's tokens depends.
+    """
     T, B, _ = x.shape  # noqa: N806
+    wanted = T * B * weight_hh.numel() // _SMALLEST_SHARE
+    threads = max(1, min(torch.get_num_threads(), wanted))
     schedule = _engine.schedule(T, B, lengths, reverse, threads)
     y, h, c, gates, extra, cells = _new_outputs(cell, x, c0, weight_hh, training)
     index = None if lengths is None else torch.from_numpy(schedule.index)
@@ -93,12 +120,12 @@ def _recurrence(
     )
     if index is not None:
         y.zero_().view(T * B, -1).index_copy_(0, index, y_tokens)
-    return y, h, c, gates, extra, cells
+    return y, h, c, gates, extra, cells, torch.tensor(threads)
 
 
-@_recurrence.register_fake
-def _(cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, *rest):  # noqa: ARG001
-    return _new_outputs(cell, x, c0, weight_hh, rest[1])
+def _fake_forward(cell, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
+    outputs = _new_outputs(cell, x, c0, weight_hh, training=rest[-1])
+    return (*outputs, torch.empty((), dtype=torch.int64))
 
 
 def _new_outputs(
@@ -119,41 +146,56 @@ def _new_outputs(
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-    cell, x, h0, c0, weight_ih, weight_hh, bias_ih, _, lengths, mask, reverse, _, threads = inputs
-    y, _, _, gates, extra, cells = output
-    ctx.save_for_backward(
-        x, h0, c0, weight_ih, weight_hh, lengths, mask, y, gates, extra, cells
-    )
-    ctx.options = (cell, reverse, threads)
-    ctx.has_bias = bias_ih is not None
+    cell, x, h0, c0, w_ih, w_hh, bias_ih, bias_hh, lengths, mask, reverse, _ = inputs
+    y, _, _, *saved = output
+    ctx.save_for_backward(x, h0, c0, w_ih, w_hh, lengths, mask, y, *saved, bias_ih, bias_hh)
+    ctx.cell, ctx.reverse = cell, reverse
     ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*saved)
 
 
-def _backward(ctx: Any, d_y: Tensor | None, d_h: Tensor | None, d_c: Tensor | None, *_: Any):
-    cell, reverse, threads = ctx.options
-    needs = ctx.needs_input_grad  # x is input 1, h0 2, c0 3
-    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = torch.ops.tidegate.recurrence_backward(
-        cell, d_y, d_h, d_c, *ctx.saved_tensors, reverse, threads, needs[1], needs[2]
-    )
-    has_cell = ctx.saved_tensors[2] is not None
-    return (
-        None,
-        d_x if needs[1] else None,
-        d_h0 if needs[2] else None,
-        d_c0 if has_cell else None,
-        d_ih,
-        d_hh,
-        d_bias_ih if ctx.has_bias else None,
-        d_bias_hh if ctx.has_bias else None,
-        None, None, None, None, None,
+def _backward(
+    run_backward: Callable[..., tuple[Tensor, ...]],
+    ctx: Any,
+    d_y: Tensor | None,
+    d_h: Tensor | None,
+    d_c: Tensor | None,
+    *_: Any,
+) -> tuple[Tensor | None, ...]:
+    *saved, bias_ih, bias_hh = ctx.saved_tensors
+    needs = ctx.needs_input_grad[1:8]  # x, h0, c0, the weights, the biases
+    if torch.is_grad_enabled():  # create_graph: these gradients will be differentiated
+        gradients = _differentiable_gradients(ctx, (*saved[:7], bias_ih, bias_hh), (d_y, d_h, d_c))
+    else:
+        gradients = run_backward(ctx.cell, d_y, d_h, d_c, *saved, ctx.reverse, needs[0], needs[1])
+    kept = (g if n else None for g, n in zip(gradients, needs, strict=True))
+    return None, *kept, None, None, None, None
+
+
+def _differentiable_gradients(
+    ctx: Any, saved: tuple[Tensor | None, ...], incoming: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
+    """The same gradients, from the reference."""
+    x, h0, c0, weight_ih, weight_hh, lengths, mask, bias_ih, bias_hh = saved
+    inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+    state: Any = (h0,) if c0 is None else (h0, c0)
+    assert x is not None
+    assert weight_ih is not None
+    assert weight_hh is not None
+    y, final = reference.unroll(
+        get_cell(ctx.cell), F.linear(x, weight_ih, bias_ih), state, weight_hh, bias_hh,
+        lengths, ctx.reverse, mask,
     )  # fmt: skip
+    reached = [(o, g) for o, g in zip((y, *final), incoming, strict=False) if g is not None]
+    outputs, gradients = zip(*reached, strict=True)
+    wanted = [t for t in inputs if t is not None and t.requires_grad]
+    found = iter(
+        torch.autograd.grad(outputs, wanted, gradients, create_graph=True, allow_unused=True)
+    )
+    return tuple(next(found) if t is not None and t.requires_grad else None for t in inputs)
 
 
-_recurrence.register_autograd(_backward, setup_context=_setup_context)
-
-
-@torch.library.custom_op("tidegate::recurrence_backward", mutates_args=())
-def _recurrence_backward(
+def _run_backward(
     cell: str,
     d_y: Tensor | None,
     d_h: Tensor | None,
@@ -169,14 +211,14 @@ def _recurrence_backward(
     gates: Tensor,
     extra: Tensor,
     cells: Tensor,
+    threads: Tensor,
     reverse: bool,
-    threads: int,
     needs_x: bool,
     needs_h0: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh."""
     T, B, H = y.shape  # noqa: N806
-    schedule = _engine.schedule(T, B, lengths, reverse, threads)
+    schedule = _engine.schedule(T, B, lengths, reverse, int(threads))
     index = None if lengths is None else torch.from_numpy(schedule.index)
     n = schedule.tokens
     slots = _engine.product_slots(cell)
@@ -221,9 +263,8 @@ def _recurrence_backward(
     return outputs
 
 
-@_recurrence_backward.register_fake
-def _(cell, d_y, d_h, d_c, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
-    return _new_gradients(x, h0, c0, weight_ih, weight_hh, rest[-2])
+def _fake_backward(cell, d_y, d_h, d_c, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
+    return _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x=rest[-2])
 
 
 def _new_gradients(
@@ -261,7 +302,7 @@ def _blocks(slots: list[int], size: int) -> list[tuple[int, int, int | None]]:
 def _product_with_shifted(
     gradient: Tensor, y: Tensor, h0: Tensor, reverse: bool, out: Tensor
 ) -> None:
-    """out = gradient^T [.., N] @ (the state before each step) [N, H]: y of the step before, h0."""
+    """gradient^T @ the state before each step: y of the step before, h0 at the first."""
     T, B, H = y.shape  # noqa: N806
     later, first = gradient[B:], gradient[:B]
     before = y[: T - 1]
@@ -287,6 +328,24 @@ def _plain(a: Tensor | None) -> Tensor | None:
     return None if a is None else a.detach().contiguous()
 
 
+class _Recurrence(torch.autograd.Function):
+    """The same in eager mode, where an operator of torch.library costs 0.1 ms more."""
+
+    forward = staticmethod(_forward)  # pyright: ignore[reportAssignmentType]
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(partial(_backward, _run_backward))
+
+
+def _register() -> None:
+    backward = torch.library.custom_op(
+        "tidegate::recurrence_backward", _run_backward, mutates_args=()
+    )
+    backward.register_fake(_fake_backward)
+    forward = torch.library.custom_op("tidegate::recurrence", _forward, mutates_args=())
+    forward.register_fake(_fake_forward)
+    forward.register_autograd(partial(_backward, backward), setup_context=_setup_context)
+
+
 def _share_torchs_threads() -> None:
     """Let the engine run on the OpenMP threads torch has, where that can be found out."""
     try:
@@ -300,4 +359,5 @@ def _share_torchs_threads() -> None:
             return
 
 
+_register()
 _share_torchs_threads()

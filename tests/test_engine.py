@@ -1,0 +1,258 @@
+"""The engine's sweeps against the reference in float64: outputs and every gradient."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F  # noqa: N812
+
+from tidegate import _engine
+from tidegate.cells import CELLS
+from tidegate.nn import engine_op, reference
+
+SHAPES = [
+    (1, 1, 1, 1),
+    (2, 3, 4, 7),
+    (5, 17, 3, 33),
+    (33, 2, 2, 64),
+    (3, 50, 5, 100),
+    (9, 8, 6, 16),
+]
+TOLERANCE = 5e-6  # float32, up to 50 rows, 13 steps and 100 units, relative to the largest value
+
+
+@pytest.fixture(params=_engine.available_isas())
+def _isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = _engine.isa()
+    _engine.select_isa(request.param)
+    yield request.param
+    _engine.select_isa(before)
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Even the smallest batch is split over two threads."""
+    monkeypatch.setattr(engine_op, "_SMALLEST_SHARE", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+class Layer:
+    """Random weights, input and state of one layer in one direction, in float64."""
+
+    def __init__(self, cell: str, T: int, B: int, I: int, H: int, bias: bool = True) -> None:  # noqa: E741, N803
+        generator = torch.Generator().manual_seed(T * 1000 + B * 100 + I * 10 + H)
+
+        def draw(*shape: int, scale: float = 1.0) -> torch.Tensor:
+            return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        rows = len(CELLS[cell].gates) * H
+        self.cell = CELLS[cell]
+        self.x = draw(T, B, I)
+        self.state = tuple(draw(B, H) for _ in self.cell.state)
+        self.weights = [draw(rows, I, scale=0.5 / I**0.5), draw(rows, H, scale=0.7 / H**0.5)]
+        self.biases = [draw(rows, scale=0.2) if bias else None for _ in range(2)]
+        self.lengths = torch.randint(0, T + 1, (B,), generator=generator)
+        self.mask = (torch.rand(B, H, generator=generator, dtype=torch.float64) > 0.3) / 0.7
+        self.loss_weights = [draw(T, B, H), *(draw(B, H) for _ in self.state)]
+
+    def results(self, run, dtype, lengths=None, reverse=False, mask=None) -> list[torch.Tensor]:
+        """y, the final states, and the gradients of x, the states, the weights and biases."""
+        inputs = [
+            t.to(dtype).requires_grad_() if t is not None else None
+            for t in [self.x, *self.state, *self.weights, *self.biases]
+        ]
+        count = 1 + len(self.state)
+        mask = None if mask is None else mask.to(dtype)
+        y, final = run(
+            self.cell.name,
+            inputs[0],
+            tuple(inputs[1:count]),
+            *inputs[count:],
+            lengths,
+            reverse,
+            mask,
+        )
+        outputs = [y, *final]
+        loss = sum((o * w.to(dtype)).sum() for o, w in zip(outputs, self.loss_weights, strict=True))
+        return outputs + list(torch.autograd.grad(loss, [t for t in inputs if t is not None]))
+
+
+def run_reference(cell, x, state, w_ih, w_hh, b_ih, b_hh, lengths, reverse, mask):
+    gates_x = F.linear(x, w_ih, b_ih)
+    return reference.unroll(CELLS[cell], gates_x, state, w_hh, b_hh, lengths, reverse, mask)
+
+
+def assert_same(ours: list[torch.Tensor], exact: list[torch.Tensor]) -> None:
+    for mine, other in zip(ours, exact, strict=True):
+        scale = max(1.0, float(other.detach().abs().max())) if other.numel() else 1.0
+        torch.testing.assert_close(mine.double(), other, rtol=0, atol=TOLERANCE * scale)
+
+
+@pytest.mark.usefixtures("_isa")
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_outputs_and_gradients_equal_the_reference(cell: str, shape) -> None:
+    layer = Layer(cell, *shape)
+    for reverse in (False, True):
+        ours = layer.results(engine_op.run, torch.float32, reverse=reverse)
+        assert_same(ours, layer.results(run_reference, torch.float64, reverse=reverse))
+
+
+@pytest.mark.usefixtures("_isa")
+@pytest.mark.parametrize("shape", SHAPES[1:3], ids=str)
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_ragged_masked_and_without_bias(cell: str, shape) -> None:
+    for ragged, reverse, masked, bias in itertools.product([True, False], repeat=4):
+        layer = Layer(cell, *shape, bias=bias)
+        options = {
+            "lengths": layer.lengths if ragged else None,
+            "reverse": reverse,
+            "mask": layer.mask if masked else None,
+        }
+        ours = layer.results(engine_op.run, torch.float32, **options)
+        assert_same(ours, layer.results(run_reference, torch.float64, **options))
+
+
+@settings(max_examples=30)
+@given(
+    cell=st.sampled_from(_engine.cells()),
+    shape=st.tuples(*(st.integers(1, n) for n in (7, 20, 9, 40))),
+    ragged=st.booleans(),
+    reverse=st.booleans(),
+    threads=st.integers(1, 3),
+)
+def test_any_shape_equals_the_reference(cell, shape, ragged, reverse, threads) -> None:
+    torch.set_num_threads(threads)
+    layer = Layer(cell, *shape)
+    lengths = layer.lengths if ragged else None
+    ours = layer.results(engine_op.run, torch.float32, lengths, reverse)
+    assert_same(ours, layer.results(run_reference, torch.float64, lengths, reverse))
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_inference_equals_training(cell: str) -> None:
+    layer = Layer(cell, 6, 5, 3, 20)
+    y, *final = layer.results(engine_op.run, torch.float32)[: 1 + len(layer.state)]
+    with torch.no_grad():
+        inputs = [t.float() for t in [layer.x, *layer.state, *layer.weights, *layer.biases]]
+        state = tuple(inputs[1 : 1 + len(layer.state)])
+        y_inference, final_inference = engine_op.run(
+            cell, inputs[0], state, *inputs[1 + len(layer.state) :]
+        )
+    torch.testing.assert_close(y_inference, y, rtol=0, atol=0)
+    torch.testing.assert_close(list(final_inference), final, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_same_bits_again_and_on_any_number_of_threads_forward(cell: str) -> None:
+    layer = Layer(cell, 11, 13, 3, 20)
+    first = layer.results(engine_op.run, torch.float32, layer.lengths)
+    again = layer.results(engine_op.run, torch.float32, layer.lengths)
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+
+
+def test_buffers_of_nan_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Layer("gru", 5, 6, 3, 20)
+    exact = layer.results(run_reference, torch.float64, layer.lengths)
+    new_empty = torch.Tensor.new_empty
+
+    def filled(self: torch.Tensor, *shape, **kwargs) -> torch.Tensor:
+        return new_empty(self, *shape, **kwargs).fill_(float("nan"))
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", filled)
+    assert_same(layer.results(engine_op.run, torch.float32, layer.lengths), exact)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_nan_stays_in_its_row_and_does_not_vanish(cell: str, poison: float) -> None:
+    layer = Layer(cell, 4, 5, 3, 20)
+    layer.x[1, 2, 0] = float("nan")
+    layer.state[0][0, 0] = poison
+    y = layer.results(engine_op.run, torch.float32)[0]
+    assert y[1:, 2].isnan().any(dim=-1).all()
+    assert y[:, [1, 3, 4]].isfinite().all()
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_operator_passes_opcheck(cell: str) -> None:
+    layer = Layer(cell, 3, 4, 2, 5)
+    tensors = [
+        t.float().requires_grad_() for t in [layer.x, *layer.state, *layer.weights, *layer.biases]
+    ]
+    x, h0, *rest = tensors
+    c0 = rest.pop(0) if len(layer.state) > 1 else None
+    full = torch.full((4,), 3)  # shorter rows leave the end of what is saved undefined
+    arguments = (cell, x, h0, c0, *rest, full, None, True, True)
+    torch.library.opcheck(torch.ops.tidegate.recurrence.default, arguments)
+
+
+def test_compiles_as_one_graph_for_any_number_of_steps() -> None:
+    graphs = 0
+
+    def count(graph, _):
+        nonlocal graphs
+        graphs += 1
+        return graph
+
+    layer = Layer("gru", 6, 4, 3, 8)
+    tensors = [t.float().requires_grad_() for t in [*layer.weights, *layer.biases]]
+
+    def loss(x, h):
+        return engine_op.run("gru", x, (h,), *tensors)[0].square().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend=count, dynamic=True)
+    x, h = layer.x.float(), layer.state[0].float()
+    for steps in (6, 3, 5):
+        part = x[:steps].clone()
+        torch.testing.assert_close(compiled(part, h), loss(part, h))
+    assert graphs == 1
+
+
+def test_gradients_of_a_compiled_layer_are_the_eager_ones() -> None:
+    layer = Layer("lstm", 6, 4, 3, 8)
+    eager = layer.results(engine_op.run, torch.float32)
+    compiled = torch.compile(engine_op.run, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(layer.results(compiled, torch.float32), eager)
+
+
+def test_second_derivatives_come_from_the_reference() -> None:
+    layer = Layer("gru", 3, 2, 2, 4)
+
+    def penalty(run, dtype) -> list[torch.Tensor]:
+        inputs = [t.to(dtype).requires_grad_() for t in [layer.x, *layer.weights, *layer.biases]]
+        x, *weights = inputs
+        state = tuple(s.to(dtype) for s in layer.state)
+        y, _ = run("gru", x, state, *weights, None, False, None)
+        (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        return list(torch.autograd.grad(slope.square().sum(), inputs))
+
+    assert_same(penalty(engine_op.run, torch.float32), penalty(run_reference, torch.float64))
+
+
+def test_callers_denormals_survive_a_sweep() -> None:
+    layer = Layer("gru", 3, 2, 2, 4)
+    layer.results(engine_op.run, torch.float32)
+    tiny = torch.full((4,), 1e-40)
+    assert (tiny * 0.5 > 0).all()
+
+
+def test_wrong_sizes_are_refused_before_anything_runs() -> None:
+    with pytest.raises(ValueError, match="lengths: expected 0 to 3"):
+        _engine.schedule(3, 2, torch.tensor([4, 1]), False, 1)
+    with pytest.raises(ValueError, match="lengths: expected 2 values, got 3"):
+        _engine.schedule(3, 2, torch.tensor([1, 1, 1]), False, 1)
+    x = torch.zeros(2, 3, 4)
+    with pytest.raises(ValueError, match="bias_hh: expected 15 values, got 14"):
+        engine_op.run(
+            "gru", x, (torch.zeros(3, 5),), torch.zeros(15, 4), torch.zeros(15, 5), None,
+            torch.zeros(14),
+        )  # fmt: skip
