@@ -38,7 +38,9 @@ class Estimator(TrainingOptions):
     TASK: ClassVar[str]
 
     cell: str = option("gru", "rnn, lstm, gru, rnn_relu or gru_reset_before")
-    hidden_sizes: tuple[int, ...] = option((128,), "units of each recurrent layer: 128 or 128,64")
+    hidden_sizes: tuple[int, ...] = option(
+        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1
+    )
     batch_norm: bool = option(False, "batch normalisation between recurrent layers")
     dropout: float = option(
         0.0, "between recurrent layers and before the output", at_least=0, below=1
@@ -51,12 +53,8 @@ class Estimator(TrainingOptions):
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
         get_cell(self.cell)
-        sizes = self.hidden_sizes
-        good = isinstance(sizes, tuple | list) and len(sizes) > 0
-        if not good or not all(type(s) is int and s >= 1 for s in sizes):
-            raise InputError(
-                f"option hidden_sizes: expected one size of at least 1 per layer, got {sizes!r}"
-            )
+        if len(self.hidden_sizes) == 0:
+            raise InputError("option hidden_sizes: expected one size per layer, got none")
 
     # scikit-learn's manners: docs "Developing scikit-learn estimators"
 
