@@ -147,7 +147,8 @@ class _Run:
         at, options = self.position, self.options
         seed_step(options.seed, at.step, self.processes.rank, 0, self.processes.device)
         result = None
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.trained:  # Optimizer.zero_grad takes 40 µs for the same
+            parameter.grad = None
         if batch is not None:
             batch = self.processes.to_device(batch)
             result = self.objective.loss(self.network, batch, self.carry)

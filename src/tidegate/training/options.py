@@ -16,8 +16,8 @@ from tidegate.training.schedules import SCHEDULES
 LEARNING_RATES = {
     "adamw": 2e-3,
     "adam": 2e-3,
-    "sgd": 0.5,
-    "nesterov": 0.5,
+    "sgd": 0.2,
+    "nesterov": 0.2,
     "adagrad": 2e-2,
     "adadelta": 1.0,
     "rmsprop": 1e-3,
