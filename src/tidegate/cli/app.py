@@ -29,27 +29,29 @@ class _MainGroup(TyperGroup):
 
 
 class _TrainGroup(TyperGroup):
-    """Builds its sub-commands when one is asked for: their options come from the task modules."""
+    """Builds a sub-command when it is asked for: its options come from the task's module."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return [name for name, _, _ in TASKS.values()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        self._build()
+        names = self.list_commands(ctx)
+        # all of them for a name that is none, since typer suggests the nearest of those built
+        for name in [cmd_name] if cmd_name in names else names:
+            if name not in self.commands:
+                self.commands[name] = _train_command(name)
         return super().get_command(ctx, cmd_name)
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        self._build()
-        return super().list_commands(ctx)
 
-    def _build(self) -> None:
-        if not self.commands:
-            from tidegate.cli.options import with_options
-            from tidegate.cli.train import COMMANDS
-            from tidegate.tasks import task_class
+def _train_command(name: str) -> Any:
+    from tidegate.cli.options import with_options
+    from tidegate.cli.train import COMMANDS
+    from tidegate.tasks import task_class
 
-            app = typer.Typer(add_completion=False)
-            for task, run in COMMANDS.items():
-                app.command(TASKS[task][0])(with_options(run, task_class(task)))
-            group = typer.main.get_command(app)
-            self.commands = group.commands  # pyright: ignore[reportAttributeAccessIssue]
+    task = next(task for task, (given, _, _) in TASKS.items() if given == name)
+    app = typer.Typer(add_completion=False)
+    app.command(name)(with_options(COMMANDS[task], task_class(task)))
+    return typer.main.get_command(app)
 
 
 _app = typer.Typer(cls=_MainGroup, add_completion=False, pretty_exceptions_enable=False)

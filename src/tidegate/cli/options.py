@@ -15,9 +15,10 @@ from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 from tidegate.training.options import TrainingOptions
 
-# How a run goes on, and not what it comes to.
-_RUN = {"device", "run_folder", "checkpoint_seconds", "resume", "show_progress", "sample_steps"}
-_RUN |= {"sample_length"}
+PANELS = ("Data", "Model", "Training", "Run")
+# Run: how a run goes on, not what it comes to.  Others are placed by where their field is defined.
+_RUN = ("device", "run_folder", "checkpoint_seconds", "resume", "show_progress")
+_PANEL = dict.fromkeys((*_RUN, "sample_steps", "sample_length"), "Run") | {"bptt": "Training"}
 # Options whose default is the command line's own.
 _DEFAULT_HERE = {"run_folder": "default: runs/ and the model file's name"}
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}
@@ -39,8 +40,8 @@ def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callab
         }
         run(**values, options=options)
 
-    made = [_parameter(f, hints[f.name]) for f in sorted(listed.values(), key=_place)]
-    signature = inspect.Signature([*own, *made])
+    made = [_parameter(f, hints[f.name]) for f in listed.values()]
+    signature = inspect.Signature(sorted([*own, *made], key=_place))
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     command.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
@@ -48,16 +49,18 @@ def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callab
 
 
 def _panel(f: Field[Any]) -> str:
-    if f.name in _RUN:
-        return "Run"
+    if f.name in _PANEL:
+        return _PANEL[f.name]
     if f.name in {g.name for g in fields(TrainingOptions)}:
         return "Training"
     return "Model" if f.name in {g.name for g in fields(Architecture)} else "Data"
 
 
-def _place(f: Field[Any]) -> int:
-    """Where the panel of ``f`` comes; help shows panels in the order of their first option."""
-    return ["Data", "Model", "Training", "Run"].index(_panel(f))
+def _place(parameter: inspect.Parameter) -> int:
+    """Arguments first, then by panel: help shows panels in the order of their first option."""
+    about = next(iter(getattr(parameter.annotation, "__metadata__", ())), None)
+    panel = getattr(about, "rich_help_panel", None)
+    return PANELS.index(panel) if panel in PANELS else -1
 
 
 def _parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
@@ -67,12 +70,11 @@ def _parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
         text += ": " + ", ".join(choices)
     if f.name in _DEFAULT_HERE:
         text += f" ({_DEFAULT_HERE[f.name]})"
-    panel = _panel(f)
     if hint is bool:
         kind, default, metavar = bool, f.default, None
     else:
         kind, default, metavar = str | None, _as_text(f.default), _metavar(hint)
-    option = typer.Option(help=text.replace("[", r"\["), metavar=metavar, rich_help_panel=panel)
+    option = typer.Option(help=text.replace("[", r"\["), metavar=metavar, rich_help_panel=_panel(f))
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )

@@ -24,7 +24,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="the model file (default: FILE-TASK.safetensors in this folder)",
+        help="the model file (default: in this folder, named after FILE and the task)",
         rich_help_panel="Run",
     ),
 ]
