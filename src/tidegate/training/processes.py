@@ -8,6 +8,7 @@ weight as another's over many, and cannot average what a rank without rows did n
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from typing import Any
@@ -43,6 +44,8 @@ class Processes:
                 f"got {device!r}; start them anew"
             )
         self.rank, self.device = state.process_index, own
+        # an interpreter that ends with gloo's threads at work is aborted
+        atexit.register(state.destroy_process_group)
 
     def first(self, act: Callable[[], Any]) -> Any:
         """What ``act`` gives in process 0, in all of them; an exception of its, too."""
