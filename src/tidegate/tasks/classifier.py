@@ -66,35 +66,36 @@ class TextClassifier(Estimator):
         is not finite.
         """
         self.check()
-        texts, labels = _checked(texts, labels)
-        self.classes_ = np.unique(labels)
+        known, truth = _checked(texts, labels)
+        self.classes_ = np.unique(truth)
         if len(self.classes_) < 2:
             raise InputError(
                 f"labels: expected at least two different ones, got only {self.classes_[0]!r}; "
                 "a classifier needs something to tell apart"
             )
-        train, held_out, test = self._split(len(texts), validation is None)
-        known = [texts[i] for i in train]
-        self.encoder_: TextEncoder = train_encoder(
-            known, self.level, self.vocabulary_size, self.min_count, self.lowercase
-        )
-        learned = self._encode(known), self._indices(labels[train])
+        train, held_out, test = self._split(len(known), validation is None)
         if validation is None:
-            validation = [texts[i] for i in held_out], labels[held_out]
-        checked = _checked(*validation)
-        chosen_by = self._encode(checked[0]), self._indices(checked[1])
+            validation = [known[i] for i in held_out], truth[held_out].tolist()
+        learned = [known[i] for i in train], truth[train]
+        self.encoder_: TextEncoder = train_encoder(
+            learned[0], self.level, self.vocabulary_size, self.min_count, self.lowercase
+        )
+        parts = [
+            (self._encode(part), self._indices(part_labels))
+            for part, part_labels in (learned, _checked(*validation))
+        ]
 
         from tidegate.training.classification import Classification
 
         self._train(
             self._architecture(),
             lambda network: Classification(
-                network, learned, chosen_by, batch_size=self.batch_size, seed=self.seed
+                network, *parts, batch_size=self.batch_size, seed=self.seed
             ),
-            {"training_texts": len(learned[0]), "validation_texts": len(chosen_by[0])},
+            {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
         )
         if len(test):
-            figures = self.evaluate([texts[i] for i in test], labels[test])
+            figures = self.evaluate([known[i] for i in test], truth[test].tolist())
             self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
         return self
 
@@ -112,8 +113,8 @@ class TextClassifier(Estimator):
 
     def score(self, texts: Sequence[str], labels: Sequence[Any]) -> float:
         """Accuracy."""
-        texts, labels = _checked(texts, labels)
-        return float((self._log_probabilities(texts).argmax(1) == self._indices(labels)).mean())
+        known, truth = _checked(texts, labels)
+        return float((self._log_probabilities(known).argmax(1) == self._indices(truth)).mean())
 
     def evaluate(self, texts: Sequence[str], labels: Sequence[Any]) -> dict[str, float]:
         """Figures on labelled texts.
@@ -126,9 +127,9 @@ class TextClassifier(Estimator):
         import torch
         from torchmetrics.functional import classification as metrics
 
-        texts, labels = _checked(texts, labels)
-        indices = torch.from_numpy(self._indices(labels))
-        log_p = torch.from_numpy(self._log_probabilities(texts))
+        known, truth = _checked(texts, labels)
+        indices = torch.from_numpy(self._indices(truth))
+        log_p = torch.from_numpy(self._log_probabilities(known))
         p = log_p.exp()
         count = len(self.classes_)
         both = count == 2 and len(indices.unique()) == 2
@@ -143,16 +144,16 @@ class TextClassifier(Estimator):
 
     def confusion_matrix(self, texts: Sequence[str], labels: Sequence[Any]) -> np.ndarray:
         """Texts by true label (row) and predicted label (column), in the order of ``classes_``."""
-        texts, labels = _checked(texts, labels)
+        known, truth = _checked(texts, labels)
         matrix = np.zeros((len(self.classes_), len(self.classes_)), dtype=np.int64)
-        predicted = self._log_probabilities(texts).argmax(1)
-        np.add.at(matrix, (self._indices(labels), predicted), 1)
+        predicted = self._log_probabilities(known).argmax(1)
+        np.add.at(matrix, (self._indices(truth), predicted), 1)
         return matrix
 
     def _log_probabilities(self, texts: Sequence[str]) -> np.ndarray:
         from tidegate.training.classification import log_probabilities
 
-        network = self._need_fitted()
+        network = self.network_
         return log_probabilities(network, self._encode(_checked_texts(texts)))
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
@@ -236,11 +237,11 @@ def _checked_texts(texts: Sequence[str]) -> list[str]:
 
 
 def _checked(texts: Sequence[str], labels: Sequence[Any]) -> tuple[list[str], np.ndarray]:
-    texts, labels = _checked_texts(texts), np.asarray(labels)
-    if labels.ndim != 1 or len(labels) != len(texts):
+    known, truth = _checked_texts(texts), np.asarray(labels)
+    if truth.ndim != 1 or len(truth) != len(known):
         raise InputError(
-            f"labels: expected one per text, {len(texts)}, got shape {list(labels.shape)}"
+            f"labels: expected one per text, {len(known)}, got shape {list(truth.shape)}"
         )
-    if len(texts) == 0:
+    if not known:
         raise InputError("texts: expected at least one, got none")
-    return texts, labels
+    return known, truth

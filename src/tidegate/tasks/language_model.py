@@ -100,7 +100,7 @@ class LanguageModel(Estimator):
         """
         from tidegate.training.language_modelling import score
 
-        network = self._need_fitted()
+        network = self.network_
         tokens = self.encoder_.encode(text)
         result = score(network, tokens, self.encoder_.start_id)
         if result.tokens == 0:
@@ -134,7 +134,7 @@ class LanguageModel(Estimator):
         the likeliest tokens only; ``greedy`` takes the likeliest.  The unknown token is never
         written.  ``seed`` None draws another text each time.
         """
-        network = self._need_fitted()
+        network = self.network_
         if length < 0:
             raise InputError(f"expected a length of 0 or more tokens, got {length}")
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
