@@ -209,7 +209,7 @@ class RecurrentLayer(nn.Module):
         return PackedSequence(data, *given), self._as_given(final)
 
     def _as_given(self, state: State) -> Any:
-        return state if len(state) > 1 else state[0]
+        return state[0] if len(state) == 1 else state
 
     def _check_input(self, x: Tensor, name: str = "x") -> None:
         if not isinstance(x, Tensor):
