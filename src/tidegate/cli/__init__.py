@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from tidegate.cli.processes import let_the_first_process_speak
 from tidegate.errors import InputError
 
 # What 'pip install tidegate[train]' adds; a command that needs one of them says so.
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(invocation: object, error: Exception, problem: str, code: int) -> int:
+    let_the_first_process_speak()
     if getattr(invocation, "traceback", False):
         traceback.print_exception(error)
     print("error:", " ".join(problem.split()), file=sys.stderr)

@@ -16,9 +16,13 @@ from tidegate.tasks.estimator import Estimator
 from tidegate.training.options import TrainingOptions
 
 PANELS = ("Data", "Model", "Training", "Run")
-# Run: how a run goes on, not what it comes to.  Others are placed by where their field is defined.
-_RUN = ("device", "run_folder", "checkpoint_seconds", "resume", "show_progress")
-_PANEL = dict.fromkeys((*_RUN, "sample_steps", "sample_length"), "Run") | {"bptt": "Training"}
+# Those that are not where their field's definition would put them.
+_PANEL = {
+    **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume"), "Run"),
+    **dict.fromkeys(("show_progress", "sample_steps", "sample_length"), "Run"),
+    **dict.fromkeys(("bptt", "loss"), "Training"),
+    **dict.fromkeys(("joint", "anchored"), "Model"),
+}
 # Options whose default is the command line's own.
 _DEFAULT_HERE = {"run_folder": "default: runs/ and the model file's name"}
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 
@@ -23,7 +24,6 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL + 1)
     # as torchrun, which gives each process one thread, but with all cores at work
     threads = max(1, (os.cpu_count() or 1) // count)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -36,6 +36,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
+    logging.disable()
     try:
         elastic_launch(config, sys.executable)("-m", "tidegate", *arguments)
     except ChildFailedError as e:
@@ -43,4 +44,15 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         return failure.exitcode if failure.exitcode > 0 else 1  # below 0: killed by a signal
     except (KeyboardInterrupt, SignalException):
         return 130
+    finally:
+        logging.disable(logging.NOTSET)
     return 0
+
+
+def let_the_first_process_speak() -> None:
+    """Wait, in another process than the first, before an error is shown.
+
+    What stops one process mostly stops all: the first says it, and the launcher ends the others.
+    """
+    if process_rank():
+        time.sleep(10)

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from tidegate.cli.processes import launch, process_rank
+from tidegate.cli.reading import about_file
 from tidegate.cli.show import clock, print_json, print_table
 from tidegate.errors import InputError
 from tidegate.tasks import task_class
@@ -47,8 +48,11 @@ class TrainingRun:
         self.data, self.devices, self.json, self.arguments = data, devices, json, arguments
         self.first = process_rank() in (None, 0)
 
-    def go(self, learn: Callable[[Any], None], about: dict[str, str]) -> None:
-        """Check, ``learn(model)``, save, report.  ``about`` goes to the file's provenance."""
+    def go(self, read: Callable[[], tuple[Any, ...]], about: dict[str, str]) -> None:
+        """Check, read what ``fit`` is given, fit, save, report.
+
+        ``about`` goes to the file's provenance.
+        """
         self.model.check()
         if self.devices < 1:
             raise InputError(f"option devices: expected at least 1, got {self.devices}")
@@ -59,9 +63,7 @@ class TrainingRun:
         # what is said meanwhile, such as samples, must not mix with the JSON object
         aside = contextlib.redirect_stdout(sys.stderr) if self.json else contextlib.nullcontext()
         with aside:
-            if self.first:
-                print(f"run folder: {self.folder}", flush=True)
-            self._learn(learn)
+            self._learn(read)
         if self.first:
             self.model.provenance_ |= {"data": str(self.data), **about}
             self.model.save(self.output)
@@ -83,9 +85,16 @@ class TrainingRun:
                 file=self.folder,
             )
 
-    def _learn(self, learn: Callable[[Any], None]) -> None:
+    def _learn(self, read: Callable[[], tuple[Any, ...]]) -> None:
+        import torch  # noqa: F401  where there is none, say so before a long file is read
+
+        model: Any = self.model
         try:
-            learn(self.model)
+            data = read()
+            if self.first:
+                print(f"run folder: {self.folder}", flush=True)
+            with about_file(self.data):
+                model.fit(*data)
         except KeyboardInterrupt:
             if self.first:
                 print(f"\n{self._interrupted()}", file=sys.stderr)

@@ -18,11 +18,13 @@ def print_table(title: str, rows: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name.replace("_", " "), as_text(value))
+    if title:
+        print(title)
     Console(highlight=False, markup=False).print(table)
 
 

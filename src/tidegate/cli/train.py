@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.reading import about_file, column_names
+from tidegate.cli.reading import column_names
 from tidegate.cli.run import TrainingRun
 
 _TABLE = "CSV, TSV, JSONL or Parquet; the first three also gzipped"
 
 
-def _data(help: str, metavar: str = "COLUMN") -> Any:
-    return typer.Option(metavar=metavar, help=help, rich_help_panel="Data")
+def _data(help: str, metavar: str | None = "COLUMN", *names: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel="Data")
 
 
 Output = Annotated[
@@ -47,7 +47,7 @@ Validation = Annotated[
 
 
 def train_classifier(
-    context: typer.Context,
+    ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_TABLE)],
     text: Annotated[str, _data("column of the texts")],
     label: Annotated[str, _data("column of the labels")],
@@ -62,13 +62,14 @@ def train_classifier(
     Example: tidegate train classifier reviews.csv --text review --label sentiment
     """
 
-    def learn(model: Any) -> None:
+    def read() -> tuple[Any, ...]:
         from tidegate.tables import read_labelled_texts
 
         texts, labels = read_labelled_texts(file, text, label)
-        held_out = None if validation is None else read_labelled_texts(validation, text, label)
-        with about_file(file):
-            model.fit(texts, labels, held_out)
+        held_out = None
+        if validation is not None:
+            held_out = read_labelled_texts(validation, text, label, allow_one_class=True)
+        return texts, labels, held_out
 
     run = TrainingRun(
         "text-classifier",
@@ -77,13 +78,13 @@ def train_classifier(
         output=output,
         devices=devices,
         json=json,
-        arguments=context.obj.arguments,
+        arguments=ctx.obj.arguments,
     )
-    run.go(learn, {"text_column": text, "label_column": label})
+    run.go(read, {"text_column": text, "label_column": label})
 
 
 def train_language_model(
-    context: typer.Context,
+    ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="text in UTF-8, also gzipped")],
     options: dict[str, Any],
     validation: Validation = None,
@@ -96,13 +97,12 @@ def train_language_model(
     Example: tidegate train language-model book.txt --max-minutes 5
     """
 
-    def learn(model: Any) -> None:
+    def read() -> tuple[Any, ...]:
         from tidegate.text import read_text
 
         text = read_text(file)
         held_out = None if validation is None else read_text(validation)
-        with about_file(file):
-            model.fit(text, held_out)
+        return text, held_out
 
     run = TrainingRun(
         "language-model",
@@ -111,13 +111,13 @@ def train_language_model(
         output=output,
         devices=devices,
         json=json,
-        arguments=context.obj.arguments,
+        arguments=ctx.obj.arguments,
     )
-    run.go(learn, {})
+    run.go(read, {})
 
 
 def train_forecaster(
-    context: typer.Context,
+    ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_TABLE)],
     time: Annotated[str, _data("column of the moments, one row each, evenly spaced")],
     target: Annotated[list[str], _data("columns to forecast: OT or HULL,OT", "COLUMN,...")],
@@ -125,6 +125,9 @@ def train_forecaster(
     covariate: Annotated[
         list[str] | None, _data("columns known up to the present that help", "COLUMN,...")
     ] = None,
+    fill_gaps: Annotated[
+        bool, _data("carry the last value over missing rows and values", None, "--fill-gaps")
+    ] = False,
     output: Output = None,
     devices: Devices = 1,
     json: Json = False,
@@ -134,12 +137,11 @@ def train_forecaster(
     Example: tidegate train forecaster load.csv --time date --target OT --horizon 24
     """
 
-    def learn(model: Any) -> None:
+    def read() -> tuple[Any, ...]:
         from tidegate.tables import read_series
 
-        series = read_series(file, time, column_names(target), column_names(covariate or []))
-        with about_file(file):
-            model.fit(series)
+        columns = column_names(target), column_names(covariate or [])
+        return (read_series(file, time, *columns, fill_gaps=fill_gaps),)
 
     run = TrainingRun(
         "forecaster",
@@ -148,9 +150,9 @@ def train_forecaster(
         output=output,
         devices=devices,
         json=json,
-        arguments=context.obj.arguments,
+        arguments=ctx.obj.arguments,
     )
-    run.go(learn, {"time_column": time})
+    run.go(read, {"time_column": time})
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

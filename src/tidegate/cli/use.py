@@ -21,6 +21,9 @@ TimeColumn = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="column of the moments (default: as in training)"),
 ]
+FillGaps = Annotated[
+    bool, typer.Option("--fill-gaps", help="carry the last value over missing rows and values")
+]
 
 
 def evaluate(
@@ -32,13 +35,14 @@ def evaluate(
         typer.Option(metavar="COLUMN", help="column of the labels (default: as in training)"),
     ] = None,
     time: TimeColumn = None,
+    fill_gaps: FillGaps = False,
     start: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="first moment to forecast (default: as early as can be)"),
+        typer.Option(metavar="WHEN", help="of a series: first moment to forecast (default: new)"),
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="first moment no longer forecast (default: the end)"),
+        typer.Option(metavar="WHEN", help="of a series: where to stop (default: its end)"),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -59,7 +63,7 @@ def evaluate(
     elif fitted.TASK == "text-classifier":
         figures = _evaluate_classifier(fitted, file, text, label, json)
     else:
-        series = _series(fitted, file, time)
+        series = _series(fitted, file, time, fill_gaps)
         with about_file(file):
             figures = fitted.evaluate(series, start, end)
     if json:
@@ -74,7 +78,8 @@ def _evaluate_classifier(
     from tidegate.tables import read_labelled_texts
 
     columns = _column(fitted, "text", text), _column(fitted, "label", label)
-    texts, labels = read_labelled_texts(file, *columns)
+    texts, labels = read_labelled_texts(file, *columns, allow_one_class=True)
+    _refuse_unknown_labels(fitted, file, columns[1], labels)
     with about_file(file):
         figures = fitted.evaluate(texts, labels)
         matrix = fitted.confusion_matrix(texts, labels)
@@ -87,6 +92,22 @@ def _evaluate_classifier(
         }
         print_table("true label: how often each label was predicted", rows)
     return figures
+
+
+def _refuse_unknown_labels(fitted: Any, file: Path, column: str, labels: list[str]) -> None:
+    from tidegate.tables import line_of_row
+
+    known = set(fitted.classes_.tolist())
+    for row, label in enumerate(labels):
+        if label not in known:
+            shown = ", ".join(sorted(known)[:10])
+            raise InputError(
+                f"expected a label of the training texts ({shown}), got {label!r}; mend it, or "
+                "train with it",
+                file=file,
+                line=line_of_row(file, row),
+                column=column,
+            )
 
 
 def predict(
@@ -174,6 +195,7 @@ def forecast(
     model: Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the series up to now")],
     time: TimeColumn = None,
+    fill_gaps: FillGaps = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="a CSV file (default: the terminal)"),
@@ -187,7 +209,28 @@ def forecast(
 
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
     """
-    raise NotImplementedError
+    from tidegate.container import write_atomically
+    from tidegate.plots import check_plot_path, plot_forecast
+
+    fitted = _load(model, "forecaster")
+    if plot is not None:
+        check_plot_path(plot)
+    series = _series(fitted, file, time, fill_gaps)
+    with about_file(file):
+        ahead = fitted.forecast(series)
+    times = [str(t) for t in ahead.times]
+    rows = zip(times, ahead.values.tolist(), strict=True)
+    header = [_column(fitted, "time", time), *ahead.names]
+    lines = [",".join(header), *(",".join([t, *(f"{v:.7g}" for v in row)]) for t, row in rows)]
+    if output is not None:
+        write_atomically(output, ("\n".join(lines) + "\n").encode())
+    if plot is not None:
+        plot_forecast(plot, series, ahead)
+    if json:
+        values = dict(zip(ahead.names, ahead.values.T.tolist(), strict=True))
+        print_json({"times": times, "forecast": values})
+    elif output is None:
+        print("\n".join(lines))
 
 
 def info(model: Model, json: Json = False) -> None:
@@ -259,9 +302,9 @@ def _column(fitted: Any, role: str, given: str | None) -> str:
     return str(column)
 
 
-def _series(fitted: Any, file: Path, time: str | None) -> Any:
+def _series(fitted: Any, file: Path, time: str | None, fill_gaps: bool) -> Any:
     from tidegate.tables import read_series
 
-    return read_series(
-        file, _column(fitted, "time", time), fitted.target_names_, fitted.covariate_names_
-    )
+    w = fitted.windowing_
+    time = _column(fitted, "time", time)
+    return read_series(file, time, w.names, w.covariate_names, fill_gaps=fill_gaps)
