@@ -1,5 +1,7 @@
 """Sampling: what may be drawn, how often, and what is refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,7 +43,14 @@ def test_top_p_keeps_the_fewest_that_reach_p():
 def test_forbidden_tokens_are_never_drawn(logits, seed, data):
     forbidden = data.draw(st.sets(st.integers(0, len(logits) - 1), max_size=len(logits) - 1))
     rng = np.random.default_rng(seed)
-    for options in ({}, {"greedy": True}, {"top_k": 1}, {"top_p": 0.3}, {"temperature": 5.0}):
+    choices: list[dict[str, Any]] = [
+        {},
+        {"greedy": True},
+        {"top_k": 1},
+        {"top_p": 0.3},
+        {"temperature": 5.0},
+    ]
+    for options in choices:
         assert sample(np.array(logits), rng, forbidden=forbidden, **options) not in forbidden
 
 
@@ -59,7 +68,51 @@ def test_greedy_and_top_1_take_the_likeliest(logits):
     assert sample(scores, rng, top_k=1) == scores.argmax()
 
 
+class LastDraw(np.random.Generator):
+    """Draws the largest number below 1, which rounding may carry to the very end."""
+
+    def random(self, *_, **__):
+        return np.nextafter(1, 0)
+
+
+@given(logits_lists)
+def test_a_draw_at_the_very_end_falls_on_a_possible_token(logits):
+    rng = LastDraw(np.random.PCG64(0))
+    assert sample(np.array([-np.inf, *logits, -np.inf, 0.0]), rng, forbidden=[len(logits) + 2]) in (
+        range(1, len(logits) + 1)
+    )
+
+
+@given(logits_lists, st.floats(1e-320, 1e-5))
+def test_a_tiny_temperature_is_greedy_among_equals(logits, temperature):
+    scores = np.array(logits)
+    drawn = sample(scores, np.random.default_rng(0), temperature=temperature)
+    # two logits closer than a few temperatures are both likely
+    assert scores[drawn] >= scores.max() - 100 * temperature
+
+
+@given(logits_lists, st.floats(0.01, 1.0))
+def test_top_p_keeps_the_smallest_set_that_reaches_p(logits, top_p):
+    scores = np.array(logits)
+    p = np.exp(scores - scores.max())
+    p /= p.sum()
+    order = np.argsort(-scores, kind="stable")  # equal p may come from unequal logits
+    drawn = sample(scores, LastDraw(np.random.PCG64(0)), top_p=top_p)
+    before = p[order[: np.flatnonzero(order == drawn)[0]]].sum()
+    assert before < top_p + 1e-12  # a sum of 20 float64 terms
+
+
+def test_the_same_seed_draws_the_same_tokens():
+    first, second = np.random.default_rng(7), np.random.default_rng(7)
+    assert [sample(LOGITS, first) for _ in range(50)] == [sample(LOGITS, second) for _ in range(50)]
+
+
 WRONG = {
+    "temperature below 0": ({"temperature": -1.0}, "expected a number above 0, got -1.0"),
+    "temperature NaN": ({"temperature": float("nan")}, "expected a number above 0, got nan"),
+    "top_p 0": ({"top_p": 0.0}, r"top_p: expected a probability in \(0, 1\]"),
+    "forbidden outside": ({"forbidden": [-1]}, r"forbidden: expected tokens in \[0, 4\)"),
+    "forbidden above": ({"forbidden": [4]}, r"forbidden: expected tokens in \[0, 4\)"),
     "temperature": ({"temperature": 0}, "use greedy for the likeliest"),
     "top_k": ({"top_k": 0}, "top_k: expected at least 1, got 0"),
     "top_p": ({"top_p": 1.5}, r"top_p: expected a probability in \(0, 1\]"),

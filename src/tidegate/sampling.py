@@ -38,20 +38,24 @@ def sample(
     scores = np.asarray(logits, dtype=np.float64).copy()
     if scores.ndim != 1 or np.isnan(scores).any():
         raise InputError(f"logits: expected [V] without NaN, got shape {list(scores.shape)}")
-    scores[list(forbidden)] = -np.inf
+    never = list(forbidden)
+    if never and not 0 <= min(never) <= max(never) < len(scores):
+        raise InputError(f"forbidden: expected tokens in [0, {len(scores)}), got {never}")
+    scores[never] = -np.inf
     highest = scores.max(initial=-np.inf)
     if not np.isfinite(highest):
         raise InputError("logits: expected a finite one among the tokens allowed, got none")
     if greedy:
         return int(scores.argmax())
-    p = np.exp((scores - highest) / temperature)
+    with np.errstate(over="ignore"):  # at a tiny temperature: -inf, as it should be
+        p = np.exp((scores - highest) / temperature)
     order = np.argsort(-scores, kind="stable")  # likeliest first
+    order = order[: np.count_nonzero(p)]  # so that no rounding can fall on an impossible one
     if top_k is not None:
         order = order[:top_k]
     cumulative = np.cumsum(p[order])
     if top_p is not None:
         kept = int(np.searchsorted(cumulative, top_p * cumulative[-1])) + 1
         order, cumulative = order[:kept], cumulative[:kept]
-    # side="right": a draw of exactly 0 must not fall on a token of probability 0
     drawn = np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")
     return int(order[min(drawn, len(order) - 1)])
