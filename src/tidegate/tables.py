@@ -110,13 +110,13 @@ def read_series(
         row, missing = int(gaps[0]) + 1, int((np.diff(positions) - 1).sum())
         due = _clock(advance(times[:row], step, 1)[0])
         problem = f"expected {due}, got {_clock(times[row])} ({missing} rows missing in all)"
-        remedy = "insert them, or fill the gaps with the last value before (fill_gaps)"
+        remedy = "insert them, or carry the last value forward with --fill-gaps"
         raise _at(path, row, f"{problem}; {remedy}", column=time_column)
     holes = np.argwhere(np.isnan(values))
     if len(holes) and (not fill_gaps or holes[0, 0] == 0):
         row, channel = holes[0].tolist()
         problem = f"expected a number, got a missing value (one of {len(holes)})"
-        remedy = "fill it, or carry the last value forward (fill_gaps)"
+        remedy = "fill it, or carry the last value forward with --fill-gaps"
         if fill_gaps:
             remedy = "remove the rows before the first value"
         raise _at(path, row, f"{problem}; {remedy}", column=roles[1 + channel])
