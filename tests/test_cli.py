@@ -175,7 +175,8 @@ def test_a_forecaster_is_trained_evaluated_and_forecasts(tidegate: Tidegate) -> 
     trained = _trained(tidegate, "forecaster").json
     model = trained["model"]
 
-    figures = tidegate(f"evaluate {model} load.csv --json").json
+    figures = tidegate(f"evaluate {model} load.csv --plot past.png --json").json
+    assert Path("past.png").read_bytes().startswith(b"\x89PNG")
     names = {"mse", "mae", "mase", "smape"}
     wanted = {f"{of}{name}" for of in ("", "naive_", "seasonal_naive_") for name in names}
     assert wanted <= set(figures)

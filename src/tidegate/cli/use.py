@@ -44,6 +44,9 @@ def evaluate(
         str | None,
         typer.Option(metavar="WHEN", help="of a series: where to stop (default: its end)"),
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="of a series: its last forecasts, .png .svg")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure a model on data it has not seen.
@@ -66,6 +69,10 @@ def evaluate(
         series = _series(fitted, file, time, fill_gaps)
         with about_file(file):
             figures = fitted.evaluate(series, start, end)
+            if plot is not None:
+                from tidegate.tasks.forecast_plot import plot_backtest
+
+                plot_backtest(plot, fitted.backtest(series, start, end))
     if json:
         print_json(figures)
     else:
@@ -210,11 +217,8 @@ def forecast(
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
     """
     from tidegate.container import write_atomically
-    from tidegate.plots import check_plot_path, plot_forecast
 
     fitted = _load(model, "forecaster")
-    if plot is not None:
-        check_plot_path(plot)
     series = _series(fitted, file, time, fill_gaps)
     with about_file(file):
         ahead = fitted.forecast(series)
@@ -222,10 +226,12 @@ def forecast(
     rows = zip(times, ahead.values.tolist(), strict=True)
     header = [_column(fitted, "time", time), *ahead.names]
     lines = [",".join(header), *(",".join([t, *(f"{v:.7g}" for v in row)]) for t, row in rows)]
+    if plot is not None:
+        from tidegate.tasks.forecast_plot import plot_forecast
+
+        plot_forecast(plot, series, ahead)
     if output is not None:
         write_atomically(output, ("\n".join(lines) + "\n").encode())
-    if plot is not None:
-        plot_forecast(plot, series, ahead)
     if json:
         values = dict(zip(ahead.names, ahead.values.T.tolist(), strict=True))
         print_json({"times": times, "forecast": values})
