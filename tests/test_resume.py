@@ -68,7 +68,7 @@ def test_killed_run_resumes_bit_for_bit(
         "options": {**options, "run_folder": str(tmp_path / "killed")},
         "objective": {"kill_at_step": kill_at_step},
     }
-    killed = subprocess.run([sys.executable, PROGRAM, json.dumps(job)], check=False, timeout=120)
+    killed = subprocess.run([sys.executable, PROGRAM, json.dumps([job])], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     before = read_state(tmp_path / "killed" / "state.safetensors")
     assert before.position.step == kill_at_step - 1

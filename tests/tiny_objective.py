@@ -1,7 +1,8 @@
 """A small recurrent objective for the tests of training, and a program that trains it.
 
-``python tiny_objective.py '{"options": {...}, "objective": {...}, "weights": PATH}'`` calls ``fit``
-and writes the final weights; with ``kill_at_step`` it kills itself in the middle of that step.
+``python tiny_objective.py '[{"options": {...}, "objective": {...}, "weights": PATH}, ...]'`` calls
+``fit`` for each and writes the final weights; with ``kill_at_step`` it kills itself in the middle
+of that step.
 """
 
 from __future__ import annotations
@@ -122,15 +123,14 @@ class TinyObjective:
 
 def main() -> None:
     torch.set_num_threads(1)
-    job = json.loads(sys.argv[1])
-    if "run_folder" in job["options"]:
+    for job in json.loads(sys.argv[1]):
         job["options"]["run_folder"] = Path(job["options"]["run_folder"])
-    if job["objective"].pop("double", False):
-        job["objective"]["dtype"] = torch.float64
-    objective = TinyObjective(**job["objective"])
-    fit(objective, TrainingOptions(**job["options"]))
-    if int(os.environ.get("RANK", "0")) == 0:
-        save_file(objective.network.state_dict(), job["weights"])
+        if job["objective"].pop("double", False):
+            job["objective"]["dtype"] = torch.float64
+        objective = TinyObjective(**job["objective"])
+        fit(objective, TrainingOptions(**job["options"]))
+        if int(os.environ.get("RANK", "0")) == 0:
+            save_file(objective.network.state_dict(), job["weights"])
 
 
 if __name__ == "__main__":

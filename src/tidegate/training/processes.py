@@ -9,6 +9,7 @@ weight as another's over many, and cannot average what a rank without rows did n
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,9 @@ class Processes:
                 f"option device: expected auto, cpu or cuda with {self.world} processes, "
                 f"got {device!r}; each process takes its own of them"
             )
+        # torch's first optimiser step imports this module, whose default arguments would then hold
+        # the process group for good, so that nothing could end its threads
+        importlib.import_module("torch.distributed.nn")
         state = PartialState(cpu=self.device.type == "cpu")
         own: Any = state.device
         if own.type != self.device.type:
@@ -44,8 +48,9 @@ class Processes:
                 f"got {device!r}; start them anew"
             )
         self.rank, self.device = state.process_index, own
-        # an interpreter that ends with gloo's threads at work is aborted
-        atexit.register(state.destroy_process_group)
+        if own.type == "cpu":
+            # an interpreter that ends while gloo's threads are at work is now and then aborted
+            atexit.register(state.destroy_process_group)
 
     def first(self, act: Callable[[], Any]) -> Any:
         """What ``act`` gives in process 0, in all of them; an exception of its, too."""
