@@ -7,6 +7,7 @@ reader can step through a network.  Source: Werbos 1990, Backpropagation through
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def backward(
     grads = Weights(*(np.zeros_like(w) for w in vars(weights).values()))
     grad_x = np.zeros_like(unrolled.x)
     back = dict(zip(cell.state, grad_state, strict=True))
-    roots = {
+    roots: dict[Any, expr.Expr] = {
         **{("input", g): e for g, e in adjoint.inputs.items()},
         **{("product", g): e for g, e in adjoint.products.items()},
         **{("state", s): e for s, e in adjoint.states.items()},
@@ -93,7 +94,7 @@ def backward(
             assert isinstance(node, expr.StateGradient)
             return back[node.name]
 
-        found = expr.evaluate(roots, leaf, expr.NumpyOps, _product(rows, weights), values)  # pyright: ignore
+        found = expr.evaluate(roots, leaf, expr.NumpyOps, _product(rows, weights), values)
         for gate, block in rows.items():
             d_input, d_product = found["input", gate], found["product", gate]
             grad_x[t] += d_input @ weights.weight_ih[block]

@@ -270,13 +270,13 @@ def _chain(node: Expr, g: Expr) -> tuple[Expr, ...]:
 
 
 def evaluate(
-    roots: Mapping[str, Expr],
+    roots: Mapping[Any, Expr],
     leaf: Callable[[Expr], Any],
     ops: Any,
     product: Callable[[str, Any, bool], Any],
     values: dict[Expr, Any],
-) -> dict[str, Any]:
-    """Compute ``roots`` on arrays.
+) -> dict[Any, Any]:
+    """Compute ``roots`` on arrays, by the same keys.
 
     ``leaf`` gives the array of an `Input`, `State` or `StateGradient`; ``product(gate, v,
     transposed)`` the recurrent product; ``values`` holds what is already known (a forward pass's

@@ -133,13 +133,14 @@ class RecurrentLayer(nn.Module):
             )
         self._check_input(x_t, name="x_t")
         states = self._initial_state(x_t, state, x_t.shape[0], unbatched=False)
-        y, finals = x_t, []
+        y, finals = x_t, list[State]()
         for k in range(self.num_layers):
             w = self.layer_weights(k)
             gates_x = F.linear(y, w.weight_ih, w.bias_ih)
             before = tuple(s[k] for s in states)
-            finals.append(reference.step(self.cell, gates_x, before, w.weight_hh, w.bias_hh))
-            y = finals[-1][0]
+            after = reference.step(self.cell, gates_x, before, w.weight_hh, w.bias_hh)
+            finals.append(after)
+            y = after[0]
         stacked = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
         return y, self._as_given(stacked)
 
@@ -208,7 +209,7 @@ class RecurrentLayer(nn.Module):
         return PackedSequence(data, *given), self._as_given(final)
 
     def _as_given(self, state: State) -> Any:
-        return state if len(state) > 1 else state[0]
+        return state[0] if len(state) == 1 else state
 
     def _check_input(self, x: Tensor, name: str = "x") -> None:
         if not isinstance(x, Tensor):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.architecture import Architecture
+from tidegate.cells import CELLS
 from tidegate.nn.init import initialise_recurrent
 from tidegate.nn.layers import layer_for
 
@@ -71,13 +72,10 @@ class SequenceNetwork(nn.Module):
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: one tuple per layer of [directions, B, H]."""
-        weight = self.dense.weight
+        a, weight = self.architecture, self.dense.weight
         return [
-            tuple(
-                weight.new_zeros(layer.directions, batch_size, layer.hidden_size)
-                for _ in layer.cell.state
-            )
-            for layer in self.recurrent  # pyright: ignore
+            tuple(weight.new_zeros(a.directions, batch_size, h) for _ in CELLS[a.cell].state)
+            for h in a.hidden_sizes
         ]
 
     def _read_out(self, y: Tensor, h: Tensor, lengths: Tensor | None) -> Tensor:

@@ -38,7 +38,9 @@ class Estimator(TrainingOptions):
     TASK: ClassVar[str]
 
     cell: str = option("gru", "rnn, lstm, gru, rnn_relu or gru_reset_before")
-    hidden_sizes: tuple[int, ...] = option((128,), "units of each recurrent layer: 128 or 128,64")
+    hidden_sizes: tuple[int, ...] = option(
+        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1
+    )
     batch_norm: bool = option(False, "batch normalisation between recurrent layers")
     dropout: float = option(
         0.0, "between recurrent layers and before the output", at_least=0, below=1
@@ -51,12 +53,8 @@ class Estimator(TrainingOptions):
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
         get_cell(self.cell)
-        sizes = self.hidden_sizes
-        good = isinstance(sizes, tuple | list) and len(sizes) > 0
-        if not good or not all(type(s) is int and s >= 1 for s in sizes):
-            raise InputError(
-                f"option hidden_sizes: expected one size of at least 1 per layer, got {sizes!r}"
-            )
+        if len(self.hidden_sizes) == 0:
+            raise InputError("option hidden_sizes: expected one size per layer, got none")
 
     # scikit-learn's manners: docs "Developing scikit-learn estimators"
 
@@ -84,15 +82,27 @@ class Estimator(TrainingOptions):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn's searches and pipelines ask; only scikit-learn calls it."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        classifier = hasattr(self, "predict_proba")
+        return Tags(
+            estimator_type="classifier" if classifier else None,
+            target_tags=TargetTags(required=classifier),
+            classifier_tags=ClassifierTags() if classifier else None,
+            input_tags=InputTags(two_d_array=False, string=True),
+        )
+
     # what the tasks build on
 
-    def _need_fitted(self) -> SequenceNetwork:
-        if not hasattr(self, "network_"):
+    def __getattr__(self, name: str) -> Any:
+        if name.endswith("_") and not name.startswith("_"):
             raise NotFittedError(
                 f"expected a fitted {type(self).__name__}, got one that has learned nothing; "
                 "call fit or load first"
             )
-        return self.network_
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def _train(
         self,
@@ -134,7 +144,7 @@ class Estimator(TrainingOptions):
         """Write the model file (format: tidegate.checkpoint), replacing an old one atomically."""
         from tidegate.checkpoint import ModelFile, save_model
 
-        network = self._need_fitted()
+        network = self.network_
         tensors = {n: t.numpy().astype(np.float32) for n, t in network.state_dict().items()}
         options = {
             name: list(v) if isinstance(v, tuple) else v for name, v in self.to_json().items()
@@ -174,7 +184,9 @@ class Estimator(TrainingOptions):
         from tidegate.checkpoint import ModelFileError, verify
         from tidegate.nn.network import SequenceNetwork
 
-        options = {n: tuple(v) if isinstance(v, list) else v for n, v in model.options.items()}
+        options: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in model.options.items()
+        }
         try:
             # where a run was kept belongs to that run
             estimator = cls(**options | {"run_folder": None, "resume": False})

@@ -32,10 +32,12 @@ class Objective(Protocol):
     that draws random numbers elsewhere must draw them from (seed, epoch, step).
     """
 
-    network: nn.Module
     metric: str  # name of the validation figure that chooses the best weights
     lower_is_better: bool
     unit: str  # what ``count`` counts, in the plural: "tokens"
+
+    @property
+    def network(self) -> nn.Module: ...
 
     def steps_in_epoch(self) -> int:
         """Optimiser steps in one pass over the data, the same in every epoch and process."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from tidegate.errors import InputError
 from tidegate.training.schedules import SCHEDULES
@@ -16,8 +16,8 @@ from tidegate.training.schedules import SCHEDULES
 LEARNING_RATES = {
     "adamw": 2e-3,
     "adam": 2e-3,
-    "sgd": 0.5,
-    "nesterov": 0.5,
+    "sgd": 0.2,
+    "nesterov": 0.2,
     "adagrad": 2e-2,
     "adadelta": 1.0,
     "rmsprop": 1e-3,
@@ -145,6 +145,11 @@ class TrainingOptions:
 
 def _problem(value: Any, hint: Any, metadata: Any) -> str | None:
     """What ``value`` should have been, or None if it is as its field's hint and bounds say."""
+    if get_origin(hint) is tuple:  # such as tuple[int, ...]: every item within the bounds
+        if not isinstance(value, tuple | list):
+            return "several values"
+        problems = (_problem(item, get_args(hint)[0], metadata) for item in value)
+        return next((f"each to be {p}" for p in problems if p is not None), None)
     allowed = get_args(hint) or (hint,)
     if value is None and type(None) in allowed:
         return None

@@ -1,0 +1,95 @@
+"""The tree of commands.  What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import tidegate
+from tidegate.cli import use
+from tidegate.tasks import TASKS
+
+
+@dataclass
+class Invocation:
+    """What was typed, which a command needs in order to start itself again or to say how to."""
+
+    arguments: list[str]
+    traceback: bool = False
+
+
+class _MainGroup(TyperGroup):
+    """Lists ``train`` first, as it comes first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: name != "train")
+
+
+class _TrainGroup(TyperGroup):
+    """Builds a sub-command when it is asked for: its options come from the task's module."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return [name for name, _, _ in TASKS.values()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        names = self.list_commands(ctx)
+        # all of them for a name that is none, since typer suggests the nearest of those built
+        for name in [cmd_name] if cmd_name in names else names:
+            if name not in self.commands:
+                self.commands[name] = _train_command(name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _train_command(name: str) -> Any:
+    from tidegate.cli.options import with_options
+    from tidegate.cli.train import COMMANDS
+    from tidegate.tasks import task_class
+
+    task = next(task for task, (given, _, _) in TASKS.items() if given == name)
+    app = typer.Typer(add_completion=False)
+    app.command(name)(with_options(COMMANDS[task], task_class(task)))
+    return typer.main.get_command(app)
+
+
+_app = typer.Typer(cls=_MainGroup, add_completion=False, pretty_exceptions_enable=False)
+_app.add_typer(
+    typer.Typer(cls=_TrainGroup, callback=lambda: None),
+    name="train",
+    help="Train a network on a file: classifier, language-model, forecaster.",
+)
+for _run in (use.evaluate, use.predict, use.generate, use.forecast, use.info):
+    _app.command()(_run)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(tidegate.__version__)
+        raise typer.Exit
+
+
+@_app.callback()
+def _tidegate(
+    context: typer.Context,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="show where in the code an error comes from")
+    ] = False,
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="show the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """Recurrent networks from a file of text or numbers: train, evaluate, use.
+
+    Try: tidegate train language-model book.txt --max-minutes 5
+    """
+    context.obj.traceback |= traceback
+
+
+def command() -> Any:
+    """The whole tree, as a click command."""
+    return typer.main.get_command(_app)

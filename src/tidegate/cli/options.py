@@ -1,0 +1,123 @@
+"""A command's options made of an estimator's fields, so that an option is listed in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from tidegate.architecture import Architecture
+from tidegate.errors import InputError
+from tidegate.tasks.estimator import Estimator
+from tidegate.training.options import TrainingOptions
+
+PANELS = ("Data", "Model", "Training", "Run")
+# Those that are not where their field's definition would put them.
+_PANEL = {
+    **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume"), "Run"),
+    **dict.fromkeys(("show_progress", "sample_steps", "sample_length"), "Run"),
+    **dict.fromkeys(("bptt", "loss"), "Training"),
+    **dict.fromkeys(("joint", "anchored"), "Model"),
+}
+# Options whose default is the command line's own.
+_DEFAULT_HERE = {"run_folder": "default: runs/ and the model file's name"}
+_METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}
+
+
+def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callable[..., None]:
+    """The command ``run`` with a keyword option for each field of ``estimator``.
+
+    Their values reach ``run`` together, as the dict ``options``, which a user does not see.
+    """
+    own = inspect.signature(run, eval_str=True).parameters.values()
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "options"]
+    hints = get_type_hints(estimator)
+    listed = {f.name: f for f in fields(estimator)}
+
+    def command(**values: Any) -> None:
+        options = {
+            name: _parsed(name, values.pop(name), hints[name]) for name in listed if name in values
+        }
+        run(**values, options=options)
+
+    made = [_parameter(f, hints[f.name]) for f in listed.values()]
+    signature = inspect.Signature(sorted([*own, *made], key=_place))
+    command.__name__, command.__doc__ = run.__name__, run.__doc__
+    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    command.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    return command
+
+
+def _panel(f: Field[Any]) -> str:
+    if f.name in _PANEL:
+        return _PANEL[f.name]
+    if f.name in {g.name for g in fields(TrainingOptions)}:
+        return "Training"
+    return "Model" if f.name in {g.name for g in fields(Architecture)} else "Data"
+
+
+def _place(parameter: inspect.Parameter) -> int:
+    """Arguments first, then by panel: help shows panels in the order of their first option."""
+    about = next(iter(getattr(parameter.annotation, "__metadata__", ())), None)
+    panel = getattr(about, "rich_help_panel", None)
+    return PANELS.index(panel) if panel in PANELS else -1
+
+
+def _parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
+    """A field as typer wants it: a flag, or text that ``_parsed`` turns into the field's type."""
+    text = f.metadata.get("help", "")
+    if choices := f.metadata.get("choices"):
+        text += ": " + ", ".join(choices)
+    if f.name in _DEFAULT_HERE:
+        text += f" ({_DEFAULT_HERE[f.name]})"
+    if hint is bool:
+        kind, default, metavar = bool, f.default, None
+    else:
+        kind, default, metavar = str | None, _as_text(f.default), _metavar(hint)
+    option = typer.Option(help=text.replace("[", r"\["), metavar=metavar, rich_help_panel=_panel(f))
+    return inspect.Parameter(
+        f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _metavar(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        one = _METAVARS[get_args(hint)[0]]
+        return f"{one},{one},..."
+    return _METAVARS[_plain(hint)]
+
+
+def _plain(hint: Any) -> type:
+    """``int`` of ``int | None``."""
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+    return kinds[0]
+
+
+def _as_text(default: Any) -> str | None:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return None if default is None else str(default)
+
+
+def _parsed(name: str, value: Any, hint: Any) -> Any:
+    """What the user wrote as a value of the field; ``none`` where the field may be None."""
+    if value is None or isinstance(value, bool):
+        return value
+    if type(None) in get_args(hint) and value.lower() == "none":
+        return None
+    if get_origin(hint) is tuple:
+        kind = get_args(hint)[0]
+        return tuple(_converted(name, part, kind) for part in value.split(",") if part.strip())
+    return _converted(name, value, _plain(hint))
+
+
+def _converted(name: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text.strip())
+    except ValueError:
+        expected = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise InputError(f"option {name}: expected {expected}, got {text!r}") from None

@@ -1,0 +1,57 @@
+"""What commands print: a table for people, one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """One object on one line; a figure that is undefined is null."""
+    print(json.dumps(_finite(values), ensure_ascii=False), flush=True)
+
+
+def print_table(title: str, rows: Mapping[str, Any]) -> None:
+    """Names and values, numbers to four figures."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name.replace("_", " "), as_text(value))
+    if title:
+        print(title)
+    Console(highlight=False, markup=False).print(table)
+
+
+def as_text(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, bool) or value is None:
+        return "-" if value is None else "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ") if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return "undefined" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, tuple | list):
+        return ", ".join(as_text(v) for v in value)
+    return str(value)
+
+
+def clock(seconds: float) -> str:
+    """``75.3`` as ``1 min 15 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_finite(v) for v in value]
+    return value

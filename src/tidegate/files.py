@@ -1,0 +1,67 @@
+"""Bytes and UTF-8 text of a user's file, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from tidegate.errors import InputError
+
+__all__ = ["decode_utf8", "read_bytes"]
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_bytes(path: str | PathLike[str]) -> bytes:
+    """The content of a file, unpacked if it is gzip.  Raises InputError unless there is some."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        problem = f"expected a file, got nothing of that name in {Path.cwd()}; check the path"
+        raise InputError(problem, file=path) from None
+    except IsADirectoryError:
+        raise InputError("expected a file, got a folder; name a file in it", file=path) from None
+    except OSError as error:
+        problem = f"expected a readable file, got '{error.strerror}'; check its permissions"
+        raise InputError(problem, file=path) from None
+    if data.startswith(_GZIP_MAGIC):
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            problem = f"expected a whole gzip file, got a damaged one ({error}); fetch it again"
+            raise InputError(problem, file=path) from None
+    elif str(path).endswith(".gz") and data:
+        problem = "expected gzip data as the name says, got something else; rename or gzip it"
+        raise InputError(problem, file=path)
+    if not data:
+        raise InputError("expected some content, got an empty file; check it", file=path)
+    return data
+
+
+def decode_utf8(data: bytes, path: str | PathLike[str]) -> str:
+    """The text of UTF-8 bytes without their byte order mark, line ends as they are.
+
+    Raises InputError with the line of the first byte that cannot be text.
+    """
+    if data.startswith(_UTF16_MARKS):
+        problem = "expected UTF-8, got UTF-16; convert it with iconv -f utf-16 -t utf-8"
+        raise InputError(problem, file=path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # counted in error.object: the decoder has taken the byte order mark off
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        problem = (
+            f"expected UTF-8, got byte 0x{byte:02X}; "
+            "if the file is Latin-1, convert it with iconv -f latin1 -t utf-8"
+        )
+        raise InputError(problem, file=path, line=line) from None
+    if (position := text.find("\0")) >= 0:
+        problem = "expected text, got a NUL byte; this is a binary file, or one in UTF-16"
+        raise InputError(problem, file=path, line=text.count("\n", 0, position) + 1)
+    return text

@@ -1,0 +1,167 @@
+"""Text in, token numbers out: files, vocabularies and batches; the encoders are in encoders.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import Any, Final
+
+import numpy as np
+
+from tidegate import words
+from tidegate.encoders import (
+    BpeEncoder,
+    CharEncoder,
+    TextEncoder,
+    WordEncoder,
+    code_points,
+    learn_merges,
+    special_words,
+)
+from tidegate.errors import InputError
+from tidegate.files import decode_utf8, read_bytes
+
+__all__ = [
+    "LEVELS",
+    "TextEncoder",
+    "encoder_from_json",
+    "pad_tokens",
+    "read_text",
+    "train_encoder",
+]
+
+LEVELS: Final = ("char", "word", "bpe")
+MAX_VOCABULARY: Final = 0x110000  # as many as Unicode has code points
+MAX_WORD_LENGTH: Final = 200  # characters; a longer one is data gone astray, never worth an entry
+BPE_VOCABULARY: Final = 8192  # tokens, where the user names no size
+
+
+def train_encoder(
+    texts: str | Iterable[str],
+    level: str,
+    vocabulary_size: int | None = None,
+    min_count: int = 1,
+    lowercase: bool = False,
+    sentences: bool = False,
+) -> TextEncoder:
+    """The encoder whose vocabulary is what occurs in the texts, most frequent first.
+
+    ``vocabulary_size`` bounds ``size``, special tokens included; None keeps every character or
+    word, and 8192 BPE tokens.  Characters and words seen fewer than ``min_count`` times (for BPE:
+    pairs) are left out.  ``sentences`` frames every line (words only), and then a text whose
+    punctuation already stands apart is noticed and kept as it is split.  Raises InputError.
+    """
+    if level not in LEVELS:
+        raise InputError(f"expected level char, word or bpe, got {level!r}")
+    if min_count < 1:
+        raise InputError(f"expected a min_count of 1 or more, got {min_count}")
+    if sentences and level != "word":
+        raise InputError(f"sentences are framed at level word only, got level {level}")
+    floor = {"char": 2, "word": 1 + len(special_words(sentences)), "bpe": 256}[level]
+    if vocabulary_size is not None and not floor <= vocabulary_size <= MAX_VOCABULARY:
+        raise InputError(
+            f"expected a vocabulary size from {floor} to {MAX_VOCABULARY} at level {level}, "
+            f"got {vocabulary_size}"
+        )
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    for text in texts:
+        code_points(text)
+    if lowercase:
+        texts = [text.lower() for text in texts]
+    if not any(text.strip() for text in texts):
+        raise InputError("expected text to learn a vocabulary from, got none; give some text")
+    if level == "char":
+        return CharEncoder(_characters(texts, vocabulary_size, min_count), lowercase=lowercase)
+    if level == "bpe":
+        merges = learn_merges(texts, vocabulary_size or BPE_VOCABULARY, min_count)
+        return BpeEncoder(merges, lowercase=lowercase)
+    tokenised = sentences and words.is_tokenised(texts)
+    special = special_words(sentences)
+    kept = [
+        word
+        for word, count in words.count(texts, tokenised=tokenised)
+        if count >= min_count and word not in special and len(word) <= MAX_WORD_LENGTH
+    ]
+    if not kept:
+        raise InputError(f"expected words seen {min_count} times or more, got none; lower it")
+    room = MAX_VOCABULARY if vocabulary_size is None else vocabulary_size
+    return WordEncoder(
+        kept[: room - len(special)], lowercase=lowercase, sentences=sentences, tokenised=tokenised
+    )
+
+
+_SCHEMA: Final = {
+    "char": {"level": str, "characters": str, "lowercase": bool},
+    "word": {
+        "level": str,
+        "words": list,
+        "lowercase": bool,
+        "sentences": bool,
+        "tokenised": bool,
+    },
+    "bpe": {"level": str, "merges": list, "lowercase": bool},
+}
+
+
+def encoder_from_json(description: Any) -> TextEncoder:
+    """The encoder that ``to_json`` described.
+
+    Raises ValueError, naming the key, for unknown, missing or badly typed ones and for a
+    vocabulary that is too large or contradicts itself.
+    """
+    if not isinstance(description, dict) or description.get("level") not in LEVELS:
+        raise ValueError("an encoder must be an object whose level is char, word or bpe")
+    schema = _SCHEMA[description["level"]]
+    if wrong := sorted(map(str, set(description) ^ set(schema))):
+        raise ValueError(f"an encoder has the keys {', '.join(schema)}; check {', '.join(wrong)}")
+    for key, kind in schema.items():
+        if type(description[key]) is not kind:
+            raise ValueError(f"encoder key {key!r} must be a {kind.__name__}")
+        if kind is list and not all(type(item) is str and item for item in description[key]):
+            raise ValueError(f"encoder key {key!r} must be a list of non-empty strings")
+        if kind is not bool and len(description[key]) > MAX_VOCABULARY:
+            raise ValueError(f"encoder key {key!r} is longer than {MAX_VOCABULARY}")
+    options = {key: value for key, value in description.items() if type(value) is bool}
+    if description["level"] == "char":
+        return CharEncoder(description["characters"], **options)
+    if description["level"] == "word":
+        if max(map(len, description["words"]), default=0) > MAX_WORD_LENGTH:
+            raise ValueError(f"encoder key 'words' has one longer than {MAX_WORD_LENGTH}")
+        return WordEncoder(description["words"], **options)
+    pairs = [tuple(merge.split(" ")) for merge in description["merges"]]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("encoder key 'merges' must hold two symbols with one space between")
+    return BpeEncoder(pairs, **options)
+
+
+def read_text(path: str | PathLike[str]) -> str:
+    """The text of a UTF-8 file, gzipped or not, line ends as they are.
+
+    Raises InputError with the line for a missing or empty file, a byte that is not UTF-8, a NUL.
+    """
+    text = decode_utf8(read_bytes(path), path)
+    if not text.strip():
+        raise InputError("expected some text, got white space only; check the file", file=path)
+    return text
+
+
+def pad_tokens(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences of different lengths as one batch: tokens int64 [T, B] and lengths int64 [B].
+
+    T is the longest length, at least 1; beyond a sequence's length its tokens are 0.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    tokens = np.zeros((max(1, int(lengths.max(initial=0))), len(sequences)), dtype=np.int64)
+    for column, sequence in enumerate(sequences):
+        tokens[: len(sequence), column] = sequence
+    return tokens, lengths
+
+
+def _characters(texts: Iterable[str], vocabulary_size: int | None, min_count: int) -> str:
+    counts = np.bincount(code_points("".join(texts)))
+    room = MAX_VOCABULARY if vocabulary_size is None else vocabulary_size - 1
+    seen = np.flatnonzero(counts >= min_count)
+    kept = np.sort(seen[np.argsort(-counts[seen], kind="stable")[:room]])  # ties: lower code point
+    if not len(kept):
+        raise InputError(f"expected characters seen {min_count} times or more, got none; lower it")
+    return "".join(map(chr, kept.tolist()))

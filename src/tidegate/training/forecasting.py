@@ -1,0 +1,110 @@
+"""Forecasting: the values of a horizon at once, from the windows before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from tidegate.nn.network import SequenceNetwork
+from tidegate.training.objective import StepResult
+from tidegate.windowing import Windows
+
+LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+# An epoch over a short series passes over it several times, so that evaluating stays the lesser
+# part of the work and the default number of epochs is enough to learn from it.
+_LEAST_STEPS = 100
+_EVALUATION_ROWS = 1024
+
+
+class Forecasting:
+    """The objective: ``loss`` between outputs and targets, in standard deviations."""
+
+    metric = "mse"
+    lower_is_better = True
+    unit = "windows"
+
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        train: Windows,
+        validation: Windows,
+        *,
+        loss: str,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.network, self.train, self.validation = network, train, validation
+        self.loss_name, self.batch_size, self.seed = loss, batch_size, seed
+        self.passes = -(-_LEAST_STEPS * batch_size // len(train))
+
+    def steps_in_epoch(self) -> int:
+        """Optimiser steps in one epoch: one pass over the windows, several over few."""
+        return -(-self.passes * len(self.train) // self.batch_size)
+
+    def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
+        """Inputs [T, B, I] and targets [B, O], rows drawn in random order."""
+        rng = np.random.default_rng((self.seed, epoch))
+        order = np.concatenate([rng.permutation(len(self.train)) for _ in range(self.passes)])
+        for step in range(first, self.steps_in_epoch()):
+            rows = order[step * self.batch_size :][: self.batch_size][rank::world]
+            if len(rows) == 0:
+                yield None
+                continue
+            inputs, targets = self.train.inputs(rows), self.train.targets(rows)
+            yield torch.from_numpy(inputs), torch.from_numpy(targets)
+
+    def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
+        inputs, targets = batch
+        outputs, _ = network(inputs)
+        return StepResult(LOSSES[self.loss_name](outputs, targets), len(targets))
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """Errors on the validation windows, in standard deviations of the training span."""
+        assert isinstance(network, SequenceNetwork)
+        squared = absolute = count = 0.0
+        for rows, outputs in _outputs(network, self.validation):
+            errors = (outputs - self.validation.targets(rows)).astype(np.float64)
+            squared, absolute = squared + np.sum(errors**2), absolute + np.sum(np.abs(errors))
+            count += errors.size
+        return {"mse": squared / count, "mae": absolute / count}
+
+    def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "task": "forecaster",
+            "train_windows": len(self.train.starts),
+            "validation_windows": len(self.validation.starts),
+            "windowing": self.train.windowing.to_json(),
+            "architecture": self.network.architecture.to_json(),
+        }
+
+    def fingerprint(self) -> str:
+        digest = sha256()
+        for windows in (self.train, self.validation):
+            for array in (windows.starts, windows.values, windows.covariates):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def forecast_windows(network: SequenceNetwork, windows: Windows) -> np.ndarray:
+    """The forecast of each window in original units, float64 [windows, horizon, C]."""
+    return windows.forecasts(np.concatenate([outputs for _, outputs in _outputs(network, windows)]))
+
+
+@torch.no_grad()
+def _outputs(network: SequenceNetwork, windows: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers and the network's outputs for them, [B, O], batch by batch."""
+    device = network.dense.weight.device
+    for rows in np.split(
+        np.arange(len(windows)), range(_EVALUATION_ROWS, len(windows), _EVALUATION_ROWS)
+    ):
+        inputs = torch.from_numpy(windows.inputs(rows)).to(device)
+        yield rows, network(inputs)[0].cpu().numpy()

@@ -1,0 +1,181 @@
+"""Language models: truncated back-propagation through time over contiguous streams.
+
+A text of N tokens is laid out as B streams that run side by side; each optimiser step reads the
+next ``bptt`` tokens of every stream from the state in which the step before left it, and gradients
+stop at its beginning (Williams & Peng 1990; Mikolov et al. 2010).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from tidegate.nn.network import NetworkState, SequenceNetwork, detach_state
+from tidegate.training.objective import StepResult
+
+_IGNORED = -100  # target of a step that is not scored
+
+
+class Score(NamedTuple):
+    """Sum of -log p over ``tokens`` scored tokens, in nats."""
+
+    nats: float
+    tokens: int
+
+    @property
+    def cross_entropy(self) -> float:
+        """Nats per token."""
+        return self.nats / self.tokens if self.tokens else math.nan
+
+
+class LanguageModelling:
+    """The objective: predict each next token; ``never_target`` (a sentence's start) is not scored.
+
+    train, validation: int32 token numbers.  ``sample(network, step)`` gives the text to print
+    after the optimiser steps in ``sample_steps``.
+    """
+
+    metric = "cross_entropy"
+    lower_is_better = True
+    unit = "tokens"
+
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        train: np.ndarray,
+        validation: np.ndarray,
+        *,
+        batch_size: int,
+        bptt: int,
+        seed: int,
+        never_target: int | None,
+        sample_steps: tuple[int, ...],
+        sample: Callable[[SequenceNetwork, int], str],
+    ) -> None:
+        self.network, self.train, self.validation = network, train, validation
+        # a short text gives fewer and shorter streams rather than none
+        self.streams = max(1, min(batch_size, len(train) // (2 * bptt)))
+        self.bptt = max(1, min(bptt, len(train) // self.streams - 1))
+        self.seed, self.never_target = seed, never_target
+        self.sample_steps, self.sample = frozenset(sample_steps), sample
+
+    def steps_in_epoch(self) -> int:
+        """Optimiser steps in one pass."""
+        return (len(self.train) // self.streams - 1) // self.bptt
+
+    def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
+        """Inputs and targets [bptt, streams of this process]; every epoch cuts elsewhere."""
+        offset = int(np.random.default_rng((self.seed, epoch)).integers(self.bptt))
+        steps = self.steps_in_epoch() * self.bptt + 1
+        length = len(self.train) // self.streams
+        start = min(offset, length - steps) + length * np.arange(self.streams)
+        mine = start[rank::world]
+        for k in range(first, self.steps_in_epoch()):
+            if len(mine) == 0:
+                yield None
+                continue
+            positions = mine + k * self.bptt + np.arange(self.bptt + 1)[:, None]
+            tokens = torch.from_numpy(self.train[positions].astype(np.int64))
+            yield tokens[:-1], self._targets(tokens[1:])
+
+    def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:
+        inputs, targets = batch
+        outputs, state = network(inputs, state=carry)
+        loss = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED)
+        count = targets.numel()
+        if self.never_target is not None:
+            count = int((targets != _IGNORED).sum())
+        return StepResult(loss, count, detach_state(state))
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """Cross-entropy (nats per token) and perplexity on the validation text."""
+        assert isinstance(network, SequenceNetwork)
+        entropy = score(network, self.validation, self.never_target).cross_entropy
+        return {"cross_entropy": entropy, "perplexity": math.exp(min(entropy, 700.0))}
+
+    def at_step(self, step: int, network: nn.Module) -> str | None:
+        """A sample of what the network would write by now, at the chosen steps."""
+        if step not in self.sample_steps:
+            return None
+        assert isinstance(network, SequenceNetwork)
+        training = network.training
+        network.eval()
+        text = self.sample(network, step)
+        network.train(training)
+        return text
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "task": "language-model",
+            "train_tokens": len(self.train),
+            "validation_tokens": len(self.validation),
+            "architecture": self.network.architecture.to_json(),
+        }
+
+    def fingerprint(self) -> str:
+        digest = sha256(self.train.tobytes())
+        digest.update(self.validation.tobytes())
+        return digest.hexdigest()
+
+    def _targets(self, tokens: Tensor) -> Tensor:
+        if self.never_target is None:
+            return tokens
+        return tokens.masked_fill(tokens == self.never_target, _IGNORED)
+
+
+@torch.no_grad()
+def score(
+    network: SequenceNetwork,
+    tokens: np.ndarray,
+    never_target: int | None = None,
+    streams: int = 64,
+    warm_up: int = 512,
+) -> Score:
+    """Score every token of a text but the first, each exactly once, given all before it.
+
+    A long text is read in parallel stretches.  Each is entered ``warm_up`` tokens early, unscored,
+    so that its state has forgotten where it began; a text too short for that is one stretch.
+    """
+    total = len(tokens) - 1
+    if total < 1:
+        return Score(0.0, 0)
+    streams = max(1, min(streams, total // (4 * warm_up)))
+    span = -(-total // streams)
+    warm_up = warm_up if streams > 1 else 0
+    device = network.dense.weight.device
+    first = span * np.arange(streams)  # position of each stretch's first input
+    state: NetworkState | None = None
+    chunk = max(1, min(200, 2**24 // (streams * network.architecture.output_size)))
+    nats = 0.0
+    scored = 0
+    for begin in [*range(-warm_up, 0, chunk), *range(0, span, chunk)]:
+        end = min(begin + chunk, 0 if begin < 0 else span)
+        if begin == 0 and state is not None:
+            _forget(state, stream=0)  # nothing stands before the text's first token
+        positions = first + np.arange(begin, end)[:, None]
+        inputs = torch.from_numpy(tokens[positions.clip(0, total)].astype(np.int64)).to(device)
+        outputs, state = network(inputs, state=state)
+        if begin < 0:
+            continue
+        following = positions + 1
+        inside = (following <= total) & (positions < first + span)
+        targets = np.where(inside, tokens[following.clip(0, total)], _IGNORED).astype(np.int64)
+        if never_target is not None:
+            targets[targets == never_target] = _IGNORED
+        scored += int((targets != _IGNORED).sum())
+        flat = torch.from_numpy(targets).to(device).flatten()
+        nats += F.cross_entropy(outputs.flatten(0, 1), flat, reduction="sum").item()
+    return Score(nats, scored)
+
+
+def _forget(state: NetworkState, stream: int) -> None:
+    for layer in state:
+        for part in layer:
+            part[:, stream] = 0

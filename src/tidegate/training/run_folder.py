@@ -1,0 +1,145 @@
+"""The run folder: config.json, metrics.csv, curve.png and the training state."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from tidegate.container import write_atomically
+from tidegate.errors import InputError
+from tidegate.training.state import TrainingState, read_state, write_state
+
+# A run may be resumed with other values of these: limits, places and looks.
+MAY_DIFFER = {
+    "epochs",
+    "max_steps",
+    "max_minutes",
+    "patience",
+    "show_progress",
+    "resume",
+    "run_folder",
+    "checkpoint_seconds",
+}
+
+
+class RunFolder:
+    """What one run leaves behind.  Nothing here overwrites another run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.state_path = self.path / "state.safetensors"
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Make the folder for a new run.  Raises InputError if it holds a run already."""
+        metrics = self.path / "metrics.csv"
+        if self.state_path.exists() or (metrics.exists() and metrics.stat().st_size > 0):
+            raise InputError(
+                "expected a folder without a run, got one that holds a run already; "
+                "resume that run, or name another folder",
+                file=self.path,
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise InputError(
+                f"expected a folder to write to, got: {e.strerror}", file=self.path
+            ) from e
+        self._write_config(settings)
+        self.write_metrics([])
+
+    def go_on(self, settings: dict[str, Any]) -> TrainingState:
+        """The state of the run here.  Raises InputError if there is none, or it is another's."""
+        if not self.state_path.exists():
+            raise InputError(
+                "expected a folder with a training state to resume, got none; "
+                "name the folder of that run, or begin a new one by leaving out resume",
+                file=self.path,
+            )
+        for left_over in self.path.glob(".*.partial"):  # of a process killed while writing
+            left_over.unlink(missing_ok=True)
+        state = read_state(self.state_path)
+        self._refuse_differences(state.settings, settings)
+        self._write_config(settings)
+        # rows that were written after the state: the resumed run comes by them again
+        self.write_metrics(state.position.history)
+        return state
+
+    def save(self, state: TrainingState) -> None:
+        write_state(self.state_path, state)
+
+    def append_metrics(self, row: dict[str, float]) -> None:
+        """Add an evaluation to metrics.csv; the first one names the columns."""
+        path = self.path / "metrics.csv"
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        write_atomically(self.path / "metrics.csv", text.getvalue().encode())
+
+    def draw_curve(self, rows: list[dict[str, float]], metric: str, best_step: int) -> None:
+        """Training loss and validation figure over the steps, as curve.png."""
+        # not pyplot: it takes twice as long to import, and looks for a display
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        steps = [row["step"] for row in rows]
+        figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+        loss_axis = figure.add_subplot()
+        metric_axis = loss_axis.twinx()
+        drawn = []
+        for axis, name, label, colour in (
+            (loss_axis, "train_loss", "training loss", "tab:blue"),
+            (metric_axis, metric, f"validation {metric.replace('_', ' ')}", "tab:red"),
+        ):
+            drawn += axis.plot(steps, [row[name] for row in rows], ".-", color=colour, label=label)
+            axis.set_ylabel(label, color=colour)
+            axis.tick_params(axis="y", colors=colour)
+        if best_step:
+            drawn.append(
+                loss_axis.axvline(
+                    best_step, color="grey", linestyle=":", label=f"best weights, step {best_step}"
+                )
+            )
+        loss_axis.set_xlabel("optimiser step")
+        figure.legend(handles=drawn, loc="outside upper center", ncols=3, frameon=False)
+        image = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(image)
+        write_atomically(self.path / "curve.png", image.getvalue())
+
+    def _write_config(self, settings: dict[str, Any]) -> None:
+        text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.path / "config.json", text.encode())
+
+    def _refuse_differences(self, then: dict[str, Any], now: dict[str, Any]) -> None:
+        for part, subject in (("options", "option"), ("objective", "setting")):
+            for name in sorted({*then[part], *now[part]} - MAY_DIFFER):
+                old, new = then[part].get(name), now[part].get(name)
+                if old != new:
+                    raise InputError(
+                        f"{subject} {name}: expected {old!r}, as when the run began, got {new!r}; "
+                        "give it as it was, or begin a new run in another folder",
+                        file=self.path,
+                    )
+        if then["processes"] != now["processes"]:
+            raise InputError(
+                f"expected {then['processes']} processes, as when the run began, "
+                f"got {now['processes']}; start as many",
+                file=self.path,
+            )
+        if then["fingerprint"] != now["fingerprint"]:
+            raise InputError(
+                "expected the training data the run began with, got others; "
+                "give the same files, or begin a new run in another folder",
+                file=self.path,
+            )

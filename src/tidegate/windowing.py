@@ -1,0 +1,200 @@
+"""What a forecasting network reads and writes: windows of series, scaled, anchored and segmented.
+
+A window is ``context`` past rows and ``horizon`` future ones.  Values are scaled by the training
+span; with anchoring, the last known value of each series is subtracted from its whole window, so
+that the network forecasts changes and an output of zero is the naive forecast.  ``segment``
+consecutive values make one recurrent step (Lin et al. 2023, SegRNN, arXiv:2308.11200).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from tidegate.grid import Step, step_from_json, step_to_json
+from tidegate.series import Scaler, Series
+
+_MOST_STEPS = 2**31  # of context, horizon, season and segment
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windowing:
+    """How series become inputs and outputs become forecasts; everything the model file needs.
+
+    ``joint``: a row of a batch is a window of all C series together; otherwise a window of one
+    series, and the network is shared.  ``covariate_scaler`` is None just without covariates.
+    """
+
+    names: tuple[str, ...]
+    covariate_names: tuple[str, ...]
+    step: Step
+    context: int
+    horizon: int
+    season: int
+    segment: int
+    joint: bool
+    anchored: bool
+    scaler: Scaler
+    covariate_scaler: Scaler | None
+
+    @property
+    def rows_per_window(self) -> int:
+        return 1 if self.joint else len(self.names)
+
+    @property
+    def input_size(self) -> int:
+        """Values that one recurrent step reads."""
+        series = len(self.names) // self.rows_per_window
+        return self.segment * (series + len(self.covariate_names))
+
+    @property
+    def output_size(self) -> int:
+        return self.horizon * len(self.names) // self.rows_per_window
+
+    def to_json(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        covariates = self.covariate_scaler
+        return values | {
+            "names": list(self.names),
+            "covariate_names": list(self.covariate_names),
+            "step": step_to_json(self.step),
+            "scaler": self.scaler.to_json(),
+            "covariate_scaler": None if covariates is None else covariates.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Windowing:
+        """What ``to_json`` gave.  Raises ValueError for keys, types or sizes out of schema."""
+        keys = {f.name for f in fields(cls)}
+        if set(values) != keys:
+            raise ValueError(f"scaling: got or missed {sorted(set(values) ^ keys)}")
+        for key in ("context", "horizon", "season", "segment"):
+            if type(values[key]) is not int or not 1 <= values[key] <= _MOST_STEPS:
+                raise ValueError(f"{key}: expected a whole number from 1, got {values[key]!r}")
+        if values["context"] % values["segment"]:
+            raise ValueError(f"segment: expected a divisor of the context {values['context']}")
+        for key in ("joint", "anchored"):
+            if type(values[key]) is not bool:
+                raise ValueError(f"{key}: expected true or false, got {values[key]!r}")
+        names, covariate_names = _names(values["names"]), _names(values["covariate_names"])
+        covariates = values["covariate_scaler"]
+        if not names or (covariates is None) != (not covariate_names):
+            raise ValueError("names: expected one series or more, and scaled covariates if any")
+        scaler = _scaler(values["scaler"], names)
+        read = {
+            "names": names,
+            "covariate_names": covariate_names,
+            "step": step_from_json(values["step"]),
+            "scaler": scaler,
+            "covariate_scaler": None
+            if not covariate_names
+            else _scaler(covariates, covariate_names),
+        }
+        return cls(**values | read)
+
+
+class Windows:
+    """The windows of ``series`` that begin at ``starts`` (rows), as rows of inputs and targets.
+
+    Window ``i`` has the rows ``i * rows_per_window`` and following, one per series unless joint.
+    Only views are kept: a batch copies what it needs.
+    """
+
+    def __init__(self, windowing: Windowing, series: Series, starts: np.ndarray) -> None:
+        self.windowing, self.starts = windowing, starts
+        self.values = windowing.scaler.transform(series.values).astype(np.float32)  # [N, C]
+        self.covariates = series.covariates.astype(np.float32)  # [N, K]
+        if windowing.covariate_scaler is not None:
+            scaled = windowing.covariate_scaler.transform(series.covariates)
+            self.covariates = scaled.astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.starts) * self.windowing.rows_per_window
+
+    def inputs(self, rows: np.ndarray) -> np.ndarray:
+        """What the network reads, float32 [T, B, input_size]; T = context / segment."""
+        w = self.windowing
+        past = self._of_series(rows, 0, w.context) - self._anchors(rows)
+        parts = [past]
+        if w.covariate_names:
+            parts.append(_cut(self.covariates, self._starts(rows), w.context))
+        return np.concatenate([_segments(part, w.segment) for part in parts], axis=2)
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """What it should put out, float32 [B, output_size]."""
+        w = self.windowing
+        future = self._of_series(rows, w.context, w.horizon) - self._anchors(rows)
+        return future.reshape(len(rows), -1)
+
+    def forecasts(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs for all rows, [rows, output_size], in original units: [windows, horizon, C]."""
+        w = self.windowing
+        rows = np.arange(len(outputs))
+        scaled = outputs.reshape(len(rows), -1, w.horizon) + self._anchors(rows)
+        scaled = scaled.reshape(len(self.starts), len(w.names), w.horizon)
+        return w.scaler.inverse(scaled.transpose(0, 2, 1).astype(np.float64))
+
+    def _starts(self, rows: np.ndarray) -> np.ndarray:
+        return self.starts[rows // self.windowing.rows_per_window]
+
+    def _of_series(self, rows: np.ndarray, offset: int, length: int) -> np.ndarray:
+        """[B, C, length] if joint, else [B, 1, length]: ``length`` values from ``offset`` on."""
+        starts = self._starts(rows) + offset
+        if self.windowing.joint:
+            return _cut(self.values, starts, length)
+        view = sliding_window_view(self.values, length, axis=0)
+        return view[starts, rows % len(self.windowing.names), None]
+
+    def _anchors(self, rows: np.ndarray) -> np.ndarray | np.float32:
+        """The last known values, [B, C or 1, 1]."""
+        w = self.windowing
+        return self._of_series(rows, w.context - 1, 1) if w.anchored else np.float32(0)
+
+
+def choose_context(rows: int, horizon: int, season: int, unit: int | None = None) -> int:
+    """Rows to read where a training span has ``rows``: whole seasons, or multiples of ``unit``.
+
+    14 seasons of up to 1024 rows in all, two horizons at least, a quarter of the span at most.
+    """
+    most = max(1, rows // 4)
+    wanted = min(max(min(14 * season, 1024), 2 * horizon), most)
+    unit = unit or (season if season <= most else 1)
+    return max(wanted // unit, 1) * unit
+
+
+def choose_segment(context: int, season: int) -> int:
+    """The largest part of a season, dividing the context, that leaves 12 or more steps."""
+    common = gcd(context, season) if season > 1 else context
+    parts = [d for d in range(1, common + 1) if common % d == 0 and context // d >= 12]
+    return max(parts, default=1)
+
+
+def _cut(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """Pieces of values [N, C], [len(starts), C, length]."""
+    return sliding_window_view(values, length, axis=0)[starts]
+
+
+def _segments(past: np.ndarray, segment: int) -> np.ndarray:
+    """[B, C, context] as steps [T, B, C * segment]."""
+    batch, channels, context = past.shape
+    steps = past.reshape(batch, channels, context // segment, segment)
+    return steps.transpose(2, 0, 1, 3).reshape(context // segment, batch, channels * segment)
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise ValueError(f"expected a list of names, got {values!r}")
+    if len(set(values)) != len(values):
+        raise ValueError(f"expected different names, got {values!r}")
+    return tuple(values)
+
+
+def _scaler(values: Any, names: tuple[str, ...]) -> Scaler:
+    scaler = Scaler.from_json(values)
+    if len(scaler.mean) != len(names):
+        raise ValueError(f"expected a scale per name, {len(names)}, got {len(scaler.mean)}")
+    return scaler

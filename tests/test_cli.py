@@ -1,0 +1,395 @@
+"""The command line: what it prints, where it writes, what it says when it cannot go on."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import resource
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from tidegate.cli import main
+from tidegate.tasks import TASKS, task_class
+
+TINY = {
+    "classifier": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --min-count 1",
+    "language-model": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --bptt 8",
+    "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
+}
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Tidegate = Callable[..., Outcome]
+
+
+@pytest.fixture
+def tidegate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Tidegate:
+    """Run a command line, in an empty folder that has the files of ``_write_data``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    _write_data(tmp_path)
+
+    def run(line: str, *more: str) -> Outcome:
+        code = main([*shlex.split(line), *more])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+def _write_data(folder: Path) -> None:
+    rows = [f"{word} film number {i},{label}" for i in range(20) for word, label in WORDS]
+    table = "review,sentiment\n" + "\n".join(rows) + "\n"
+    (folder / "reviews.csv").write_text(table)
+    (folder / "test.csv").write_text(table)
+    (folder / "book.txt").write_text("the cat sat on the mat and the dog sat on the log\n" * 20)
+    times = np.datetime64("2024-01-01T00") + np.arange(24 * 14) * np.timedelta64(1, "h")
+    values = np.sin(np.arange(len(times)) * 2 * np.pi / 24) + 0.1 * np.cos(np.arange(len(times)))
+    lines = [f"{t},{v:.5f},{i % 7}" for i, (t, v) in enumerate(zip(times, values, strict=True))]
+    (folder / "load.csv").write_text("date,OT,day\n" + "\n".join(lines) + "\n")
+
+
+WORDS = [("lovely", "positive"), ("dreadful", "negative")]
+
+
+def _trained(tidegate: Tidegate, task: str) -> Outcome:
+    line = {
+        "classifier": "train classifier reviews.csv --text review --label sentiment",
+        "language-model": "train language-model book.txt",
+        "forecaster": "train forecaster load.csv --time date --target OT",
+    }[task]
+    outcome = tidegate(f"{line} {TINY[task]} --json")
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+# help
+
+
+def test_help_is_fast_and_imports_no_torch_numpy_or_polars() -> None:
+    code = (
+        "import sys; from tidegate.cli import main; code = main(['--help'])\n"
+        "print(code, {'torch', 'numpy', 'polars', 'matplotlib'} & set(sys.modules))"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert run.stdout.splitlines()[-1] == "0 set()"
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 0.3  # of processor time, so that a busy machine does not fail it
+
+
+def _commands() -> list[str]:
+    return [f"train {name}" for name, _, _ in TASKS.values()] + [
+        "evaluate",
+        "predict",
+        "generate",
+        "forecast",
+        "info",
+    ]
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, command: str) -> None:
+    outcome = tidegate(f"{command} --help")
+    assert outcome.code == 0
+    assert f"tidegate {command} " in outcome.out.split("Example:")[1]
+    assert "--json" in outcome.out
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_option_of_an_estimator_is_one_of_its_command(tidegate: Tidegate, task: str) -> None:
+    shown = tidegate(f"train {TASKS[task][0]} --help").out
+    for f in fields(task_class(task)):  # pyright: ignore[reportArgumentType]
+        assert re.search(rf"--{f.name.replace('_', '-')}\s", shown), f.name
+
+
+def test_without_a_command_the_help_is_shown(tidegate: Tidegate) -> None:
+    assert "Commands" in tidegate("").out
+
+
+# what is trained, and used
+
+
+def test_a_classifier_is_trained_evaluated_and_asked(
+    tidegate: Tidegate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = _trained(tidegate, "classifier").json
+    model = trained["model"]
+    assert model == "reviews-text-classifier.safetensors"
+    assert {"accuracy", "parameters", "seconds", "steps", "validation"} <= set(trained)
+    assert trained["steps"] == 4
+
+    figures = tidegate(f"evaluate {model} test.csv --json").json
+    assert {"accuracy", "macro_f1", "auroc", "n"} <= set(figures)
+    assert figures["n"] == 40
+    assert sum(map(sum, figures["confusion"])) == 40
+
+    by_column = tidegate(f"predict {model} test.csv --json").json["predictions"]
+    assert len(by_column) == 40
+    assert sum(by_column[0]["probabilities"].values()) == pytest.approx(1)
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("a lovely film\n\nnot this one\n"))
+    lines = tidegate(f"predict {model} -").out.splitlines()
+    assert [line.split("\t")[2] for line in lines] == ["a lovely film", "not this one"]
+    assert {line.split("\t")[0] for line in lines} <= {"negative", "positive"}
+
+
+def test_a_language_model_is_trained_evaluated_and_writes(tidegate: Tidegate) -> None:
+    trained = _trained(tidegate, "language-model").json
+    model = trained["model"]
+    assert {"cross_entropy", "perplexity", "parameters", "seconds", "steps"} <= set(trained)
+
+    figures = tidegate(f"evaluate {model} book.txt --json").json
+    assert set(figures) == {"cross_entropy", "bits_per_character", "perplexity", "tokens"}
+    assert figures["tokens"] == 999
+
+    first = tidegate(f"generate {model} --prompt 'the cat' --length 30 --seed 3 --json").json
+    assert len(first["text"]) == 30
+    again = tidegate(f"generate {model} --prompt 'the cat' --length 30 --seed 3").out
+    assert again == f"the cat{first['text']}\n"
+
+
+def test_a_forecaster_is_trained_evaluated_and_forecasts(tidegate: Tidegate) -> None:
+    trained = _trained(tidegate, "forecaster").json
+    model = trained["model"]
+
+    figures = tidegate(f"evaluate {model} load.csv --plot past.png --json").json
+    assert Path("past.png").read_bytes().startswith(b"\x89PNG")
+    names = {"mse", "mae", "mase", "smape"}
+    wanted = {f"{of}{name}" for of in ("", "naive_", "seasonal_naive_") for name in names}
+    assert wanted <= set(figures)
+
+    answer = tidegate(f"forecast {model} load.csv --json --plot load.png -o next.csv").json
+    assert len(answer["times"]) == len(answer["forecast"]["OT"]) == 6
+    assert answer["times"][0].startswith("2024-01-15")
+    assert Path("load.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("next.csv").read_text().splitlines()[0] == "date,OT"
+    assert len(Path("next.csv").read_text().splitlines()) == 7
+
+
+def test_info_tells_what_a_file_holds_without_torch(tidegate: Tidegate) -> None:
+    model = _trained(tidegate, "classifier").json["model"]
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"from tidegate.cli import main; sys.exit(main(['info', {model!r}, '--json']))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    held = json.loads(run.stdout)
+    assert held["architecture"]["hidden_sizes"] == [4]
+    assert held["labels"] == ["negative", "positive"]
+    assert held["provenance"]["data"] == "reviews.csv"
+    shown = tidegate(f"info {model}").out
+    assert "hidden sizes" in shown.split("differ from the defaults")[1]
+    assert "learning rate" not in shown
+
+
+def test_options_reach_the_model_as_typed(tidegate: Tidegate) -> None:
+    tidegate(
+        "train language-model book.txt -o m.safetensors --hidden-sizes 4,3 --clip-norm none "
+        "--max-steps 2 --bptt 5 --learning-rate 1e-3 --lowercase --sample-steps 1"
+    )
+    options = tidegate("info m.safetensors --json").json["options"]
+    assert options["hidden_sizes"] == [4, 3]
+    assert options["clip_norm"] is None
+    assert options["learning_rate"] == 1e-3
+    assert options["lowercase"] is True
+    assert options["sample_steps"] == [1]
+
+
+def test_training_ends_with_figures_and_the_next_command(tidegate: Tidegate) -> None:
+    outcome = tidegate(f"train language-model book.txt {TINY['language-model']} --sample-steps 2")
+    assert outcome.code == 0, outcome.err
+    assert "--- step 2, held-out perplexity" in outcome.out
+    assert "validation perplexity" in outcome.out
+    assert outcome.out.splitlines()[-1] == (
+        "next:  tidegate generate book-language-model.safetensors --length 500"
+    )
+    assert Path("runs/book-language-model/curve.png").exists()
+    assert Path("runs/book-language-model/metrics.csv").exists()
+
+
+def test_json_stands_alone_on_stdout(tidegate: Tidegate) -> None:
+    line = f"train language-model book.txt {TINY['language-model']} --sample-steps 2 --json"
+    outcome = tidegate(line)
+    assert len(outcome.out.splitlines()) == 1
+    assert "step 2" in outcome.err
+
+
+# runs
+
+
+def test_a_run_is_not_overwritten_but_resumed(tidegate: Tidegate) -> None:
+    _trained(tidegate, "language-model")
+    line = f"train language-model book.txt {TINY['language-model']}"
+    before = Path("runs/book-language-model/metrics.csv").read_text()
+    refused = tidegate(line)
+    assert refused.code == 2
+    assert "--resume" in refused.err
+    assert "--run-folder" in refused.err
+    assert Path("runs/book-language-model/metrics.csv").read_text() == before
+
+    longer = tidegate(line.replace("--max-steps 4", "--max-steps 6") + " --resume --json")
+    assert longer.json["steps"] == 6
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    tidegate: Tidegate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tidegate.training.language_modelling import LanguageModelling
+
+    at_step = LanguageModelling.at_step
+
+    def interrupt(self: Any, step: int, network: Any) -> str | None:
+        if step == 3:
+            raise KeyboardInterrupt
+        return at_step(self, step, network)
+
+    monkeypatch.setattr(LanguageModelling, "at_step", interrupt)
+    line = f"train language-model book.txt {TINY['language-model']} --checkpoint-seconds 0"
+    outcome = tidegate(line)
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[-1] == f"interrupted; go on with: tidegate {line} --resume"
+    assert not Path("book-language-model.safetensors").exists()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("task", ["language-model"])
+def test_two_processes_train_one_model(tidegate: Tidegate, tmp_path: Path, task: str) -> None:
+    line = f"train {task} book.txt {TINY[task]} --devices 2 --device cpu --json"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-m", "tidegate", *shlex.split(line)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["steps"] == 4
+    assert tidegate("info book-language-model.safetensors").code == 0
+
+
+# what goes wrong
+
+
+BAD = {
+    "no such file": ("train language-model nothing.txt", "nothing.txt"),
+    "empty file": ("train language-model empty.txt", "empty.txt"),
+    "wrong encoding": ("train language-model latin1.txt", "latin1.txt, line 2"),
+    "text too short": ("train language-model short.txt", "short.txt"),
+    "missing column": (
+        "train classifier reviews.csv --text revew --label sentiment",
+        "review",
+    ),
+    "one class": ("train classifier one.csv --text review --label sentiment", "one.csv"),
+    "no rows": ("train classifier header.csv --text review --label sentiment", "header.csv"),
+    "ragged rows": ("train classifier ragged.csv --text review --label sentiment", "line 3"),
+    "missing value": (
+        "train forecaster gap.csv --time date --target OT --horizon 3",
+        "gap.csv, line 4, column 'OT'",
+    ),
+    "no number": (
+        "train forecaster words.csv --time date --target OT --horizon 3",
+        "words.csv, line 3, column 'OT'",
+    ),
+    "series too short": (
+        "train forecaster gap.csv --time date --target day --horizon 30",
+        "gap.csv",
+    ),
+    "not a model": ("info reviews.csv", "reviews.csv"),
+    "wrong task": ("predict m.safetensors -", "expected a text-classifier, got a language-model"),
+    "unknown option": ("train language-model book.txt --hiden 3", "--hiden"),
+    "no number given": ("train language-model book.txt --epochs x", "option epochs"),
+    "out of bounds": ("train language-model book.txt --dropout 1.5", "option dropout"),
+    "unknown cell": ("train language-model book.txt --cell gruu", "gruu"),
+    "no folder": ("train language-model book.txt -o there/m.safetensors", "there"),
+    "nothing to resume": ("train language-model book.txt --resume", "resume"),
+    "unknown command": ("tain", "train"),
+    "bad temperature": ("generate m.safetensors --temperature -1", "temperature"),
+    "unseen label": ("evaluate c.safetensors unseen.csv", "unseen.csv, line 3"),
+}
+
+
+@pytest.fixture
+def bad_files(tidegate: Tidegate, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "latin1.txt").write_bytes("plain\ncaf\xe9\n".encode("latin-1"))
+    (tmp_path / "short.txt").write_text("a")
+    (tmp_path / "one.csv").write_text("review,sentiment\na,good\nb,good\n")
+    (tmp_path / "header.csv").write_text("review,sentiment\n")
+    (tmp_path / "ragged.csv").write_text("review,sentiment\na,good\nb\n")
+    (tmp_path / "gap.csv").write_text(
+        "date,OT,day\n"
+        + "\n".join(f"2024-01-{d:02},{'' if d == 3 else d},{d}" for d in range(1, 9))
+    )
+    (tmp_path / "words.csv").write_text("date,OT\n2024-01-01,1\n2024-01-02,many\n2024-01-03,3\n")
+    (tmp_path / "unseen.csv").write_text("review,sentiment\na,positive\nb,middling\n")
+    where = "--run-folder {0}-run -o {0}.safetensors --max-steps 1 --hidden-sizes 3"
+    assert tidegate(f"train language-model book.txt {where.format('m')}").code == 0
+    columns = "--text review --label sentiment"
+    assert tidegate(f"train classifier reviews.csv {columns} {where.format('c')}").code == 0
+
+
+@pytest.mark.usefixtures("bad_files")
+def test_bad_input_gives_one_line_and_leaves_nothing(tidegate: Tidegate, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    wrong = []
+    for case, (line, expected) in BAD.items():
+        outcome = tidegate(line)
+        one_line = re.fullmatch(r"error: [^\n]+\n", outcome.err)
+        told = re.fullmatch(r"(run folder: [^\n]+\n)?", outcome.out)
+        if not (outcome.code == 2 and one_line and told and expected in outcome.err):
+            wrong.append((case, outcome))
+        assert sorted(tmp_path.rglob("*")) == before, case
+    assert wrong == []
+
+
+@pytest.mark.usefixtures("tidegate")
+def test_without_torch_a_command_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from tidegate.cli import main; sys.exit(main(['train', 'language-model', 'book.txt']))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr == (
+        "error: this command needs torch; install it with: pip install 'tidegate[train]'\n"
+    )
+    assert not Path("runs").exists()
+
+
+def test_an_unexpected_failure_is_one_line_and_exit_code_1(
+    tidegate: Tidegate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a bug\nover two lines")
+
+    monkeypatch.setattr("tidegate.checkpoint.load_model", fail)
+    outcome = tidegate("info m.safetensors")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: RuntimeError: a bug over two lines")
+    assert len(outcome.err.splitlines()) == 1
+    assert "Traceback" in tidegate("--traceback info m.safetensors").err

@@ -1,0 +1,120 @@
+"""The network of every task: padding, pooling, batch norm, and the architecture that lists it."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.architecture import Architecture
+from tidegate.cells import CELLS
+from tidegate.nn.network import SequenceNetwork
+
+
+def architecture(**changes):
+    plain = {
+        "cell": "gru",
+        "vocabulary_size": 11,
+        "input_size": None,
+        "embedding_size": 5,
+        "hidden_sizes": (6, 4),
+        "bidirectional": True,
+        "readout": "last+mean+max",
+        "output_size": 3,
+        "batch_norm": False,
+        "embedding_dropout": 0.0,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+    }
+    return Architecture(**{**plain, **changes})
+
+
+VALUES = {"vocabulary_size": None, "embedding_size": None, "input_size": 2}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, VALUES, {"batch_norm": True}, {"readout": "every"}], ids=str
+)
+@pytest.mark.parametrize("cell", CELLS)
+def test_architecture_lists_every_tensor_of_the_network(cell, changes):
+    a = architecture(cell=cell, **changes)
+    network = SequenceNetwork(a)
+    shapes = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    assert shapes == a.tensor_shapes()
+    assert a.parameter_count() == sum(p.numel() for p in network.parameters())
+    assert Architecture.from_json(a.to_json()) == a
+
+
+@pytest.mark.parametrize("readout", ["last", "mean", "max", "last+mean+max", "every"])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@settings(max_examples=10, deadline=None)
+@given(lengths=st.lists(st.integers(0, 7), min_size=1, max_size=5), extra=st.integers(0, 3))
+def test_a_row_does_not_depend_on_padding_or_neighbours(cell, readout, lengths, extra):
+    torch.manual_seed(0)
+    network = SequenceNetwork(architecture(cell=cell, readout=readout, batch_norm=True)).eval()
+    tokens = torch.randint(11, (max(1, max(lengths)) + extra, len(lengths)))
+    outputs, _ = network(tokens, torch.tensor(lengths))
+    for b, n in enumerate(lengths):
+        alone, _ = network(tokens[: max(n, 1), b : b + 1], torch.tensor([n]))
+        if readout == "every":
+            torch.testing.assert_close(outputs[:n, b], alone[:n, 0], rtol=1e-5, atol=1e-6)
+        else:
+            torch.testing.assert_close(outputs[b], alone[0], rtol=1e-5, atol=1e-6)
+
+
+def test_padding_does_not_enter_batch_norms_statistics():
+    torch.manual_seed(0)
+    a = architecture(batch_norm=True)
+    padded, packed = SequenceNetwork(a), SequenceNetwork(a)
+    packed.load_state_dict(padded.state_dict())
+    tokens = torch.randint(11, (4, 3))
+    padded(torch.cat([tokens, torch.zeros(5, 3, dtype=torch.long)]), torch.tensor([4, 4, 4]))
+    packed(tokens)
+    torch.testing.assert_close(padded.norms[0].running_mean, packed.norms[0].running_mean)
+    assert not torch.equal(packed.norms[0].running_mean, torch.zeros(12))
+
+
+def test_carried_state_continues_a_sequence():
+    network = SequenceNetwork(architecture(readout="every", bidirectional=False, cell="lstm"))
+    tokens = torch.randint(11, (9, 2))
+    whole, _ = network(tokens)
+    first, state = network(tokens[:4])
+    second, _ = network(tokens[4:], state=state)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    zeros, _ = network(tokens, state=network.initial_state(2))
+    torch.testing.assert_close(zeros, whole)
+
+
+def test_forget_gates_start_open_and_recurrent_blocks_orthogonal():
+    layer = SequenceNetwork(architecture(cell="lstm")).recurrent[0]
+    i, f, g, o = layer.bias_ih_l0.detach().split(6)
+    assert f.eq(1).all()
+    assert torch.cat([i, g, o]).eq(0).all()
+    for block in layer.weight_hh_l0.detach().split(6):
+        torch.testing.assert_close(block @ block.T, torch.eye(6), rtol=0, atol=1e-5)
+
+
+WRONG = {
+    "cell": ({"cell": "gruu"}, "cell: expected one of rnn_tanh"),
+    "both inputs": ({"input_size": 2}, "input_size: expected either it or vocabulary_size"),
+    "readout": ({"readout": "last+first"}, "readout: expected 'every' or a sum of last, mean, max"),
+    "dropout": ({"dropout": 1.0}, r"dropout: expected a probability in \[0, 1\)"),
+    "no layers": ({"hidden_sizes": ()}, "hidden_sizes: expected one or more"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_architectures_are_refused(case):
+    changes, message = WRONG[case]
+    with pytest.raises(ValueError, match=message):
+        architecture(**changes)
+
+
+def test_architecture_from_json_refuses_what_is_not_in_its_schema():
+    good = architecture().to_json()
+    for bad in ({**good, "more": 1}, {k: v for k, v in good.items() if k != "cell"}, 3):
+        with pytest.raises(ValueError, match="expected exactly the keys"):
+            Architecture.from_json(bad)
+    with pytest.raises(ValueError, match="hidden_sizes: expected a list of integers"):
+        Architecture.from_json({**good, "hidden_sizes": [True]})
+    with pytest.raises(ValueError, match="cell: expected"):
+        Architecture.from_json({**good, "cell": 1})

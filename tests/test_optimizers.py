@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from tidegate.errors import InputError
+from tidegate.training.optimizers import (
+    WeightAverage,
+    build_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from tidegate.training.options import LEARNING_RATES, TrainingOptions
+from tidegate.training.schedules import SCHEDULES, learning_rate_factor
+
+NAMES = list(LEARNING_RATES)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int, first: int = 0) -> float:
+    loss = torch.zeros(())
+    for step in range(first, first + steps):
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        loss = (net(x) - x.sum(1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # as the loop does by default
+        optimizer.step()
+    return loss.item()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_default_learning_rate_trains(name: str) -> None:
+    net, options = network(), TrainingOptions(optimizer=name)
+    optimizer = build_optimizer(name, net.named_parameters(), options)
+    before = train(net, optimizer, 1)
+    assert train(net, optimizer, 300, 1) < before / 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weight_decay_spares_biases_and_norms(name: str) -> None:
+    net = network()
+    options = TrainingOptions(optimizer=name, weight_decay=0.1, learning_rate=0.5)
+    optimizer = build_optimizer(name, net.named_parameters(), options)
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    for p in net.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for n, p in net.named_parameters():
+        changed = not torch.equal(p, before[n])
+        assert changed == (p.ndim == 2), n
+
+
+@pytest.mark.parametrize("momentum", [None, 0.5])
+@pytest.mark.parametrize("name", NAMES)
+def test_restored_optimizer_goes_on_bit_for_bit(name: str, momentum: float | None) -> None:
+    if momentum is not None and name not in ("sgd", "nesterov", "rmsprop"):
+        momentum = None
+    options = TrainingOptions(optimizer=name, momentum=momentum, weight_decay=0.01)
+    one = network()
+    first = build_optimizer(name, one.named_parameters(), options)
+    train(one, first, 3)
+    kept = {n: t.clone() for n, t in optimizer_tensors(first).items()}
+    other = network()
+    other.load_state_dict(one.state_dict())
+    second = build_optimizer(name, other.named_parameters(), options)
+    restore_optimizer(second, kept)
+    train(one, first, 4, 3)
+    train(other, second, 4, 3)
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+    after, after_too = optimizer_tensors(first), optimizer_tensors(second)
+    assert after.keys() == after_too.keys()
+    assert all(torch.equal(after[n], after_too[n]) for n in after)
+
+
+def test_unknown_optimizer_lists_the_names() -> None:
+    with pytest.raises(InputError, match="adamw, adam, sgd, .*rmsprop, got 'adamax'"):
+        build_optimizer("adamax", network().named_parameters(), TrainingOptions())
+
+
+def test_momentum_shortens_the_default_step_of_sgd() -> None:
+    plain = TrainingOptions(optimizer="sgd").resolved_learning_rate()
+    heavy = TrainingOptions(optimizer="sgd", momentum=0.9).resolved_learning_rate()
+    assert heavy == pytest.approx(plain / 10)
+
+
+@given(st.sampled_from(sorted(SCHEDULES)), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_schedule_rises_in_warmup_and_then_never_rises(
+    name: str, warmup: float, a: float, b: float
+) -> None:
+    a, b = sorted((a, b))
+    first, second = (learning_rate_factor(name, p, warmup) for p in (a, b))
+    assert 0 <= first <= 1
+    assert 0 <= second <= 1
+    if b <= warmup:
+        assert first <= second
+    if a >= warmup:
+        assert first >= second
+
+
+@pytest.mark.parametrize(
+    ("name", "middle", "end"),
+    [("cosine", 0.5, 0), ("linear", 0.5, 0), ("exponential", 0.1, 0.01), ("constant", 1, 1)],
+)
+def test_schedule_has_its_stated_values(name: str, middle: float, end: float) -> None:
+    factors = [learning_rate_factor(name, p, 0.2) for p in (0, 0.1, 0.2, 0.6, 1.0)]
+    assert factors == pytest.approx([0, 0.5, 1, middle, end])
+
+
+def test_average_follows_its_formula_and_gives_the_weights_back() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    values = [1.0, 5.0, -2.0, 4.0]
+    with torch.no_grad():
+        net.weight.fill_(values[0])
+        average = WeightAverage(net, 0.3)
+        expected = values[0]
+        for step, value in enumerate(values[1:], 1):
+            net.weight.fill_(value)
+            average.update(step)
+            decay = min(0.3, (1 + step) / (10 + step))
+            expected = decay * expected + (1 - decay) * value
+        with average.applied():
+            assert net.weight.item() == pytest.approx(expected, rel=1e-6)  # float32
+        assert net.weight.item() == values[-1]
+
+
+@pytest.mark.parametrize(
+    ("given_options", "problem"),
+    [
+        ({"optimizer": "adamax"}, "option optimizer: expected one of adamw, adam"),
+        ({"schedule": "step"}, "option schedule: expected one of cosine"),
+        ({"learning_rate": 0.0}, "option learning_rate: expected a number above 0, got 0.0"),
+        ({"learning_rate": "fast"}, "option learning_rate: expected a number above 0, got 'fast'"),
+        ({"learning_rate": float("nan")}, "option learning_rate: expected a number above 0"),
+        ({"epochs": 2.5}, "option epochs: expected a whole number at least 1, got 2.5"),
+        ({"epochs": True}, "option epochs: expected a whole number"),
+        ({"warmup": 1.5}, "option warmup: expected a number at least 0 and at most 1, got 1.5"),
+        ({"average": 1.0}, "option average: expected a number at least 0 and below 1, got 1.0"),
+        ({"momentum": 0.9}, "option momentum: expected none for adamw"),
+        ({"show_progress": "no"}, "option show_progress: expected True or False, got 'no'"),
+        ({"resume": True}, "option resume: expected a run_folder"),
+        ({"device": 3}, "option device: expected text, got 3"),
+        ({"batch_size": 0}, "option batch_size: expected a whole number at least 1, got 0"),
+    ],
+)
+def test_bad_option_is_named(given_options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        TrainingOptions(**given_options).check()

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_objective import TinyObjective
+from torch import nn
+
+from tidegate.errors import InputError
+from tidegate.training.loop import TrainingError, TrainingResult, fit
+from tidegate.training.options import TrainingOptions
+from tidegate.training.processes import Processes
+from tidegate.training.progress import Progress
+from tidegate.training.state import read_state
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class Scripted(TinyObjective):
+    """Its validation figure at each evaluation is given beforehand."""
+
+    def __init__(self, figures: list[float], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.figures = iter(figures)
+        self.weights_at: list[dict[str, torch.Tensor]] = []
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        assert not network.training
+        self.weights_at.append({n: t.clone() for n, t in network.state_dict().items()})
+        return {"error": next(self.figures)}
+
+
+def run(objective: TinyObjective, **options: Any) -> TrainingResult:
+    return fit(objective, TrainingOptions(**options))
+
+
+def test_training_lowers_the_error() -> None:
+    objective = TinyObjective()
+    result = run(objective, epochs=12, learning_rate=0.02)
+    assert result.metrics["error"] < result.history[0]["error"] / 2
+    assert objective.evaluate(objective.network.eval()) == pytest.approx(result.metrics)
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps", "stopped"),
+    [
+        ({"epochs": 2}, 14, "epochs"),
+        ({"max_steps": 9}, 9, "max_steps"),
+        ({"epochs": 1, "max_steps": 9}, 7, "epochs"),
+        ({}, 70, "epochs"),
+    ],
+)
+def test_the_first_limit_reached_ends_the_run(
+    limits: dict[str, int], steps: int, stopped: str
+) -> None:
+    result = run(TinyObjective(), **limits)
+    assert (result.steps, result.stopped) == (steps, stopped)
+    assert result.history[-1]["step"] == steps  # the last weights are evaluated, too
+
+
+def test_time_limit_ends_the_run_and_the_schedule() -> None:
+    began = time.monotonic()
+    result = run(TinyObjective(), epochs=10**6, max_minutes=0.01, evaluate_every=10**6)
+    assert result.stopped == "max_minutes"
+    assert 0.6 <= result.seconds <= time.monotonic() - began
+    assert result.history[-1]["learning_rate"] < 2e-3 / 4  # cosine, near its end
+
+
+def test_every_batch_is_seen_once_per_epoch_in_order() -> None:
+    objective = TinyObjective(steps=3)
+    run(objective, epochs=2)
+    assert objective.seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+def test_patience_counts_evaluations_and_the_best_weights_come_back() -> None:
+    objective = Scripted([5, 4, 4, math.nan, 6, 1], steps=7)
+    result = run(objective, epochs=50, evaluate_every=3, patience=3)
+    assert (result.stopped, result.best_step, result.steps) == ("patience", 6, 15)
+    assert result.metrics == {"error": 4}
+    for name, tensor in objective.network.state_dict().items():
+        assert torch.equal(tensor, objective.weights_at[1][name])
+
+
+def test_higher_can_be_better() -> None:
+    objective = Scripted([1, 3, 2])
+    objective.lower_is_better = False
+    assert run(objective, epochs=3).best_step == 14
+
+
+def test_average_of_the_weights_is_evaluated_and_kept() -> None:
+    plain, averaged = Scripted([2, 1]), Scripted([2, 1])
+    run(plain, epochs=2)
+    run(averaged, epochs=2, average=0.9)
+    name = "dense.weight"
+    assert not torch.equal(plain.weights_at[0][name], averaged.weights_at[0][name])
+    assert torch.equal(averaged.network.state_dict()[name], averaged.weights_at[1][name])
+
+
+def test_gradient_is_shortened_to_clip_norm() -> None:
+    class OneStep(TinyObjective):
+        def evaluate(self, network: nn.Module) -> dict[str, float]:
+            self.norm = nn.utils.get_total_norm(
+                [p.grad for p in network.parameters() if p.grad is not None]
+            ).item()
+            return {"error": 0.0}
+
+    free, clipped = OneStep(dropout=0), OneStep(dropout=0)
+    run(free, max_steps=1, clip_norm=None)
+    run(clipped, max_steps=1, clip_norm=free.norm / 3)
+    assert clipped.norm == pytest.approx(free.norm / 3, rel=1e-4)  # torch divides by norm + 1e-6
+
+
+def test_same_seed_same_bits_and_random_state_untouched() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    weights = []
+    for seed in (1, 1, 2):
+        objective = TinyObjective()
+        torch.set_rng_state(before)
+        run(objective, epochs=2, seed=seed)
+        assert torch.equal(torch.get_rng_state(), before)
+        weights.append(objective.network.state_dict()["dense.weight"])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])  # dropout has other masks
+
+
+def test_denormals_are_flushed_in_training_only() -> None:
+    class Looking(TinyObjective):
+        def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
+            self.product = (torch.tensor([1e-30]) * 1e-10).item()
+            return None
+
+    objective = Looking()
+    run(objective, max_steps=1)
+    assert objective.product == 0
+    assert (torch.tensor([1e-30]) * 1e-10).item() > 0
+
+
+def test_not_a_number_stops_with_step_batch_and_parameter(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as failure:
+        run(TinyObjective(nan_at_step=10), epochs=3, run_folder=tmp_path, checkpoint_seconds=0)
+    assert str(failure.value).startswith(
+        "step 10 (epoch 2, batch 3): the loss is nan and the gradient of gru.weight_ih_l0 is not "
+        "finite; lower learning_rate or clip_norm, or look into that batch"
+    )
+    state = read_state(tmp_path / "state.safetensors")
+    assert state.position.step == 9
+    assert all(torch.isfinite(t).all() for t in state.under("weights").values())
+
+
+def test_infinite_gradient_of_a_finite_loss_is_found() -> None:
+    class Root(TinyObjective):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Linear(1, 1, bias=False)
+
+        def loss(self, network: nn.Module, batch: Any, carry: Any) -> Any:  # noqa: ARG002
+            from tidegate.training.loop import StepResult
+
+            return StepResult((network.weight * 0).sqrt().sum(), 1)  # slope at 0 is infinite
+
+    with pytest.raises(TrainingError, match="the loss is 0 and the gradient of weight is not"):
+        run(Root(), epochs=1)
+
+
+def test_too_few_batches_is_an_error_and_no_endless_loop() -> None:
+    objective = TinyObjective(steps=3)
+    objective.steps_in_epoch = lambda: 4  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="expected 4 batches in epoch 1, got 3"):
+        run(objective, epochs=1)
+
+
+def test_no_data_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="expected training data for at least one step"):
+        run(TinyObjective(steps=0), epochs=1)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "mps:0:1", "meta"])
+def test_absent_device_is_an_input_error(device: str) -> None:
+    with pytest.raises(InputError, match=f"option device: expected auto or .*cpu.* got '{device}'"):
+        Processes(device)
+
+
+def test_run_folder_holds_config_metrics_curve_and_state(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "one"
+    result = run(TinyObjective(), epochs=3, evaluate_every=5, run_folder=folder)
+    assert {p.name for p in folder.iterdir()} == {
+        "config.json",
+        "metrics.csv",
+        "curve.png",
+        "state.safetensors",
+    }
+    config = json.loads((folder / "config.json").read_text())
+    assert config["options"]["epochs"] == 3
+    assert config["objective"] == {"steps": 7, "rows": 6}
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20, 21]
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 3, 3]
+    assert [float(row["error"]) for row in rows] == [row["error"] for row in result.history]
+    assert list(rows[0]) == [
+        "step", "epoch", "seconds", "learning_rate", "train_loss", "error", "largest",
+    ]  # fmt: skip
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    run(TinyObjective(), epochs=1, run_folder=tmp_path)
+    kept = (tmp_path / "state.safetensors").read_bytes()
+    with pytest.raises(InputError, match="holds a run already; resume that run, or name another"):
+        run(TinyObjective(), epochs=1, run_folder=tmp_path)
+    assert (tmp_path / "state.safetensors").read_bytes() == kept
+    (tmp_path / "state.safetensors").unlink()
+    with pytest.raises(InputError, match="holds a run already"):  # its metrics are worth as much
+        run(TinyObjective(), epochs=1, run_folder=tmp_path)
+
+
+def test_run_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder to write to"):
+        run(TinyObjective(), epochs=1, run_folder=tmp_path / "file" / "run")
+
+
+class Talking(TinyObjective):
+    def at_step(self, step: int, network: nn.Module) -> str | None:
+        network.eval()  # a sampler may; the loop trains on in training mode
+        return f"sample at {step}" if step == 2 else None
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_without_a_terminal_only_texts_are_printed(
+    show: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(Talking(), max_steps=4, show_progress=show)
+    assert capsys.readouterr() == ("sample at 2\n", "")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_bar_shows_loss_metric_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("tidegate.training.progress._REFRESH_S", 0.0)
+    run(Talking(), epochs=2, evaluate_every=3)
+    shown = terminal.getvalue()
+    for part in ("epoch 2", "loss ", "error ", "steps/s", "left"):
+        assert part in shown
+    assert capsys.readouterr().out == "sample at 2\n"  # stdout is no terminal here
+
+
+def test_progress_off_makes_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress(False, "tokens") as progress:
+        progress.step(0.5, 1, 2.0, 10)
+        progress.evaluated("perplexity", 3.0)
+    assert terminal.getvalue() == ""
