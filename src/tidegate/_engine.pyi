@@ -29,7 +29,7 @@ class Schedule:
     def tokens(self) -> int: ...
     @property
     def index(self) -> NDArray[np.int64]:
-        """t * B + b of each token of a ragged batch; empty for a rectangular one."""
+        """Where each token of a ragged batch comes from: t * B + b; empty for a rectangular one."""
 
 def schedule(T: int, B: int, lengths: Any, reverse: bool, threads: int) -> Schedule:  # noqa: N803
     """``lengths``: int64 [B], each in 0 .. T, or None.  Raises ValueError."""
