@@ -12,7 +12,7 @@ FLOORS = [
     {"errors", "expr"},
     {"cells"},
     {"bptt", "export", "architecture"},
-    {"files", "words", "encoders", "text", "grid", "series", "windowing", "tables", "sampling",
+    {"files", "words", "encoders", "text", "formats", "grid", "series", "windowing", "tables", "sampling",
      "container"},
     {"checkpoint"},
     {"nn"},

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.cells import Cell
-from tidegate.nn import reference
+from tidegate.nn import engine_op, reference
 from tidegate.nn.reference import State
 
 # torch's own kernel of a cell, if it has one
@@ -39,15 +39,20 @@ class LayerWeights:
         return [self.weight_ih, self.weight_hh, *biases]
 
 
-def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[str, str]:
-    """The path that will run, ``torch`` or ``reference``, and the reason."""
+def choose_path(
+    cell: Cell, x: Tensor, weight_hh: Tensor, recurrent_mask: Tensor | None
+) -> tuple[str, str]:
+    """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason."""
+    against = engine_op.reason_against(cell.name, x, weight_hh)
+    if against is None:
+        return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
-        return "reference", "there is nothing to compute: T, B or I is 0"
+        return "reference", against
     if recurrent_mask is not None:
-        return "reference", "torch has no kernel with recurrent dropout"
+        return "reference", f"{against}, and torch has no kernel with recurrent dropout"
     if cell.name not in _TORCH_KERNELS:
-        return "reference", f"torch has no kernel for {cell.name}"
-    return "torch", f"torch's own {cell.name} kernel"
+        return "reference", f"{against}, and torch has no kernel for {cell.name}"
+    return "torch", f"torch's own {cell.name} kernel: {against}"
 
 
 def recurrence(
@@ -64,7 +69,11 @@ def recurrence(
     x: [T, B, I]; state: [B, H] each; lengths: int64 [B] on the CPU, or None; recurrent_mask:
     [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
     """
-    path, _ = choose_path(cell, x, recurrent_mask)
+    path, _ = choose_path(cell, x, weights.weight_hh, recurrent_mask)
+    if path == "engine":
+        return engine_op.run(
+            cell.name, x, state, *vars(weights).values(), lengths, reverse, recurrent_mask
+        )
     if path == "torch" and lengths is None:
         return _torch_rectangular(cell, x, state, weights, reverse)
     if path == "torch":
