@@ -28,7 +28,9 @@ def main() -> None:
 
 
 def learn_to_write() -> None:
-    text = "\n\n".join(pydoc_data.topics.topics.values())
+    lines = "\n\n".join(pydoc_data.topics.topics.values()).splitlines()
+    # without the tables, which are drawn with bars and many spaces
+    text = "\n".join(line for line in lines if not line.lstrip().startswith(("|", "+-")))
     title(f"A GRU reads Python's language reference ({len(text):,} characters) and learns to write")
     model = tg.LanguageModel(
         cell="gru",

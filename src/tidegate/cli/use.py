@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.reading import about_file, text_lines
-from tidegate.cli.show import as_text, clock, print_json, print_table
+from tidegate.cli.show import as_text, beside_baselines, clock, print_json, print_table
 from tidegate.errors import InputError
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file of tidegate train")]
@@ -76,7 +76,7 @@ def evaluate(
     if json:
         print_json(figures)
     else:
-        print_table("", figures)
+        print_table("", beside_baselines(figures))
 
 
 def _evaluate_classifier(
