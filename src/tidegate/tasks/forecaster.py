@@ -99,11 +99,10 @@ class Forecaster(Estimator):
         known = series.rows(0, end)
         _need_finite(known)
         self.windowing_ = w = self._windowing(known.rows(0, cut))
-        spans = (
+        train, validation = (
             Windows(w, known, windows(known.values, w.context, w.horizon, first, last))
             for first, last in ((w.context, cut), (cut, end))
         )
-        train, validation = spans
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
         self._train(
