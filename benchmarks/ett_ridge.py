@@ -16,9 +16,9 @@ import time
 
 import numpy as np
 
-from tidegate.series import Scaler, guess_season, windows
-from tidegate.tables import read_series
-from tidegate.windowing import Windowing, Windows
+from tidegate.data.series import Scaler, guess_season, windows
+from tidegate.data.tables import read_series
+from tidegate.data.windowing import Windowing, Windows
 
 NAMES = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 HOURS = 24 * 30  # in a month of the protocol

@@ -12,14 +12,13 @@ FLOORS = [
     {"errors", "expr"},
     {"cells"},
     {"bptt", "export", "architecture"},
-    {"files", "words", "encoders", "text", "formats", "grid", "series", "windowing", "tables", "sampling",
-     "container"},
+    {"data", "sampling", "container"},
     {"checkpoint"},
     {"nn"},
     {"training"},
     {"tasks"},
     {"cli"},
-]  # fmt: skip
+]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # what help texts and option checks are made of, without torch
 TORCH_FREE = {"training/__init__.py", "training/options.py", "training/schedules.py"}

@@ -11,13 +11,13 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 import tidegate as tg
 from tidegate.checkpoint import ModelFileError, load_model, save_model
+from tidegate.data.series import Series, mase, smape
+from tidegate.data.tables import read_series
+from tidegate.data.windowing import choose_context, choose_segment
 from tidegate.errors import InputError
-from tidegate.series import Series, mase, smape
-from tidegate.tables import read_series
 from tidegate.tasks import load
 from tidegate.tasks.estimator import NotFittedError
 from tidegate.tasks.forecast_plot import plot_backtest, plot_forecast
-from tidegate.windowing import choose_context, choose_segment
 
 ROWS, SEASON, HORIZON, CONTEXT = 400, 12, 6, 24
 SMALL = {
@@ -202,7 +202,7 @@ def test_an_anchored_forecast_moves_with_the_level(series):
 
 def test_steps_read_segments_in_order(with_covariate):
     """The value h rows after the origin, and the one k before it, stand where they should."""
-    from tidegate.windowing import Windows
+    from tidegate.data.windowing import Windows
 
     series, w = tides(covariates=True), with_covariate.windowing_
     windows = Windows(w, series, np.array([7, 9]))
@@ -225,7 +225,7 @@ def test_steps_read_segments_in_order(with_covariate):
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_perfect_output_is_a_perfect_forecast(series, joint):
-    from tidegate.windowing import Windows
+    from tidegate.data.windowing import Windows
 
     w = small(joint=joint).fit(series).windowing_
     windows = Windows(w, series, np.arange(30, 41))
@@ -358,8 +358,8 @@ def test_spans_are_times_rows_or_fractions(series):
 
 
 def objective_of(series, **options):
+    from tidegate.data.windowing import Windows
     from tidegate.training.forecasting import Forecasting
-    from tidegate.windowing import Windows
 
     model = small(**options).fit(series)
     train = Windows(model.windowing_, series, np.arange(0, 60))

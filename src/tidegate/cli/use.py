@@ -58,7 +58,7 @@ def evaluate(
     fitted: Any = load(model)
     figures: dict[str, Any]
     if fitted.TASK == "language-model":
-        from tidegate.text import read_text
+        from tidegate.data.text import read_text
 
         content = read_text(file)
         with about_file(file):
@@ -82,7 +82,7 @@ def evaluate(
 def _evaluate_classifier(
     fitted: Any, file: Path, text: str | None, label: str | None, json: bool
 ) -> dict[str, Any]:
-    from tidegate.tables import read_labelled_texts
+    from tidegate.data.tables import read_labelled_texts
 
     columns = _column(fitted, "text", text), _column(fitted, "label", label)
     texts, labels = read_labelled_texts(file, *columns, allow_one_class=True)
@@ -102,7 +102,7 @@ def _evaluate_classifier(
 
 
 def _refuse_unknown_labels(fitted: Any, file: Path, column: str, labels: list[str]) -> None:
-    from tidegate.tables import line_of_row
+    from tidegate.data.tables import line_of_row
 
     known = set(fitted.classes_.tolist())
     for row, label in enumerate(labels):
@@ -136,7 +136,7 @@ def predict(
     if file == "-" or file.removesuffix(".gz").endswith(".txt"):
         texts = text_lines(file)
     else:
-        from tidegate.tables import read_table
+        from tidegate.data.tables import read_table
 
         column = _column(fitted, "text", text)
         values = read_table(file, [column])[column].to_list()
@@ -309,7 +309,7 @@ def _column(fitted: Any, role: str, given: str | None) -> str:
 
 
 def _series(fitted: Any, file: Path, time: str | None, fill_gaps: bool) -> Any:
-    from tidegate.tables import read_series
+    from tidegate.data.tables import read_series
 
     w = fitted.windowing_
     time = _column(fitted, "time", time)

@@ -71,9 +71,11 @@ def recurrence(
     """
     path, _ = choose_path(cell, x, weights.weight_hh, recurrent_mask)
     if path == "engine":
+        w = weights
         return engine_op.run(
-            cell.name, x, state, *vars(weights).values(), lengths, reverse, recurrent_mask
-        )
+            cell.name, x, state, w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh, lengths, reverse,
+            recurrent_mask,
+        )  # fmt: skip
     if path == "torch" and lengths is None:
         return _torch_rectangular(cell, x, state, weights, reverse)
     if path == "torch":

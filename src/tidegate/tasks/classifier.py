@@ -10,9 +10,9 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
+from tidegate.data.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
-from tidegate.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
 from tidegate.training.options import option
 
 if TYPE_CHECKING:

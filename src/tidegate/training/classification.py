@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from tidegate.data.text import pad_tokens
 from tidegate.nn.network import SequenceNetwork
-from tidegate.text import pad_tokens
 from tidegate.training.objective import StepResult
 
 _EVALUATION_TOKENS = 50_000  # in one batch, padding included
