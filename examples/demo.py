@@ -6,6 +6,7 @@ Nothing is downloaded: the text is Python's own language reference, the rest is 
 from __future__ import annotations
 
 import pydoc_data.topics
+import random
 from pathlib import Path
 
 import numpy as np
@@ -27,23 +28,33 @@ def main() -> None:
     print("  .venv/bin/tidegate train language-model YOUR.txt --max-minutes 5")
 
 
+def language_reference() -> str:
+    """Paragraphs of Python's language reference, one a line; each once, without tables."""
+    topics = list(pydoc_data.topics.topics.values())
+    random.Random(1).shuffle(topics)  # so that what is held out is of the same kind
+    paragraphs = dict.fromkeys("\n\n".join(topics).split("\n\n"))
+    drawn = ("|", "::=", "---", "===", "***")
+    return "\n".join(" ".join(p.split()) for p in paragraphs if not any(d in p for d in drawn))
+
+
 def learn_to_write() -> None:
-    lines = "\n\n".join(pydoc_data.topics.topics.values()).splitlines()
-    # without the tables, which are drawn with bars and many spaces
-    text = "\n".join(line for line in lines if not line.lstrip().startswith(("|", "+-")))
+    text = language_reference()
     title(f"A GRU reads Python's language reference ({len(text):,} characters) and learns to write")
     model = tg.LanguageModel(
         cell="gru",
         level="char",
-        hidden_sizes=(192,),
+        hidden_sizes=(384,),
+        dropout=0.3,
+        batch_size=16,
         max_steps=2000,
         sample_steps=(100, 300, 500, 700, 1200, 2000),
         seed=1,
     )
     model.fit(text)
     model.save(OUT / "python.safetensors")
-    print("and asked to go on from a prompt:\n")
-    for piece in model.generate("The following statement", 500, temperature=0.6, seed=1):
+    prompt = "The following statement"
+    print(f'and goes on from the prompt "{prompt}":\n\n{prompt}', end="")
+    for piece in model.generate(prompt, 400, temperature=0.5, seed=1):
         print(piece, end="", flush=True)
     print()
 

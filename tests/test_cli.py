@@ -329,6 +329,7 @@ BAD = {
     "nothing to resume": ("train language-model book.txt --resume", "resume"),
     "unknown command": ("tain", "train"),
     "bad temperature": ("generate m.safetensors --temperature -1", "temperature"),
+    "another task's option": ("evaluate m.safetensors book.txt --start 3", "option start"),
     "unseen label": ("evaluate c.safetensors unseen.csv", "unseen.csv, line 3"),
 }
 

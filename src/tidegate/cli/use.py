@@ -56,6 +56,10 @@ def evaluate(
     from tidegate.tasks import load
 
     fitted: Any = load(model)
+    of_series = {"time": time, "start": start, "end": end, "plot": plot}
+    _refuse_others(
+        fitted, {"text-classifier": {"text": text, "label": label}, "forecaster": of_series}
+    )
     figures: dict[str, Any]
     if fitted.TASK == "language-model":
         from tidegate.data.text import read_text
@@ -77,6 +81,14 @@ def evaluate(
         print_json(figures)
     else:
         print_table("", beside_baselines(figures))
+
+
+def _refuse_others(fitted: Any, given: dict[str, dict[str, Any]]) -> None:
+    """Raise InputError for an option that is another task's than the model's."""
+    for task, options in given.items():
+        for name, value in options.items():
+            if value is not None and task != fitted.TASK:
+                raise InputError(f"option {name}: expected none for a {fitted.TASK}, got {value}")
 
 
 def _evaluate_classifier(
