@@ -58,13 +58,13 @@ def run(
     return y, (h,) if second is None else (h, c)
 
 
-def reason_against(cell: str, x: Tensor, weight_hh: Tensor) -> str | None:
+def reason_against(cell: str, x: Tensor) -> str | None:
     """Why the engine cannot run this layer; None if it can."""
     if cell not in _engine.cells():
         return f"the engine has no kernel for {cell}"
     if x.device.type != "cpu":
         return f"the engine runs on the CPU, the input is on {x.device}"
-    if x.dtype != torch.float32 or weight_hh.dtype != torch.float32:
+    if x.dtype != torch.float32:
         return f"the engine computes in float32, the input is {x.dtype}"
     if x.numel() == 0:
         return "there is nothing to compute: T, B or I is 0"
