@@ -22,6 +22,10 @@ from tidegate.nn import reference
 
 State = tuple[Tensor, ...]
 
+# whether the backward pass that runs now was asked to retain_graph
+_keeps_graph: Callable[[], bool] = getattr(
+    torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True
+)
 _SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
 
 
@@ -215,8 +219,12 @@ def _run_backward(
     reverse: bool,
     needs_x: bool,
     needs_h0: bool,
+    overwrite: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh."""
+    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh.
+
+    ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
+    """
     T, B, H = y.shape  # noqa: N806
     schedule = _engine.schedule(T, B, lengths, reverse, int(threads))
     index = None if lengths is None else torch.from_numpy(schedule.index)
@@ -224,9 +232,14 @@ def _run_backward(
     slots = _engine.product_slots(cell)
     outputs = _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x)
     d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = outputs
-    d_gates = x.new_empty(n, gates.shape[1])
-    separate = sum(s >= 0 for s in slots)
-    d_products = x.new_empty(n, separate * H) if separate else None
+    d_gates = gates[:n] if overwrite else x.new_empty(n, gates.shape[1])
+    separate = sum(s >= 0 for s in slots) * H
+    if not separate:
+        d_products = None
+    elif overwrite and extra.shape[1] == separate:
+        d_products = extra[:n]
+    else:
+        d_products = x.new_empty(n, separate)
     shifted = index is None and mask is None  # what W_hh saw is y, one step away
     operand = None if shifted else x.new_empty(n, H)
     _engine.backward(
@@ -248,11 +261,11 @@ def _run_backward(
         operand,
         needs_h0,
     )
-    torch.mm(d_gates.t(), _tokens(x, index), out=d_ih)
+    _put_transposed_product(d_ih, d_gates, _tokens(x, index))
     for first, last, source in _blocks(slots, H):
         gradient = d_gates[:, first:last] if source is None else d_products[:, source : source + H]  # pyright: ignore
         if operand is not None:
-            torch.mm(gradient.t(), operand, out=d_hh[first:last])
+            _put_transposed_product(d_hh[first:last], gradient, operand)
         else:
             _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
     if needs_x:
@@ -263,8 +276,13 @@ def _run_backward(
     return outputs
 
 
+def _run_eager_backward(*arguments: Any) -> tuple[Tensor, ...]:
+    # without retain_graph nobody will read the saved gates again
+    return _run_backward(*arguments, overwrite=not _keeps_graph())
+
+
 def _fake_backward(cell, d_y, d_h, d_c, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
-    return _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x=rest[-2])
+    return _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x=rest[8])
 
 
 def _new_gradients(
@@ -309,8 +327,13 @@ def _product_with_shifted(
     if reverse:
         later, first = gradient[: (T - 1) * B], gradient[(T - 1) * B :]
         before = y[1:]
-    torch.mm(later.t(), before.reshape(-1, H), out=out)
+    _put_transposed_product(out, later, before.reshape(-1, H))
     out.addmm_(first.t(), h0)
+
+
+def _put_transposed_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """``out`` = a^T b.  With the wider factor last the product is up to a quarter faster."""
+    out.copy_(torch.mm(b.t(), a).t())
 
 
 def _tokens(a: Tensor, index: Tensor | None) -> Tensor:
@@ -333,7 +356,7 @@ class _Recurrence(torch.autograd.Function):
 
     forward = staticmethod(_forward)  # pyright: ignore[reportAssignmentType]
     setup_context = staticmethod(_setup_context)
-    backward = staticmethod(partial(_backward, _run_backward))
+    backward = staticmethod(partial(_backward, _run_eager_backward))
 
 
 def _register() -> None:
