@@ -31,30 +31,35 @@ Index forward_panel_floats(Index H) {
     return Panels(H, 1).vectors * kLanes * Cell::kGates * (H + 1);
 }
 
-// weight_hh: [G*H, H]; bias: [G*H] or null; packs the panels [from, to) of `parts` equal shares.
+// The columns of up to kLanes rows of [rows, H], one after the other, `stride` floats apart.
+inline void pack_columns(const float* rows, Index valid, Index H, float* out, Index stride) {
+    Index k = 0;
+    for (; k + kLanes <= H; k += kLanes) {
+        Vec block[kLanes];
+        for (Index i = 0; i < kLanes; ++i)
+            block[i] = i < valid ? load(rows + i * H + k) : broadcast(0.0f);
+        transpose(block);
+        for (Index i = 0; i < kLanes; ++i) store(out + (k + i) * stride, block[i]);
+    }
+    for (; k < H; ++k)
+        for (Index i = 0; i < kLanes; ++i) out[k * stride + i] = i < valid ? rows[i * H + k] : 0.0f;
+}
+
+// weight_hh: [G*H, H]; bias: [G*H] or null; packs share `part` of `parts` of the panels.
 template <class Cell>
 void pack_forward(const float* weight_hh, const float* bias, Index H, float* packed, int part,
                   int parts) {
     const Panels panels(H, kForwardWidth<Cell>);
     for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
-        const int width = panels.width(p);
+        const Index width = panels.width(p), stride = Cell::kGates * width * kLanes;
         float* panel = packed + panels.first(p) * kLanes * Cell::kGates * (H + 1);
-        const Index row_floats = Index(Cell::kGates) * width * kLanes;
-        for (int g = 0; g < Cell::kGates; ++g) {
-            const Index first = panels.first(p) * kLanes, lanes = Index(width) * kLanes;
-            float* column = panel + g * lanes;
-            for (Index i = 0; i < lanes; ++i) {
-                const Index unit = first + i;
-                float* out = column + i;
-                if (unit >= H) {
-                    for (Index k = 0; k <= H; ++k) out[k * row_floats] = 0.0f;
-                    continue;
-                }
-                const float* row = weight_hh + (g * H + unit) * H;
-                out[0] = bias ? bias[g * H + unit] : 0.0f;
-                for (Index k = 0; k < H; ++k) out[(k + 1) * row_floats] = row[k];
+        for (Index g = 0; g < Cell::kGates; ++g)
+            for (Index u = 0; u < width; ++u) {
+                const Index unit = (panels.first(p) + u) * kLanes, row = g * H + unit;
+                float* out = panel + (g * width + u) * kLanes;
+                store(out, bias ? get(bias + row, H - unit) : broadcast(0.0f));
+                pack_columns(weight_hh + row * H, H - unit, H, out + stride, stride);
             }
-        }
     }
 }
 
