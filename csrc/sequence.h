@@ -2,24 +2,11 @@
 // Letters: T time, B batch, H hidden, G gates; N tokens (the true steps of all rows).
 #pragma once
 
+#include "affine.h"
 #include "kernels.h"
 #include "matmul.h"
 
 namespace tidegate::TIDEGATE_ISA {
-
-using Index = std::ptrdiff_t;
-
-TIDEGATE_INLINE Vec get(const float* p, Index valid) {
-    return valid >= kLanes ? load(p) : load_first(p, valid);
-}
-
-TIDEGATE_INLINE void put(float* p, Vec v, Index valid) {
-    if (valid >= kLanes) {
-        store(p, v);
-    } else {
-        store_first(p, v, valid);
-    }
-}
 
 // Forward panels hold [1 + H][G][U][kLanes] floats: the biases, then W_hh's columns, the G gates of
 // the same U vectors of units side by side, so that a tile ends with everything the cell needs.
@@ -29,20 +16,6 @@ constexpr int kForwardWidth = Cell::kGates >= 3 ? 1 : 3 / Cell::kGates;
 template <class Cell>
 Index forward_panel_floats(Index H) {
     return Panels(H, 1).vectors * kLanes * Cell::kGates * (H + 1);
-}
-
-// The columns of up to kLanes rows of [rows, H], one after the other, `stride` floats apart.
-inline void pack_columns(const float* rows, Index valid, Index H, float* out, Index stride) {
-    Index k = 0;
-    for (; k + kLanes <= H; k += kLanes) {
-        Vec block[kLanes];
-        for (Index i = 0; i < kLanes; ++i)
-            block[i] = i < valid ? load(rows + i * H + k) : broadcast(0.0f);
-        transpose(block);
-        for (Index i = 0; i < kLanes; ++i) store(out + (k + i) * stride, block[i]);
-    }
-    for (; k < H; ++k)
-        for (Index i = 0; i < kLanes; ++i) out[k * stride + i] = i < valid ? rows[i * H + k] : 0.0f;
 }
 
 // weight_hh: [G*H, H]; bias: [G*H] or null; packs share `part` of `parts` of the panels.

@@ -351,7 +351,7 @@ def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[
 
 
 def _view(a: Tensor | None) -> Any:
-    """A tensor as the engine takes it, dense and without autograd; a capsule is the cheapest way."""
+    """A tensor as the engine takes it, dense, without autograd; a capsule is the cheapest way."""
     return None if a is None else to_dlpack(a.detach().contiguous())
 
 
