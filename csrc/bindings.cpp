@@ -138,6 +138,49 @@ void backward(const std::string& name, const Schedule& schedule, const Input& we
     tidegate::backward(cell, schedule, call);
 }
 
+using tidegate::Layer;
+
+void new_layer(Layer* self, const std::string& name, const Input& weight_ih, const Input& weight_hh,
+               const MaybeIn& bias_ih, const MaybeIn& bias_hh) {
+    const CellKernels& cell = cell_named(name);
+    if (weight_hh.ndim() != 2 || weight_ih.ndim() != 2)
+        throw std::invalid_argument("weights: expected [G*H, I] and [G*H, H]");
+    const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
+    const auto I = static_cast<std::int64_t>(weight_ih.shape(1));
+    new (self) Layer(tidegate::kernels(), cell, I, H,
+                     data_of("weight_ih", MaybeIn(weight_ih), cell.gates * H * I),
+                     data_of("weight_hh", MaybeIn(weight_hh), cell.gates * H * H),
+                     data_of("bias_ih", bias_ih, cell.gates * H, false),
+                     data_of("bias_hh", bias_hh, cell.gates * H, false));
+}
+
+nb::ndarray<nb::numpy, float> layer_forward(const Layer& layer, const Schedule& schedule,
+                                            const Input& x, const std::vector<MaybeOut>& states) {
+    const std::int64_t N = schedule.tokens, H = layer.hidden();
+    const float* tokens = data_of("x", MaybeIn(x), N * layer.inputs());
+    float* state[2] = {};
+    for (int k = 0; k < layer.cell().states; ++k)
+        state[k] =
+            data_of("states", item("states", states, k, layer.cell().states), schedule.batch * H);
+    auto y = std::make_unique<float[]>(static_cast<size_t>(N * H));
+    {
+        nb::gil_scoped_release released;
+        layer.forward(schedule, tokens, state, y.get());
+    }
+    return new_array(y.release(), {static_cast<size_t>(N), static_cast<size_t>(H)});
+}
+
+void layer_step(Layer& layer, const Input& x, const InOut& h, const MaybeOut& c) {
+    if (x.ndim() != 2) throw std::invalid_argument("x: expected [B, I]");
+    const auto B = static_cast<std::int64_t>(x.shape(0));
+    const bool has_cell = layer.cell().states > 1;
+    data_of("x", MaybeIn(x), B * layer.inputs());
+    float* const states[2] = {data_of("h", MaybeOut(h), B * layer.hidden()),
+                              data_of("c", c, B * layer.hidden(), has_cell)};
+    nb::gil_scoped_release released;
+    layer.step(x.data(), B, states);
+}
+
 Schedule new_schedule(std::int64_t T, std::int64_t B, const std::optional<Lengths>& lengths,
                       bool reverse, int threads) {
     if (T < 0 || B < 0) throw std::invalid_argument("expected T and B of at least 0");
@@ -203,6 +246,12 @@ NB_MODULE(_engine, m) {
                 return new_array(copy.release(), {schedule.index.size()});
             },
             nb::rv_policy::automatic);
+    nb::class_<Layer>(m, "Layer")
+        .def("__init__", new_layer, "cell"_a, "weight_ih"_a.noconvert(), "weight_hh"_a.noconvert(),
+             "bias_ih"_a.none(), "bias_hh"_a.none())
+        .def("forward", layer_forward, "schedule"_a, "x"_a.noconvert(), "states"_a)
+        .def("step", layer_step, "x"_a.noconvert(), "h"_a.noconvert(),
+             "c"_a.noconvert().none() = nb::none());
     m.def("schedule", new_schedule, "T"_a, "B"_a, "lengths"_a.none().noconvert(), "reverse"_a,
           "threads"_a);
     m.def("forward", forward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "bias_hh"_a.none(),

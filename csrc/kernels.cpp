@@ -46,6 +46,9 @@ const Kernels table{TIDEGATE_STRING(TIDEGATE_ISA),
                     elementwise<exp>,
                     elementwise<tanh>,
                     elementwise<sigmoid>,
+                    affine_panel_floats,
+                    pack_affine,
+                    affine,
                     cells,
                     static_cast<int>(sizeof cells / sizeof *cells)};
 

@@ -72,6 +72,13 @@ struct CellKernels {
 struct Kernels {
     const char* isa;
     Elementwise exp, tanh, sigmoid;
+    // y [rows, outputs] = x [rows, inputs] W^T + b with W [outputs, inputs] and b (or null) packed
+    // before, 64-byte aligned.
+    std::ptrdiff_t (*affine_panel_floats)(std::ptrdiff_t outputs, std::ptrdiff_t inputs);
+    void (*pack_affine)(const float* weight, const float* bias, std::ptrdiff_t outputs,
+                        std::ptrdiff_t inputs, float* panels);
+    void (*affine)(const float* x, std::ptrdiff_t rows, const float* panels, std::ptrdiff_t outputs,
+                   std::ptrdiff_t inputs, float* y);
     const CellKernels* cells;
     int cell_count;
 };

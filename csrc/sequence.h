@@ -2,24 +2,11 @@
 // Letters: T time, B batch, H hidden, G gates; N tokens (the true steps of all rows).
 #pragma once
 
+#include "affine.h"
 #include "kernels.h"
 #include "matmul.h"
 
 namespace tidegate::TIDEGATE_ISA {
-
-using Index = std::ptrdiff_t;
-
-TIDEGATE_INLINE Vec get(const float* p, Index valid) {
-    return valid >= kLanes ? load(p) : load_first(p, valid);
-}
-
-TIDEGATE_INLINE void put(float* p, Vec v, Index valid) {
-    if (valid >= kLanes) {
-        store(p, v);
-    } else {
-        store_first(p, v, valid);
-    }
-}
 
 // Forward panels hold [1 + H][G][U][kLanes] floats: the biases, then W_hh's columns, the G gates of
 // the same U vectors of units side by side, so that a tile ends with everything the cell needs.
@@ -31,30 +18,21 @@ Index forward_panel_floats(Index H) {
     return Panels(H, 1).vectors * kLanes * Cell::kGates * (H + 1);
 }
 
-// weight_hh: [G*H, H]; bias: [G*H] or null; packs the panels [from, to) of `parts` equal shares.
+// weight_hh: [G*H, H]; bias: [G*H] or null; packs share `part` of `parts` of the panels.
 template <class Cell>
 void pack_forward(const float* weight_hh, const float* bias, Index H, float* packed, int part,
                   int parts) {
     const Panels panels(H, kForwardWidth<Cell>);
     for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
-        const int width = panels.width(p);
+        const Index width = panels.width(p), stride = Cell::kGates * width * kLanes;
         float* panel = packed + panels.first(p) * kLanes * Cell::kGates * (H + 1);
-        const Index row_floats = Index(Cell::kGates) * width * kLanes;
-        for (int g = 0; g < Cell::kGates; ++g) {
-            const Index first = panels.first(p) * kLanes, lanes = Index(width) * kLanes;
-            float* column = panel + g * lanes;
-            for (Index i = 0; i < lanes; ++i) {
-                const Index unit = first + i;
-                float* out = column + i;
-                if (unit >= H) {
-                    for (Index k = 0; k <= H; ++k) out[k * row_floats] = 0.0f;
-                    continue;
-                }
-                const float* row = weight_hh + (g * H + unit) * H;
-                out[0] = bias ? bias[g * H + unit] : 0.0f;
-                for (Index k = 0; k < H; ++k) out[(k + 1) * row_floats] = row[k];
+        for (Index g = 0; g < Cell::kGates; ++g)
+            for (Index u = 0; u < width; ++u) {
+                const Index unit = (panels.first(p) + u) * kLanes, row = g * H + unit;
+                float* out = panel + (g * width + u) * kLanes;
+                store(out, bias ? get(bias + row, H - unit) : broadcast(0.0f));
+                pack_columns(weight_hh + row * H, H - unit, H, out + stride, stride);
             }
-        }
     }
 }
 

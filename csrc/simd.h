@@ -86,6 +86,34 @@ TIDEGATE_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
 TIDEGATE_INLINE Ints bits(Vec v) { return reinterpret_cast<Ints>(v); }
 TIDEGATE_INLINE Vec from_bits(Ints v) { return reinterpret_cast<Vec>(v); }
 
+// rows[i][j] <-> rows[j][i].
+TIDEGATE_INLINE void transpose(Vec (&rows)[kLanes]) {
+#if defined(__clang__)
+    float values[kLanes][kLanes];
+    for (int i = 0; i < kLanes; ++i) store(values[i], rows[i]);
+    for (int i = 0; i < kLanes; ++i)
+        for (int j = 0; j < kLanes; ++j) rows[i][j] = values[j][i];
+#else
+    // exchange the off-diagonal halves of 2 x 2 blocks of 1, 2, 4, ... lanes
+#pragma GCC unroll 4
+    for (int d = 1; d < kLanes; d *= 2) {
+        Ints upper, lower;
+#pragma GCC unroll 16
+        for (int lane = 0; lane < kLanes; ++lane) {
+            upper[lane] = lane & d ? kLanes + lane - d : lane;
+            lower[lane] = lane & d ? kLanes + lane : lane + d;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) {
+            if (i & d) continue;
+            const Vec a = rows[i], b = rows[i + d];
+            rows[i] = __builtin_shuffle(a, b, upper);
+            rows[i + d] = __builtin_shuffle(a, b, lower);
+        }
+    }
+#endif
+}
+
 // Lane by lane; a NaN in x comes out as NaN (the comparison is false, x is kept).
 TIDEGATE_INLINE Vec clamp(Vec x, float low, float high) {
 #if defined(__AVX512F__)

@@ -10,23 +10,15 @@
 #include "threads.h"
 
 namespace tidegate {
+
+Buffer::Buffer(std::int64_t floats)
+    : data_(static_cast<float*>(::operator new(
+          sizeof(float) * static_cast<std::size_t>(std::max<std::int64_t>(floats, 1)),
+          std::align_val_t{64}))) {}
+
+Buffer::~Buffer() { ::operator delete(data_, std::align_val_t{64}); }
+
 namespace {
-
-// 64-byte aligned: a vector load that crosses a cache line takes two.
-class Buffer {
-  public:
-    explicit Buffer(std::int64_t floats)
-        : data_(static_cast<float*>(::operator new(
-              sizeof(float) * static_cast<std::size_t>(std::max<std::int64_t>(floats, 1)),
-              std::align_val_t{64}))) {}
-    ~Buffer() { ::operator delete(data_, std::align_val_t{64}); }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-    float* data() { return data_; }
-
-  private:
-    float* data_;
-};
 
 // The rows of one part of a [B, H] array, in the part's order; null stays null.
 class PartRows {
@@ -82,7 +74,7 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
             const std::int64_t token =
                 k == 1 && compact ? j : (length ? part.start[length - 1] + j : 0);
             const float* last = length ? sweep.states[k] + token * H : state0[k].data() + j * H;
-            std::memcpy(call.final[k] + part.rows[j] * H, last, sizeof(float) * H);
+            std::memmove(call.final[k] + part.rows[j] * H, last, sizeof(float) * H);
         }
 }
 
@@ -191,14 +183,70 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
 }
 
 void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call) {
-    Buffer panels(cell.forward_panel_floats(call.hidden));
+    const int parts = static_cast<int>(schedule.parts.size());
+    std::unique_ptr<Buffer> packed;
+    const float* panels = call.panels;
+    if (!panels) {
+        packed = std::make_unique<Buffer>(cell.forward_panel_floats(call.hidden));
+        panels = packed->data();
+        parallel_for(parts, [&](int i) {
+            cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, packed->data(), i, parts);
+        });
+    }
+    parallel_for(parts, [&](int i) {
+        forward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels);
+    });
+}
+
+Layer::Layer(const Kernels& kernels, const CellKernels& cell, std::int64_t inputs,
+             std::int64_t hidden, const float* weight_ih, const float* weight_hh,
+             const float* bias_ih, const float* bias_hh)
+    : kernels_(&kernels),
+      cell_(&cell),
+      inputs_(inputs),
+      hidden_(hidden),
+      input_panels_(kernels.affine_panel_floats(cell.gates * hidden, inputs)),
+      panels_(cell.forward_panel_floats(hidden)) {
+    kernels.pack_affine(weight_ih, bias_ih, cell.gates * hidden, inputs, input_panels_.data());
+    cell.pack_forward(weight_hh, bias_hh, hidden, panels_.data(), 0, 1);
+}
+
+void Layer::forward(const Schedule& schedule, const float* x, float* const states[2],
+                    float* y) const {
+    const std::int64_t G = cell_->gates, N = schedule.tokens;
+    Buffer gates(N * G * hidden_);
     const int parts = static_cast<int>(schedule.parts.size());
     parallel_for(parts, [&](int i) {
-        cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, panels.data(), i, parts);
+        const std::int64_t from = N * i / parts, to = N * (i + 1) / parts;
+        kernels_->affine(x + from * inputs_, to - from, input_panels_.data(), G * hidden_, inputs_,
+                         gates.data() + from * G * hidden_);
     });
-    parallel_for(parts, [&](int i) {
-        forward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels.data());
+    ForwardCall call{};
+    call.hidden = hidden_;
+    call.panels = panels_.data();
+    call.gates = gates.data();
+    call.states[0] = y;
+    for (int k = 0; k < cell_->states; ++k) call.state0[k] = call.final[k] = states[k];
+    tidegate::forward(*cell_, schedule, call);
+}
+
+void Layer::step(const float* x, std::int64_t B, float* const states[2]) {
+    const std::int64_t G = cell_->gates, H = hidden_;
+    if (B > step_rows_) {
+        workspace_ = std::make_unique<Buffer>(B * (G + 1) * H);
+        step_rows_ = B;
+    }
+    if (B == 0) return;
+    float *gates = workspace_->data(), *h = gates + B * G * H;
+    const std::int64_t start = 0;
+    parallel_for(1, [&](int) {
+        kernels_->affine(x, B, input_panels_.data(), G * H, inputs_, gates);
+        const ForwardSweep sweep{
+            {1, &start, &B}, H,       panels_.data(), nullptr, {states[0], states[1]},
+            gates,           nullptr, {h, states[1]}, nullptr, 0};
+        cell_->infer(sweep);
     });
+    std::memcpy(states[0], h, sizeof(float) * static_cast<std::size_t>(B * H));
 }
 
 void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call) {

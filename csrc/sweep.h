@@ -2,11 +2,25 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels.h"
 
 namespace tidegate {
+
+// 64-byte aligned memory: a vector load that crosses a cache line takes two.
+class Buffer {
+  public:
+    explicit Buffer(std::int64_t floats);
+    ~Buffer();
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    float* data() const { return data_; }
+
+  private:
+    float* data_;
+};
 
 // Where the tokens of a batch stand and which thread runs them.
 //
@@ -33,6 +47,7 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
 struct ForwardCall {
     std::int64_t hidden;
     const float *weight_hh, *bias_hh, *mask;  // [G*H, H], [G*H] or null, [B, H] or null
+    const float* panels;                      // W_hh and b_hh packed before, or null
     const float* state0[2];                   // [B, H]
     float *gates, *extra;
     float* states[2];  // [1] may be null at inference
@@ -56,5 +71,31 @@ struct BackwardCall {
     bool needs_d_state0;
 };
 void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call);
+
+// One layer in one direction for inference, its weights packed once. One caller at a time.
+class Layer {
+  public:
+    // weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases: [G*H] or null.
+    Layer(const Kernels& kernels, const CellKernels& cell, std::int64_t inputs, std::int64_t hidden,
+          const float* weight_ih, const float* weight_hh, const float* bias_ih,
+          const float* bias_hh);
+
+    // x: [N, I] tokens in the schedule's order; y: [N, H]; states: [B, H] each, in and out.
+    void forward(const Schedule& schedule, const float* x, float* const states[2], float* y) const;
+
+    // x: [B, I]; states: [B, H] each, in and out. No memory is allocated while B does not grow.
+    void step(const float* x, std::int64_t B, float* const states[2]);
+
+    const CellKernels& cell() const { return *cell_; }
+    std::int64_t inputs() const { return inputs_; }
+    std::int64_t hidden() const { return hidden_; }
+
+  private:
+    const Kernels* kernels_;
+    const CellKernels* cell_;
+    std::int64_t inputs_, hidden_, step_rows_ = 0;
+    Buffer input_panels_, panels_;
+    std::unique_ptr<Buffer> workspace_;
+};
 
 }  // namespace tidegate

@@ -183,6 +183,16 @@ def test_nan_stays_in_its_row_and_does_not_vanish(cell: str, poison: float) -> N
 
 
 @pytest.mark.parametrize("cell", _engine.cells())
+def test_a_retained_graph_gives_the_same_gradients_again(cell: str) -> None:
+    layer = Layer(cell, 4, 5, 3, 20)
+    x = layer.x.float().requires_grad_()
+    weights = [t.float().requires_grad_() for t in [*layer.weights, *layer.biases]]
+    y, _ = engine_op.run(cell, x, tuple(s.float() for s in layer.state), *weights)
+    first = torch.autograd.grad(y.sum(), [x, *weights], retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), [x, *weights]), first, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
 def test_operator_passes_opcheck(cell: str) -> None:
     layer = Layer(cell, 3, 4, 2, 5)
     tensors = [

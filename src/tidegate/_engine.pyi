@@ -81,3 +81,24 @@ def backward(
     needs_d_state0: bool,
 ) -> None:
     """One sweep back through time; arrays as in csrc/sweep.h."""
+
+class Layer:
+    """One layer in one direction for inference, its weights packed once; one caller at a time."""
+
+    def __init__(
+        self,
+        cell: str,
+        weight_ih: NDArray[np.float32],
+        weight_hh: NDArray[np.float32],
+        bias_ih: NDArray[np.float32] | None,
+        bias_hh: NDArray[np.float32] | None,
+    ) -> None: ...
+    def forward(
+        self, schedule: Schedule, x: NDArray[np.float32], states: list[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """y [N, H] of tokens x [N, I] in the schedule's order; ``states`` [B, H], in and out."""
+
+    def step(
+        self, x: NDArray[np.float32], h: NDArray[np.float32], c: NDArray[np.float32] | None = None
+    ) -> None:
+        """One step of a stream: x [B, I]; h and c [B, H] are replaced."""

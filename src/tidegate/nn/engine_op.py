@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.dlpack import to_dlpack
 
 from tidegate import _engine
 from tidegate.cells import get_cell
@@ -22,6 +23,10 @@ from tidegate.nn import reference
 
 State = tuple[Tensor, ...]
 
+# whether the backward pass that runs now was asked to retain_graph
+_keeps_graph: Callable[[], bool] = getattr(
+    torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True
+)
 _SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
 
 
@@ -58,13 +63,13 @@ def run(
     return y, (h,) if second is None else (h, c)
 
 
-def reason_against(cell: str, x: Tensor, weight_hh: Tensor) -> str | None:
+def reason_against(cell: str, x: Tensor) -> str | None:
     """Why the engine cannot run this layer; None if it can."""
     if cell not in _engine.cells():
         return f"the engine has no kernel for {cell}"
     if x.device.type != "cpu":
         return f"the engine runs on the CPU, the input is on {x.device}"
-    if x.dtype != torch.float32 or weight_hh.dtype != torch.float32:
+    if x.dtype != torch.float32:
         return f"the engine computes in float32, the input is {x.dtype}"
     if x.numel() == 0:
         return "there is nothing to compute: T, B or I is 0"
@@ -94,7 +99,7 @@ def _forward(
     T, B, _ = x.shape  # noqa: N806
     wanted = T * B * weight_hh.numel() // _SMALLEST_SHARE
     threads = max(1, min(torch.get_num_threads(), wanted))
-    schedule = _engine.schedule(T, B, lengths, reverse, threads)
+    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
     y, h, c, gates, extra, cells = _new_outputs(cell, x, c0, weight_hh, training)
     index = None if lengths is None else torch.from_numpy(schedule.index)
     n = schedule.tokens
@@ -108,12 +113,12 @@ def _forward(
     _engine.forward(
         cell,
         schedule,
-        _plain(weight_hh),
-        _plain(bias_hh),
-        _plain(mask),
-        _states(_plain(h0), _plain(c0), c0 is not None),
-        products,
-        extra[:n] if extra.numel() else None,
+        _view(weight_hh),
+        _view(bias_hh),
+        _view(mask),
+        _states(h0, c0, c0 is not None),
+        _view(products),
+        _view(extra[:n]) if extra.numel() else None,
         _states(y_tokens, cells[:n] if training else None, c0 is not None),
         _states(h, c, c0 is not None),
         training,
@@ -215,44 +220,53 @@ def _run_backward(
     reverse: bool,
     needs_x: bool,
     needs_h0: bool,
+    overwrite: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh."""
+    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh.
+
+    ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
+    """
     T, B, H = y.shape  # noqa: N806
-    schedule = _engine.schedule(T, B, lengths, reverse, int(threads))
+    schedule = _engine.schedule(T, B, _view(lengths), reverse, int(threads))
     index = None if lengths is None else torch.from_numpy(schedule.index)
     n = schedule.tokens
     slots = _engine.product_slots(cell)
     outputs = _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x)
     d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = outputs
-    d_gates = x.new_empty(n, gates.shape[1])
-    separate = sum(s >= 0 for s in slots)
-    d_products = x.new_empty(n, separate * H) if separate else None
+    d_gates = gates[:n] if overwrite else x.new_empty(n, gates.shape[1])
+    separate = sum(s >= 0 for s in slots) * H
+    if not separate:
+        d_products = None
+    elif overwrite and extra.shape[1] == separate:
+        d_products = extra[:n]
+    else:
+        d_products = x.new_empty(n, separate)
     shifted = index is None and mask is None  # what W_hh saw is y, one step away
     operand = None if shifted else x.new_empty(n, H)
     _engine.backward(
         cell,
         schedule,
-        _plain(weight_hh),
-        _plain(mask),
-        _states(_plain(h0), _plain(c0), c0 is not None),
-        gates[:n],
-        extra[:n] if extra.numel() else None,
+        _view(weight_hh),
+        _view(mask),
+        _states(h0, c0, c0 is not None),
+        _view(gates[:n]),
+        _view(extra[:n]) if extra.numel() else None,
         _states(_tokens(y, index), cells[:n], c0 is not None),
-        None if d_y is None else _plain(_tokens(d_y, index)),
-        _states(_plain(d_h), _plain(d_c), c0 is not None),
-        d_gates,
-        d_products,
+        None if d_y is None else _view(_tokens(d_y, index)),
+        _states(d_h, d_c, c0 is not None),
+        _view(d_gates),
+        _view(d_products),
         _states(d_h0, d_c0, c0 is not None),
-        d_bias_ih,
-        d_bias_hh,
-        operand,
+        _view(d_bias_ih),
+        _view(d_bias_hh),
+        _view(operand),
         needs_h0,
     )
-    torch.mm(d_gates.t(), _tokens(x, index), out=d_ih)
+    _put_transposed_product(d_ih, d_gates, _tokens(x, index))
     for first, last, source in _blocks(slots, H):
         gradient = d_gates[:, first:last] if source is None else d_products[:, source : source + H]  # pyright: ignore
         if operand is not None:
-            torch.mm(gradient.t(), operand, out=d_hh[first:last])
+            _put_transposed_product(d_hh[first:last], gradient, operand)
         else:
             _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
     if needs_x:
@@ -263,8 +277,13 @@ def _run_backward(
     return outputs
 
 
+def _run_eager_backward(*arguments: Any) -> tuple[Tensor, ...]:
+    # without retain_graph nobody will read the saved gates again
+    return _run_backward(*arguments, overwrite=not _keeps_graph())
+
+
 def _fake_backward(cell, d_y, d_h, d_c, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
-    return _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x=rest[-2])
+    return _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x=rest[8])
 
 
 def _new_gradients(
@@ -309,8 +328,16 @@ def _product_with_shifted(
     if reverse:
         later, first = gradient[: (T - 1) * B], gradient[(T - 1) * B :]
         before = y[1:]
-    torch.mm(later.t(), before.reshape(-1, H), out=out)
+    _put_transposed_product(out, later, before.reshape(-1, H))
     out.addmm_(first.t(), h0)
+
+
+def _put_transposed_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """``out`` = a^T b; in a long product the wider factor goes last, up to a quarter faster."""
+    if a.shape[0] < a.shape[1]:
+        torch.mm(a.t(), b, out=out)
+    else:
+        out.copy_(torch.mm(b.t(), a).t())
 
 
 def _tokens(a: Tensor, index: Tensor | None) -> Tensor:
@@ -319,21 +346,25 @@ def _tokens(a: Tensor, index: Tensor | None) -> Tensor:
     return flat if index is None else flat.index_select(0, index)
 
 
-def _states(first: Any, second: Any, is_pair: bool) -> list[Any]:
-    return [first, second] if is_pair else [first]
+def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[Any]:
+    return [_view(first), _view(second)] if is_pair else [_view(first)]
 
 
-def _plain(a: Tensor | None) -> Tensor | None:
-    """Dense and without autograd, as the engine wants it."""
-    return None if a is None else a.detach().contiguous()
+def _view(a: Tensor | None) -> Any:
+    """A tensor as the engine takes it, dense, without autograd; a capsule is the cheapest way."""
+    return None if a is None else to_dlpack(a.detach().contiguous())
 
 
 class _Recurrence(torch.autograd.Function):
     """The same in eager mode, where an operator of torch.library costs 0.1 ms more."""
 
-    forward = staticmethod(_forward)  # pyright: ignore[reportAssignmentType]
-    setup_context = staticmethod(_setup_context)
-    backward = staticmethod(partial(_backward, _run_backward))
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+        output = _forward(*arguments)
+        _setup_context(ctx, arguments, output)
+        return output
+
+    backward = staticmethod(partial(_backward, _run_eager_backward))
 
 
 def _register() -> None:

@@ -1,0 +1,78 @@
+"""The compiled kernels on numpy arrays: a layer of a trained network without torch."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate import _engine
+
+Array = NDArray[np.float32]
+
+_SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
+
+
+class EngineLayer:
+    """One layer in one direction, for inference.
+
+    weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases: [G*H] or None; float32, torch.nn's order of
+    gates.  They are packed here, once.  An object serves one thread at a time.  Raises ValueError
+    or TypeError unless the engine has the cell and the arrays these shapes.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        weight_ih: Array,
+        weight_hh: Array,
+        bias_ih: Array | None = None,
+        bias_hh: Array | None = None,
+    ) -> None:
+        self._layer = _engine.Layer(cell, weight_ih, weight_hh, bias_ih, bias_hh)
+        self.input_size, self.hidden_size = weight_ih.shape[1], weight_hh.shape[1]
+        self._state_count = 2 if cell == "lstm" else 1
+        self._size = weight_ih.size + weight_hh.size
+
+    def initial_state(self, batch_size: int) -> tuple[Array, ...]:
+        """Zeros, [B, H] for each state of the cell."""
+        shape = (batch_size, self.hidden_size)
+        return tuple(np.zeros(shape, np.float32) for _ in range(self._state_count))
+
+    def forward(
+        self,
+        x: Array,
+        state: tuple[Array, ...] | None = None,
+        lengths: NDArray[np.int64] | None = None,
+        reverse: bool = False,
+        threads: int | None = None,
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Hidden states of every step and the final state.
+
+        x: [T, B, I]; state: [B, H] each, None for zeros; lengths: [B], in steps.  Returns y
+        [T, B, H], zero from each row's length on, and the final state.  ``threads`` None takes all
+        processors if there is enough to do.
+        """
+        T, B, inputs = x.shape  # noqa: N806
+        if inputs != self.input_size:
+            raise ValueError(f"x: expected [T, B, {self.input_size}], got [{T}, {B}, {inputs}]")
+        if threads is None:
+            wanted = T * B * self._size // _SMALLEST_SHARE
+            threads = max(1, min(os.cpu_count() or 1, wanted))
+        schedule = _engine.schedule(T, B, lengths, reverse, threads)
+        given = self.initial_state(B) if state is None else state
+        states = [np.array(s, np.float32, order="C") for s in given]
+        rows = np.ascontiguousarray(x, np.float32).reshape(T * B, inputs)
+        if lengths is None:
+            y = self._layer.forward(schedule, rows, states)
+        else:
+            index = schedule.index
+            y = np.zeros((T * B, self.hidden_size), np.float32)
+            y[index] = self._layer.forward(schedule, rows[index], states)
+        return y.reshape(T, B, self.hidden_size), tuple(states)
+
+    def step(self, x: Array, state: tuple[Array, ...]) -> Array:
+        """One step of a stream: x [B, I]; ``state`` is replaced in place.  Returns the new h."""
+        self._layer.step(x, *state)
+        return state[0]
