@@ -11,7 +11,7 @@ PACKAGE = Path(tidegate.__file__).parent
 FLOORS = [
     {"errors", "expr"},
     {"cells"},
-    {"bptt", "export", "architecture"},
+    {"bptt", "engine", "export", "architecture"},
     {"data", "sampling", "container"},
     {"checkpoint"},
     {"nn"},

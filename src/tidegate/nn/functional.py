@@ -39,11 +39,9 @@ class LayerWeights:
         return [self.weight_ih, self.weight_hh, *biases]
 
 
-def choose_path(
-    cell: Cell, x: Tensor, weight_hh: Tensor, recurrent_mask: Tensor | None
-) -> tuple[str, str]:
+def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[str, str]:
     """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason."""
-    against = engine_op.reason_against(cell.name, x, weight_hh)
+    against = engine_op.reason_against(cell.name, x)
     if against is None:
         return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
@@ -69,7 +67,7 @@ def recurrence(
     x: [T, B, I]; state: [B, H] each; lengths: int64 [B] on the CPU, or None; recurrent_mask:
     [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
     """
-    path, _ = choose_path(cell, x, weights.weight_hh, recurrent_mask)
+    path, _ = choose_path(cell, x, recurrent_mask)
     if path == "engine":
         w = weights
         return engine_op.run(

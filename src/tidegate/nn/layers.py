@@ -148,7 +148,7 @@ class RecurrentLayer(nn.Module):
         """Which path runs this layer in its present mode, and why."""
         masked = self.training and self.recurrent_dropout > 0
         probe = next(self.parameters())
-        path, reason = choose_path(self.cell, probe, probe, probe if masked else None)
+        path, reason = choose_path(self.cell, probe, probe if masked else None)
         return f"{path}: {reason}"
 
     def extra_repr(self) -> str:
