@@ -82,7 +82,7 @@ def test_bpe_batches_equal_single_texts():
     [
         ("a quiet, lovely film.", "a quiet , lovely film ."),
         ("Don't! It's the film's end", "Do n't ! It 's the film 's end"),
-        ("well-known AT&T o'clock l'homme", "well-known AT&T o'clock l'homme"),
+        ("well-known AT&T o'clock l'homme", "well - known AT&T o'clock l'homme"),
         ("1,000.50 wait... no--yes", "1,000.50 wait ... no -- yes"),
         ('"Yes," (he) said<br />so', '" Yes , " ( he ) said <br /> so'),
         ("हिन्दी café, naïve", "हिन्दी café , naïve"),
@@ -91,6 +91,12 @@ def test_bpe_batches_equal_single_texts():
 def test_prose_is_cut_at_the_edges_of_words(text: str, tokens: str):
     encoder = train_encoder(text, "word")
     assert [encoder.decode([i]) for i in encoder.encode(text)] == _spelt(tokens)
+
+
+def test_compounds_stay_whole_where_sentences_are_written():
+    encoder = train_encoder("a well-known film", "word", sentences=True)
+    assert encoder.decode(encoder.encode("a well-known film")) == "a well-known film\n"
+    assert len(encoder.encode("well-known")) == 3  # with its frame
 
 
 def _spelt(tokens: str) -> list[str]:

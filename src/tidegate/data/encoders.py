@@ -116,8 +116,9 @@ class WordEncoder(TextEncoder):
     """One token per word or punctuation mark; token 0 is every word not in the vocabulary.
 
     With ``sentences`` each non-blank line becomes ``<s> words </s>`` (tokens 1 and 2).  The text
-    itself can never produce these two.  ``tokenised`` says that punctuation already stands apart,
-    so that "mr." and "u.s." are words.
+    itself can never produce these two.  Without, a text is to be judged and not written: compounds
+    are cut at their hyphens, since their parts are the better known words.  ``tokenised`` says that
+    punctuation already stands apart, so that "mr." and "u.s." are words.
     """
 
     level = "word"
@@ -174,7 +175,8 @@ class WordEncoder(TextEncoder):
         text = text.lower() if self.lowercase else text
         find = self._ids.get
         if not self.sentences:
-            return [find(word, 0) for word in words.split(text, tokenised=self.tokenised)]
+            found = words.split(text, tokenised=self.tokenised, compounds=False)
+            return [find(word, 0) for word in found]
         ids: list[int] = []
         for line in text.split("\n"):
             found = words.split(line, tokenised=self.tokenised)

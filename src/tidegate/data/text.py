@@ -79,7 +79,7 @@ def train_encoder(
     special = special_words(sentences)
     kept = [
         word
-        for word, count in words.count(texts, tokenised=tokenised)
+        for word, count in words.count(texts, tokenised=tokenised, compounds=sentences)
         if count >= min_count and word not in special and len(word) <= MAX_WORD_LENGTH
     ]
     if not kept:

@@ -29,7 +29,9 @@ class SequenceNetwork(nn.Module):
         if a.vocabulary_size is not None:
             assert a.embedding_size is not None
             self.embedding = nn.Embedding(a.vocabulary_size, a.embedding_size)
-            nn.init.normal_(self.embedding.weight, std=a.embedding_size**-0.5)
+            # a rare word of a pooled text is better silent than noise: it hardly gets trained
+            std = a.embedding_size**-0.5 if a.readout == "every" else 0.02
+            nn.init.normal_(self.embedding.weight, std=std)
         self.recurrent = nn.ModuleList(
             layer_for(
                 a.cell,
