@@ -100,6 +100,16 @@ def test_stopped_run_resumes_bit_for_bit(tmp_path: Path, optimizer: str, schedul
     assert end_of(tmp_path / "stopped") == end_of(tmp_path / "whole")
 
 
+def test_ctrl_c_saves_the_step_it_comes_in(tmp_path: Path) -> None:
+    options = {"max_steps": 16, "checkpoint_seconds": 1e6}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", options, interrupt_at_step=5)
+    assert read_state(tmp_path / "stopped" / "state.safetensors").position.step == 5
+    run(tmp_path / "stopped", {**options, "resume": True})
+    run(tmp_path / "whole", options)
+    assert end_of(tmp_path / "stopped") == end_of(tmp_path / "whole")
+
+
 def test_resuming_from_an_older_state_drops_the_rows_after_it(tmp_path: Path) -> None:
     options = {"max_steps": 16, "evaluate_every": 2, "checkpoint_seconds": 1e6}
     with pytest.raises(KeyboardInterrupt):

@@ -59,6 +59,7 @@ class TinyObjective:
         nan_at_step: int | None = None,
         kill_at_step: int | None = None,
         fail_at_step: int | None = None,
+        interrupt_at_step: int | None = None,
     ) -> None:
         torch.manual_seed(11)
         self.network: nn.Module = TinyNetwork(dropout, batch_norm).to(dtype)
@@ -68,6 +69,7 @@ class TinyObjective:
             kill_at_step,
             fail_at_step,
         )
+        self.interrupt_at_step = interrupt_at_step
         self.seen: list[tuple[int, int]] = []  # (epoch, batch) of every batch handed out
 
     def steps_in_epoch(self) -> int:
@@ -90,6 +92,8 @@ class TinyObjective:
                 os.kill(os.getpid(), signal.SIGKILL)
             if step == self.fail_at_step:
                 raise KeyboardInterrupt
+            if step == self.interrupt_at_step:
+                signal.raise_signal(signal.SIGINT)
             x, target, lengths = self._batch(epoch, batch)
             if step == self.nan_at_step:
                 x = x * float("nan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from tidegate.container import ModelFileError
 from tidegate.errors import InputError
+from tidegate.training.interruption import interruption_noted
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.optimizers import (
     WeightAverage,
@@ -95,8 +97,11 @@ class _Run:
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
         self.network.train()
-        while self._limit_reached() is None:
-            self._train_epoch(progress)
+        # several processes are not interrupted at the same step, and can only save together
+        alone = self.processes.world == 1 and self.folder is not None
+        with interruption_noted() if alone else nullcontext(lambda: False) as interrupted:
+            while self._limit_reached() is None:
+                self._train_epoch(progress, interrupted)
         if self._evaluated_step() != self.position.step:
             self._evaluate(progress)
         if self.position.step != self.saved_step:
@@ -117,7 +122,7 @@ class _Run:
             stopped=self._limit_reached() or "",
         )
 
-    def _train_epoch(self, progress: Progress) -> None:
+    def _train_epoch(self, progress: Progress, interrupted: Callable[[], bool]) -> None:
         """The rest of the epoch, or of the run if that is shorter."""
         at, objective, processes = self.position, self.objective, self.processes
         epoch = at.epoch
@@ -136,6 +141,10 @@ class _Run:
                     self.network.train()
             if at.seconds - self.saved_at >= self.options.checkpoint_seconds:
                 self._save()
+            if interrupted():
+                if self.saved_step != at.step:
+                    self._save()
+                raise KeyboardInterrupt
             if at.epoch > epoch or self._limit_reached() is not None:
                 return
         raise RuntimeError(
