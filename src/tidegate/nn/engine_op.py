@@ -243,6 +243,8 @@ def _run_backward(
         d_products = x.new_empty(n, separate)
     shifted = index is None and mask is None  # what W_hh saw is y, one step away
     operand = None if shifted else x.new_empty(n, H)
+    first_rows = _engine.first_gates(cell) * H  # of W_hh, which see the state
+    second_operand = x.new_empty(n, H) if first_rows < weight_hh.shape[0] else None
     _engine.backward(
         cell,
         schedule,
@@ -260,10 +262,13 @@ def _run_backward(
         _view(d_bias_ih),
         _view(d_bias_hh),
         _view(operand),
+        _view(second_operand),
         needs_h0,
     )
     _put_transposed_product(d_ih, d_gates, _tokens(x, index))
-    for first, last, source in _blocks(slots, H):
+    if second_operand is not None:
+        _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
+    for first, last, source in _blocks(slots[: first_rows // H], H):
         gradient = d_gates[:, first:last] if source is None else d_products[:, source : source + H]  # pyright: ignore
         if operand is not None:
             _put_transposed_product(d_hh[first:last], gradient, operand)
