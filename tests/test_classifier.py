@@ -21,7 +21,7 @@ for word, thing, negated in itertools.product(GOOD + BAD, THINGS, [False, True])
     TEXTS.append(f"a {'not at all ' if negated else ''}{word} {thing}, I think")
     LABELS.append("positive" if (word in GOOD) != negated else "negative")
 
-SMALL = {"embedding_size": 8, "hidden_sizes": (12,), "batch_size": 8, "min_count": 1}
+SMALL = {"embedding_size": 8, "hidden_sizes": (12,), "batch_size": 8}
 
 
 def small(**options):
@@ -131,7 +131,7 @@ def test_scikit_learns_manners():
     assert copy.get_params() == model.get_params()
     assert repr(copy) == (
         "TextClassifier(batch_size=8, epochs=1, show_progress=False, cell='lstm', "
-        "hidden_sizes=(12,), min_count=1, embedding_size=8)"
+        "hidden_sizes=(12,), embedding_size=8)"
     )
     assert model.set_params(cell="gru") is model
     with pytest.raises(InputError, match="expected an option of TextClassifier, got 'cel'"):

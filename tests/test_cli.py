@@ -45,10 +45,10 @@ Tidegate = Callable[..., Outcome]
 def tidegate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Tidegate:
-    """Run a command line, in an empty folder that has the files of ``_write_data``."""
+    """Run a command line, in an empty folder that has the files of ``write_data``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    _write_data(tmp_path)
+    write_data(tmp_path)
 
     def run(line: str, *more: str) -> Outcome:
         code = main([*shlex.split(line), *more])
@@ -58,7 +58,7 @@ def tidegate(
     return run
 
 
-def _write_data(folder: Path) -> None:
+def write_data(folder: Path) -> None:
     rows = [f"{word} film number {i},{label}" for i in range(20) for word, label in WORDS]
     table = "review,sentiment\n" + "\n".join(rows) + "\n"
     (folder / "reviews.csv").write_text(table)
@@ -329,6 +329,7 @@ BAD = {
     "nothing to resume": ("train language-model book.txt --resume", "resume"),
     "unknown command": ("tain", "train"),
     "bad temperature": ("generate m.safetensors --temperature -1", "temperature"),
+    "another task's option": ("evaluate m.safetensors book.txt --start 3", "option start"),
     "unseen label": ("evaluate c.safetensors unseen.csv", "unseen.csv, line 3"),
 }
 
@@ -379,6 +380,14 @@ def test_without_torch_a_command_says_what_to_install() -> None:
         "error: this command needs torch; install it with: pip install 'tidegate[train]'\n"
     )
     assert not Path("runs").exists()
+
+
+def test_a_run_that_diverges_is_one_line_and_exit_code_1(tidegate: Tidegate) -> None:
+    line = "train language-model book.txt --optimizer sgd --learning-rate 1e38 --clip-norm none"
+    outcome = tidegate(f"{line} {TINY['language-model']} --schedule constant --warmup 0")
+    assert outcome.code == 1
+    assert re.fullmatch(r"error: .*step [^\n]+\n", outcome.err), outcome.err
+    assert not Path("book-language-model.safetensors").exists()
 
 
 def test_an_unexpected_failure_is_one_line_and_exit_code_1(

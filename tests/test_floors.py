@@ -11,15 +11,14 @@ PACKAGE = Path(tidegate.__file__).parent
 FLOORS = [
     {"errors", "expr"},
     {"cells"},
-    {"bptt", "export", "architecture"},
-    {"files", "words", "encoders", "text", "grid", "series", "windowing", "tables", "sampling",
-     "container"},
+    {"bptt", "engine", "export", "architecture"},
+    {"data", "sampling", "container"},
     {"checkpoint"},
     {"nn"},
     {"training"},
     {"tasks"},
     {"cli"},
-]  # fmt: skip
+]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # what help texts and option checks are made of, without torch
 TORCH_FREE = {"training/__init__.py", "training/options.py", "training/schedules.py"}

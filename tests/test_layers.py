@@ -261,6 +261,7 @@ def test_wrong_arguments_are_named(case):
 
 
 def test_explain_names_the_path_and_the_reason():
-    assert tg.GRU(5, 7).explain() == "torch: torch's own gru kernel"
-    assert tg.GRU(5, 7, reset="before").explain().startswith("reference: torch has no kernel")
-    assert "recurrent dropout" in tg.LSTM(5, 7, recurrent_dropout=0.1).explain()
+    assert tg.GRU(5, 7).explain() == "engine: the engine's gru kernels"
+    double = tg.LSTM(5, 7, recurrent_dropout=0.1, dtype=torch.float64)
+    assert "torch has no kernel with recurrent dropout" in double.explain()
+    assert double.eval().explain().startswith("torch: torch's own lstm kernel: the engine computes")

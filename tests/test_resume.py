@@ -85,7 +85,7 @@ def test_killed_run_resumes_bit_for_bit(
 @pytest.mark.parametrize("schedule", ["cosine", "exponential"])
 @pytest.mark.parametrize("optimizer", list(LEARNING_RATES))
 def test_stopped_run_resumes_bit_for_bit(tmp_path: Path, optimizer: str, schedule: str) -> None:
-    options = {
+    options: dict[str, Any] = {
         "max_steps": 16,
         "evaluate_every": 3,
         "optimizer": optimizer,
@@ -119,7 +119,12 @@ def test_early_stopping_counts_on_over_a_resume(tmp_path: Path) -> None:
             self.evaluations = getattr(self, "evaluations", 0) + 1
             return {"error": 1.0}
 
-    options = {"patience": 4, "evaluate_every": 2, "epochs": 9, "checkpoint_seconds": 0}
+    options: dict[str, Any] = {
+        "patience": 4,
+        "evaluate_every": 2,
+        "epochs": 9,
+        "checkpoint_seconds": 0,
+    }
     with pytest.raises(KeyboardInterrupt):
         fit(Worse(fail_at_step=8), TrainingOptions(run_folder=tmp_path, **options))
     resumed = Worse()

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tidegate.errors import InputError
-from tidegate.grid import grid_positions, parse_time, step_from_json, step_to_json
-from tidegate.series import (
+from tidegate.data.grid import grid_positions, parse_time, step_from_json, step_to_json
+from tidegate.data.series import (
     Scaler,
     Series,
     guess_season,
@@ -23,6 +22,7 @@ from tidegate.series import (
     window_rows,
     windows,
 )
+from tidegate.errors import InputError
 
 ETTH1 = Path(__file__).parents[2] / "shared" / "data" / "timeseries" / "ETTh1.csv.gz"
 HOURS = np.datetime64("2016-07-01", "s") + np.arange(48) * np.timedelta64(3600, "s")

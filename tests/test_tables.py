@@ -11,8 +11,8 @@ import numpy as np
 import polars
 import pytest
 
+from tidegate.data.tables import read_labelled_texts, read_series, read_table
 from tidegate.errors import InputError
-from tidegate.tables import read_labelled_texts, read_series, read_table
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 REVIEWS = b"text,label\nfine,1\nawful,0\n"

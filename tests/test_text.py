@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.encoders import CharEncoder, TextEncoder, WordEncoder
+from tidegate.data.encoders import CharEncoder, TextEncoder, WordEncoder
+from tidegate.data.text import encoder_from_json, pad_tokens, read_text, train_encoder
 from tidegate.errors import InputError
-from tidegate.text import encoder_from_json, pad_tokens, read_text, train_encoder
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PROSE = (
@@ -350,7 +350,7 @@ def _fresh_python(code: str) -> str:
 def test_characters_and_words_work_without_tokenizers_and_import_nothing_heavy():
     assert not _fresh_python(
         "import sys; sys.modules['tokenizers'] = None\n"
-        "from tidegate.text import train_encoder\n"
+        "from tidegate.data.text import train_encoder\n"
         "for level in ('char', 'word'): train_encoder('a b', level).encode('a')\n"
         "assert not {'torch', 'polars', 'matplotlib'} & set(sys.modules)\n"
         "try: train_encoder('a b', 'bpe')\n"
@@ -364,7 +364,7 @@ def test_tokenising_before_and_after_a_fork_prints_nothing():
     assert not _fresh_python(
         "import os\n"
         "os.environ.pop('TOKENIZERS_PARALLELISM', None)\n"
-        "from tidegate.text import train_encoder\n"
+        "from tidegate.data.text import train_encoder\n"
         "encoder = train_encoder('some text ' * 50, 'bpe', 260)\n"
         "encoder.encode_batch(['some text'] * 99)\n"
         "child = os.fork()\n"

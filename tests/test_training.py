@@ -15,7 +15,7 @@ from tiny_objective import TinyObjective
 from torch import nn
 
 from tidegate.errors import InputError
-from tidegate.training.loop import TrainingError, TrainingResult, fit
+from tidegate.training.loop import StepResult, TrainingError, TrainingResult, fit
 from tidegate.training.options import TrainingOptions
 from tidegate.training.processes import Processes
 from tidegate.training.progress import Progress
@@ -165,9 +165,8 @@ def test_infinite_gradient_of_a_finite_loss_is_found() -> None:
             super().__init__()
             self.network = nn.Linear(1, 1, bias=False)
 
-        def loss(self, network: nn.Module, batch: Any, carry: Any) -> Any:  # noqa: ARG002
-            from tidegate.training.loop import StepResult
-
+        def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
+            assert isinstance(network, nn.Linear)
             return StepResult((network.weight * 0).sqrt().sum(), 1)  # slope at 0 is infinite
 
     with pytest.raises(TrainingError, match="the loss is 0 and the gradient of weight is not"):

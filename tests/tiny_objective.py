@@ -34,9 +34,9 @@ class TinyNetwork(nn.Module):
         self.dense = nn.Linear(4, 2)
 
     def forward(self, x: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:  # x: [T, B, 3]
-        y, h = self.gru(x, h)
+        y, last = self.gru(x, h)
         y = self.norm(y.flatten(0, 1)).view_as(y)
-        return self.dense(self.dropout(y)), h
+        return self.dense(self.dropout(y)), last
 
 
 class TinyObjective:

@@ -20,8 +20,8 @@ Format 1
                     empty, and MUST NOT put date or place anywhere else: the same model gives the
                     same bytes.
 
-  What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by text.py and by
-  tasks/forecaster.py.
+  What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by data/text.py,
+  data/windowing.py and tasks/forecaster.py.
 - The tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().

@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as e:
         if isinstance(e, usage_error):
             return _fail(invocation, e, _usage_problem(e), 2)
+        if _is_training_error(e):
+            return _fail(invocation, e, str(e), 1)
         where = "" if invocation.traceback else "; TIDEGATE_TRACEBACK=1 shows where"
         return _fail(invocation, e, f"{type(e).__name__}: {e}{where}", 1)
 
@@ -56,9 +58,15 @@ def _fail(invocation: object, error: Exception, problem: str, code: int) -> int:
     return code
 
 
+def _is_training_error(error: Exception) -> bool:
+    objective = sys.modules.get("tidegate.training.objective")  # imports torch, if not yet
+    return objective is not None and isinstance(error, objective.TrainingError)
+
+
 def _usage_problem(error: Exception) -> str:
     """Typer's words for a usage error, and the command whose help says more."""
     problem = error.format_message().rstrip(".")  # pyright: ignore[reportAttributeAccessIssue]
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "tidegate"
-    return f"{problem[:1].lower()}{problem[1:]}; see {path} --help"
+    stop = "" if problem.endswith("?") else ";"
+    return f"{problem[:1].lower()}{problem[1:]}{stop} see {path} --help"

@@ -31,7 +31,7 @@ def text_lines(file: str) -> list[str]:
     if file == "-":
         content = sys.stdin.read()
     else:
-        from tidegate.text import read_text
+        from tidegate.data.text import read_text
 
         content = read_text(file)
     lines = [line for line in content.splitlines() if line.strip()]

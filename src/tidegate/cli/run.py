@@ -13,7 +13,7 @@ import typer
 
 from tidegate.cli.processes import launch, process_rank
 from tidegate.cli.reading import about_file
-from tidegate.cli.show import clock, print_json, print_table
+from tidegate.cli.show import beside_baselines, clock, print_json, print_table
 from tidegate.errors import InputError
 from tidegate.tasks import task_class
 from tidegate.tasks.estimator import Estimator, default_model_path
@@ -131,7 +131,7 @@ class TrainingRun:
             )
             return
         rows = {f"validation {k}": v for k, v in validation.items()}
-        rows |= {f"test {k}": v for k, v in test.items()}
+        rows |= {f"test {k}": v for k, v in beside_baselines(test).items()}
         rows |= {"parameters": parameters, "training time": clock(about["training_seconds"])}
         rows |= {"steps": f"{about['steps']} (best weights: {about['best_step']})"}
         print_table("", rows)

@@ -28,6 +28,26 @@ def print_table(title: str, rows: Mapping[str, Any]) -> None:
     Console(highlight=False, markup=False).print(table)
 
 
+def beside_baselines(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """A forecaster's figures with those of the naive forecasts beside them, not below."""
+    baselines = ("naive", "seasonal_naive")
+    others = {f"{b}_{name}" for b in baselines for name in figures if f"{b}_{name}" in figures}
+    return {
+        name: "   ".join(
+            [
+                as_text(value),
+                *(
+                    f"{b.replace('_', ' ')} {as_text(figures[f'{b}_{name}'])}"
+                    for b in baselines
+                    if f"{b}_{name}" in figures
+                ),
+            ]
+        )
+        for name, value in figures.items()
+        if name not in others
+    }
+
+
 def as_text(value: Any) -> str:
     """A value as a person reads it."""
     if isinstance(value, bool) or value is None:

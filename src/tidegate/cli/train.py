@@ -63,7 +63,7 @@ def train_classifier(
     """
 
     def read() -> tuple[Any, ...]:
-        from tidegate.tables import read_labelled_texts
+        from tidegate.data.tables import read_labelled_texts
 
         texts, labels = read_labelled_texts(file, text, label)
         held_out = None
@@ -98,7 +98,7 @@ def train_language_model(
     """
 
     def read() -> tuple[Any, ...]:
-        from tidegate.text import read_text
+        from tidegate.data.text import read_text
 
         text = read_text(file)
         held_out = None if validation is None else read_text(validation)
@@ -138,7 +138,7 @@ def train_forecaster(
     """
 
     def read() -> tuple[Any, ...]:
-        from tidegate.tables import read_series
+        from tidegate.data.tables import read_series
 
         columns = column_names(target), column_names(covariate or [])
         return (read_series(file, time, *columns, fill_gaps=fill_gaps),)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.reading import about_file, text_lines
-from tidegate.cli.show import as_text, clock, print_json, print_table
+from tidegate.cli.show import as_text, beside_baselines, clock, print_json, print_table
 from tidegate.errors import InputError
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file of tidegate train")]
@@ -56,9 +56,13 @@ def evaluate(
     from tidegate.tasks import load
 
     fitted: Any = load(model)
+    of_series = {"time": time, "start": start, "end": end, "plot": plot}
+    _refuse_others(
+        fitted, {"text-classifier": {"text": text, "label": label}, "forecaster": of_series}
+    )
     figures: dict[str, Any]
     if fitted.TASK == "language-model":
-        from tidegate.text import read_text
+        from tidegate.data.text import read_text
 
         content = read_text(file)
         with about_file(file):
@@ -76,13 +80,21 @@ def evaluate(
     if json:
         print_json(figures)
     else:
-        print_table("", figures)
+        print_table("", beside_baselines(figures))
+
+
+def _refuse_others(fitted: Any, given: dict[str, dict[str, Any]]) -> None:
+    """Raise InputError for an option that is another task's than the model's."""
+    for task, options in given.items():
+        for name, value in options.items():
+            if value is not None and task != fitted.TASK:
+                raise InputError(f"option {name}: expected none for a {fitted.TASK}, got {value}")
 
 
 def _evaluate_classifier(
     fitted: Any, file: Path, text: str | None, label: str | None, json: bool
 ) -> dict[str, Any]:
-    from tidegate.tables import read_labelled_texts
+    from tidegate.data.tables import read_labelled_texts
 
     columns = _column(fitted, "text", text), _column(fitted, "label", label)
     texts, labels = read_labelled_texts(file, *columns, allow_one_class=True)
@@ -102,7 +114,7 @@ def _evaluate_classifier(
 
 
 def _refuse_unknown_labels(fitted: Any, file: Path, column: str, labels: list[str]) -> None:
-    from tidegate.tables import line_of_row
+    from tidegate.data.tables import line_of_row
 
     known = set(fitted.classes_.tolist())
     for row, label in enumerate(labels):
@@ -136,7 +148,7 @@ def predict(
     if file == "-" or file.removesuffix(".gz").endswith(".txt"):
         texts = text_lines(file)
     else:
-        from tidegate.tables import read_table
+        from tidegate.data.tables import read_table
 
         column = _column(fitted, "text", text)
         values = read_table(file, [column])[column].to_list()
@@ -309,7 +321,7 @@ def _column(fitted: Any, role: str, given: str | None) -> str:
 
 
 def _series(fitted: Any, file: Path, time: str | None, fill_gaps: bool) -> Any:
-    from tidegate.tables import read_series
+    from tidegate.data.tables import read_series
 
     w = fitted.windowing_
     time = _column(fitted, "time", time)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.cells import Cell
-from tidegate.nn import reference
+from tidegate.nn import engine_op, reference
 from tidegate.nn.reference import State
 
 # torch's own kernel of a cell, if it has one
@@ -40,14 +40,17 @@ class LayerWeights:
 
 
 def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[str, str]:
-    """The path that will run, ``torch`` or ``reference``, and the reason."""
+    """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason."""
+    against = engine_op.reason_against(cell.name, x)
+    if against is None:
+        return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
-        return "reference", "there is nothing to compute: T, B or I is 0"
+        return "reference", against
     if recurrent_mask is not None:
-        return "reference", "torch has no kernel with recurrent dropout"
+        return "reference", f"{against}, and torch has no kernel with recurrent dropout"
     if cell.name not in _TORCH_KERNELS:
-        return "reference", f"torch has no kernel for {cell.name}"
-    return "torch", f"torch's own {cell.name} kernel"
+        return "reference", f"{against}, and torch has no kernel for {cell.name}"
+    return "torch", f"torch's own {cell.name} kernel: {against}"
 
 
 def recurrence(
@@ -65,6 +68,12 @@ def recurrence(
     [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
     """
     path, _ = choose_path(cell, x, recurrent_mask)
+    if path == "engine":
+        w = weights
+        return engine_op.run(
+            cell.name, x, state, w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh, lengths, reverse,
+            recurrent_mask,
+        )  # fmt: skip
     if path == "torch" and lengths is None:
         return _torch_rectangular(cell, x, state, weights, reverse)
     if path == "torch":

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.errors import InputError
-from tidegate.series import (
+from tidegate.data.series import (
     Series,
     naive_forecast,
     seasonal_naive_forecast,
     smape,
     window_rows,
 )
+from tidegate.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

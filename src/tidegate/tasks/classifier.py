@@ -10,9 +10,9 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
+from tidegate.data.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
-from tidegate.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ class TextClassifier(Estimator):
     """
 
     TASK: ClassVar[str] = "text-classifier"
+    DEFAULT_EPOCHS: ClassVar[int] = 6
 
     level: str = option("word", "what a token is", choices=LEVELS)
     vocabulary_size: int | None = option(30_000, "most frequent tokens kept")
-    min_count: int = option(2, "occurrences below which a token is unknown", at_least=1)
+    min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
     lowercase: bool = option(True, "fold capitals")
     max_length: int | None = option(
         400, "tokens of a text that are read: of a longer one, both ends", at_least=2
@@ -46,9 +47,17 @@ class TextClassifier(Estimator):
     readout: str = option(
         "mean+max", "what of the states the output sees: last, mean, max or a sum of these"
     )
-    embedding_dropout: float = option(0.3, "on the tokens' vectors", at_least=0, below=1)
+    embedding_dropout: float = option(0.5, "on the tokens' vectors", at_least=0, below=1)
     dropout: float = option(
         0.5, "between recurrent layers and before the output", at_least=0, below=1
+    )
+    recurrent_dropout: float = option(
+        0.2, "on the recurrent state, one mask per sequence", at_least=0, below=1
+    )
+    learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
+    weight_decay: float | None = option(0.1, "on matrices, never on biases and norms", at_least=0)
+    average: float = option(
+        0.99, "decay of a running average of the weights (0: none)", at_least=0, below=1
     )
     validation_fraction: float = option(
         0.1, "part of the texts that chooses the best weights", above=0, below=1

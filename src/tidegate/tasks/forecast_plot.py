@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.container import write_atomically
+from tidegate.data.series import Series
 from tidegate.errors import InputError
-from tidegate.series import Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

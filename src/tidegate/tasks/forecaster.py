@@ -9,13 +9,13 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
+from tidegate.data.grid import step_to_json
+from tidegate.data.series import Scaler, Series, guess_season, windows
+from tidegate.data.windowing import Windowing, Windows, choose_context, choose_segment
 from tidegate.errors import InputError
-from tidegate.grid import step_to_json
-from tidegate.series import Scaler, Series, guess_season, windows
 from tidegate.tasks.backtest import Backtest, seasonal_naive_error
 from tidegate.tasks.estimator import Estimator
 from tidegate.training.options import option
-from tidegate.windowing import Windowing, Windows, choose_context, choose_segment
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -99,11 +99,10 @@ class Forecaster(Estimator):
         known = series.rows(0, end)
         _need_finite(known)
         self.windowing_ = w = self._windowing(known.rows(0, cut))
-        spans = (
+        train, validation = (
             Windows(w, known, windows(known.values, w.context, w.horizon, first, last))
             for first, last in ((w.context, cut), (cut, end))
         )
-        train, validation = spans
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
         self._train(

@@ -11,10 +11,10 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
+from tidegate.data.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
 from tidegate.errors import InputError
 from tidegate.sampling import sample
 from tidegate.tasks.estimator import Estimator
-from tidegate.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -40,11 +40,14 @@ class LanguageModel(Estimator):
     lowercase: bool = option(False, "fold capitals")
     embedding_size: int = option(128, "width of a token's vector", at_least=1)
     hidden_sizes: tuple[int, ...] = option(
-        (256,), "units of each recurrent layer: 256 or 256,256", at_least=1
+        (384,), "units of each recurrent layer: 384 or 384,384", at_least=1
     )
     embedding_dropout: float = option(0.0, "on the tokens' vectors", at_least=0, below=1)
     bptt: int = option(100, "steps of back-propagation through time", at_least=1)
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
+    dropout: float = option(
+        0.1, "between recurrent layers and before the output", at_least=0, below=1
+    )
     validation_fraction: float = option(
         0.1, "part of the text, next to last, that chooses the best weights", above=0, below=1
     )

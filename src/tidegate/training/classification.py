@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from tidegate.data.text import pad_tokens
 from tidegate.nn.network import SequenceNetwork
-from tidegate.text import pad_tokens
 from tidegate.training.objective import StepResult
 
+_FEWEST_STEPS = 50  # in an epoch: a small set is passed over several times in one
 _EVALUATION_TOKENS = 50_000  # in one batch, padding included
 
 
@@ -40,10 +41,12 @@ class Classification:
         self.network, self.train, self.validation = network, train, validation
         self.batch_size, self.seed = batch_size, seed
         self.lengths = np.array([len(s) for s in train[0]])
+        self.steps_in_pass = -(-len(self.lengths) // batch_size)
+        self.passes = -(-_FEWEST_STEPS // self.steps_in_pass)
 
     def steps_in_epoch(self) -> int:
-        """Optimiser steps in one pass."""
-        return -(-len(self.lengths) // self.batch_size)
+        """Optimiser steps in one epoch: one pass, or several over a small set."""
+        return self.passes * self.steps_in_pass
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
         """Tokens [T, B], lengths [B] and labels [B].
@@ -53,19 +56,23 @@ class Classification:
         random order.
         """
         rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(self.lengths))
-        pool = 64 * self.batch_size
-        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
-        order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
-        starts = rng.permutation(self.steps_in_epoch()) * self.batch_size
         sequences, labels = self.train
-        for start in starts[first:]:
-            rows = order[start : start + self.batch_size][rank::world]
+        for batch in [b for _ in range(self.passes) for b in self._pass(rng)][first:]:
+            rows = batch[rank::world]
             if len(rows) == 0:
                 yield None
                 continue
             tokens, lengths = pad_tokens([sequences[i] for i in rows])
             yield tuple(torch.from_numpy(a) for a in (tokens, lengths, labels[rows]))
+
+    def _pass(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Row numbers of every batch of one pass over the data."""
+        order = rng.permutation(len(self.lengths))
+        pool = 64 * self.batch_size
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
+        starts = rng.permutation(self.steps_in_pass) * self.batch_size
+        return [order[start : start + self.batch_size] for start in starts]
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         tokens, lengths, labels = batch

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from tidegate.data.windowing import Windows
 from tidegate.nn.network import SequenceNetwork
 from tidegate.training.objective import StepResult
-from tidegate.windowing import Windows
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 # An epoch over a short series passes over it several times, so that evaluating stays the lesser

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tidegate.data.formats import line_of_row, read_frame, shown
+from tidegate.data.grid import RowError, Step, advance, grid_positions, parse_time
+from tidegate.data.series import Series
 from tidegate.errors import InputError
-from tidegate.formats import line_of_row, read_frame, shown
-from tidegate.grid import RowError, Step, advance, grid_positions, parse_time
-from tidegate.series import Series
 
 if TYPE_CHECKING:
     import polars

@@ -16,8 +16,8 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
+from tidegate.data.files import decode_utf8, read_bytes
 from tidegate.errors import InputError
-from tidegate.files import decode_utf8, read_bytes
 
 if TYPE_CHECKING:
     import polars

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from tidegate.data.grid import RowError, Step, advance, grid_positions, parse_time
 from tidegate.errors import InputError
-from tidegate.grid import RowError, Step, advance, grid_positions, parse_time
 
 __all__ = [
     "Scaler",

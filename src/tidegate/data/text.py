@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidegate import words
-from tidegate.encoders import (
+from tidegate.data import words
+from tidegate.data.encoders import (
     BpeEncoder,
     CharEncoder,
     TextEncoder,
@@ -18,8 +18,8 @@ from tidegate.encoders import (
     learn_merges,
     special_words,
 )
+from tidegate.data.files import decode_utf8, read_bytes
 from tidegate.errors import InputError
-from tidegate.files import decode_utf8, read_bytes
 
 __all__ = [
     "LEVELS",
