@@ -100,7 +100,7 @@ class Layer:
     def forward(
         self, schedule: Schedule, x: NDArray[np.float32], states: list[NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """Hidden states [N, H] of tokens x [N, I] in the schedule's order; ``states`` [B, H], in and out."""
+        """Outputs [N, H] for tokens x [N, I] in the schedule's order; ``states`` in and out."""
 
     def step(
         self, x: NDArray[np.float32], h: NDArray[np.float32], c: NDArray[np.float32] | None = None

@@ -227,6 +227,7 @@ def write_staged_cell(cell: Cell) -> str:
         raise NotImplementedError(f"{cell.name}: its gradients cannot replace what is saved")
     values = _Writer({**before, **names}, [operand])
     slots = ", ".join("-1" for _ in gates)
+    flags = [str(late[g]).lower() for g in gates]
     return "\n".join(
         [
             f"// {cell.source}",
@@ -237,7 +238,7 @@ def write_staged_cell(cell: Cell) -> str:
             "static constexpr int kExtra = 0, kSeparate = 0;",
             f"static constexpr int kSlot[] = {{{slots}}};",
             "// whose gradient needs d_operand",
-            f"static constexpr bool kLate[] = {{{', '.join(str(late[g]).lower() for g in gates)}}};",
+            f"static constexpr bool kLate[] = {{{', '.join(flags)}}};",
             f"{_ONE_LINE} first(const Vec* w, const Vec* u, Vec* saved) {{",
             *first_lines,
             "}",
