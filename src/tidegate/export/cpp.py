@@ -118,7 +118,7 @@ def write_cell(cell: Cell) -> str:
     trace, adjoint, gates = cell.trace, cell.adjoint, list(cell.gates)
     saved, separate = saved_nodes(cell), separate_products(cell)
     state_names = list(cell.state)
-    before = {
+    before: dict[expr.Expr, str] = {
         n: f"before[{state_names.index(n.name)}]"
         for n in expr.topological(trace.states.values())
         if isinstance(n, expr.State)
@@ -190,7 +190,9 @@ def write_staged_cell(cell: Cell) -> str:
     inner = next(n for n in expr.topological(adjoint.inputs.values()) if _is_transposed(n))
     if gates[:first] != list(cell.gates_of_state) or len(saved) != len(gates):
         raise NotImplementedError(f"{cell.name}: no two stages of gates and nothing else")
-    before = {n: "before[0]" for n in expr.topological([operand]) if isinstance(n, expr.State)}
+    before: dict[expr.Expr, str] = {
+        n: "before[0]" for n in expr.topological([operand]) if isinstance(n, expr.State)
+    }
     names = {e: f"saved[{k}]" for k, e in enumerate(saved)}
     leaves: dict[expr.Expr, str] = dict(before)
     for node in expr.topological(trace.states.values()):
