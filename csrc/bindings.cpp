@@ -109,7 +109,7 @@ void backward(const std::string& name, const Schedule& schedule, const Input& we
               const std::vector<MaybeIn>& d_final, const MaybeOut& d_gates,
               const MaybeOut& d_products, const std::vector<MaybeOut>& d_state0,
               const MaybeOut& d_bias_ih, const MaybeOut& d_bias_hh, const MaybeOut& operand,
-              bool needs_d_state0) {
+              const MaybeOut& second_operand, bool needs_d_state0) {
     const CellKernels& cell = cell_named(name);
     if (weight_hh.ndim() != 2) throw std::invalid_argument("weight_hh: expected [G*H, H]");
     const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
@@ -133,6 +133,7 @@ void backward(const std::string& name, const Schedule& schedule, const Input& we
     call.d_bias_ih = data_of("d_bias_ih", d_bias_ih, cell.gates * H);
     call.d_bias_hh = data_of("d_bias_hh", d_bias_hh, cell.gates * H);
     call.operand = data_of("operand", operand, N * H, false);
+    call.second_operand = data_of("second_operand", second_operand, N * H, cell.first < cell.gates);
     call.needs_d_state0 = needs_d_state0;
     nb::gil_scoped_release released;
     tidegate::backward(cell, schedule, call);
@@ -229,6 +230,7 @@ NB_MODULE(_engine, m) {
         return names;
     });
     m.def("extra_width", [](const std::string& cell) { return cell_named(cell).extra; });
+    m.def("first_gates", [](const std::string& cell) { return cell_named(cell).first; });
     m.def("product_slots", [](const std::string& name) {
         const CellKernels& cell = cell_named(name);
         return std::vector<int>(cell.slot, cell.slot + cell.gates);
@@ -260,5 +262,5 @@ NB_MODULE(_engine, m) {
     m.def("backward", backward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "mask"_a.none(),
           "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "d_y"_a.none(), "d_final"_a,
           "d_gates"_a, "d_products"_a.none(), "d_state0"_a, "d_bias_ih"_a, "d_bias_hh"_a,
-          "operand"_a.none(), "needs_d_state0"_a);
+          "operand"_a.none(), "second_operand"_a.none(), "needs_d_state0"_a);
 }

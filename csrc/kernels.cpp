@@ -5,6 +5,7 @@
 #include "generated/cells.h"
 #include "sequence.h"
 #include "simd.h"
+#include "staged.h"
 
 #define TIDEGATE_STRING_(x) #x
 #define TIDEGATE_STRING(x) TIDEGATE_STRING_(x)
@@ -26,6 +27,7 @@ constexpr CellKernels cell_kernels() {
             Cell::kStates,
             Cell::kExtra,
             Cell::kSeparate,
+            Cell::kGates,
             Cell::kSlot,
             forward_panel_floats<Cell>,
             backward_panel_floats<Cell>,
@@ -36,8 +38,27 @@ constexpr CellKernels cell_kernels() {
             backward_sweep<Cell>};
 }
 
+template <class Cell>
+constexpr CellKernels staged_kernels() {
+    return {Cell::kName,
+            Cell::kGates,
+            Cell::kStates,
+            Cell::kExtra,
+            Cell::kSeparate,
+            Cell::kFirst,
+            Cell::kSlot,
+            forward_panel_floats<Cell>,
+            backward_panel_floats<Cell>,
+            pack_staged_forward<Cell>,
+            pack_staged_backward<Cell>,
+            staged_forward_sweep<Cell, false>,
+            staged_forward_sweep<Cell, true>,
+            staged_backward_sweep<Cell>};
+}
+
 constexpr CellKernels cells[] = {cell_kernels<RnnTanh>(), cell_kernels<RnnRelu>(),
-                                 cell_kernels<Lstm>(), cell_kernels<Gru>()};
+                                 cell_kernels<Lstm>(), cell_kernels<Gru>(),
+                                 staged_kernels<GruResetBefore>()};
 
 }  // namespace
 

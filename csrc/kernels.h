@@ -31,6 +31,7 @@ struct ForwardSweep {
     float* states[2];              // [N, H] out: y, and c in training; at inference c is [n, H]
     float* masked;                 // two blocks of [n, H] of workspace, if mask
     std::ptrdiff_t masked_stride;  // floats between the two
+    float* operand;                // [n, H] of workspace, if the cell is staged
 };
 
 // One thread's sweep back through time.
@@ -43,19 +44,22 @@ struct BackwardSweep {
     const float* gates;      // as the forward sweep left them, and the next two
     const float* extra;
     const float* states[2];
-    const float* d_y;     // [N, H] or null for zeros
-    float* d_states[2];   // [n, H] in: dL/d(final state); out: dL/d(initial state)
-    float* d_gates;       // [N, G*H] out: dL/d(W_ih x + b_ih)
-    float* d_products;    // [N, separate*H] out: dL/d(W_hh h + b_hh) of the gates where it differs
-    float* d_bias;        // [(G + separate)*H] in: zeros; out: sums over the tokens of these two
-    float* operand;       // [N, H] out: what W_hh saw of the state; or null if not wanted
-    bool needs_d_state0;  // false: d_states[0] is left unfinished
+    const float* d_y;    // [N, H] or null for zeros
+    float* d_states[2];  // [n, H] in: dL/d(final state); out: dL/d(initial state)
+    float* d_gates;      // [N, G*H] out: dL/d(W_ih x + b_ih)
+    float* d_products;   // [N, separate*H] out: dL/d(W_hh h + b_hh) of the gates where it differs
+    float* d_bias;       // [(G + separate)*H] in: zeros; out: sums over the tokens of these two
+    float* operand;      // [N, H] out: what W_hh saw of the state; or null if not wanted
+    float* second_operand;  // [N, H] out: what the second product saw, if the cell is staged
+    float* d_operand;       // [n, H] of workspace, if the cell is staged
+    bool needs_d_state0;    // false: d_states[0] is left unfinished
 };
 
 // One cell's kernels. Panels are 64-byte aligned; packing is shared by `parts` callers.
 struct CellKernels {
     const char* name;
     int gates, states, extra, separate;
+    int first;        // gates whose recurrent product takes the state; the others': see staged.h
     const int* slot;  // [gates] where d_products has a gate's gradient, -1: it is in d_gates
     std::ptrdiff_t (*forward_panel_floats)(std::ptrdiff_t hidden);
     std::ptrdiff_t (*backward_panel_floats)(std::ptrdiff_t hidden);

@@ -13,49 +13,65 @@ namespace tidegate::TIDEGATE_ISA {
 template <class Cell>
 constexpr int kForwardWidth = Cell::kGates >= 3 ? 1 : 3 / Cell::kGates;
 
-template <class Cell>
-Index forward_panel_floats(Index H) {
-    return Panels(H, 1).vectors * kLanes * Cell::kGates * (H + 1);
+inline Index gate_panel_floats(Index H, Index gates) {
+    return Panels(H, 1).vectors * kLanes * gates * (H + 1);
 }
 
-// weight_hh: [G*H, H]; bias: [G*H] or null; packs share `part` of `parts` of the panels.
-template <class Cell>
-void pack_forward(const float* weight_hh, const float* bias, Index H, float* packed, int part,
-                  int parts) {
-    const Panels panels(H, kForwardWidth<Cell>);
+// Packs `gates` gates from `gate` on, panels `width` vectors of units wide. weight_hh: [G*H, H];
+// bias: [G*H] or null; share `part` of `parts`.
+inline void pack_gates(const float* weight_hh, const float* bias, Index H, Index gate, Index gates,
+                       int width, float* packed, int part, int parts) {
+    const Panels panels(H, width);
     for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
-        const Index width = panels.width(p), stride = Cell::kGates * width * kLanes;
-        float* panel = packed + panels.first(p) * kLanes * Cell::kGates * (H + 1);
-        for (Index g = 0; g < Cell::kGates; ++g)
-            for (Index u = 0; u < width; ++u) {
-                const Index unit = (panels.first(p) + u) * kLanes, row = g * H + unit;
-                float* out = panel + (g * width + u) * kLanes;
+        const Index wide = panels.width(p), stride = gates * wide * kLanes;
+        float* panel = packed + panels.first(p) * kLanes * gates * (H + 1);
+        for (Index g = 0; g < gates; ++g)
+            for (Index u = 0; u < wide; ++u) {
+                const Index unit = (panels.first(p) + u) * kLanes, row = (gate + g) * H + unit;
+                float* out = panel + (g * wide + u) * kLanes;
                 store(out, bias ? get(bias + row, H - unit) : broadcast(0.0f));
                 pack_columns(weight_hh + row * H, H - unit, H, out + stride, stride);
             }
     }
 }
 
-// Backward panels hold [G*H][U][kLanes] floats: rows of W_hh as they stand, cut into columns.
+template <class Cell>
+Index forward_panel_floats(Index H) {
+    return gate_panel_floats(H, Cell::kGates);
+}
+
+template <class Cell>
+void pack_forward(const float* weight_hh, const float* bias, Index H, float* packed, int part,
+                  int parts) {
+    pack_gates(weight_hh, bias, H, 0, Cell::kGates, kForwardWidth<Cell>, packed, part, parts);
+}
+
+// Backward panels hold [rows][U][kLanes] floats: rows of W_hh as they stand, cut into columns.
 constexpr int kBackwardWidth = 3;
+
+inline Index row_panel_floats(Index H, Index rows) { return Panels(H, 1).vectors * kLanes * rows; }
+
+// weight: [rows, H].
+inline void pack_rows(const float* weight, Index H, Index rows, float* packed, int part,
+                      int parts) {
+    const Panels panels(H, kBackwardWidth);
+    for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
+        const Index first = panels.first(p) * kLanes, lanes = Index(panels.width(p)) * kLanes;
+        float* out = packed + first * rows;
+        for (Index k = 0; k < rows; ++k)
+            for (Index i = 0; i < lanes; i += kLanes, out += kLanes)
+                store(out, get(weight + k * H + first + i, H - (first + i)));
+    }
+}
 
 template <class Cell>
 Index backward_panel_floats(Index H) {
-    return Panels(H, 1).vectors * kLanes * Cell::kGates * H;
+    return row_panel_floats(H, Cell::kGates * H);
 }
 
 template <class Cell>
 void pack_backward(const float* weight_hh, Index H, float* packed, int part, int parts) {
-    const Panels panels(H, kBackwardWidth);
-    for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
-        const Index first = panels.first(p) * kLanes, lanes = Index(panels.width(p)) * kLanes;
-        float* out = packed + first * Cell::kGates * H;
-        for (Index k = 0; k < Cell::kGates * H; ++k)
-            for (Index i = 0; i < lanes; i += kLanes, out += kLanes) {
-                const Index left = H - (first + i);
-                store(out, get(weight_hh + k * H + first + i, left));
-            }
-    }
+    pack_rows(weight_hh, H, Cell::kGates * H, packed, part, parts);
 }
 
 // One tile of one step: U vectors of units, the rows from `first` on.

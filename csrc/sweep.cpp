@@ -55,6 +55,8 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
     const PartRows mask(call.mask, part, H, false);
     const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
     Buffer masked(call.mask ? 2 * n * H : 0);
+    const bool staged = cell.first < cell.gates;
+    Buffer operand(staged ? n * H : 0);
     const bool compact = cell.states > 1 && !call.training;
     Buffer cell_state(compact ? n * H : 0);
     ForwardSweep sweep{rows_of(part),
@@ -66,7 +68,8 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
                        call.extra,
                        {call.states[0], compact ? cell_state.data() : call.states[1]},
                        masked.data(),
-                       n * H};
+                       n * H,
+                       operand.data()};
     (call.training ? cell.train : cell.infer)(sweep);
     for (int k = 0; k < cell.states; ++k)
         for (std::int64_t j = 0; j < n; ++j) {
@@ -85,6 +88,8 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
     if (n == 0) return;
     const PartRows mask(call.mask, part, H, false);
     const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
+    const bool staged = cell.first < cell.gates;
+    Buffer d_operand(staged ? n * H : 0);
     Buffer d_states(cell.states * n * H);
     float* d_state[2] = {d_states.data(), d_states.data() + n * H};
     for (int k = 0; k < cell.states; ++k)
@@ -110,6 +115,8 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
                               call.d_products,
                               d_bias,
                               call.operand,
+                              call.second_operand,
+                              d_operand.data(),
                               call.needs_d_state0};
     cell.backward(sweep);
     for (int k = 0; k < cell.states; ++k)
@@ -233,17 +240,22 @@ void Layer::forward(const Schedule& schedule, const float* x, float* const state
 void Layer::step(const float* x, std::int64_t B, float* const states[2]) {
     const std::int64_t G = cell_->gates, H = hidden_;
     if (B > step_rows_) {
-        workspace_ = std::make_unique<Buffer>(B * (G + 1) * H);
+        workspace_ = std::make_unique<Buffer>(B * (G + 2) * H);
         step_rows_ = B;
     }
     if (B == 0) return;
-    float *gates = workspace_->data(), *h = gates + B * G * H;
+    float *gates = workspace_->data(), *h = gates + B * G * H, *operand = h + B * H;
     const std::int64_t start = 0;
     parallel_for(1, [&](int) {
         kernels_->affine(x, B, input_panels_.data(), G * H, inputs_, gates);
-        const ForwardSweep sweep{
-            {1, &start, &B}, H,       panels_.data(), nullptr, {states[0], states[1]},
-            gates,           nullptr, {h, states[1]}, nullptr, 0};
+        ForwardSweep sweep{};
+        sweep.rows = {1, &start, &B};
+        sweep.hidden = H;
+        sweep.panels = panels_.data();
+        sweep.gates = gates;
+        for (int k = 0; k < cell_->states; ++k) sweep.state0[k] = sweep.states[k] = states[k];
+        sweep.states[0] = h;
+        sweep.operand = operand;
         cell_->infer(sweep);
     });
     std::memcpy(states[0], h, sizeof(float) * static_cast<std::size_t>(B * H));

@@ -68,6 +68,7 @@ struct BackwardCall {
     float* d_state0[2];            // [B, H]
     float *d_bias_ih, *d_bias_hh;  // [G*H]
     float* operand;                // [N, H] or null
+    float* second_operand;         // [N, H], if the cell is staged
     bool needs_d_state0;
 };
 void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call);

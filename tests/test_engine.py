@@ -81,7 +81,8 @@ class Layer:
             mask,
         )
         outputs = [y, *final]
-        loss = sum((o * w.to(dtype)).sum() for o, w in zip(outputs, self.loss_weights, strict=True))
+        pairs = zip(outputs, self.loss_weights, strict=True)
+        loss = torch.stack([(o * w.to(dtype)).sum() for o, w in pairs]).sum()
         return outputs + list(torch.autograd.grad(loss, [t for t in inputs if t is not None]))
 
 

@@ -5,6 +5,9 @@
 // backward: d_after is dL/d(state after the step). It gives dL/dw; d_u, dL/du of the
 // kSeparate gates where that differs (gate g's is d_u[kSlot[g]]); and d_before,
 // the part of dL/d(state before) that does not pass through W_h.
+//
+// A staged cell has two recurrent products: the first kFirst gates take the state,
+// the others an operand of H values made from it and the first gates.
 #pragma once
 
 #include "../simd.h"
@@ -127,6 +130,46 @@ struct Gru {
         d_w[0] = ((v0 * saved[3]) * (saved[0] * (broadcast(1.0f) - saved[0])));
         d_u[0] = (v0 * saved[0]);
         d_before[0] = (d_after[0] * saved[1]);
+    }
+};
+
+// Cho et al. 2014, arXiv:1406.1078v3, eq. 5-8: reset before the product
+// gates: r, z, n; states: h
+struct GruResetBefore {
+    static constexpr const char* kName = "gru_reset_before";
+    static constexpr int kGates = 3, kFirst = 2, kStates = 1;
+    static constexpr int kExtra = 0, kSeparate = 0;
+    static constexpr int kSlot[] = {-1, -1, -1};
+    // whose gradient needs d_operand
+    static constexpr bool kLate[] = {true, false, false};
+    TIDEGATE_INLINE static void first(const Vec* w, const Vec* u, Vec* saved) {
+        const Vec v0 = sigmoid((w[0] + u[0]));
+        const Vec v1 = sigmoid((w[1] + u[1]));
+        saved[0] = v0;
+        saved[1] = v1;
+    }
+    TIDEGATE_INLINE static Vec operand(const Vec* saved, const Vec* before) {
+        return (saved[0] * before[0]);
+    }
+    TIDEGATE_INLINE static void second(const Vec* w, const Vec* u, const Vec* before, Vec* after,
+                                       Vec* saved) {
+        const Vec v0 = tanh((w[2] + u[2]));
+        after[0] = multiply_add(saved[1], before[0], ((broadcast(1.0f) - saved[1]) * v0));
+        saved[2] = v0;
+    }
+    // all but what needs d_operand, dL/d(operand)
+    TIDEGATE_INLINE static void backward(const Vec* saved, const Vec* before, const Vec* d_after,
+                                         Vec* d_w, Vec* d_before) {
+        d_w[1] = (((d_after[0] * before[0]) - (d_after[0] * saved[2])) *
+                  (saved[1] * (broadcast(1.0f) - saved[1])));
+        d_w[2] = ((d_after[0] * (broadcast(1.0f) - saved[1])) *
+                  multiply_add(-saved[2], saved[2], broadcast(1.0f)));
+        d_before[0] = (d_after[0] * saved[1]);
+    }
+    TIDEGATE_INLINE static void backward_operand(const Vec* saved, const Vec* before, Vec d_operand,
+                                                 Vec* d_w, Vec* d_before) {
+        d_w[0] = ((d_operand * before[0]) * (saved[0] * (broadcast(1.0f) - saved[0])));
+        d_before[0] += (d_operand * saved[0]);
     }
 };
 

@@ -40,6 +40,9 @@ def cells() -> list[str]:
 def extra_width(cell: str) -> int:
     """How many values of H a token's step saves beside its gates."""
 
+def first_gates(cell: str) -> int:
+    """How many gates' recurrent product takes the state itself."""
+
 def product_slots(cell: str) -> list[int]:
     """Per gate, its place among the separate gradients of the recurrent product, or -1."""
 
@@ -78,6 +81,7 @@ def backward(
     d_bias_ih: Any,
     d_bias_hh: Any,
     operand: Any,
+    second_operand: Any,
     needs_d_state0: bool,
 ) -> None:
     """One sweep back through time; arrays as in csrc/sweep.h."""
@@ -96,7 +100,7 @@ class Layer:
     def forward(
         self, schedule: Schedule, x: NDArray[np.float32], states: list[NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """y [N, H] of tokens x [N, I] in the schedule's order; ``states`` [B, H], in and out."""
+        """Outputs [N, H] for tokens x [N, I] in the schedule's order; ``states`` in and out."""
 
     def step(
         self, x: NDArray[np.float32], h: NDArray[np.float32], c: NDArray[np.float32] | None = None

@@ -118,7 +118,7 @@ def write_cell(cell: Cell) -> str:
     trace, adjoint, gates = cell.trace, cell.adjoint, list(cell.gates)
     saved, separate = saved_nodes(cell), separate_products(cell)
     state_names = list(cell.state)
-    before = {
+    before: dict[expr.Expr, str] = {
         n: f"before[{state_names.index(n.name)}]"
         for n in expr.topological(trace.states.values())
         if isinstance(n, expr.State)
@@ -181,6 +181,101 @@ def write_cell(cell: Cell) -> str:
     )
 
 
+def write_staged_cell(cell: Cell) -> str:
+    """One struct of a cell whose last gates' product takes more than the state, as r * h."""
+    trace, adjoint, gates = cell.trace, cell.adjoint, list(cell.gates)
+    first = len(cell.gates_of_state)
+    saved, products = saved_nodes(cell), trace.products
+    operand = products[gates[first]].a
+    inner = next(n for n in expr.topological(adjoint.inputs.values()) if _is_transposed(n))
+    if gates[:first] != list(cell.gates_of_state) or len(saved) != len(gates):
+        raise NotImplementedError(f"{cell.name}: no two stages of gates and nothing else")
+    before: dict[expr.Expr, str] = {
+        n: "before[0]" for n in expr.topological([operand]) if isinstance(n, expr.State)
+    }
+    names = {e: f"saved[{k}]" for k, e in enumerate(saved)}
+    leaves: dict[expr.Expr, str] = dict(before)
+    for node in expr.topological(trace.states.values()):
+        if isinstance(node, expr.Input):
+            leaves[node] = f"w[{gates.index(node.gate)}]"
+        elif isinstance(node, expr.Product):
+            leaves[node] = f"u[{gates.index(node.gate)}]"
+    one = _Writer(leaves, saved[:first])
+    first_lines = one.lines + [f"saved[{k}] = {one.text(e)};" for k, e in enumerate(saved[:first])]
+    known = {**leaves, **{e: names[e] for e in saved[:first]}}
+    (state,) = trace.states.values()
+    two = _Writer(known, [state, *saved[first:]])
+    second_lines = [
+        *two.lines,
+        f"after[0] = {two.text(state)};",
+        *(f"saved[{k}] = {two.text(e)};" for k, e in enumerate(saved) if k >= first),
+    ]
+    known = {**before, **names, inner: "d_operand"}
+    for node in expr.topological(adjoint.inputs.values()):
+        if isinstance(node, expr.StateGradient):
+            known[node] = "d_after[0]"
+    (sum_of_all,) = adjoint.states.values()
+    sums = [t for t in _terms(sum_of_all) if not isinstance(t, expr.Product)]
+    late = {g: inner in expr.topological([e]) for g, e in adjoint.inputs.items()}
+    parts = []
+    for is_late, header in ((False, "d_before[0] ="), (True, "d_before[0] +=")):
+        roots = {g: e for g, e in adjoint.inputs.items() if late[g] == is_late}
+        terms = [t for t in sums if (inner in expr.topological([t])) == is_late]
+        writer = _Writer(known, [*roots.values(), *terms])
+        lines = [f"d_w[{gates.index(g)}] = {writer.text(e)};" for g, e in roots.items()]
+        parts.append(writer.lines + lines + [f"{header} {' + '.join(map(writer.text, terms))};"])
+    overwritten = [f"saved[{k}]" for k, g in enumerate(gates) if not late[g]]
+    if any(name in line for name in overwritten for line in parts[1]):
+        raise NotImplementedError(f"{cell.name}: its gradients cannot replace what is saved")
+    values = _Writer({**before, **names}, [operand])
+    slots = ", ".join("-1" for _ in gates)
+    flags = [str(late[g]).lower() for g in gates]
+    return "\n".join(
+        [
+            f"// {cell.source}",
+            f"// gates: {', '.join(gates)}; states: {', '.join(cell.state)}",
+            f"struct {class_name(cell)} {{",
+            f'static constexpr const char* kName = "{cell.name}";',
+            f"static constexpr int kGates = {len(gates)}, kFirst = {first}, kStates = 1;",
+            "static constexpr int kExtra = 0, kSeparate = 0;",
+            f"static constexpr int kSlot[] = {{{slots}}};",
+            "// whose gradient needs d_operand",
+            f"static constexpr bool kLate[] = {{{', '.join(flags)}}};",
+            f"{_ONE_LINE} first(const Vec* w, const Vec* u, Vec* saved) {{",
+            *first_lines,
+            "}",
+            "TIDEGATE_INLINE static Vec operand(const Vec* saved, const Vec* before) {",
+            *values.lines,
+            f"return {values.text(operand)};",
+            "}",
+            f"{_ONE_LINE} second(const Vec* w, const Vec* u, const Vec* before, Vec* after,",
+            "Vec* saved) {",
+            *second_lines,
+            "}",
+            "// all but what needs d_operand, dL/d(operand)",
+            f"{_ONE_LINE} backward(const Vec* saved, const Vec* before, const Vec* d_after,",
+            "Vec* d_w, Vec* d_before) {",
+            *parts[0],
+            "}",
+            f"{_ONE_LINE} backward_operand(const Vec* saved, const Vec* before, Vec d_operand,",
+            "Vec* d_w, Vec* d_before) {",
+            *parts[1],
+            "}",
+            "};",
+        ]
+    )
+
+
+def _is_transposed(node: expr.Expr) -> bool:
+    return isinstance(node, expr.Product) and node.transposed
+
+
+def _terms(node: expr.Expr) -> list[expr.Expr]:
+    if isinstance(node, expr.Binary) and node.op == "add":
+        return [t for operand in node.operands for t in _terms(operand)]
+    return [node]
+
+
 def _without_products(node: expr.Expr) -> expr.Expr | None:
     """A sum without its recurrent products W_h^T d, which the matrix product adds."""
     if isinstance(node, expr.Product):
@@ -210,7 +305,8 @@ def class_name(cell: Cell) -> str:
 
 def write_header() -> str:
     """The whole header, in clang-format's layout."""
-    single = [c for c in CELLS.values() if c.gates_of_state == tuple(c.gates)]
+    staged = [c for c in CELLS.values() if c.gates_of_state != tuple(c.gates)]
+    single = [c for c in CELLS.values() if c not in staged]
     text = "\n".join(
         [
             "// Generated by `python -m tidegate.export.cpp` from src/tidegate/cells; do not edit.",
@@ -220,13 +316,16 @@ def write_header() -> str:
             "// backward: d_after is dL/d(state after the step). It gives dL/dw; d_u, dL/du of the",
             "// kSeparate gates where that differs (gate g's is d_u[kSlot[g]]); and d_before,",
             "// the part of dL/d(state before) that does not pass through W_h.",
+            "//",
+            "// A staged cell has two recurrent products: the first kFirst gates take the state,",
+            "// the others an operand of H values made from it and the first gates.",
             "#pragma once",
             "",
             '#include "../simd.h"',
             "",
             "namespace tidegate::TIDEGATE_ISA {",
             "",
-            "\n\n".join(write_cell(c) for c in single),
+            "\n\n".join([*map(write_cell, single), *map(write_staged_cell, staged)]),
             "",
             "}  // namespace tidegate::TIDEGATE_ISA",
             "",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from torch.utils.dlpack import to_dlpack
+from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate import _engine
 from tidegate.cells import get_cell
@@ -25,7 +25,9 @@ State = tuple[Tensor, ...]
 
 # whether the backward pass that runs now was asked to retain_graph
 _keeps_graph: Callable[[], bool] = getattr(
-    torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True
+    torch._C._autograd,  # pyright: ignore[reportAttributeAccessIssue]
+    "_get_current_graph_task_keep_graph",
+    lambda: True,
 )
 _SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
 
@@ -51,7 +53,8 @@ def run(
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     second = state[1] if len(state) > 1 else None
     arguments = (
-        cell, x, state[0], second, weight_ih, weight_hh, bias_ih, bias_hh, lengths,
+        cell, x, state[0], second,  # pyright: ignore[reportGeneralTypeIssues]
+        weight_ih, weight_hh, bias_ih, bias_hh, lengths,
         recurrent_mask, reverse, training,
     )  # fmt: skip
     if torch.compiler.is_compiling():
@@ -73,7 +76,8 @@ def reason_against(cell: str, x: Tensor) -> str | None:
         return f"the engine computes in float32, the input is {x.dtype}"
     if x.numel() == 0:
         return "there is nothing to compute: T, B or I is 0"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    if functorch.peek_interpreter_stack() is not None:
         return "the engine has no rule for torch.func transforms"
     return None
 
@@ -243,6 +247,8 @@ def _run_backward(
         d_products = x.new_empty(n, separate)
     shifted = index is None and mask is None  # what W_hh saw is y, one step away
     operand = None if shifted else x.new_empty(n, H)
+    first_rows = _engine.first_gates(cell) * H  # of W_hh, which see the state
+    second_operand = x.new_empty(n, H) if first_rows < weight_hh.shape[0] else None
     _engine.backward(
         cell,
         schedule,
@@ -260,10 +266,13 @@ def _run_backward(
         _view(d_bias_ih),
         _view(d_bias_hh),
         _view(operand),
+        _view(second_operand),
         needs_h0,
     )
     _put_transposed_product(d_ih, d_gates, _tokens(x, index))
-    for first, last, source in _blocks(slots, H):
+    if second_operand is not None:
+        _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
+    for first, last, source in _blocks(slots[: first_rows // H], H):
         gradient = d_gates[:, first:last] if source is None else d_products[:, source : source + H]  # pyright: ignore
         if operand is not None:
             _put_transposed_product(d_hh[first:last], gradient, operand)

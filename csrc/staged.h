@@ -1,0 +1,211 @@
+// The time loop of a cell with two recurrent products per step: the first gates' takes the state,
+// the others' an operand made from it (reset-before GRU: r * h).
+#pragma once
+
+#include "sequence.h"
+
+namespace tidegate::TIDEGATE_ISA {
+
+template <class Cell>
+constexpr int kFirstWidth = Cell::kFirst >= 3 ? 1 : 3 / Cell::kFirst;
+template <class Cell>
+constexpr int kSecondGates = Cell::kGates - Cell::kFirst;
+template <class Cell>
+constexpr int kSecondWidth = kSecondGates<Cell> >= 3 ? 1 : 3 / kSecondGates<Cell>;
+
+template <class Cell>
+void pack_staged_forward(const float* weight_hh, const float* bias, Index H, float* packed,
+                         int part, int parts) {
+    pack_gates(weight_hh, bias, H, 0, Cell::kFirst, kFirstWidth<Cell>, packed, part, parts);
+    pack_gates(weight_hh, bias, H, Cell::kFirst, kSecondGates<Cell>, kSecondWidth<Cell>,
+               packed + gate_panel_floats(H, Cell::kFirst), part, parts);
+}
+
+template <class Cell>
+void pack_staged_backward(const float* weight_hh, Index H, float* packed, int part, int parts) {
+    const Index rows = Cell::kFirst * H;
+    pack_rows(weight_hh, H, rows, packed, part, parts);
+    pack_rows(weight_hh + rows * H, H, kSecondGates<Cell> * H, packed + row_panel_floats(H, rows),
+              part, parts);
+}
+
+// A tile of a product of G gates; finish(row, at, valid, product) gets each vector of units.
+template <int G, int U, class Finish>
+struct ProductTile {
+    const float *panel, *operand;
+    Index hidden, unit;
+    const Finish& finish;
+
+    template <int R>
+    TIDEGATE_INLINE void run(Index first) const {
+        constexpr int V = G * U;
+        Vec sums[R][V];
+        for (int v = 0; v < V; ++v) {
+            const Vec bias = load(panel + v * kLanes);
+            for (int r = 0; r < R; ++r) sums[r][v] = bias;
+        }
+        multiply_panel<R, V>(sums, operand + first * hidden, hidden, panel + V * kLanes, hidden);
+        for (int r = 0; r < R; ++r)
+            for (int u = 0; u < U; ++u) {
+                const Index at = unit + u * kLanes;
+                Vec product[G];
+                for (int g = 0; g < G; ++g) product[g] = sums[r][g * U + u];
+                if (at < hidden) finish(first + r, at, hidden - at, product);
+            }
+    }
+};
+
+template <int G, int Widest, class Finish>
+void for_each_product(Index rows, Index H, const float* packed, const float* operand,
+                      const Finish& finish) {
+    const Panels panels(H, Widest);
+    for (Index p = 0; p < panels.count; ++p) {
+        const Index unit = panels.first(p) * kLanes;
+        switch_width<Widest>(panels.width(p), [&](auto width) {
+            constexpr int U = decltype(width)::value;
+            const ProductTile<G, U, Finish> tile{packed + unit * G * (H + 1), operand, H, unit,
+                                                 finish};
+            for_each_tile<max_rows(G * U)>(rows, tile);
+        });
+    }
+}
+
+template <class Cell, bool Training>
+void staged_forward_sweep(const ForwardSweep& s) {
+    constexpr int G = Cell::kGates, F = Cell::kFirst;
+    const Index H = s.hidden;
+    const float* second_panels = s.panels + gate_panel_floats(H, F);
+    if (s.mask && s.rows.steps > 0)
+        for (Index i = 0; i < s.rows.count[0] * H; ++i) s.masked[i] = s.state0[0][i] * s.mask[i];
+    for (Index step = 0; step < s.rows.steps; ++step) {
+        const Index n = s.rows.count[step], token = s.rows.start[step];
+        const float* before = step ? s.states[0] + s.rows.start[step - 1] * H : s.state0[0];
+        float *after = s.states[0] + token * H, *gates = s.gates + token * G * H;
+        float* masked_now = s.mask ? s.masked + (step % 2) * s.masked_stride : nullptr;
+        float* masked_next = s.mask ? s.masked + ((step + 1) % 2) * s.masked_stride : nullptr;
+        const auto scale = [&](Index row, Index at, Index valid) {
+            return s.mask ? get(s.mask + row * H + at, valid) : broadcast(1.0f);
+        };
+        const auto first = [&](Index row, Index at, Index valid, const Vec* product) {
+            float* gates_row = gates + row * G * H + at;
+            Vec w[F], saved[F];
+            for (int g = 0; g < F; ++g) w[g] = get(gates_row + g * H, valid);
+            Cell::first(w, product, saved);
+            for (int g = 0; g < F; ++g) put(gates_row + g * H, saved[g], valid);
+            const Vec state = get(before + row * H + at, valid);
+            put(s.operand + row * H + at, Cell::operand(saved, &state) * scale(row, at, valid),
+                valid);
+        };
+        for_each_product<F, kFirstWidth<Cell>>(n, H, s.panels, s.mask ? masked_now : before, first);
+        const auto second = [&](Index row, Index at, Index valid, const Vec* product) {
+            float* gates_row = gates + row * G * H + at;
+            Vec w[G], u[G], saved[G], next;
+            for (int g = 0; g < F; ++g) saved[g] = get(gates_row + g * H, valid);
+            for (int g = F; g < G; ++g) {
+                w[g] = get(gates_row + g * H, valid);
+                u[g] = product[g - F];
+            }
+            const Vec state = get(before + row * H + at, valid);
+            Cell::second(w, u, &state, &next, saved);
+            put(after + row * H + at, next, valid);
+            if (masked_next) put(masked_next + row * H + at, next * scale(row, at, valid), valid);
+            if constexpr (Training)
+                for (int g = F; g < G; ++g) put(gates_row + g * H, saved[g], valid);
+        };
+        for_each_product<G - F, kSecondWidth<Cell>>(n, H, second_panels, s.operand, second);
+    }
+}
+
+// out [rows, H] = (add ? out : 0) + mask * (d_gates[:, from : from + depth] W).
+template <int U>
+struct BackProductTile {
+    const BackwardSweep& s;
+    const float *panel, *d_gates;
+    float* out;
+    Index stride, depth, unit;
+    bool add;
+
+    template <int R>
+    TIDEGATE_INLINE void run(Index first) const {
+        const Index H = s.hidden;
+        Vec sums[R][U] = {};
+        multiply_panel<R, U>(sums, d_gates + first * stride, stride, panel, depth);
+        for (int r = 0; r < R; ++r)
+            for (int u = 0; u < U; ++u) {
+                const Index at = unit + u * kLanes, valid = H - at, row = first + r;
+                if (at >= H) continue;
+                float* to = out + row * H + at;
+                const Vec scale = s.mask ? get(s.mask + row * H + at, valid) : broadcast(1.0f);
+                const Vec start = add ? get(to, valid) : broadcast(0.0f);
+                put(to, multiply_add(scale, sums[r][u], start), valid);
+            }
+    }
+};
+
+inline void back_product(const BackwardSweep& s, Index rows, const float* packed,
+                         const float* d_gates, Index stride, Index depth, float* out, bool add) {
+    const Panels panels(s.hidden, kBackwardWidth);
+    for (Index p = 0; p < panels.count; ++p) {
+        const Index unit = panels.first(p) * kLanes;
+        switch_width<kBackwardWidth>(panels.width(p), [&](auto width) {
+            constexpr int U = decltype(width)::value;
+            const BackProductTile<U> tile{
+                s, packed + unit * depth, d_gates, out, stride, depth, unit, add};
+            for_each_tile<max_rows(U)>(rows, tile);
+        });
+    }
+}
+
+// The gates whose gradients do (Late) or do not need d_operand, for every row of one step.
+template <class Cell, bool Late>
+void staged_pointwise(const BackwardSweep& s, Index step) {
+    constexpr int G = Cell::kGates;
+    const Index H = s.hidden, n = s.rows.count[step], token = s.rows.start[step];
+    const float* states = step ? s.states[0] + s.rows.start[step - 1] * H : s.state0[0];
+    for (Index row = 0; row < n; ++row)
+        for (Index at = 0; at < H; at += kLanes) {
+            const Index valid = H - at, t = token + row;
+            float* d_state = s.d_states[0] + row * H + at;
+            Vec saved[G], d_w[G], d = get(d_state, valid);
+            // d_gates may be the same memory: late gates read only what the early ones left alone
+            for (int g = 0; g < G; ++g) saved[g] = get(s.gates + (t * G + g) * H + at, valid);
+            const Vec before = get(states + row * H + at, valid);
+            if constexpr (Late) {
+                Cell::backward_operand(saved, &before, get(s.d_operand + row * H + at, valid), d_w,
+                                       &d);
+            } else {
+                if (s.d_y) d += get(s.d_y + t * H + at, valid);
+                const Vec scale = s.mask ? get(s.mask + row * H + at, valid) : broadcast(1.0f);
+                Vec direct;
+                Cell::backward(saved, &before, &d, d_w, &direct);
+                d = direct;
+                put(s.second_operand + t * H + at, Cell::operand(saved, &before) * scale, valid);
+                if (s.operand) put(s.operand + t * H + at, before * scale, valid);
+            }
+            put(d_state, d, valid);
+            for (int g = 0; g < G; ++g)
+                if (Cell::kLate[g] == Late) {
+                    put(s.d_gates + (t * G + g) * H + at, d_w[g], valid);
+                    float* sum = s.d_bias + g * H + at;
+                    put(sum, get(sum, valid) + d_w[g], valid);
+                }
+        }
+}
+
+template <class Cell>
+void staged_backward_sweep(const BackwardSweep& s) {
+    constexpr int G = Cell::kGates, F = Cell::kFirst;
+    const Index H = s.hidden;
+    const float* second_panels = s.panels + row_panel_floats(H, F * H);
+    for (Index step = s.rows.steps - 1; step >= 0; --step) {
+        const Index n = s.rows.count[step];
+        const float* d_gates = s.d_gates + s.rows.start[step] * G * H;
+        staged_pointwise<Cell, false>(s, step);
+        back_product(s, n, second_panels, d_gates + F * H, G * H, (G - F) * H, s.d_operand, false);
+        staged_pointwise<Cell, true>(s, step);
+        if (step == 0 && !s.needs_d_state0) break;
+        back_product(s, n, s.panels, d_gates, G * H, F * H, s.d_states[0], true);
+    }
+}
+
+}  // namespace tidegate::TIDEGATE_ISA
