@@ -50,7 +50,7 @@ def network(cell: str) -> tg.TextClassifier:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Short Russian phrases: GRU, LSTM, linear model.")
     parser.add_argument("folder", type=Path)
     texts, labels = phrases(parser.parse_args().folder)
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(texts, labels))
@@ -59,7 +59,7 @@ def main() -> None:
         right, seconds, parameters = np.zeros(len(texts), bool), time.perf_counter(), 0
         for train, test in folds:
             model = linear if name == "linear" else network(name)
-            model.fit([texts[i] for i in train], labels[train])
+            model.fit([texts[i] for i in train], labels[train].tolist())
             right[test] = model.predict([texts[i] for i in test]) == labels[test]
             if isinstance(model, tg.TextClassifier):
                 parameters = model.network_.architecture.parameter_count()
