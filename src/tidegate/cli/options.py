@@ -44,7 +44,7 @@ def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callab
         }
         run(**values, options=options)
 
-    made = [_parameter(f, hints[f.name]) for f in listed.values()]
+    made = [_parameter(f, hints[f.name], estimator) for f in listed.values()]
     signature = inspect.Signature(sorted([*own, *made], key=_place))
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
@@ -67,9 +67,10 @@ def _place(parameter: inspect.Parameter) -> int:
     return PANELS.index(panel) if panel in PANELS else -1
 
 
-def _parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
+def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.Parameter:
     """A field as typer wants it: a flag, or text that ``_parsed`` turns into the field's type."""
     text = f.metadata.get("help", "")
+    text = text.replace("the task's DEFAULT_EPOCHS", str(estimator.DEFAULT_EPOCHS))
     if choices := f.metadata.get("choices"):
         text += ": " + ", ".join(choices)
     if f.name in _DEFAULT_HERE:

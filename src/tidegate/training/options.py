@@ -73,7 +73,7 @@ class TrainingOptions:
     batch_size: int = option(32, "sequences per step, over all processes", at_least=1)
     epochs: int | None = option(
         None,
-        "stop after so many passes over the data (default: 10 if no limit is given)",
+        "stop after so many epochs (default: the task's DEFAULT_EPOCHS if no limit is given)",
         at_least=1,
     )
     max_steps: int | None = option(None, "stop after so many optimiser steps", at_least=1)
