@@ -270,3 +270,13 @@ def test_explain_names_the_path_and_the_reason():
     double = tg.LSTM(5, 7, recurrent_dropout=0.1, dtype=torch.float64)
     assert "torch has no kernel with recurrent dropout" in double.explain()
     assert double.eval().explain().startswith("torch: torch's own lstm kernel: the engine computes")
+
+
+def test_strict_forbids_the_slow_path_and_says_why():
+    options = {"recurrent_dropout": 0.1, "strict": True, "dtype": torch.float64}
+    layer = tg.GRU(5, 7, **options)
+    with pytest.raises(RuntimeError, match="strict: expected a fused path.*computes in float32"):
+        layer(X.double())
+    layer.eval()(X.double())  # without the mask torch has a kernel
+    layer.float().train()(X)
+    layer(X[:0])  # nothing to compute is nothing slow

@@ -61,13 +61,17 @@ def recurrence(
     lengths: Tensor | None = None,
     reverse: bool = False,
     recurrent_mask: Tensor | None = None,
+    strict: bool = False,
 ) -> tuple[Tensor, State]:
     """Hidden states of one layer in one direction.
 
     x: [T, B, I]; state: [B, H] each; lengths: int64 [B] on the CPU, or None; recurrent_mask:
     [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
+    Raises RuntimeError where ``strict`` and only the step-by-step reference can run.
     """
-    path, _ = choose_path(cell, x, recurrent_mask)
+    path, reason = choose_path(cell, x, recurrent_mask)
+    if strict and path == "reference" and x.numel() > 0:
+        raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
     if path == "engine":
         w = weights
         return engine_op.run(

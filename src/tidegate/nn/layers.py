@@ -23,7 +23,8 @@ class RecurrentLayer(nn.Module):
     Arguments, parameter names, shapes, initialisation and outputs are those of the torch.nn class
     of the same name.  ``recurrent_dropout`` is the probability with which a unit of the hidden
     state is hidden from the recurrent weights, one mask per sequence, in training only
-    (Gal & Ghahramani 2016, arXiv:1512.05287; what Keras calls recurrent_dropout).
+    (Gal & Ghahramani 2016, arXiv:1512.05287; what Keras calls recurrent_dropout).  ``strict``
+    raises RuntimeError where nothing but the slow step-by-step reference could run.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class RecurrentLayer(nn.Module):
         dropout: float,
         recurrent_dropout: float,
         bidirectional: bool,
+        strict: bool,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
@@ -52,7 +54,7 @@ class RecurrentLayer(nn.Module):
                 raise ValueError(f"{name}: expected a probability in [0, 1], got {p}")
         if recurrent_dropout == 1:
             raise ValueError("recurrent_dropout: expected below 1, got 1; the state would be cut")
-        self.cell = cell
+        self.cell, self.strict = cell, strict
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dropout, self.recurrent_dropout = float(dropout), float(recurrent_dropout)
@@ -161,6 +163,7 @@ class RecurrentLayer(nn.Module):
             "dropout": 0.0,
             "recurrent_dropout": 0.0,
             "bidirectional": False,
+            "strict": False,
         }
         shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
         return ", ".join(shown)
@@ -180,7 +183,9 @@ class RecurrentLayer(nn.Module):
                 before = tuple(s[len(finals)] for s in states)
                 mask = self._recurrent_mask(before[0])
                 weights = self.layer_weights(k, reverse)
-                y, final = recurrence(self.cell, x, before, weights, lengths, reverse, mask)
+                y, final = recurrence(
+                    self.cell, x, before, weights, lengths, reverse, mask, self.strict
+                )
                 outputs.append(y)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
@@ -298,6 +303,7 @@ class RNN(RecurrentLayer):
         bidirectional: bool = False,
         *,
         recurrent_dropout: float = 0.0,
+        strict: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -306,7 +312,7 @@ class RNN(RecurrentLayer):
         cell = CELLS[f"rnn_{nonlinearity}"]
         super().__init__(
             cell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            recurrent_dropout, bidirectional, device, dtype,
+            recurrent_dropout, bidirectional, strict, device, dtype,
         )  # fmt: skip
 
 
@@ -324,12 +330,13 @@ class LSTM(RecurrentLayer):
         bidirectional: bool = False,
         *,
         recurrent_dropout: float = 0.0,
+        strict: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             CELLS["lstm"], input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            recurrent_dropout, bidirectional, device, dtype,
+            recurrent_dropout, bidirectional, strict, device, dtype,
         )  # fmt: skip
 
 
@@ -352,6 +359,7 @@ class GRU(RecurrentLayer):
         *,
         reset: str = "after",
         recurrent_dropout: float = 0.0,
+        strict: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -360,7 +368,7 @@ class GRU(RecurrentLayer):
         cell = CELLS["gru" if reset == "after" else "gru_reset_before"]
         super().__init__(
             cell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            recurrent_dropout, bidirectional, device, dtype,
+            recurrent_dropout, bidirectional, strict, device, dtype,
         )  # fmt: skip
 
 
