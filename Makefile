@@ -10,7 +10,7 @@ BUILD := $(VENV)/.build-ready
 SOURCES := CMakeLists.txt $(shell find csrc -name '*.h' -o -name '*.cpp')
 FORMATTED := $(filter %.h %.cpp,$(SOURCES))
 
-.PHONY: demo test check bench ready
+.PHONY: demo test check bench generate ready
 
 demo: ready
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,12 @@ check: ready
 	$(BIN)/python -m tidegate.export.latex --check
 	$(BIN)/python -m tidegate.export.cpp --check
 	$(BIN)/python -m pytest -q
+
+# What is written from the cells' definitions; the compiled module follows at the next `make`.
+generate: ready
+	$(BIN)/python -m tidegate.export.latex
+	$(BIN)/python -m tidegate.export.cpp
+	$(BIN)/clang-format -i csrc/generated/cells.h
 
 ready: $(BUILD)
 
