@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate import _engine
+from tidegate import _engine, engine
 from tidegate.cells import CELLS
 from tidegate.nn import engine_op, reference
 
@@ -37,7 +37,7 @@ def _isa(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Even the smallest batch is split over two threads."""
-    monkeypatch.setattr(engine_op, "_SMALLEST_SHARE", 1)
+    monkeypatch.setattr(engine, "_SMALLEST_SHARE", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

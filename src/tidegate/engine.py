@@ -14,6 +14,11 @@ Array = NDArray[np.float32]
 _SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
 
 
+def threads_for(multiplications: int, available: int) -> int:
+    """How many of the ``available`` threads a sweep is worth, at least 1."""
+    return max(1, min(available, multiplications // _SMALLEST_SHARE))
+
+
 class EngineLayer:
     """One layer in one direction, for inference.
 
@@ -58,8 +63,7 @@ class EngineLayer:
         if inputs != self.input_size:
             raise ValueError(f"x: expected [T, B, {self.input_size}], got [{T}, {B}, {inputs}]")
         if threads is None:
-            wanted = T * B * self._size // _SMALLEST_SHARE
-            threads = max(1, min(os.cpu_count() or 1, wanted))
+            threads = threads_for(T * B * self._size, os.cpu_count() or 1)
         schedule = _engine.schedule(T, B, lengths, reverse, threads)
         given = self.initial_state(B) if state is None else state
         states = [np.array(s, np.float32, order="C") for s in given]

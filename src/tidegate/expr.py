@@ -14,7 +14,7 @@ exporters write C++, LaTeX and ONNX.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -199,12 +199,14 @@ def trace(
     return Trace(new, watched)
 
 
-def topological(roots: Any) -> list[Expr]:
-    """All nodes below ``roots``, operands first, each once."""
+def topological(roots: Iterable[Expr], known: Container[Expr] = ()) -> list[Expr]:
+    """All nodes below ``roots``, operands first, each once; ``known`` ones and what only they need
+    are left out.
+    """
     order: dict[Expr, None] = {}
 
     def visit(node: Expr) -> None:
-        if node not in order:
+        if node not in order and node not in known:
             for operand in node.operands:
                 visit(operand)
             order[node] = None

@@ -28,7 +28,7 @@ class _Writer:
         roots = list(roots)
         reached = [n for n in expr.topological(roots) if n not in known]
         self.uses = Counter(o for n in reached for o in n.operands) + Counter(roots)
-        for node in _needed(roots, self.known):
+        for node in expr.topological(roots, self.known):
             shared = self.uses[node] > 1 or isinstance(node, expr.Unary)
             if shared and not isinstance(node, expr.Constant):
                 text = self.text(node)
@@ -68,21 +68,6 @@ class _Writer:
         if isinstance(a, expr.Constant) and a.value == -1.0:
             return f"({self.text(addend)} {'+' if sign else '-'} {self.text(b)})"
         return f"multiply_add({sign}{self.text(a)}, {self.text(b)}, {self.text(addend)})"
-
-
-def _needed(roots: Iterable[expr.Expr], known: dict[expr.Expr, str]) -> list[expr.Expr]:
-    """The nodes below ``roots`` that have to be computed, operands first."""
-    order: dict[expr.Expr, None] = {}
-
-    def visit(node: expr.Expr) -> None:
-        if node not in order and node not in known:
-            for operand in node.operands:
-                visit(operand)
-            order[node] = None
-
-    for root in roots:
-        visit(root)
-    return list(order)
 
 
 def saved_nodes(cell: Cell) -> list[expr.Expr]:

@@ -19,6 +19,7 @@ from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportU
 
 from tidegate import _engine
 from tidegate.cells import get_cell
+from tidegate.engine import threads_for
 from tidegate.nn import reference
 
 State = tuple[Tensor, ...]
@@ -29,7 +30,6 @@ _keeps_graph: Callable[[], bool] = getattr(
     "_get_current_graph_task_keep_graph",
     lambda: True,
 )
-_SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
 
 
 def run(
@@ -101,8 +101,7 @@ def _forward(
     The last is the number of threads, on which the order of a ragged batch's tokens depends.
     """
     T, B, _ = x.shape  # noqa: N806
-    wanted = T * B * weight_hh.numel() // _SMALLEST_SHARE
-    threads = max(1, min(torch.get_num_threads(), wanted))
+    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
     schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
     y, h, c, gates, extra, cells = _new_outputs(cell, x, c0, weight_hh, training)
     index = None if lengths is None else torch.from_numpy(schedule.index)

@@ -10,9 +10,9 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
-from tidegate.data.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
+from tidegate.data.text import LEVELS, TextEncoder, train_encoder
 from tidegate.errors import InputError
-from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.estimator import Estimator, encoder_of
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -224,15 +224,9 @@ class TextClassifier(Estimator):
         return {"encoder": self.encoder_.to_json(), "labels": labels}
 
     def _restore(self, model: ModelFile) -> None:
-        assert model.encoder is not None  # held by the file's schema
-        assert model.labels is not None
-        self.encoder_ = encoder_from_json(model.encoder)
+        assert model.labels is not None  # held by the file's schema
+        self.encoder_ = encoder_of(model)
         self.classes_ = np.array(model.labels)
-        if self.encoder_.size != model.architecture.vocabulary_size:
-            raise ValueError(
-                f"expected a vocabulary of {model.architecture.vocabulary_size} tokens, "
-                f"got {self.encoder_.size}"
-            )
 
 
 def _checked_texts(texts: Sequence[str]) -> list[str]:

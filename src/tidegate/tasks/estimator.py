@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
+from tidegate.data.text import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
 from tidegate.training.options import TrainingOptions, option
 
@@ -208,6 +209,18 @@ class Estimator(TrainingOptions):
     def _restore(self, model: ModelFile) -> None:
         """Take the task's own parts back from the file."""
         raise NotImplementedError
+
+
+def encoder_of(model: ModelFile) -> TextEncoder:
+    """The encoder in a model file.  Raises ValueError unless it fits the network's vocabulary."""
+    assert model.encoder is not None  # held by the file's schema
+    encoder = encoder_from_json(model.encoder)
+    if encoder.size != model.architecture.vocabulary_size:
+        raise ValueError(
+            f"expected a vocabulary of {model.architecture.vocabulary_size} tokens, "
+            f"got {encoder.size}"
+        )
+    return encoder
 
 
 def _test_vector(network: SequenceNetwork) -> dict[str, np.ndarray]:

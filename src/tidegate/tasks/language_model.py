@@ -11,10 +11,10 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
-from tidegate.data.text import LEVELS, TextEncoder, encoder_from_json, train_encoder
+from tidegate.data.text import LEVELS, TextEncoder, train_encoder
 from tidegate.errors import InputError
 from tidegate.sampling import sample
-from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.estimator import Estimator, encoder_of
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ class LanguageModel(Estimator):
         if length < 0:
             raise InputError(f"expected a length of 0 or more tokens, got {length}")
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-        return _write(network, self.encoder_, prompt, length, np.random.default_rng(seed), choice)
+        rng = np.random.default_rng(seed)
+        tokens = _next_tokens(network, self.encoder_, prompt, length, rng, choice)
+        return self.encoder_.decode_stream(tokens)
 
     def _split(self, text: str, validation: str | None) -> tuple[str, str, str]:
         """Training, validation and test text; cuts at level word fall between lines."""
@@ -190,9 +192,10 @@ class LanguageModel(Estimator):
         def sample_text(network: SequenceNetwork, step: int) -> str:
             entropy = score(network, validation[:20_000], encoder.start_id).cross_entropy
             rng = np.random.default_rng((self.seed, step))
-            pieces = _write(network, encoder, "", self.sample_length, rng, {"temperature": 0.8})
+            choice = {"temperature": 0.8}
+            tokens = _next_tokens(network, encoder, "", self.sample_length, rng, choice)
             head = f"--- step {step}, held-out perplexity {math.exp(min(entropy, 700.0)):.2f} ---"
-            return f"{head}\n{''.join(pieces).strip()}\n"
+            return f"{head}\n{encoder.decode(tokens).strip()}\n"
 
         return LanguageModelling(
             network,
@@ -210,24 +213,7 @@ class LanguageModel(Estimator):
         return {"encoder": self.encoder_.to_json()}
 
     def _restore(self, model: ModelFile) -> None:
-        assert model.encoder is not None  # held by the file's schema
-        self.encoder_ = encoder_from_json(model.encoder)
-        if self.encoder_.size != model.architecture.vocabulary_size:
-            raise ValueError(
-                f"expected a vocabulary of {model.architecture.vocabulary_size} tokens, "
-                f"got {self.encoder_.size}"
-            )
-
-
-def _write(
-    network: SequenceNetwork,
-    encoder: TextEncoder,
-    prompt: str,
-    length: int,
-    rng: np.random.Generator,
-    choice: dict[str, Any],
-) -> Iterator[str]:
-    return encoder.decode_stream(_next_tokens(network, encoder, prompt, length, rng, choice))
+        self.encoder_ = encoder_of(model)
 
 
 def _next_tokens(
