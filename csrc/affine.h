@@ -41,11 +41,11 @@ inline Index affine_panel_floats(Index outputs, Index inputs) {
     return Panels(outputs, 1).vectors * kLanes * (inputs + 1);
 }
 
-// weight: [outputs, inputs]; bias: [outputs] or null.
+// weight: [outputs, inputs]; bias: [outputs] or null; share `part` of `parts`.
 inline void pack_affine(const float* weight, const float* bias, Index outputs, Index inputs,
-                        float* packed) {
+                        float* packed, int part, int parts) {
     const Panels panels(outputs, kAffineWidth);
-    for (Index p = 0; p < panels.count; ++p) {
+    for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
         const Index stride = Index(panels.width(p)) * kLanes;
         for (Index u = 0; u < panels.width(p); ++u) {
             const Index row = (panels.first(p) + u) * kLanes, valid = outputs - row;

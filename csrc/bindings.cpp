@@ -80,7 +80,7 @@ using MaybeOut = std::optional<InOut>;
 void forward(const std::string& name, const Schedule& schedule, const Input& weight_hh,
              const MaybeIn& bias_hh, const MaybeIn& mask, const std::vector<MaybeIn>& state0,
              const MaybeOut& gates, const MaybeOut& extra, const std::vector<MaybeOut>& states,
-             const std::vector<MaybeOut>& final_state, bool training) {
+             const std::vector<MaybeOut>& final_state) {
     const CellKernels& cell = cell_named(name);
     if (weight_hh.ndim() != 2) throw std::invalid_argument("weight_hh: expected [G*H, H]");
     const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
@@ -91,14 +91,12 @@ void forward(const std::string& name, const Schedule& schedule, const Input& wei
     call.bias_hh = data_of("bias_hh", bias_hh, cell.gates * H, false);
     call.mask = data_of("mask", mask, B * H, false);
     call.gates = data_of("gates", gates, N * cell.gates * H);
-    call.extra = data_of("extra", extra, N * cell.extra * H, training && cell.extra > 0);
+    call.extra = data_of("extra", extra, N * cell.extra * H, cell.extra > 0);
     for (int k = 0; k < cell.states; ++k) {
         call.state0[k] = data_of("state0", item("state0", state0, k, cell.states), B * H);
-        call.states[k] =
-            data_of("states", item("states", states, k, cell.states), N * H, k == 0 || training);
+        call.states[k] = data_of("states", item("states", states, k, cell.states), N * H);
         call.final[k] = data_of("final", item("final", final_state, k, cell.states), B * H);
     }
-    call.training = training;
     nb::gil_scoped_release released;
     tidegate::forward(cell, schedule, call);
 }
@@ -142,33 +140,36 @@ void backward(const std::string& name, const Schedule& schedule, const Input& we
 using tidegate::Layer;
 
 void new_layer(Layer* self, const std::string& name, const Input& weight_ih, const Input& weight_hh,
-               const MaybeIn& bias_ih, const MaybeIn& bias_hh) {
+               const MaybeIn& bias_ih, const MaybeIn& bias_hh, int threads) {
     const CellKernels& cell = cell_named(name);
     if (weight_hh.ndim() != 2 || weight_ih.ndim() != 2)
         throw std::invalid_argument("weights: expected [G*H, I] and [G*H, H]");
     const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
     const auto I = static_cast<std::int64_t>(weight_ih.shape(1));
-    new (self) Layer(tidegate::kernels(), cell, I, H,
-                     data_of("weight_ih", MaybeIn(weight_ih), cell.gates * H * I),
-                     data_of("weight_hh", MaybeIn(weight_hh), cell.gates * H * H),
-                     data_of("bias_ih", bias_ih, cell.gates * H, false),
-                     data_of("bias_hh", bias_hh, cell.gates * H, false));
+    const float* w_ih = data_of("weight_ih", MaybeIn(weight_ih), cell.gates * H * I);
+    const float* w_hh = data_of("weight_hh", MaybeIn(weight_hh), cell.gates * H * H);
+    const float* b_ih = data_of("bias_ih", bias_ih, cell.gates * H, false);
+    const float* b_hh = data_of("bias_hh", bias_hh, cell.gates * H, false);
+    nb::gil_scoped_release released;
+    new (self) Layer(tidegate::kernels(), cell, I, H, w_ih, w_hh, b_ih, b_hh, threads);
 }
 
-nb::ndarray<nb::numpy, float> layer_forward(const Layer& layer, const Schedule& schedule,
-                                            const Input& x, const std::vector<MaybeOut>& states) {
-    const std::int64_t N = schedule.tokens, H = layer.hidden();
-    const float* tokens = data_of("x", MaybeIn(x), N * layer.inputs());
-    float* state[2] = {};
-    for (int k = 0; k < layer.cell().states; ++k)
-        state[k] =
-            data_of("states", item("states", states, k, layer.cell().states), schedule.batch * H);
-    auto y = std::make_unique<float[]>(static_cast<size_t>(N * H));
-    {
-        nb::gil_scoped_release released;
-        layer.forward(schedule, tokens, state, y.get());
+void layer_forward(const Layer& layer, const Schedule& schedule, const Input& x,
+                   const MaybeIn& mask, const std::vector<MaybeIn>& state0,
+                   const std::vector<MaybeOut>& final_state, const InOut& y) {
+    const std::int64_t B = schedule.batch, H = layer.hidden();
+    const int count = layer.cell().states;
+    const float* start[2] = {};
+    float* end[2] = {};
+    for (int k = 0; k < count; ++k) {
+        start[k] = data_of("state0", item("state0", state0, k, count), B * H);
+        end[k] = data_of("final", item("final", final_state, k, count), B * H);
     }
-    return new_array(y.release(), {static_cast<size_t>(N), static_cast<size_t>(H)});
+    const float* inputs = data_of("x", MaybeIn(x), schedule.steps * B * layer.inputs());
+    const float* masks = data_of("mask", mask, B * H, false);
+    float* outputs = data_of("y", MaybeOut(y), schedule.steps * B * H);
+    nb::gil_scoped_release released;
+    layer.forward(schedule, inputs, masks, start, end, outputs);
 }
 
 void layer_step(Layer& layer, const Input& x, const InOut& h, const MaybeOut& c) {
@@ -250,15 +251,15 @@ NB_MODULE(_engine, m) {
             nb::rv_policy::automatic);
     nb::class_<Layer>(m, "Layer")
         .def("__init__", new_layer, "cell"_a, "weight_ih"_a.noconvert(), "weight_hh"_a.noconvert(),
-             "bias_ih"_a.none(), "bias_hh"_a.none())
-        .def("forward", layer_forward, "schedule"_a, "x"_a.noconvert(), "states"_a)
+             "bias_ih"_a.none(), "bias_hh"_a.none(), "threads"_a = 1)
+        .def("forward", layer_forward, "schedule"_a, "x"_a.noconvert(), "mask"_a.none(), "state0"_a,
+             "final"_a, "y"_a.noconvert())
         .def("step", layer_step, "x"_a.noconvert(), "h"_a.noconvert(),
              "c"_a.noconvert().none() = nb::none());
     m.def("schedule", new_schedule, "T"_a, "B"_a, "lengths"_a.none().noconvert(), "reverse"_a,
           "threads"_a);
     m.def("forward", forward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "bias_hh"_a.none(),
-          "mask"_a.none(), "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "final"_a,
-          "training"_a);
+          "mask"_a.none(), "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "final"_a);
     m.def("backward", backward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "mask"_a.none(),
           "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "d_y"_a.none(), "d_final"_a,
           "d_gates"_a, "d_products"_a.none(), "d_state0"_a, "d_bias_ih"_a, "d_bias_hh"_a,

@@ -28,7 +28,7 @@ struct ForwardSweep {
     const float* state0[2];        // [n, H] each
     float* gates;                  // [N, G*H] in: W_ih x + b_ih; out, in training: the saved gates
     float* extra;                  // [N, extra*H] out, in training only
-    float* states[2];              // [N, H] out: y, and c in training; at inference c is [n, H]
+    float* states[2];              // [N, H] out: y, and c in training; else c is [n, H], in place
     float* masked;                 // two blocks of [n, H] of workspace, if mask
     std::ptrdiff_t masked_stride;  // floats between the two
     float* operand;                // [n, H] of workspace, if the cell is staged
@@ -80,7 +80,7 @@ struct Kernels {
     // before, 64-byte aligned.
     std::ptrdiff_t (*affine_panel_floats)(std::ptrdiff_t outputs, std::ptrdiff_t inputs);
     void (*pack_affine)(const float* weight, const float* bias, std::ptrdiff_t outputs,
-                        std::ptrdiff_t inputs, float* panels);
+                        std::ptrdiff_t inputs, float* panels, int part, int parts);
     void (*affine)(const float* x, std::ptrdiff_t rows, const float* panels, std::ptrdiff_t outputs,
                    std::ptrdiff_t inputs, float* y);
     const CellKernels* cells;

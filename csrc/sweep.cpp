@@ -57,8 +57,6 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
     Buffer masked(call.mask ? 2 * n * H : 0);
     const bool staged = cell.first < cell.gates;
     Buffer operand(staged ? n * H : 0);
-    const bool compact = cell.states > 1 && !call.training;
-    Buffer cell_state(compact ? n * H : 0);
     ForwardSweep sweep{rows_of(part),
                        H,
                        panels,
@@ -66,16 +64,15 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
                        {state0[0].data(), state0[1].data()},
                        call.gates,
                        call.extra,
-                       {call.states[0], compact ? cell_state.data() : call.states[1]},
+                       {call.states[0], call.states[1]},
                        masked.data(),
                        n * H,
                        operand.data()};
-    (call.training ? cell.train : cell.infer)(sweep);
+    cell.train(sweep);
     for (int k = 0; k < cell.states; ++k)
         for (std::int64_t j = 0; j < n; ++j) {
             const std::int64_t length = part.lengths[j];
-            const std::int64_t token =
-                k == 1 && compact ? j : (length ? part.start[length - 1] + j : 0);
+            const std::int64_t token = length ? part.start[length - 1] + j : 0;
             const float* last = length ? sweep.states[k] + token * H : state0[k].data() + j * H;
             std::memmove(call.final[k] + part.rows[j] * H, last, sizeof(float) * H);
         }
@@ -138,6 +135,7 @@ void number_tokens(Schedule::Part& part, std::int64_t steps, std::int64_t first)
 
 Schedule rectangular(std::int64_t T, std::int64_t B, bool reverse, int parts) {
     Schedule schedule;
+    schedule.steps = T;
     schedule.batch = B;
     schedule.tokens = T * B;
     for (int p = 0; p < parts; ++p) {
@@ -163,6 +161,7 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
     parts = static_cast<int>(std::clamp<std::int64_t>(parts, 1, std::max<std::int64_t>(B, 1)));
     if (!lengths) return rectangular(T, B, reverse, parts);
     Schedule schedule;
+    schedule.steps = T;
     schedule.batch = B;
     std::vector<std::int64_t> order(static_cast<std::size_t>(B));
     std::iota(order.begin(), order.end(), 0);
@@ -191,74 +190,13 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
 
 void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call) {
     const int parts = static_cast<int>(schedule.parts.size());
-    std::unique_ptr<Buffer> packed;
-    const float* panels = call.panels;
-    if (!panels) {
-        packed = std::make_unique<Buffer>(cell.forward_panel_floats(call.hidden));
-        panels = packed->data();
-        parallel_for(parts, [&](int i) {
-            cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, packed->data(), i, parts);
-        });
-    }
+    Buffer panels(cell.forward_panel_floats(call.hidden));
     parallel_for(parts, [&](int i) {
-        forward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels);
+        cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, panels.data(), i, parts);
     });
-}
-
-Layer::Layer(const Kernels& kernels, const CellKernels& cell, std::int64_t inputs,
-             std::int64_t hidden, const float* weight_ih, const float* weight_hh,
-             const float* bias_ih, const float* bias_hh)
-    : kernels_(&kernels),
-      cell_(&cell),
-      inputs_(inputs),
-      hidden_(hidden),
-      input_panels_(kernels.affine_panel_floats(cell.gates * hidden, inputs)),
-      panels_(cell.forward_panel_floats(hidden)) {
-    kernels.pack_affine(weight_ih, bias_ih, cell.gates * hidden, inputs, input_panels_.data());
-    cell.pack_forward(weight_hh, bias_hh, hidden, panels_.data(), 0, 1);
-}
-
-void Layer::forward(const Schedule& schedule, const float* x, float* const states[2],
-                    float* y) const {
-    const std::int64_t G = cell_->gates, N = schedule.tokens;
-    Buffer gates(N * G * hidden_);
-    const int parts = static_cast<int>(schedule.parts.size());
     parallel_for(parts, [&](int i) {
-        const std::int64_t from = N * i / parts, to = N * (i + 1) / parts;
-        kernels_->affine(x + from * inputs_, to - from, input_panels_.data(), G * hidden_, inputs_,
-                         gates.data() + from * G * hidden_);
+        forward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels.data());
     });
-    ForwardCall call{};
-    call.hidden = hidden_;
-    call.panels = panels_.data();
-    call.gates = gates.data();
-    call.states[0] = y;
-    for (int k = 0; k < cell_->states; ++k) call.state0[k] = call.final[k] = states[k];
-    tidegate::forward(*cell_, schedule, call);
-}
-
-void Layer::step(const float* x, std::int64_t B, float* const states[2]) {
-    const std::int64_t G = cell_->gates, H = hidden_;
-    if (B > step_rows_) {
-        workspace_ = std::make_unique<Buffer>(B * (G + 2) * H);
-        step_rows_ = B;
-    }
-    if (B == 0) return;
-    float *gates = workspace_->data(), *h = gates + B * G * H, *operand = h + B * H;
-    const std::int64_t start = 0;
-    parallel_for(1, [&](int) {
-        kernels_->affine(x, B, input_panels_.data(), G * H, inputs_, gates);
-        ForwardSweep sweep{};
-        sweep.rows = {1, &start, &B};
-        sweep.hidden = H;
-        sweep.panels = panels_.data();
-        sweep.gates = gates;
-        for (int k = 0; k < cell_->states; ++k) sweep.state0[k] = sweep.states[k] = states[k];
-        sweep.states[0] = h;
-        sweep.operand = operand;
-        cell_->infer(sweep);
-    });
-    std::memcpy(states[0], h, sizeof(float) * static_cast<std::size_t>(B * H));
 }
 
 void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call) {

@@ -34,7 +34,7 @@ struct Schedule {
         std::vector<std::int64_t> start, count;
         std::int64_t first_token;
     };
-    std::int64_t batch = 0, tokens = 0;
+    std::int64_t steps = 0, batch = 0, tokens = 0;
     std::vector<Part> parts;
     std::vector<std::int64_t> index;  // empty if rectangular
 };
@@ -43,16 +43,15 @@ struct Schedule {
 Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
                        int parts);
 
+// The forward pass of training, which keeps what backward() needs.
 // Arrays of a whole batch; [B, H] ones in the caller's order of rows, [N, ...] ones by token.
 struct ForwardCall {
     std::int64_t hidden;
     const float *weight_hh, *bias_hh, *mask;  // [G*H, H], [G*H] or null, [B, H] or null
-    const float* panels;                      // W_hh and b_hh packed before, or null
     const float* state0[2];                   // [B, H]
     float *gates, *extra;
-    float* states[2];  // [1] may be null at inference
-    float* final[2];   // [B, H]
-    bool training;
+    float* states[2];
+    float* final[2];  // [B, H]
 };
 void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call);
 
@@ -76,13 +75,15 @@ void backward(const CellKernels& cell, const Schedule& schedule, const BackwardC
 // One layer in one direction for inference, its weights packed once. One caller at a time.
 class Layer {
   public:
-    // weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases: [G*H] or null.
+    // weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases: [G*H] or null; packed by `threads`.
     Layer(const Kernels& kernels, const CellKernels& cell, std::int64_t inputs, std::int64_t hidden,
           const float* weight_ih, const float* weight_hh, const float* bias_ih,
-          const float* bias_hh);
+          const float* bias_hh, int threads);
 
-    // x: [N, I] tokens in the schedule's order; y: [N, H]; states: [B, H] each, in and out.
-    void forward(const Schedule& schedule, const float* x, float* const states[2], float* y) const;
+    // x: [T, B, I]; mask: [B, H] or null; state0, final: [B, H] each, which may be the same;
+    // y: [T, B, H], zero from each row's length on.
+    void forward(const Schedule& schedule, const float* x, const float* mask,
+                 const float* const state0[2], float* const final[2], float* y) const;
 
     // x: [B, I]; states: [B, H] each, in and out. No memory is allocated while B does not grow.
     void step(const float* x, std::int64_t B, float* const states[2]);
@@ -92,6 +93,10 @@ class Layer {
     std::int64_t hidden() const { return hidden_; }
 
   private:
+    void forward_part(const Schedule& schedule, const Schedule::Part& part, const float* x,
+                      const float* mask, const float* const state0[2], float* const final[2],
+                      float* y) const;
+
     const Kernels* kernels_;
     const CellKernels* cell_;
     std::int64_t inputs_, hidden_, step_rows_ = 0;

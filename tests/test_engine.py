@@ -148,8 +148,9 @@ def test_inference_equals_training(cell: str) -> None:
         y_inference, final_inference = engine_op.run(
             cell, inputs[0], state, *inputs[1 + len(layer.state) :]
         )
-    torch.testing.assert_close(y_inference, y, rtol=0, atol=0)
-    torch.testing.assert_close(list(final_inference), final, rtol=0, atol=0)
+    # the input product of training is torch's, that of inference the engine's: rounding may differ
+    torch.testing.assert_close(y_inference, y, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(list(final_inference), final, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", _engine.cells())

@@ -93,7 +93,7 @@ def test_wrong_shapes_are_refused() -> None:
     layer = EngineLayer("gru", *weights)
     with pytest.raises(ValueError, match=r"x: expected \[T, B, 3\], got \[3, 2, 2\]"):
         layer.forward(x[..., :2])
-    with pytest.raises(ValueError, match="states: expected 10 values, got 5"):
+    with pytest.raises(ValueError, match="state0: expected 10 values, got 5"):
         layer.forward(x, (state[0][:1],))
     with pytest.raises(ValueError, match="x: expected 6 values, got 4"):
         layer.step(np.zeros((2, 2), np.float32), layer.initial_state(2))

@@ -66,15 +66,12 @@ class EngineLayer:
             threads = threads_for(T * B * self._size, os.cpu_count() or 1)
         schedule = _engine.schedule(T, B, lengths, reverse, threads)
         given = self.initial_state(B) if state is None else state
-        states = [np.array(s, np.float32, order="C") for s in given]
-        rows = np.ascontiguousarray(x, np.float32).reshape(T * B, inputs)
-        if lengths is None:
-            y = self._layer.forward(schedule, rows, states)
-        else:
-            index = schedule.index
-            y = np.zeros((T * B, self.hidden_size), np.float32)
-            y[index] = self._layer.forward(schedule, rows[index], states)
-        return y.reshape(T, B, self.hidden_size), tuple(states)
+        started = [np.ascontiguousarray(s, np.float32) for s in given]
+        final = self.initial_state(B)
+        y = np.empty((T, B, self.hidden_size), np.float32)
+        x = np.ascontiguousarray(x, np.float32)
+        self._layer.forward(schedule, x, None, started, list(final), y)
+        return y, final
 
     def step(self, x: Array, state: tuple[Array, ...]) -> Array:
         """One step of a stream: x [B, I]; ``state`` is replaced in place.  Returns the new h."""

@@ -62,7 +62,7 @@ def run(
     elif training:
         y, h, c, *_ = _Recurrence.apply(*arguments)  # pyright: ignore[reportGeneralTypeIssues]
     else:
-        y, h, c, *_ = _forward(*arguments)
+        y, h, c = _infer(*arguments[:-1])
     return y, (h,) if second is None else (h, c)
 
 
@@ -102,11 +102,16 @@ def _forward(
     """
     T, B, _ = x.shape  # noqa: N806
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
-    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
     y, h, c, gates, extra, cells = _new_outputs(cell, x, c0, weight_hh, training)
+    if not training:
+        y, h, c = _infer(
+            cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse
+        )
+        return y, h, c, gates, extra, cells, torch.tensor(threads)
+    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
     index = None if lengths is None else torch.from_numpy(schedule.index)
     n = schedule.tokens
-    products = gates[:n] if training else x.new_empty(n, weight_hh.shape[0])
+    products = gates[:n]
     rows = _tokens(x, index)
     if bias_ih is None:
         torch.mm(rows, weight_ih.t(), out=products)
@@ -122,13 +127,40 @@ def _forward(
         _states(h0, c0, c0 is not None),
         _view(products),
         _view(extra[:n]) if extra.numel() else None,
-        _states(y_tokens, cells[:n] if training else None, c0 is not None),
+        _states(y_tokens, cells[:n], c0 is not None),
         _states(h, c, c0 is not None),
-        training,
     )
     if index is not None:
         y.zero_().view(T * B, -1).index_copy_(0, index, y_tokens)
     return y, h, c, gates, extra, cells, torch.tensor(threads)
+
+
+def _infer(
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    lengths: Tensor | None,
+    mask: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y, final h and c; the input product is made in the engine too, in pieces that stay in cache."""
+    T, B, _ = x.shape  # noqa: N806
+    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
+    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
+    layer = _engine.Layer(
+        cell, _view(weight_ih), _view(weight_hh), _view(bias_ih), _view(bias_hh), threads
+    )
+    y, h, c, *_ = _new_outputs(cell, x, c0, weight_hh, training=False)
+    pair = c0 is not None
+    layer.forward(
+        schedule, _view(x), _view(mask), _states(h0, c0, pair), _states(h, c, pair), _view(y)
+    )
+    return y, h, c
 
 
 def _fake_forward(cell, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001

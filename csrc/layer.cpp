@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "sweep.h"
+#include "threads.h"
+
+namespace tidegate {
+namespace {
+
+// Floats of input products made at a time: they stay in cache until the time loop has read them,
+// and no memory grows with T.
+constexpr std::int64_t kChunk = 1 << 17;
+
+}  // namespace
+
+Layer::Layer(const Kernels& kernels, const CellKernels& cell, std::int64_t inputs,
+             std::int64_t hidden, const float* weight_ih, const float* weight_hh,
+             const float* bias_ih, const float* bias_hh, int threads)
+    : kernels_(&kernels),
+      cell_(&cell),
+      inputs_(inputs),
+      hidden_(hidden),
+      input_panels_(kernels.affine_panel_floats(cell.gates * hidden, inputs)),
+      panels_(cell.forward_panel_floats(hidden)) {
+    parallel_for(threads, [&](int i) {
+        kernels.pack_affine(weight_ih, bias_ih, cell.gates * hidden, inputs, input_panels_.data(),
+                            i, threads);
+        cell.pack_forward(weight_hh, bias_hh, hidden, panels_.data(), i, threads);
+    });
+}
+
+void Layer::forward(const Schedule& schedule, const float* x, const float* mask,
+                    const float* const state0[2], float* const final[2], float* y) const {
+    parallel_for(static_cast<int>(schedule.parts.size()), [&](int i) {
+        const Schedule::Part& part = schedule.parts[static_cast<std::size_t>(i)];
+        forward_part(schedule, part, x, mask, state0, final, y);
+    });
+}
+
+void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, const float* x,
+                         const float* mask, const float* const state0[2], float* const final[2],
+                         float* y) const {
+    const std::int64_t G = cell_->gates, H = hidden_, I = inputs_, B = schedule.batch;
+    const std::int64_t n = static_cast<std::int64_t>(part.rows.size());
+    const std::int64_t steps = static_cast<std::int64_t>(part.start.size());
+    if (n == 0) return;
+    const std::int64_t most = std::max(kChunk / (G * H), n);  // tokens of a chunk
+    const auto bytes = [](std::int64_t floats) {
+        return sizeof(float) * static_cast<std::size_t>(floats);
+    };
+    const bool staged = cell_->first < cell_->gates;
+    Buffer inputs(most * I), gates(most * G * H), outputs(most * H), state(cell_->states * n * H),
+        row_masks(mask ? n * H : 0), masked(mask ? 2 * n * H : 0), operand(staged ? n * H : 0);
+    float* now[2] = {state.data(), state.data() + n * H};
+    for (std::int64_t j = 0; j < n; ++j) {
+        for (int k = 0; k < cell_->states; ++k)
+            std::memcpy(now[k] + j * H, state0[k] + part.rows[j] * H, bytes(H));
+        if (mask) std::memcpy(row_masks.data() + j * H, mask + part.rows[j] * H, bytes(H));
+        for (std::int64_t t = part.lengths[j]; t < schedule.steps; ++t)
+            std::memset(y + (t * B + part.rows[j]) * H, 0, bytes(H));
+    }
+    const auto place = [&](std::int64_t token) {  // of a token in [T, B]
+        return schedule.index.empty() ? token : schedule.index[static_cast<std::size_t>(token)];
+    };
+    std::vector<std::int64_t> start;  // of each step of the chunk, in the chunk
+    for (std::int64_t first = 0, last = 0; first < steps; first = last) {
+        std::int64_t tokens = 0;
+        start.clear();
+        for (; last < steps && tokens + part.count[last] <= most; ++last) {
+            start.push_back(tokens);
+            for (std::int64_t j = 0; j < part.count[last]; ++j, ++tokens)
+                std::memcpy(inputs.data() + tokens * I, x + place(part.start[last] + j) * I,
+                            bytes(I));
+        }
+        kernels_->affine(inputs.data(), tokens, input_panels_.data(), G * H, I, gates.data());
+        ForwardSweep sweep{};
+        sweep.rows = {last - first, start.data(), part.count.data() + first};
+        sweep.hidden = H;
+        sweep.panels = panels_.data();
+        sweep.mask = mask ? row_masks.data() : nullptr;
+        sweep.gates = gates.data();
+        sweep.masked = masked.data();
+        sweep.masked_stride = n * H;
+        sweep.operand = operand.data();
+        for (int k = 0; k < cell_->states; ++k) sweep.state0[k] = sweep.states[k] = now[k];
+        sweep.states[0] = outputs.data();
+        cell_->infer(sweep);
+        for (std::int64_t s = first; s < last; ++s)
+            for (std::int64_t j = 0; j < part.count[s]; ++j) {
+                const float* h = outputs.data() + (start[s - first] + j) * H;
+                std::memcpy(y + place(part.start[s] + j) * H, h, bytes(H));
+                if (s + 1 == std::min(last, part.lengths[j]))
+                    std::memcpy(now[0] + j * H, h, bytes(H));
+            }
+    }
+    for (int k = 0; k < cell_->states; ++k)
+        for (std::int64_t j = 0; j < n; ++j)
+            std::memcpy(final[k] + part.rows[j] * H, now[k] + j * H, bytes(H));
+}
+
+void Layer::step(const float* x, std::int64_t B, float* const states[2]) {
+    const std::int64_t G = cell_->gates, H = hidden_;
+    if (B > step_rows_) {
+        workspace_ = std::make_unique<Buffer>(B * (G + 2) * H);
+        step_rows_ = B;
+    }
+    if (B == 0) return;
+    float *gates = workspace_->data(), *h = gates + B * G * H, *operand = h + B * H;
+    const std::int64_t start = 0;
+    parallel_for(1, [&](int) {
+        kernels_->affine(x, B, input_panels_.data(), G * H, inputs_, gates);
+        ForwardSweep sweep{};
+        sweep.rows = {1, &start, &B};
+        sweep.hidden = H;
+        sweep.panels = panels_.data();
+        sweep.gates = gates;
+        for (int k = 0; k < cell_->states; ++k) sweep.state0[k] = sweep.states[k] = states[k];
+        sweep.states[0] = h;
+        sweep.operand = operand;
+        cell_->infer(sweep);
+    });
+    std::memcpy(states[0], h, sizeof(float) * static_cast<std::size_t>(B * H));
+}
+
+}  // namespace tidegate
