@@ -61,6 +61,8 @@ struct AffineTile {
     const float *x, *panel;
     float* y;
     Index inputs, outputs, first_output;
+    const float* next_panel;  // what will be read next, if it may have left the cache
+    Index rows;
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
@@ -69,7 +71,9 @@ struct AffineTile {
             const Vec bias = load(panel + u * kLanes);
             for (int r = 0; r < R; ++r) sums[r][u] = bias;
         }
-        multiply_panel<R, U>(sums, x + first * inputs, inputs, panel + U * kLanes, inputs);
+        const float* ahead =
+            next_panel ? next_panel + first * (inputs + 1) * U / rows * kLanes : nullptr;
+        multiply_panel<R, U>(sums, x + first * inputs, inputs, panel + U * kLanes, inputs, ahead);
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
                 const Index at = first_output + u * kLanes;
@@ -81,12 +85,15 @@ struct AffineTile {
 // x: [rows, inputs]; y: [rows, outputs]. Blocks of rows, so that they stay in cache for all panels.
 inline void affine(const float* x, Index rows, const float* packed, Index outputs, Index inputs,
                    float* y) {
-    constexpr Index kBlock = 96;
+    constexpr Index kBlock = 192;
     const Panels panels(outputs, kAffineWidth);
+    const bool streams = affine_panel_floats(outputs, inputs) > kSecondCache;
     for (Index from = 0; from < rows; from += kBlock) {
         const Index n = rows - from < kBlock ? rows - from : kBlock;
         for (Index p = 0; p < panels.count; ++p) {
             const Index first = panels.first(p) * kLanes;
+            const Index next = panels.first((p + 1) % panels.count) * kLanes;
+            const float* next_panel = streams ? packed + next * (inputs + 1) : nullptr;
             switch_width<kAffineWidth>(panels.width(p), [&](auto width) {
                 constexpr int U = decltype(width)::value;
                 const AffineTile<U> tile{x + from * inputs,
@@ -94,7 +101,9 @@ inline void affine(const float* x, Index rows, const float* packed, Index output
                                          y + from * outputs,
                                          inputs,
                                          outputs,
-                                         first};
+                                         first,
+                                         next_panel,
+                                         n};
                 for_each_tile<max_rows(U)>(n, tile);
             });
         }

@@ -236,6 +236,12 @@ NB_MODULE(_engine, m) {
         const CellKernels& cell = cell_named(name);
         return std::vector<int>(cell.slot, cell.slot + cell.gates);
     });
+    m.def(
+        "prefer_large_pages",
+        [](const InOut& fresh) {
+            tidegate::prefer_large_pages(fresh.data(), fresh.size() * sizeof(float));
+        },
+        "fresh"_a.noconvert());
     m.def("adopt_openmp",
           [](const std::string& path) { return tidegate::adopt_openmp(path.c_str()); });
 

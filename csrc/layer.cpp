@@ -12,6 +12,8 @@ namespace {
 // Floats of input products made at a time: they stay in cache until the time loop has read them,
 // and no memory grows with T.
 constexpr std::int64_t kChunk = 1 << 17;
+// But as many tokens at least, or the weights are fetched too often.
+constexpr std::int64_t kFewestTokens = 192;
 
 }  // namespace
 
@@ -46,7 +48,7 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
     const std::int64_t n = static_cast<std::int64_t>(part.rows.size());
     const std::int64_t steps = static_cast<std::int64_t>(part.start.size());
     if (n == 0) return;
-    const std::int64_t most = std::max(kChunk / (G * H), n);  // tokens of a chunk
+    const std::int64_t most = std::max({kChunk / (G * H), kFewestTokens, n});  // tokens of a chunk
     const auto bytes = [](std::int64_t floats) {
         return sizeof(float) * static_cast<std::size_t>(floats);
     };

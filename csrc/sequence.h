@@ -86,6 +86,8 @@ struct ForwardTile {
     float* extra;                        // [n, kExtra*H]
     float* masked;                       // [n, H]: the operand of the next step, or null
     Index unit;
+    const float* next_panel;  // what will be read next, if it may have left the cache
+    Index rows;
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
@@ -100,7 +102,8 @@ struct ForwardTile {
             const Vec bias = load(panel + v * kLanes);
             for (int r = 0; r < R; ++r) sums[r][v] = bias;
         }
-        multiply_panel<R, V>(sums, operand + first * H, H, panel + V * kLanes, H);
+        const float* ahead = next_panel ? next_panel + first * (H + 1) * V / rows * kLanes : nullptr;
+        multiply_panel<R, V>(sums, operand + first * H, H, panel + V * kLanes, H, ahead);
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
                 const Index at = unit + u * kLanes;
@@ -136,6 +139,7 @@ void forward_sweep(const ForwardSweep& s) {
     constexpr int G = Cell::kGates, S = Cell::kStates, E = Cell::kExtra;
     const Index H = s.hidden;
     const Panels panels(H, kForwardWidth<Cell>);
+    const bool streams = forward_panel_floats<Cell>(H) > kSecondCache;
     if (s.mask && s.rows.steps > 0)
         for (Index i = 0; i < s.rows.count[0] * H; ++i) s.masked[i] = s.state0[0][i] * s.mask[i];
 
@@ -153,6 +157,8 @@ void forward_sweep(const ForwardSweep& s) {
         float* masked_next = s.mask ? s.masked + ((step + 1) % 2) * s.masked_stride : nullptr;
         for (Index p = 0; p < panels.count; ++p) {
             const Index unit = panels.first(p) * kLanes;
+            const Index next_unit = panels.first((p + 1) % panels.count) * kLanes;
+            const float* next_panel = streams ? s.panels + next_unit * G * (H + 1) : nullptr;
             const auto run = [&](auto width) {
                 constexpr int U = decltype(width)::value;
                 ForwardTile<Cell, Training, U> tile{s,
@@ -163,7 +169,9 @@ void forward_sweep(const ForwardSweep& s) {
                                                     s.gates + token * G * H,
                                                     s.extra + token * E * H,
                                                     masked_next,
-                                                    unit};
+                                                    unit,
+                                                    next_panel,
+                                                    n};
                 for (int k = 0; k < S; ++k) {
                     tile.before[k] = before[k];
                     tile.after[k] = after[k];

@@ -1,6 +1,7 @@
 // One layer in one direction over a batch: which rows each thread runs, and its workspace.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -9,7 +10,7 @@
 
 namespace tidegate {
 
-// 64-byte aligned memory: a vector load that crosses a cache line takes two.
+// Memory aligned to 64 bytes or more: a vector load that crosses a cache line takes two.
 class Buffer {
   public:
     explicit Buffer(std::int64_t floats);
@@ -19,8 +20,13 @@ class Buffer {
     float* data() const { return data_; }
 
   private:
+    std::size_t align_;
     float* data_;
 };
+
+// Asks for large pages under fresh memory of many megabytes: touching it page by small page for the
+// first time takes as long as the arithmetic on it. Does nothing where the system cannot.
+void prefer_large_pages(const void* data, std::size_t bytes);
 
 // Where the tokens of a batch stand and which thread runs them.
 //

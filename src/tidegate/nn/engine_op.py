@@ -24,6 +24,8 @@ from tidegate.nn import reference
 
 State = tuple[Tensor, ...]
 
+_LARGE = 1 << 20  # numbers of a new array that large pages are asked for
+
 # whether the backward pass that runs now was asked to retain_graph
 _keeps_graph: Callable[[], bool] = getattr(
     torch._C._autograd,  # pyright: ignore[reportAttributeAccessIssue]
@@ -108,6 +110,7 @@ def _forward(
             cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse
         )
         return y, h, c, gates, extra, cells, torch.tensor(threads)
+    _prefer_large_pages(y, gates, extra, cells)
     schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
     index = None if lengths is None else torch.from_numpy(schedule.index)
     n = schedule.tokens
@@ -156,6 +159,7 @@ def _infer(
         cell, _view(weight_ih), _view(weight_hh), _view(bias_ih), _view(bias_hh), threads
     )
     y, h, c, *_ = _new_outputs(cell, x, c0, weight_hh, training=False)
+    _prefer_large_pages(y)
     pair = c0 is not None
     layer.forward(
         schedule, _view(x), _view(mask), _states(h0, c0, pair), _states(h, c, pair), _view(y)
@@ -268,6 +272,7 @@ def _run_backward(
     slots = _engine.product_slots(cell)
     outputs = _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x)
     d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = outputs
+    _prefer_large_pages(d_x)
     d_gates = gates[:n] if overwrite else x.new_empty(n, gates.shape[1])
     separate = sum(s >= 0 for s in slots) * H
     if not separate:
@@ -388,6 +393,12 @@ def _tokens(a: Tensor, index: Tensor | None) -> Tensor:
 
 def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[Any]:
     return [_view(first), _view(second)] if is_pair else [_view(first)]
+
+
+def _prefer_large_pages(*fresh: Tensor) -> None:
+    for a in fresh:
+        if a.numel() >= _LARGE:
+            _engine.prefer_large_pages(_view(a))
 
 
 def _view(a: Tensor | None) -> Any:
