@@ -94,7 +94,8 @@ void forward(const std::string& name, const Schedule& schedule, const Input& wei
     call.extra = data_of("extra", extra, N * cell.extra * H, cell.extra > 0);
     for (int k = 0; k < cell.states; ++k) {
         call.state0[k] = data_of("state0", item("state0", state0, k, cell.states), B * H);
-        call.states[k] = data_of("states", item("states", states, k, cell.states), N * H);
+        call.states[k] = data_of("states", item("states", states, k, cell.states),
+                                 (k ? N : schedule.steps * B) * H);
         call.final[k] = data_of("final", item("final", final_state, k, cell.states), B * H);
     }
     nb::gil_scoped_release released;
@@ -118,12 +119,13 @@ void backward(const std::string& name, const Schedule& schedule, const Input& we
     call.mask = data_of("mask", mask, B * H, false);
     call.gates = data_of("gates", MaybeIn(gates), N * cell.gates * H);
     call.extra = data_of("extra", extra, N * cell.extra * H, cell.extra > 0);
-    call.d_y = data_of("d_y", d_y, N * H, false);
+    call.d_y = data_of("d_y", d_y, schedule.steps * B * H, false);
     call.d_gates = data_of("d_gates", d_gates, N * cell.gates * H);
     call.d_products = data_of("d_products", d_products, N * cell.separate * H, cell.separate > 0);
     for (int k = 0; k < cell.states; ++k) {
         call.state0[k] = data_of("state0", item("state0", state0, k, cell.states), B * H);
-        call.states[k] = data_of("states", item("states", states, k, cell.states), N * H);
+        call.states[k] = data_of("states", item("states", states, k, cell.states),
+                                 (k ? N : schedule.steps * B) * H);
         call.d_final[k] =
             data_of("d_final", item("d_final", d_final, k, cell.states), B * H, false);
         call.d_state0[k] = data_of("d_state0", item("d_state0", d_state0, k, cell.states), B * H);
@@ -135,6 +137,29 @@ void backward(const std::string& name, const Schedule& schedule, const Input& we
     call.needs_d_state0 = needs_d_state0;
     nb::gil_scoped_release released;
     tidegate::backward(cell, schedule, call);
+}
+
+// The width W of rows [T, B, W] and tokens [N, W].
+template <class Rows, class Tokens>
+std::int64_t width_of(const Schedule& schedule, const Rows& rows, const Tokens& tokens) {
+    if (rows.ndim() == 0 || tokens.ndim() == 0)
+        throw std::invalid_argument("expected rows [T, B, W] and tokens [N, W]");
+    const auto width = static_cast<std::int64_t>(rows.shape(rows.ndim() - 1));
+    data_of("rows", std::optional<Rows>(rows), schedule.steps * schedule.batch * width);
+    data_of("tokens", std::optional<Tokens>(tokens), schedule.tokens * width);
+    return width;
+}
+
+void gather(const Schedule& schedule, const Input& rows, const InOut& tokens) {
+    const std::int64_t width = width_of(schedule, rows, tokens);
+    nb::gil_scoped_release released;
+    tidegate::gather(schedule, width, rows.data(), tokens.data());
+}
+
+void scatter(const Schedule& schedule, const Input& tokens, const InOut& rows) {
+    const std::int64_t width = width_of(schedule, rows, tokens);
+    nb::gil_scoped_release released;
+    tidegate::scatter(schedule, width, tokens.data(), rows.data());
 }
 
 using tidegate::Layer;
@@ -247,14 +272,7 @@ NB_MODULE(_engine, m) {
 
     nb::class_<Schedule>(m, "Schedule")
         .def_ro("tokens", &Schedule::tokens)
-        .def_prop_ro(
-            "index",
-            [](const Schedule& schedule) {
-                auto copy = std::make_unique<std::int64_t[]>(schedule.index.size());
-                std::copy(schedule.index.begin(), schedule.index.end(), copy.get());
-                return new_array(copy.release(), {schedule.index.size()});
-            },
-            nb::rv_policy::automatic);
+        .def_ro("ragged", &Schedule::ragged);
     nb::class_<Layer>(m, "Layer")
         .def("__init__", new_layer, "cell"_a, "weight_ih"_a.noconvert(), "weight_hh"_a.noconvert(),
              "bias_ih"_a.none(), "bias_hh"_a.none(), "threads"_a = 1)
@@ -264,6 +282,8 @@ NB_MODULE(_engine, m) {
              "c"_a.noconvert().none() = nb::none());
     m.def("schedule", new_schedule, "T"_a, "B"_a, "lengths"_a.none().noconvert(), "reverse"_a,
           "threads"_a);
+    m.def("gather", gather, "schedule"_a, "rows"_a.noconvert(), "tokens"_a.noconvert());
+    m.def("scatter", scatter, "schedule"_a, "tokens"_a.noconvert(), "rows"_a.noconvert());
     m.def("forward", forward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "bias_hh"_a.none(),
           "mask"_a.none(), "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "final"_a);
     m.def("backward", backward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "mask"_a.none(),

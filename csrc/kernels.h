@@ -41,15 +41,16 @@ struct BackwardSweep {
     const float* panels;     // W_hh, packed by pack_backward
     const float* mask;       // as in the forward sweep
     const float* state0[2];  // as in the forward sweep
-    const float* gates;      // as the forward sweep left them, and the next two
+    const float* gates;      // as the forward sweep left them, and extra and states[1]
     const float* extra;
     const float* states[2];
-    const float* d_y;    // [N, H] or null for zeros
-    float* d_states[2];  // [n, H] in: dL/d(final state); out: dL/d(initial state)
-    float* d_gates;      // [N, G*H] out: dL/d(W_ih x + b_ih)
-    float* d_products;   // [N, separate*H] out: dL/d(W_hh h + b_hh) of the gates where it differs
-    float* d_bias;       // [(G + separate)*H] in: zeros; out: sums over the tokens of these two
-    float* operand;      // [N, H] out: what W_hh saw of the state; or null if not wanted
+    const std::int64_t* place;  // [N] row of each token in states[0] and d_y; null: the token's own
+    const float* d_y;           // [rows, H] or null for zeros
+    float* d_states[2];         // [n, H] in: dL/d(final state); out: dL/d(initial state)
+    float* d_gates;             // [N, G*H] out: dL/d(W_ih x + b_ih)
+    float* d_products;  // [N, separate*H] out: dL/d(W_hh h + b_hh) of the gates where it differs
+    float* d_bias;      // [(G + separate)*H] in: zeros; out: sums over the tokens of these two
+    float* operand;     // [N, H] out: what W_hh saw of the state; or null if not wanted
     float* second_operand;  // [N, H] out: what the second product saw, if the cell is staged
     float* d_operand;       // [n, H] of workspace, if the cell is staged
     bool needs_d_state0;    // false: d_states[0] is left unfinished

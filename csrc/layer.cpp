@@ -63,9 +63,6 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
         for (std::int64_t t = part.lengths[j]; t < schedule.steps; ++t)
             std::memset(y + (t * B + part.rows[j]) * H, 0, bytes(H));
     }
-    const auto place = [&](std::int64_t token) {  // of a token in [T, B]
-        return schedule.index.empty() ? token : schedule.index[static_cast<std::size_t>(token)];
-    };
     std::vector<std::int64_t> start;  // of each step of the chunk, in the chunk
     for (std::int64_t first = 0, last = 0; first < steps; first = last) {
         std::int64_t tokens = 0;
@@ -73,8 +70,8 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
         for (; last < steps && tokens + part.count[last] <= most; ++last) {
             start.push_back(tokens);
             for (std::int64_t j = 0; j < part.count[last]; ++j, ++tokens)
-                std::memcpy(inputs.data() + tokens * I, x + place(part.start[last] + j) * I,
-                            bytes(I));
+                std::memcpy(inputs.data() + tokens * I,
+                            x + schedule.place(part.start[last] + j) * I, bytes(I));
         }
         kernels_->affine(inputs.data(), tokens, input_panels_.data(), G * H, I, gates.data());
         ForwardSweep sweep{};
@@ -92,7 +89,7 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
         for (std::int64_t s = first; s < last; ++s)
             for (std::int64_t j = 0; j < part.count[s]; ++j) {
                 const float* h = outputs.data() + (start[s - first] + j) * H;
-                std::memcpy(y + place(part.start[s] + j) * H, h, bytes(H));
+                std::memcpy(y + schedule.place(part.start[s] + j) * H, h, bytes(H));
                 if (s + 1 == std::min(last, part.lengths[j]))
                     std::memcpy(now[0] + j * H, h, bytes(H));
             }

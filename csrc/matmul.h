@@ -15,7 +15,8 @@ constexpr int kTileSums = 24;
 constexpr int kTileSums = 12;
 #endif
 
-// Floats of weights that stay in a core's second cache (1 to 2 MB on most) from one pass to the next.
+// Floats of weights that stay in a core's second cache (1 to 2 MB on most) from one pass to the
+// next.
 constexpr std::ptrdiff_t kSecondCache = 3 << 17;
 
 constexpr int max_rows(int width) { return kTileSums / width < 8 ? kTileSums / width : 8; }

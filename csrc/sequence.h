@@ -102,7 +102,8 @@ struct ForwardTile {
             const Vec bias = load(panel + v * kLanes);
             for (int r = 0; r < R; ++r) sums[r][v] = bias;
         }
-        const float* ahead = next_panel ? next_panel + first * (H + 1) * V / rows * kLanes : nullptr;
+        const float* ahead =
+            next_panel ? next_panel + first * (H + 1) * V / rows * kLanes : nullptr;
         multiply_panel<R, V>(sums, operand + first * H, H, panel + V * kLanes, H, ahead);
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
@@ -230,18 +231,20 @@ void backward_pointwise(const BackwardSweep& s, Index step) {
     const Index previous = step > 0 ? s.rows.start[step - 1] : 0;
     for (Index row = 0; row < n; ++row) {
         const Index t = token + row;
+        const Index y = s.place ? s.place[t] : t;
+        const Index y_before = s.place && step ? s.place[previous + row] : previous + row;
         for (Index at = 0; at < H; at += kLanes) {
             const Index valid = H - at;
             Vec saved[G + E], before[S], d_after[S], d_w[G], d_u[D + 1], d_before[S];
             for (int g = 0; g < G; ++g) saved[g] = get(s.gates + (t * G + g) * H + at, valid);
             for (int e = 0; e < E; ++e) saved[G + e] = get(s.extra + (t * E + e) * H + at, valid);
             for (int k = 0; k < S; ++k) {
-                const float* from =
-                    step == 0 ? s.state0[k] + row * H : s.states[k] + (previous + row) * H;
+                const float* from = step == 0 ? s.state0[k] + row * H
+                                              : s.states[k] + (k ? previous + row : y_before) * H;
                 before[k] = get(from + at, valid);
                 d_after[k] = get(s.d_states[k] + row * H + at, valid);
             }
-            if (s.d_y) d_after[0] += get(s.d_y + t * H + at, valid);
+            if (s.d_y) d_after[0] += get(s.d_y + y * H + at, valid);
             Cell::backward(saved, before, d_after, d_w, d_u, d_before);
             for (int g = 0; g < G; ++g) {
                 put(s.d_gates + (t * G + g) * H + at, d_w[g], valid);

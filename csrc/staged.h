@@ -161,20 +161,23 @@ template <class Cell, bool Late>
 void staged_pointwise(const BackwardSweep& s, Index step) {
     constexpr int G = Cell::kGates;
     const Index H = s.hidden, n = s.rows.count[step], token = s.rows.start[step];
-    const float* states = step ? s.states[0] + s.rows.start[step - 1] * H : s.state0[0];
-    for (Index row = 0; row < n; ++row)
+    const Index previous = step ? s.rows.start[step - 1] : 0;
+    for (Index row = 0; row < n; ++row) {
+        const Index t = token + row, y = s.place ? s.place[t] : t;
+        const Index y_before = s.place && step ? s.place[previous + row] : previous + row;
+        const float* state = step ? s.states[0] + y_before * H : s.state0[0] + row * H;
         for (Index at = 0; at < H; at += kLanes) {
-            const Index valid = H - at, t = token + row;
+            const Index valid = H - at;
             float* d_state = s.d_states[0] + row * H + at;
             Vec saved[G], d_w[G], d = get(d_state, valid);
             // d_gates may be the same memory: late gates read only what the early ones left alone
             for (int g = 0; g < G; ++g) saved[g] = get(s.gates + (t * G + g) * H + at, valid);
-            const Vec before = get(states + row * H + at, valid);
+            const Vec before = get(state + at, valid);
             if constexpr (Late) {
                 Cell::backward_operand(saved, &before, get(s.d_operand + row * H + at, valid), d_w,
                                        &d);
             } else {
-                if (s.d_y) d += get(s.d_y + t * H + at, valid);
+                if (s.d_y) d += get(s.d_y + y * H + at, valid);
                 const Vec scale = s.mask ? get(s.mask + row * H + at, valid) : broadcast(1.0f);
                 Vec direct;
                 Cell::backward(saved, &before, &d, d_w, &direct);
@@ -190,6 +193,7 @@ void staged_pointwise(const BackwardSweep& s, Index step) {
                     put(sum, get(sum, valid) + d_w[g], valid);
                 }
         }
+    }
 }
 
 template <class Cell>

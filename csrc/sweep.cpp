@@ -70,8 +70,29 @@ Rows rows_of(const Schedule::Part& part) {
     return {static_cast<std::ptrdiff_t>(part.start.size()), part.start.data(), part.count.data()};
 }
 
-void forward_part(const CellKernels& cell, const Schedule::Part& part, const ForwardCall& call,
-                  const float* panels) {
+std::int64_t token_count(const Schedule::Part& part) {
+    return std::accumulate(part.count.begin(), part.count.end(), std::int64_t{0});
+}
+
+template <class Visit>
+void for_each_token(const Schedule::Part& part, const Visit& visit) {
+    for (std::size_t s = 0; s < part.start.size(); ++s)
+        for (std::int64_t j = 0; j < part.count[s]; ++j) visit(part.start[s] + j);
+}
+
+void scatter_part(const Schedule& schedule, const Schedule::Part& part, std::int64_t width,
+                  const float* tokens, float* rows) {
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(width);
+    for_each_token(part, [&](std::int64_t token) {
+        std::memcpy(rows + schedule.place(token) * width, tokens + token * width, bytes);
+    });
+    for (std::size_t j = 0; j < part.rows.size(); ++j)
+        for (std::int64_t t = part.lengths[j]; t < schedule.steps; ++t)
+            std::memset(rows + (t * schedule.batch + part.rows[j]) * width, 0, bytes);
+}
+
+void forward_part(const CellKernels& cell, const Schedule& schedule, const Schedule::Part& part,
+                  const ForwardCall& call, const float* panels) {
     const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
     if (n == 0) return;
     const PartRows mask(call.mask, part, H, false);
@@ -79,6 +100,10 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
     Buffer masked(call.mask ? 2 * n * H : 0);
     const bool staged = cell.first < cell.gates;
     Buffer operand(staged ? n * H : 0);
+    // the sweep writes token after token; of a rectangular batch these are y's own rows
+    const std::int64_t tokens = schedule.ragged ? token_count(part) : 0;
+    Buffer outputs(tokens * H);
+    float* y = schedule.ragged ? outputs.data() - part.first_token * H : call.states[0];
     ForwardSweep sweep{rows_of(part),
                        H,
                        panels,
@@ -86,7 +111,7 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
                        {state0[0].data(), state0[1].data()},
                        call.gates,
                        call.extra,
-                       {call.states[0], call.states[1]},
+                       {y, call.states[1]},
                        masked.data(),
                        n * H,
                        operand.data()};
@@ -98,10 +123,11 @@ void forward_part(const CellKernels& cell, const Schedule::Part& part, const For
             const float* last = length ? sweep.states[k] + token * H : state0[k].data() + j * H;
             std::memmove(call.final[k] + part.rows[j] * H, last, sizeof(float) * H);
         }
+    if (schedule.ragged) scatter_part(schedule, part, H, y, call.states[0]);
 }
 
 void backward_part(const CellKernels& cell, const Schedule::Part& part, const BackwardCall& call,
-                   const float* panels, float* d_bias) {
+                   const std::int64_t* place, const float* panels, float* d_bias) {
     const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
     std::fill(d_bias, d_bias + (cell.gates + cell.separate) * H, 0.0f);
     if (n == 0) return;
@@ -128,6 +154,7 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
                               call.gates,
                               call.extra,
                               {call.states[0], call.states[1]},
+                              place,
                               call.d_y,
                               {d_state[0], d_state[1]},
                               call.d_gates,
@@ -185,6 +212,7 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
     Schedule schedule;
     schedule.steps = T;
     schedule.batch = B;
+    schedule.ragged = true;
     std::vector<std::int64_t> order(static_cast<std::size_t>(B));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
@@ -210,6 +238,21 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
     return schedule;
 }
 
+void gather(const Schedule& schedule, std::int64_t width, const float* rows, float* tokens) {
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(width);
+    parallel_for(static_cast<int>(schedule.parts.size()), [&](int i) {
+        for_each_token(schedule.parts[static_cast<std::size_t>(i)], [&](std::int64_t token) {
+            std::memcpy(tokens + token * width, rows + schedule.place(token) * width, bytes);
+        });
+    });
+}
+
+void scatter(const Schedule& schedule, std::int64_t width, const float* tokens, float* rows) {
+    parallel_for(static_cast<int>(schedule.parts.size()), [&](int i) {
+        scatter_part(schedule, schedule.parts[static_cast<std::size_t>(i)], width, tokens, rows);
+    });
+}
+
 void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call) {
     const int parts = static_cast<int>(schedule.parts.size());
     Buffer panels(cell.forward_panel_floats(call.hidden));
@@ -217,7 +260,8 @@ void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCal
         cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, panels.data(), i, parts);
     });
     parallel_for(parts, [&](int i) {
-        forward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels.data());
+        forward_part(cell, schedule, schedule.parts[static_cast<std::size_t>(i)], call,
+                     panels.data());
     });
 }
 
@@ -230,7 +274,8 @@ void backward(const CellKernels& cell, const Schedule& schedule, const BackwardC
     parallel_for(parts,
                  [&](int i) { cell.pack_backward(call.weight_hh, H, panels.data(), i, parts); });
     parallel_for(parts, [&](int i) {
-        backward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call, panels.data(),
+        backward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call,
+                      schedule.ragged ? schedule.index.data() : nullptr, panels.data(),
                       d_bias.data() + i * stride);
     });
     for (int i = 1; i < parts; ++i)

@@ -43,21 +43,31 @@ struct Schedule {
     std::int64_t steps = 0, batch = 0, tokens = 0;
     std::vector<Part> parts;
     std::vector<std::int64_t> index;  // empty if rectangular
+    bool ragged = false;
+
+    // Of a token in [T, B].
+    std::int64_t place(std::int64_t token) const {
+        return ragged ? index[static_cast<std::size_t>(token)] : token;
+    }
 };
 
 // lengths: [B], each in 0 .. T, or null; parts >= 1 is the number of threads.
 Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
                        int parts);
 
+// tokens [N, width] = the true steps of rows [T, B, width], and back, zeros beyond each length.
+void gather(const Schedule& schedule, std::int64_t width, const float* rows, float* tokens);
+void scatter(const Schedule& schedule, std::int64_t width, const float* tokens, float* rows);
+
 // The forward pass of training, which keeps what backward() needs.
-// Arrays of a whole batch; [B, H] ones in the caller's order of rows, [N, ...] ones by token.
+// Arrays of a whole batch; [B, ...] ones in the caller's order of rows, [N, ...] ones by token.
 struct ForwardCall {
     std::int64_t hidden;
     const float *weight_hh, *bias_hh, *mask;  // [G*H, H], [G*H] or null, [B, H] or null
     const float* state0[2];                   // [B, H]
-    float *gates, *extra;
-    float* states[2];
-    float* final[2];  // [B, H]
+    float *gates, *extra;                     // [N, G*H], [N, extra*H]
+    float* states[2];                         // y: [T, B, H], zero from each length on; c: [N, H]
+    float* final[2];                          // [B, H]
 };
 void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call);
 
@@ -66,8 +76,8 @@ struct BackwardCall {
     const float *weight_hh, *mask;
     const float* state0[2];
     const float *gates, *extra;
-    const float* states[2];
-    const float* d_y;              // [N, H] or null
+    const float* states[2];        // as forward() left them
+    const float* d_y;              // [T, B, H] or null
     const float* d_final[2];       // [B, H] or null
     float *d_gates, *d_products;   // [N, G*H], [N, separate*H]
     float* d_state0[2];            // [B, H]

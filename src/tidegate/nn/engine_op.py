@@ -112,15 +112,13 @@ def _forward(
         return y, h, c, gates, extra, cells, torch.tensor(threads)
     _prefer_large_pages(y, gates, extra, cells)
     schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
-    index = None if lengths is None else torch.from_numpy(schedule.index)
     n = schedule.tokens
     products = gates[:n]
-    rows = _tokens(x, index)
+    rows = _tokens(x, schedule)
     if bias_ih is None:
         torch.mm(rows, weight_ih.t(), out=products)
     else:
         torch.addmm(bias_ih, rows, weight_ih.t(), out=products)
-    y_tokens = y.view(T * B, -1) if index is None else y.new_empty(n, y.shape[2])
     _engine.forward(
         cell,
         schedule,
@@ -130,11 +128,9 @@ def _forward(
         _states(h0, c0, c0 is not None),
         _view(products),
         _view(extra[:n]) if extra.numel() else None,
-        _states(y_tokens, cells[:n], c0 is not None),
+        _states(y, cells[:n], c0 is not None),
         _states(h, c, c0 is not None),
     )
-    if index is not None:
-        y.zero_().view(T * B, -1).index_copy_(0, index, y_tokens)
     return y, h, c, gates, extra, cells, torch.tensor(threads)
 
 
@@ -267,7 +263,6 @@ def _run_backward(
     """
     T, B, H = y.shape  # noqa: N806
     schedule = _engine.schedule(T, B, _view(lengths), reverse, int(threads))
-    index = None if lengths is None else torch.from_numpy(schedule.index)
     n = schedule.tokens
     slots = _engine.product_slots(cell)
     outputs = _new_gradients(x, h0, c0, weight_ih, weight_hh, needs_x)
@@ -281,7 +276,7 @@ def _run_backward(
         d_products = extra[:n]
     else:
         d_products = x.new_empty(n, separate)
-    shifted = index is None and mask is None  # what W_hh saw is y, one step away
+    shifted = not schedule.ragged and mask is None  # what W_hh saw is y, one step away
     operand = None if shifted else x.new_empty(n, H)
     first_rows = _engine.first_gates(cell) * H  # of W_hh, which see the state
     second_operand = x.new_empty(n, H) if first_rows < weight_hh.shape[0] else None
@@ -293,8 +288,8 @@ def _run_backward(
         _states(h0, c0, c0 is not None),
         _view(gates[:n]),
         _view(extra[:n]) if extra.numel() else None,
-        _states(_tokens(y, index), cells[:n], c0 is not None),
-        None if d_y is None else _view(_tokens(d_y, index)),
+        _states(y, cells[:n], c0 is not None),
+        None if d_y is None else _view(d_y),
         _states(d_h, d_c, c0 is not None),
         _view(d_gates),
         _view(d_products),
@@ -305,7 +300,7 @@ def _run_backward(
         _view(second_operand),
         needs_h0,
     )
-    _put_transposed_product(d_ih, d_gates, _tokens(x, index))
+    _put_transposed_product(d_ih, d_gates, _tokens(x, schedule))
     if second_operand is not None:
         _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
     for first, last, source in _blocks(slots[: first_rows // H], H):
@@ -315,10 +310,10 @@ def _run_backward(
         else:
             _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
     if needs_x:
-        if index is None:
-            torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
+        if schedule.ragged:
+            _engine.scatter(schedule, _view(d_gates @ weight_ih), _view(d_x))
         else:
-            d_x.zero_().view(T * B, -1).index_copy_(0, index, d_gates @ weight_ih)
+            torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
     return outputs
 
 
@@ -385,10 +380,13 @@ def _put_transposed_product(out: Tensor, a: Tensor, b: Tensor) -> None:
         out.copy_(torch.mm(b.t(), a).t())
 
 
-def _tokens(a: Tensor, index: Tensor | None) -> Tensor:
-    """[T, B, ...] -> [N, ...], the true steps only."""
-    flat = a.reshape(-1, a.shape[2])
-    return flat if index is None else flat.index_select(0, index)
+def _tokens(a: Tensor, schedule: Any) -> Tensor:
+    """[T, B, W] -> [N, W], the true steps only."""
+    if not schedule.ragged:
+        return a.reshape(-1, a.shape[2])
+    tokens = a.new_empty(schedule.tokens, a.shape[2])
+    _engine.gather(schedule, _view(a), _view(tokens))
+    return tokens
 
 
 def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[Any]:
