@@ -1,19 +1,20 @@
-"""A command's options made of an estimator's fields, so that an option is listed in one place."""
+"""A command's options made of the fields of estimators and sources: each is listed in one place."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import Field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from tidegate.architecture import Architecture
+from tidegate.data.sources import Source
 from tidegate.errors import InputError
-from tidegate.tasks.estimator import Estimator
-from tidegate.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from tidegate.tasks.estimator import Estimator
 
 PANELS = ("Data", "Model", "Training", "Run")
 # Those that are not where their field's definition would put them.
@@ -28,23 +29,51 @@ _DEFAULT_HERE = {"run_folder": "default: runs/ and the model file's name"}
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}
 
 
-def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callable[..., None]:
-    """The command ``run`` with a keyword option for each field of ``estimator``.
+# By name: a parameter of a command, and the type that its value is to become.
+Options = Mapping[str, tuple[inspect.Parameter, Any]]
 
-    Their values reach ``run`` together, as the dict ``options``, which a user does not see.
+
+def estimator_options(estimator: type[Estimator]) -> Options:
+    """An option for each field of ``estimator``."""
+    hints = get_type_hints(estimator)
+    listed = fields(estimator)  # pyright: ignore[reportArgumentType]
+    return {f.name: (_parameter(f, hints[f.name], estimator), hints[f.name]) for f in listed}
+
+
+def source_options(*sources: type[Source], as_in_training: bool = False) -> Options:
+    """An option for each field of the sources, fields of the same name being one.
+
+    ``as_in_training``: none of them is required, and None says that it was not given.
+    """
+    options = {}
+    for source in sources:
+        hints = get_type_hints(source)
+        for f in fields(source):
+            made = _source_parameter(f, hints[f.name], as_in_training), hints[f.name]
+            options.setdefault(f.name, made)
+    return options
+
+
+def with_options(
+    run: Callable[..., None], groups: Mapping[str, Options], leave_out: Collection[str] = ()
+) -> Callable[..., None]:
+    """The command ``run`` with the options of each group, which reach it as a dict of that name.
+
+    Of the parameters of ``run`` itself, all but those of the groups and those to ``leave_out`` are
+    options, too.
     """
     own = inspect.signature(run, eval_str=True).parameters.values()
-    own = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "options"]
-    hints = get_type_hints(estimator)
-    listed = {f.name: f for f in fields(estimator)}
+    hidden = {*groups, *leave_out}
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name not in hidden]
+    made = [parameter for options in groups.values() for parameter, _ in options.values()]
 
     def command(**values: Any) -> None:
-        options = {
-            name: _parsed(name, values.pop(name), hints[name]) for name in listed if name in values
+        told = {
+            group: {n: _parsed(n, values.pop(n), hint) for n, (_, hint) in options.items()}
+            for group, options in groups.items()
         }
-        run(**values, options=options)
+        run(**values, **told)
 
-    made = [_parameter(f, hints[f.name], estimator) for f in listed.values()]
     signature = inspect.Signature(sorted([*own, *made], key=_place))
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
@@ -55,6 +84,9 @@ def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callab
 def _panel(f: Field[Any]) -> str:
     if f.name in _PANEL:
         return _PANEL[f.name]
+    from tidegate.architecture import Architecture
+    from tidegate.training.options import TrainingOptions
+
     if f.name in {g.name for g in fields(TrainingOptions)}:
         return "Training"
     return "Model" if f.name in {g.name for g in fields(Architecture)} else "Data"
@@ -80,6 +112,25 @@ def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.
     else:
         kind, default, metavar = str | None, _as_text(f.default), _metavar(hint)
     option = typer.Option(help=text.replace("[", r"\["), metavar=metavar, rich_help_panel=_panel(f))
+    return inspect.Parameter(
+        f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _source_parameter(f: Field[Any], hint: Any, as_in_training: bool) -> inspect.Parameter:
+    """A source's field as typer wants it: a flag, or text that ``_parsed`` splits into columns."""
+    metavar, default = f.metadata["metavar"], f.default
+    text = f.metadata["help"] + (" (default: as in training)" if as_in_training else "")
+    name = f"--{f.name.replace('_', '-')}"
+    names = [f"{name}/--no-{name[2:]}" if hint is bool and as_in_training else name]
+    kind = bool if hint is bool else str
+    if as_in_training or default is None or default == ():
+        kind, default = kind | None, None
+    elif default is MISSING:
+        default = inspect.Parameter.empty
+    elif hint is not bool:
+        default = _as_text(default)
+    option = typer.Option(*names, help=text, metavar=metavar, rich_help_panel="Data")
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )

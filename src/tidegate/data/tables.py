@@ -18,7 +18,7 @@ from tidegate.errors import InputError
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["read_labelled_texts", "read_series", "read_table"]
+__all__ = ["read_labelled_texts", "read_series", "read_table", "row_error"]
 
 _MISSING: Final = ("", "na", "n/a", "nan", "nil", "none", "null", "?", "-", "--")
 _PARTS: Final = frozenset(["year", "month", "day", "hour", "minute"])
@@ -56,7 +56,7 @@ def read_labelled_texts(
         for row, cell in enumerate(cells):
             if not cell.strip():
                 problem = f"expected {what}, got an empty cell; fill it or remove the row"
-                raise _at(path, row, problem, column=name)
+                raise row_error(path, row, problem, column=name)
         lists.append(cells)
     texts, labels = lists
     classes = set(labels)
@@ -104,14 +104,14 @@ def read_series(
     try:
         step, positions = grid_positions(times)
     except RowError as error:
-        raise _at(path, error.row, error.problem, column=time_column) from None
+        raise row_error(path, error.row, error.problem, column=time_column) from None
     gaps = np.flatnonzero(np.diff(positions) > 1)
     if len(gaps) and not fill_gaps:
         row, missing = int(gaps[0]) + 1, int((np.diff(positions) - 1).sum())
         due = _clock(advance(times[:row], step, 1)[0])
         problem = f"expected {due}, got {_clock(times[row])} ({missing} rows missing in all)"
         remedy = "insert them, or carry the last value forward with --fill-gaps"
-        raise _at(path, row, f"{problem}; {remedy}", column=time_column)
+        raise row_error(path, row, f"{problem}; {remedy}", column=time_column)
     holes = np.argwhere(np.isnan(values))
     if len(holes) and (not fill_gaps or holes[0, 0] == 0):
         row, channel = holes[0].tolist()
@@ -119,7 +119,7 @@ def read_series(
         remedy = "fill it, or carry the last value forward with --fill-gaps"
         if fill_gaps:
             remedy = "remove the rows before the first value"
-        raise _at(path, row, f"{problem}; {remedy}", column=roles[1 + channel])
+        raise row_error(path, row, f"{problem}; {remedy}", column=roles[1 + channel])
     if len(gaps) or len(holes):
         times, values = _carried_forward(path, times, values, step, positions)
     targets, covariates = values[:, : len(names)], values[:, len(names) :]
@@ -153,7 +153,7 @@ def _times(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
     if not fine.all():
         row = int(np.argmin(fine))
         problem = f"expected a time such as 2016-07-01 13:00, got {shown(cells[row])}"
-        raise _at(path, row, f"{problem}; rewrite it as year-month-day", column=column.name)
+        raise row_error(path, row, f"{problem}; rewrite it as year-month-day", column=column.name)
     return times
 
 
@@ -186,7 +186,7 @@ def _numbers(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
         if re.fullmatch(r"\s*[+-]?[\d.]*,\d+\s*", cell):
             remedy = "write a decimal point and no separator of thousands"
         problem = f"expected a number, got {shown(cell)}"
-        raise _at(path, row, f"{problem}; {remedy}", column=column.name)
+        raise row_error(path, row, f"{problem}; {remedy}", column=column.name)
     return numbers
 
 
@@ -210,7 +210,9 @@ def _carried_forward(
     return full_times, np.take_along_axis(full, np.maximum.accumulate(known, axis=0), axis=0)
 
 
-def _at(path: str | PathLike[str], row: int, problem: str, *, column: str) -> InputError:
+def row_error(
+    path: str | PathLike[str], row: int, problem: str, *, column: str | None = None
+) -> InputError:
     """The error at a row (from 0) of a table, with its line where the format has lines."""
     line = line_of_row(path, row)
     problem = problem if line is not None else f"row {row + 1}: {problem}"

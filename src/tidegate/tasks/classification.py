@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
@@ -38,12 +39,12 @@ class Classifier(Estimator):
         """Logarithm of ``predict_proba``, [N, labels]."""
         return self._log_probabilities(inputs).astype(np.float64)
 
-    def score(self, inputs: Sequence[Any], labels: Sequence[Any]) -> float:
+    def score(self, inputs: Sequence[Any], labels: ArrayLike) -> float:
         """Accuracy."""
         predicted, truth = self._judged(inputs, labels)
         return float((predicted.argmax(1) == truth).mean())
 
-    def evaluate(self, inputs: Sequence[Any], labels: Sequence[Any]) -> dict[str, float]:
+    def evaluate(self, inputs: Sequence[Any], labels: ArrayLike) -> dict[str, float]:
         """Figures on labelled inputs.
 
         ``accuracy``; ``macro_f1``, the plain mean of each label's F1; ``auroc`` for two labels
@@ -67,7 +68,7 @@ class Classifier(Estimator):
         }
         return {name: float(value) for name, value in figures.items()} | {"n": len(indices)}
 
-    def confusion_matrix(self, inputs: Sequence[Any], labels: Sequence[Any]) -> np.ndarray:
+    def confusion_matrix(self, inputs: Sequence[Any], labels: ArrayLike) -> np.ndarray:
         """Inputs by true label (row) and predicted label (column), in the order of ``classes_``."""
         log_p, truth = self._judged(inputs, labels)
         matrix = np.zeros((len(self.classes_), len(self.classes_)), dtype=np.int64)
@@ -78,12 +79,12 @@ class Classifier(Estimator):
     def _log_probabilities(self, inputs: Sequence[Any]) -> np.ndarray:
         """Log-probability of each label, float32 [N, labels].  Raises InputError."""
 
-    def _judged(self, inputs: Sequence[Any], labels: Sequence[Any]) -> tuple[np.ndarray, ...]:
+    def _judged(self, inputs: Sequence[Any], labels: ArrayLike) -> tuple[np.ndarray, ...]:
         """Log-probabilities [N, labels], and positions of the true labels in ``classes_`` [N]."""
         truth = self._indices(self._labels(inputs, labels))
         return self._log_probabilities(inputs), truth
 
-    def _labels(self, inputs: Sequence[Any], labels: Sequence[Any]) -> np.ndarray:
+    def _labels(self, inputs: Sequence[Any], labels: ArrayLike) -> np.ndarray:
         """The labels, [N].  Raises InputError unless there is one per input."""
         truth = np.asarray(labels)
         what = self.INPUTS

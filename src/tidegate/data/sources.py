@@ -1,0 +1,169 @@
+"""Kinds of FILE that commands are given: what they must be told about one, what they get out of it.
+
+The fields of a source are options of the commands that read such a file.  Readers are imported when
+they are used, so that help texts are fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, ClassVar, Self, final
+
+from tidegate.errors import InputError
+
+__all__ = ["LabelledTexts", "PlainText", "PredictableSource", "Source", "TimeSeries"]
+
+_TABLE = "CSV, TSV, JSONL or Parquet; the first three also gzipped"
+_COLUMN, _COLUMNS = "COLUMN", "COLUMN,..."
+
+
+def _told(help: str, metavar: str | None = _COLUMN, *, default: Any = MISSING) -> Any:
+    """A field with its help text and the word that stands for its value there (None: a flag)."""
+    return field(default=default, metadata={"help": help, "metavar": metavar})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """One kind of FILE.
+
+    ``FILE`` is its help text; ``HAS_VALIDATION_FILE`` says whether ``fit`` takes a second one, to
+    choose the best weights by.
+    """
+
+    FILE: ClassVar[str]
+    HAS_VALIDATION_FILE: ClassVar[bool] = True
+
+    @abstractmethod
+    def read(self, file: str, *, learning: bool) -> tuple[Any, ...]:
+        """What an estimator's ``fit`` (``learning``) or ``evaluate`` is given.
+
+        Raises InputError, with the line, for a file that cannot be used.
+        """
+
+    def provenance(self) -> dict[str, str | int | bool | None]:
+        """What was told, as scalars, by the names under which a model file keeps it."""
+        told = {_kept_as(f): getattr(self, f.name) for f in fields(self)}
+        return {k: ",".join(v) if isinstance(v, tuple) else v for k, v in told.items()}
+
+    @classmethod
+    def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        """What ``provenance`` keeps, but for what is ``given`` by name (None: not given).
+
+        Raises InputError where something is needed that neither tells.
+        """
+        told = {}
+        for f in fields(cls):
+            value = given.get(f.name)
+            if value is None and (value := provenance.get(_kept_as(f))) is not None:
+                several = f.metadata["metavar"] == _COLUMNS
+                value = tuple(filter(None, value.split(","))) if several else value
+            if value is not None:
+                told[f.name] = value
+            elif f.default is MISSING:
+                raise InputError(
+                    f"expected the name of the {f.name} column, got none; give --{f.name} COLUMN"
+                )
+        return cls(**told)
+
+
+def _kept_as(f: Field[Any]) -> str:
+    ending = {_COLUMN: "_column", _COLUMNS: "_columns"}
+    return f.name + ending.get(f.metadata["metavar"], "")
+
+
+class PredictableSource(Source):
+    """A source of inputs with an answer each, which ``predict`` may ask for."""
+
+    @abstractmethod
+    def read_inputs(self, file: str) -> tuple[Any, list[str]]:
+        """Inputs, N of them, without their answers, and N names to tell them by."""
+
+    @abstractmethod
+    def error_at(self, file: str, row: int, problem: str) -> InputError:
+        """The error in the answer of input ``row``, with its line where the file has lines."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LabelledTexts(PredictableSource):
+    """A table with a text and its label in each row."""
+
+    FILE: ClassVar[str] = _TABLE
+
+    text: str = _told("column of the texts")
+    label: str = _told("column of the labels")
+
+    def read(self, file: str, *, learning: bool) -> tuple[list[str], list[str]]:
+        from tidegate.data.tables import read_labelled_texts
+
+        return read_labelled_texts(file, self.text, self.label, allow_one_class=not learning)
+
+    def read_inputs(self, file: str) -> tuple[list[str], list[str]]:
+        """Each text of the table, or each line of a ``.txt`` file, or of stdin for ``-``."""
+        if file == "-" or file.removesuffix(".gz").endswith(".txt"):
+            texts = _lines(file)
+        else:
+            from tidegate.data.tables import read_table
+
+            values = read_table(file, [self.text])[self.text].to_list()
+            texts = ["" if value is None else str(value) for value in values]
+        return texts, [" ".join(text.split()) for text in texts]
+
+    def error_at(self, file: str, row: int, problem: str) -> InputError:
+        from tidegate.data.tables import row_error
+
+        return row_error(file, row, problem, column=self.label)
+
+
+def _lines(file: str) -> list[str]:
+    """The lines of a text file, or of stdin for ``-``; empty ones are left out."""
+    if file == "-":
+        content = sys.stdin.read()
+    else:
+        from tidegate.data.text import read_text
+
+        content = read_text(file)
+    lines = [line for line in content.splitlines() if line.strip()]
+    if not lines:
+        raise InputError("expected a text on each line, got none", file=file)
+    return lines
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PlainText(Source):
+    """One long text."""
+
+    FILE: ClassVar[str] = "text in UTF-8, also gzipped"
+
+    def read(self, file: str, *, learning: bool) -> tuple[str]:  # noqa: ARG002
+        from tidegate.data.text import read_text
+
+        return (read_text(file),)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TimeSeries(Source):
+    """A table of one or several series over the same times; parts of it are held out, not files."""
+
+    FILE: ClassVar[str] = _TABLE
+    HAS_VALIDATION_FILE: ClassVar[bool] = False
+
+    time: str = _told("column of the moments, one row each, evenly spaced")
+    target: tuple[str, ...] = _told("columns to forecast: OT or HULL,OT", _COLUMNS)
+    covariate: tuple[str, ...] = _told(
+        "columns known up to the present that help", _COLUMNS, default=()
+    )
+    fill_gaps: bool = _told(
+        "carry the last value over missing rows and values", None, default=False
+    )
+
+    def read(self, file: str, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
+        from tidegate.data.tables import read_series
+
+        columns = self.target, self.covariate
+        return (read_series(file, self.time, *columns, fill_gaps=self.fill_gaps),)
