@@ -232,7 +232,7 @@ def _next_tokens(
         read = encoder.encode("\n")[:1]
     forbidden = [i for i in (encoder.unknown_id, encoder.start_id) if i is not None]
     state = None
-    device = network.dense.weight.device
+    device = network.device
     for _ in range(length):
         with torch.no_grad():
             inputs = torch.as_tensor(read.astype(np.int64), device=device).unsqueeze(1)

@@ -113,7 +113,7 @@ class Classification:
 def log_probabilities(network: SequenceNetwork, sequences: list[np.ndarray]) -> np.ndarray:
     """Log-probability of each label, [N, labels]; a row does not depend on its neighbours."""
     result = np.empty((len(sequences), network.architecture.output_size), np.float32)
-    device = network.dense.weight.device
+    device = network.device
     order = np.argsort([len(s) for s in sequences], kind="stable")
     while len(order):
         longest = max(1, len(sequences[order[-1]]))
