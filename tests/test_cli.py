@@ -107,6 +107,7 @@ def _commands() -> list[str]:
         "generate",
         "forecast",
         "info",
+        "bench",
     ]
 
 

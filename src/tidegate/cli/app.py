@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 import tidegate
 from tidegate.cli import use
+from tidegate.cli.bench import bench
 from tidegate.cli.evaluate import evaluate
 from tidegate.tasks import TASKS
 
@@ -59,7 +60,7 @@ _app.add_typer(
     name="train",
     help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
 )
-for _run in (evaluate, use.predict, use.generate, use.forecast, use.info):
+for _run in (evaluate, use.predict, use.generate, use.forecast, use.info, bench):
     _app.command()(_run)
 
 
