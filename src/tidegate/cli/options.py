@@ -40,18 +40,37 @@ def estimator_options(estimator: type[Estimator]) -> Options:
     return {f.name: (_parameter(f, hints[f.name], estimator), hints[f.name]) for f in listed}
 
 
-def source_options(*sources: type[Source], as_in_training: bool = False) -> Options:
-    """An option for each field of the sources, fields of the same name being one.
+def source_options(source: type[Source]) -> Options:
+    """An option for each field of ``source``."""
+    hints = get_type_hints(source)
+    made = {f.name: _source_parameter(f, hints[f.name]) for f in fields(source)}
+    return {name: (parameter, hints[name]) for name, parameter in made.items()}
 
-    ``as_in_training``: none of them is required, and None says that it was not given.
+
+def later_options(*sources: type[Source]) -> Options:
+    """The options of all the sources for a command that knows later which one it will be.
+
+    None of them is required: None says that it was not given.  Their values stay text, until
+    ``parsed_for`` makes of them what the source wants.
     """
-    options = {}
-    for source in sources:
+    helps: dict[str, list[str]] = {}
+    first: dict[str, tuple[Field[Any], Any]] = {}
+    for source in dict.fromkeys(sources):
         hints = get_type_hints(source)
         for f in fields(source):
-            made = _source_parameter(f, hints[f.name], as_in_training), hints[f.name]
-            options.setdefault(f.name, made)
-    return options
+            first.setdefault(f.name, (f, hints[f.name]))
+            if f.metadata["help"] not in helps.setdefault(f.name, []):
+                helps[f.name].append(f.metadata["help"])
+    return {
+        name: (_later_parameter(f, hint, "; or ".join(helps[name])), str | None)
+        for name, (f, hint) in first.items()
+    }
+
+
+def parsed_for(source: type[Source], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``later_options`` that ``source`` has, of their types."""
+    hints = get_type_hints(source)
+    return {f.name: _parsed(f.name, told.get(f.name), hints[f.name]) for f in fields(source)}
 
 
 def with_options(
@@ -117,20 +136,26 @@ def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.
     )
 
 
-def _source_parameter(f: Field[Any], hint: Any, as_in_training: bool) -> inspect.Parameter:
-    """A source's field as typer wants it: a flag, or text that ``_parsed`` splits into columns."""
-    metavar, default = f.metadata["metavar"], f.default
-    text = f.metadata["help"] + (" (default: as in training)" if as_in_training else "")
-    name = f"--{f.name.replace('_', '-')}"
-    names = [f"{name}/--no-{name[2:]}" if hint is bool and as_in_training else name]
+def _source_parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
+    """A source's field as typer wants it: a flag, or text that ``_parsed`` takes apart."""
     kind = bool if hint is bool else str
-    if as_in_training or default is None or default == ():
-        kind, default = kind | None, None
-    elif default is MISSING:
+    default: Any = f.default
+    if default is MISSING:
         default = inspect.Parameter.empty
-    elif hint is not bool:
-        default = _as_text(default)
-    option = typer.Option(*names, help=text, metavar=metavar, rich_help_panel="Data")
+    elif kind is str:
+        kind, default = str | None, _as_text(default) or None
+    return _told(f, kind, default, f.metadata["help"], negated=default is True)
+
+
+def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:
+    kind = bool | None if hint is bool else str | None
+    return _told(f, kind, None, f"{help} (default: as in training)", negated=hint is bool)
+
+
+def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -> inspect.Parameter:
+    name = f.name.replace("_", "-")
+    names = f"--{name}/--no-{name}" if negated else f"--{name}"
+    option = typer.Option(names, help=help, metavar=f.metadata["metavar"], rich_help_panel="Data")
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.options import source_options, with_options
+from tidegate.cli.options import later_options, parsed_for, with_options
 from tidegate.data.sources import Source
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object and no
 
 def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command that is given ``told``: what the sources' options say, None where not given."""
-    told = source_options(*sources, as_in_training=True)
+    told = later_options(*sources)
     return lambda run: with_options(run, {"told": told})
 
 
@@ -36,7 +36,7 @@ def source_for(fitted: Estimator, told: dict[str, Any]) -> Any:
     source = TASKS[fitted.TASK].source
     own = {f.name for f in fields(source)}
     refuse(fitted, {name: value for name, value in told.items() if name not in own})
-    return source.as_in_training(fitted.provenance_, told)
+    return source.as_in_training(fitted.provenance_, parsed_for(source, told))
 
 
 def refuse(fitted: Estimator, options: dict[str, Any]) -> None:

@@ -10,11 +10,22 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from tidegate.errors import InputError
 
-__all__ = ["LabelledTexts", "PlainText", "PredictableSource", "Source", "TimeSeries"]
+if TYPE_CHECKING:
+    from tidegate.data.sequences import Answers, SequenceSet
+
+__all__ = [
+    "LabelledSequences",
+    "LabelledTexts",
+    "MeasuredSequences",
+    "PlainText",
+    "PredictableSource",
+    "Source",
+    "TimeSeries",
+]
 
 _TABLE = "CSV, TSV, JSONL or Parquet; the first three also gzipped"
 _COLUMN, _COLUMNS = "COLUMN", "COLUMN,..."
@@ -82,8 +93,8 @@ class PredictableSource(Source):
         """Inputs, N of them, without their answers, and N names to tell them by."""
 
     @abstractmethod
-    def error_at(self, file: str, row: int, problem: str) -> InputError:
-        """The error in the answer of input ``row``, with its line where the file has lines."""
+    def error_at(self, file: str, index: int, problem: str) -> InputError:
+        """The error in the answer of input ``index``, with its line where the file has lines."""
 
 
 @final
@@ -112,10 +123,10 @@ class LabelledTexts(PredictableSource):
             texts = ["" if value is None else str(value) for value in values]
         return texts, [" ".join(text.split()) for text in texts]
 
-    def error_at(self, file: str, row: int, problem: str) -> InputError:
+    def error_at(self, file: str, index: int, problem: str) -> InputError:
         from tidegate.data.tables import row_error
 
-        return row_error(file, row, problem, column=self.label)
+        return row_error(file, index, problem, column=self.label)
 
 
 def _lines(file: str) -> list[str]:
@@ -167,3 +178,103 @@ class TimeSeries(Source):
 
         columns = self.target, self.covariate
         return (read_series(file, self.time, *columns, fill_gaps=self.fill_gaps),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSource(PredictableSource):
+    """Sequences of numbers: a ``.ts`` or ``.npz`` file, or a table, to which the options belong."""
+
+    FILE: ClassVar[str] = ".ts, .npz, or a table: CSV, TSV, JSONL, Parquet; text also gzipped"
+    ANSWERS: ClassVar[Answers]
+
+    id: str | None = _told(
+        "of a table with a row per step: column that tells sequences apart", default=None
+    )
+    time: str | None = _told(
+        "of a table with a row per step: column of times, to check the order by", default=None
+    )
+    values: tuple[str, ...] = _told(
+        "of a table: columns of the values (default: all others)", _COLUMNS, default=()
+    )
+    channels: int = _told(
+        "of a table with a row per sequence: how many columns make a step", "N", default=1
+    )
+    header: bool = _told(
+        "of a table: the first row names the columns; else they are 1, 2, ...", None, default=True
+    )
+
+    @property
+    @abstractmethod
+    def answer_column(self) -> str | None:
+        """Of a table: where the answers stand."""
+
+    def read(self, file: str, *, learning: bool) -> tuple[Any, Any]:
+        """Values, N arrays [T, I], and answers [N]."""
+        if learning and not _is_table(file):  # later, what is told may be of the training's table
+            told = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+            if told:
+                problem = "expected none, for it is about tables"
+                raise InputError(f"option {told[0]}: {problem}, got {getattr(self, told[0])!r}")
+        found = self._read(file, self.ANSWERS)
+        return found.values, found.answers
+
+    def read_inputs(self, file: str) -> tuple[Any, list[str]]:
+        found = self._read(file, None)
+        return found.values, found.names
+
+    def error_at(self, file: str, index: int, problem: str) -> InputError:
+        return InputError(f"sequence {self._read(file, None).names[index]}: {problem}", file=file)
+
+    def _read(self, file: str, answers: Answers) -> SequenceSet:
+        if _is_table(file):
+            from tidegate.data.sequence_tables import SequenceTable
+
+            table = SequenceTable(
+                path=file,
+                id=self.id,
+                time=self.time,
+                values=self.values,
+                answer=self.answer_column,
+                channels=self.channels,
+                header=self.header,
+            )
+            return table.read(answers)
+        if file.lower().endswith(".npz"):
+            from tidegate.data.npz_format import read_npz
+
+            return read_npz(file, answers)
+        from tidegate.data.ts_format import read_ts
+
+        return read_ts(file, answers)
+
+
+def _is_table(file: str) -> bool:
+    return not file.lower().endswith((".npz", ".ts", ".ts.gz"))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LabelledSequences(SequenceSource):
+    """Sequences of numbers with a label each."""
+
+    ANSWERS: ClassVar[Answers] = "label"
+
+    label: str | None = _told("of a table: column of the labels", default=None)
+
+    @property
+    def answer_column(self) -> str | None:
+        return self.label
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSequences(SequenceSource):
+    """Sequences of numbers with one more number each, which is to be told from them."""
+
+    ANSWERS: ClassVar[Answers] = "number"
+
+    target: str | None = _told("of a table: column of the numbers to predict", default=None)
+
+    @property
+    def answer_column(self) -> str | None:
+        return self.target

@@ -18,21 +18,32 @@ from tidegate.errors import InputError
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["read_labelled_texts", "read_series", "read_table", "row_error"]
+__all__ = [
+    "numbers_of",
+    "read_labelled_texts",
+    "read_series",
+    "read_table",
+    "row_error",
+    "select",
+    "times_of",
+]
 
 _MISSING: Final = ("", "na", "n/a", "nan", "nil", "none", "null", "?", "-", "--")
 _PARTS: Final = frozenset(["year", "month", "day", "hour", "minute"])
 
 
-def read_table(path: str | PathLike[str], columns: Sequence[str] | None = None) -> polars.DataFrame:
+def read_table(
+    path: str | PathLike[str], columns: Sequence[str] | None = None, *, header: bool = True
+) -> polars.DataFrame:
     """The named columns of a table, all of them where ``columns`` is None.
 
     .csv, .tsv (never quoted), .jsonl and .ndjson, each also with .gz, and .parquet.  Only Parquet
     has types; else every cell is text, an empty one null or "", and blank lines are left out.
+    Without a ``header`` (.csv or .tsv only) the columns are called 1, 2 and so on.
     Raises InputError naming file, line and column for whatever is wrong with the file.
     """
-    frame = read_frame(path)
-    frame = frame if columns is None else _select(path, frame, columns)
+    frame = read_frame(path, header=header)
+    frame = frame if columns is None else select(path, frame, columns)
     if not frame.height:
         raise InputError("expected rows, got the header only; add some", file=path)
     return frame
@@ -98,9 +109,9 @@ def read_series(
             "join the parts as 2010-01-31 13:00, or name a column of row numbers"
         )
         raise InputError(problem, file=path, column=time_column)
-    frame = _select(path, table, roles)
-    times = _times(path, frame[time_column])
-    values = np.column_stack([_numbers(path, frame[name]) for name in roles[1:]])
+    frame = select(path, table, roles)
+    times = times_of(path, frame[time_column])
+    values = np.column_stack([numbers_of(path, frame[name]) for name in roles[1:]])
     try:
         step, positions = grid_positions(times)
     except RowError as error:
@@ -126,16 +137,19 @@ def read_series(
     return Series(times, step, names, targets.copy(), covariate_names, covariates.copy())
 
 
-def _select(
+def select(
     path: str | PathLike[str], frame: polars.DataFrame, columns: Sequence[str]
 ) -> polars.DataFrame:
+    """The named columns of a table, each once.  Raises InputError for one that is not there."""
     for name in columns:
         if name not in frame.columns:
             raise InputError(_missing_column(name, frame.columns), file=path)
     return frame.select(list(dict.fromkeys(columns)))
 
 
-def _times(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
+def times_of(
+    path: str | PathLike[str], column: polars.Series, *, header: bool = True
+) -> np.ndarray:
     """The times of a column: datetime64[s], or int64 where they are integers."""
     import polars
 
@@ -153,7 +167,8 @@ def _times(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
     if not fine.all():
         row = int(np.argmin(fine))
         problem = f"expected a time such as 2016-07-01 13:00, got {shown(cells[row])}"
-        raise row_error(path, row, f"{problem}; rewrite it as year-month-day", column=column.name)
+        remedy = "rewrite it as year-month-day"
+        raise row_error(path, row, f"{problem}; {remedy}", column=column.name, header=header)
     return times
 
 
@@ -165,7 +180,9 @@ def _whole_times(numbers: np.ndarray) -> np.ndarray:
     return numbers if None in dates else np.array(dates, dtype="datetime64[s]")
 
 
-def _numbers(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
+def numbers_of(
+    path: str | PathLike[str], column: polars.Series, *, header: bool = True
+) -> np.ndarray:
     """The float64 values of a column, NaN where the cell says that there is none."""
     import polars
 
@@ -186,7 +203,7 @@ def _numbers(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
         if re.fullmatch(r"\s*[+-]?[\d.]*,\d+\s*", cell):
             remedy = "write a decimal point and no separator of thousands"
         problem = f"expected a number, got {shown(cell)}"
-        raise row_error(path, row, f"{problem}; {remedy}", column=column.name)
+        raise row_error(path, row, f"{problem}; {remedy}", column=column.name, header=header)
     return numbers
 
 
@@ -211,10 +228,15 @@ def _carried_forward(
 
 
 def row_error(
-    path: str | PathLike[str], row: int, problem: str, *, column: str | None = None
+    path: str | PathLike[str],
+    row: int,
+    problem: str,
+    *,
+    column: str | None = None,
+    header: bool = True,
 ) -> InputError:
     """The error at a row (from 0) of a table, with its line where the format has lines."""
-    line = line_of_row(path, row)
+    line = line_of_row(path, row, header=header)
     problem = problem if line is not None else f"row {row + 1}: {problem}"
     return InputError(problem, file=path, line=line, column=column)
 
