@@ -23,6 +23,7 @@ _PANEL = {
     **dict.fromkeys(("show_progress", "sample_steps", "sample_length"), "Run"),
     **dict.fromkeys(("bptt", "loss"), "Training"),
     **dict.fromkeys(("joint", "anchored"), "Model"),
+    **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),
 }
 # Options whose default is the command line's own.
 _DEFAULT_HERE = {"run_folder": "default: runs/ and the model file's name"}
@@ -162,14 +163,17 @@ def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -
 
 
 def _metavar(hint: Any) -> str:
-    if get_origin(hint) is tuple:
-        one = _METAVARS[get_args(hint)[0]]
+    kind = _plain(hint)
+    if get_origin(kind) is tuple:
+        one = _METAVARS[_plain(get_args(kind)[0])]
         return f"{one},{one},..."
-    return _METAVARS[_plain(hint)]
+    return _METAVARS[kind]
 
 
 def _plain(hint: Any) -> type:
-    """``int`` of ``int | None``."""
+    """``int`` of ``int | None``: the first of several types."""
+    if get_origin(hint) is tuple:
+        return hint
     kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
     return kinds[0]
 
@@ -186,10 +190,11 @@ def _parsed(name: str, value: Any, hint: Any) -> Any:
         return value
     if type(None) in get_args(hint) and value.lower() == "none":
         return None
-    if get_origin(hint) is tuple:
-        kind = get_args(hint)[0]
-        return tuple(_converted(name, part, kind) for part in value.split(",") if part.strip())
-    return _converted(name, value, _plain(hint))
+    kind = _plain(hint)
+    if get_origin(kind) is tuple:
+        one = _plain(get_args(kind)[0])
+        return tuple(_converted(name, part, one) for part in value.split(",") if part.strip())
+    return _converted(name, value, kind)
 
 
 def _converted(name: str, text: str, kind: type) -> Any:

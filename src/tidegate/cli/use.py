@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,7 +88,7 @@ def generate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write on from a prompt, token by token.
+    """Write on from a prompt, token by token.  A model trained with --reverse writes up to it.
 
     Example: tidegate generate book-language-model.safetensors --prompt 'The ' --seed 1
     """
@@ -104,8 +105,7 @@ def generate(
     if json:
         print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})
         return
-    print(prompt, end="", flush=True)
-    for piece in pieces:
+    for piece in [*pieces, prompt] if fitted.reverse else chain([prompt], pieces):
         print(piece, end="", flush=True)
     print()
 

@@ -54,10 +54,11 @@ class Source(ABC):
         Raises InputError, with the line, for a file that cannot be used.
         """
 
-    def provenance(self) -> dict[str, str | int | bool | None]:
+    def provenance(self) -> dict[str, str | int | bool]:
         """What was told, as scalars, by the names under which a model file keeps it."""
         told = {_kept_as(f): getattr(self, f.name) for f in fields(self)}
-        return {k: ",".join(v) if isinstance(v, tuple) else v for k, v in told.items()}
+        told = {name: v for name, v in told.items() if v is not None}
+        return {name: ",".join(v) if isinstance(v, tuple) else v for name, v in told.items()}
 
     @classmethod
     def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
@@ -114,7 +115,7 @@ class LabelledTexts(PredictableSource):
 
     def read_inputs(self, file: str) -> tuple[list[str], list[str]]:
         """Each text of the table, or each line of a ``.txt`` file, or of stdin for ``-``."""
-        if file == "-" or file.removesuffix(".gz").endswith(".txt"):
+        if file == "-" or _is_plain_text(file):
             texts = _lines(file)
         else:
             from tidegate.data.tables import read_table
@@ -127,6 +128,10 @@ class LabelledTexts(PredictableSource):
         from tidegate.data.tables import row_error
 
         return row_error(file, index, problem, column=self.label)
+
+
+def _is_plain_text(file: str) -> bool:
+    return file.removesuffix(".gz").endswith(".txt")
 
 
 def _lines(file: str) -> list[str]:
@@ -146,14 +151,20 @@ def _lines(file: str) -> list[str]:
 @final
 @dataclass(frozen=True, kw_only=True)
 class PlainText(Source):
-    """One long text."""
+    """One long text, or the texts in a column of a table, one after another."""
 
-    FILE: ClassVar[str] = "text in UTF-8, also gzipped"
+    FILE: ClassVar[str] = "text in UTF-8, also gzipped; or a table with --text"
 
-    def read(self, file: str, *, learning: bool) -> tuple[str]:  # noqa: ARG002
-        from tidegate.data.text import read_text
+    text: str | None = _told("column of the texts, where FILE is a table", default=None)
 
-        return (read_text(file),)
+    def read(self, file: str, *, learning: bool) -> tuple[str | list[str]]:
+        if self.text is None or (_is_plain_text(file) and not learning):
+            from tidegate.data.text import read_text
+
+            return (read_text(file),)
+        from tidegate.data.tables import read_texts
+
+        return (read_texts(file, self.text),)
 
 
 @final

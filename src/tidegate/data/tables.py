@@ -23,6 +23,7 @@ __all__ = [
     "read_labelled_texts",
     "read_series",
     "read_table",
+    "read_texts",
     "row_error",
     "select",
     "times_of",
@@ -49,6 +50,11 @@ def read_table(
     return frame
 
 
+def read_texts(path: str | PathLike[str], column: str) -> list[str]:
+    """The texts in a column.  Raises InputError, with the line, for an empty one."""
+    return _filled(path, read_table(path, [column])[column], "a text")
+
+
 def read_labelled_texts(
     path: str | PathLike[str], text_column: str, label_column: str, *, allow_one_class: bool = False
 ) -> tuple[list[str], list[str]]:
@@ -61,15 +67,8 @@ def read_labelled_texts(
         problem = f"expected two columns, got {text_column!r} for both text and label"
         raise InputError(f"{problem}; name another", file=path)
     frame = read_table(path, [text_column, label_column])
-    lists = []
-    for name, what in ((text_column, "a text"), (label_column, "a label")):
-        cells = [_as_text(cell) for cell in frame[name].to_list()]
-        for row, cell in enumerate(cells):
-            if not cell.strip():
-                problem = f"expected {what}, got an empty cell; fill it or remove the row"
-                raise row_error(path, row, problem, column=name)
-        lists.append(cells)
-    texts, labels = lists
+    texts = _filled(path, frame[text_column], "a text")
+    labels = _filled(path, frame[label_column], "a label")
     classes = set(labels)
     if len(classes) == 1 and not allow_one_class:
         problem = f"expected two classes or more, got only {shown(labels[0])}; add rows of another"
@@ -79,6 +78,16 @@ def read_labelled_texts(
         remedy = "are the text and the label column swapped?"
         raise InputError(f"{problem}; {remedy}", file=path, column=label_column)
     return texts, labels
+
+
+def _filled(path: str | PathLike[str], column: polars.Series, what: str) -> list[str]:
+    """The cells of a column as text.  Raises InputError, with the line, for an empty one."""
+    cells = [_as_text(cell) for cell in column.to_list()]
+    for row, cell in enumerate(cells):
+        if not cell.strip():
+            problem = f"expected {what}, got an empty cell; fill it or remove the row"
+            raise row_error(path, row, problem, column=column.name)
+    return cells
 
 
 def read_series(

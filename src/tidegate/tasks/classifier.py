@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
-from tidegate.data.text import LEVELS, TextEncoder, train_encoder
+from tidegate.data.text import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.start import Start, start_from_models
+from tidegate.tasks.text_task import TextTask, checked_texts
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ Labelled = tuple[Sequence[str], Sequence[Any]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextClassifier(Classifier):
+class TextClassifier(TextTask, Classifier):
     """Tells which label a text carries: embedding, recurrent layers, pooling, dense layer.
 
     ``classes_`` holds the labels in order (of ``predict_proba``'s columns), ``encoder_`` the
-    vocabulary, made of the training texts alone.
+    vocabulary, made of the training texts alone.  ``init_from`` takes a classifier, a language
+    model, or two of these of which the second was trained with ``reverse``: then each direction has
+    its own.  The reverse direction starts afresh beside one language model.
     """
 
     TASK: ClassVar[str] = "text-classifier"
@@ -37,7 +39,6 @@ class TextClassifier(Classifier):
 
     level: str = option("word", "what a token is", choices=LEVELS)
     vocabulary_size: int | None = option(30_000, "most frequent tokens kept")
-    min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
     lowercase: bool = option(True, "fold capitals")
     max_length: int | None = option(
         400, "tokens of a text that are read: of a longer one, both ends", at_least=2
@@ -78,9 +79,10 @@ class TextClassifier(Classifier):
         is not finite.
         """
         self.check()
-        known = _checked(texts)
+        known = checked_texts(texts)
         truth = self._labels(known, labels)
         self._learn_classes(truth)
+        start = self._known_start()
         train, held_out, test = split_rows(
             len(known),
             self.seed,
@@ -91,18 +93,18 @@ class TextClassifier(Classifier):
         if validation is None:
             validation = [known[i] for i in held_out], truth[held_out].tolist()
         learned = [known[i] for i in train], truth[train]
-        self.encoder_: TextEncoder = train_encoder(
-            learned[0], self.level, self.vocabulary_size, self.min_count, self.lowercase
-        )
+        start = start or self._learned_start(learned[0], sentences=False)
+        self.encoder_: TextEncoder = start.encoder
         parts = [
             (self._encode(part), self._indices(self._labels(part, part_labels)))
-            for part, part_labels in (learned, (_checked(validation[0]), validation[1]))
+            for part, part_labels in (learned, (checked_texts(validation[0]), validation[1]))
         ]
 
         from tidegate.training.classification import Classification
 
-        self._train(
-            self._architecture(),
+        self._train_from(
+            start,
+            self._architecture(start, output_size=len(self.classes_)),
             lambda network: Classification(
                 network, *parts, batch_size=self.batch_size, seed=self.seed
             ),
@@ -117,7 +119,7 @@ class TextClassifier(Classifier):
         from tidegate.training.classification import log_probabilities
 
         network = self.network_
-        return log_probabilities(network, self._encode(_checked(texts)))
+        return log_probabilities(network, self._encode(checked_texts(texts)))
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         sequences = self.encoder_.encode_batch(texts)
@@ -130,24 +132,30 @@ class TextClassifier(Classifier):
             for s in sequences
         ]
 
-    def _architecture(self) -> Architecture:
-        try:
-            return Architecture(
-                cell=get_cell(self.cell).name,
-                vocabulary_size=self.encoder_.size,
-                input_size=None,
-                embedding_size=self.embedding_size,
-                hidden_sizes=tuple(self.hidden_sizes),
-                bidirectional=self.bidirectional,
-                readout=self.readout,
-                output_size=len(self.classes_),
-                batch_norm=self.batch_norm,
-                embedding_dropout=self.embedding_dropout,
-                dropout=self.dropout,
-                recurrent_dropout=self.recurrent_dropout,
+    def _start_from(self, models: Sequence[Any], origin: str) -> Start:
+        tasks = [model.TASK for model in models]
+        if tasks == ["text-classifier"]:
+            (model,) = models
+            a = model.network_.architecture
+            readout = a.readout if self._left_open("readout") else self.readout
+            labels = [str(label) for label in self.classes_]
+            return start_from_models(
+                models,
+                origin,
+                whole=readout == a.readout and labels == [str(label) for label in model.classes_],
+                bidirectional=a.bidirectional,
+                readout=readout,
             )
-        except ValueError as e:
-            raise InputError(f"option {e}") from e
+        if set(tasks) == {"language-model"}:
+            backward = [model.reverse for model in models]
+            if backward == [False]:
+                return start_from_models(models, origin, whole=False)
+            if backward == [False, True]:
+                return start_from_models(models, origin, whole=False, bidirectional=True)
+        raise InputError(
+            "option init_from: expected a classifier of texts, a language model, or one that reads "
+            f"forward and one trained with reverse, in this order, got {origin}"
+        )
 
     def _learned(self) -> dict[str, Any]:
         return super()._learned() | {"encoder": self.encoder_.to_json()}
@@ -155,13 +163,3 @@ class TextClassifier(Classifier):
     def _restore(self, model: ModelFile) -> None:
         super()._restore(model)
         self.encoder_ = encoder_of(model)
-
-
-def _checked(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise InputError("texts: expected a list of texts, got one str; pass [text]")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"texts: expected str, got {type(text).__name__} at index {i}")
-    return texts
