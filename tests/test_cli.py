@@ -101,12 +101,13 @@ def test_help_is_fast_and_imports_no_torch_numpy_or_polars() -> None:
 
 
 def _commands() -> list[str]:
-    return [f"train {name}" for name, _, _ in TASKS.values()] + [
+    return [f"train {task.command}" for task in TASKS.values()] + [
         "evaluate",
         "predict",
         "generate",
         "forecast",
         "info",
+        "bench",
     ]
 
 
@@ -120,7 +121,7 @@ def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, comma
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_option_of_an_estimator_is_one_of_its_command(tidegate: Tidegate, task: str) -> None:
-    shown = tidegate(f"train {TASKS[task][0]} --help").out
+    shown = tidegate(f"train {TASKS[task].command} --help").out
     for f in fields(task_class(task)):  # pyright: ignore[reportArgumentType]
         assert re.search(rf"--{f.name.replace('_', '-')}\s", shown), f.name
 
@@ -320,7 +321,7 @@ BAD = {
         "gap.csv",
     ),
     "not a model": ("info reviews.csv", "reviews.csv"),
-    "wrong task": ("predict m.safetensors -", "expected a text-classifier, got a language-model"),
+    "wrong task": ("predict m.safetensors -", "text-classifier, got a language-model"),
     "unknown option": ("train language-model book.txt --hiden 3", "--hiden"),
     "no number given": ("train language-model book.txt --epochs x", "option epochs"),
     "out of bounds": ("train language-model book.txt --dropout 1.5", "option dropout"),

@@ -17,11 +17,14 @@ FLOORS = [
     {"nn"},
     {"training"},
     {"tasks"},
+    {"bench"},
     {"cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # what help texts and option checks are made of, without torch
 TORCH_FREE = {"training/__init__.py", "training/options.py", "training/schedules.py"}
+# one contestant among others, imported when it is its turn
+TORCH_CONTESTANTS = "bench/torch_contestants.py"
 DOORS = {"__init__", "__main__"}
 FILES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
 
@@ -72,6 +75,9 @@ def test_every_file_has_a_room(path):
 def test_torch_is_loaded_by_nn_and_training_alone(path):
     if room_of(path) in {"nn", "training"} and path.as_posix() not in TORCH_FREE:
         return
+    if path.as_posix() == TORCH_CONTESTANTS:
+        return
     loaded = {name.split(".")[0] for name in imported_on_loading(path)}
     heavy = {"torch", "accelerate", "torchmetrics", "polars", "tokenizers", "matplotlib"}
+    heavy |= {"onnx", "onnxruntime", "keras", "jax"}
     assert not loaded & heavy

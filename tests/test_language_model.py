@@ -156,7 +156,8 @@ def test_samples_are_printed_at_the_chosen_steps(capsys):
 
 WRONG = {
     "one character": (lambda: small().fit("a"), "at least 2 tokens of training text"),
-    "not text": (lambda: small().fit([TEXT]), "text: expected a str, got list"),
+    "not texts": (lambda: small().fit([TEXT, 3]), "texts: expected str, got int at index 1"),
+    "too few texts": (lambda: small().fit([TEXT]), "texts: expected enough to train on"),
     "fractions": (lambda: small(test_fraction=0.95).fit(TEXT), "expected a sum below 1"),
     "level": (lambda: small(level="letter").fit(TEXT), "level: expected one of char, word, bpe"),
     "cell": (lambda: small(cell="gruu").fit(TEXT), "expected a cell, one of"),

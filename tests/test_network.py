@@ -31,8 +31,17 @@ def architecture(**changes):
 VALUES = {"vocabulary_size": None, "embedding_size": None, "input_size": 2}
 
 
+TIED = {
+    "bidirectional": False,
+    "readout": "every",
+    "output_size": 11,
+    "embedding_size": 4,
+    "tie_embeddings": True,
+}
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, VALUES, {"batch_norm": True}, {"readout": "every"}], ids=str
+    "changes", [{}, VALUES, {"batch_norm": True}, {"readout": "every"}, TIED], ids=str
 )
 @pytest.mark.parametrize("cell", CELLS)
 def test_architecture_lists_every_tensor_of_the_network(cell, changes):
@@ -93,7 +102,25 @@ def test_forget_gates_start_open_and_recurrent_blocks_orthogonal():
         torch.testing.assert_close(block @ block.T, torch.eye(6), rtol=0, atol=1e-5)
 
 
+def test_tied_embeddings_are_one_matrix_that_learns_from_both_its_uses():
+    torch.manual_seed(0)
+    tied = SequenceNetwork(architecture(**TIED))
+    free = SequenceNetwork(architecture(**{**TIED, "tie_embeddings": False}))
+    weights = tied.state_dict()
+    free.load_state_dict(weights | {"dense.weight": weights["embedding.weight"]})
+    tokens, targets = torch.randint(11, (2, 9, 2))
+    outputs = [network(tokens)[0] for network in (tied, free)]
+    assert torch.equal(*outputs)
+    for output in outputs:
+        torch.nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten()).backward()
+    torch.testing.assert_close(
+        tied.embedding.weight.grad, free.embedding.weight.grad + free.dense.weight.grad
+    )
+
+
 WRONG = {
+    "tied": ({**TIED, "embedding_size": 5}, r"embedding_size: expected the last of hidden_sizes"),
+    "tied outputs": ({"tie_embeddings": True}, "expected it for a network that predicts tokens"),
     "cell": ({"cell": "gruu"}, "cell: expected one of rnn_tanh"),
     "both inputs": ({"input_size": 2}, "input_size: expected either it or vocabulary_size"),
     "readout": ({"readout": "last+first"}, "readout: expected 'every' or a sum of last, mean, max"),

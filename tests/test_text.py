@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.data.encoders import CharEncoder, TextEncoder, WordEncoder
-from tidegate.data.text import encoder_from_json, pad_tokens, read_text, train_encoder
+from tidegate.data.text import encoder_from_json, read_text, train_encoder
 from tidegate.errors import InputError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -335,17 +335,6 @@ def test_missing_file_folder_and_false_gzip_are_named(tmp_path: Path):
     (tmp_path / "a.gz").write_bytes(b"plain")
     with pytest.raises(InputError, match="expected gzip data"):
         read_text(tmp_path / "a.gz")
-
-
-@settings(max_examples=30)
-@given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=5))
-def test_padding_keeps_every_token_in_its_column(rows: list[list[int]]):
-    tokens, lengths = pad_tokens([np.array(row, dtype=np.int32) for row in rows])
-    assert tokens.dtype == lengths.dtype == np.int64
-    assert tokens.shape == (max([1, *map(len, rows)]), len(rows))
-    for column, row in enumerate(rows):
-        assert tokens[: lengths[column], column].tolist() == row
-        assert not tokens[lengths[column] :, column].any()
 
 
 def _fresh_python(code: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from math import prod
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -19,7 +19,9 @@ class Architecture:
     Exactly one of ``vocabulary_size`` (tokens, with ``embedding_size``) and ``input_size``
     (values) is set.  ``hidden_sizes`` has one entry per recurrent layer.  ``readout`` is
     ``every`` (an output at each step) or a sum such as ``last+max``: what of the last layer's
-    states, over a row's true steps, the dense layer sees.
+    states, over a row's true steps, the dense layer sees.  ``tie_embeddings``: the dense layer's
+    weight is that of the embedding (Press & Wolf 2017, arXiv:1608.05859), so that its features must
+    be as wide.
     """
 
     cell: str
@@ -34,6 +36,7 @@ class Architecture:
     embedding_dropout: float
     dropout: float
     recurrent_dropout: float
+    tie_embeddings: bool = False
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -58,6 +61,11 @@ class Architecture:
         )
         for name in ("embedding_dropout", "dropout", "recurrent_dropout"):
             need(0 <= getattr(self, name) < 1, name, "a probability in [0, 1)")
+        if self.tie_embeddings:
+            written = self.readout == "every" and self.output_size == self.vocabulary_size
+            need(written, "tie_embeddings", "it for a network that predicts tokens")
+            width = f"the last of hidden_sizes ({self.feature_size}), with tie_embeddings"
+            need(self.embedding_size == self.feature_size, "embedding_size", width)
 
     @property
     def directions(self) -> int:
@@ -91,7 +99,8 @@ class Architecture:
             for k, h in enumerate(self.hidden_sizes[:-1]):
                 for name in ("weight", "bias", "running_mean", "running_var"):
                     shapes[f"norms.{k}.{name}"] = (self.directions * h,)
-        shapes["dense.weight"] = (self.output_size, self.feature_size)
+        if not self.tie_embeddings:
+            shapes["dense.weight"] = (self.output_size, self.feature_size)
         shapes["dense.bias"] = (self.output_size,)
         return shapes
 
@@ -101,18 +110,21 @@ class Architecture:
         return sum(prod(shape) for name, shape in shapes if ".running_" not in name)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
+        """Every field by name, but for those that are as their default."""
+        values = {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
+        return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Architecture:
         """The architecture in ``values``.  Raises ValueError for keys or types out of schema."""
-        names = [f.name for f in fields(cls)]
-        if not isinstance(values, dict) or sorted(values) != sorted(names):
+        hints = get_type_hints(cls)
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        if not isinstance(values, dict) or not needed <= set(values) <= set(hints):
             got = sorted(values) if isinstance(values, dict) else values
-            raise ValueError(f"architecture: expected exactly the keys {sorted(names)}, got {got}")
+            raise ValueError(f"architecture: expected exactly the keys {sorted(needed)}, got {got}")
         checked = {}
-        for name, hint in get_type_hints(cls).items():
-            value = values[name]
+        for name, value in values.items():
+            hint = hints[name]
             if name == "hidden_sizes":
                 if not isinstance(value, list) or not all(type(v) is int for v in value):
                     raise ValueError(f"hidden_sizes: expected a list of integers, got {value!r}")

@@ -10,7 +10,8 @@ Format 1
 
   ``format``        1.
   ``task``          ``text-classifier``, ``language-model`` or ``forecaster``.
-  ``architecture``  an object with exactly the fields of architecture.Architecture.
+  ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
+                    a default are there just where they differ from it.
   ``encoder``       object: how text becomes tokens; null just for a forecaster.
   ``labels``        list of different strings, one per output; null unless a text-classifier.
   ``scaling``       object: how series become inputs; null unless a forecaster.

@@ -1,4 +1,5 @@
-"""The command line: ``tidegate train | evaluate | predict | generate | forecast | info``.
+"""The command line: ``tidegate train | evaluate | predict | generate | forecast | info |
+bench``.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.  An error is one line on
 stderr.

@@ -10,6 +10,8 @@ from typer.core import TyperGroup
 
 import tidegate
 from tidegate.cli import use
+from tidegate.cli.bench import bench
+from tidegate.cli.evaluate import evaluate
 from tidegate.tasks import TASKS
 
 
@@ -32,7 +34,7 @@ class _TrainGroup(TyperGroup):
     """Builds a sub-command when it is asked for: its options come from the task's module."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        return [name for name, _, _ in TASKS.values()]
+        return [task.command for task in TASKS.values()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         names = self.list_commands(ctx)
@@ -44,13 +46,11 @@ class _TrainGroup(TyperGroup):
 
 
 def _train_command(name: str) -> Any:
-    from tidegate.cli.options import with_options
-    from tidegate.cli.train import COMMANDS
-    from tidegate.tasks import task_class
+    from tidegate.cli.train import train_command
 
-    task = next(task for task, (given, _, _) in TASKS.items() if given == name)
+    task = next(task for task, about in TASKS.items() if about.command == name)
     app = typer.Typer(add_completion=False)
-    app.command(name)(with_options(COMMANDS[task], task_class(task)))
+    app.command(name)(train_command(task))
     return typer.main.get_command(app)
 
 
@@ -58,9 +58,9 @@ _app = typer.Typer(cls=_MainGroup, add_completion=False, pretty_exceptions_enabl
 _app.add_typer(
     typer.Typer(cls=_TrainGroup, callback=lambda: None),
     name="train",
-    help="Train a network on a file: classifier, language-model, forecaster.",
+    help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
 )
-for _run in (use.evaluate, use.predict, use.generate, use.forecast, use.info):
+for _run in (evaluate, use.predict, use.generate, use.forecast, use.info, bench):
     _app.command()(_run)
 
 

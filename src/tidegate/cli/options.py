@@ -1,19 +1,20 @@
-"""A command's options made of an estimator's fields, so that an option is listed in one place."""
+"""A command's options made of the fields of estimators and sources: each is listed in one place."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import Field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from tidegate.architecture import Architecture
+from tidegate.data.sources import Source
 from tidegate.errors import InputError
-from tidegate.tasks.estimator import Estimator
-from tidegate.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from tidegate.tasks.estimator import Estimator
 
 PANELS = ("Data", "Model", "Training", "Run")
 # Those that are not where their field's definition would put them.
@@ -22,29 +23,77 @@ _PANEL = {
     **dict.fromkeys(("show_progress", "sample_steps", "sample_length"), "Run"),
     **dict.fromkeys(("bptt", "loss"), "Training"),
     **dict.fromkeys(("joint", "anchored"), "Model"),
+    **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),
 }
 # Options whose default is the command line's own.
 _DEFAULT_HERE = {"run_folder": "default: runs/ and the model file's name"}
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}
 
 
-def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callable[..., None]:
-    """The command ``run`` with a keyword option for each field of ``estimator``.
+# By name: a parameter of a command, and the type that its value is to become.
+Options = Mapping[str, tuple[inspect.Parameter, Any]]
 
-    Their values reach ``run`` together, as the dict ``options``, which a user does not see.
+
+def estimator_options(estimator: type[Estimator]) -> Options:
+    """An option for each field of ``estimator``."""
+    hints = get_type_hints(estimator)
+    listed = fields(estimator)  # pyright: ignore[reportArgumentType]
+    return {f.name: (_parameter(f, hints[f.name], estimator), hints[f.name]) for f in listed}
+
+
+def source_options(source: type[Source]) -> Options:
+    """An option for each field of ``source``."""
+    hints = get_type_hints(source)
+    made = {f.name: _source_parameter(f, hints[f.name]) for f in fields(source)}
+    return {name: (parameter, hints[name]) for name, parameter in made.items()}
+
+
+def later_options(*sources: type[Source]) -> Options:
+    """The options of all the sources for a command that knows later which one it will be.
+
+    None of them is required: None says that it was not given.  Their values stay text, until
+    ``parsed_for`` makes of them what the source wants.
+    """
+    helps: dict[str, list[str]] = {}
+    first: dict[str, tuple[Field[Any], Any]] = {}
+    for source in dict.fromkeys(sources):
+        hints = get_type_hints(source)
+        for f in fields(source):
+            first.setdefault(f.name, (f, hints[f.name]))
+            if f.metadata["help"] not in helps.setdefault(f.name, []):
+                helps[f.name].append(f.metadata["help"])
+    return {
+        name: (_later_parameter(f, hint, "; or ".join(helps[name])), str | None)
+        for name, (f, hint) in first.items()
+    }
+
+
+def parsed_for(source: type[Source], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``later_options`` that ``source`` has, of their types."""
+    hints = get_type_hints(source)
+    return {f.name: _parsed(f.name, told.get(f.name), hints[f.name]) for f in fields(source)}
+
+
+def with_options(
+    run: Callable[..., None], groups: Mapping[str, Options], leave_out: Collection[str] = ()
+) -> Callable[..., None]:
+    """The command ``run`` with the options of each group, which reach it as a dict of that name.
+
+    Of the parameters of ``run`` itself, all but those of the groups and those to ``leave_out`` are
+    options, too.
     """
     own = inspect.signature(run, eval_str=True).parameters.values()
-    own = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "options"]
-    hints = get_type_hints(estimator)
-    listed = {f.name: f for f in fields(estimator)}
+    hidden = {*groups, *leave_out}
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name not in hidden]
+    made = [parameter for options in groups.values() for parameter, _ in options.values()]
 
     def command(**values: Any) -> None:
-        options = {
-            name: _parsed(name, values.pop(name), hints[name]) for name in listed if name in values
+        told = {
+            group: {n: _parsed(n, values.pop(n), hint) for n, (_, hint) in options.items()}
+            for group, options in groups.items()
         }
-        run(**values, options=options)
+        run(**values, **told)
 
-    made = [_parameter(f, hints[f.name], estimator) for f in listed.values()]
     signature = inspect.Signature(sorted([*own, *made], key=_place))
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
@@ -55,6 +104,9 @@ def with_options(run: Callable[..., None], estimator: type[Estimator]) -> Callab
 def _panel(f: Field[Any]) -> str:
     if f.name in _PANEL:
         return _PANEL[f.name]
+    from tidegate.architecture import Architecture
+    from tidegate.training.options import TrainingOptions
+
     if f.name in {g.name for g in fields(TrainingOptions)}:
         return "Training"
     return "Model" if f.name in {g.name for g in fields(Architecture)} else "Data"
@@ -85,15 +137,43 @@ def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.
     )
 
 
+def _source_parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
+    """A source's field as typer wants it: a flag, or text that ``_parsed`` takes apart."""
+    kind = bool if hint is bool else str
+    default: Any = f.default
+    if default is MISSING:
+        default = inspect.Parameter.empty
+    elif kind is str:
+        kind, default = str | None, _as_text(default) or None
+    return _told(f, kind, default, f.metadata["help"], negated=default is True)
+
+
+def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:
+    kind = bool | None if hint is bool else str | None
+    return _told(f, kind, None, f"{help} (default: as in training)", negated=hint is bool)
+
+
+def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -> inspect.Parameter:
+    name = f.name.replace("_", "-")
+    names = f"--{name}/--no-{name}" if negated else f"--{name}"
+    option = typer.Option(names, help=help, metavar=f.metadata["metavar"], rich_help_panel="Data")
+    return inspect.Parameter(
+        f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
 def _metavar(hint: Any) -> str:
-    if get_origin(hint) is tuple:
-        one = _METAVARS[get_args(hint)[0]]
+    kind = _plain(hint)
+    if get_origin(kind) is tuple:
+        one = _METAVARS[_plain(get_args(kind)[0])]
         return f"{one},{one},..."
-    return _METAVARS[_plain(hint)]
+    return _METAVARS[kind]
 
 
 def _plain(hint: Any) -> type:
-    """``int`` of ``int | None``."""
+    """``int`` of ``int | None``: the first of several types."""
+    if get_origin(hint) is tuple:
+        return hint
     kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
     return kinds[0]
 
@@ -110,10 +190,11 @@ def _parsed(name: str, value: Any, hint: Any) -> Any:
         return value
     if type(None) in get_args(hint) and value.lower() == "none":
         return None
-    if get_origin(hint) is tuple:
-        kind = get_args(hint)[0]
-        return tuple(_converted(name, part, kind) for part in value.split(",") if part.strip())
-    return _converted(name, value, _plain(hint))
+    kind = _plain(hint)
+    if get_origin(kind) is tuple:
+        one = _plain(get_args(kind)[0])
+        return tuple(_converted(name, part, one) for part in value.split(",") if part.strip())
+    return _converted(name, value, kind)
 
 
 def _converted(name: str, text: str, kind: type) -> Any:

@@ -1,17 +1,53 @@
-"""What commands read from a user's files, with errors that say which file."""
+"""What the commands read: the options that say how, and errors that say which file."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from tidegate.cli.options import later_options, parsed_for, with_options
+from tidegate.data.sources import Source
 from tidegate.errors import InputError
+from tidegate.tasks import TASKS
+
+if TYPE_CHECKING:
+    from tidegate.tasks.estimator import Estimator
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file of tidegate train")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
+
+
+def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that is given ``told``: what the sources' options say, None where not given."""
+    told = later_options(*sources)
+    return lambda run: with_options(run, {"told": told})
+
+
+def source_for(fitted: Estimator, told: dict[str, Any]) -> Any:
+    """How a FILE for ``fitted`` is read: as told, else as in training.
+
+    Raises InputError for an option that is another task's.
+    """
+    source = TASKS[fitted.TASK].source
+    own = {f.name for f in fields(source)}
+    refuse(fitted, {name: value for name, value in told.items() if name not in own})
+    return source.as_in_training(fitted.provenance_, parsed_for(source, told))
+
+
+def refuse(fitted: Estimator, options: dict[str, Any]) -> None:
+    """Raise InputError for an option that was given, since it is another task's."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"option {name}: expected none for a {fitted.TASK}, got {value}")
 
 
 @contextlib.contextmanager
-def about_file(file: Path) -> Iterator[None]:
+def about_file(file: str | Path) -> Iterator[None]:
     """Name ``file`` in an InputError that names none, unless it is about an option."""
     try:
         yield
@@ -19,22 +55,3 @@ def about_file(file: Path) -> Iterator[None]:
         if e.file is not None or str(e).startswith("option"):
             raise
         raise InputError(str(e), file=file) from e
-
-
-def column_names(given: Sequence[str]) -> list[str]:
-    """``a,b`` and ``c`` as a, b, c."""
-    return [name.strip() for part in given for name in part.split(",") if name.strip()]
-
-
-def text_lines(file: str) -> list[str]:
-    """The lines of a text file, or of stdin for ``-``; empty ones are left out."""
-    if file == "-":
-        content = sys.stdin.read()
-    else:
-        from tidegate.data.text import read_text
-
-        content = read_text(file)
-    lines = [line for line in content.splitlines() if line.strip()]
-    if not lines:
-        raise InputError("expected a text on each line, got none", file=file)
-    return lines

@@ -15,14 +15,8 @@ from tidegate.cli.processes import launch, process_rank
 from tidegate.cli.reading import about_file
 from tidegate.cli.show import beside_baselines, clock, print_json, print_table
 from tidegate.errors import InputError
-from tidegate.tasks import task_class
+from tidegate.tasks import TASKS, task_class
 from tidegate.tasks.estimator import Estimator, default_model_path
-
-_NEXT = {
-    "text-classifier": "echo 'some text' | tidegate predict {model} -",
-    "language-model": "tidegate generate {model} --length 500",
-    "forecaster": "tidegate forecast {model} {data} --plot forecast.png",
-}
 
 
 class TrainingRun:
@@ -48,7 +42,7 @@ class TrainingRun:
         self.data, self.devices, self.json, self.arguments = data, devices, json, arguments
         self.first = process_rank() in (None, 0)
 
-    def go(self, read: Callable[[], tuple[Any, ...]], about: dict[str, str]) -> None:
+    def go(self, read: Callable[[], tuple[Any, ...]], about: dict[str, Any]) -> None:
         """Check, read what ``fit`` is given, fit, save, report.
 
         ``about`` goes to the file's provenance.
@@ -138,4 +132,4 @@ class TrainingRun:
         print(f"curve: {self.folder / 'curve.png'}")
         print(f"model: {self.output}")
         names = {"model": shlex.quote(str(self.output)), "data": shlex.quote(str(self.data))}
-        print("next:  " + _NEXT[model.TASK].format(**names))
+        print("next:  " + TASKS[model.TASK].then.format(**names))

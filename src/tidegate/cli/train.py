@@ -1,6 +1,6 @@
-"""``tidegate train``: from a file to a model file.  Each task's own options are added to these."""
+"""``tidegate train``: from a file to a model file, one command per task, made from its options."""
 
-from __future__ import annotations
+# Annotations are evaluated where they stand, since one of them is the task's own: no __future__.
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.reading import column_names
+from tidegate.cli.options import estimator_options, source_options, with_options
 from tidegate.cli.run import TrainingRun
-
-_TABLE = "CSV, TSV, JSONL or Parquet; the first three also gzipped"
-
-
-def _data(help: str, metavar: str | None = "COLUMN", *names: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel="Data")
-
+from tidegate.tasks import TASKS, task_class
 
 Output = Annotated[
     Path | None,
@@ -42,121 +36,52 @@ Devices = Annotated[
     ),
 ]
 Validation = Annotated[
-    Path | None, _data("like FILE, to choose the best weights by (default: a part of it)", "PATH")
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="like FILE, to choose the best weights by (default: a part of it)",
+        rich_help_panel="Data",
+    ),
 ]
 
 
-def train_classifier(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=_TABLE)],
-    text: Annotated[str, _data("column of the texts")],
-    label: Annotated[str, _data("column of the labels")],
-    options: dict[str, Any],
-    validation: Validation = None,
-    output: Output = None,
-    devices: Devices = 1,
-    json: Json = False,
-) -> None:
-    """Train a classifier of texts, with any number of labels.
+def train_command(task: str) -> Callable[..., None]:
+    """The function behind ``tidegate train`` for a task, its parameters the task's options."""
+    about = TASKS[task]
 
-    Example: tidegate train classifier reviews.csv --text review --label sentiment
-    """
+    def train(
+        ctx: typer.Context,
+        file: Annotated[Path, typer.Argument(metavar="FILE", help=about.source.FILE)],
+        told: dict[str, Any],
+        options: dict[str, Any],
+        validation: Validation = None,
+        output: Output = None,
+        devices: Devices = 1,
+        json: Json = False,
+    ) -> None:
+        source = about.source.as_in_training({}, told)
 
-    def read() -> tuple[Any, ...]:
-        from tidegate.data.tables import read_labelled_texts
+        def read() -> tuple[Any, ...]:
+            data = source.read(str(file), learning=True)
+            if validation is None:
+                return data
+            held_out: Any = source.read(str(validation), learning=False)
+            return (*data, held_out if len(held_out) > 1 else held_out[0])
 
-        texts, labels = read_labelled_texts(file, text, label)
-        held_out = None
-        if validation is not None:
-            held_out = read_labelled_texts(validation, text, label, allow_one_class=True)
-        return texts, labels, held_out
+        run = TrainingRun(
+            task,
+            file,
+            options,
+            output=output,
+            devices=devices,
+            json=json,
+            arguments=ctx.obj.arguments,
+        )
+        run.go(read, source.provenance())
 
-    run = TrainingRun(
-        "text-classifier",
-        file,
-        options,
-        output=output,
-        devices=devices,
-        json=json,
-        arguments=ctx.obj.arguments,
+    train.__doc__ = f"{about.help}\n\nExample: tidegate train {about.command} {about.example}"
+    return with_options(
+        train,
+        {"told": source_options(about.source), "options": estimator_options(task_class(task))},
+        leave_out=() if about.source.HAS_VALIDATION_FILE else ("validation",),
     )
-    run.go(read, {"text_column": text, "label_column": label})
-
-
-def train_language_model(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="text in UTF-8, also gzipped")],
-    options: dict[str, Any],
-    validation: Validation = None,
-    output: Output = None,
-    devices: Devices = 1,
-    json: Json = False,
-) -> None:
-    """Train a language model of characters, words or BPE tokens.
-
-    Example: tidegate train language-model book.txt --max-minutes 5
-    """
-
-    def read() -> tuple[Any, ...]:
-        from tidegate.data.text import read_text
-
-        text = read_text(file)
-        held_out = None if validation is None else read_text(validation)
-        return text, held_out
-
-    run = TrainingRun(
-        "language-model",
-        file,
-        options,
-        output=output,
-        devices=devices,
-        json=json,
-        arguments=ctx.obj.arguments,
-    )
-    run.go(read, {})
-
-
-def train_forecaster(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=_TABLE)],
-    time: Annotated[str, _data("column of the moments, one row each, evenly spaced")],
-    target: Annotated[list[str], _data("columns to forecast: OT or HULL,OT", "COLUMN,...")],
-    options: dict[str, Any],
-    covariate: Annotated[
-        list[str] | None, _data("columns known up to the present that help", "COLUMN,...")
-    ] = None,
-    fill_gaps: Annotated[
-        bool, _data("carry the last value over missing rows and values", None, "--fill-gaps")
-    ] = False,
-    output: Output = None,
-    devices: Devices = 1,
-    json: Json = False,
-) -> None:
-    """Train a forecaster of one or several series.
-
-    Example: tidegate train forecaster load.csv --time date --target OT --horizon 24
-    """
-
-    def read() -> tuple[Any, ...]:
-        from tidegate.data.tables import read_series
-
-        columns = column_names(target), column_names(covariate or [])
-        return (read_series(file, time, *columns, fill_gaps=fill_gaps),)
-
-    run = TrainingRun(
-        "forecaster",
-        file,
-        options,
-        output=output,
-        devices=devices,
-        json=json,
-        arguments=ctx.obj.arguments,
-    )
-    run.go(read, {"time_column": time})
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "text-classifier": train_classifier,
-    "language-model": train_language_model,
-    "forecaster": train_forecaster,
-}

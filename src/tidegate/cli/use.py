@@ -1,170 +1,71 @@
-"""What is done with a model file: evaluate, predict, generate, forecast, info."""
+"""What a trained model is used for: predict, generate, forecast; and info, what is in its file."""
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.reading import about_file, text_lines
-from tidegate.cli.show import as_text, beside_baselines, clock, print_json, print_table
+from tidegate.cli.reading import Json, Model, about_file, source_for, telling
+from tidegate.cli.show import as_text, clock, print_json, print_table
+from tidegate.data.sources import PredictableSource, TimeSeries
 from tidegate.errors import InputError
+from tidegate.tasks import TASKS
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file of tidegate train")]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
-TextColumn = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="column of the texts (default: as in training)"),
-]
-TimeColumn = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="column of the moments (default: as in training)"),
-]
-FillGaps = Annotated[
-    bool, typer.Option("--fill-gaps", help="carry the last value over missing rows and values")
-]
+_PREDICTING = {n: t.source for n, t in TASKS.items() if issubclass(t.source, PredictableSource)}
 
 
-def evaluate(
-    model: Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="data of the kind it learned from")],
-    text: TextColumn = None,
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="column of the labels (default: as in training)"),
-    ] = None,
-    time: TimeColumn = None,
-    fill_gaps: FillGaps = False,
-    start: Annotated[
-        str | None,
-        typer.Option(metavar="WHEN", help="of a series: first moment to forecast (default: new)"),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(metavar="WHEN", help="of a series: where to stop (default: its end)"),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="of a series: its last forecasts, .png .svg")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Measure a model on data it has not seen.
-
-    Example: tidegate evaluate reviews-text-classifier.safetensors test.csv
-    """
-    from tidegate.tasks import load
-
-    fitted: Any = load(model)
-    of_series = {"time": time, "start": start, "end": end, "plot": plot}
-    _refuse_others(
-        fitted, {"text-classifier": {"text": text, "label": label}, "forecaster": of_series}
-    )
-    figures: dict[str, Any]
-    if fitted.TASK == "language-model":
-        from tidegate.data.text import read_text
-
-        content = read_text(file)
-        with about_file(file):
-            figures = fitted.evaluate(content)
-    elif fitted.TASK == "text-classifier":
-        figures = _evaluate_classifier(fitted, file, text, label, json)
-    else:
-        series = _series(fitted, file, time, fill_gaps)
-        with about_file(file):
-            figures = fitted.evaluate(series, start, end)
-            if plot is not None:
-                from tidegate.tasks.forecast_plot import plot_backtest
-
-                plot_backtest(plot, fitted.backtest(series, start, end))
-    if json:
-        print_json(figures)
-    else:
-        print_table("", beside_baselines(figures))
-
-
-def _refuse_others(fitted: Any, given: dict[str, dict[str, Any]]) -> None:
-    """Raise InputError for an option that is another task's than the model's."""
-    for task, options in given.items():
-        for name, value in options.items():
-            if value is not None and task != fitted.TASK:
-                raise InputError(f"option {name}: expected none for a {fitted.TASK}, got {value}")
-
-
-def _evaluate_classifier(
-    fitted: Any, file: Path, text: str | None, label: str | None, json: bool
-) -> dict[str, Any]:
-    from tidegate.data.tables import read_labelled_texts
-
-    columns = _column(fitted, "text", text), _column(fitted, "label", label)
-    texts, labels = read_labelled_texts(file, *columns, allow_one_class=True)
-    _refuse_unknown_labels(fitted, file, columns[1], labels)
-    with about_file(file):
-        figures = fitted.evaluate(texts, labels)
-        matrix = fitted.confusion_matrix(texts, labels)
-    if json:
-        return {**figures, "labels": fitted.classes_.tolist(), "confusion": matrix.tolist()}
-    if len(fitted.classes_) <= 12:
-        rows = {
-            str(true): ", ".join(f"{p} {n}" for p, n in zip(fitted.classes_, row, strict=True))
-            for true, row in zip(fitted.classes_, matrix, strict=True)
-        }
-        print_table("true label: how often each label was predicted", rows)
-    return figures
-
-
-def _refuse_unknown_labels(fitted: Any, file: Path, column: str, labels: list[str]) -> None:
-    from tidegate.data.tables import line_of_row
-
-    known = set(fitted.classes_.tolist())
-    for row, label in enumerate(labels):
-        if label not in known:
-            shown = ", ".join(sorted(known)[:10])
-            raise InputError(
-                f"expected a label of the training texts ({shown}), got {label!r}; mend it, or "
-                "train with it",
-                file=file,
-                line=line_of_row(file, row),
-                column=column,
-            )
-
-
+@telling(*_PREDICTING.values())
 def predict(
     model: Model,
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|-", help="a table, or a text file with one text per line; - for stdin"
+            metavar="FILE|-",
+            help="like that of training, answers not needed; texts also one per line of a .txt "
+            "file, or of stdin for -",
         ),
     ],
-    text: TextColumn = None,
+    told: dict[str, Any],
     json: Json = False,
 ) -> None:
-    """Tell the label of each text: label, probability, text, with tabs between.
+    """Answer for each text or series: label and its probability, or a number, and which it is of.
 
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
-    fitted = _load(model, "text-classifier")
-    if file == "-" or file.removesuffix(".gz").endswith(".txt"):
-        texts = text_lines(file)
-    else:
-        from tidegate.data.tables import read_table
+    from tidegate.tasks import load
+    from tidegate.tasks.classification import Classifier
 
-        column = _column(fitted, "text", text)
-        values = read_table(file, [column])[column].to_list()
-        texts = ["" if value is None else str(value) for value in values]
-    probabilities = fitted.predict_proba(texts)
-    best = probabilities.argmax(1)
+    fitted: Any = load(model)
+    if fitted.TASK not in _PREDICTING:
+        raise InputError(
+            f"expected a model of {', '.join(_PREDICTING)}, got a {fitted.TASK}", file=model
+        )
+    inputs, names = source_for(fitted, told).read_inputs(file)
+    with about_file(file):
+        if isinstance(fitted, Classifier):
+            answers = [_label(fitted, p) for p in fitted.predict_proba(inputs)]
+        else:
+            answers = [{"value": value} for value in fitted.predict(inputs).tolist()]
     if json:
-        labels = fitted.classes_.tolist()
-        predictions = [
-            {"label": labels[i], "probabilities": dict(zip(labels, p.tolist(), strict=True))}
-            for i, p in zip(best, probabilities, strict=True)
-        ]
-        print_json({"predictions": predictions})
+        named = zip(names, answers, strict=True)
+        print_json({"predictions": [{**answer, "input": name} for name, answer in named]})
         return
-    for one, i, p in zip(texts, best, probabilities, strict=True):
-        print(f"{fitted.classes_[i]}\t{p[i]:.3f}\t{' '.join(one.split())}")
+    for name, answer in zip(names, answers, strict=True):
+        if "value" in answer:
+            print(f"{answer['value']:.6g}\t{name}")
+        else:
+            print(f"{answer['label']}\t{max(answer['probabilities'].values()):.3f}\t{name}")
+
+
+def _label(fitted: Any, probabilities: Any) -> dict[str, Any]:
+    labels = fitted.classes_.tolist()
+    return {
+        "label": labels[probabilities.argmax()],
+        "probabilities": dict(zip(labels, probabilities.tolist(), strict=True)),
+    }
 
 
 def generate(
@@ -187,7 +88,7 @@ def generate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write on from a prompt, token by token.
+    """Write on from a prompt, token by token.  A model trained with --reverse writes up to it.
 
     Example: tidegate generate book-language-model.safetensors --prompt 'The ' --seed 1
     """
@@ -204,17 +105,16 @@ def generate(
     if json:
         print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})
         return
-    print(prompt, end="", flush=True)
-    for piece in pieces:
+    for piece in [*pieces, prompt] if fitted.reverse else chain([prompt], pieces):
         print(piece, end="", flush=True)
     print()
 
 
+@telling(TimeSeries)
 def forecast(
     model: Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the series up to now")],
-    time: TimeColumn = None,
-    fill_gaps: FillGaps = False,
+    told: dict[str, Any],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="a CSV file (default: the terminal)"),
@@ -231,12 +131,13 @@ def forecast(
     from tidegate.container import write_atomically
 
     fitted = _load(model, "forecaster")
-    series = _series(fitted, file, time, fill_gaps)
+    source = source_for(fitted, told)
+    (series,) = source.read(str(file), learning=False)
     with about_file(file):
         ahead = fitted.forecast(series)
     times = [str(t) for t in ahead.times]
     rows = zip(times, ahead.values.tolist(), strict=True)
-    header = [_column(fitted, "time", time), *ahead.names]
+    header = [source.time, *ahead.names]
     lines = [",".join(header), *(",".join([t, *(f"{v:.7g}" for v in row)]) for t, row in rows)]
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_forecast
@@ -310,19 +211,3 @@ def _load(path: Path, task: str) -> Any:
     if task != fitted.TASK:
         raise InputError(f"expected a {task}, got a {fitted.TASK}", file=path)
     return fitted
-
-
-def _column(fitted: Any, role: str, given: str | None) -> str:
-    """The column of that role: as given, else as in training."""
-    column = given or fitted.provenance_.get(f"{role}_column")
-    if column is None:
-        raise InputError(f"expected the name of the {role} column, got none; give --{role} COLUMN")
-    return str(column)
-
-
-def _series(fitted: Any, file: Path, time: str | None, fill_gaps: bool) -> Any:
-    from tidegate.data.tables import read_series
-
-    w = fitted.windowing_
-    time = _column(fitted, "time", time)
-    return read_series(file, time, w.names, w.covariate_names, fill_gaps=fill_gaps)

@@ -118,7 +118,8 @@ class WordEncoder(TextEncoder):
     With ``sentences`` each non-blank line becomes ``<s> words </s>`` (tokens 1 and 2).  The text
     itself can never produce these two.  Without, a text is to be judged and not written: compounds
     are cut at their hyphens, since their parts are the better known words.  ``tokenised`` says that
-    punctuation already stands apart, so that "mr." and "u.s." are words.
+    punctuation already stands apart, so that "mr." and "u.s." are words.  ``words``
+    are all tokens in order, ``vocabulary`` those that are no special ones.
     """
 
     level = "word"
@@ -138,8 +139,8 @@ class WordEncoder(TextEncoder):
         self.vocabulary = list(vocabulary)
         self.lowercase, self.sentences, self.tokenised = lowercase, sentences, tokenised
         code_points("".join(self.vocabulary))
-        self._words = special + self.vocabulary
-        self.size = len(self._words)
+        self.words = special + self.vocabulary
+        self.size = len(self.words)
         self._ids = {word: len(special) + i for i, word in enumerate(self.vocabulary)}
         if sentences:
             self.start_id, self.end_id = 1, 2
@@ -159,7 +160,7 @@ class WordEncoder(TextEncoder):
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Words with ordinary spacing: none before a comma, a line break after each sentence."""
         frame = {self.start_id: "", self.end_id: "\n"} if self.sentences else {}
-        return words.join(frame.get(i, self._words[i]) for i in self._checked(ids))
+        return words.join(frame.get(i, self.words[i]) for i in self._checked(ids))
 
     def to_json(self) -> dict[str, Any]:
         """Keys: level, words, lowercase, sentences, tokenised."""

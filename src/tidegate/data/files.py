@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
+import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 from tidegate.errors import InputError
 
-__all__ = ["decode_utf8", "read_bytes"]
+__all__ = ["decode_utf8", "open_bytes", "read_bytes"]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -18,8 +23,38 @@ _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 def read_bytes(path: str | PathLike[str]) -> bytes:
     """The content of a file, unpacked if it is gzip.  Raises InputError unless there is some."""
+    with open_bytes(path) as file:
+        data = file.read()
+    if not data:
+        raise InputError("expected some content, got an empty file; check it", file=path)
+    return data
+
+
+@contextmanager
+def open_bytes(path: str | PathLike[str], title: str | None = None) -> Iterator[BinaryIO]:
+    """A file to read from, unpacked as it is read if it is gzip.
+
+    A ``title`` stands beside a bar on the terminal that shows how much has been read.  Raises
+    InputError for a file that cannot be read.
+    """
+    with _open(path) as opened, _watched(opened, title) as file:
+        head = file.peek(2)
+        if not head.startswith(_GZIP_MAGIC):
+            if str(path).endswith(".gz") and head:
+                problem = "expected gzip data as the name says, got something else"
+                raise InputError(f"{problem}; rename or gzip it", file=path)
+            yield file
+            return
+        try:
+            yield gzip.GzipFile(fileobj=file)  # pyright: ignore[reportReturnType]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            problem = f"expected a whole gzip file, got a damaged one ({error}); fetch it again"
+            raise InputError(problem, file=path) from None
+
+
+def _open(path: str | PathLike[str]) -> io.BufferedReader:
     try:
-        data = Path(path).read_bytes()
+        return open(path, "rb")
     except FileNotFoundError:
         problem = f"expected a file, got nothing of that name in {Path.cwd()}; check the path"
         raise InputError(problem, file=path) from None
@@ -28,18 +63,19 @@ def read_bytes(path: str | PathLike[str]) -> bytes:
     except OSError as error:
         problem = f"expected a readable file, got '{error.strerror}'; check its permissions"
         raise InputError(problem, file=path) from None
-    if data.startswith(_GZIP_MAGIC):
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            problem = f"expected a whole gzip file, got a damaged one ({error}); fetch it again"
-            raise InputError(problem, file=path) from None
-    elif str(path).endswith(".gz") and data:
-        problem = "expected gzip data as the name says, got something else; rename or gzip it"
-        raise InputError(problem, file=path)
-    if not data:
-        raise InputError("expected some content, got an empty file; check it", file=path)
-    return data
+
+
+@contextmanager
+def _watched(file: io.BufferedReader, title: str | None) -> Iterator[Any]:
+    if title is None or not sys.stderr.isatty():
+        yield file
+        return
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    size = os.fstat(file.fileno()).st_size
+    with wrap_file(file, size, description=title, console=Console(stderr=True)) as watched:
+        yield io.BufferedReader(watched, 2**20)  # pyright: ignore[reportArgumentType]
 
 
 def decode_utf8(data: bytes, path: str | PathLike[str]) -> str:

@@ -29,23 +29,29 @@ _ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (also with .gz) or .parquet"
 _SHOWN: Final = 40  # characters of a cell in a message
 
 
-def read_frame(path: str | PathLike[str]) -> polars.DataFrame:
-    """The whole table in a file.  Raises InputError, with the line, where it is malformed."""
+def read_frame(path: str | PathLike[str], *, header: bool = True) -> polars.DataFrame:
+    """The whole table in a file.  Raises InputError, with the line, where it is malformed.
+
+    Without a ``header`` the first row is data, and the columns are called 1, 2 and so on.
+    """
     kind = _kind(path)
+    if not header and kind not in _DELIMITERS:
+        problem = f"expected a .csv or .tsv, which may lack a header, got {kind}"
+        raise InputError(f"{problem}; leave out --no-header", file=path)
     if kind == "parquet":
         return _read_parquet(path)
     if kind in _DELIMITERS:
-        return _read_delimited(path, _DELIMITERS[kind])
+        return _read_delimited(path, _DELIMITERS[kind], header)
     return _read_json_lines(path)
 
 
-def line_of_row(path: str | PathLike[str], row: int) -> int | None:
+def line_of_row(path: str | PathLike[str], row: int, *, header: bool = True) -> int | None:
     """The line (from 1) on which a row (from 0) of the table starts; None in Parquet."""
     kind = _kind(path)
     if kind == "parquet":
         return None
     if kind in _DELIMITERS:
-        records = _records(decode_utf8(read_bytes(path), path), _DELIMITERS[kind], path)
+        records = _records(decode_utf8(read_bytes(path), path), _DELIMITERS[kind], path, header)
         return next(islice(records, row + 1, None))[0]
     return next(islice(_json_texts(path), row, None))[0]
 
@@ -75,7 +81,9 @@ def _read_parquet(path: str | PathLike[str]) -> polars.DataFrame:
         raise InputError(problem, file=path) from None
 
 
-def _read_delimited(path: str | PathLike[str], delimiter: str) -> polars.DataFrame:
+def _read_delimited(
+    path: str | PathLike[str], delimiter: str, has_header: bool
+) -> polars.DataFrame:
     import polars
 
     data = read_bytes(path)
@@ -86,11 +94,20 @@ def _read_delimited(path: str | PathLike[str], delimiter: str) -> polars.DataFra
     if not data.strip():
         raise InputError("expected a header and rows, got blank lines only", file=path)
     try:
-        frame = polars.read_csv(data, infer_schema=False, separator=delimiter, quote_char=quote)
+        frame = polars.read_csv(
+            data,
+            infer_schema=False,
+            separator=delimiter,
+            quote_char=quote,
+            has_header=has_header,
+        )
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException):
         frame = None
-    if frame is None or _suspicious(data, frame, delimiter):
-        header, *rows = (row for _, row in _records(decode_utf8(data, path), delimiter, path))
+    if frame is not None and not has_header:
+        frame.columns = _numbered(frame.width)
+    if frame is None or _suspicious(data, frame, delimiter, has_header):
+        records = _records(decode_utf8(data, path), delimiter, path, has_header)
+        header, *rows = (row for _, row in records)
         cells = [[cell or None for cell in column] for column in zip(*rows, strict=True)]
         cells = cells or [[] for _ in header]
         series = [
@@ -102,11 +119,17 @@ def _read_delimited(path: str | PathLike[str], delimiter: str) -> polars.DataFra
     return frame.filter(~blank)
 
 
-def _suspicious(data: bytes, frame: polars.DataFrame, delimiter: str) -> bool:
+def _numbered(columns: int) -> list[str]:
+    """Names of the columns of a table without a header."""
+    return [str(i) for i in range(1, columns + 1)]
+
+
+def _suspicious(data: bytes, frame: polars.DataFrame, delimiter: str, has_header: bool) -> bool:
     """Whether polars may have read the file otherwise than its writer meant."""
     head = io.StringIO(data[:1_000_000].decode("utf-8", "replace"), newline="")
     with _long_cells_allowed():
         header = next((row for row in _reader(head, delimiter, strict=False) if any(row)), [])
+    header = header if has_header else _numbered(len(header))
     odd_quotes = delimiter == "," and data.count(b'"') % 2 == 1
     # polars fills a row that is too short with nulls
     may_be_short = frame.height > 0 and frame[frame.columns[-1]].null_count() > 0
@@ -128,9 +151,9 @@ def _reader(file: io.StringIO, delimiter: str, *, strict: bool) -> Any:
 
 
 def _records(
-    text: str, delimiter: str, path: str | PathLike[str]
+    text: str, delimiter: str, path: str | PathLike[str], has_header: bool
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line and cells of the header and of each row, blank ones left out.
+    """Line and cells of the header (numbers, if it has none) and of each row, but blank ones.
 
     Raises InputError for a quote never closed, a row of another length, a name given twice.
     """
@@ -148,6 +171,9 @@ def _records(
             if row is None:
                 return
             if any(row):
+                if not header and not has_header:
+                    header = _numbered(len(row))
+                    yield line, header
                 if not header:
                     header = row
                     _check_header(header, path, line)
@@ -161,13 +187,16 @@ def _check_header(header: list[str], path: str | PathLike[str], line: int) -> No
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         problem = f"expected each column name once, got {shown(twice)} {header.count(twice)} times"
-        raise InputError(f"{problem}; rename one", file=path, line=line)
+        data = all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", cell) for cell in header)
+        remedy = "is the first row data? then read it with --no-header" if data else "rename one"
+        raise InputError(f"{problem}; {remedy}", file=path, line=line)
 
 
 def _ragged(
     row: list[str], header: list[str], path: str | PathLike[str], line: int, last_line: int
 ) -> InputError:
-    problem = f"expected {len(header)} fields as in the header, got {len(row)}"
+    first = "first row" if header == _numbered(len(header)) else "header"
+    problem = f"expected {len(header)} fields as in the {first}, got {len(row)}"
     remedy = "put cells that hold the separator in quotes" if len(row) > len(header) else "add them"
     if last_line > line:
         remedy = f"is the quote that opens here closed only on line {last_line}?"

@@ -18,24 +18,41 @@ from tidegate.errors import InputError
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["read_labelled_texts", "read_series", "read_table"]
+__all__ = [
+    "numbers_of",
+    "read_labelled_texts",
+    "read_series",
+    "read_table",
+    "read_texts",
+    "row_error",
+    "select",
+    "times_of",
+]
 
 _MISSING: Final = ("", "na", "n/a", "nan", "nil", "none", "null", "?", "-", "--")
 _PARTS: Final = frozenset(["year", "month", "day", "hour", "minute"])
 
 
-def read_table(path: str | PathLike[str], columns: Sequence[str] | None = None) -> polars.DataFrame:
+def read_table(
+    path: str | PathLike[str], columns: Sequence[str] | None = None, *, header: bool = True
+) -> polars.DataFrame:
     """The named columns of a table, all of them where ``columns`` is None.
 
     .csv, .tsv (never quoted), .jsonl and .ndjson, each also with .gz, and .parquet.  Only Parquet
     has types; else every cell is text, an empty one null or "", and blank lines are left out.
+    Without a ``header`` (.csv or .tsv only) the columns are called 1, 2 and so on.
     Raises InputError naming file, line and column for whatever is wrong with the file.
     """
-    frame = read_frame(path)
-    frame = frame if columns is None else _select(path, frame, columns)
+    frame = read_frame(path, header=header)
+    frame = frame if columns is None else select(path, frame, columns)
     if not frame.height:
         raise InputError("expected rows, got the header only; add some", file=path)
     return frame
+
+
+def read_texts(path: str | PathLike[str], column: str) -> list[str]:
+    """The texts in a column.  Raises InputError, with the line, for an empty one."""
+    return _filled(path, read_table(path, [column])[column], "a text")
 
 
 def read_labelled_texts(
@@ -50,15 +67,8 @@ def read_labelled_texts(
         problem = f"expected two columns, got {text_column!r} for both text and label"
         raise InputError(f"{problem}; name another", file=path)
     frame = read_table(path, [text_column, label_column])
-    lists = []
-    for name, what in ((text_column, "a text"), (label_column, "a label")):
-        cells = [_as_text(cell) for cell in frame[name].to_list()]
-        for row, cell in enumerate(cells):
-            if not cell.strip():
-                problem = f"expected {what}, got an empty cell; fill it or remove the row"
-                raise _at(path, row, problem, column=name)
-        lists.append(cells)
-    texts, labels = lists
+    texts = _filled(path, frame[text_column], "a text")
+    labels = _filled(path, frame[label_column], "a label")
     classes = set(labels)
     if len(classes) == 1 and not allow_one_class:
         problem = f"expected two classes or more, got only {shown(labels[0])}; add rows of another"
@@ -68,6 +78,16 @@ def read_labelled_texts(
         remedy = "are the text and the label column swapped?"
         raise InputError(f"{problem}; {remedy}", file=path, column=label_column)
     return texts, labels
+
+
+def _filled(path: str | PathLike[str], column: polars.Series, what: str) -> list[str]:
+    """The cells of a column as text.  Raises InputError, with the line, for an empty one."""
+    cells = [_as_text(cell) for cell in column.to_list()]
+    for row, cell in enumerate(cells):
+        if not cell.strip():
+            problem = f"expected {what}, got an empty cell; fill it or remove the row"
+            raise row_error(path, row, problem, column=column.name)
+    return cells
 
 
 def read_series(
@@ -98,20 +118,20 @@ def read_series(
             "join the parts as 2010-01-31 13:00, or name a column of row numbers"
         )
         raise InputError(problem, file=path, column=time_column)
-    frame = _select(path, table, roles)
-    times = _times(path, frame[time_column])
-    values = np.column_stack([_numbers(path, frame[name]) for name in roles[1:]])
+    frame = select(path, table, roles)
+    times = times_of(path, frame[time_column])
+    values = np.column_stack([numbers_of(path, frame[name]) for name in roles[1:]])
     try:
         step, positions = grid_positions(times)
     except RowError as error:
-        raise _at(path, error.row, error.problem, column=time_column) from None
+        raise row_error(path, error.row, error.problem, column=time_column) from None
     gaps = np.flatnonzero(np.diff(positions) > 1)
     if len(gaps) and not fill_gaps:
         row, missing = int(gaps[0]) + 1, int((np.diff(positions) - 1).sum())
         due = _clock(advance(times[:row], step, 1)[0])
         problem = f"expected {due}, got {_clock(times[row])} ({missing} rows missing in all)"
         remedy = "insert them, or carry the last value forward with --fill-gaps"
-        raise _at(path, row, f"{problem}; {remedy}", column=time_column)
+        raise row_error(path, row, f"{problem}; {remedy}", column=time_column)
     holes = np.argwhere(np.isnan(values))
     if len(holes) and (not fill_gaps or holes[0, 0] == 0):
         row, channel = holes[0].tolist()
@@ -119,23 +139,26 @@ def read_series(
         remedy = "fill it, or carry the last value forward with --fill-gaps"
         if fill_gaps:
             remedy = "remove the rows before the first value"
-        raise _at(path, row, f"{problem}; {remedy}", column=roles[1 + channel])
+        raise row_error(path, row, f"{problem}; {remedy}", column=roles[1 + channel])
     if len(gaps) or len(holes):
         times, values = _carried_forward(path, times, values, step, positions)
     targets, covariates = values[:, : len(names)], values[:, len(names) :]
     return Series(times, step, names, targets.copy(), covariate_names, covariates.copy())
 
 
-def _select(
+def select(
     path: str | PathLike[str], frame: polars.DataFrame, columns: Sequence[str]
 ) -> polars.DataFrame:
+    """The named columns of a table, each once.  Raises InputError for one that is not there."""
     for name in columns:
         if name not in frame.columns:
             raise InputError(_missing_column(name, frame.columns), file=path)
     return frame.select(list(dict.fromkeys(columns)))
 
 
-def _times(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
+def times_of(
+    path: str | PathLike[str], column: polars.Series, *, header: bool = True
+) -> np.ndarray:
     """The times of a column: datetime64[s], or int64 where they are integers."""
     import polars
 
@@ -153,7 +176,8 @@ def _times(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
     if not fine.all():
         row = int(np.argmin(fine))
         problem = f"expected a time such as 2016-07-01 13:00, got {shown(cells[row])}"
-        raise _at(path, row, f"{problem}; rewrite it as year-month-day", column=column.name)
+        remedy = "rewrite it as year-month-day"
+        raise row_error(path, row, f"{problem}; {remedy}", column=column.name, header=header)
     return times
 
 
@@ -165,7 +189,9 @@ def _whole_times(numbers: np.ndarray) -> np.ndarray:
     return numbers if None in dates else np.array(dates, dtype="datetime64[s]")
 
 
-def _numbers(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
+def numbers_of(
+    path: str | PathLike[str], column: polars.Series, *, header: bool = True
+) -> np.ndarray:
     """The float64 values of a column, NaN where the cell says that there is none."""
     import polars
 
@@ -186,7 +212,7 @@ def _numbers(path: str | PathLike[str], column: polars.Series) -> np.ndarray:
         if re.fullmatch(r"\s*[+-]?[\d.]*,\d+\s*", cell):
             remedy = "write a decimal point and no separator of thousands"
         problem = f"expected a number, got {shown(cell)}"
-        raise _at(path, row, f"{problem}; {remedy}", column=column.name)
+        raise row_error(path, row, f"{problem}; {remedy}", column=column.name, header=header)
     return numbers
 
 
@@ -210,9 +236,16 @@ def _carried_forward(
     return full_times, np.take_along_axis(full, np.maximum.accumulate(known, axis=0), axis=0)
 
 
-def _at(path: str | PathLike[str], row: int, problem: str, *, column: str) -> InputError:
+def row_error(
+    path: str | PathLike[str],
+    row: int,
+    problem: str,
+    *,
+    column: str | None = None,
+    header: bool = True,
+) -> InputError:
     """The error at a row (from 0) of a table, with its line where the format has lines."""
-    line = line_of_row(path, row)
+    line = line_of_row(path, row, header=header)
     problem = problem if line is not None else f"row {row + 1}: {problem}"
     return InputError(problem, file=path, line=line, column=column)
 

@@ -1,8 +1,8 @@
-"""Text in, token numbers out: files, vocabularies and batches; the encoders are in encoders.py."""
+"""Text in, token numbers out: files and vocabularies; the encoders are in encoders.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Final
 
@@ -25,7 +25,6 @@ __all__ = [
     "LEVELS",
     "TextEncoder",
     "encoder_from_json",
-    "pad_tokens",
     "read_text",
     "train_encoder",
 ]
@@ -143,18 +142,6 @@ def read_text(path: str | PathLike[str]) -> str:
     if not text.strip():
         raise InputError("expected some text, got white space only; check the file", file=path)
     return text
-
-
-def pad_tokens(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences of different lengths as one batch: tokens int64 [T, B] and lengths int64 [B].
-
-    T is the longest length, at least 1; beyond a sequence's length its tokens are 0.
-    """
-    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-    tokens = np.zeros((max(1, int(lengths.max(initial=0))), len(sequences)), dtype=np.int64)
-    for column, sequence in enumerate(sequences):
-        tokens[: len(sequence), column] = sequence
-    return tokens, lengths
 
 
 def _characters(texts: Iterable[str], vocabulary_size: int | None, min_count: int) -> str:

@@ -49,10 +49,38 @@ class SequenceNetwork(nn.Module):
         self.dense = nn.Linear(a.feature_size, a.output_size)
         nn.init.xavier_uniform_(self.dense.weight)
         nn.init.zeros_(self.dense.bias)
+        if a.tie_embeddings:
+            self.dense.weight = None  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The dense layer's weight [O, F], which may be the embedding's."""
+        if self.architecture.tie_embeddings:
+            assert self.embedding is not None  # held by Architecture
+            return self.embedding.weight
+        return self.dense.weight
+
+    @property
+    def device(self) -> torch.device:
+        return self.dense.bias.device
 
     def forward(
         self, inputs: Tensor, lengths: Tensor | None = None, state: NetworkState | None = None
     ) -> tuple[Tensor, NetworkState]:
+        features, final = self.features(inputs, lengths, state)
+        return self.output(features), final
+
+    def output(self, features: Tensor) -> Tensor:
+        """The dense layer on what ``features`` returned."""
+        return F.linear(features, self.output_weight, self.dense.bias)
+
+    def features(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: NetworkState | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """What the dense layer sees, [T, B, F] or [B, F], and the state; arguments of ``forward``.
+
+        A softmax over many words is better not applied to all of it at once.
+        """
         a = self.architecture
         x = inputs
         if self.embedding is not None:
@@ -70,13 +98,13 @@ class SequenceNetwork(nn.Module):
             final.append(after if isinstance(after, tuple) else (after,))
         if a.readout != "every":
             x = self._read_out(x, final[-1][0], lengths)
-        return self.dense(F.dropout(x, a.dropout, self.training)), final
+        return F.dropout(x, a.dropout, self.training), final
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: one tuple per layer of [directions, B, H]."""
-        a, weight = self.architecture, self.dense.weight
+        a, bias = self.architecture, self.dense.bias
         return [
-            tuple(weight.new_zeros(a.directions, batch_size, h) for _ in CELLS[a.cell].state)
+            tuple(bias.new_zeros(a.directions, batch_size, h) for _ in CELLS[a.cell].state)
             for h in a.hidden_sizes
         ]
 

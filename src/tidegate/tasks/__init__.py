@@ -3,24 +3,69 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from tidegate.data import sources
+
 if TYPE_CHECKING:
+    from tidegate.data.sources import Source
     from tidegate.tasks.estimator import Estimator
 
-# Name in a model file -> (name on the command line, module, class).
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What the command line has to know of a task before it loads its module.
+
+    ``example`` follows ``tidegate train COMMAND`` in its help; ``then`` is what to do next, with
+    {model} and {data} for the files.
+    """
+
+    command: str
+    module: str
+    estimator: str
+    source: type[Source]
+    help: str
+    example: str
+    then: str
+
+
+# By the name in a model file.
 TASKS = {
-    "text-classifier": ("classifier", "tidegate.tasks.classifier", "TextClassifier"),
-    "language-model": ("language-model", "tidegate.tasks.language_model", "LanguageModel"),
-    "forecaster": ("forecaster", "tidegate.tasks.forecaster", "Forecaster"),
+    "text-classifier": Task(
+        command="classifier",
+        module="tidegate.tasks.classifier",
+        estimator="TextClassifier",
+        source=sources.LabelledTexts,
+        help="Train a classifier of texts, with any number of labels.",
+        example="reviews.csv --text review --label sentiment",
+        then="echo 'some text' | tidegate predict {model} -",
+    ),
+    "language-model": Task(
+        command="language-model",
+        module="tidegate.tasks.language_model",
+        estimator="LanguageModel",
+        source=sources.PlainText,
+        help="Train a language model of characters, words or BPE tokens.",
+        example="book.txt --max-minutes 5",
+        then="tidegate generate {model} --length 500",
+    ),
+    "forecaster": Task(
+        command="forecaster",
+        module="tidegate.tasks.forecaster",
+        estimator="Forecaster",
+        source=sources.TimeSeries,
+        help="Train a forecaster of one or several series.",
+        example="load.csv --time date --target OT --horizon 24",
+        then="tidegate forecast {model} {data} --plot forecast.png",
+    ),
 }
 
 
 def task_class(task: str) -> type[Estimator]:
     """The estimator of a task by its name in a model file."""
-    _, module, name = TASKS[task]
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(TASKS[task].module), TASKS[task].estimator)
 
 
 def load(path: str | PathLike[str]) -> Estimator:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
-from tidegate.data.text import LEVELS, TextEncoder, train_encoder
+from tidegate.data.text import LEVELS, TextEncoder
 from tidegate.errors import InputError
-from tidegate.tasks.estimator import Estimator, encoder_of
+from tidegate.tasks.classification import Classifier
+from tidegate.tasks.estimator import encoder_of
+from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.start import Start, start_from_models
+from tidegate.tasks.text_task import TextTask, checked_texts
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -22,19 +24,21 @@ Labelled = tuple[Sequence[str], Sequence[Any]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextClassifier(Estimator):
+class TextClassifier(TextTask, Classifier):
     """Tells which label a text carries: embedding, recurrent layers, pooling, dense layer.
 
     ``classes_`` holds the labels in order (of ``predict_proba``'s columns), ``encoder_`` the
-    vocabulary, made of the training texts alone.
+    vocabulary, made of the training texts alone.  ``init_from`` takes a classifier, a language
+    model, or two of these of which the second was trained with ``reverse``: then each direction has
+    its own.  The reverse direction starts afresh beside one language model.
     """
 
     TASK: ClassVar[str] = "text-classifier"
+    INPUTS: ClassVar[str] = "texts"
     DEFAULT_EPOCHS: ClassVar[int] = 6
 
     level: str = option("word", "what a token is", choices=LEVELS)
     vocabulary_size: int | None = option(30_000, "most frequent tokens kept")
-    min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
     lowercase: bool = option(True, "fold capitals")
     max_length: int | None = option(
         400, "tokens of a text that are read: of a longer one, both ends", at_least=2
@@ -75,29 +79,32 @@ class TextClassifier(Estimator):
         is not finite.
         """
         self.check()
-        known, truth = _checked(texts, labels)
-        self.classes_ = np.unique(truth)
-        if len(self.classes_) < 2:
-            raise InputError(
-                f"labels: expected at least two different ones, got only {self.classes_[0]!r}; "
-                "a classifier needs something to tell apart"
-            )
-        train, held_out, test = self._split(len(known), validation is None)
+        known = checked_texts(texts)
+        truth = self._labels(known, labels)
+        self._learn_classes(truth)
+        start = self._known_start()
+        train, held_out, test = split_rows(
+            len(known),
+            self.seed,
+            validation=self.validation_fraction if validation is None else 0,
+            test=self.test_fraction,
+            what=self.INPUTS,
+        )
         if validation is None:
             validation = [known[i] for i in held_out], truth[held_out].tolist()
         learned = [known[i] for i in train], truth[train]
-        self.encoder_: TextEncoder = train_encoder(
-            learned[0], self.level, self.vocabulary_size, self.min_count, self.lowercase
-        )
+        start = start or self._learned_start(learned[0], sentences=False)
+        self.encoder_: TextEncoder = start.encoder
         parts = [
-            (self._encode(part), self._indices(part_labels))
-            for part, part_labels in (learned, _checked(*validation))
+            (self._encode(part), self._indices(self._labels(part, part_labels)))
+            for part, part_labels in (learned, (checked_texts(validation[0]), validation[1]))
         ]
 
         from tidegate.training.classification import Classification
 
-        self._train(
-            self._architecture(),
+        self._train_from(
+            start,
+            self._architecture(start, output_size=len(self.classes_)),
             lambda network: Classification(
                 network, *parts, batch_size=self.batch_size, seed=self.seed
             ),
@@ -108,62 +115,11 @@ class TextClassifier(Estimator):
             self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
         return self
 
-    def predict(self, texts: Sequence[str]) -> np.ndarray:
-        """The likeliest label of each text, [N]."""
-        return self.classes_[self._log_probabilities(texts).argmax(1)]
-
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Probability of each label, [N, labels], in the order of ``classes_``."""
-        return np.exp(self._log_probabilities(texts).astype(np.float64))
-
-    def predict_log_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Logarithm of ``predict_proba``, [N, labels]."""
-        return self._log_probabilities(texts).astype(np.float64)
-
-    def score(self, texts: Sequence[str], labels: Sequence[Any]) -> float:
-        """Accuracy."""
-        known, truth = _checked(texts, labels)
-        return float((self._log_probabilities(known).argmax(1) == self._indices(truth)).mean())
-
-    def evaluate(self, texts: Sequence[str], labels: Sequence[Any]) -> dict[str, float]:
-        """Figures on labelled texts.
-
-        ``accuracy``; ``macro_f1``, the plain mean of each label's F1; ``auroc`` for two labels
-        (NaN otherwise, or where only one occurs); ``calibration_error``: mean distance between
-        confidence and accuracy over 15 bins (Naeini et al. 2015); ``cross_entropy`` in nats per
-        text; ``n`` texts.
-        """
-        import torch
-        from torchmetrics.functional import classification as metrics
-
-        known, truth = _checked(texts, labels)
-        indices = torch.from_numpy(self._indices(truth))
-        log_p = torch.from_numpy(self._log_probabilities(known))
-        p = log_p.exp()
-        count = len(self.classes_)
-        both = count == 2 and len(indices.unique()) == 2
-        figures = {
-            "accuracy": metrics.multiclass_accuracy(p, indices, count, average="micro"),
-            "macro_f1": metrics.multiclass_f1_score(p, indices, count, average="macro"),
-            "auroc": metrics.binary_auroc(p[:, 1], indices) if both else torch.tensor(torch.nan),
-            "calibration_error": metrics.multiclass_calibration_error(p, indices, count),
-            "cross_entropy": -log_p.gather(1, indices.unsqueeze(1)).mean(),
-        }
-        return {name: float(value) for name, value in figures.items()} | {"n": len(indices)}
-
-    def confusion_matrix(self, texts: Sequence[str], labels: Sequence[Any]) -> np.ndarray:
-        """Texts by true label (row) and predicted label (column), in the order of ``classes_``."""
-        known, truth = _checked(texts, labels)
-        matrix = np.zeros((len(self.classes_), len(self.classes_)), dtype=np.int64)
-        predicted = self._log_probabilities(known).argmax(1)
-        np.add.at(matrix, (self._indices(truth), predicted), 1)
-        return matrix
-
     def _log_probabilities(self, texts: Sequence[str]) -> np.ndarray:
         from tidegate.training.classification import log_probabilities
 
         network = self.network_
-        return log_probabilities(network, self._encode(_checked_texts(texts)))
+        return log_probabilities(network, self._encode(checked_texts(texts)))
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         sequences = self.encoder_.encode_batch(texts)
@@ -176,75 +132,34 @@ class TextClassifier(Estimator):
             for s in sequences
         ]
 
-    def _indices(self, labels: np.ndarray) -> np.ndarray:
-        """Position of each label in ``classes_``, int64 [N]."""
-        positions = {str(label): i for i, label in enumerate(self.classes_)}
-        try:
-            return np.array([positions[str(label)] for label in labels], dtype=np.int64)
-        except KeyError as e:
-            known = ", ".join(map(str, self.classes_[:10]))
-            raise InputError(
-                f"labels: expected those of the training texts ({known}), got {e.args[0]!r}; "
-                "mend the label, or train with it"
-            ) from None
-
-    def _split(self, count: int, with_validation: bool) -> tuple[np.ndarray, ...]:
-        """Row numbers of training, validation and test texts, drawn by the seed."""
-        order = np.random.default_rng(self.seed).permutation(count)
-        test = round(count * self.test_fraction)
-        held_out = max(1, round(count * self.validation_fraction)) if with_validation else 0
-        if test + held_out >= count:
-            raise InputError(
-                f"texts: expected enough to train on beside {held_out} for validation and {test} "
-                f"for test, got {count} in all; give more, or smaller fractions"
+    def _start_from(self, models: Sequence[Any], origin: str) -> Start:
+        tasks = [model.TASK for model in models]
+        if tasks == ["text-classifier"]:
+            (model,) = models
+            a = model.network_.architecture
+            readout = a.readout if self._left_open("readout") else self.readout
+            labels = [str(label) for label in self.classes_]
+            return start_from_models(
+                models,
+                origin,
+                whole=readout == a.readout and labels == [str(label) for label in model.classes_],
+                bidirectional=a.bidirectional,
+                readout=readout,
             )
-        return np.sort(order[test + held_out :]), order[test : test + held_out], order[:test]
-
-    def _architecture(self) -> Architecture:
-        try:
-            return Architecture(
-                cell=get_cell(self.cell).name,
-                vocabulary_size=self.encoder_.size,
-                input_size=None,
-                embedding_size=self.embedding_size,
-                hidden_sizes=tuple(self.hidden_sizes),
-                bidirectional=self.bidirectional,
-                readout=self.readout,
-                output_size=len(self.classes_),
-                batch_norm=self.batch_norm,
-                embedding_dropout=self.embedding_dropout,
-                dropout=self.dropout,
-                recurrent_dropout=self.recurrent_dropout,
-            )
-        except ValueError as e:
-            raise InputError(f"option {e}") from e
+        if set(tasks) == {"language-model"}:
+            backward = [model.reverse for model in models]
+            if backward == [False]:
+                return start_from_models(models, origin, whole=False)
+            if backward == [False, True]:
+                return start_from_models(models, origin, whole=False, bidirectional=True)
+        raise InputError(
+            "option init_from: expected a classifier of texts, a language model, or one that reads "
+            f"forward and one trained with reverse, in this order, got {origin}"
+        )
 
     def _learned(self) -> dict[str, Any]:
-        labels = [str(label) for label in self.classes_]
-        return {"encoder": self.encoder_.to_json(), "labels": labels}
+        return super()._learned() | {"encoder": self.encoder_.to_json()}
 
     def _restore(self, model: ModelFile) -> None:
-        assert model.labels is not None  # held by the file's schema
+        super()._restore(model)
         self.encoder_ = encoder_of(model)
-        self.classes_ = np.array(model.labels)
-
-
-def _checked_texts(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise InputError("texts: expected a list of texts, got one str; pass [text]")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"texts: expected str, got {type(text).__name__} at index {i}")
-    return texts
-
-
-def _checked(texts: Sequence[str], labels: Sequence[Any]) -> tuple[list[str], np.ndarray]:
-    known, truth = _checked_texts(texts), np.asarray(labels)
-    if truth.ndim != 1 or len(truth) != len(known):
-        raise InputError(
-            f"labels: expected one per text, {len(known)}, got shape {list(truth.shape)}"
-        )
-    if not known:
-        raise InputError("texts: expected at least one, got none")
-    return known, truth

@@ -110,10 +110,12 @@ class Estimator(TrainingOptions):
         architecture: Architecture,
         objective_of: Callable[[SequenceNetwork], Objective],
         data: dict[str, str | int | float],
+        initialise: Callable[[SequenceNetwork], dict[str, Any]] | None = None,
     ) -> TrainingResult:
         """Build the network from the seed, train it, keep what was learned.
 
-        ``data`` says in a few scalars what it is trained on, for the provenance.
+        ``data`` says in a few scalars what it is trained on, for the provenance; ``initialise``
+        sets weights that are known before, and says in the same way which.
         """
         import torch
 
@@ -123,12 +125,14 @@ class Estimator(TrainingOptions):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = SequenceNetwork(architecture)
+        started = {} if initialise is None else initialise(network)
         result = fit(objective_of(network), self)
         self.network_ = network.cpu().eval()
         self.metrics_ = dict(result.metrics)
         self.history_ = result.history
         self.provenance_ = {
             **data,
+            **started,
             "tidegate": _version("tidegate"),
             "torch": _version("torch"),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -108,7 +108,13 @@ class Forecaster(Estimator):
         self._train(
             self._architecture(),
             lambda network: self._objective(network, train, validation),
-            {"training_rows": cut, "validation_rows": end - cut, "rows_from": str(series.times[0])},
+            {
+                "training_rows": cut,
+                "validation_rows": end - cut,
+                "rows_from": str(series.times[0]),
+                "target_columns": ",".join(series.names),
+                "covariate_columns": ",".join(series.covariate_names),
+            },
         )
         if len(series) - end >= w.horizon:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(series, end).items()}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
-from tidegate.data.text import LEVELS, TextEncoder, train_encoder
+from tidegate.data.text import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.sampling import sample
-from tidegate.tasks.estimator import Estimator, encoder_of
+from tidegate.tasks.estimator import encoder_of
+from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.start import Start, start_from_models
+from tidegate.tasks.text_task import TextTask, checked_texts
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class LanguageModel(Estimator):
+class LanguageModel(TextTask):
     """Predicts the next character, word or BPE token of a text, and writes on from a prompt.
 
     ``encoder_`` holds the vocabulary, made of the training part alone.  At level ``word`` each
-    line of the text is a sentence, framed by a start and an end.
+    line of the text is a sentence, framed by a start and an end.  ``init_from`` takes a language
+    model, which then goes on learning on this text, with its own vocabulary.
     """
 
     TASK: ClassVar[str] = "language-model"
@@ -36,11 +38,16 @@ class LanguageModel(Estimator):
     vocabulary_size: int | None = option(
         None, "most frequent tokens kept (default: every character or word; 8192 for bpe)"
     )
-    min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
     lowercase: bool = option(False, "fold capitals")
     embedding_size: int = option(128, "width of a token's vector", at_least=1)
     hidden_sizes: tuple[int, ...] = option(
         (384,), "units of each recurrent layer: 384 or 384,384", at_least=1
+    )
+    tie_embeddings: bool = option(
+        False, "one matrix for embedding and output; both sizes must be equal"
+    )
+    reverse: bool = option(
+        False, "read and write backward, to initialise a classifier's reverse direction"
     )
     embedding_dropout: float = option(0.0, "on the tokens' vectors", at_least=0, below=1)
     bptt: int = option(100, "steps of back-propagation through time", at_least=1)
@@ -61,31 +68,35 @@ class LanguageModel(Estimator):
     )
     sample_length: int = option(200, "tokens of such a sample", at_least=1)
 
-    def fit(self, text: str, validation: str | None = None) -> Self:
+    def fit(self, text: str | Sequence[str], validation: str | Sequence[str] | None = None) -> Self:
         """Learn from ``text``; its last parts (or ``validation``) are held out.
+
+        Several texts are read one after another, each ended by a line break; parts of them are
+        held out that are drawn by the seed.
 
         Raises InputError for options or texts that cannot be used, TrainingError for a loss that
         is not finite.
         """
         self.check()
-        train, validation, test = self._split(text, validation)
-        encoder = train_encoder(
-            train,
-            self.level,
-            self.vocabulary_size,
-            self.min_count,
-            self.lowercase,
-            sentences=self.level == "word",
-        )
-        parts = [encoder.encode(part) for part in (train, validation)]
+        start = self._known_start()
+        level = self.level if start is None else start.encoder.level
+        train, validation, test = self._split(text, validation, level)
+        start = start or self._learned_start(train, sentences=level == "word")
+        self.encoder_: TextEncoder = start.encoder
+        parts = [self._tokens(part) for part in (train, validation)]
         for name, tokens in zip(("training", "validation"), parts, strict=True):
             if len(tokens) < 2:
                 raise InputError(
                     f"expected at least 2 tokens of {name} text, got {len(tokens)}; give more text"
                 )
-        self.encoder_: TextEncoder = encoder
-        self._train(
-            self._architecture(encoder.size),
+        self._train_from(
+            start,
+            self._architecture(
+                start,
+                bidirectional=False,  # it would see what it is to predict
+                readout="every",
+                output_size=start.encoder.size,
+            ),
             lambda network: self._objective(network, *parts),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
         )
@@ -93,22 +104,24 @@ class LanguageModel(Estimator):
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
         return self
 
-    def evaluate(self, text: str) -> dict[str, float]:
-        """How well the text is predicted.
+    def evaluate(self, text: str | Sequence[str]) -> dict[str, float]:
+        """How well the text, or several texts one after another, are predicted.
 
         ``cross_entropy``: nats per token, every token of the text but its first given all before
-        it (a sentence's start is given, not predicted; its end is); ``perplexity``: e to that
-        power; ``bits_per_character``: the same nats in bits over the text's characters;
-        ``tokens``: how many were predicted.
+        it; ``perplexity``: e to that power; ``bits_per_character``: the same nats in bits over the
+        text's characters; ``tokens``: how many were predicted.  A sentence's start is given, not
+        predicted, and its end is predicted: of words, as many tokens count as the text has words
+        and lines, which is how perplexity is counted on the Penn Treebank (Mikolov et al. 2010).
         """
         from tidegate.training.language_modelling import score
 
         network = self.network_
-        tokens = self.encoder_.encode(text)
-        result = score(network, tokens, self.encoder_.start_id)
+        text = _one_text(text)
+        opening, _ = self._frame()
+        result = score(network, self._tokens(text), opening)
         if result.tokens == 0:
             raise InputError("expected a text of at least 2 tokens to predict, got less")
-        characters = result.tokens if self.level == "char" else len(text)
+        characters = result.tokens if self.encoder_.level == "char" else len(text)
         return {
             "cross_entropy": result.cross_entropy,
             "bits_per_character": result.nats / math.log(2) / characters,
@@ -116,7 +129,7 @@ class LanguageModel(Estimator):
             "tokens": result.tokens,
         }
 
-    def score(self, text: str) -> float:
+    def score(self, text: str | Sequence[str]) -> float:
         """Minus the cross-entropy, in nats per token: scikit-learn's larger is better."""
         return -self.evaluate(text)["cross_entropy"]
 
@@ -131,7 +144,8 @@ class LanguageModel(Estimator):
         greedy: bool = False,
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Text that follows ``prompt``, piece by piece: ``length`` tokens.
+        """Text that follows ``prompt``, piece by piece: ``length`` tokens.  With ``reverse``: text
+        that leads up to it.
 
         ``temperature`` below 1 plays safe, above 1 dares; ``top_k`` and ``top_p`` (nucleus) keep
         the likeliest tokens only; ``greedy`` takes the likeliest.  The unknown token is never
@@ -142,13 +156,21 @@ class LanguageModel(Estimator):
             raise InputError(f"expected a length of 0 or more tokens, got {length}")
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
         rng = np.random.default_rng(seed)
-        tokens = _next_tokens(network, self.encoder_, prompt, length, rng, choice)
-        return self.encoder_.decode_stream(tokens)
+        return self.encoder_.decode_stream(self._written(network, prompt, length, rng, choice))
 
-    def _split(self, text: str, validation: str | None) -> tuple[str, str, str]:
+    def _start_from(self, models: Sequence[Any], origin: str) -> Start:
+        if [(model.TASK, getattr(model, "reverse", None)) for model in models] != [
+            (self.TASK, self.reverse)
+        ]:
+            kind = "trained with reverse" if self.reverse else "that reads forward"
+            raise InputError(f"option init_from: expected one language model {kind}, got {origin}")
+        tied = models[0].network_.architecture.tie_embeddings
+        return start_from_models(models, origin, whole=True, tie_embeddings=tied)
+
+    def _split(
+        self, text: str | Sequence[str], validation: str | Sequence[str] | None, level: str
+    ) -> tuple[str, str, str]:
         """Training, validation and test text; cuts at level word fall between lines."""
-        if not isinstance(text, str):
-            raise InputError(f"text: expected a str, got {type(text).__name__}")
         held_out = self.test_fraction + (self.validation_fraction if validation is None else 0)
         if held_out >= 1:
             raise InputError(
@@ -156,46 +178,51 @@ class LanguageModel(Estimator):
                 f"got {held_out:g}"
             )
 
+        if not isinstance(text, str):
+            texts = checked_texts(text)
+            rows = split_rows(
+                len(texts),
+                self.seed,
+                validation=held_out - self.test_fraction,
+                test=self.test_fraction,
+                what="texts",
+            )
+            train, drawn, test = (_one_text([texts[i] for i in part]) for part in rows)
+            return train, drawn if validation is None else _one_text(validation), test
+
         def cut(fraction: float) -> int:
             at = round(len(text) * fraction)
-            if self.level == "word" and (line := text.find("\n", at)) >= 0:
+            if level == "word" and (line := text.find("\n", at)) >= 0:
                 return line + 1
             return at
 
         end = cut(1 - self.test_fraction) if self.test_fraction else len(text)
         if validation is not None:
-            return text[:end], validation, text[end:]
+            return text[:end], _one_text(validation), text[end:]
         start = cut(1 - held_out)
         return text[:start], text[start:end], text[end:]
 
-    def _architecture(self, vocabulary_size: int) -> Architecture:
-        return Architecture(
-            cell=get_cell(self.cell).name,
-            vocabulary_size=vocabulary_size,
-            input_size=None,
-            embedding_size=self.embedding_size,
-            hidden_sizes=tuple(self.hidden_sizes),
-            bidirectional=False,  # it would see what it is to predict
-            readout="every",
-            output_size=vocabulary_size,
-            batch_norm=self.batch_norm,
-            embedding_dropout=self.embedding_dropout,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
-        )
+    def _tokens(self, text: str) -> np.ndarray:
+        """Token numbers in the order in which they are read."""
+        tokens = self.encoder_.encode(text)
+        return tokens[::-1].copy() if self.reverse else tokens
+
+    def _frame(self) -> tuple[int | None, int | None]:
+        """The tokens that open and close a sentence as it is read, None where it is not framed."""
+        start, end = self.encoder_.start_id, self.encoder_.end_id
+        return (end, start) if self.reverse else (start, end)
 
     def _objective(self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray):
         from tidegate.training.language_modelling import LanguageModelling, score
 
-        encoder = self.encoder_
+        opening, _ = self._frame()
 
         def sample_text(network: SequenceNetwork, step: int) -> str:
-            entropy = score(network, validation[:20_000], encoder.start_id).cross_entropy
+            entropy = score(network, validation[:20_000], opening).cross_entropy
             rng = np.random.default_rng((self.seed, step))
-            choice = {"temperature": 0.8}
-            tokens = _next_tokens(network, encoder, "", self.sample_length, rng, choice)
+            tokens = self._written(network, "", self.sample_length, rng, {"temperature": 0.8})
             head = f"--- step {step}, held-out perplexity {math.exp(min(entropy, 700.0)):.2f} ---"
-            return f"{head}\n{encoder.decode(tokens).strip()}\n"
+            return f"{head}\n{self.encoder_.decode(tokens).strip()}\n"
 
         return LanguageModelling(
             network,
@@ -204,10 +231,34 @@ class LanguageModel(Estimator):
             batch_size=self.batch_size,
             bptt=self.bptt,
             seed=self.seed,
-            never_target=encoder.start_id,
+            never_target=opening,
             sample_steps=tuple(self.sample_steps),
             sample=sample_text,
         )
+
+    def _written(
+        self,
+        network: SequenceNetwork,
+        prompt: str,
+        length: int,
+        rng: np.random.Generator,
+        choice: dict[str, Any],
+    ) -> Iterator[int]:
+        """Tokens that follow the prompt; with ``reverse`` those before it, in the text's order."""
+        encoder = self.encoder_
+        opening, closing = self._frame()
+        if not self.reverse:
+            read = encoder.encode_prompt(prompt)
+        else:
+            read = self._tokens(prompt)
+            if opening is not None:  # the sentence that is read last is left open
+                read = read[:-1] if len(read) else np.array([opening])
+        if len(read) == 0:  # begin as after a line's end
+            read = encoder.encode("\n")[:1]
+        never = [i for i in (encoder.unknown_id, opening) if i is not None]
+        choice = {**choice, "forbidden": never}
+        tokens = _next_tokens(network, read, length, (opening, closing), rng, choice)
+        return iter([*tokens][::-1]) if self.reverse else tokens
 
     def _learned(self) -> dict[str, Any]:
         return {"encoder": self.encoder_.to_json()}
@@ -218,28 +269,31 @@ class LanguageModel(Estimator):
 
 def _next_tokens(
     network: SequenceNetwork,
-    encoder: TextEncoder,
-    prompt: str,
+    read: np.ndarray,
     length: int,
+    frame: tuple[int | None, int | None],
     rng: np.random.Generator,
     choice: dict[str, Any],
 ) -> Iterator[int]:
     """Token after token, each read back in by the network."""
     import torch
 
-    read = encoder.encode_prompt(prompt)
-    if len(read) == 0:  # begin as after a line's end
-        read = encoder.encode("\n")[:1]
-    forbidden = [i for i in (encoder.unknown_id, encoder.start_id) if i is not None]
+    opening, closing = frame
     state = None
-    device = network.dense.weight.device
     for _ in range(length):
         with torch.no_grad():
-            inputs = torch.as_tensor(read.astype(np.int64), device=device).unsqueeze(1)
-            outputs, state = network(inputs, state=state)
-        logits = outputs[-1, 0].float().cpu().numpy()
-        token = sample(logits, rng, forbidden=forbidden, **choice)
+            inputs = torch.as_tensor(read.astype(np.int64), device=network.device).unsqueeze(1)
+            features, state = network.features(inputs, state=state)
+            logits = network.output(features[-1, 0]).float().cpu().numpy()
+        token = sample(logits, rng, **choice)
         yield token
         read = np.array([token])
-        if token == encoder.end_id:  # the next sentence's start is given
-            read = np.array([token, encoder.start_id])
+        if token == closing:  # the next sentence's start is given
+            read = np.array([token, opening])
+
+
+def _one_text(text: str | Sequence[str]) -> str:
+    """The text itself, or several one after another."""
+    if isinstance(text, str):
+        return text
+    return "".join(f"{one}\n" for one in checked_texts(text))

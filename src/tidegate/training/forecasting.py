@@ -102,7 +102,7 @@ def forecast_windows(network: SequenceNetwork, windows: Windows) -> np.ndarray:
 @torch.no_grad()
 def _outputs(network: SequenceNetwork, windows: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Row numbers and the network's outputs for them, [B, O], batch by batch."""
-    device = network.dense.weight.device
+    device = network.device
     for rows in np.split(
         np.arange(len(windows)), range(_EVALUATION_ROWS, len(windows), _EVALUATION_ROWS)
     ):

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
+from tidegate.nn.chunked_softmax import summed_cross_entropy
 from tidegate.nn.network import NetworkState, SequenceNetwork, detach_state
 from tidegate.training.objective import StepResult
 
 _IGNORED = -100  # target of a step that is not scored
+_SCORED_STEPS = 200  # of a text at a time; bounds the memory for their states
 
 
 class Score(NamedTuple):
@@ -87,12 +88,10 @@ class LanguageModelling:
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:
         inputs, targets = batch
-        outputs, state = network(inputs, state=carry)
-        loss = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED)
-        count = targets.numel()
-        if self.never_target is not None:
-            count = int((targets != _IGNORED).sum())
-        return StepResult(loss, count, detach_state(state))
+        assert isinstance(network, SequenceNetwork)
+        features, state = network.features(inputs, state=carry)
+        nats, count = _nats(network, features, targets)
+        return StepResult(nats / max(count, 1), count, detach_state(state))
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Cross-entropy (nats per token) and perplexity on the validation text."""
@@ -149,19 +148,18 @@ def score(
     streams = max(1, min(streams, total // (4 * warm_up)))
     span = -(-total // streams)
     warm_up = warm_up if streams > 1 else 0
-    device = network.dense.weight.device
+    device = network.device
     first = span * np.arange(streams)  # position of each stretch's first input
     state: NetworkState | None = None
-    chunk = max(1, min(200, 2**24 // (streams * network.architecture.output_size)))
     nats = 0.0
     scored = 0
-    for begin in [*range(-warm_up, 0, chunk), *range(0, span, chunk)]:
-        end = min(begin + chunk, 0 if begin < 0 else span)
+    for begin in [*range(-warm_up, 0, _SCORED_STEPS), *range(0, span, _SCORED_STEPS)]:
+        end = min(begin + _SCORED_STEPS, 0 if begin < 0 else span)
         if begin == 0 and state is not None:
             _forget(state, stream=0)  # nothing stands before the text's first token
         positions = first + np.arange(begin, end)[:, None]
         inputs = torch.from_numpy(tokens[positions.clip(0, total)].astype(np.int64)).to(device)
-        outputs, state = network(inputs, state=state)
+        features, state = network.features(inputs, state=state)
         if begin < 0:
             continue
         following = positions + 1
@@ -169,10 +167,20 @@ def score(
         targets = np.where(inside, tokens[following.clip(0, total)], _IGNORED).astype(np.int64)
         if never_target is not None:
             targets[targets == never_target] = _IGNORED
-        scored += int((targets != _IGNORED).sum())
-        flat = torch.from_numpy(targets).to(device).flatten()
-        nats += F.cross_entropy(outputs.flatten(0, 1), flat, reduction="sum").item()
+        some_nats, count = _nats(network, features, torch.from_numpy(targets).to(device))
+        nats += some_nats.item()
+        scored += count
     return Score(nats, scored)
+
+
+def _nats(network: SequenceNetwork, features: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+    """Sum of -log p over the targets that are scored, and their number."""
+    features, targets = features.flatten(0, 1), targets.flatten()
+    if (targets == _IGNORED).any():
+        scored = (targets != _IGNORED).nonzero().squeeze(1)
+        features, targets = features[scored], targets[scored]
+    nats = summed_cross_entropy(features, network.output_weight, network.dense.bias, targets)
+    return nats, len(targets)
 
 
 def _forget(state: NetworkState, stream: int) -> None:

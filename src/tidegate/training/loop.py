@@ -56,8 +56,7 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(denormals_flushed())
         run = _Run(objective, options, processes)
-        show = options.show_progress and processes.rank == 0
-        progress = stack.enter_context(Progress(show, objective.unit))
+        progress = stack.enter_context(Progress(options.speaks, objective.unit))
         return run.to_the_end(progress)
 
 

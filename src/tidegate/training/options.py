@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -115,6 +116,11 @@ class TrainingOptions:
             )
         if self.resume and self.run_folder is None:
             raise InputError("option resume: expected a run_folder to go on with, got none")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process shows progress: among several, the first."""
+        return self.show_progress and os.environ.get("RANK", "0") == "0"
 
     def epoch_limit(self) -> int | None:
         """``epochs``, or DEFAULT_EPOCHS when no limit at all is given."""

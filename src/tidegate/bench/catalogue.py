@@ -1,0 +1,87 @@
+"""What can be measured, by name: figures, cells, libraries.  Imports nothing, for help texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+
+CELLS = ("rnn", "gru", "lstm")
+
+FIGURES = {
+    "layers": "one layer over a batch, inference and training",
+    "reset": "our GRU with the reset before the product, beside the usual one",
+    "ragged": "a batch of unequal lengths, beside the padded one and torch's PackedSequence",
+    "step": "one step of a stream, numpy in and out",
+    "adam": "a whole training step of a small classifier",
+    "loop": "a Python loop over torch's cells, as it is and under torch.compile",
+}
+
+
+@dataclass(frozen=True)
+class Library:
+    """A contestant: where its code is, and what it can do.
+
+    ``prepare`` names a function, "module:name", that makes a `work.Prepared` of a work.  With
+    ``own_process`` it runs in a process that has ``environment`` set before anything is imported.
+    """
+
+    title: str
+    prepare: str
+    packages: tuple[str, ...]
+    cells: tuple[str, ...] = CELLS
+    trains: bool = True
+    own_process: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages it needs that are not installed."""
+        return [name for name in self.packages if find_spec(name) is None]
+
+
+OURS = "tidegate"
+_TORCH = "tidegate.bench.torch_contestants"
+_KERAS = "tidegate.bench.keras_contestants:prepare"
+# The back end is chosen when keras is imported, once per process.  Measured is the CPU.
+_ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+_ON_TORCH = {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
+
+LIBRARIES = {
+    OURS: Library("tidegate", f"{_TORCH}:tidegate", ("torch",)),
+    "tidegate-flushed": Library(
+        "tidegate, denormals flushed", f"{_TORCH}:tidegate_flushed", ("torch",), own_process=True
+    ),
+    "torch": Library("torch.nn", f"{_TORCH}:torch_nn", ("torch",)),
+    "torch-flushed": Library(
+        "torch.nn, denormals flushed", f"{_TORCH}:torch_nn_flushed", ("torch",), own_process=True
+    ),
+    "torch-packed": Library("torch.nn, packed beforehand", f"{_TORCH}:torch_nn_packed", ("torch",)),
+    "torch-loop": Library("torch.nn cells in a loop", f"{_TORCH}:torch_loop", ("torch",)),
+    "torch-compiled": Library(
+        "the same under torch.compile", f"{_TORCH}:torch_compiled", ("torch",)
+    ),
+    "onnxruntime": Library(
+        "ONNX Runtime",
+        "tidegate.bench.onnx_contestant:prepare",
+        ("onnx", "onnxruntime"),
+        cells=("gru", "lstm"),
+        trains=False,
+    ),
+    "keras-jax": Library(
+        "Keras on JAX",
+        _KERAS,
+        ("keras", "jax"),
+        cells=("gru", "lstm"),
+        own_process=True,
+        environment=_ON_JAX,
+    ),
+    "keras-torch": Library(
+        "Keras on torch",
+        _KERAS,
+        ("keras", "torch"),
+        cells=("gru", "lstm"),
+        own_process=True,
+        environment=_ON_TORCH,
+    ),
+}
+PEERS = tuple(name for name in LIBRARIES if name != OURS)

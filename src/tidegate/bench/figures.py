@@ -1,0 +1,142 @@
+"""The figures: which contestants are timed in turns, on which works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tidegate.bench.catalogue import LIBRARIES, OURS
+from tidegate.bench.shapes import MODES, SHAPES, Shape
+from tidegate.bench.work import (
+    LayerWork,
+    Work,
+    adam_work,
+    layer_work,
+    random_lengths,
+    step_work,
+)  # fmt: skip
+
+_RAGGED_SHAPES = tuple(
+    Shape(*sizes)
+    for sizes in ((128, 28, 28, 100), (32, 80, 128, 128), (64, 200, 128, 128), (256, 50, 256, 256))
+)
+_STEP_SHAPE = Shape(1, 1, 128, 128)
+# Embedding 128 -> GRU 128 -> GRU 64 -> softmax 2.  The loss sees the last of 200 steps alone: the
+# gradient fades on its way back until it is denormal, which costs time where it is not flushed.
+_ADAM_SHAPE, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS = (
+    Shape(64, 200, 128, 128), 10_000, 64, 2,
+)  # fmt: skip
+# Short, since torch.compile takes half a minute and more for tens of steps.
+_LOOP_SHAPE = Shape(32, 10, 64, 64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of results.  Contestants with one and the same work must agree on its results.
+
+    ``contestants``: a label, the library and the work of each, ours first; ``seconds``: what its
+    turns may take in all; ``padding``: steps of the padded batch for each true one.
+    """
+
+    figure: str
+    cell: str
+    shape: Shape
+    mode: str
+    contestants: dict[str, tuple[str, Work]]
+    seconds: float = 1.5
+    padding: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was asked for; ``shapes`` empty for each figure's own."""
+
+    cells: Sequence[str]
+    shapes: Sequence[Shape]
+    peers: Sequence[str]
+
+    def rivals(self, cell: str, mode: str, peers: Sequence[str]) -> list[str]:
+        """Those of ``peers`` that were chosen and can do this."""
+        return [
+            name
+            for name in peers
+            if name in self.peers
+            and cell in LIBRARIES[name].cells
+            and (mode == "inference" or LIBRARIES[name].trains)
+        ]
+
+
+def _side_by_side(work: Work, rivals: Sequence[str]) -> dict[str, tuple[str, Work]]:
+    return {name: (name, work) for name in (OURS, *rivals)}
+
+
+def layers(choice: Choice) -> Iterator[Case]:
+    """Ours beside every library, on every shape."""
+    peers = ("torch", "torch-flushed", "onnxruntime", "keras-jax", "keras-torch")
+    for cell in choice.cells:
+        for shape in choice.shapes or SHAPES:
+            for mode in MODES:
+                rivals = choice.rivals(cell, mode, peers)
+                work = layer_work(cell, shape, mode)
+                yield Case("layers", cell, shape, mode, _side_by_side(work, rivals), seconds=3.0)
+
+
+def reset(choice: Choice) -> Iterator[Case]:
+    """The textbook's GRU, whose candidate waits for a product of its own, beside torch's."""
+    for shape in choice.shapes or SHAPES if "gru" in choice.cells else ():
+        for mode in MODES:
+            contestants: dict[str, tuple[str, Work]] = {
+                OURS: (OURS, layer_work("gru", shape, mode)),
+                "reset-before": (OURS, layer_work("gru_reset_before", shape, mode)),
+            }
+            yield Case("reset", "gru", shape, mode, contestants, seconds=0.5)
+
+
+def ragged(choice: Choice) -> Iterator[Case]:
+    """Lengths uniform in 1..T, from a padded batch [T, B, I] to a padded one.
+
+    "torch" packs and pads inside the timing, as one does who has such a batch; "torch-packed" is
+    given a PackedSequence and leaves one.  "padded" is ours without the lengths.
+    """
+    for cell in choice.cells:
+        for shape in choice.shapes or _RAGGED_SHAPES:
+            lengths = random_lengths(shape)
+            for mode in MODES:
+                full = layer_work(cell, shape, mode)
+                work = LayerWork(full.cell, full.weights, full.x, full.grad, lengths)
+                rivals = choice.rivals(cell, mode, ("torch", "torch-packed"))
+                contestants = _side_by_side(work, rivals) | {"padded": (OURS, full)}
+                padding = shape.batch * shape.steps / int(lengths.sum())
+                yield Case("ragged", cell, shape, mode, contestants, padding=padding)
+
+
+def step(choice: Choice) -> Iterator[Case]:
+    """One step at a time, as a service or a synthesiser runs it."""
+    for cell in choice.cells:
+        work = step_work(cell, _STEP_SHAPE)
+        rivals = choice.rivals(cell, "inference", ("torch", "onnxruntime"))
+        yield Case("step", cell, _STEP_SHAPE, "inference", _side_by_side(work, rivals))
+
+
+def adam(choice: Choice) -> Iterator[Case]:
+    """Everything a user waits for: embedding, two layers, loss, backward, optimiser."""
+    if "gru" in choice.cells:
+        work = adam_work(_ADAM_SHAPE, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS)
+        peers = ("tidegate-flushed", "torch", "torch-flushed", "keras-jax", "keras-torch")
+        contestants = _side_by_side(work, choice.rivals("gru", "training", peers))
+        yield Case("adam", "gru", _ADAM_SHAPE, "training", contestants, seconds=15.0)
+
+
+def loop(choice: Choice) -> Iterator[Case]:
+    """What a cell of one's own costs in Python: the time steps one by one."""
+    for cell in choice.cells:
+        for mode in MODES:
+            work = layer_work(cell, _LOOP_SHAPE, mode)
+            rivals = choice.rivals(cell, mode, ("torch-loop", "torch-compiled"))
+            if rivals:
+                yield Case("loop", cell, _LOOP_SHAPE, mode, _side_by_side(work, rivals))
+
+
+CASES: dict[str, Callable[[Choice], Iterator[Case]]] = {
+    made.__name__: made for made in (layers, reset, ragged, step, adam, loop)
+}

@@ -1,0 +1,70 @@
+"""Shapes of layers, and how much work there is in one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tidegate.cells import get_cell
+from tidegate.errors import InputError
+
+MODES = ("inference", "training")
+_BYTES = 4  # float32
+
+
+class Shape(NamedTuple):
+    """One layer over one batch: B rows of T steps, I inputs, H hidden units."""
+
+    batch: int
+    steps: int
+    inputs: int
+    hidden: int
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self))
+
+
+def parse_shape(text: str) -> Shape:
+    """``64x200x128x128`` as B, T, I, H.  Raises InputError."""
+    parts = text.strip().split("x")
+    if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(
+            f"option shapes: expected BxTxIxH such as 64x200x128x128, got {text.strip()!r}"
+        )
+    return Shape(*map(int, parts))
+
+
+# From a stream's batch of one to what fills the machine; odd sizes, narrow inputs, long sequences.
+SHAPES = tuple(
+    Shape(*sizes)
+    for sizes in (
+        (1, 100, 128, 128),
+        (7, 33, 5, 19),
+        (32, 100, 1, 50),
+        (3, 1000, 40, 96),
+        (128, 28, 28, 100),
+        (32, 80, 128, 128),
+        (64, 200, 128, 128),
+        (32, 100, 128, 256),
+        (16, 500, 64, 256),
+        (256, 50, 256, 256),
+        (50, 100, 512, 512),
+    )
+)
+
+
+def operations(cell: str, shape: Shape, mode: str) -> int:
+    """Multiplications and additions of the products: 2 B T G H (I + H), thrice that in training."""
+    B, T, inputs, H = shape  # noqa: N806
+    rows = len(get_cell(cell).gates) * H
+    return (3 if mode == "training" else 1) * 2 * B * T * rows * (inputs + H)
+
+
+def least_bytes(cell: str, shape: Shape, mode: str) -> int:
+    """Bytes of inputs and outputs, each moved once: x, weights, y; in training their gradients too.
+
+    What a backward pass keeps of the forward one is left out, being each library's own choice.
+    """
+    B, T, inputs, H = shape  # noqa: N806
+    weights = get_cell(cell).parameter_count(inputs, H)
+    moved = B * T * inputs + weights + B * T * H
+    return (2 if mode == "training" else 1) * moved * _BYTES

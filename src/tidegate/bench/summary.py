@@ -1,0 +1,48 @@
+"""From times to ratios, and from ratios to one mean and one least per figure and peer."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tidegate.bench.catalogue import OURS
+from tidegate.bench.timing import Spread
+
+
+class Summary(NamedTuple):
+    """How many times as long as ours a peer took: geometric mean and least over ``count`` rows."""
+
+    figure: str
+    cell: str
+    mode: str
+    peer: str
+    mean: float
+    least: float
+    count: int
+
+
+def ratios(seconds: Mapping[str, Spread]) -> dict[str, float]:
+    """How many times as long as ours each contestant took, by medians.
+
+    torch as it comes and with denormals flushed are one, ``torch``: the faster of the two.
+    """
+    ours = seconds[OURS][0]
+    found = {name: median / ours for name, (median, *_) in seconds.items() if name != OURS}
+    flushed = found.pop("torch-flushed", None)
+    if flushed is not None:
+        found["torch"] = min(found.get("torch", flushed), flushed)
+    return found
+
+
+def summarise(rows: Iterable[Mapping[str, Any]]) -> list[Summary]:
+    """One for each figure, cell, mode and peer, in the order in which they first come."""
+    gathered: dict[tuple[str, str, str, str], list[float]] = {}
+    for row in rows:
+        for peer, ratio in row["ratios"].items():
+            key = row["figure"], row["cell"], row["mode"], peer
+            gathered.setdefault(key, []).append(ratio)
+    return [
+        Summary(*key, statistics.geometric_mean(found), min(found), len(found))
+        for key, found in gathered.items()
+    ]

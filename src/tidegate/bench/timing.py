@@ -1,0 +1,74 @@
+"""Taking turns: contestants are timed one after another, over and over, so that drift meets all."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Seconds per call of so many calls, one after another.
+Timed = Callable[[int], float]
+# Median, least and greatest seconds per call.
+Spread = list[float]
+
+FEWEST_TURNS, MOST_TURNS = 5, 25
+_SHORTEST_TURN_S = 0.01  # shorter calls are repeated within a turn
+_LONGEST_WAIT_S = 0.2
+
+
+def seconds_per_call(call: Callable[[], Any], calls: int) -> float:
+    """One turn.  Where it holds several calls, one more goes before them, untimed.
+
+    That one brings back what the other contestants' turns drove out of caches, and wakes threads.
+    """
+    if calls > 1:
+        call()
+    began = time.perf_counter()
+    for _ in range(calls):
+        call()
+    seconds = (time.perf_counter() - began) / calls
+    _wait_for_idle_threads()
+    return seconds
+
+
+def _wait_for_idle_threads() -> None:
+    """Sleep until no thread of this process runs.
+
+    Worker threads of ONNX Runtime, OpenMP and XLA spin for up to some 40 ms after their work, in
+    case there is more; without this the next contestant's turn would be short of a core.  So each
+    library keeps its own way of spinning, and nobody pays for another's.
+    """
+    began = time.perf_counter()
+    while time.perf_counter() - began < _LONGEST_WAIT_S:
+        wall, used = time.perf_counter(), time.process_time()
+        time.sleep(0.001)
+        if time.process_time() - used < 0.1 * (time.perf_counter() - wall):
+            return
+
+
+def in_turns(
+    contestants: Mapping[str, Timed], turns: int | None = None, seconds: float = 3.0
+) -> tuple[dict[str, Spread], int]:
+    """Seconds per call of each contestant, and how many turns each had.
+
+    ``turns`` None takes as many as fill ``seconds``, 5 to 25.  The order changes from turn to turn,
+    so that none always follows the same neighbour.
+    """
+    calls, length = {}, 0.0
+    for name, timed in contestants.items():
+        began = time.perf_counter()
+        one = timed(1)
+        waited = time.perf_counter() - began - one
+        calls[name] = max(1, round(_SHORTEST_TURN_S / one))
+        length += (calls[name] + (calls[name] > 1)) * one + waited
+    if turns is None:
+        turns = min(MOST_TURNS, max(FEWEST_TURNS, int(seconds / length)))
+    order, shuffle = list(contestants), random.Random(0).shuffle
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(turns):
+        shuffle(order)
+        for name in order:
+            times[name].append(contestants[name](calls[name]))
+    return {n: [statistics.median(t), min(t), max(t)] for n, t in times.items()}, turns

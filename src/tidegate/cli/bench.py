@@ -1,0 +1,115 @@
+"""``tidegate bench``: what is measured, and what is shown of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidegate.bench.catalogue import CELLS, FIGURES, PEERS
+from tidegate.cli.show import print_json, print_table
+from tidegate.errors import InputError
+
+_FIGURES_HELP = "; ".join(f"{name}: {about}" for name, about in FIGURES.items())
+
+
+def bench(
+    figures: Annotated[
+        str, typer.Option(metavar="NAME,...", help=f"what to measure ({_FIGURES_HELP})")
+    ] = ",".join(FIGURES),
+    cells: Annotated[str, typer.Option(metavar="NAME,...", help="of these")] = ",".join(CELLS),
+    shapes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BxTxIxH,...",
+            help="batch, steps, inputs, hidden units of layers (default: eleven shapes)",
+        ),
+    ] = None,
+    peers: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="beside these, if installed (Keras on TensorFlow is none of them)",
+        ),
+    ] = ",".join(PEERS),
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="turns of every contestant (default: as many as a row's few seconds hold, 5 to "
+            "25; nine minutes in all on two cores)",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="PATH", help="a JSON file of it all")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="print one JSON object and nothing else on stdout")
+    ] = False,
+) -> None:
+    """Time layers beside other libraries, in turns, once their results agree.
+
+    A number after a name says how many times as long as ours it takes.
+    Run it with nothing else on the machine: it spoils others' figures, and they its.
+
+    Example: tidegate bench --figures layers --shapes 64x200x128x128
+    """
+    from tidegate.bench.shapes import parse_shape
+
+    chosen_figures = _chosen("figures", figures, FIGURES)
+    chosen_cells, chosen_peers = _chosen("cells", cells, CELLS), _chosen("peers", peers, PEERS)
+    chosen_shapes = [parse_shape(text) for text in _parts(shapes or "")]
+    if output is not None and not output.parent.is_dir():
+        raise InputError("expected a folder to write to, got none; make it first", file=output)
+
+    from tidegate.bench.figures import Choice
+    from tidegate.bench.run import absent, as_json, run
+    from tidegate.container import write_atomically
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if json else sys.stdout, flush=True)
+
+    missing = absent(chosen_peers)
+    for name, packages in missing.items():
+        remedy = "install it with: pip install 'tidegate[bench]'"
+        say(f"{name}: left out, it needs {' and '.join(packages)}; {remedy}")
+    installed = [name for name in chosen_peers if name not in missing]
+    try:
+        results = run(chosen_figures, Choice(chosen_cells, chosen_shapes, installed), repeats, say)
+    except KeyboardInterrupt:
+        print("interrupted; nothing is written", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if output is not None:
+        write_atomically(output, as_json(results).encode())
+    if json:
+        print_json(results)
+    else:
+        _print_summary(results["rows"])
+        if output is not None:
+            print(f"written: {output}")
+
+
+def _print_summary(rows: list[dict]) -> None:
+    from tidegate.bench.summary import summarise
+
+    table = {
+        f"{s.figure} {s.cell} {s.mode}, {s.peer}": f"{s.mean:.2f} ({s.least:.2f}) of {s.count}"
+        for s in summarise(rows)
+    }
+    print_table("\ntimes as long as ours: geometric mean (least) of how many rows", table)
+
+
+def _chosen(option: str, given: str, known: Collection[str]) -> list[str]:
+    names = _parts(given)
+    for name in names:
+        if name not in known:
+            raise InputError(f"option {option}: expected some of {', '.join(known)}, got {name!r}")
+    return names
+
+
+def _parts(given: str) -> list[str]:
+    return [part.strip() for part in given.split(",") if part.strip()]

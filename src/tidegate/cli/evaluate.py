@@ -1,0 +1,93 @@
+"""``tidegate evaluate``: how good a model is on data it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidegate.cli.reading import Json, Model, about_file, refuse, source_for, telling
+from tidegate.cli.show import beside_baselines, print_json, print_table
+from tidegate.data.sources import PredictableSource
+from tidegate.tasks import TASKS
+
+if TYPE_CHECKING:
+    from tidegate.tasks.classification import Classifier
+
+
+@telling(*(task.source for task in TASKS.values()))
+def evaluate(
+    model: Model,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="data of the kind it learned from")],
+    told: dict[str, Any],
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="of a series: first moment to forecast (default: new)"),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="of a series: where to stop (default: its end)"),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="of a series: its last forecasts, .png .svg")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure a model on data it has not seen.
+
+    Example: tidegate evaluate reviews-text-classifier.safetensors test.csv
+    """
+    from tidegate.tasks import load
+    from tidegate.tasks.classification import Classifier
+
+    fitted: Any = load(model)
+    source = source_for(fitted, told)
+    if fitted.TASK != "forecaster":
+        refuse(fitted, {"start": start, "end": end, "plot": plot})
+    data = source.read(str(file), learning=False)
+    with about_file(file):
+        if isinstance(fitted, Classifier):
+            figures = _evaluate_classifier(fitted, source, str(file), data, json)
+        elif fitted.TASK == "forecaster":
+            figures = fitted.evaluate(*data, start, end)
+            if plot is not None:
+                from tidegate.tasks.forecast_plot import plot_backtest
+
+                plot_backtest(plot, fitted.backtest(*data, start, end))
+        else:
+            figures = fitted.evaluate(*data)
+    if json:
+        print_json(figures)
+    else:
+        print_table("", beside_baselines(figures))
+
+
+def _evaluate_classifier(
+    fitted: Classifier, source: PredictableSource, file: str, data: tuple[Any, Any], json: bool
+) -> dict[str, Any]:
+    inputs, labels = data
+    _refuse_unknown_labels(fitted, source, file, labels)
+    figures: dict[str, Any] = fitted.evaluate(inputs, labels)
+    matrix = fitted.confusion_matrix(inputs, labels)
+    if json:
+        return {**figures, "labels": fitted.classes_.tolist(), "confusion": matrix.tolist()}
+    if len(fitted.classes_) <= 12:
+        rows = {
+            str(true): ", ".join(f"{p} {n}" for p, n in zip(fitted.classes_, row, strict=True))
+            for true, row in zip(fitted.classes_, matrix, strict=True)
+        }
+        print_table("true label: how often each label was predicted", rows)
+    return figures
+
+
+def _refuse_unknown_labels(
+    fitted: Classifier, source: PredictableSource, file: str, labels: Sequence[str]
+) -> None:
+    known = set(fitted.classes_.tolist())
+    for row, label in enumerate(labels):
+        if label not in known:
+            shown = ", ".join(sorted(known)[:10])
+            problem = f"expected a label of the training {fitted.INPUTS} ({shown}), got {label!r}"
+            raise source.error_at(file, row, f"{problem}; mend it, or train with it")

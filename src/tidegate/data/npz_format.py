@@ -1,0 +1,112 @@
+"""Sequences in numpy's ``.npz``: rectangular, padded, or one after the other."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from os import PathLike
+
+import numpy as np
+
+from tidegate.data.files import read_bytes
+from tidegate.data.sequences import Answers, SequenceSet
+from tidegate.errors import InputError
+
+__all__ = ["read_npz"]
+
+_KNOWN = ("X", "values", "lengths", "y")
+
+
+def read_npz(path: str | PathLike[str], answers: Answers) -> SequenceSet:
+    """The sequences of a ``.npz`` file, named by their number from 1.
+
+    It holds either ``X`` [N, T, I] or [N, T], perhaps with ``lengths`` [N] of those that are padded
+    at their end, or ``values`` [sum of lengths, I] or [sum] and ``lengths``; and ``y`` [N], of
+    which labels become str.  No pickle is read.  Raises InputError for anything else.
+    """
+    try:
+        arrays = _arrays(path)
+        values = _sequences(arrays)
+        names = [str(i) for i in range(1, len(values) + 1)]
+        return SequenceSet(values, names, _answers(arrays, len(values), answers))
+    except InputError:
+        raise
+    except ValueError as problem:
+        raise InputError(str(problem), file=path) from None
+
+
+def _arrays(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+    data = read_bytes(path)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(
+            f"expected a .npz file of numbers and text, got one that cannot be read ({reason}); "
+            "write it with numpy.savez, without object arrays"
+        ) from None
+    unknown = sorted(set(arrays) - set(_KNOWN))
+    if unknown or ("X" in arrays) == ("values" in arrays):
+        raise ValueError(
+            "expected the arrays X (or values and lengths) and y, got "
+            f"{', '.join(arrays) or 'none'}; rename them"
+        )
+    return arrays
+
+
+def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Float64 [T, I] each."""
+    name = "X" if "X" in arrays else "values"
+    array, most = arrays[name], 3 if name == "X" else 2
+    if array.dtype.kind not in "iufb" or array.ndim not in (most - 1, most) or 0 in array.shape:
+        shape = "[N, T, I] or [N, T]" if name == "X" else "[sum of lengths, I]"
+        raise ValueError(f"{name}: expected numbers {shape}, got {array.dtype} {list(array.shape)}")
+    array = array.astype(np.float64)
+    array = array if array.ndim == most else array[..., None]
+    if np.isinf(array).any():
+        raise ValueError(f"{name}: expected finite numbers, got infinity; correct it, or put NaN")
+    if name == "X":
+        lengths = _lengths(arrays, len(array)) if "lengths" in arrays else None
+        if lengths is None:
+            return list(array)
+        if lengths.max() > array.shape[1]:
+            raise ValueError(
+                f"lengths: expected up to {array.shape[1]}, the steps of X, got {lengths.max()}"
+            )
+        return [row[:length] for row, length in zip(array, lengths, strict=True)]
+    if "lengths" not in arrays:
+        raise ValueError("expected lengths beside values, got none; add how long each one is")
+    lengths = _lengths(arrays, None)
+    if lengths.sum() != len(array):
+        raise ValueError(f"lengths: expected a sum of {len(array)} values, got {lengths.sum()}")
+    return np.split(array, np.cumsum(lengths)[:-1])
+
+
+def _lengths(arrays: dict[str, np.ndarray], count: int | None) -> np.ndarray:
+    lengths = arrays["lengths"]
+    good = lengths.dtype.kind in "iu" and lengths.ndim == 1 and len(lengths) > 0
+    if not good or lengths.min() < 1 or (count is not None and len(lengths) != count):
+        raise ValueError(
+            f"lengths: expected {'N' if count is None else count} whole numbers from 1, got "
+            f"{lengths.dtype} {list(lengths.shape)}"
+            + (f" with {lengths.min()}" if good and lengths.min() < 1 else "")
+        )
+    return lengths.astype(np.int64)
+
+
+def _answers(arrays: dict[str, np.ndarray], count: int, answers: Answers) -> np.ndarray | None:
+    if answers is None:
+        return None
+    if "y" not in arrays:
+        raise ValueError(f"expected an array y, the {answers} of each sequence, got none; add it")
+    y, kinds = arrays["y"], {"label": "iufbU", "number": "iufb"}[answers]
+    if y.shape != (count,) or y.dtype.kind not in kinds:
+        raise ValueError(
+            f"y: expected a {answers} for each sequence, [{count}], got {y.dtype} {list(y.shape)}"
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"y: expected finite numbers, got {y[~np.isfinite(y)][0]}")
+    return y.astype(str) if answers == "label" else y.astype(np.float64)

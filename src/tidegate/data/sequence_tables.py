@@ -1,0 +1,163 @@
+"""Sequences in a table: long, a row per step, or wide, a row per sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.data.formats import shown
+from tidegate.data.sequences import Answers, SequenceSet
+from tidegate.data.tables import numbers_of, read_table, row_error, select, times_of
+from tidegate.errors import InputError
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["SequenceTable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceTable:
+    """Which columns of the table at ``path`` are what.
+
+    With an ``id`` column the table is long: rows with the same id are the steps of one sequence, in
+    their order, which a ``time`` column confirms.  Without, each row is a whole sequence:
+    ``channels`` columns for its first step, as many for the next, and so on; it ends where the rest
+    of its cells are empty.  ``values`` are by default all columns without another role.  ``answer``
+    is the column of labels or numbers, the same on all rows of a sequence.
+    """
+
+    path: str | PathLike[str]
+    id: str | None = None
+    time: str | None = None
+    values: tuple[str, ...] = ()
+    answer: str | None = None
+    channels: int = 1
+    header: bool = True
+
+    def read(self, answers: Answers) -> SequenceSet:
+        """The sequences in the order in which they begin, named by their id, or row from 1.
+
+        Raises InputError, with line and column, for what cannot be used.
+        """
+        self._check(answers)
+        frame = read_table(self.path, header=self.header)
+        asked = self.answer if answers is not None else None
+        roles = [name for name in (self.id, self.time, asked) if name is not None]
+        others = {self.id, self.time, self.answer}
+        names = self.values or tuple(name for name in frame.columns if name not in others)
+        select(self.path, frame, [*roles, *names])
+        if not names or set(names) & others:
+            got = f"got {', '.join(names) or 'none'}; name them by --values"
+            problem = f"expected columns of values beside {', '.join(roles) or 'no other'}, {got}"
+            raise InputError(problem, file=self.path)
+        columns = [numbers_of(self.path, frame[name], header=self.header) for name in names]
+        cells = np.column_stack(columns)  # [rows, columns]
+        if self.id is None:
+            groups = list(np.arange(frame.height)[:, None])
+            values = self._wide(cells)
+            sequence_names = [str(row + 1) for row in range(frame.height)]
+        else:
+            groups, sequence_names = self._groups(frame)
+            values = [cells[rows] for rows in groups]
+        found = (
+            None if asked is None else self._answers(frame[asked], groups, sequence_names, answers)
+        )
+        return SequenceSet(values, sequence_names, found)
+
+    def _check(self, answers: Answers) -> None:
+        if answers is not None and self.answer is None:
+            option = {"label": "label", "number": "target"}[answers]
+            problem = f"expected the name of the column of {answers}s, got none"
+            raise InputError(f"{problem}; give --{option} COLUMN", file=self.path)
+        if self.time is not None and self.id is None:
+            problem = "expected none for a table with a whole sequence in each row"
+            raise InputError(f"option time: {problem}, got {self.time!r}; or give --id, too")
+        if self.channels != 1 and self.id is not None:
+            problem = "expected none for a table with a row per step"
+            raise InputError(f"option channels: {problem}, got {self.channels}; use --values")
+        if self.channels < 1:
+            raise InputError(f"option channels: expected at least 1, got {self.channels}")
+
+    def _wide(self, cells: np.ndarray) -> list[np.ndarray]:
+        """Values [T, I] of each row of cells [N, T * I]."""
+        if cells.shape[1] % self.channels:
+            problem = f"expected a multiple of {self.channels} columns of values, as many for each "
+            problem += f"step, got {cells.shape[1]}; name them by --values"
+            raise InputError(problem, file=self.path)
+        steps = cells.reshape(len(cells), -1, self.channels)
+        known = np.any(~np.isnan(steps), axis=2)  # [N, T]
+        lengths = steps.shape[1] - np.argmax(known[:, ::-1], axis=1)
+        empty = ~np.any(known, axis=1)
+        if empty.any():
+            raise self._error(
+                int(empty.argmax()), "expected values, got none in this row; remove it"
+            )
+        return [row[:length] for row, length in zip(steps, lengths, strict=True)]
+
+    def _groups(self, frame: polars.DataFrame) -> tuple[list[np.ndarray], list[str]]:
+        """Rows of each sequence, in their order, and its id."""
+        assert self.id is not None
+        ids = np.array(["" if cell is None else str(cell) for cell in frame[self.id].to_list()])
+        if (ids == "").any():
+            row = int((ids == "").argmax())
+            raise self._error(row, "expected an id, got an empty cell; fill it", self.id)
+        names, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+        begun = np.argsort(first)  # in the order of first rows
+        rank = np.argsort(begun)[inverse]
+        order = np.argsort(rank, kind="stable")
+        groups = np.split(order, np.cumsum(np.bincount(rank))[:-1])
+        if self.time is not None:
+            self._check_times(frame[self.time], groups)
+        return groups, names[begun].tolist()
+
+    def _check_times(self, column: polars.Series, groups: list[np.ndarray]) -> None:
+        """Raise InputError unless times rise within every sequence."""
+        times = _as_numbers(column)
+        if times is None:
+            times = times_of(self.path, column, header=self.header)
+        for rows in groups:
+            falls = np.flatnonzero(times[rows[1:]] <= times[rows[:-1]])
+            if len(falls):
+                before, row = rows[falls[0] : falls[0] + 2].tolist()
+                problem = f"expected a time after {shown(column[before])}, got {shown(column[row])}"
+                raise self._error(row, f"{problem}; sort the rows of an id by time", self.time)
+
+    def _answers(
+        self, column: polars.Series, groups: list[np.ndarray], names: list[str], answers: Answers
+    ) -> np.ndarray:
+        """The answer of each sequence, [N], which all its rows must agree on."""
+        if answers == "number":
+            found = numbers_of(self.path, column, header=self.header)
+            missing = np.isnan(found)
+        else:
+            found = np.array(["" if cell is None else str(cell) for cell in column.to_list()])
+            missing = np.char.strip(found) == ""
+        if missing.any():
+            row = int(missing.argmax())
+            raise self._error(row, f"expected a {answers}, got none; fill it", self.answer)
+        for rows, name in zip(groups, names, strict=True):
+            others = np.flatnonzero(found[rows] != found[rows[0]])
+            if len(others):
+                first, other = shown(column[int(rows[0])]), shown(column[int(rows[others[0]])])
+                problem = (
+                    f"expected one {answers} for the id {shown(name)}, got {first} and {other}"
+                )
+                remedy = "correct it, or give the sequences different ids"
+                raise self._error(int(rows[others[0]]), f"{problem}; {remedy}", self.answer)
+        return found[[rows[0] for rows in groups]]
+
+    def _error(self, row: int, problem: str, column: str | None = None) -> InputError:
+        return row_error(self.path, row, problem, column=column, header=self.header)
+
+
+def _as_numbers(column: polars.Series) -> np.ndarray | None:
+    """The numbers of a column; None unless all its cells are some."""
+    import polars
+
+    if column.dtype == polars.String:
+        column = column.str.strip_chars().cast(polars.Float64, strict=False)
+    return column.to_numpy() if column.dtype.is_numeric() and not column.has_nulls() else None

@@ -1,0 +1,52 @@
+"""Sequences of numbers, each with its answer: what the readers of their files give; batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+__all__ = ["Answers", "SequenceSet", "pad_sequences", "parse_number"]
+
+# What is read beside the values: labels of classes, numbers, or nothing.
+Answers = Literal["label", "number"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceSet:
+    """N sequences of I channels, as a file has them.
+
+    ``values``: float64 [T, I] each, T from 1, NaN where a value is missing.  ``names``: N, to tell
+    them by.  ``answers``: [N], str for labels, float64 for numbers; None where not read.
+    """
+
+    values: list[np.ndarray]
+    names: list[str]
+    answers: np.ndarray | None
+
+
+def pad_sequences(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences of different lengths as one batch, [T, B, ...], and their lengths, int64 [B].
+
+    T is the longest length, at least 1; beyond a sequence's length there are zeros.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    rest, dtype = sequences[0].shape[1:], sequences[0].dtype
+    padded = np.zeros((max(1, int(lengths.max())), len(sequences), *rest), dtype)
+    for column, sequence in enumerate(sequences):
+        padded[: len(sequence), column] = sequence
+    return padded, lengths
+
+
+def parse_number(text: str) -> float:
+    """The finite number that ``text`` says.  Raises ValueError, in one line, for any other."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite number, got {text[:40]!r}; correct it")
+    return number

@@ -1,0 +1,291 @@
+"""Kinds of FILE that commands are given: what they must be told about one, what they get out of it.
+
+The fields of a source are options of the commands that read such a file.  Readers are imported when
+they are used, so that help texts are fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+
+from tidegate.errors import InputError
+
+if TYPE_CHECKING:
+    from tidegate.data.sequences import Answers, SequenceSet
+
+__all__ = [
+    "LabelledSequences",
+    "LabelledTexts",
+    "MeasuredSequences",
+    "PlainText",
+    "PredictableSource",
+    "Source",
+    "TimeSeries",
+]
+
+_TABLE = "CSV, TSV, JSONL or Parquet; the first three also gzipped"
+_COLUMN, _COLUMNS = "COLUMN", "COLUMN,..."
+
+
+def _told(help: str, metavar: str | None = _COLUMN, *, default: Any = MISSING) -> Any:
+    """A field with its help text and the word that stands for its value there (None: a flag)."""
+    return field(default=default, metadata={"help": help, "metavar": metavar})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """One kind of FILE.
+
+    ``FILE`` is its help text; ``HAS_VALIDATION_FILE`` says whether ``fit`` takes a second one, to
+    choose the best weights by.
+    """
+
+    FILE: ClassVar[str]
+    HAS_VALIDATION_FILE: ClassVar[bool] = True
+
+    @abstractmethod
+    def read(self, file: str, *, learning: bool) -> tuple[Any, ...]:
+        """What an estimator's ``fit`` (``learning``) or ``evaluate`` is given.
+
+        Raises InputError, with the line, for a file that cannot be used.
+        """
+
+    def provenance(self) -> dict[str, str | int | bool]:
+        """What was told, as scalars, by the names under which a model file keeps it."""
+        told = {_kept_as(f): getattr(self, f.name) for f in fields(self)}
+        told = {name: v for name, v in told.items() if v is not None}
+        return {name: ",".join(v) if isinstance(v, tuple) else v for name, v in told.items()}
+
+    @classmethod
+    def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        """What ``provenance`` keeps, but for what is ``given`` by name (None: not given).
+
+        Raises InputError where something is needed that neither tells.
+        """
+        told = {}
+        for f in fields(cls):
+            value = given.get(f.name)
+            if value is None and (value := provenance.get(_kept_as(f))) is not None:
+                several = f.metadata["metavar"] == _COLUMNS
+                value = tuple(filter(None, value.split(","))) if several else value
+            if value is not None:
+                told[f.name] = value
+            elif f.default is MISSING:
+                raise InputError(
+                    f"expected the name of the {f.name} column, got none; give --{f.name} COLUMN"
+                )
+        return cls(**told)
+
+
+def _kept_as(f: Field[Any]) -> str:
+    ending = {_COLUMN: "_column", _COLUMNS: "_columns"}
+    return f.name + ending.get(f.metadata["metavar"], "")
+
+
+class PredictableSource(Source):
+    """A source of inputs with an answer each, which ``predict`` may ask for."""
+
+    @abstractmethod
+    def read_inputs(self, file: str) -> tuple[Any, list[str]]:
+        """Inputs, N of them, without their answers, and N names to tell them by."""
+
+    @abstractmethod
+    def error_at(self, file: str, index: int, problem: str) -> InputError:
+        """The error in the answer of input ``index``, with its line where the file has lines."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LabelledTexts(PredictableSource):
+    """A table with a text and its label in each row."""
+
+    FILE: ClassVar[str] = _TABLE
+
+    text: str = _told("column of the texts")
+    label: str = _told("column of the labels")
+
+    def read(self, file: str, *, learning: bool) -> tuple[list[str], list[str]]:
+        from tidegate.data.tables import read_labelled_texts
+
+        return read_labelled_texts(file, self.text, self.label, allow_one_class=not learning)
+
+    def read_inputs(self, file: str) -> tuple[list[str], list[str]]:
+        """Each text of the table, or each line of a ``.txt`` file, or of stdin for ``-``."""
+        if file == "-" or _is_plain_text(file):
+            texts = _lines(file)
+        else:
+            from tidegate.data.tables import read_table
+
+            values = read_table(file, [self.text])[self.text].to_list()
+            texts = ["" if value is None else str(value) for value in values]
+        return texts, [" ".join(text.split()) for text in texts]
+
+    def error_at(self, file: str, index: int, problem: str) -> InputError:
+        from tidegate.data.tables import row_error
+
+        return row_error(file, index, problem, column=self.label)
+
+
+def _is_plain_text(file: str) -> bool:
+    return file.removesuffix(".gz").endswith(".txt")
+
+
+def _lines(file: str) -> list[str]:
+    """The lines of a text file, or of stdin for ``-``; empty ones are left out."""
+    if file == "-":
+        content = sys.stdin.read()
+    else:
+        from tidegate.data.text import read_text
+
+        content = read_text(file)
+    lines = [line for line in content.splitlines() if line.strip()]
+    if not lines:
+        raise InputError("expected a text on each line, got none", file=file)
+    return lines
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PlainText(Source):
+    """One long text, or the texts in a column of a table, one after another."""
+
+    FILE: ClassVar[str] = "text in UTF-8, also gzipped; or a table with --text"
+
+    text: str | None = _told("column of the texts, where FILE is a table", default=None)
+
+    def read(self, file: str, *, learning: bool) -> tuple[str | list[str]]:
+        if self.text is None or (_is_plain_text(file) and not learning):
+            from tidegate.data.text import read_text
+
+            return (read_text(file),)
+        from tidegate.data.tables import read_texts
+
+        return (read_texts(file, self.text),)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TimeSeries(Source):
+    """A table of one or several series over the same times; parts of it are held out, not files."""
+
+    FILE: ClassVar[str] = _TABLE
+    HAS_VALIDATION_FILE: ClassVar[bool] = False
+
+    time: str = _told("column of the moments, one row each, evenly spaced")
+    target: tuple[str, ...] = _told("columns to forecast: OT or HULL,OT", _COLUMNS)
+    covariate: tuple[str, ...] = _told(
+        "columns known up to the present that help", _COLUMNS, default=()
+    )
+    fill_gaps: bool = _told(
+        "carry the last value over missing rows and values", None, default=False
+    )
+
+    def read(self, file: str, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
+        from tidegate.data.tables import read_series
+
+        columns = self.target, self.covariate
+        return (read_series(file, self.time, *columns, fill_gaps=self.fill_gaps),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSource(PredictableSource):
+    """Sequences of numbers: a ``.ts`` or ``.npz`` file, or a table, to which the options belong."""
+
+    FILE: ClassVar[str] = ".ts, .npz, or a table: CSV, TSV, JSONL, Parquet; text also gzipped"
+    ANSWERS: ClassVar[Answers]
+
+    id: str | None = _told(
+        "of a table with a row per step: column that tells sequences apart", default=None
+    )
+    time: str | None = _told(
+        "of a table with a row per step: column of times, to check the order by", default=None
+    )
+    values: tuple[str, ...] = _told(
+        "of a table: columns of the values (default: all others)", _COLUMNS, default=()
+    )
+    channels: int = _told(
+        "of a table with a row per sequence: how many columns make a step", "N", default=1
+    )
+    header: bool = _told(
+        "of a table: the first row names the columns; else they are 1, 2, ...", None, default=True
+    )
+
+    @property
+    @abstractmethod
+    def answer_column(self) -> str | None:
+        """Of a table: where the answers stand."""
+
+    def read(self, file: str, *, learning: bool) -> tuple[Any, Any]:
+        """Values, N arrays [T, I], and answers [N]."""
+        if learning and not _is_table(file):  # later, what is told may be of the training's table
+            told = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+            if told:
+                problem = "expected none, for it is about tables"
+                raise InputError(f"option {told[0]}: {problem}, got {getattr(self, told[0])!r}")
+        found = self._read(file, self.ANSWERS)
+        return found.values, found.answers
+
+    def read_inputs(self, file: str) -> tuple[Any, list[str]]:
+        found = self._read(file, None)
+        return found.values, found.names
+
+    def error_at(self, file: str, index: int, problem: str) -> InputError:
+        return InputError(f"sequence {self._read(file, None).names[index]}: {problem}", file=file)
+
+    def _read(self, file: str, answers: Answers) -> SequenceSet:
+        if _is_table(file):
+            from tidegate.data.sequence_tables import SequenceTable
+
+            table = SequenceTable(
+                path=file,
+                id=self.id,
+                time=self.time,
+                values=self.values,
+                answer=self.answer_column,
+                channels=self.channels,
+                header=self.header,
+            )
+            return table.read(answers)
+        if file.lower().endswith(".npz"):
+            from tidegate.data.npz_format import read_npz
+
+            return read_npz(file, answers)
+        from tidegate.data.ts_format import read_ts
+
+        return read_ts(file, answers)
+
+
+def _is_table(file: str) -> bool:
+    return not file.lower().endswith((".npz", ".ts", ".ts.gz"))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LabelledSequences(SequenceSource):
+    """Sequences of numbers with a label each."""
+
+    ANSWERS: ClassVar[Answers] = "label"
+
+    label: str | None = _told("of a table: column of the labels", default=None)
+
+    @property
+    def answer_column(self) -> str | None:
+        return self.label
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSequences(SequenceSource):
+    """Sequences of numbers with one more number each, which is to be told from them."""
+
+    ANSWERS: ClassVar[Answers] = "number"
+
+    target: str | None = _told("of a table: column of the numbers to predict", default=None)
+
+    @property
+    def answer_column(self) -> str | None:
+        return self.target

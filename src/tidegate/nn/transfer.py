@@ -1,0 +1,47 @@
+"""A network that starts from the weights of trained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from tidegate.nn.network import SequenceNetwork
+
+
+@torch.no_grad()
+def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, dense: bool) -> None:
+    """Give ``network`` the embedding, recurrent layers and norms of ``sources``; ``dense``: all.
+
+    One source with as many directions is taken over as it is.  Else every source reads in one: the
+    first in the network's forward direction, the second in its reverse one.  Their embeddings come
+    to stand side by side, and weights on what a source did not see start at zero, so that its
+    states on a text are those it had.  Sizes must fit: this is the caller's to see to.
+    """
+    target = network.state_dict()
+    if [s.architecture.directions for s in sources] == [network.architecture.directions]:
+        for name, tensor in sources[0].state_dict().items():
+            if dense or not name.startswith("dense."):
+                target[name].copy_(tensor)
+        return
+    first = 0  # of the columns of this source's embedding
+    for direction, source in enumerate(sources):
+        a = source.architecture
+        assert a.embedding_size is not None  # tokens
+        embedded = slice(first, first + a.embedding_size)
+        of_direction = [slice(direction * h, (direction + 1) * h) for h in a.hidden_sizes]
+        suffix = ("", "_reverse")[direction]
+        for name, tensor in source.state_dict().items():
+            part, *place = name.split(".")
+            if part == "embedding":
+                target[name][:, embedded] = tensor
+            elif part == "norms":
+                target[name][of_direction[int(place[0])]] = tensor
+            elif part == "recurrent":
+                weights, k = target[name + suffix], int(place[0])
+                columns = slice(None)
+                if place[1].startswith("weight_ih"):
+                    columns = embedded if k == 0 else of_direction[k - 1]
+                weights.zero_()
+                weights[..., columns] = tensor
+        first = embedded.stop

@@ -1,0 +1,126 @@
+"""What classifiers share, whatever they read: labels, predictions and their figures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tidegate.errors import InputError
+from tidegate.tasks.estimator import Estimator
+
+if TYPE_CHECKING:
+    from tidegate.checkpoint import ModelFile
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Classifier(Estimator):
+    """Tells which of the labels seen in training an input carries.
+
+    ``classes_`` holds the labels in order (of ``predict_proba``'s columns).  ``INPUTS`` is what a
+    subclass classifies, in the plural.
+    """
+
+    INPUTS: ClassVar[str]
+
+    def predict(self, inputs: Sequence[Any]) -> np.ndarray:
+        """The likeliest label of each input, [N]."""
+        return self.classes_[self._log_probabilities(inputs).argmax(1)]
+
+    def predict_proba(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Probability of each label, [N, labels], in the order of ``classes_``."""
+        return np.exp(self.predict_log_proba(inputs))
+
+    def predict_log_proba(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Logarithm of ``predict_proba``, [N, labels]."""
+        return self._log_probabilities(inputs).astype(np.float64)
+
+    def score(self, inputs: Sequence[Any], labels: ArrayLike) -> float:
+        """Accuracy."""
+        predicted, truth = self._judged(inputs, labels)
+        return float((predicted.argmax(1) == truth).mean())
+
+    def evaluate(self, inputs: Sequence[Any], labels: ArrayLike) -> dict[str, float]:
+        """Figures on labelled inputs.
+
+        ``accuracy``; ``macro_f1``, the plain mean of each label's F1; ``auroc`` for two labels
+        (NaN otherwise, or where only one occurs); ``calibration_error``: mean distance between
+        confidence and accuracy over 15 bins (Naeini et al. 2015); ``cross_entropy`` in nats per
+        input; ``n`` inputs.
+        """
+        import torch
+        from torchmetrics.functional import classification as metrics
+
+        log_p, indices = map(torch.from_numpy, self._judged(inputs, labels))
+        p = log_p.exp()
+        count = len(self.classes_)
+        both = count == 2 and len(indices.unique()) == 2
+        figures = {
+            "accuracy": metrics.multiclass_accuracy(p, indices, count, average="micro"),
+            "macro_f1": metrics.multiclass_f1_score(p, indices, count, average="macro"),
+            "auroc": metrics.binary_auroc(p[:, 1], indices) if both else torch.tensor(torch.nan),
+            "calibration_error": metrics.multiclass_calibration_error(p, indices, count),
+            "cross_entropy": -log_p.gather(1, indices.unsqueeze(1)).mean(),
+        }
+        return {name: float(value) for name, value in figures.items()} | {"n": len(indices)}
+
+    def confusion_matrix(self, inputs: Sequence[Any], labels: ArrayLike) -> np.ndarray:
+        """Inputs by true label (row) and predicted label (column), in the order of ``classes_``."""
+        log_p, truth = self._judged(inputs, labels)
+        matrix = np.zeros((len(self.classes_), len(self.classes_)), dtype=np.int64)
+        np.add.at(matrix, (truth, log_p.argmax(1)), 1)
+        return matrix
+
+    @abstractmethod
+    def _log_probabilities(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Log-probability of each label, float32 [N, labels].  Raises InputError."""
+
+    def _judged(self, inputs: Sequence[Any], labels: ArrayLike) -> tuple[np.ndarray, ...]:
+        """Log-probabilities [N, labels], and positions of the true labels in ``classes_`` [N]."""
+        truth = self._indices(self._labels(inputs, labels))
+        return self._log_probabilities(inputs), truth
+
+    def _labels(self, inputs: Sequence[Any], labels: ArrayLike) -> np.ndarray:
+        """The labels, [N].  Raises InputError unless there is one per input."""
+        truth = np.asarray(labels)
+        what = self.INPUTS
+        if truth.ndim != 1 or len(truth) != len(inputs):
+            raise InputError(
+                f"labels: expected one per {what.removesuffix('s')}, {len(inputs)}, got shape "
+                f"{list(truth.shape)}"
+            )
+        if not len(truth):
+            raise InputError(f"{what}: expected at least one, got none")
+        return truth
+
+    def _learn_classes(self, labels: np.ndarray) -> None:
+        """Set ``classes_``.  Raises InputError for fewer than two."""
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise InputError(
+                f"labels: expected at least two different ones, got only {self.classes_[0]!r}; "
+                "a classifier needs something to tell apart"
+            )
+
+    def _indices(self, labels: np.ndarray) -> np.ndarray:
+        """Position of each label in ``classes_``, int64 [N]."""
+        positions = {str(label): i for i, label in enumerate(self.classes_)}
+        try:
+            return np.array([positions[str(label)] for label in labels], dtype=np.int64)
+        except KeyError as e:
+            known = ", ".join(map(str, self.classes_[:10]))
+            raise InputError(
+                f"labels: expected those of the training {self.INPUTS} ({known}), got "
+                f"{e.args[0]!r}; mend the label, or train with it"
+            ) from None
+
+    def _learned(self) -> dict[str, Any]:
+        return {"labels": [str(label) for label in self.classes_]}
+
+    def _restore(self, model: ModelFile) -> None:
+        assert model.labels is not None  # held by the file's schema
+        self.classes_ = np.array(model.labels)

@@ -1,0 +1,157 @@
+"""What the tasks that read text share: an encoder, and a network that starts from what is known."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tidegate.architecture import Architecture
+from tidegate.cells import get_cell
+from tidegate.data.text import train_encoder
+from tidegate.errors import InputError
+from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.start import Start, load_models, model_names, start_from_vectors
+from tidegate.training.options import option
+
+if TYPE_CHECKING:
+    from tidegate.nn.network import SequenceNetwork
+    from tidegate.training.objective import Objective
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TextTask(Estimator):
+    """A task that reads text: embedding, recurrent layers, dense layer.
+
+    ``init_from``: trained models (paths or fitted estimators) whose encoder, sizes and weights this
+    one starts with (Dai & Le 2015, arXiv:1511.01432); options left at their defaults follow them.
+    ``embeddings``: a file of word vectors that the embedding starts with.
+    """
+
+    level: str
+    vocabulary_size: int | None
+    lowercase: bool
+    embedding_size: int
+    embedding_dropout: float
+    min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
+    init_from: tuple[Path | str | Estimator, ...] | Path | str | Estimator | None = option(
+        None, "trained models to start from; vocabulary and sizes follow them"
+    )
+    embeddings: Path | str | None = option(
+        None, "word vectors to start from: a text file of GloVe, word2vec or fastText, also gzipped"
+    )
+    freeze_embeddings: bool = option(False, "never change what init_from or embeddings brought")
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        if self.embeddings is not None and self.init_from is not None:
+            raise InputError(
+                "option embeddings: expected none beside init_from, which brings its own, got "
+                f"{self.embeddings}"
+            )
+        if self.embeddings is not None and self.level != "word":
+            raise InputError(
+                f"option embeddings: expected none at level {self.level}, got {self.embeddings}; "
+                "they are for level word"
+            )
+        if self.freeze_embeddings and self.embeddings is None and self.init_from is None:
+            raise InputError(
+                "option freeze_embeddings: expected embeddings or init_from beside it, got "
+                "neither; random vectors are better trained"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option by name; paths and models by theirs."""
+        names = None if self.init_from is None else model_names(self.init_from)
+        return super().to_json() | {"init_from": names}
+
+    # what the two tasks build on
+
+    @abstractmethod
+    def _start_from(self, models: Sequence[Any], origin: str) -> Start:
+        """The start from trained models.  Raises InputError for those that are of no use here."""
+
+    def _known_start(self) -> Start | None:
+        """The start from ``init_from``, None where none is given.  Raises InputError."""
+        if self.init_from is None:
+            return None
+        models = load_models(self.init_from)
+        return self._agreed(self._start_from(models, " and ".join(model_names(self.init_from))))
+
+    def _learned_start(self, texts: str | Sequence[str], *, sentences: bool) -> Start:
+        """A start with the vocabulary of ``texts``, and with word vectors if there are."""
+        encoder = train_encoder(
+            texts,
+            self.level,
+            self.vocabulary_size,
+            self.min_count,
+            self.lowercase,
+            sentences=sentences,
+        )
+        if self.embeddings is None:
+            return Start(encoder=encoder)
+        title = "word vectors" if self.speaks else None
+        return self._agreed(start_from_vectors(self.embeddings, encoder, title))
+
+    def _agreed(self, start: Start) -> Start:
+        """``start``.  Raises InputError for an option that was given and contradicts it."""
+        for name, expected in start.decides.items():
+            own = getattr(self, name)
+            own = get_cell(own).name if name == "cell" else own
+            if own != expected and not self._left_open(name):
+                raise InputError(
+                    f"option {name}: expected {expected!r}, as in {start.origin}, got {own!r}; "
+                    "leave it out"
+                )
+        return start
+
+    def _left_open(self, name: str) -> bool:
+        """Whether an option is at its default."""
+        return getattr(self, name) == next(f.default for f in fields(self) if f.name == name)
+
+    def _architecture(self, start: Start, **of_task: Any) -> Architecture:
+        names = {f.name for f in fields(Architecture)}
+        values = self.get_params() | start.decides | of_task
+        values |= {
+            "cell": get_cell(values["cell"]).name,
+            "vocabulary_size": start.encoder.size,
+            "input_size": None,
+            "hidden_sizes": tuple(values["hidden_sizes"]),
+        }
+        try:
+            return Architecture(**{n: v for n, v in values.items() if n in names})
+        except ValueError as e:
+            raise InputError(f"option {e}") from e
+
+    def _train_from(
+        self,
+        start: Start,
+        architecture: Architecture,
+        objective_of: Callable[[SequenceNetwork], Objective],
+        data: dict[str, str | int | float],
+    ) -> None:
+        def initialise(network: SequenceNetwork) -> dict[str, Any]:
+            told = start.initialise(network, self.seed)
+            if self.speaks:
+                for name, value in told.items():
+                    print(f"{name.replace('_', ' ')}: {value}", flush=True)
+            if self.freeze_embeddings:
+                assert network.embedding is not None
+                network.embedding.weight.requires_grad_(False)
+            return told
+
+        self._train(architecture, objective_of, data, initialise)
+
+
+def checked_texts(texts: Sequence[str]) -> list[str]:
+    """The texts as a list.  Raises InputError for one str, and for what is no text."""
+    if isinstance(texts, str):
+        raise InputError("texts: expected a list of texts, got one str; pass [text]")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"texts: expected str, got {type(text).__name__} at index {i}")
+    return texts

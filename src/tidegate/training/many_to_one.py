@@ -1,0 +1,141 @@
+"""Many to one: one answer to a whole sequence, learned in batches of similar length."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tidegate.data.sequences import pad_sequences
+from tidegate.nn.network import SequenceNetwork
+from tidegate.training.objective import StepResult
+
+_FEWEST_STEPS = 50  # in an epoch: a small set is passed over several times in one
+_EVALUATION_STEPS = 50_000  # of a batch, padding included
+
+# Another form of a sequence with the same answer, drawn anew whenever it is learned from.
+Variation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+# Sequences, tokens int32 [T] or values float32 [T, I], and the answer to each, [N].
+Answered = tuple[Sequence[np.ndarray], np.ndarray]
+
+
+class ManyToOne(ABC):
+    """An objective whose batches are sequences and their answers.
+
+    ``unit`` is what the sequences are, in the plural.  With ``vary``, what is learned from are
+    variations of the training sequences; those to validate are what the network reads as they are.
+    """
+
+    metric: str
+    lower_is_better: bool
+
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        train: Answered,
+        validation: Answered,
+        *,
+        unit: str = "texts",
+        batch_size: int,
+        seed: int,
+        vary: Variation | None = None,
+    ) -> None:
+        self.network, self.train, self.validation, self.unit = network, train, validation, unit
+        self.batch_size, self.seed, self.vary = batch_size, seed, vary
+        self.lengths = np.array([len(sequence) for sequence in train[0]])
+        self.steps_in_pass = -(-len(self.lengths) // batch_size)
+        self.passes = -(-_FEWEST_STEPS // self.steps_in_pass)
+
+    @abstractmethod
+    def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
+        """Mean loss of outputs [B, O] where answers [B] were right."""
+
+    @abstractmethod
+    def figures(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+        """What the outputs [N, O] come to, ``metric`` among them."""
+
+    def steps_in_epoch(self) -> int:
+        """Optimiser steps in one epoch: one pass, or several over a small set."""
+        return self.passes * self.steps_in_pass
+
+    def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
+        """Inputs [T, B] or [T, B, I], lengths [B] and answers [B].
+
+        Sequences are shuffled, then sorted by length within pools of 64 batches, so that a batch
+        holds like lengths and little padding yet differs from epoch to epoch; batches are read in
+        random order.
+        """
+        rng = np.random.default_rng((self.seed, epoch))
+        all_sequences, answers = self.train
+        batches = [b for _ in range(self.passes) for b in self._pass(rng)]
+        for number, batch in enumerate(batches[first:], first):
+            rows = batch[rank::world]
+            if len(rows) == 0:
+                yield None
+                continue
+            sequences = [all_sequences[i] for i in rows]
+            if self.vary is not None:
+                draw = np.random.default_rng((self.seed, epoch, number, rank))
+                sequences = [self.vary(sequence, draw) for sequence in sequences]
+            arrays = (*pad_sequences(sequences), answers[rows])
+            yield tuple(torch.from_numpy(array) for array in arrays)
+
+    def _pass(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Row numbers of every batch of one pass over the data."""
+        order = rng.permutation(len(self.lengths))
+        pool = 64 * self.batch_size
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
+        starts = rng.permutation(self.steps_in_pass) * self.batch_size
+        return [order[start : start + self.batch_size] for start in starts]
+
+    def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
+        inputs, lengths, answers = batch
+        outputs, _ = network(inputs, lengths)
+        return StepResult(self.error(outputs, answers), len(answers))
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, SequenceNetwork)
+        sequences, answers = self.validation
+        return self.figures(network_outputs(network, sequences), answers)
+
+    def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            f"train_{self.unit}": len(self.train[0]),
+            f"validation_{self.unit}": len(self.validation[0]),
+            "architecture": self.network.architecture.to_json(),
+        }
+
+    def fingerprint(self) -> str:
+        digest = sha256()
+        for sequences, answers in (self.train, self.validation):
+            digest.update(np.array([len(s) for s in sequences]).tobytes())
+            digest.update(np.concatenate(sequences).tobytes())
+            digest.update(answers.tobytes())
+        return digest.hexdigest()
+
+
+@torch.no_grad()
+def network_outputs(network: SequenceNetwork, sequences: Sequence[np.ndarray]) -> np.ndarray:
+    """Outputs for each sequence, float32 [N, O]; a row does not depend on its neighbours."""
+    result = np.empty((len(sequences), network.architecture.output_size), np.float32)
+    device = network.dense.weight.device
+    order = np.argsort([len(s) for s in sequences], kind="stable")
+    while len(order):
+        longest = max(1, len(sequences[order[-1]]))
+        rows, order = np.split(order[::-1], [max(1, _EVALUATION_STEPS // longest)])
+        order = order[::-1]
+        inputs, lengths = pad_sequences([sequences[i] for i in rows])
+        outputs, _ = network(torch.from_numpy(inputs).to(device), torch.from_numpy(lengths))
+        result[rows] = outputs.cpu().numpy()
+    return result

@@ -1,0 +1,33 @@
+"""Regression on whole sequences: a number told from each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from tidegate.training.many_to_one import ManyToOne
+
+
+class Regression(ManyToOne):
+    """The objective whose answers are scaled numbers, float32 [N]: mean squared error.
+
+    Figures are in the original unit, of which ``scale`` go into one of the answers'.
+    """
+
+    metric = "mse"
+    lower_is_better = True
+
+    def __init__(self, *arguments: Any, scale: float, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.scale = scale
+
+    def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
+        return F.mse_loss(outputs.squeeze(1), answers)
+
+    def figures(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+        """Mean squared and mean absolute error."""
+        errors = self.scale * (outputs[:, 0] - answers).astype(np.float64)
+        return {"mse": float(np.mean(errors**2)), "mae": float(np.mean(np.abs(errors)))}
