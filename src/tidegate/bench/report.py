@@ -52,8 +52,8 @@ def block(results: Mapping[str, Any]) -> str:
     parts = [_heading(about, layers), _table("a layer", _layer_lines(layers))]
     if shapes := max((s.count for s in layers if s.peer == "onednn"), default=0):
         parts.append(
-            f"¹ by the fraction of the machine's peak, on {shapes} of the shapes: its figures are of "
-            "another run (`src/tidegate/bench/onednn.py`)."
+            f"¹ by the fraction of the machine's peak, on {shapes} of the shapes: its figures are "
+            "of another run (`src/tidegate/bench/onednn.py`)."
         )
     parts.append(_slower([row for row in rows if row["figure"] == "layers"]))
     if others := _other_lines(rows, summaries):
