@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
+PEERS := $(VENV)/.peers-ready
 SOURCES := CMakeLists.txt $(shell find csrc -name '*.h' -o -name '*.cpp')
 FORMATTED := $(filter %.h %.cpp,$(SOURCES))
 
@@ -18,8 +19,9 @@ demo: ready
 test: ready
 	$(BIN)/python -m pytest -q
 
-bench: ready
-	$(BIN)/python benchmarks/bench.py
+bench: $(PEERS)
+	$(BIN)/tidegate bench --output benchmarks/results/layers.json
+	$(BIN)/python -m tidegate.bench.report
 
 check: ready
 	$(BIN)/ruff check .
@@ -28,6 +30,7 @@ check: ready
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 	$(BIN)/python -m tidegate.export.latex --check
 	$(BIN)/python -m tidegate.export.cpp --check
+	$(BIN)/python -m tidegate.bench.report --check
 	$(BIN)/python -m pytest -q
 
 # What is written from the cells' definitions; the compiled module follows at the next `make`.
@@ -46,4 +49,9 @@ $(PACKAGES): constraints.txt
 
 $(BUILD): $(PACKAGES) pyproject.toml $(SOURCES)
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,dev]'
+	touch $@
+
+# The libraries that only `make bench` needs.
+$(PEERS): $(BUILD)
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,dev,bench]'
 	touch $@

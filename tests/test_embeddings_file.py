@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tidegate as tg
 from tidegate.data.vectors import read_vectors
 from tidegate.errors import InputError
 
@@ -107,3 +108,90 @@ def test_only_the_wanted_words_are_kept_in_memory(tmp_path):
     assert positions.tolist() == [1, 0]
     assert np.array_equal(vectors, np.full((2, 50), 0.125))
     assert peak < path.stat().st_size / 10
+
+
+# networks that start with them
+
+TEXTS = ["The film was good", "the film was bad", "a bad book", "A good book"] * 10
+LABELS = ["good", "bad", "bad", "good"] * 10
+VECTORS = b"the 1 2 3\nfilm 4 5 6\nGood 7 8 9\nbad -1 -2 -3\nunused 0 0 0\n"
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    path = tmp_path / "vectors.txt.gz"
+    path.write_bytes(gzip.compress(VECTORS))
+    return path
+
+
+def classifier(**options):
+    quiet = {"show_progress": False, "max_steps": 2, "hidden_sizes": (4,)}
+    return tg.TextClassifier(**{**quiet, **options})
+
+
+def rows(model):
+    weights = model.network_.embedding.weight.detach().numpy()
+    return dict(zip(model.encoder_.words, weights, strict=True))
+
+
+def test_known_words_start_with_their_vectors_and_others_like_them(vectors, capsys):
+    model = classifier(embeddings=vectors, freeze_embeddings=True, show_progress=True)
+    model.fit(TEXTS, LABELS)
+    assert model.network_.architecture.embedding_size == 3
+    found = rows(model)
+    for word, vector in {"the": [1, 2, 3], "good": [7, 8, 9], "bad": [-1, -2, -3]}.items():
+        assert found[word].tolist() == vector
+    assert "unused" not in found
+    known = set(model.encoder_.vocabulary)  # the film was good bad a book
+    assert model.provenance_["embedding_coverage"] == round(4 / len(known), 4)
+    assert f"embedding coverage: {round(4 / 7, 4)}" in capsys.readouterr().out
+    again = classifier(embeddings=vectors, freeze_embeddings=True).fit(TEXTS, LABELS)
+    other = classifier(embeddings=vectors, freeze_embeddings=True, seed=1).fit(TEXTS, LABELS)
+    assert np.array_equal(rows(again)["book"], found["book"])
+    assert not np.array_equal(rows(other)["book"], found["book"])
+
+
+def test_absent_words_have_the_mean_and_deviation_of_those_found(tmp_path):
+    rng = np.random.default_rng(0)
+    content = "".join(f"w{i} {a:.4f} 5\n" for i, a in enumerate(rng.normal(3, 0.5, 300)))
+    (tmp_path / "v.txt").write_text(content)
+    texts = [f"w{i} x{i} y{i}" for i in range(300)]
+    model = classifier(embeddings=tmp_path / "v.txt", freeze_embeddings=True, max_length=None)
+    model.fit(texts, [i % 2 for i in range(300)], validation=(texts[:2], [0, 1]))
+    absent = np.stack([row for word, row in rows(model).items() if word[0] in "xy"])
+    assert len(absent) == 600
+    assert absent[:, 0].mean() == pytest.approx(3, abs=0.1)  # 0.5 / sqrt(300), four times
+    assert absent[:, 0].std() == pytest.approx(0.5, abs=0.1)
+    assert np.array_equal(absent[:, 1], np.full(600, 5, np.float32))
+    assert model.provenance_["embedding_coverage"] == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_vectors_are_trained_further_unless_frozen(vectors):
+    options = {"embeddings": vectors, "learning_rate": 0.1, "max_steps": 20}
+    assert rows(classifier(**options).fit(TEXTS, LABELS))["bad"].tolist() != [-1, -2, -3]
+
+
+def test_a_language_model_starts_with_vectors_and_may_tie_them(tmp_path, vectors):
+    options = {"level": "word", "lowercase": True, "sample_steps": (), "bptt": 8, "max_steps": 1}
+    options |= {"show_progress": False, "embeddings": vectors, "hidden_sizes": (3,)}
+    model = tg.LanguageModel(**options, freeze_embeddings=True).fit("\n".join(TEXTS))
+    assert rows(model)["film"].tolist() == [4, 5, 6]
+    tied = tg.LanguageModel(**options, tie_embeddings=True, learning_rate=1e-30, weight_decay=0.0)
+    tied.fit("\n".join(TEXTS)).save(tmp_path / "tied.safetensors")
+    assert rows(tied)["film"].tolist() == [4, 5, 6]
+    again = tg.LanguageModel.load(tmp_path / "tied.safetensors")
+    assert again.evaluate("the film was good") == tied.evaluate("the film was good")
+    assert again.provenance_["embedding_coverage"] == pytest.approx(4 / 7, abs=1e-4)
+    assert again.embeddings == str(vectors)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"embedding_size": 7}, "embedding_size: expected 3, as in .*vectors.txt.gz, got 7"),
+        ({"level": "char"}, "embeddings: expected none at level char"),
+    ],
+)
+def test_options_that_contradict_the_file_are_named(vectors, options, message):
+    with pytest.raises(InputError, match=f"option {message}"):
+        classifier(embeddings=vectors, **options).fit(TEXTS, LABELS)

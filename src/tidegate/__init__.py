@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
     from tidegate.tasks.language_model import LanguageModel
+    from tidegate.tasks.series_classifier import SequenceClassifier
+    from tidegate.tasks.series_regressor import SequenceRegressor
 
     __version__: str
 
@@ -24,9 +26,21 @@ _HOME_OF = {
     "TextClassifier": "tidegate.tasks.classifier",
     "LanguageModel": "tidegate.tasks.language_model",
     "Forecaster": "tidegate.tasks.forecaster",
+    "SequenceClassifier": "tidegate.tasks.series_classifier",
+    "SequenceRegressor": "tidegate.tasks.series_regressor",
 }
 
-__all__ = ["GRU", "LSTM", "RNN", "Forecaster", "LanguageModel", "TextClassifier", "__version__"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Forecaster",
+    "LanguageModel",
+    "SequenceClassifier",
+    "SequenceRegressor",
+    "TextClassifier",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

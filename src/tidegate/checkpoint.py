@@ -9,12 +9,14 @@ Format 1
   no NaN or Infinity, no key twice).  It is an object with exactly these keys:
 
   ``format``        1.
-  ``task``          ``text-classifier``, ``language-model`` or ``forecaster``.
+  ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
+                    ``series-classifier`` or ``series-regressor``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.
-  ``encoder``       object: how text becomes tokens; null just for a forecaster.
-  ``labels``        list of different strings, one per output; null unless a text-classifier.
-  ``scaling``       object: how series become inputs; null unless a forecaster.
+  ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
+                    and so are the next two.
+  ``labels``        list of different strings, one per output.
+  ``scaling``       object: how series or sequences of numbers become inputs.
   ``options``       object: training options; each value a JSON scalar or a list of scalars.
   ``metrics``       object: name to finite number, or null for a figure undefined on its data.
   ``provenance``    object: name to JSON scalar (who, when, with what).  A writer MAY leave it
@@ -22,7 +24,7 @@ Format 1
                     same bytes.
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by data/text.py,
-  data/windowing.py and tasks/forecaster.py.
+  data/windowing.py and tasks/forecaster.py, data/sequence_inputs.py and tasks/series.py.
 - The tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().
@@ -73,6 +75,8 @@ TASK_PARTS = {
     "text-classifier": ("encoder", "labels"),
     "language-model": ("encoder",),
     "forecaster": ("scaling",),
+    "series-classifier": ("labels", "scaling"),
+    "series-regressor": ("scaling",),
 }
 _KEYS = ("task", "architecture", "encoder", "labels", "scaling", "options", "metrics", "provenance")
 _MAX_TEST_STEPS = 65_536

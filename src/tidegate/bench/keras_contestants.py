@@ -51,7 +51,7 @@ def _with_jax(layer: Any, x: Array, grad: Array | None) -> Callable[[], Any]:
     def forward(weights: Any, x: Any) -> Any:
         return layer.stateless_call(weights, others, x)[0]
 
-    def loss(x: Any, weights: Any) -> Any:
+    def loss(x: Any, weights: Any, grad: Any) -> Any:
         y = forward(weights, x)
         return (y * grad).sum(), y
 
@@ -61,7 +61,7 @@ def _with_jax(layer: Any, x: Array, grad: Array | None) -> Callable[[], Any]:
     differentiate = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
 
     def train() -> Any:
-        (d_x, d_weights), y = jax.block_until_ready(differentiate(x, weights))
+        (d_x, d_weights), y = jax.block_until_ready(differentiate(x, weights, grad))
         return y, d_x, d_weights
 
     return train

@@ -60,9 +60,9 @@ def in_turns(
     for name, timed in contestants.items():
         began = time.perf_counter()
         one = timed(1)
-        waited = time.perf_counter() - began - one
         calls[name] = max(1, round(_SHORTEST_TURN_S / one))
-        length += (calls[name] + (calls[name] > 1)) * one + waited
+        repeated = calls[name] if calls[name] > 1 else 0
+        length += time.perf_counter() - began + repeated * one
     if turns is None:
         turns = min(MOST_TURNS, max(FEWEST_TURNS, int(seconds / length)))
     order, shuffle = list(contestants), random.Random(0).shuffle

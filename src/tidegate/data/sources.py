@@ -10,7 +10,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 from tidegate.errors import InputError
 
@@ -196,7 +196,7 @@ class SequenceSource(PredictableSource):
     """Sequences of numbers: a ``.ts`` or ``.npz`` file, or a table, to which the options belong."""
 
     FILE: ClassVar[str] = ".ts, .npz, or a table: CSV, TSV, JSONL, Parquet; text also gzipped"
-    ANSWERS: ClassVar[Answers]
+    ANSWERS: ClassVar[Literal["label", "number"]]
 
     id: str | None = _told(
         "of a table with a row per step: column that tells sequences apart", default=None
@@ -268,7 +268,7 @@ def _is_table(file: str) -> bool:
 class LabelledSequences(SequenceSource):
     """Sequences of numbers with a label each."""
 
-    ANSWERS: ClassVar[Answers] = "label"
+    ANSWERS: ClassVar[Literal["label", "number"]] = "label"
 
     label: str | None = _told("of a table: column of the labels", default=None)
 
@@ -282,7 +282,7 @@ class LabelledSequences(SequenceSource):
 class MeasuredSequences(SequenceSource):
     """Sequences of numbers with one more number each, which is to be told from them."""
 
-    ANSWERS: ClassVar[Answers] = "number"
+    ANSWERS: ClassVar[Literal["label", "number"]] = "number"
 
     target: str | None = _told("of a table: column of the numbers to predict", default=None)
 

@@ -60,6 +60,24 @@ TASKS = {
         example="load.csv --time date --target OT --horizon 24",
         then="tidegate forecast {model} {data} --plot forecast.png",
     ),
+    "series-classifier": Task(
+        command="series-classifier",
+        module="tidegate.tasks.series_classifier",
+        estimator="SequenceClassifier",
+        source=sources.LabelledSequences,
+        help="Train a classifier of sequences of numbers, of any length.",
+        example="gestures.csv --id gesture --time t --values x,y --label kind",
+        then="tidegate predict {model} {data}",
+    ),
+    "series-regressor": Task(
+        command="series-regressor",
+        module="tidegate.tasks.series_regressor",
+        estimator="SequenceRegressor",
+        source=sources.MeasuredSequences,
+        help="Train a network to tell a number from a sequence of numbers, of any length.",
+        example="runs.csv --id run --time t --values speed,pulse --target score",
+        then="tidegate predict {model} {data}",
+    ),
 }
 
 

@@ -106,7 +106,7 @@ class TextClassifier(TextTask, Classifier):
             start,
             self._architecture(start, output_size=len(self.classes_)),
             lambda network: Classification(
-                network, *parts, batch_size=self.batch_size, seed=self.seed
+                network, *parts, unit=self.INPUTS, batch_size=self.batch_size, seed=self.seed
             ),
             {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
         )

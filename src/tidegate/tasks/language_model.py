@@ -258,7 +258,11 @@ class LanguageModel(TextTask):
         never = [i for i in (encoder.unknown_id, opening) if i is not None]
         choice = {**choice, "forbidden": never}
         tokens = _next_tokens(network, read, length, (opening, closing), rng, choice)
-        return iter([*tokens][::-1]) if self.reverse else tokens
+        if not self.reverse:
+            return tokens
+        # a sentence's start closes it here; the text has a line break at its end
+        parted = [opening if opening is not None and t == closing else t for t in tokens]
+        return reversed(parted)
 
     def _learned(self) -> dict[str, Any]:
         return {"encoder": self.encoder_.to_json()}

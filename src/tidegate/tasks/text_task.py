@@ -100,7 +100,10 @@ class TextTask(Estimator):
         """``start``.  Raises InputError for an option that was given and contradicts it."""
         for name, expected in start.decides.items():
             own = getattr(self, name)
-            own = get_cell(own).name if name == "cell" else own
+            if name == "cell":
+                own = get_cell(own).name
+            elif name == "hidden_sizes":
+                own = tuple(own)
             if own != expected and not self._left_open(name):
                 raise InputError(
                     f"option {name}: expected {expected!r}, as in {start.origin}, got {own!r}; "

@@ -42,7 +42,7 @@ class ManyToOne(ABC):
         train: Answered,
         validation: Answered,
         *,
-        unit: str = "texts",
+        unit: str,
         batch_size: int,
         seed: int,
         vary: Variation | None = None,

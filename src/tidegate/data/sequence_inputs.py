@@ -1,0 +1,118 @@
+"""What a network reads of a sequence of numbers: filled, scaled, and several steps at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from tidegate.data.series import Scaler
+from tidegate.errors import InputError
+
+__all__ = ["SequenceInputs", "as_sequences"]
+
+_STEPS = 12  # into which the default segment cuts a sequence of median length
+_FLAT = 1e-6  # of a channel's scale: a sequence that moves less than this does not move
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SequenceInputs:
+    """How sequences of C channels become inputs; everything the model file needs.
+
+    A missing value is the last known one; before the first there is none, and the channel's mean
+    stands for it.  Each channel is read twice: in standard deviations of the training part, which
+    tells how large a value is, and of its own sequence, which tells the shape of one however small.
+    ``segment`` consecutive steps make one recurrent step, the last one filled up with the last
+    value (as Lin et al. 2023, SegRNN, arXiv:2308.11200, for forecasts).
+    """
+
+    scaler: Scaler
+    segment: int
+
+    @classmethod
+    def fit(cls, sequences: list[np.ndarray], segment: int | None) -> Self:
+        """Scaled by the values of ``sequences``; the default segment is a twelfth of their length.
+
+        Raises InputError for a channel without any value.
+        """
+        rows = np.concatenate(sequences)
+        if np.isnan(rows).all(axis=0).any():
+            channel = int(np.isnan(rows).all(axis=0).argmax())
+            raise InputError(f"channel {channel + 1}: expected some values, got none; leave it out")
+        scalers = [Scaler.fit(column[~np.isnan(column), None]) for column in rows.T]
+        mean, scale = (np.concatenate([getattr(s, n) for s in scalers]) for n in ("mean", "scale"))
+        median = float(np.median([len(sequence) for sequence in sequences]))
+        return cls(scaler=Scaler(mean, scale), segment=segment or max(1, round(median / _STEPS)))
+
+    @property
+    def channels(self) -> int:
+        return len(self.scaler.mean)
+
+    @property
+    def input_size(self) -> int:
+        """Values that one recurrent step reads."""
+        return 2 * self.channels * self.segment
+
+    def scaled(self, sequence: np.ndarray) -> np.ndarray:
+        """Values [T, C] as the network knows them, float32 [T, 2 C]."""
+        values = self.scaler.transform(_carried_forward(sequence))
+        values = np.where(np.isnan(values), 0.0, values)
+        deviation = values.std(axis=0)
+        own = (values - values.mean(axis=0)) / np.where(deviation > _FLAT, deviation, np.inf)
+        return np.concatenate([values, own], axis=1).astype(np.float32)
+
+    def segments(self, scaled: np.ndarray) -> np.ndarray:
+        """Scaled values [T, 2 C] as recurrent steps, [ceil(T / segment), 2 C * segment]."""
+        missing = -len(scaled) % self.segment
+        whole = np.concatenate([scaled, np.repeat(scaled[-1:], missing, axis=0)])
+        return whole.reshape(-1, self.input_size)
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys: scaler, segment."""
+        return {"scaler": self.scaler.to_json(), "segment": self.segment}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """What ``to_json`` gave.  Raises ValueError for keys, types or sizes out of schema."""
+        if not isinstance(values, dict) or set(values) != {"scaler", "segment"}:
+            raise ValueError("inputs: expected an object with the keys scaler and segment")
+        segment = values["segment"]
+        if type(segment) is not int or not 1 <= segment <= 2**31:
+            raise ValueError(f"segment: expected a whole number from 1, got {segment!r}")
+        return cls(scaler=Scaler.from_json(values["scaler"]), segment=segment)
+
+
+def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
+    """Arrays [T, C] or [T] in a list, or one [N, T, C] or [N, T], as float64 [T, C] each.
+
+    NaN is a missing value.  Raises InputError for other shapes, values that are not numbers or
+    infinite, no steps, and another number of channels than ``channels`` or the first one's.
+    """
+    sequences = []
+    for i, item in enumerate(inputs):
+        try:
+            array = np.asarray(item, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"sequence {i}: expected an array of numbers, got another") from None
+        array = array[:, None] if array.ndim == 1 else array
+        if array.ndim != 2 or 0 in array.shape:
+            expected = "[T, channels] or [T], of one step or more"
+            raise InputError(f"sequence {i}: expected {expected}, got shape {list(array.shape)}")
+        if np.isinf(array).any():
+            raise InputError(f"sequence {i}: expected finite numbers or NaN, got infinity")
+        channels = array.shape[1] if channels is None else channels
+        if array.shape[1] != channels:
+            problem = f"expected {channels} channels, as the others have, got {array.shape[1]}"
+            raise InputError(f"sequence {i}: {problem}")
+        sequences.append(array)
+    return sequences
+
+
+def _carried_forward(sequence: np.ndarray) -> np.ndarray:
+    """[T, C] with each NaN replaced by the last known value; those before the first remain."""
+    missing = np.isnan(sequence)
+    if not missing.any():
+        return sequence
+    known = np.where(missing, 0, np.arange(len(sequence))[:, None])
+    return np.take_along_axis(sequence, np.maximum.accumulate(known, axis=0), axis=0)

@@ -1,0 +1,164 @@
+"""What the tasks on sequences of numbers share: their options, and how the sequences are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tidegate.architecture import Architecture
+from tidegate.cells import get_cell
+from tidegate.data.sequence_inputs import SequenceInputs, as_sequences
+from tidegate.errors import InputError
+from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.splitting import split_rows
+from tidegate.training.options import option
+
+if TYPE_CHECKING:
+    from tidegate.checkpoint import ModelFile
+    from tidegate.training.many_to_one import ManyToOne
+
+Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SequenceEstimator(Estimator):
+    """Tells one thing of a whole sequence of numbers, of any length and number of channels.
+
+    Sequences are a list of arrays [T, C] or [T], or one array [N, T, C] or [N, T]; NaN stands for a
+    missing value.  ``inputs_`` tells how they become inputs, scaled by the training part alone.
+    """
+
+    INPUTS: ClassVar[str] = "sequences"
+    DEFAULT_EPOCHS: ClassVar[int] = 20
+    SCALING_PARTS: ClassVar[frozenset[str]] = frozenset({"inputs"})  # of the model file
+
+    segment: int | None = option(
+        None,
+        "values read in one recurrent step (default: a twelfth of the median length)",
+        at_least=1,
+    )
+    crop: float = option(
+        0.0,
+        "largest part of a sequence that is cut off at random, each time it is learned from",
+        at_least=0,
+        below=1,
+    )
+    hidden_sizes: tuple[int, ...] = option(
+        (64,), "units of each recurrent layer: 64 or 64,64", at_least=1
+    )
+    bidirectional: bool = option(True, "read in both directions")
+    readout: str = option(
+        "mean+max", "what of the states the output sees: last, mean, max or a sum of these"
+    )
+    dropout: float = option(
+        0.3, "between recurrent layers and before the output", at_least=0, below=1
+    )
+    batch_size: int = option(16, "sequences per step, over all processes", at_least=1)
+    validation_fraction: float = option(
+        0.1, "part of the sequences that chooses the best weights", above=0, below=1
+    )
+    test_fraction: float = option(
+        0.0, "part of the sequences scored once after training", at_least=0, below=1
+    )
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags
+
+        tags = super().__sklearn_tags__()
+        tags.input_tags = InputTags(two_d_array=True, three_d_array=True, allow_nan=True)
+        return tags
+
+    def _parts(
+        self, sequences: list[np.ndarray], answers: np.ndarray, validation: Answered | None
+    ) -> tuple[Answered, Answered, Answered]:
+        """What is learned from, what chooses the best weights, and what is held out for a test."""
+        rows = split_rows(
+            len(sequences),
+            self.seed,
+            validation=self.validation_fraction if validation is None else 0,
+            test=self.test_fraction,
+            what=self.INPUTS,
+        )
+        train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
+        return train, validation or drawn, test
+
+    def _learn(
+        self,
+        objective: type[ManyToOne],
+        train: Answered,
+        validation: Answered,
+        *,
+        output_size: int,
+        **more: Any,
+    ) -> None:
+        """Train on answers as ``objective`` wants them, which is given ``more``."""
+        self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment)
+        scaled = [inputs.scaled(sequence) for sequence in train[0]]
+        self._train(
+            self._architecture(output_size),
+            lambda network: objective(
+                network,
+                (scaled, train[1]),
+                (self._read(validation[0]), validation[1]),
+                unit=self.INPUTS,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                vary=self._vary,
+                **more,
+            ),
+            {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
+        )
+
+    def _vary(self, scaled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The segments of a random part of a scaled sequence."""
+        steps = len(scaled)
+        kept = steps - int(steps * self.crop * rng.random())
+        start = int(rng.integers(steps - kept + 1))
+        return self.inputs_.segments(scaled[start : start + kept])
+
+    def _read(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
+        """What the network reads of each sequence."""
+        inputs = self.inputs_
+        return [inputs.segments(inputs.scaled(sequence)) for sequence in sequences]
+
+    def _outputs(self, sequences: Any) -> np.ndarray:
+        """The network's outputs for sequences as a user gives them, float32 [N, O]."""
+        from tidegate.training.many_to_one import network_outputs
+
+        network = self.network_
+        return network_outputs(network, self._read(as_sequences(sequences, self.inputs_.channels)))
+
+    def _architecture(self, output_size: int) -> Architecture:
+        try:
+            return Architecture(
+                cell=get_cell(self.cell).name,
+                vocabulary_size=None,
+                input_size=self.inputs_.input_size,
+                embedding_size=None,
+                hidden_sizes=tuple(self.hidden_sizes),
+                bidirectional=self.bidirectional,
+                readout=self.readout,
+                output_size=output_size,
+                batch_norm=self.batch_norm,
+                embedding_dropout=0.0,
+                dropout=self.dropout,
+                recurrent_dropout=self.recurrent_dropout,
+            )
+        except ValueError as e:
+            raise InputError(f"option {e}") from e
+
+    def _learned(self) -> dict[str, Any]:
+        return {"scaling": {"inputs": self.inputs_.to_json()}}
+
+    def _restore(self, model: ModelFile) -> None:
+        scaling = model.scaling or {}
+        if set(scaling) != self.SCALING_PARTS:
+            raise ValueError(f"scaling: expected exactly the keys {sorted(self.SCALING_PARTS)}")
+        self.inputs_ = SequenceInputs.from_json(scaling["inputs"])
+        if self.inputs_.input_size != model.architecture.input_size:
+            raise ValueError(
+                f"inputs: expected {model.architecture.input_size} values a step, got "
+                f"{self.inputs_.input_size}"
+            )

@@ -1,0 +1,69 @@
+"""Classification of sequences of numbers: gestures, outlines, appliances, heartbeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tidegate.data.sequence_inputs import as_sequences
+from tidegate.tasks.classification import Classifier
+from tidegate.tasks.series import SequenceEstimator
+
+if TYPE_CHECKING:
+    from tidegate.checkpoint import ModelFile
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SequenceClassifier(SequenceEstimator, Classifier):
+    """Tells which label a sequence of numbers carries: recurrent layers, pooling, dense layer.
+
+    X is a list of arrays [T, C] or [T], or one array [N, T, C] or [N, T]; NaN stands for a missing
+    value.  ``classes_`` holds the labels in order (of ``predict_proba``'s columns); ``inputs_``
+    tells how sequences become inputs, scaled by the training part alone.
+    """
+
+    TASK: ClassVar[str] = "series-classifier"
+
+    def fit(self, X: Any, y: ArrayLike, validation: tuple[Any, ArrayLike] | None = None) -> Self:
+        """Learn from sequences and their labels; random parts (or ``validation``) are held out.
+
+        Raises InputError for options or data that cannot be used, TrainingError for a loss that is
+        not finite.
+        """
+        self.check()
+        sequences = as_sequences(X)
+        labels = self._labels(sequences, y)
+        self._learn_classes(labels)
+        held_out = None
+        if validation is not None:
+            others = as_sequences(validation[0], sequences[0].shape[1])
+            held_out = others, self._labels(others, validation[1])
+        train, held_out, test = self._parts(sequences, labels, held_out)
+
+        from tidegate.training.classification import Classification
+
+        self._learn(
+            Classification,
+            (train[0], self._indices(train[1])),
+            (held_out[0], self._indices(held_out[1])),
+            output_size=len(self.classes_),
+            by="cross_entropy",
+        )
+        if len(test[0]):
+            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(*test).items()}
+        return self
+
+    def _log_probabilities(self, inputs: Any) -> np.ndarray:
+        from tidegate.training.classification import log_softmax
+
+        return log_softmax(self._outputs(inputs))
+
+    def _learned(self) -> dict[str, Any]:
+        return Classifier._learned(self) | SequenceEstimator._learned(self)
+
+    def _restore(self, model: ModelFile) -> None:
+        Classifier._restore(self, model)
+        SequenceEstimator._restore(self, model)

@@ -1,0 +1,124 @@
+"""Regression on sequences of numbers: one number told from each whole sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tidegate.data.sequence_inputs import as_sequences
+from tidegate.data.series import Scaler
+from tidegate.errors import InputError
+from tidegate.tasks.series import SequenceEstimator
+
+if TYPE_CHECKING:
+    from tidegate.checkpoint import ModelFile
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SequenceRegressor(SequenceEstimator):
+    """Tells a number from a sequence of numbers: recurrent layers, pooling, dense layer.
+
+    X is a list of arrays [T, C] or [T], or one array [N, T, C] or [N, T]; NaN stands for a missing
+    value.  ``inputs_`` tells how sequences become inputs, ``target_`` the mean and scale of the
+    numbers; both are of the training part alone.
+    """
+
+    TASK: ClassVar[str] = "series-regressor"
+    SCALING_PARTS: ClassVar[frozenset[str]] = frozenset({"inputs", "target"})
+
+    def fit(self, X: Any, y: ArrayLike, validation: tuple[Any, ArrayLike] | None = None) -> Self:
+        """Learn from sequences and their numbers; random parts (or ``validation``) are held out.
+
+        Raises InputError for options or data that cannot be used, TrainingError for a loss that is
+        not finite.
+        """
+        self.check()
+        sequences = as_sequences(X)
+        numbers = _numbers(sequences, y)
+        held_out = None
+        if validation is not None:
+            others = as_sequences(validation[0], sequences[0].shape[1])
+            held_out = others, _numbers(others, validation[1])
+        train, held_out, test = self._parts(sequences, numbers, held_out)
+        self.target_ = Scaler.fit(train[1][:, None])
+
+        from tidegate.training.regression import Regression
+
+        self._learn(
+            Regression,
+            *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
+            output_size=1,
+            scale=float(self.target_.scale[0]),
+        )
+        if len(test[0]):
+            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(*test).items()}
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The number told from each sequence, float64 [N]."""
+        return self.target_.inverse(self._outputs(X).astype(np.float64))[:, 0]
+
+    def score(self, X: Any, y: ArrayLike) -> float:
+        """R squared: 1 is perfect, 0 no better than always telling the mean of ``y``."""
+        return self.evaluate(X, y)["r2"]
+
+    def evaluate(self, X: Any, y: ArrayLike) -> dict[str, float]:
+        """Figures on sequences whose numbers are known, in units of ``y``.
+
+        ``mse``; ``mae``; ``r2``, the share of the variance of ``y`` that is explained (NaN where
+        that is 0); ``mean_mse``, ``mean_mae``, ``mean_r2``: the same of the trivial prediction, the
+        mean of the training part; ``n`` sequences.
+        """
+        sequences = as_sequences(X, self.inputs_.channels)
+        truth = _numbers(sequences, y)
+        trivial = np.full(len(truth), self.target_.mean[0])
+        figures: dict[str, float] = {}
+        for prefix, predicted in (("", self.predict(sequences)), ("mean_", trivial)):
+            errors = predicted - truth
+            variance = float(truth.var())
+            mse = float(np.mean(errors**2))
+            figures |= {
+                f"{prefix}mse": mse,
+                f"{prefix}mae": float(np.mean(np.abs(errors))),
+                f"{prefix}r2": 1 - mse / variance if variance > 0 else float("nan"),
+            }
+        return figures | {"n": len(truth)}
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import RegressorTags
+
+        tags = super().__sklearn_tags__()
+        tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        tags.target_tags.required = True
+        return tags
+
+    def _scaled(self, numbers: np.ndarray) -> np.ndarray:
+        return self.target_.transform(numbers[:, None])[:, 0].astype(np.float32)
+
+    def _learned(self) -> dict[str, Any]:
+        scaling = super()._learned()["scaling"] | {"target": self.target_.to_json()}
+        return {"scaling": scaling}
+
+    def _restore(self, model: ModelFile) -> None:
+        super()._restore(model)
+        assert model.scaling is not None  # held by the file's schema
+        self.target_ = Scaler.from_json(model.scaling["target"])
+        if (len(self.target_.mean), model.architecture.output_size) != (1, 1):
+            raise ValueError("target: expected the scale of one number, and one output")
+
+
+def _numbers(sequences: list[np.ndarray], y: ArrayLike) -> np.ndarray:
+    """``y`` as float64 [N].  Raises InputError unless it is a finite number per sequence."""
+    try:
+        numbers = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"y: expected numbers, got {np.asarray(y).dtype}") from None
+    if numbers.shape != (len(sequences),):
+        expected = f"one number per sequence, {len(sequences)}"
+        raise InputError(f"y: expected {expected}, got shape {list(numbers.shape)}")
+    if not len(numbers) or not np.isfinite(numbers).all():
+        raise InputError("y: expected finite numbers, one or more, got others")
+    return numbers
