@@ -1,0 +1,25 @@
+# The engine without Python: the libraries `kernels` and `sweeps`, for the module and for csrc/tests.
+set(engine_isas baseline)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+  list(APPEND engine_isas avx2 avx512)
+endif()
+set(avx2_flags -mavx2 -mfma)
+set(avx512_flags -mavx512f -mavx512vl -mavx512dq -mavx512bw ${avx2_flags})
+
+# kernels.cpp is compiled once per instruction set, in a namespace of its own, so that the linker
+# can never merge code of one set into another.
+add_library(kernels STATIC ${CMAKE_CURRENT_LIST_DIR}/dispatch.cpp)
+foreach(isa ${engine_isas})
+  add_library(kernels_${isa} OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp)
+  target_compile_definitions(kernels_${isa} PRIVATE TIDEGATE_ISA=${isa})
+  target_compile_options(kernels_${isa} PRIVATE -Wall -Wextra -ffp-contract=off
+    -Wno-maybe-uninitialized -Wno-uninitialized ${${isa}_flags})
+  target_sources(kernels PRIVATE $<TARGET_OBJECTS:kernels_${isa}>)
+endforeach()
+
+add_library(sweeps STATIC
+  ${CMAKE_CURRENT_LIST_DIR}/layer.cpp ${CMAKE_CURRENT_LIST_DIR}/sweep.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/threads.cpp)
+target_compile_options(sweeps PRIVATE -Wall -Wextra)
+find_package(Threads REQUIRED)
+target_link_libraries(sweeps PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
