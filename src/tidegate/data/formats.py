@@ -217,8 +217,8 @@ def _read_json_lines(path: str | PathLike[str]) -> polars.DataFrame:
             problem = f"expected one JSON object per line, got a {type(row).__name__}"
             remedy = "write each row as an object on its own line"
             raise InputError(f"{problem}; {remedy}", file=path, line=line)
-        for key in row.keys() - columns.keys():
-            columns[key] = [None] * count
+        for key in row:  # a column per key, in the order in which they come up
+            columns.setdefault(key, [None] * count)
         for key, cells in columns.items():
             cells.append(row.get(key))
     return polars.DataFrame(

@@ -22,7 +22,7 @@ def read_npz(path: str | PathLike[str], answers: Answers) -> SequenceSet:
 
     It holds either ``X`` [N, T, I] or [N, T], perhaps with ``lengths`` [N] of those that are padded
     at their end, or ``values`` [sum of lengths, I] or [sum] and ``lengths``; and ``y`` [N], of
-    which labels become str.  No pickle is read.  Raises InputError for anything else.
+    which labels become str.  Raises InputError for anything else, object arrays among it.
     """
     try:
         arrays = _arrays(path)

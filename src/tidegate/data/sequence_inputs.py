@@ -13,7 +13,8 @@ from tidegate.errors import InputError
 __all__ = ["SequenceInputs", "as_sequences"]
 
 _STEPS = 12  # into which the default segment cuts a sequence of median length
-_FLAT = 1e-6  # of a channel's scale: a sequence that moves less than this does not move
+_FLAT = 1e-6  # a deviation below it, in units of the scale, is rounding and no movement
+_FAINT = 1e-3  # the magnitude from which on fainter sequences look alike
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,10 +22,12 @@ class SequenceInputs:
     """How sequences of C channels become inputs; everything the model file needs.
 
     A missing value is the last known one; before the first there is none, and the channel's mean
-    stands for it.  Each channel is read twice: in standard deviations of the training part, which
-    tells how large a value is, and of its own sequence, which tells the shape of one however small.
-    ``segment`` consecutive steps make one recurrent step, the last one filled up with the last
-    value (as Lin et al. 2023, SegRNN, arXiv:2308.11200, for forecasts).
+    stands for it.  Of each channel the network reads the shape, in standard deviations of the
+    sequence itself, so that a faint one is as clear as a strong one; and beside it, at every step,
+    two numbers that scaling so has taken away: the sequence's mean, in standard deviations of the
+    training part, and the decimal logarithm of its own deviation in that unit.  ``segment``
+    consecutive values make one recurrent step (Lin et al. 2023, SegRNN, arXiv:2308.11200), the last
+    one filled up with the last value.
     """
 
     scaler: Scaler
@@ -52,21 +55,25 @@ class SequenceInputs:
     @property
     def input_size(self) -> int:
         """Values that one recurrent step reads."""
-        return 2 * self.channels * self.segment
+        return self.channels * (self.segment + 2)
 
     def scaled(self, sequence: np.ndarray) -> np.ndarray:
-        """Values [T, C] as the network knows them, float32 [T, 2 C]."""
+        """Values [T, C] as shape, mean and magnitude, float32 [T, 3 C]."""
         values = self.scaler.transform(_carried_forward(sequence))
         values = np.where(np.isnan(values), 0.0, values)
-        deviation = values.std(axis=0)
-        own = (values - values.mean(axis=0)) / np.where(deviation > _FLAT, deviation, np.inf)
-        return np.concatenate([values, own], axis=1).astype(np.float32)
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        shape = (values - mean) / np.where(deviation > _FLAT, deviation, np.inf)
+        whole = np.concatenate([mean, np.log10(deviation + _FAINT)])
+        whole = np.broadcast_to(whole, (len(values), len(whole)))
+        return np.concatenate([shape, whole], axis=1).astype(np.float32)
 
     def segments(self, scaled: np.ndarray) -> np.ndarray:
-        """Scaled values [T, 2 C] as recurrent steps, [ceil(T / segment), 2 C * segment]."""
-        missing = -len(scaled) % self.segment
-        whole = np.concatenate([scaled, np.repeat(scaled[-1:], missing, axis=0)])
-        return whole.reshape(-1, self.input_size)
+        """Scaled values [T, 3 C] as recurrent steps, float32 [ceil(T / segment), input_size]."""
+        shape, whole = np.split(scaled, [self.channels], axis=1)
+        missing = -len(shape) % self.segment
+        shape = np.concatenate([shape, np.repeat(shape[-1:], missing, axis=0)])
+        steps = shape.reshape(-1, self.channels * self.segment)
+        return np.concatenate([steps, whole[: len(steps)]], axis=1)
 
     def to_json(self) -> dict[str, Any]:
         """Keys: scaler, segment."""

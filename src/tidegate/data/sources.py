@@ -57,7 +57,7 @@ class Source(ABC):
     def provenance(self) -> dict[str, str | int | bool]:
         """What was told, as scalars, by the names under which a model file keeps it."""
         told = {_kept_as(f): getattr(self, f.name) for f in fields(self)}
-        told = {name: v for name, v in told.items() if v is not None}
+        told = {name: v for name, v in told.items() if v not in (None, ())}
         return {name: ",".join(v) if isinstance(v, tuple) else v for name, v in told.items()}
 
     @classmethod
