@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tidegate.architecture import Architecture
 from tidegate.cells import CELLS
+from tidegate.nn.dropout import dropout
 from tidegate.nn.network import SequenceNetwork
 
 
@@ -145,3 +146,16 @@ def test_architecture_from_json_refuses_what_is_not_in_its_schema():
         Architecture.from_json({**good, "hidden_sizes": [True]})
     with pytest.raises(ValueError, match="cell: expected"):
         Architecture.from_json({**good, "cell": 1})
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9, 1.0])
+def test_dropout_zeroes_its_share_and_scales_the_rest(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.full((400, 500), 2.0, requires_grad=True)
+    y = dropout(x, p, training=True)
+    y.sum().backward()
+    kept = y != 0
+    assert abs(kept.float().mean() - (1 - p)) < 0.005  # 4.5 standard deviations of 200,000 draws
+    torch.testing.assert_close(y[kept], torch.full_like(y[kept], 2 / (1 - p) if p < 1 else 0.0))
+    torch.testing.assert_close(x.grad, y.detach() / 2)
+    assert dropout(x, p, training=False) is x

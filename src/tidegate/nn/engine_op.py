@@ -147,7 +147,7 @@ def _infer(
     mask: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y, final h and c; the input product is made in the engine too, in pieces that stay in cache."""
+    """y, final h and c; the engine makes the input product too, in pieces that stay in cache."""
     T, B, _ = x.shape  # noqa: N806
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
     schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tidegate.cells import CELLS, Cell
 from tidegate.nn import reference
+from tidegate.nn.dropout import dropout
 from tidegate.nn.functional import LayerWeights, choose_path, recurrence
 from tidegate.nn.reference import State
 
@@ -177,7 +178,7 @@ class RecurrentLayer(nn.Module):
         finals: list[State] = []
         for k in range(self.num_layers):
             if k > 0 and self.dropout > 0:
-                x = F.dropout(x, self.dropout, self.training)
+                x = dropout(x, self.dropout, self.training)
             outputs = []
             for reverse in (False, True)[: self.directions]:
                 before = tuple(s[len(finals)] for s in states)

@@ -8,6 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from tidegate.architecture import Architecture
 from tidegate.cells import CELLS
+from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_recurrent
 from tidegate.nn.layers import layer_for
 
@@ -84,13 +85,13 @@ class SequenceNetwork(nn.Module):
         a = self.architecture
         x = inputs
         if self.embedding is not None:
-            x = F.dropout(self.embedding(inputs), a.embedding_dropout, self.training)
+            x = dropout(self.embedding(inputs), a.embedding_dropout, self.training)
         final: NetworkState = []
         for k, layer in enumerate(self.recurrent):
             if k > 0:
                 if self.norms:
                     x = self.norms[k - 1](x, lengths)
-                x = F.dropout(x, a.dropout, self.training)
+                x = dropout(x, a.dropout, self.training)
             before = None if state is None else state[k]
             if before is not None and len(before) == 1:
                 before = before[0]
@@ -98,7 +99,7 @@ class SequenceNetwork(nn.Module):
             final.append(after if isinstance(after, tuple) else (after,))
         if a.readout != "every":
             x = self._read_out(x, final[-1][0], lengths)
-        return F.dropout(x, a.dropout, self.training), final
+        return dropout(x, a.dropout, self.training), final
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: one tuple per layer of [directions, B, H]."""

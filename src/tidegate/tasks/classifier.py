@@ -60,6 +60,12 @@ class TextClassifier(TextTask, Classifier):
     )
     learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
     weight_decay: float | None = option(0.1, "on matrices, never on biases and norms", at_least=0)
+    embedding_moment: str = option(
+        "shared",
+        "Adam's second moment of the embedding: each weight's own, or one shared by all, so that a "
+        "rare word moves by as much as it has shown",
+        choices=("own", "shared"),
+    )
     average: float = option(
         0.99, "decay of a running average of the weights (0: none)", at_least=0, below=1
     )

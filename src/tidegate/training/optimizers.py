@@ -62,7 +62,23 @@ def build_optimizer(
     devices = {p.device.type for _, p in named}
     if devices <= set(_FUSED_ON.get(kind, ())):
         settings["fused"] = True
-    return kind(groups, **settings)
+    optimizer = kind(groups, **settings)
+    if options.embedding_moment == "shared" and issubclass(kind, Adam):
+        tables = [p for n, p in named if n.startswith("embedding.")]
+        optimizer.register_step_post_hook(lambda *_: _share_second_moments(optimizer, tables))
+    return optimizer
+
+
+def _share_second_moments(optimizer: Optimizer, tables: list[nn.Parameter]) -> None:
+    """One second moment for a whole matrix, as in Adam-mini (Zhang et al. 2024, arXiv:2406.16793).
+
+    With its own, a word seen five times is moved by about as much as one seen five thousand times:
+    what few texts say of it is then learned by heart.
+    """
+    for table in tables:
+        if "exp_avg_sq" in optimizer.state[table]:
+            moment = optimizer.state[table]["exp_avg_sq"]
+            moment.fill_(moment.mean())
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -62,6 +62,12 @@ class TrainingOptions:
     weight_decay: float | None = option(
         None, "on matrices, never on biases and norms (default: 0.01 for adamw, else 0)", at_least=0
     )
+    embedding_moment: str = option(
+        "own",
+        "Adam's second moment of an embedding: each weight's own, or one shared by all, so that a "
+        "rare word moves by as much as it has shown",
+        choices=("own", "shared"),
+    )
     schedule: str = option(
         "cosine", "course of the learning rate over the run", choices=tuple(SCHEDULES)
     )
