@@ -92,6 +92,8 @@ def test_sentence_starts_are_given_and_ends_are_predicted():
     model = small(level="word").fit(text)
     figures = model.evaluate("a cat sat\na dog ran\n")
     assert figures["tokens"] == 8  # six words, two ends
+    assert next(model.generate("a", 1, greedy=True)) in (" cat", " dog")
+    assert next(model.generate("a ", 1, greedy=True)) in ("cat", "dog")
     written = "".join(model.generate("a cat", 200, seed=0))
     assert "<unk>" not in written
     assert "<s>" not in written

@@ -61,8 +61,8 @@ class TextEncoder(ABC):
         return [self.encode(text) for text in texts]
 
     @abstractmethod
-    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Readable text, piece by piece, as the token numbers come in."""
+    def decode_stream(self, ids: Iterable[int], after: str = "") -> Iterator[str]:
+        """Readable text, piece by piece, as the token numbers come in; ``after`` stands before."""
 
     def decode(self, ids: Iterable[int]) -> str:
         """Readable text of token numbers.  Raises ValueError for a number outside [0, size)."""
@@ -101,7 +101,7 @@ class CharEncoder(TextEncoder):
         codes = code_points(text.lower() if self.lowercase else text)
         return self._ids[np.minimum(codes, len(self._ids) - 1)]
 
-    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+    def decode_stream(self, ids: Iterable[int], after: str = "") -> Iterator[str]:  # noqa: ARG002
         """The characters; U+FFFD for the unknown one."""
         alphabet = "\N{REPLACEMENT CHARACTER}" + self.characters
         return (alphabet[number] for number in self._checked(ids))
@@ -157,10 +157,10 @@ class WordEncoder(TextEncoder):
             return ids
         return ids[:-1] if len(ids) else np.array([self.start_id], dtype=np.int32)
 
-    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+    def decode_stream(self, ids: Iterable[int], after: str = "") -> Iterator[str]:
         """Words with ordinary spacing: none before a comma, a line break after each sentence."""
         frame = {self.start_id: "", self.end_id: "\n"} if self.sentences else {}
-        return words.join(frame.get(i, self.words[i]) for i in self._checked(ids))
+        return words.join((frame.get(i, self.words[i]) for i in self._checked(ids)), after)
 
     def to_json(self) -> dict[str, Any]:
         """Keys: level, words, lowercase, sentences, tokenised."""
@@ -224,7 +224,7 @@ class BpeEncoder(TextEncoder):
             encoded += [np.array(encoding.ids, dtype=np.int32) for encoding in found]
         return encoded
 
-    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+    def decode_stream(self, ids: Iterable[int], after: str = "") -> Iterator[str]:  # noqa: ARG002
         """The text, each character as soon as its last byte is there; U+FFFD for broken ones."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         for number in self._checked(ids):

@@ -76,14 +76,16 @@ def is_tokenised(texts: Iterable[str]) -> bool:
     return apart > attached
 
 
-def join(words: Iterable[str]) -> Iterator[str]:
+def join(words: Iterable[str], after: str = "") -> Iterator[str]:
     """Readable text of a stream of words, one piece per word, spaces where a writer puts them.
 
-    A line break resets the open quotation marks; an empty word leaves nothing.
+    ``after`` is the text that they follow.  A line break resets the open quotation marks; an empty
+    word leaves nothing.
     """
     quotes_open: set[str] = set()
-    before = "\n"
-    glued = True  # nothing goes between the text so far and the next word
+    before = (after.split() or ["\n"])[-1]
+    # whether nothing goes between the text so far and the next word
+    glued = not after or after[-1].isspace() or before in _JOINS_RIGHT
     for word in words:
         if not word:
             continue

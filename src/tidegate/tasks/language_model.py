@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -156,7 +157,11 @@ class LanguageModel(TextTask):
             raise InputError(f"expected a length of 0 or more tokens, got {length}")
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
         rng = np.random.default_rng(seed)
-        return self.encoder_.decode_stream(self._written(network, prompt, length, rng, choice))
+        tokens = self._written(network, prompt, length, rng, choice)
+        if not self.reverse:
+            return self.encoder_.decode_stream(tokens, prompt)
+        parted = [" "] if prompt and self.encoder_.level == "word" else []
+        return chain(self.encoder_.decode_stream(tokens), parted)
 
     def _start_from(self, models: Sequence[Any], origin: str) -> Start:
         if [(model.TASK, getattr(model, "reverse", None)) for model in models] != [
