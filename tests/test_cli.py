@@ -25,6 +25,8 @@ TINY = {
     "classifier": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --min-count 1",
     "language-model": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --bptt 8",
     "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
+    "series-classifier": "--hidden-sizes 4 --max-steps 4",
+    "series-regressor": "--hidden-sizes 4 --max-steps 4",
 }
 
 
@@ -68,9 +70,17 @@ def write_data(folder: Path) -> None:
     values = np.sin(np.arange(len(times)) * 2 * np.pi / 24) + 0.1 * np.cos(np.arange(len(times)))
     lines = [f"{t},{v:.5f},{i % 7}" for i, (t, v) in enumerate(zip(times, values, strict=True))]
     (folder / "load.csv").write_text("date,OT,day\n" + "\n".join(lines) + "\n")
+    steps = [(i, t, np.sin(t + i), i % 3) for i in range(20) for t in range(5 + i % 4)]
+    rows = [f"g{i},{t},{x:.5f},{x * x:.5f},k{kind},{kind}.5" for i, t, x, kind in steps]
+    table = "gesture,t,x,y,kind,force\n" + "\n".join(rows) + "\n"
+    (folder / "gestures.csv").write_text(table)
+    (folder / "new.csv").write_text(table)
 
 
 WORDS = [("lovely", "positive"), ("dreadful", "negative")]
+
+
+STEPS = "gestures.csv --id gesture --time t --values x,y"
 
 
 def _trained(tidegate: Tidegate, task: str) -> Outcome:
@@ -78,6 +88,8 @@ def _trained(tidegate: Tidegate, task: str) -> Outcome:
         "classifier": "train classifier reviews.csv --text review --label sentiment",
         "language-model": "train language-model book.txt",
         "forecaster": "train forecaster load.csv --time date --target OT",
+        "series-classifier": f"train series-classifier {STEPS} --label kind",
+        "series-regressor": f"train series-regressor {STEPS} --target force",
     }[task]
     outcome = tidegate(f"{line} {TINY[task]} --json")
     assert outcome.code == 0, outcome.err
@@ -188,6 +200,61 @@ def test_a_forecaster_is_trained_evaluated_and_forecasts(tidegate: Tidegate) -> 
     assert Path("load.png").read_bytes().startswith(b"\x89PNG")
     assert Path("next.csv").read_text().splitlines()[0] == "date,OT"
     assert len(Path("next.csv").read_text().splitlines()) == 7
+
+
+def test_a_series_classifier_is_trained_evaluated_and_asked(tidegate: Tidegate) -> None:
+    trained = _trained(tidegate, "series-classifier").json
+    model = trained["model"]
+    assert {"accuracy", "cross_entropy", "parameters", "steps"} <= set(trained)
+
+    figures = tidegate(f"evaluate {model} gestures.csv --json").json
+    assert {"accuracy", "macro_f1", "auroc", "n"} <= set(figures)
+    assert sum(map(sum, figures["confusion"])) == figures["n"] == 20
+    assert "true label" in tidegate(f"evaluate {model} gestures.csv").out
+
+    answers = tidegate(f"predict {model} new.csv --json").json["predictions"]
+    assert [answer["input"] for answer in answers] == [f"g{i}" for i in range(20)]
+    assert sum(answers[0]["probabilities"].values()) == pytest.approx(1)
+    lines = tidegate(f"predict {model} new.csv").out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [answer["label"] for answer in answers]
+
+
+def test_a_series_regressor_is_trained_evaluated_and_asked(tidegate: Tidegate) -> None:
+    trained = _trained(tidegate, "series-regressor").json
+    model = trained["model"]
+    assert {"mse", "mae", "parameters", "steps"} <= set(trained)
+
+    figures = tidegate(f"evaluate {model} gestures.csv --json").json
+    assert {"mse", "mae", "r2", "mean_mse", "mean_mae", "mean_r2", "n"} == set(figures)
+    assert " mean " in tidegate(f"evaluate {model} gestures.csv").out.splitlines()[0]
+
+    answers = tidegate(f"predict {model} new.csv --json").json["predictions"]
+    assert len(answers) == 20
+    lines = tidegate(f"predict {model} new.csv").out.splitlines()
+    assert lines[3].split("\t") == [f"{answers[3]['value']:.6g}", "g3"]
+
+
+def test_what_training_was_told_may_be_told_otherwise_later(tidegate: Tidegate) -> None:
+    model = _trained(tidegate, "series-classifier").json["model"]
+    renamed = Path("gestures.csv").read_text().replace("gesture,t,x,y,kind", "who,t,x,y,what")
+    Path("renamed.csv").write_text(renamed)
+    figures = tidegate(f"evaluate {model} gestures.csv --json").json
+    assert tidegate(f"evaluate {model} renamed.csv").code == 2
+    assert tidegate(f"evaluate {model} renamed.csv --id who --label what --json").json == figures
+
+
+def test_a_wide_table_without_header_and_a_validation_file_of_another_kind(
+    tidegate: Tidegate,
+) -> None:
+    rows = [[i % 7, 3 * i % 11, i % 5, i, i % 2] for i in range(20)]
+    Path("digits.csv").write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    np.savez("more.npz", X=np.array(rows)[:, :4].reshape(20, 2, 2), y=np.arange(20) % 2)
+    line = "train series-classifier digits.csv --no-header --label 5 --channels 2"
+    trained = tidegate(f"{line} --validation more.npz {TINY['series-classifier']} --json")
+    assert trained.code == 0, trained.err
+    model = trained.json["model"]
+    figures = tidegate(f"evaluate {model} digits.csv --json").json
+    assert figures == tidegate(f"evaluate {model} more.npz --json").json
 
 
 def test_info_tells_what_a_file_holds_without_torch(tidegate: Tidegate) -> None:
@@ -332,6 +399,15 @@ BAD = {
     "bad temperature": ("generate m.safetensors --temperature -1", "temperature"),
     "another task's option": ("evaluate m.safetensors book.txt --start 3", "option start"),
     "unseen label": ("evaluate c.safetensors unseen.csv", "unseen.csv, line 3"),
+    "no column of labels": ("train series-classifier gestures.csv --id gesture", "--label COLUMN"),
+    "labels for numbers": (
+        "train series-regressor gestures.csv --id gesture --values x --target kind",
+        "gestures.csv, line 2, column 'kind'",
+    ),
+    "a number that is none": (
+        "train series-classifier gestures.csv --label kind --channels x",
+        "option channels",
+    ),
 }
 
 

@@ -29,8 +29,8 @@ def print_table(title: str, rows: Mapping[str, Any]) -> None:
 
 
 def beside_baselines(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """A forecaster's figures with those of the naive forecasts beside them, not below."""
-    baselines = ("naive", "seasonal_naive")
+    """Figures with those of the trivial predictions beside them, not below."""
+    baselines = ("naive", "seasonal_naive", "mean")
     others = {f"{b}_{name}" for b in baselines for name in figures if f"{b}_{name}" in figures}
     return {
         name: "   ".join(
