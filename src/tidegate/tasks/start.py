@@ -56,7 +56,8 @@ class VectorStart(Start):
         assert network.embedding is not None
         weight = network.embedding.weight
         rng = np.random.default_rng(seed)
-        rows = rng.normal(self.vectors.mean(0), self.vectors.std(0), tuple(weight.shape))
+        normal = rng.standard_normal(tuple(weight.shape), dtype=np.float32)
+        rows = self.vectors.mean(0) + self.vectors.std(0) * normal
         rows[self.positions] = self.vectors
         with torch.no_grad():
             weight.copy_(torch.from_numpy(rows))
@@ -103,6 +104,11 @@ class ModelStart(Start):
 
 def load_models(given: Models) -> list[Any]:
     """The fitted models among paths and estimators.  Raises InputError."""
+    for one in _several(given):
+        if not isinstance(one, str | PathLike | Estimator):
+            raise InputError(
+                f"option init_from: expected model files or fitted models, got {type(one).__name__}"
+            )
     return [one if isinstance(one, Estimator) else load(one) for one in _several(given)]
 
 

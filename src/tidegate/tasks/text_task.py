@@ -37,7 +37,7 @@ class TextTask(Estimator):
     embedding_dropout: float
     min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
     init_from: tuple[Path | str | Estimator, ...] | Path | str | Estimator | None = option(
-        None, "trained models to start from; vocabulary and sizes follow them"
+        None, "trained models to start from; vocabulary and sizes, unless given, follow them"
     )
     embeddings: Path | str | None = option(
         None, "word vectors to start from: a text file of GloVe, word2vec or fastText, also gzipped"
