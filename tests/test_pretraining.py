@@ -36,7 +36,7 @@ def classifier(**options):
 @pytest.fixture
 def untrained(monkeypatch):
     """What is fitted keeps the weights it starts with."""
-    result = TrainingResult([], {}, best_step=0, steps=0, seconds=0.0, stopped="")
+    result = TrainingResult([], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="")
     monkeypatch.setattr("tidegate.training.loop.fit", lambda *_: result)
 
 
@@ -278,6 +278,7 @@ def test_models_that_are_of_no_use_are_named(forward, backward, tmp_path):
         "models of one vocabulary, cell and size": [(forward, other)],
         "expected a fitted LanguageModel": [tg.LanguageModel()],
         "nothing.safetensors: expected a file": [tmp_path / "nothing.safetensors"],
+        "expected model files or fitted models, got int": [3, (forward, 3)],
     }  # fmt: skip
     for message, cases in wrong.items():
         for init_from in cases:

@@ -137,6 +137,7 @@ class Estimator(TrainingOptions):
             "torch": _version("torch"),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "steps": result.steps,
+            "epochs": round(result.epochs, 3),
             "best_step": result.best_step,
             "training_seconds": round(result.seconds, 1),
             "stopped_by": result.stopped,

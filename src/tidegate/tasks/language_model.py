@@ -81,7 +81,7 @@ class LanguageModel(TextTask):
         self.check()
         start = self._known_start()
         level = self.level if start is None else start.encoder.level
-        train, validation, test = self._split(text, validation, level)
+        train, validation, test = self.split(text, validation, level)
         start = start or self._learned_start(train, sentences=level == "word")
         self.encoder_: TextEncoder = start.encoder
         parts = [self._tokens(part) for part in (train, validation)]
@@ -104,6 +104,44 @@ class LanguageModel(TextTask):
         if test:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
         return self
+
+    def split(
+        self, text: str | Sequence[str], validation: str | Sequence[str] | None, level: str
+    ) -> tuple[str, str, str]:
+        """Training, validation and test text, as ``fit`` parts them for an encoder of this level.
+
+        Cuts at level word fall between lines.  Raises InputError.
+        """
+        held_out = self.test_fraction + (self.validation_fraction if validation is None else 0)
+        if held_out >= 1:
+            raise InputError(
+                "options validation_fraction and test_fraction: expected a sum below 1, "
+                f"got {held_out:g}"
+            )
+
+        if not isinstance(text, str):
+            texts = checked_texts(text)
+            rows = split_rows(
+                len(texts),
+                self.seed,
+                validation=held_out - self.test_fraction,
+                test=self.test_fraction,
+                what="texts",
+            )
+            train, drawn, test = (_one_text([texts[i] for i in part]) for part in rows)
+            return train, drawn if validation is None else _one_text(validation), test
+
+        def cut(fraction: float) -> int:
+            at = round(len(text) * fraction)
+            if level == "word" and (line := text.find("\n", at)) >= 0:
+                return line + 1
+            return at
+
+        end = cut(1 - self.test_fraction) if self.test_fraction else len(text)
+        if validation is not None:
+            return text[:end], _one_text(validation), text[end:]
+        start = cut(1 - held_out)
+        return text[:start], text[start:end], text[end:]
 
     def evaluate(self, text: str | Sequence[str]) -> dict[str, float]:
         """How well the text, or several texts one after another, are predicted.
@@ -171,41 +209,6 @@ class LanguageModel(TextTask):
             raise InputError(f"option init_from: expected one language model {kind}, got {origin}")
         tied = models[0].network_.architecture.tie_embeddings
         return start_from_models(models, origin, whole=True, tie_embeddings=tied)
-
-    def _split(
-        self, text: str | Sequence[str], validation: str | Sequence[str] | None, level: str
-    ) -> tuple[str, str, str]:
-        """Training, validation and test text; cuts at level word fall between lines."""
-        held_out = self.test_fraction + (self.validation_fraction if validation is None else 0)
-        if held_out >= 1:
-            raise InputError(
-                "options validation_fraction and test_fraction: expected a sum below 1, "
-                f"got {held_out:g}"
-            )
-
-        if not isinstance(text, str):
-            texts = checked_texts(text)
-            rows = split_rows(
-                len(texts),
-                self.seed,
-                validation=held_out - self.test_fraction,
-                test=self.test_fraction,
-                what="texts",
-            )
-            train, drawn, test = (_one_text([texts[i] for i in part]) for part in rows)
-            return train, drawn if validation is None else _one_text(validation), test
-
-        def cut(fraction: float) -> int:
-            at = round(len(text) * fraction)
-            if level == "word" and (line := text.find("\n", at)) >= 0:
-                return line + 1
-            return at
-
-        end = cut(1 - self.test_fraction) if self.test_fraction else len(text)
-        if validation is not None:
-            return text[:end], _one_text(validation), text[end:]
-        start = cut(1 - held_out)
-        return text[:start], text[start:end], text[end:]
 
     def _tokens(self, text: str) -> np.ndarray:
         """Token numbers in the order in which they are read."""

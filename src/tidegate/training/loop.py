@@ -117,6 +117,7 @@ class _Run:
             metrics={k: v for k, v in best_row.items() if k not in _COLUMNS},
             best_step=at.best_step,
             steps=at.step,
+            epochs=at.step / self.steps_in_epoch,
             seconds=at.seconds,
             stopped=self._limit_reached() or "",
         )

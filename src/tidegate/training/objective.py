@@ -78,13 +78,14 @@ class TrainingResult:
     """What a run came to; the network already holds the best weights.
 
     ``history`` has a row per evaluation: step, epoch, seconds, learning_rate, train_loss and the
-    validation figures.  ``metrics`` are those of ``best_step``.  ``stopped`` names the limit
-    reached: epochs, max_steps, max_minutes or patience.
+    validation figures.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one,
+    too.  ``stopped`` names the limit reached: epochs, max_steps, max_minutes or patience.
     """
 
     history: list[dict[str, float]]
     metrics: dict[str, float]
     best_step: int
     steps: int
+    epochs: float
     seconds: float
     stopped: str

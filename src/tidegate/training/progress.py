@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import cache
 from typing import Any
 
 _REFRESH_S = 0.1
@@ -69,8 +70,15 @@ class Progress:
         print(text, flush=True)
 
 
-def _bar() -> Any:
+@cache
+def console() -> Any:
+    """The one console on stderr: bars that are on it at once stand one below the other."""
     from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _bar() -> Any:
     from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
@@ -78,7 +86,7 @@ def _bar() -> Any:
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[figures]}", markup=False),
-        console=Console(stderr=True),
+        console=console(),
         # above the bar if both are on the terminal, else where stdout leads
         redirect_stdout=sys.stdout.isatty(),
         refresh_per_second=5,
