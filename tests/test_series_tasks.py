@@ -197,6 +197,30 @@ def test_a_run_stopped_within_an_epoch_resumes_to_the_same_bits(
         assert torch.equal(resumed.network_.state_dict()[name], tensor), name
 
 
+def test_processes_cut_off_together_what_one_would_alone() -> None:
+    """Two processes' shares of every batch are the one process's, row by row."""
+    from tidegate.nn.network import SequenceNetwork
+    from tidegate.training.classification import Classification
+
+    rng = np.random.default_rng(0)
+    data = [rng.normal(size=(9, 1)).astype(np.float32) for _ in range(10)], np.arange(10)
+
+    def cut(sequence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return sequence[: rng.integers(1, 10)]
+
+    model = classifier(**SMALL).fit(X, Y)
+    network = SequenceNetwork(model.network_.architecture)
+    objective = Classification(network, data, data, unit="x", batch_size=4, seed=0, vary=cut)
+    alone = objective.batches(3, 5, 0, 1)
+    shares = zip(*(objective.batches(3, 5, rank, 2) for rank in range(2)), strict=True)
+    for whole, parts in zip(alone, shares, strict=True):
+        for rank, part in enumerate(parts):
+            inputs, lengths, answers = part
+            assert torch.equal(whole[0][: len(inputs), rank::2], inputs)
+            assert torch.equal(whole[1][rank::2], lengths)
+            assert torch.equal(whole[2][rank::2], answers)
+
+
 def test_a_validation_set_can_be_given_and_a_test_part_held_out() -> None:
     model = classifier(**SMALL, test_fraction=0.2).fit(X, Y, validation=(X[:10], Y[:10]))
     about = model.provenance_

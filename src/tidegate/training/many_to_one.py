@@ -82,8 +82,10 @@ class ManyToOne(ABC):
                 continue
             sequences = [all_sequences[i] for i in rows]
             if self.vary is not None:
-                draw = np.random.default_rng((self.seed, epoch, number, rank))
-                sequences = [self.vary(sequence, draw) for sequence in sequences]
+                # by the place in the batch, so that several processes see what one would
+                for k in range(len(rows)):
+                    place = np.random.default_rng((self.seed, epoch, number, rank + k * world))
+                    sequences[k] = self.vary(sequences[k], place)
             arrays = (*pad_sequences(sequences), answers[rows])
             yield tuple(torch.from_numpy(array) for array in arrays)
 
