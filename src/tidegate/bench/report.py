@@ -27,19 +27,25 @@ _BLOCK = re.compile(f"{_BEGIN}.*{_END}", re.DOTALL)
 _COLUMNS = [(cell, mode) for cell in ("gru", "lstm", "rnn") for mode in ("training", "inference")]
 # Beside the libraries: variants of ours, and a yardstick of another run.
 _TITLES = {name: library.title for name, library in LIBRARIES.items()} | {
-    "padded": "tidegate on the padded batch",
+    "padded": "tidegate without lengths",
     "reset-before": "tidegate",
     "onednn": "oneDNN from C++ ¹",
 }
 _WORST_SHOWN = 8
 _VERSIONS_SHOWN = ("torch", "onnxruntime", "keras", "jax")
 _FIGURES = {
-    "ragged": "lengths uniform in 1 to T",
-    "reset": "reset before the product",
-    "step": "one step of a stream, B 1, I 128, H 128",
-    "adam": "Adam step: embedding, GRU 128, GRU 64; B 64, T 200",
-    "loop": "T 10",
+    "ragged": "ragged",
+    "reset": "reset before",
+    "step": "one step",
+    "adam": "Adam",
+    "loop": "Python",
 }
+_FIGURES_EXPLAINED = (
+    "ragged: lengths uniform in 1 to T, from a padded batch to a padded one. reset before: the "
+    "reset gate before the recurrent product. one step: of a stream, B 1, I 128, H 128, numpy in "
+    "and out. Adam: a training step of embedding 128, GRU 128, GRU 64, softmax 2 on the last state, "
+    "B 64, T 200; its gradient fades until it is denormal. Python: the steps one by one, T 10."
+)
 
 # A line's title, and what it has in which columns.
 _Lines = dict[str, dict[tuple[str, str], str]]
@@ -57,7 +63,7 @@ def block(results: Mapping[str, Any]) -> str:
         )
     parts.append(_slower([row for row in rows if row["figure"] == "layers"]))
     if others := _other_lines(rows, summaries):
-        parts.append(_table("what else was timed", others))
+        parts += [_table("what else was timed", others), _FIGURES_EXPLAINED]
     parts.append(
         f"`make bench` measures again and rewrites this. Every time is in `{RESULTS}`; the layers' "
         f"speed beside the machine's limits is drawn in [{ROOFLINE}]({ROOFLINE}). Keras on "
