@@ -8,10 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
-SOURCES := CMakeLists.txt $(shell find csrc -name '*.h' -o -name '*.cpp')
-FORMATTED := $(filter %.h %.cpp,$(SOURCES))
+SOURCES := CMakeLists.txt csrc/engine.cmake $(wildcard csrc/*.h csrc/*.cpp csrc/generated/*.h)
+FORMATTED := $(filter %.h %.cpp,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp)
+AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
+QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
+CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test check bench generate ready
+.PHONY: demo test check bench generate ready sanitize neon
 
 demo: ready
 	$(BIN)/python examples/demo.py
@@ -23,7 +26,7 @@ bench: $(PEERS)
 	$(BIN)/tidegate bench --output benchmarks/results/layers.json
 	$(BIN)/python -m tidegate.bench.report
 
-check: ready
+check: ready sanitize neon
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -32,6 +35,31 @@ check: ready
 	$(BIN)/python -m tidegate.export.cpp --check
 	$(BIN)/python -m tidegate.bench.report --check
 	$(BIN)/python -m pytest -q
+
+# The engine's C++ tests under gcc's sanitizers: memory and undefined behaviour, then threads.
+sanitize: ready
+	$(CONFIGURE_TESTS) -B build/sanitize/address -D SANITIZER=address,undefined > /dev/null
+	$(BIN)/cmake --build build/sanitize/address
+	$(BIN)/ctest --test-dir build/sanitize/address --output-on-failure --parallel
+	$(CONFIGURE_TESTS) -B build/sanitize/thread -D SANITIZER=thread > /dev/null
+	$(BIN)/cmake --build build/sanitize/thread --target threads_test
+	build/sanitize/thread/threads_test
+
+# The same tests compiled for 64-bit ARM, and run in an emulator, where the two are installed.
+neon: ready
+ifeq ($(AARCH64),)
+	@echo "neon: NOT CHECKED, no aarch64-linux-gnu-g++ here (Debian: g++-aarch64-linux-gnu)"
+else
+	$(CONFIGURE_TESTS) -B build/neon -D CMAKE_CXX_COMPILER=$(AARCH64) -D CMAKE_BUILD_TYPE=Release \
+	    -D CMAKE_SYSTEM_NAME=Linux -D CMAKE_SYSTEM_PROCESSOR=aarch64 \
+	    -D CMAKE_CROSSCOMPILING_EMULATOR="$(QEMU);-L;/usr/aarch64-linux-gnu" > /dev/null
+	$(BIN)/cmake --build build/neon
+ifeq ($(QEMU),)
+	@echo "neon: compiled, NOT RUN, no qemu-aarch64 here (Debian: qemu-user)"
+else
+	$(BIN)/ctest --test-dir build/neon --output-on-failure --parallel
+endif
+endif
 
 # What is written from the cells' definitions; the compiled module follows at the next `make`.
 generate: ready
@@ -44,7 +72,7 @@ ready: $(BUILD)
 $(PACKAGES): constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned packages into $(VENV) (once; some minutes)"
-	$(PIP) install --constraint constraints.txt scikit-build-core nanobind ninja
+	$(PIP) install --constraint constraints.txt scikit-build-core nanobind cmake ninja
 	touch $@
 
 $(BUILD): $(PACKAGES) pyproject.toml $(SOURCES)

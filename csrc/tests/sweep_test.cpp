@@ -1,0 +1,151 @@
+// Every cell's sweeps of one instruction set over odd shapes, against the reference in double:
+// outputs value by value, gradients as slopes along random directions.
+//
+//     sweep_test ISA      exits with 77 where this machine cannot run it
+#include <cstdio>
+#include <functional>
+
+#include "calls.h"
+
+// The engine's own workspace begins as NaN too.
+extern "C" const char* __asan_default_options() {
+    return "malloc_fill_byte=255:max_malloc_fill_size=1073741824";
+}
+
+namespace {
+
+using namespace tests;
+
+constexpr double kTolerance = 2e-5;  // float32, up to 33 steps of 64 units; of the largest value
+
+int comparisons = 0, failures = 0;
+
+std::string describe(const Problem& p) {
+    const Options& o = p.options;
+    char text[160];
+    std::snprintf(text, sizeof text, "%s T=%d B=%d I=%d H=%d%s%s%s%s%s%s, %d thread(s)",
+                  p.cell.name, int(p.shape.T), int(p.shape.B), int(p.shape.I), int(p.shape.H),
+                  o.ragged ? " ragged" : "", o.reverse ? " reverse" : "", o.bias ? " bias" : "",
+                  o.mask ? " mask" : "", o.in_place ? " in-place" : "",
+                  o.of_final_state ? " of-final-state" : "", o.threads);
+    return text;
+}
+
+// `scale` is what the error is relative to, at least 1; a NaN fails.
+void expect_close(const Problem& p, const char* what, double got, double wanted, double scale) {
+    ++comparisons;
+    if (std::abs(got - wanted) <= kTolerance * std::max(1.0, scale)) return;
+    if (++failures <= 20)
+        std::printf("%s: %s: expected %.7g, got %.7g\n", describe(p).c_str(), what, wanted, got);
+}
+
+void expect_close(const Problem& p, const char* what, const Floats& got, const Reals& wanted) {
+    double largest = 0;
+    for (const double v : wanted) largest = std::max(largest, std::abs(v));
+    if (got.size() != wanted.size()) {
+        expect_close(p, what, double(got.size()), double(wanted.size()), 1);
+        return;
+    }
+    for (std::size_t i = 0; i < got.size(); ++i) expect_close(p, what, got[i], wanted[i], largest);
+}
+
+void expect_outputs(const Problem& p, const char* what, const Outputs& got,
+                    const reference::Outputs& wanted) {
+    expect_close(p, what, got.y, wanted.y);
+    for (int k = 0; k < p.cell.states; ++k) expect_close(p, what, got.final[k], wanted.final[k]);
+}
+
+double loss(const Problem& p, const reference::Layer& layer) {
+    const reference::Outputs out = reference::run(layer);
+    double sum = 0;
+    for (std::size_t i = 0; i < out.y.size(); ++i)
+        if (!std::isnan(p.d_y[i])) sum += out.y[i] * p.d_y[i];
+    if (p.options.of_final_state)
+        for (int k = 0; k < p.cell.states; ++k)
+            for (std::size_t i = 0; i < out.final[k].size(); ++i)
+                sum += out.final[k][i] * p.d_final[k][i];
+    return sum;
+}
+
+// The slope of the loss along a random direction of `variable`, by central differences, against
+// the same from the gradient.
+void expect_slope(const Problem& p, const char* what, reference::Layer& layer, Reals& variable,
+                  const Floats& gradient, Random& random) {
+    constexpr double kStep = 1e-5;  // its error, step^2 and 1e-16 / step, is below float32's
+    const Reals middle = variable, direction = exact(draw(random, Index(middle.size()), 1));
+    const auto loss_at = [&](double step) {
+        for (std::size_t i = 0; i < middle.size(); ++i)
+            variable[i] = middle[i] + step * direction[i];
+        return loss(p, layer);
+    };
+    const double slope = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
+    variable = middle;
+    double sum = 0, scale = 0;
+    for (std::size_t i = 0; i < middle.size(); ++i) {
+        sum += gradient[i] * direction[i];
+        scale += std::abs(gradient[i] * direction[i]);
+    }
+    expect_close(p, what, sum, slope, scale);
+}
+
+void expect_gradients(const Problem& p, const Gradients& got, Random& random) {
+    reference::Layer layer = p.reference;
+    expect_slope(p, "d input product", layer, layer.products, got.products, random);
+    expect_slope(p, "d weight_hh", layer, layer.weight_hh, got.weight_hh, random);
+    expect_slope(p, "d bias_hh", layer, layer.bias_hh, got.bias_hh, random);
+    for (int k = 0; k < p.cell.states; ++k)
+        expect_slope(p, "d initial state", layer, layer.state0[k], got.state0[k], random);
+}
+
+void expect_finite(const Problem& p, const char* what, const Floats& values) {
+    for (const float v : values) expect_close(p, what, v - v, 0, 1);
+}
+
+void check(const tidegate::Kernels& kernels, const CellKernels& cell, Shape shape, Options options,
+           Random& random) {
+    Problem problem(cell, shape, options, random);
+    const reference::Outputs wanted = reference::run(problem.reference);
+    Calls calls(problem);
+    expect_outputs(problem, "inference", calls.infer(kernels), wanted);
+    if (!options.ragged && !options.reverse && !options.mask)
+        expect_outputs(problem, "stream", calls.stream(kernels), wanted);
+    Saved saved = calls.train();
+    expect_outputs(problem, "training", saved.outputs, wanted);
+    const Gradients gradients = calls.backward(saved);
+    const Index G = cell.gates, H = shape.H;
+    Reals sums(G * H);
+    for (std::size_t i = 0; i < gradients.products.size(); ++i)
+        sums[i % (G * H)] += gradients.products[i];
+    expect_close(problem, "d bias_ih", gradients.bias_ih, sums);
+    for (const Floats* each : {&gradients.products, &gradients.weight_hh, &gradients.bias_hh,
+                               &gradients.state0[0], &gradients.state0[1]})
+        expect_finite(problem, "finite gradient", *each);
+    if (shape.T * shape.B * H * H <= 20000) expect_gradients(problem, gradients, random);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    const std::string wanted = count > 1 ? arguments[1] : "baseline";
+    for (const tidegate::Kernels* kernels : tidegate::available_kernels()) {
+        if (wanted != kernels->isa) continue;
+        Random random(1);
+        const auto coin = [&] { return std::bernoulli_distribution(0.5)(random); };
+        const Index sizes[] = {1, 3, 17, 64};
+        for (int i = 0; i < kernels->cell_count; ++i)
+            for (const Index T : {1, 2, 33})
+                for (const Index B : sizes)
+                    for (const Index H : sizes)
+                        for (int drawn = 0; drawn < 2; ++drawn) {
+                            const Index I = sizes[random() % 4];
+                            const Options options{coin(), coin(), coin(),         coin(),
+                                                  coin(), coin(), 1 + int(coin())};
+                            check(*kernels, kernels->cells[i], {T, B, I, H}, options, random);
+                        }
+        std::printf("%s: %d cells, %d comparisons, %d failed\n", kernels->isa, kernels->cell_count,
+                    comparisons, failures);
+        return failures ? 1 : 0;
+    }
+    std::printf("%s: this machine cannot run it\n", wanted.c_str());
+    return 77;
+}

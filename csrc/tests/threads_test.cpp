@@ -1,0 +1,76 @@
+// The pool of threads and the sweeps on it, for the thread sanitizer: every piece runs once,
+// callers do not meet, the same threads give the same bits. OpenMP's pool is not looked at: its
+// runtime is not built for the sanitizer.
+#include <atomic>
+#include <cstdio>
+#include <thread>
+
+#include "../threads.h"
+#include "calls.h"
+
+namespace tidegate::baseline {
+extern const Kernels table;
+}
+
+namespace {
+
+using namespace tests;
+
+int failures = 0;
+
+void expect(bool holds, const char* claim) {
+    if (holds) return;
+    ++failures;
+    std::printf("not so: %s\n", claim);
+}
+
+bool every_piece_runs_once(int pieces) {
+    std::vector<int> runs(static_cast<std::size_t>(pieces));
+    tidegate::parallel_for(pieces, [&](int i) { ++runs[static_cast<std::size_t>(i)]; });
+    return std::all_of(runs.begin(), runs.end(), [](int n) { return n == 1; });
+}
+
+bool denormals_count() {
+    volatile float tiny = 1e-40f;
+    return tiny * 0.5f > 0;
+}
+
+Floats train(const CellKernels& cell, bool ragged, int threads) {
+    Random random(1);
+    Problem problem(cell, {9, 7, 3, 17}, {ragged, false, true, true, true, true, threads}, random);
+    Calls calls(problem);
+    Saved saved = calls.train();
+    Floats all = saved.outputs.y;
+    const Gradients gradients = calls.backward(saved);
+    for (const Floats* each : {&gradients.products, &gradients.weight_hh, &gradients.bias_hh})
+        all.insert(all.end(), each->begin(), each->end());
+    return all;
+}
+
+}  // namespace
+
+int main() {
+    for (int pieces = 1; pieces <= 5; ++pieces)
+        for (int i = 0; i < 200; ++i)
+            expect(every_piece_runs_once(pieces), "every piece runs once");
+    expect(denormals_count(), "the caller's denormals survive");
+
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> callers;
+    for (int c = 0; c < 4; ++c)
+        callers.emplace_back([&] {
+            for (int i = 0; i < 200; ++i) wrong += !every_piece_runs_once(3);
+        });
+    for (std::thread& caller : callers) caller.join();
+    expect(wrong == 0, "callers at the same time do not meet");
+
+    const tidegate::Kernels& kernels = tidegate::baseline::table;
+    for (int i = 0; i < kernels.cell_count; ++i)
+        for (const bool ragged : {false, true})
+            for (const int threads : {2, 3})
+                expect(train(kernels.cells[i], ragged, threads) ==
+                           train(kernels.cells[i], ragged, threads),
+                       "the same threads give the same bits");
+    std::printf("threads: %d failed\n", failures);
+    return failures ? 1 : 0;
+}
