@@ -43,8 +43,8 @@ _FIGURES = {
 _FIGURES_EXPLAINED = (
     "ragged: lengths uniform in 1 to T, from a padded batch to a padded one. reset before: the "
     "reset gate before the recurrent product. one step: of a stream, B 1, I 128, H 128, numpy in "
-    "and out. Adam: a training step of embedding 128, GRU 128, GRU 64, softmax 2 on the last state, "
-    "B 64, T 200; its gradient fades until it is denormal. Python: the steps one by one, T 10."
+    "and out. Adam: a training step of embedding 128, GRU 128, GRU 64, softmax 2 on the last "
+    "state, B 64, T 200; its gradient fades until it is denormal. Python: step by step, T 10."
 )
 
 # A line's title, and what it has in which columns.
