@@ -30,9 +30,7 @@ class SequenceNetwork(nn.Module):
         if a.vocabulary_size is not None:
             assert a.embedding_size is not None
             self.embedding = nn.Embedding(a.vocabulary_size, a.embedding_size)
-            # a rare word of a pooled text is better silent than noise: it hardly gets trained
-            std = a.embedding_size**-0.5 if a.readout == "every" else 0.02
-            nn.init.normal_(self.embedding.weight, std=std)
+            nn.init.normal_(self.embedding.weight, std=a.embedding_size**-0.5)
         self.recurrent = nn.ModuleList(
             layer_for(
                 a.cell,
