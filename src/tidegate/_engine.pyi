@@ -28,8 +28,8 @@ class Schedule:
     @property
     def tokens(self) -> int: ...
     @property
-    def index(self) -> NDArray[np.int64]:
-        """Where each token of a ragged batch comes from: t * B + b; empty for a rectangular one."""
+    def ragged(self) -> bool:
+        """Whether tokens lie packed, as ``gather`` leaves them, and not as rows [T, B]."""
 
 def schedule(T: int, B: int, lengths: Any, reverse: bool, threads: int) -> Schedule:  # noqa: N803
     """``lengths``: int64 [B], each in 0 .. T, or None.  Raises ValueError."""
@@ -49,6 +49,15 @@ def product_slots(cell: str) -> list[int]:
 def adopt_openmp(path: str) -> bool:
     """Run on the threads of this OpenMP library, if it is loaded; returns whether it is."""
 
+def prefer_large_pages(fresh: Any) -> None:
+    """Ask for large pages under a new array, before it is first written."""
+
+def gather(schedule: Schedule, rows: Any, tokens: Any) -> None:
+    """tokens [N, W] from rows [T, B, W] of a ragged batch."""
+
+def scatter(schedule: Schedule, tokens: Any, rows: Any) -> None:
+    """rows [T, B, W] from tokens [N, W], zero from each row's length on."""
+
 def forward(
     cell: str,
     schedule: Schedule,
@@ -60,9 +69,8 @@ def forward(
     extra: Any,
     states: list[Any],
     final: list[Any],
-    training: bool,
 ) -> None:
-    """One sweep.  float32, dense arrays of any library; shapes as csrc/sweep.h.  ValueError."""
+    """One sweep in training.  float32, dense arrays of any library; shapes as csrc/sweep.h.  ValueError."""
 
 def backward(
     cell: str,
@@ -96,11 +104,18 @@ class Layer:
         weight_hh: NDArray[np.float32],
         bias_ih: NDArray[np.float32] | None,
         bias_hh: NDArray[np.float32] | None,
+        threads: int = 1,
     ) -> None: ...
     def forward(
-        self, schedule: Schedule, x: NDArray[np.float32], states: list[NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        """Outputs [N, H] for tokens x [N, I] in the schedule's order; ``states`` in and out."""
+        self,
+        schedule: Schedule,
+        x: Any,
+        mask: Any,
+        state0: list[Any],
+        final: list[Any],
+        y: Any,
+    ) -> None:
+        """y [T, B, H] and the final states [B, H] from x [T, B, I]; mask [B, H] or None."""
 
     def step(
         self, x: NDArray[np.float32], h: NDArray[np.float32], c: NDArray[np.float32] | None = None
