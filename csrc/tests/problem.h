@@ -50,17 +50,17 @@ struct Problem {
     Problem(const CellKernels& cell, Shape shape, Options options, Random& random)
         : cell(cell), shape(shape), options(options) {
         const Index T = shape.T, B = shape.B, I = shape.I, H = shape.H, G = cell.gates;
-        const double of_state = 0.7 / std::sqrt(double(H));
         weight_ih = draw(random, G * H * I, 0.7 / std::sqrt(double(I)));
-        weight_hh = draw(random, G * H * H, of_state);
+        weight_hh = draw(random, G * H * H, 0.7 / std::sqrt(double(H)));
         if (options.bias) bias_ih = draw(random, G * H, 0.3), bias_hh = draw(random, G * H, 0.3);
         if (options.mask) {
             std::bernoulli_distribution keep(0.7);
-            for (Index i = 0; i < B * H; ++i) mask.push_back(keep(random) ? 1 / 0.7f : 0.0f);
+            mask.resize(static_cast<std::size_t>(B * H));
+            for (float& scale : mask) scale = keep(random) ? 1 / 0.7f : 0.0f;
         }
         std::uniform_int_distribution<Index> length(0, T);
-        for (Index b = 0; b < B; ++b)
-            reference.lengths.push_back(options.ragged ? length(random) : T);
+        reference.lengths.resize(static_cast<std::size_t>(B));
+        for (Index& steps : reference.lengths) steps = options.ragged ? length(random) : T;
         for (int k = 0; k < cell.states; ++k) {
             state0[k] = draw(random, B * H, 1);
             d_final[k] = draw(random, B * H, 1);
