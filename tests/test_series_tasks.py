@@ -230,6 +230,19 @@ def test_a_validation_set_can_be_given_and_a_test_part_held_out() -> None:
     assert {"test_r2", "test_mean_mse"} <= set(number.metrics_)
 
 
+def test_of_few_sequences_none_is_held_out() -> None:
+    """A tenth of them would choose the weights at random; figures then say that they are known."""
+    few = classifier(**SMALL).fit(X, Y)
+    assert few.provenance_["validation_sequences"] == 0
+    assert set(few.metrics_) == {"training_accuracy", "training_cross_entropy"}
+    assert few.metrics_["training_accuracy"] == few.score(X, Y)
+    asked = classifier(**SMALL, validation_fraction=0.1).fit(X, Y)
+    assert asked.provenance_["validation_sequences"] == 6
+    assert set(asked.metrics_) == {"accuracy", "cross_entropy"}
+    many = regressor(**SMALL).fit(*sums(200, 0))
+    assert many.provenance_["validation_sequences"] == 20
+
+
 def test_scikit_learns_manners() -> None:
     assert is_classifier(classifier())
     assert is_regressor(regressor())
@@ -248,7 +261,10 @@ WRONG = {
     "labels": (lambda: classifier().fit(X, Y[:3]), r"one per sequence, 60, got shape \[3\]"),
     "readout": (lambda: classifier(readout="first").fit(X, Y), "readout: expected"),
     "segment": (lambda: classifier(segment=0).fit(X, Y), "segment: expected a whole number"),
-    "too few": (lambda: classifier(test_fraction=0.5).fit(X[:2], ["a", "b"]), "to train on beside"),
+    "nothing left": (
+        lambda: classifier(test_fraction=0.5, validation_fraction=0.5).fit(X[:2], ["a", "b"]),
+        "enough to train on beside 1 for validation and 1 for test, got 2",
+    ),
     "words": (lambda: regressor().fit(X, Y), "y: expected numbers, got <U6"),
     "numbers": (lambda: regressor().fit(X, [1, 2]), r"one number per sequence, 60, got"),
     "nan": (lambda: regressor().fit(X[:2], [1, np.nan]), "y: expected finite numbers"),

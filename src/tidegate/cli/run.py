@@ -105,6 +105,7 @@ class TrainingRun:
         figures, about = model.metrics_, model.provenance_
         test = {k.removeprefix("test_"): v for k, v in figures.items() if k.startswith("test_")}
         validation = {k: v for k, v in figures.items() if not k.startswith("test_")}
+        own = all(k.startswith("training_") for k in validation)  # there was no validation part
         parameters = model.network_.architecture.parameter_count()
         if self.json:
             print_json(
@@ -117,14 +118,14 @@ class TrainingRun:
                     "steps": about["steps"],
                     "best_step": about["best_step"],
                     "stopped_by": about["stopped_by"],
-                    "measured_on": "test" if test else "validation",
+                    "measured_on": "test" if test else "training" if own else "validation",
                     **(test or validation),
                     "validation": validation,
                     "test": test or None,
                 }
             )
             return
-        rows = {f"validation {k}": v for k, v in validation.items()}
+        rows = {k if own else f"validation {k}": v for k, v in validation.items()}
         rows |= {f"test {k}": v for k, v in beside_baselines(test).items()}
         rows |= {"parameters": parameters, "training time": clock(about["training_seconds"])}
         rows |= {"steps": f"{about['steps']} (best weights: {about['best_step']})"}

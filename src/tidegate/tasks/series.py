@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
     from tidegate.training.many_to_one import ManyToOne
 
+_FEW = 200  # sequences: a tenth of fewer is too few to tell better weights from worse
+_FEWEST_STEPS = 100  # in an epoch
+
 Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
 
 
@@ -40,13 +43,13 @@ class SequenceEstimator(Estimator):
         at_least=1,
     )
     crop: float = option(
-        0.0,
+        0.1,
         "largest part of a sequence that is cut off at random, each time it is learned from",
         at_least=0,
         below=1,
     )
     hidden_sizes: tuple[int, ...] = option(
-        (64,), "units of each recurrent layer: 64 or 64,64", at_least=1
+        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1
     )
     bidirectional: bool = option(True, "read in both directions")
     readout: str = option(
@@ -56,8 +59,12 @@ class SequenceEstimator(Estimator):
         0.3, "between recurrent layers and before the output", at_least=0, below=1
     )
     batch_size: int = option(16, "sequences per step, over all processes", at_least=1)
-    validation_fraction: float = option(
-        0.1, "part of the sequences that chooses the best weights", above=0, below=1
+    validation_fraction: float | None = option(
+        None,
+        f"part of the sequences that chooses the best weights (default: 0.1; of fewer than {_FEW} "
+        "none, since so small a part misleads)",
+        at_least=0,
+        below=1,
     )
     test_fraction: float = option(
         0.0, "part of the sequences scored once after training", at_least=0, below=1
@@ -74,10 +81,13 @@ class SequenceEstimator(Estimator):
         self, sequences: list[np.ndarray], answers: np.ndarray, validation: Answered | None
     ) -> tuple[Answered, Answered, Answered]:
         """What is learned from, what chooses the best weights, and what is held out for a test."""
+        fraction = self.validation_fraction
+        if fraction is None:
+            fraction = 0.1 if len(sequences) >= _FEW else 0
         rows = split_rows(
             len(sequences),
             self.seed,
-            validation=self.validation_fraction if validation is None else 0,
+            validation=fraction if validation is None else 0,
             test=self.test_fraction,
             what=self.INPUTS,
         )
@@ -96,16 +106,20 @@ class SequenceEstimator(Estimator):
         """Train on answers as ``objective`` wants them, which is given ``more``."""
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment)
         scaled = [inputs.scaled(sequence) for sequence in train[0]]
+        alone = not len(validation[0])  # then the weights that fit the training part best are kept
+        judged = train if alone else validation
         self._train(
             self._architecture(output_size),
             lambda network: objective(
                 network,
                 (scaled, train[1]),
-                (self._read(validation[0]), validation[1]),
+                (self._read(judged[0]), judged[1]),
                 unit=self.INPUTS,
                 batch_size=self.batch_size,
                 seed=self.seed,
+                fewest_steps=_FEWEST_STEPS,
                 vary=self._vary,
+                prefix="training_" if alone else "",
                 **more,
             ),
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},

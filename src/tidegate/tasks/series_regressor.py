@@ -12,6 +12,7 @@ from tidegate.data.sequence_inputs import as_sequences
 from tidegate.data.series import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
+from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -28,6 +29,14 @@ class SequenceRegressor(SequenceEstimator):
 
     TASK: ClassVar[str] = "series-regressor"
     SCALING_PARTS: ClassVar[frozenset[str]] = frozenset({"inputs", "target"})
+
+    crop: float = option(
+        0.0,
+        "largest part of a sequence that is cut off at random, each time it is learned from; only "
+        "where its ends do not count",
+        at_least=0,
+        below=1,
+    )
 
     def fit(self, X: Any, y: ArrayLike, validation: tuple[Any, ArrayLike] | None = None) -> Self:
         """Learn from sequences and their numbers; random parts (or ``validation``) are held out.

@@ -22,7 +22,7 @@ class Classification(ManyToOne):
 
     def __init__(self, *arguments: Any, by: str = "accuracy", **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.metric, self.lower_is_better = by, by == "cross_entropy"
+        self.metric, self.lower_is_better = f"{self.prefix}{by}", by == "cross_entropy"
 
     def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
         return F.cross_entropy(outputs, answers)

@@ -15,7 +15,6 @@ from tidegate.data.sequences import pad_sequences
 from tidegate.nn.network import SequenceNetwork
 from tidegate.training.objective import StepResult
 
-_FEWEST_STEPS = 50  # in an epoch: a small set is passed over several times in one
 _EVALUATION_STEPS = 50_000  # of a batch, padding included
 
 # Another form of a sequence with the same answer, drawn anew whenever it is learned from.
@@ -29,8 +28,10 @@ Answered = tuple[Sequence[np.ndarray], np.ndarray]
 class ManyToOne(ABC):
     """An objective whose batches are sequences and their answers.
 
-    ``unit`` is what the sequences are, in the plural.  With ``vary``, what is learned from are
-    variations of the training sequences; those to validate are what the network reads as they are.
+    ``unit`` is what the sequences are, in the plural.  An epoch has ``fewest_steps`` at least: it
+    passes over a small set several times.  With ``vary``, what is learned from are variations of
+    the training sequences; those to validate are as the network reads them.  Where these are the
+    training sequences themselves, ``prefix`` says so in the names of their figures.
     """
 
     metric: str
@@ -45,13 +46,15 @@ class ManyToOne(ABC):
         unit: str,
         batch_size: int,
         seed: int,
+        fewest_steps: int = 50,
         vary: Variation | None = None,
+        prefix: str = "",
     ) -> None:
         self.network, self.train, self.validation, self.unit = network, train, validation, unit
-        self.batch_size, self.seed, self.vary = batch_size, seed, vary
+        self.batch_size, self.seed, self.vary, self.prefix = batch_size, seed, vary, prefix
         self.lengths = np.array([len(sequence) for sequence in train[0]])
         self.steps_in_pass = -(-len(self.lengths) // batch_size)
-        self.passes = -(-_FEWEST_STEPS // self.steps_in_pass)
+        self.passes = -(-fewest_steps // self.steps_in_pass)
 
     @abstractmethod
     def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
@@ -59,7 +62,7 @@ class ManyToOne(ABC):
 
     @abstractmethod
     def figures(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
-        """What the outputs [N, O] come to, ``metric`` among them."""
+        """What the outputs [N, O] come to, that which chooses the best weights among them."""
 
     def steps_in_epoch(self) -> int:
         """Optimiser steps in one epoch: one pass, or several over a small set."""
@@ -106,7 +109,8 @@ class ManyToOne(ABC):
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         assert isinstance(network, SequenceNetwork)
         sequences, answers = self.validation
-        return self.figures(network_outputs(network, sequences), answers)
+        figures = self.figures(network_outputs(network, sequences), answers)
+        return {f"{self.prefix}{name}": value for name, value in figures.items()}
 
     def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
         return None

@@ -17,12 +17,11 @@ class Regression(ManyToOne):
     Figures are in the original unit, of which ``scale`` go into one of the answers'.
     """
 
-    metric = "mse"
     lower_is_better = True
 
     def __init__(self, *arguments: Any, scale: float, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.scale = scale
+        self.scale, self.metric = scale, f"{self.prefix}mse"
 
     def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
         return F.mse_loss(outputs.squeeze(1), answers)
