@@ -14,8 +14,7 @@ import argparse
 import json
 import time
 
-import numpy as np
-
+from tidegate.comparison.ridge import Ridge
 from tidegate.data.series import Scaler, guess_season, windows
 from tidegate.data.tables import read_series
 from tidegate.data.windowing import Windowing, Windows
@@ -23,18 +22,6 @@ from tidegate.data.windowing import Windowing, Windows
 NAMES = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 HOURS = 24 * 30  # in a month of the protocol
 ENDS = {"train": 12 * HOURS, "validation": 16 * HOURS, "test": 20 * HOURS}
-PENALTIES = (0.1, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4)
-
-
-def design(part: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Contexts [rows, context] and targets [rows, horizon] of all windows, float64."""
-    rows = np.arange(len(part))
-    return part.inputs(rows)[0].astype(np.float64), part.targets(rows).astype(np.float64)
-
-
-def mean_squared_error(weights: np.ndarray, part: Windows) -> float:
-    x, y = design(part)
-    return float(np.mean((x @ weights[:-1] + weights[-1] - y) ** 2))
 
 
 def main() -> None:
@@ -65,22 +52,14 @@ def main() -> None:
         parts[name], first = Windows(windowing, series, starts), end
 
     began = time.perf_counter()
-    x, y = design(parts["train"])
-    x_mean, y_mean = x.mean(0), y.mean(0)
-    gram, moment = (x - x_mean).T @ (x - x_mean), (x - x_mean).T @ (y - y_mean)
-    by_penalty = {}
-    for penalty in PENALTIES:
-        slope = np.linalg.solve(gram + penalty * np.eye(context), moment)
-        by_penalty[penalty] = np.vstack([slope, y_mean - x_mean @ slope])
-    errors = {p: mean_squared_error(w, parts["validation"]) for p, w in by_penalty.items()}
-    best = min(errors, key=lambda penalty: errors[penalty])
+    ridge = Ridge.fit(parts["train"], parts["validation"])
     result = {
         "model": "ridge",
         "context": context,
         "horizon": horizon,
-        "penalty": best,
-        "validation_mse": round(errors[best], 4),
-        "test_mse": round(mean_squared_error(by_penalty[best], parts["test"]), 4),
+        "penalty": ridge.penalty,
+        "validation_mse": round(ridge.errors(parts["validation"])["mse"], 4),
+        "test_mse": round(ridge.errors(parts["test"])["mse"], 4),
         "seconds": round(time.perf_counter() - began, 1),
     }
     print(json.dumps(result))

@@ -18,6 +18,7 @@ FLOORS = [
     {"training"},
     {"tasks"},
     {"bench"},
+    {"comparison"},
     {"cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -79,5 +80,5 @@ def test_torch_is_loaded_by_nn_and_training_alone(path):
         return
     loaded = {name.split(".")[0] for name in imported_on_loading(path)}
     heavy = {"torch", "accelerate", "torchmetrics", "polars", "tokenizers", "matplotlib"}
-    heavy |= {"onnx", "onnxruntime", "keras", "jax"}
+    heavy |= {"onnx", "onnxruntime", "keras", "jax", "scipy", "sklearn"}
     assert not loaded & heavy

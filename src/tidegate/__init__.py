@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidegate.comparison.compare import compare
     from tidegate.nn.layers import GRU, LSTM, RNN
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
@@ -28,6 +29,7 @@ _HOME_OF = {
     "Forecaster": "tidegate.tasks.forecaster",
     "SequenceClassifier": "tidegate.tasks.series_classifier",
     "SequenceRegressor": "tidegate.tasks.series_regressor",
+    "compare": "tidegate.comparison.compare",
 }
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "SequenceRegressor",
     "TextClassifier",
     "__version__",
+    "compare",
 ]
 
 

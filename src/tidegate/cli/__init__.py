@@ -1,4 +1,4 @@
-"""The command line: ``tidegate train | evaluate | predict | generate | forecast | info |
+"""The command line: ``tidegate train | compare | evaluate | predict | generate | forecast | info |
 bench``.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.  An error is one line on
@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from tidegate.cli.processes import let_the_first_process_speak
 from tidegate.errors import InputError
 
-# What 'pip install tidegate[train]' adds; a command that needs one of them says so.
-_EXTRA = {"accelerate", "matplotlib", "polars", "tokenizers", "torch", "torchmetrics"}
+# What 'pip install tidegate[EXTRA]' adds; a command that needs one of them says so.
+_EXTRAS = {
+    "train": {"accelerate", "matplotlib", "polars", "tokenizers", "torch", "torchmetrics"},
+    "compare": {"scipy", "sklearn"},
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(invocation, e, str(e), 2)
     except ModuleNotFoundError as e:
         package = (e.name or "").split(".")[0]
-        if package not in _EXTRA:
+        extra = next((extra for extra, added in _EXTRAS.items() if package in added), None)
+        if extra is None:
             return _fail(invocation, e, f"{type(e).__name__}: {e}", 1)
-        remedy = "install it with: pip install 'tidegate[train]'"
+        remedy = f"install it with: pip install 'tidegate[{extra}]'"
         return _fail(invocation, e, f"this command needs {package}; {remedy}", 2)
     except Exception as e:
         if isinstance(e, usage_error):

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 import tidegate
 from tidegate.cli import use
 from tidegate.cli.bench import bench
+from tidegate.cli.compare import compare_command
 from tidegate.cli.evaluate import evaluate
 from tidegate.tasks import TASKS
 
@@ -24,10 +25,19 @@ class Invocation:
 
 
 class _MainGroup(TyperGroup):
-    """Lists ``train`` first, as it comes first."""
+    """Lists first what comes first; builds ``compare`` for the task that is typed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=lambda name: name != "train")
+        names = [*super().list_commands(ctx), "compare"]
+        first = ["train", "compare"]
+        return sorted(names, key=lambda n: first.index(n) if n in first else len(first))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name == "compare":
+            app = typer.Typer(add_completion=False)
+            app.command("compare")(compare_command(ctx.obj.arguments))
+            return typer.main.get_command(app)
+        return super().get_command(ctx, cmd_name)
 
 
 class _TrainGroup(TyperGroup):

@@ -95,7 +95,7 @@ class Forecaster(Estimator):
         series that cannot be used, TrainingError for a loss that is not finite.
         """
         self.check()
-        cut, end = self._spans(series)
+        cut, end = self.spans(series)
         known = series.rows(0, end)
         _need_finite(known)
         self.windowing_ = w = self._windowing(known.rows(0, cut))
@@ -182,6 +182,24 @@ class Forecaster(Estimator):
         starts = self._starts(series, start, end)
         return self._backtest(series, starts[:: -self.windowing_.horizon][::-1])
 
+    def spans(self, series: Series) -> tuple[int, int]:
+        """Ends of training and validation, as rows.  Raises InputError."""
+        rows = {}
+        for name in ("train_until", "validate_until"):
+            value = getattr(self, name)
+            try:
+                rows[name] = None if value is None else series.row_of(value)
+            except InputError as e:
+                raise InputError(f"option {name}: {e}") from e
+        end = len(series) if rows["validate_until"] is None else rows["validate_until"]
+        cut = round(0.8 * end) if rows["train_until"] is None else rows["train_until"]
+        if not 0 < cut < end:
+            raise InputError(
+                f"option train_until: expected a moment before validate_until (row {end}), "
+                f"got row {cut}"
+            )
+        return cut, end
+
     def _backtest(self, series: Series, starts: np.ndarray) -> Backtest:
         from tidegate.training.forecasting import forecast_windows
 
@@ -206,24 +224,6 @@ class Forecaster(Estimator):
 
     def _first_unseen(self, series: Series) -> int:
         return int(np.searchsorted(series.times, _time(self.unseen_from_, series.times.dtype)))
-
-    def _spans(self, series: Series) -> tuple[int, int]:
-        """Ends of training and validation, as rows."""
-        rows = {}
-        for name in ("train_until", "validate_until"):
-            value = getattr(self, name)
-            try:
-                rows[name] = None if value is None else series.row_of(value)
-            except InputError as e:
-                raise InputError(f"option {name}: {e}") from e
-        end = len(series) if rows["validate_until"] is None else rows["validate_until"]
-        cut = round(0.8 * end) if rows["train_until"] is None else rows["train_until"]
-        if not 0 < cut < end:
-            raise InputError(
-                f"option train_until: expected a moment before validate_until (row {end}), "
-                f"got row {cut}"
-            )
-        return cut, end
 
     def _windowing(self, train: Series) -> Windowing:
         """What is read and how, chosen and scaled by the training span alone."""

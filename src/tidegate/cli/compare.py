@@ -1,0 +1,194 @@
+"""``tidegate compare``: cells side by side on the reader's own data, made from a task's options."""
+
+# Annotations are evaluated where they stand, since one of them is the task's own: no __future__.
+
+import contextlib
+import itertools
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tidegate.cli.options import Options, estimator_options, source_options, with_options
+from tidegate.cli.reading import about_file
+from tidegate.cli.show import print_json
+from tidegate.data.sources import Source
+from tidegate.errors import InputError
+from tidegate.tasks import TASKS, task_class
+
+_PANEL = "Comparison"
+_BY_COMMAND = {about.command: task for task, about in TASKS.items()}
+_HELP = """Compare cells on your own data, beside a simple baseline: a table, curves, advice.
+
+All runs are given the same parts of the data and the same budget, --max-minutes for each run."""
+
+# Options of estimators that a comparison decides itself, or that say which cell it must be.
+_DECIDED = {"cell", "run_folder", "resume", "sample_steps", "sample_length", "init_from", "reverse"}
+
+Task = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help=f"{', '.join(_BY_COMMAND)}; its own options follow from it: --task NAME --help",
+        rich_help_panel=_PANEL,
+    ),
+]
+Cells = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="of rnn, lstm, gru, rnn_relu, gru_reset_before",
+        rich_help_panel=_PANEL,
+    ),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="runs of each cell, with seeds that count up", rich_help_panel=_PANEL
+    ),
+]
+EqualParameters = Annotated[
+    bool,
+    typer.Option(
+        "--equal-parameters",
+        help="hidden sizes with which every cell has as many parameters as the first (default: "
+        "the same hidden sizes)",
+        rich_help_panel=_PANEL,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="folder of the report and the models; what has finished there is not repeated "
+        "(default: in this folder, named after FILE and the task)",
+        rich_help_panel=_PANEL,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="print one JSON object and nothing else", rich_help_panel=_PANEL),
+]
+_HELD_OUT = {"metavar": "PATH", "rich_help_panel": "Data"}
+Validation = Annotated[
+    Path | None,
+    typer.Option(help="like FILE, to choose by (default: a part of it)", **_HELD_OUT),
+]
+Test = Annotated[
+    Path | None,
+    typer.Option(help="like FILE, to give the figures (default: as chosen by)", **_HELD_OUT),
+]
+
+
+def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
+    """The function behind ``tidegate compare``, its options those of the --task in ``arguments``.
+
+    Without one, or with one that is none, only the options that all tasks have in common.
+    """
+    named = _BY_COMMAND.get(_task_in(arguments) or "")
+    about = TASKS[named or "text-classifier"]
+    about_it = about.source.FILE if named else "data of the task's kind"
+
+    def compare(
+        ctx: typer.Context,
+        file: Annotated[Path, typer.Argument(metavar="FILE", help=about_it)],
+        task: Task,
+        told: dict[str, Any],
+        options: dict[str, Any],
+        cells: Cells = "rnn,lstm,gru",
+        seeds: Seeds = 3,
+        equal_parameters: EqualParameters = False,
+        validation: Validation = None,
+        test: Test = None,
+        output: Output = None,
+        json: Json = False,
+    ) -> None:
+        if named is None:
+            known = ", ".join(_BY_COMMAND)
+            raise InputError(f"option task: expected one of {known}, got {task!r}")
+        command = f"tidegate {shlex.join(ctx.obj.arguments)}"
+        # what is said meanwhile must not mix with the JSON object
+        aside = contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext()
+        try:
+            with aside:
+                result, folder = _compared(
+                    named,
+                    file,
+                    source=about.source.as_in_training({}, told),
+                    options=options,
+                    held_out=(validation, test),
+                    output=output,
+                    cells=[cell.strip() for cell in cells.split(",") if cell.strip()],
+                    seeds=seeds,
+                    equal_parameters=equal_parameters,
+                    command=command,
+                )
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; go on with: {command}", file=sys.stderr)
+            raise typer.Exit(130) from None
+        report = folder / "report.html"
+        if json:
+            print_json(result.to_json() | {"report": str(report)})
+        else:
+            print(f"\n{result}\n\nreport: {report}\nbest model: {result.best.path}")
+
+    file, _, rest = about.example.partition(" ")
+    compare.__doc__ = f"{_HELP}\n\nExample: tidegate compare {file} --task {about.command} {rest}"
+    groups: dict[str, Options] = {"told": {}, "options": {}}
+    if named is not None:
+        made = estimator_options(task_class(named))
+        groups["options"] = {name: o for name, o in made.items() if name not in _DECIDED}
+        groups["told"] = source_options(about.source)
+    files = named is not None and about.source.HAS_VALIDATION_FILE
+    return with_options(compare, groups, leave_out=() if files else ("validation", "test"))
+
+
+def _compared(
+    task: str,
+    file: Path,
+    *,
+    source: Source,
+    options: dict[str, Any],
+    held_out: tuple[Path | None, Path | None],
+    output: Path | None,
+    **how: Any,
+) -> tuple[Any, Path]:
+    """The comparison and its folder.  Raises InputError, TrainingError."""
+    from tidegate.comparison.compare import compare
+    from tidegate.tasks.estimator import default_model_path
+
+    folder = output or Path(f"{default_model_path(task, file).stem}-comparison")
+    if not folder.parent.is_dir():
+        problem = f"expected a folder {folder.parent} to write to, got none; make it first"
+        raise InputError(problem, file=folder)
+    model = task_class(task)(**options)
+    model.check()  # before a long file is read
+    parts = [None if p is None else source.read(str(p), learning=False) for p in held_out]
+    validation, test = (p[0] if p is not None and len(p) == 1 else p for p in parts)
+    data = source.read(str(file), learning=True)
+    with about_file(file):
+        result = compare(
+            model,
+            *data,
+            validation=validation,
+            test=test,
+            folder=folder,
+            provenance={"data": str(file), **source.provenance()},
+            **how,
+        )
+    return result, folder
+
+
+def _task_in(arguments: Sequence[str]) -> str | None:
+    """What stands after --task."""
+    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
+        if argument == "--task":
+            return following
+        if argument.startswith("--task="):
+            return argument.removeprefix("--task=")
+    return None

@@ -1,0 +1,101 @@
+"""Experiments on inputs that have an answer each: texts and sequences, with labels or numbers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tidegate.comparison.experiment import (
+    MOST_SEQUENCES,
+    Batch,
+    Experiment,
+    Figures,
+    Metric,
+    padded,
+)
+from tidegate.errors import InputError
+from tidegate.tasks.splitting import split_rows
+
+ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+
+_FRACTION = 0.2  # to validate where the model leaves it open, since it would take none of few
+
+
+class Part(NamedTuple):
+    """Inputs, N of them, and an answer to each, [N]."""
+
+    inputs: list[Any]
+    answers: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> Part:
+        return Part([self.inputs[i] for i in rows], self.answers[rows])
+
+
+class AnsweredExperiment(Experiment):
+    """What is learned from, what chooses the weights and what is scored are rows of a table."""
+
+    def __init__(
+        self, model: Any, inputs: Any, answers: Any, *, validation: Any, test: Any
+    ) -> None:
+        whole, chosen, tested = (
+            None if given is None else self._part(*given)
+            for given in ((inputs, answers), validation, test)
+        )
+        assert whole is not None
+        labelled = self.metric is ACCURACY
+        self.train, drawn, last = _split(
+            model, whole, draw_validation=chosen is None, labelled=labelled
+        )
+        self.validation = chosen or drawn
+        self.scored = tested or (last if last.inputs else self.validation)
+        self.held_out = "validation" if self.scored is self.validation else "test"
+        self.size, self.unit = len(self.scored.inputs), model.INPUTS
+
+    @abstractmethod
+    def _part(self, inputs: Any, answers: Any) -> Part:
+        """What a user gave.  Raises InputError."""
+
+    @abstractmethod
+    def _read(self, model: Any, inputs: list[Any]) -> list[np.ndarray]:
+        """What the network reads of each input, tokens [T] or values [T, I]."""
+
+    @abstractmethod
+    def _targets(self, model: Any, answers: np.ndarray) -> np.ndarray:
+        """What its output is held against: classes, int64 [N], or numbers, [N, 1]."""
+
+    def fit(self, model: Any) -> None:
+        model.fit(*self.train, validation=self.validation)
+
+    def score(self, model: Any) -> tuple[Figures, Figures]:
+        return model.evaluate(*self.scored), model.evaluate(*self.train)
+
+    def batch(self, model: Any) -> Batch:
+        some = self.scored.rows(np.arange(min(self.size, MOST_SEQUENCES)))
+        return padded(self._read(model, some.inputs), self._targets(model, some.answers))
+
+
+def _split(model: Any, whole: Part, *, draw_validation: bool, labelled: bool) -> list[Part]:
+    """Training, validation and test part of ``whole``, the last two empty where not wanted.
+
+    Where answers are labels, one that would be held out alone is learned from instead.
+    """
+    fraction = _FRACTION if model.validation_fraction is None else model.validation_fraction
+    if draw_validation and not fraction:
+        raise InputError(
+            "option validation_fraction: expected it above 0, since cells are compared on that "
+            "part, got 0"
+        )
+    train, *held_out = split_rows(
+        len(whole.inputs),
+        model.seed,
+        validation=fraction if draw_validation else 0,
+        test=model.test_fraction,
+        what=model.INPUTS,
+    )
+    if labelled:
+        known = np.isin(whole.answers, whole.answers[train])
+        train = np.sort(np.concatenate([train, np.flatnonzero(~known)]))
+        held_out = [part[known[part]] for part in held_out]
+    return [whole.rows(part) for part in (train, *held_out)]

@@ -1,0 +1,223 @@
+"""``compare``: the same data, splits and budget for every cell and seed, beside a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidegate.cells import get_cell
+from tidegate.comparison.advice import Candidate, advise
+from tidegate.comparison.drawing import Reach
+from tidegate.comparison.experiment import Experiment, Metric, experiment_of
+from tidegate.comparison.gradient_reach import gradient_reach
+from tidegate.comparison.progress import RunsProgress
+from tidegate.comparison.result import Comparison
+from tidegate.comparison.runs import Failure, Run, copy_of, equal_sizes, run_all, title
+from tidegate.errors import InputError
+from tidegate.tasks.estimator import Estimator
+
+_SAMPLE = 300  # tokens that a language model writes for the report
+
+
+def compare(
+    model: Estimator,
+    *data: Any,
+    cells: Sequence[str] = ("rnn", "lstm", "gru"),
+    seeds: int = 3,
+    validation: Any = None,
+    test: Any = None,
+    equal_parameters: bool = False,
+    folder: str | PathLike[str] | None = None,
+    provenance: Mapping[str, str | int | bool] | None = None,
+    command: str | None = None,
+) -> Comparison:
+    """Train ``model`` with each of ``cells`` and ``seeds`` seeds on ``data``, as ``fit`` takes it.
+
+    All runs are given the same parts, drawn by the model's own seed, from which the seeds count up.
+    Figures are those of the test part: ``test``, or what the model's options hold out; without
+    either, of the validation part.  ``validation`` and ``test`` are of the kind of ``data`` (one
+    text; a pair of inputs and answers).  Every cell has the model's hidden sizes, or, with
+    ``equal_parameters``, as many parameters as the first cell has with these.  The model's limits,
+    such as ``max_minutes``, are those of each run.
+
+    With a ``folder`` a report is written there, beside models and run folders, to whose models
+    ``provenance`` is added; what has finished there is not repeated.  ``command`` is what the
+    report says was typed.
+
+    Raises InputError for options or data that cannot be used; a run that fails otherwise is told
+    of in the result; TrainingError if all do.
+    """
+    import scipy  # noqa: F401  where one of them is missing, say so before the runs
+    import sklearn  # noqa: F401
+
+    cells = _checked(cells, seeds)
+    if folder is not None:
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise InputError("expected the name of a folder to write to, got a file", file=folder)
+    model = copy_of(model, run_folder=None, resume=False)
+    if hasattr(model, "sample_steps"):
+        model.set_params(sample_steps=())
+    model.check()
+    experiment = experiment_of(model, data, validation, test)
+    sizes = equal_sizes(experiment, model, cells) if equal_parameters else {}
+    models = [
+        copy_of(model, cell=cell, seed=seed, hidden_sizes=sizes.get(cell, model.hidden_sizes))
+        for seed in range(model.seed, model.seed + seeds)  # after some of the runs, cells are even
+        for cell in cells
+    ]
+    runs: list[Run] = []
+    failures: list[Failure] = []
+    with RunsProgress(model.speaks, len(models)) as progress:
+        for outcome in run_all(
+            experiment,
+            models,
+            folder=folder,
+            provenance=provenance or {},
+            begin=lambda m: progress.begin(f"{title(m.cell)}, seed {m.seed}"),
+        ):
+            progress.done(_said(outcome, experiment))
+            (runs if isinstance(outcome, Run) else failures).append(outcome)  # pyright: ignore
+        if not runs:
+            from tidegate.training.objective import TrainingError
+
+            raise TrainingError(f"all runs failed; the first one: {failures[0].problem}")
+        progress.begin("baselines and gradients")
+        runs.sort(key=lambda run: cells.index(run.cell))  # seeds stay in their order
+        result = _concluded(model, experiment, runs, failures, equal_parameters, command)
+    if folder is not None:
+        result.write(folder)
+    return result
+
+
+def _checked(cells: Sequence[str], seeds: int) -> list[str]:
+    """The cells' own names.  Raises InputError."""
+    names = [get_cell(cell).name for cell in cells]
+    if not names or len(set(names)) < len(names):
+        raise InputError(
+            f"option cells: expected one or more different cells, got {', '.join(cells) or 'none'}"
+        )
+    if seeds < 1:
+        raise InputError(f"option seeds: expected 1 or more, got {seeds}")
+    return names
+
+
+def _said(outcome: Run | Failure, experiment: Experiment) -> str:
+    """One line about a run that has ended."""
+    run = f"{title(outcome.cell)}, seed {outcome.seed}"
+    if isinstance(outcome, Failure):
+        return f"{run}: failed: {outcome.problem}"
+    metric, part = experiment.metric, experiment.held_out
+    seconds = outcome.history[-1]["seconds"]
+    return f"{run}: {part} {metric.label} {outcome.held_out[metric.name]:.4g}, {seconds:.1f} s"
+
+
+def _concluded(
+    model: Estimator,
+    experiment: Experiment,
+    runs: list[Run],
+    failures: list[Failure],
+    equal_parameters: bool,
+    command: str | None,
+) -> Comparison:
+    problem, baselines = None, []
+    try:
+        baselines = experiment.baselines(runs[0].model)
+    except Exception as e:  # the runs are worth a report without it
+        problem = f"{type(e).__name__}: {e}"
+    by_cell = {
+        cell: [r for r in runs if r.cell == cell] for cell in dict.fromkeys(r.cell for r in runs)
+    }
+    name = experiment.metric.name
+    candidates = [
+        Candidate(
+            title=title(cell),
+            validation=[run.validation[name] for run in of_cell],
+            held_out=[run.held_out[name] for run in of_cell],
+            parameters=of_cell[0].parameters,
+            seconds_per_epoch=float(np.mean([run.seconds_per_epoch for run in of_cell])),
+        )
+        for cell, of_cell in by_cell.items()
+    ]
+    return Comparison(
+        task=model.TASK,
+        metric=experiment.metric,
+        held_out=experiment.held_out,
+        size=experiment.size,
+        unit=experiment.unit,
+        budget=_budget(model, runs, equal_parameters),
+        options=repr(model),
+        seeds=tuple(dict.fromkeys(run.seed for run in [*runs, *failures])),
+        runs=runs,
+        failures=failures,
+        baselines=baselines,
+        baseline_problem=problem,
+        advice=advise(candidates, baselines, experiment.metric, experiment.held_out),
+        reach={cell: _reach(experiment, of_cell) for cell, of_cell in by_cell.items()},
+        samples=_samples(by_cell, experiment.metric),
+        environment=_environment(),
+        command=command,
+    )
+
+
+def _budget(model: Estimator, runs: list[Run], equal_parameters: bool) -> str:
+    """What every run was given, in words."""
+    sizes = "the same hidden sizes for every cell"
+    if equal_parameters:
+        first = runs[0].parameters
+        off = max(abs(run.parameters / first - 1) for run in runs)
+        sizes = f"as many parameters for every cell, within {100 * off:.2g} %"
+    limits = {
+        "epochs": model.epoch_limit(),
+        "steps": model.max_steps,
+        "minutes": model.max_minutes,
+    }
+    given = " or ".join(f"{n:g} {what}" for what, n in limits.items() if n is not None)
+    return f"{sizes}; at most {given} each"
+
+
+def _reach(experiment: Experiment, runs: list[Run]) -> Reach:
+    """The geometric mean over a cell's seeds, before and after training."""
+    reach = {"before": [], "after": []}
+    for run in runs:
+        batch = experiment.batch(run.model)
+        networks = {"before": _untrained(run.model), "after": run.model.network_}
+        for when, network in networks.items():
+            reach[when].append(gradient_reach(network, *batch))
+    with np.errstate(divide="ignore"):
+        return Reach(**{when: np.exp(np.mean(np.log(r), axis=0)) for when, r in reach.items()})
+
+
+def _untrained(model: Estimator) -> Any:
+    """The network that the run began with (but for word vectors it may have been given)."""
+    import torch
+
+    from tidegate.nn.network import SequenceNetwork
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(model.seed)
+        return SequenceNetwork(model.network_.architecture)
+
+
+def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]:
+    """What each cell's best language model writes; nothing for other tasks."""
+    samples = {}
+    for cell, runs in by_cell.items():
+        sign = 1 if metric.lower_is_better else -1
+        best: Any = min(runs, key=lambda run: sign * run.validation[metric.name]).model
+        if hasattr(best, "generate"):
+            samples[cell] = "".join(best.generate(length=_SAMPLE, temperature=0.8, seed=0))
+    return samples
+
+
+def _environment() -> dict[str, Any]:
+    from importlib.metadata import version
+
+    from tidegate.bench.machine import describe
+
+    about = describe(["tidegate"])
+    return about | {"versions": about["versions"] | {"scikit-learn": version("scikit-learn")}}

@@ -1,0 +1,187 @@
+"""The pictures of a comparison: figures over time and steps, and how far back gradients reach."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.comparison.gradient_reach import FADED
+from tidegate.comparison.runs import Run, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito 2008: told apart with any kind of colour vision; markers say the same once more.
+_STYLES = {
+    "rnn_tanh": ("#009E73", "^"),
+    "lstm": ("#0072B2", "s"),
+    "gru": ("#D55E00", "o"),
+    "rnn_relu": ("#CC79A7", "v"),
+    "gru_reset_before": ("#E69F00", "D"),
+}
+_OTHER = ("#56B4E9", "P")
+_GREY = "#888888"  # on white and on black
+_FLOOR = 1e-8  # of gradients that are drawn
+_INK = "#0b0c0d"  # stands for the text's colour, which a page sets
+
+Draw = Callable[["Figure"], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """‖∂loss_T/∂h_t‖ of a cell by distance, relative to distance 0, before and after training."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+
+def faded(reach: np.ndarray) -> int | None:
+    """The distance from which on a gradient is below a thousandth; None where it never is."""
+    below = np.flatnonzero(reach < FADED)
+    return int(below[0]) if len(below) else None
+
+
+def as_png(draw: Draw) -> bytes:
+    """A picture on white."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    image = io.BytesIO()
+    FigureCanvasAgg(_drawn(draw)).print_png(image)
+    return image.getvalue()
+
+
+def as_svg(draw: Draw, name: str) -> str:
+    """An <svg> that takes a page's text colour and width; ``name`` says what it is."""
+    import matplotlib as mpl
+
+    ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    with mpl.rc_context({**dict.fromkeys(ink, _INK), "svg.hashsalt": name}):
+        figure = _drawn(draw)
+        image = io.StringIO()
+        figure.savefig(image, format="svg", transparent=True, metadata={"Date": None})
+    svg = image.getvalue().replace(_INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    size = r'width="[\d.]+pt" height="[\d.]+pt"'
+    svg = re.sub(size, f'role="img" aria-label="{name}"', svg[svg.index("<svg") :], count=1)
+    return svg.strip()
+
+
+def curves(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, across: str) -> Draw:
+    """Validation figures over ``seconds`` or ``step``: each cell's mean and range over seeds."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        unit = 1.0
+        if across == "seconds":
+            unit = 60.0 if max(run.history[-1]["seconds"] for run in runs) > 180 else 1.0
+        for cell in dict.fromkeys(run.cell for run in runs):
+            x, figures = _aligned([r for r in runs if r.cell == cell], metric.name, across)
+            colour, marker = _STYLES.get(cell, _OTHER)
+            axes.plot(
+                x / unit, figures.mean(0), marker + "-", color=colour, label=title(cell), ms=5
+            )
+            axes.fill_between(
+                x / unit, figures.min(0), figures.max(0), color=colour, alpha=0.18, lw=0
+            )
+        _draw_baseline(axes, baselines, metric)
+        labels = {"seconds": f"training time ({'s' if unit == 1 else 'min'})"}
+        axes.set_xlabel(labels.get(across, "optimiser steps"))
+        axes.set_ylabel(f"validation {metric.label}")
+        axes.set_xlim(left=0)
+        if across == "step":
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        _finish(figure, axes)
+
+    return draw
+
+
+def reaches(of: Mapping[str, Reach]) -> Draw:
+    """Gradients against distance for each cell, dashed before training and full after it."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        furthest = 1
+        for cell, reach in of.items():
+            colour, _ = _STYLES.get(cell, _OTHER)
+            after, before = (_told(r) for r in (reach.after, reach.before))
+            label = f"{title(cell)}: {after} (before training: {before})"
+            for values, style in ((reach.after, "-"), (reach.before, (0, (3, 2)))):
+                shown = values >= _FLOOR
+                furthest = max(furthest, int(np.flatnonzero(shown).max(initial=1)))
+                axes.plot(
+                    np.where(shown, values, np.nan),
+                    linestyle=style,
+                    color=colour,
+                    label=label if style == "-" else None,
+                )
+        axes.axhline(FADED, color=_GREY, lw=0.8)
+        axes.annotate(
+            "a thousandth",
+            (0, FADED),
+            xytext=(3, -3),
+            textcoords="offset points",
+            va="top",
+            color=_GREY,
+            size="small",
+        )
+        axes.set(
+            yscale="log", xlim=(0, furthest), xlabel="recurrent steps before the last, $T - t$"
+        )
+        axes.set_ylabel(r"$\|\partial\,loss_T\, /\, \partial h_t\|$, relative to $t = T$")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _finish(figure, axes, columns=1, heading="steps until it is below a thousandth")
+
+    return draw
+
+
+def _told(reach: np.ndarray) -> str:
+    steps = faded(reach)
+    return f"not in {len(reach) - 1}" if steps is None else str(steps)
+
+
+def _drawn(draw: Draw) -> Figure:
+    # not pyplot: it takes twice as long to import, and looks for a display
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.5), dpi=180, layout="constrained")
+    draw(figure)
+    return figure
+
+
+def _finish(figure: Figure, axes: Axes, columns: int = 4, heading: str | None = None) -> None:
+    axes.grid(color=_GREY, alpha=0.25, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False, title=heading)
+
+
+def _aligned(runs: list[Run], name: str, across: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where on the axis, [N], and the figures of each run there, [runs, N].
+
+    The k-th evaluation of each run stands where it does on average: seeds are evaluated after the
+    same steps, but not after the same time.
+    """
+    count = min(len(run.history) for run in runs)
+    table: Any = [[(row[across], row[name]) for row in run.history[:count]] for run in runs]
+    values = np.array(table)  # [runs, N, 2]
+    return values[:, :, 0].mean(0), values[:, :, 1]
+
+
+def _draw_baseline(axes: Axes, baselines: Sequence[Baseline], metric: Metric) -> None:
+    """The best baseline as a line, unless it is so far off that it would flatten the curves."""
+    if not baselines:
+        return
+    sign = 1 if metric.lower_is_better else -1
+    best = min(baselines, key=lambda b: sign * b.validation)
+    low, high = axes.get_ylim()
+    if low - (high - low) <= best.validation <= high + (high - low):
+        axes.axhline(
+            best.validation, color=_GREY, linestyle=(0, (4, 3)), lw=1.2, label=best.name, zorder=1
+        )

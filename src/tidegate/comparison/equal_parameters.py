@@ -1,0 +1,39 @@
+"""Hidden sizes with which another cell has as many parameters."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from tidegate.architecture import Architecture
+
+_LARGEST = 64.0  # times the hidden sizes: beyond what any two cells differ by
+
+
+def with_equal_parameters(architecture: Architecture, cell: str) -> Architecture:
+    """``architecture`` with another cell, and hidden sizes such that its parameters are as many.
+
+    All sizes are multiplied by the same number and rounded, each up or down: whichever comes
+    closest.  One unit more or less is all that is left between the two, which is within 2 % from 64
+    units on.  Raises ValueError for ``tie_embeddings``, where the size is the embedding's.
+    """
+    if architecture.tie_embeddings:
+        raise ValueError("tie_embeddings: expected it off, got it on; the sizes are tied, too")
+    wanted = architecture.parameter_count()
+
+    def scaled(factor: float) -> list[Architecture]:
+        sizes = (h * factor for h in architecture.hidden_sizes)
+        around = [sorted({max(1, int(size)), int(size) + 1}) for size in sizes]
+        return [
+            replace(architecture, cell=cell, hidden_sizes=s) for s in itertools.product(*around)
+        ]
+
+    low, high = 1 / _LARGEST, _LARGEST
+    while high / low > 1 + 1e-6:  # bisection: parameters grow with the sizes
+        middle = (low * high) ** 0.5
+        if scaled(middle)[0].parameter_count() < wanted:
+            low = middle
+        else:
+            high = middle
+    candidates = scaled(low) + scaled(high)
+    return min(candidates, key=lambda a: abs(a.parameter_count() - wanted))

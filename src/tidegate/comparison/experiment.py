@@ -1,0 +1,116 @@
+"""What every cell and seed is given alike: one task's data, parted once, and how to score on it."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from tidegate.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from tidegate.tasks.estimator import Estimator
+
+# By a task's name in a model file.
+_EXPERIMENTS = {
+    "text-classifier": "texts:TextClassification",
+    "language-model": "language:LanguageModelling",
+    "forecaster": "forecasts:Forecasts",
+    "series-classifier": "sequences:SequenceClassification",
+    "series-regressor": "sequences:SequenceRegression",
+}
+
+# Of the held-out part, whose gradients are looked at: so many, and the last steps of each.
+MOST_SEQUENCES = 64
+MOST_STEPS = 256
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The one figure of a task that cells are compared by; ``label`` with its unit, for axes."""
+
+    name: str
+    label: str
+    lower_is_better: bool
+
+    def better(self, a: float, b: float) -> bool:
+        return a < b if self.lower_is_better else a > b
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What another method comes to on the same parts; ``about`` says in a few words which it is."""
+
+    name: str
+    about: str
+    validation: float
+    held_out: float
+    parameters: int | None = None
+
+
+class Batch(NamedTuple):
+    """Held-out sequences as the network reads them: the arguments of ``gradient_reach``."""
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Tensor
+
+
+class Experiment(ABC):
+    """The data of a task, parted once by the seed of the model that all runs are copies of.
+
+    ``held_out`` says where the figures come from: the ``test`` part if there is one, else the
+    ``validation`` part, which also chose the best weights; ``size`` of it, in ``unit``.
+    """
+
+    metric: ClassVar[Metric]
+    unit: str
+    held_out: str
+    size: int
+
+    @abstractmethod
+    def fit(self, model: Any) -> None:
+        """Train ``model``, of whichever cell and seed, on the training part."""
+
+    @abstractmethod
+    def score(self, model: Any) -> tuple[Figures, Figures]:
+        """Figures of a fitted model: on the held-out part, and on the training part."""
+
+    @abstractmethod
+    def baselines(self, model: Any) -> list[Baseline]:
+        """Other methods on the same parts; any fitted ``model`` tells how these are read."""
+
+    @abstractmethod
+    def batch(self, model: Any) -> Batch:
+        """Some sequences of the held-out part."""
+
+
+def experiment_of(
+    model: Estimator, data: tuple[Any, ...], validation: Any, test: Any
+) -> Experiment:
+    """The experiment on ``data``, what ``fit`` takes; ``validation`` and ``test``: such, or None.
+
+    Raises InputError.
+    """
+    module, _, name = _EXPERIMENTS[model.TASK].partition(":")
+    if test is not None and getattr(model, "test_fraction", 0):
+        raise InputError("option test_fraction: expected none beside a test set, got both")
+    kind = getattr(importlib.import_module(f"tidegate.comparison.{module}"), name)
+    return kind(model, *data, validation=validation, test=test)
+
+
+def padded(sequences: list[np.ndarray], targets: np.ndarray) -> Batch:
+    """Sequences, tokens [T] or values [T, I], as one batch; empty ones are left out."""
+    import torch
+
+    from tidegate.data.sequences import pad_sequences
+
+    inputs, lengths = pad_sequences([s[-MOST_STEPS:] for s in sequences if len(s)])
+    answered = targets[[len(s) > 0 for s in sequences]]
+    return Batch(*map(torch.from_numpy, (inputs, lengths, answered)))

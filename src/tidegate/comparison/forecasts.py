@@ -1,0 +1,93 @@
+"""Forecasters, beside the naive forecasts and ridge regression on the same windows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tidegate.comparison.experiment import (
+    MOST_SEQUENCES,
+    Baseline,
+    Batch,
+    Experiment,
+    Figures,
+    Metric,
+    padded,
+)
+from tidegate.comparison.ridge import Ridge
+from tidegate.data.series import Series, windows
+from tidegate.data.windowing import Windows
+from tidegate.errors import InputError
+
+
+class Forecasts(Experiment):
+    """The experiment on a series; the model's options say which rows of it are held out."""
+
+    metric: ClassVar[Metric] = Metric(
+        name="mse", label="mean squared error, standardised", lower_is_better=True
+    )
+    unit: str = "windows"
+
+    def __init__(self, model: Any, series: Series, *, validation: None, test: None) -> None:
+        if validation is not None or test is not None:
+            raise InputError(
+                "expected one series, got others to hold out; name the rows to hold out by "
+                "train_until and validate_until"
+            )
+        self.series = series
+        cut, end = model.spans(series)
+        self.learned, self.chosen = (0, cut), (cut, end)
+        last = len(series)
+        self.held_out = "test" if last - end >= model.horizon else "validation"
+        self.scored = (end, last) if self.held_out == "test" else self.chosen
+        self.size = self.scored[1] - self.scored[0] - model.horizon + 1
+
+    def fit(self, model: Any) -> None:
+        model.fit(self.series)
+
+    def score(self, model: Any) -> tuple[Figures, Figures]:
+        held_out, learned = (model.evaluate(self.series, *p) for p in (self.scored, self.learned))
+        return held_out, learned
+
+    def baselines(self, model: Any) -> list[Baseline]:
+        """The last value again, the last season again, and a linear map of the context."""
+        chosen, scored = (model.evaluate(self.series, *p) for p in (self.chosen, self.scored))
+        season = model.windowing_.season
+        train, validation, held_out = map(
+            self._windows, (model,) * 3, (self.learned, self.chosen, self.scored)
+        )
+        ridge = Ridge.fit(train, validation)
+        return [
+            Baseline(
+                name="naive",
+                about="the last value again",
+                validation=chosen["naive_mse"],
+                held_out=scored["naive_mse"],
+            ),
+            Baseline(
+                name="seasonal naive",
+                about=f"the last {season} rows again",
+                validation=chosen["seasonal_naive_mse"],
+                held_out=scored["seasonal_naive_mse"],
+            ),
+            Baseline(
+                name="ridge regression",
+                about=f"of the same windows, penalty {ridge.penalty:g}",
+                validation=ridge.errors(validation)["mse"],
+                held_out=ridge.errors(held_out)["mse"],
+                parameters=ridge.parameters,
+            ),
+        ]
+
+    def batch(self, model: Any) -> Batch:
+        part = self._windows(model, self.scored)
+        rows = np.unique(np.linspace(0, len(part) - 1, MOST_SEQUENCES).astype(int))
+        return padded(list(part.inputs(rows).swapaxes(0, 1)), part.targets(rows))
+
+    def _windows(self, model: Any, span: tuple[int, int]) -> Windows:
+        """All windows whose targets are rows of ``span``, as ``Forecaster.evaluate`` takes them."""
+        w = model.windowing_
+        first = max(span[0], w.context, w.season)
+        starts = windows(self.series.values, w.context, w.horizon, first, span[1])
+        return Windows(w, self.series, starts)

@@ -1,0 +1,90 @@
+"""How far back in time a loss reaches: the gradient's length against its distance from the end.
+
+Source: Bengio, Simard & Frasconi 1994, Learning long-term dependencies with gradient descent is
+difficult; Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, section 2.1.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tidegate.nn.network import SequenceNetwork
+
+FADED = 1e-3  # of the gradient at the last step: what counts as not reaching any more
+
+
+def gradient_reach(
+    network: SequenceNetwork, inputs: Tensor, lengths: Tensor, targets: Tensor
+) -> np.ndarray:
+    """‖∂loss_T/∂h_t‖ over ‖∂loss_T/∂h_T‖ for the distances T - t = 0, 1, ..., float64.
+
+    inputs: [T, B] tokens or [T, B, I] values; lengths: int64 [B]; targets: int64 [B] classes, for
+    the cross-entropy, or float [B, O] values, for the squared error.  The loss is that of the last
+    true step alone, whatever else the readout sees; h is the state of the last recurrent layer,
+    forward in time.  Geometric mean over the rows that are long enough; rows without any gradient
+    at the last step (a loss of 0) are left out.  In float64, so that little is not yet nothing.
+    Lengths are 1 or more.
+    """
+    import torch
+    from torch.nn import functional as F  # noqa: N812
+
+    from tidegate.nn import reference
+
+    network = copy.deepcopy(network).double().eval()
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    layer_inputs, outputs = _of_last_layer(network, inputs, lengths)
+    layer = network.recurrent[-1]
+    weights = layer.layer_weights(0)  # pyright: ignore[reportCallIssue]
+    rows = torch.arange(len(lengths))
+    with torch.enable_grad():
+        gates = F.linear(layer_inputs, weights.weight_ih, weights.bias_ih)
+        size = weights.weight_hh.shape[1]
+        state = tuple(gates.new_zeros(len(rows), size) for _ in layer.cell.state)  # pyright: ignore
+        steps: list[Tensor] = []
+        for t in range(len(gates)):
+            new = reference.step(layer.cell, gates[t], state, weights.weight_hh, weights.bias_hh)  # pyright: ignore
+            steps.append(new[0].requires_grad_())
+            alive = (t < lengths).unsqueeze(1)  # [B, 1]
+            state = tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
+        backward = outputs[lengths - 1, rows][:, size:]  # has read the last step alone
+        seen = torch.cat([state[0], backward], dim=1)  # of one step mean, max and last are the same
+        read = network.output(seen.repeat(1, network.architecture.readout.count("+") + 1))
+        if targets.is_floating_point():
+            loss = (read - targets.double()).square().sum()
+        else:
+            loss = F.cross_entropy(read, targets, reduction="sum")
+        norms = torch.stack(torch.autograd.grad(loss, steps)).norm(dim=2).numpy()  # [T, B]
+    return _relative(norms, lengths.numpy())
+
+
+def _of_last_layer(
+    network: SequenceNetwork, inputs: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the last recurrent layer reads [T, B, I] and puts out [T, B, directions * H]."""
+    import torch
+
+    seen = []
+    hook = network.recurrent[-1].register_forward_hook(
+        lambda _, arguments, results: seen.extend((arguments[0], results[0]))
+    )
+    with torch.no_grad():
+        network.features(inputs, lengths)
+    hook.remove()
+    return seen[0], seen[1]
+
+
+def _relative(norms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Norms [T, B] by step as geometric means [max length] by distance from each row's last."""
+    last = norms[lengths - 1, np.arange(len(lengths))]
+    rows = [norms[length - 1 :: -1, b] / last[b] for b, length in enumerate(lengths) if last[b] > 0]
+    longest = max(map(len, rows), default=0)
+    with np.errstate(divide="ignore"):
+        logarithms = [np.log(row) for row in rows]
+    means = [np.mean([r[d] for r in logarithms if len(r) > d]) for d in range(longest)]
+    return np.exp(means)

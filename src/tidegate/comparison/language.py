@@ -1,0 +1,68 @@
+"""Language models, beside counted n-grams of the same tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tidegate.comparison.experiment import (
+    MOST_SEQUENCES,
+    MOST_STEPS,
+    Baseline,
+    Batch,
+    Experiment,
+    Figures,
+    Metric,
+    padded,
+)
+from tidegate.comparison.kneser_ney import KneserNey
+
+Text = str | Sequence[str]
+
+
+class LanguageModelling(Experiment):
+    """The experiment on one text, or several one after another."""
+
+    metric: ClassVar[Metric] = Metric(
+        name="cross_entropy", label="nats per token", lower_is_better=True
+    )
+    unit: str = "characters"
+
+    def __init__(self, model: Any, text: Text, *, validation: Any, test: Any) -> None:
+        self.train, self.validation, last = model.split(text, validation, model.level)
+        if test is not None:
+            last = test if isinstance(test, str) else "".join(f"{one}\n" for one in test)
+        self.held_out = "test" if last else "validation"
+        self.scored = last or self.validation
+        self.size = len(self.scored)
+
+    def fit(self, model: Any) -> None:
+        model.fit(self.train, validation=self.validation)
+
+    def score(self, model: Any) -> tuple[Figures, Figures]:
+        """The training figure is of the end of the training text, as much as is held out."""
+        return model.evaluate(self.scored), model.evaluate(self.train[-self.size :])
+
+    def baselines(self, model: Any) -> list[Baseline]:
+        encoder = model.encoder_
+        train, validation, scored = map(encoder.encode, (self.train, self.validation, self.scored))
+        counted = KneserNey.fit(train, validation, encoder.size, encoder.start_id)
+        return [
+            Baseline(
+                name=f"{counted.length}-grams",
+                about="interpolated, modified Kneser-Ney",
+                validation=counted.cross_entropy(validation),
+                held_out=counted.cross_entropy(scored),
+                parameters=counted.ngrams,
+            )
+        ]
+
+    def batch(self, model: Any) -> Batch:
+        """Stretches of the text, the token after each being the target."""
+        tokens = model.encoder_.encode(self.scored).astype(np.int64)
+        steps = max(1, min(MOST_STEPS, len(tokens) // 2))
+        starts = np.linspace(0, len(tokens) - steps - 1, MOST_SEQUENCES).astype(int)
+        stretches = tokens[np.unique(starts)[:, None] + np.arange(steps + 1)]
+        return padded(list(stretches[:, :-1]), stretches[:, -1])

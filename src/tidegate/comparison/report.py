@@ -1,0 +1,194 @@
+"""The report: one HTML page that needs nothing else, light or dark, on a telephone too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING
+
+from tidegate.comparison.drawing import as_svg
+from tidegate.comparison.runs import title
+from tidegate.comparison.table import cells_of, columns_of
+
+if TYPE_CHECKING:
+    from tidegate.comparison.result import Comparison
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --rule: #d4d4d4; --soft: #f3f4f6;
+  --faint: #5b5b5b }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181b; --rule: #3a3d42;
+  --soft: #22252a; --faint: #a5a8ad } }
+body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0 }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
+.advice { background: var(--soft); border-left: .25rem solid #0072B2; padding: .75rem 1rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem }
+th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--rule) }
+td { white-space: nowrap }
+th { font-weight: 600; vertical-align: bottom }
+tbody th { text-align: left; min-width: 7rem; padding-left: 0 }
+small { display: block; font-weight: 400 }
+small, figcaption, .faint { color: var(--faint); font-size: .88rem }
+.pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)) }
+figure { margin: 0 }
+figure svg { display: block; width: 100%; height: auto }
+pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; white-space: pre-wrap;
+  overflow-wrap: anywhere; font-size: .88rem }
+"""
+
+_RULE = (
+    "The rule: cells are held against each other on the validation part. Two are level if the "
+    "95 % interval of the difference of their means over the seeds (Welch) holds 0; of level cells "
+    "the one with the fewest weights is advised, and of those within 5 % of that the fastest. The "
+    "best baseline is held against the advised cell on the {held_out} part. The best weights of a "
+    "run, and the best run, are those that validate best."
+)
+
+
+def as_html(comparison: Comparison) -> str:
+    """The whole page."""
+    c = comparison
+    cells = [title(cell) for cell in c.reach]
+    heading = f"{' or '.join([', '.join(cells[:-1]), cells[-1]] if cells[1:] else cells)}?"
+    sections = [
+        f'<h1>{heading}</h1><p class="faint">{escape(_subject(c))}</p>',
+        f'<p class="advice">{escape(str(c.advice))}</p>',
+        *(f'<p class="advice">Failed: {escape(problem)}</p>' for problem in c.problems),
+        _table(columns_of(c.metric, c.held_out), [cells_of(row, c.held_out) for row in c.rows]),
+        f'<p class="faint">{escape(_about_table(c))}</p>',
+        "<h2>While training</h2>",
+        _curves(c),
+        "<h2>How far back the gradient reaches</h2>",
+        _gradient_reach(c),
+        *_samples(c),
+        "<h2>Every run</h2>",
+        _runs(c),
+        "<h2>How it was made</h2>",
+        _made(c),
+    ]
+    return "\n".join(
+        [
+            '<!doctype html><html lang="en"><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{heading} {escape(_subject(c))}</title><style>{_STYLE}</style>",
+            *sections,
+            "</html>",
+        ]
+    )
+
+
+def _subject(c: Comparison) -> str:
+    data = c.runs[0].model.provenance_.get("data")
+    about = [c.task.replace("-", " "), data, c.environment["date"]]
+    return ", ".join(str(part) for part in about if part is not None)
+
+
+def _table(head: list[str], lines: Iterable[list[str]]) -> str:
+    """Rows whose first cell is their name and whose second is about it."""
+    columns = "".join(f"<th>{escape(name)}</th>" for name in head[1:])
+    rows = "".join(
+        f"<tr><th>{escape(name)}<small>{escape(about)}</small></th>"
+        + "".join(f"<td>{escape(value)}</td>" for value in values)
+        + "</tr>"
+        for name, about, *values in lines
+    )
+    return (
+        f'<div class="wide"><table><thead><tr>{columns}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _about_table(c: Comparison) -> str:
+    better = "Less" if c.metric.lower_is_better else "More"
+    text = f"{c.about_figures} {better} is better. "
+    text += f"Training − {c.held_out}: what the kept weights do better on what they learned from. "
+    if c.metric.name == "accuracy":
+        best = c.rows[0].mean
+        error = (best * (1 - best) / c.size) ** 0.5
+        text += (
+            f"The seeds say nothing of which {c.unit} were held out: with {c.size} of them, one "
+            f"standard error of an accuracy of {best:.3f} is {error:.2g}. "
+        )
+    return text + _RULE.format(held_out=c.held_out)
+
+
+def _curves(c: Comparison) -> str:
+    band = "lines: means over the seeds; bands: from the least to the greatest seed."
+    by_time = _figure(
+        as_svg(c.pictures["curve-time"], f"validation {c.metric.label} against time"),
+        f"Against training time, evaluations included; {band}",
+    )
+    by_steps = _figure(
+        as_svg(c.pictures["curve-steps"], f"validation {c.metric.label} against steps"),
+        f"Against optimiser steps; {band}",
+    )
+    return f'<div class="pair">{by_time}{by_steps}</div>'
+
+
+def _gradient_reach(c: Comparison) -> str:
+    picture = _figure(
+        as_svg(c.pictures["gradient-reach"], "gradient against distance from the last step"),
+        f"The loss at the last step T alone, and the state of the last recurrent layer; sequences "
+        f"of the {c.held_out} part; geometric mean over sequences and seeds. Dashed: before "
+        "training. The gradient has faded where it is below a thousandth of that at T.",
+    )
+    return f'<div style="max-width: 34rem">{picture}</div>'
+
+
+def _samples(c: Comparison) -> list[str]:
+    if not c.samples:
+        return []
+    texts = "".join(
+        f"<figure><figcaption>{title(cell)}</figcaption><pre>{escape(text)}</pre></figure>"
+        for cell, text in c.samples.items()
+    )
+    about = "Each cell's best run, from nothing, at temperature 0.8."
+    return [
+        "<h2>What they write</h2>",
+        f'<p class="faint">{about}</p><div class="pair">{texts}</div>',
+    ]
+
+
+def _runs(c: Comparison) -> str:
+    name = c.metric.name
+    head = ["", "", f"validation {c.metric.label}", f"training {c.metric.label}", "s", "s to best"]
+    if c.held_out == "test":
+        head.insert(3, f"test {c.metric.label}")
+    lines = []
+    for run in c.runs:
+        figures = [run.validation[name], run.training[name]]
+        if c.held_out == "test":
+            figures.insert(1, run.held_out[name])
+        file = "" if run.path is None else run.path.name
+        best = " (best)" if run is c.best else ""
+        seconds = [run.history[-1]["seconds"], run.seconds_to_best]
+        lines.append(
+            [
+                f"{title(run.cell)}, seed {run.seed}{best}",
+                file,
+                *(f"{figure:.4g}" for figure in figures),
+                *(f"{second:.3g}" for second in seconds),
+            ]
+        )
+    return _table(head, lines)
+
+
+def _made(c: Comparison) -> str:
+    about = c.environment
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    lines = [
+        f"{about['date']}, Python {about['python']}, {versions}",
+        f"{about['processor']}, {about['isa']}, {about['threads']} of {about['processors']} "
+        "processors",
+        f"Seeds: {', '.join(map(str, c.seeds))}; parts drawn by seed {c.seeds[0]}",
+        f"Options: {c.options}",
+    ]
+    told = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    command = "" if c.command is None else f"<pre>{escape(c.command)}</pre>"
+    return f"{command}<ul>{told}</ul>"

@@ -1,0 +1,132 @@
+"""What a comparison came to, as text, as JSON, and as files beside the models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate.comparison.advice import Advice
+from tidegate.comparison.drawing import Draw, Reach, as_png, curves, faded, reaches
+from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.comparison.runs import Failure, Run
+from tidegate.comparison.table import Row, as_text, rows_of
+from tidegate.container import write_atomically
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison:
+    """The runs, the baselines and what follows from them; ``print`` shows the table and advice.
+
+    ``held_out`` is the part, ``test`` or ``validation``, that the table's figures are of, ``size``
+    of it in ``unit``; ``budget`` and ``options`` say what each run was given; ``reach`` has each
+    cell's `Reach`, ``samples`` a text by each cell's best language model.
+    """
+
+    task: str
+    metric: Metric
+    held_out: str
+    size: int
+    unit: str
+    budget: str
+    options: str
+    seeds: tuple[int, ...]
+    runs: list[Run]
+    failures: list[Failure]
+    baselines: list[Baseline]
+    baseline_problem: str | None
+    advice: Advice
+    reach: dict[str, Reach]
+    samples: dict[str, str]
+    environment: Mapping[str, Any]
+    command: str | None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The table, best figure first."""
+        return rows_of(self.runs, self.baselines, self.metric)
+
+    @property
+    def best(self) -> Run:
+        """The run that validates best: nothing is chosen on a test part."""
+        sign = 1 if self.metric.lower_is_better else -1
+        return min(self.runs, key=lambda run: sign * run.validation[self.metric.name])
+
+    def __str__(self) -> str:
+        table = as_text(self.rows, self.metric, self.held_out)
+        lines = [self.about_figures, *(f"failed: {text}" for text in self.problems)]
+        return "\n".join([table, "", *lines, "", str(self.advice)])
+
+    @property
+    def about_figures(self) -> str:
+        """What the table's figures are of, in a sentence or two."""
+        count = f"{len(self.seeds)} seeds: mean ± standard deviation"
+        seeds = count if len(self.seeds) > 1 else "one seed"
+        size = f"{self.size:,}".replace(",", " ")
+        return f"{self.held_out.capitalize()} part: {size} {self.unit}; {seeds}; {self.budget}."
+
+    @property
+    def problems(self) -> list[str]:
+        """What failed, and why."""
+        runs = [f"{f.cell}, seed {f.seed}: {f.problem}" for f in self.failures]
+        return runs + ([f"baselines: {self.baseline_problem}"] if self.baseline_problem else [])
+
+    @property
+    def pictures(self) -> dict[str, Draw]:
+        """By the names of their files."""
+        return {
+            "curve-time": curves(self.runs, self.baselines, self.metric, "seconds"),
+            "curve-steps": curves(self.runs, self.baselines, self.metric, "step"),
+            "gradient-reach": reaches(self.reach),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, in JSON's types (a figure may be NaN)."""
+        return {
+            "task": self.task,
+            "metric": self.metric.name,
+            "lower_is_better": self.metric.lower_is_better,
+            "measured_on": self.held_out,
+            self.unit: self.size,
+            "budget": self.budget,
+            "seeds": list(self.seeds),
+            "table": [row.to_json() for row in self.rows],
+            "advice": {"cell": self.advice.cell, "text": str(self.advice)},
+            "best_model": None if self.best.path is None else str(self.best.path),
+            "runs": [
+                {
+                    "cell": run.cell,
+                    "seed": run.seed,
+                    "model": None if run.path is None else str(run.path),
+                    "hidden_sizes": list(run.hidden_sizes),
+                    "parameters": run.parameters,
+                    "seconds": run.history[-1]["seconds"],
+                    "seconds_to_best": run.seconds_to_best,
+                    "validation": run.validation,
+                    self.held_out: run.held_out,
+                    "training": run.training,
+                }
+                for run in self.runs
+            ],
+            "failures": self.problems,
+            "baselines": [asdict(baseline) for baseline in self.baselines],
+            "gradient_faded_after_steps": {
+                cell: {"before": faded(reach.before), "after": faded(reach.after)}
+                for cell, reach in self.reach.items()
+            },
+            "environment": dict(self.environment),
+            "command": self.command,
+        }
+
+    def write(self, folder: Path) -> None:
+        """report.html, comparison.json and the pictures, which the report holds as well."""
+        from tidegate.comparison.report import as_html
+
+        pictures = self.pictures
+        for name, draw in pictures.items():
+            write_atomically(folder / f"{name}.png", as_png(draw))
+        text = json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(folder / "comparison.json", text.encode())
+        write_atomically(folder / "report.html", as_html(self).encode())

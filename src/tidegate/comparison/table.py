@@ -1,0 +1,124 @@
+"""The table of a comparison: a row for each cell and each baseline, the best one first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.comparison.runs import Run, title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table.  None: does not apply, or (deviations) there is but one run.
+
+    ``mean`` and ``deviation`` (of the sample) are of the figures on the held-out part over ``runs``
+    seeds, ``validation`` is the mean of those on the validation part.  ``gap``: training less
+    held-out figure, of the weights that are kept.
+    """
+
+    name: str
+    about: str
+    mean: float
+    deviation: float | None
+    validation: float
+    runs: int | None = None
+    parameters: int | None = None
+    seconds_per_epoch: float | None = None
+    seconds_to_best: float | None = None
+    gap: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by name."""
+        return asdict(self)
+
+
+def rows_of(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric) -> list[Row]:
+    """The rows, best mean first."""
+    cells = dict.fromkeys(run.cell for run in runs)
+    rows = [_of_cell(cell, [run for run in runs if run.cell == cell], metric) for cell in cells]
+    rows += [
+        Row(
+            name=b.name,
+            about=b.about,
+            mean=b.held_out,
+            deviation=None,
+            validation=b.validation,
+            parameters=b.parameters,
+        )
+        for b in baselines
+    ]
+    return sorted(rows, key=lambda row: row.mean, reverse=not metric.lower_is_better)
+
+
+def _of_cell(cell: str, runs: list[Run], metric: Metric) -> Row:
+    figures = np.array([run.held_out[metric.name] for run in runs])
+    training = np.array([run.training[metric.name] for run in runs])
+    sizes = " + ".join(map(str, runs[0].hidden_sizes))
+    return Row(
+        name=title(cell),
+        about=f"{sizes} units",
+        mean=float(figures.mean()),
+        deviation=float(figures.std(ddof=1)) if len(runs) > 1 else None,
+        validation=float(np.mean([run.validation[metric.name] for run in runs])),
+        runs=len(runs),
+        parameters=runs[0].parameters,
+        seconds_per_epoch=float(np.mean([run.seconds_per_epoch for run in runs])),
+        seconds_to_best=float(np.mean([run.seconds_to_best for run in runs])),
+        gap=float((training - figures).mean()),
+    )
+
+
+def columns_of(metric: Metric, held_out: str) -> list[str]:
+    """Headings of ``cells_of``; lower-case, with units."""
+    chosen = ["validation"] if held_out == "test" else []
+    return [
+        "",
+        "",
+        f"{metric.label} ({held_out})",
+        *chosen,
+        "parameters",
+        "s per epoch",
+        "s to best",
+        f"training − {held_out}",
+    ]
+
+
+def cells_of(row: Row, held_out: str) -> list[str]:
+    """A row as text."""
+    figure = f"{row.mean:.4g}"
+    if row.deviation is not None:
+        figure += f" ± {row.deviation:.2g}"
+    chosen = [f"{row.validation:.4g}"] if held_out == "test" else []
+
+    def told(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form).replace(",", " ")
+
+    return [
+        row.name,
+        row.about,
+        figure,
+        *chosen,
+        told(row.parameters, ",d"),
+        told(row.seconds_per_epoch, ".3g"),
+        told(row.seconds_to_best, ".3g"),
+        told(row.gap, "+.3g"),
+    ]
+
+
+def as_text(rows: Sequence[Row], metric: Metric, held_out: str) -> str:
+    """The table in lines of text."""
+    lines = [columns_of(metric, held_out), *(cells_of(row, held_out) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    left = 2  # columns of words; the others are numbers
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
