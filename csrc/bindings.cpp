@@ -162,6 +162,17 @@ void scatter(const Schedule& schedule, const Input& tokens, const InOut& rows) {
     tidegate::scatter(schedule, width, tokens.data(), rows.data());
 }
 
+class FlushGuard {
+  public:
+    explicit FlushGuard(int threads) : threads_(threads) {}
+    void enter() { team_ = std::make_unique<tidegate::FlushedTeam>(threads_); }
+    void exit() { team_.reset(); }
+
+  private:
+    int threads_;
+    std::unique_ptr<tidegate::FlushedTeam> team_;
+};
+
 using tidegate::Layer;
 
 void new_layer(Layer* self, const std::string& name, const Input& weight_ih, const Input& weight_hh,
@@ -267,6 +278,11 @@ NB_MODULE(_engine, m) {
             tidegate::prefer_large_pages(fresh.data(), fresh.size() * sizeof(float));
         },
         "fresh"_a.noconvert());
+    // a context manager; entered by one thread at a time, as its object is not shared
+    nb::class_<FlushGuard>(m, "Flushed")
+        .def(nb::init<int>(), "threads"_a)
+        .def("__enter__", &FlushGuard::enter)
+        .def("__exit__", [](FlushGuard& guard, const nb::args&) { guard.exit(); });
     m.def("adopt_openmp",
           [](const std::string& path) { return tidegate::adopt_openmp(path.c_str()); });
 

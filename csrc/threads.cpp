@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -120,6 +121,32 @@ Pool& own_pool() {
 }
 
 }  // namespace
+
+namespace {
+
+thread_local std::optional<FlushToZero> flushed_here;
+
+// Calls change(nullptr) once in each thread of the team, the caller's among them.
+void in_each_thread(int threads, void (*change)(void*)) {
+    const GompParallel gomp = gomp_parallel.load();
+    if (gomp && threads > 1) {
+        gomp(change, nullptr, static_cast<unsigned>(threads), 0);
+    } else {
+        change(nullptr);
+    }
+}
+
+}  // namespace
+
+FlushedTeam::FlushedTeam(int threads) : threads_(threads) {
+    in_each_thread(threads_, [](void*) {
+        if (!flushed_here) flushed_here.emplace();
+    });
+}
+
+FlushedTeam::~FlushedTeam() {
+    in_each_thread(threads_, [](void*) { flushed_here.reset(); });
+}
 
 void parallel_for(int count, void (*task)(void*, int), void* context) {
     Work work{task, context, count};

@@ -15,6 +15,19 @@ void parallel_for(int count, const Body& body) {
         const_cast<Body*>(&body));
 }
 
+// From construction to destruction denormals count as zero in the caller and, of an adopted OpenMP
+// pool, in the threads of a team of `threads`: for torch's own products between our sweeps.
+class FlushedTeam {
+  public:
+    explicit FlushedTeam(int threads);
+    ~FlushedTeam();
+    FlushedTeam(const FlushedTeam&) = delete;
+    FlushedTeam& operator=(const FlushedTeam&) = delete;
+
+  private:
+    int threads_;
+};
+
 // Uses the pool of an OpenMP runtime this process has loaded already, torch's: two pools would take
 // the cores from each other, since an OpenMP thread spins for a while when its work is done.
 // Returns whether the library at `path` is loaded and has GOMP_parallel.

@@ -46,6 +46,13 @@ def first_gates(cell: str) -> int:
 def product_slots(cell: str) -> list[int]:
     """Per gate, its place among the separate gradients of the recurrent product, or -1."""
 
+class Flushed:
+    """Context in which denormals count as zero, in the caller and in a team of OpenMP threads."""
+
+    def __init__(self, threads: int) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
+
 def adopt_openmp(path: str) -> bool:
     """Run on the threads of this OpenMP library, if it is loaded; returns whether it is."""
 

@@ -300,20 +300,24 @@ def _run_backward(
         _view(second_operand),
         needs_h0,
     )
-    _put_transposed_product(d_ih, d_gates, _tokens(x, schedule))
-    if second_operand is not None:
-        _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
-    for first, last, source in _blocks(slots[: first_rows // H], H):
-        gradient = d_gates[:, first:last] if source is None else d_products[:, source : source + H]  # pyright: ignore
-        if operand is not None:
-            _put_transposed_product(d_hh[first:last], gradient, operand)
-        else:
-            _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
-    if needs_x:
-        if schedule.ragged:
-            _engine.scatter(schedule, _view(d_gates @ weight_ih), _view(d_x))
-        else:
-            torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
+    # gradients that faded on their way back make denormal products, each of which costs microcode
+    with _engine.Flushed(torch.get_num_threads()):
+        _put_transposed_product(d_ih, d_gates, _tokens(x, schedule))
+        if second_operand is not None:
+            _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
+        for first, last, source in _blocks(slots[: first_rows // H], H):
+            gradient = (
+                d_gates[:, first:last] if source is None else d_products[:, source : source + H]
+            )  # pyright: ignore
+            if operand is not None:
+                _put_transposed_product(d_hh[first:last], gradient, operand)
+            else:
+                _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
+        if needs_x:
+            if schedule.ragged:
+                _engine.scatter(schedule, _view(d_gates @ weight_ih), _view(d_x))
+            else:
+                torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
     return outputs
 
 
