@@ -1,15 +1,18 @@
-"""The engine on numpy arrays: whole sequences, streams, forks."""
+"""The engine on numpy arrays: whole sequences, streams; and in forks and beside Python threads."""
 
 from __future__ import annotations
 
 import multiprocessing
-import resource
+import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 
-from tidegate import _engine, bptt
+import tidegate as tg
+from tidegate import _engine, bptt, engine
 from tidegate.cells import CELLS
 from tidegate.engine import EngineLayer
 
@@ -122,15 +125,54 @@ def test_threads_work_in_a_forked_child() -> None:
     child.join()
 
 
-def test_memory_stays_flat_over_calls_of_any_length() -> None:
-    weights, x, _ = draw("gru", 40, 3, 3, 20)
+class _Hidden(torch.utils.data.Dataset):
+    """Items are what a layer makes of the item's number, in whatever process reads them."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.layer = tg.GRU(3, 20)
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with torch.no_grad():
+            return self.layer(torch.full((5, 8, 3), float(index)))[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("training_before", [False, True])
+def test_a_layer_runs_in_forked_data_loader_workers(
+    training_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_SMALLEST_SHARE", 1)  # the parent uses its threads before the fork
+    items = _Hidden()
+    if training_before:
+        items.layer(torch.ones(5, 8, 3))[0].sum().backward()
+    expected = torch.stack([items[i] for i in range(len(items))])
+    loader = torch.utils.data.DataLoader(
+        items, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
+    )
+    # a worker has one thread, the parent may have more
+    torch.testing.assert_close(torch.stack(list(loader)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_other_python_threads_run_during_a_call() -> None:
+    weights, x, _ = draw("gru", 1, 8, 3, 96)
     layer = EngineLayer("gru", *weights)
-    random = np.random.default_rng(0)
+    x = np.repeat(x, 8000, axis=0)  # a call of some tenths of a second
+    ticks, done = list[float](), threading.Event()
 
-    def run(calls: int) -> int:
-        for _ in range(calls):
-            layer.forward(x[: random.integers(1, 40)], lengths=None)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB
+    def tick() -> None:
+        while not done.wait(0.001):
+            ticks.append(time.perf_counter())
 
-    before = run(500)
-    assert run(3000) - before < 2000
+    clock = threading.Thread(target=tick)
+    clock.start()
+    began = time.perf_counter()
+    layer.forward(x, threads=1)
+    took = time.perf_counter() - began
+    done.set()
+    clock.join()
+    # not at its ends, where this thread still, or again, runs Python
+    assert any(0.2 < (t - began) / took < 0.8 for t in ticks)

@@ -1,0 +1,86 @@
+"""What training keeps in memory, and that calls of any shape keep nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from tidegate import _engine
+from tidegate.engine import EngineLayer
+from tidegate.nn.layers import layer_for
+
+# docs/design.md: gates, others the backward step needs, states; of each H floats per token
+SAVED = {"rnn_tanh": 1 + 0 + 1, "rnn_relu": 1 + 0 + 1, "gru_reset_before": 3 + 0 + 1}
+SAVED |= {"gru": 3 + 1 + 1, "lstm": 4 + 1 + 2}
+
+
+def saved_bytes(run) -> int:
+    """What autograd holds after ``run``, each storage once."""
+    storages: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        kept = run()
+    del kept
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 9, 0, 1]], ids=["rectangular", "ragged"])
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_training_saves_the_floats_that_the_design_page_states(cell: str, lengths) -> None:
+    T, B, I, H = 9, 4, 3, 20  # noqa: E741, N806
+    layer = layer_for(cell, I, H)
+    x = torch.randn(T, B, I, requires_grad=True)
+    given = sum(p.nbytes for p in layer.parameters()) + x.nbytes
+    initial = (2 if cell == "lstm" else 1) * B * H
+    small = 8 * (1 + (B if lengths else 0))  # the number of threads and the lengths, int64
+    expected = 4 * (T * B * SAVED[cell] * H + initial) + small
+    assert saved_bytes(lambda: layer(x, lengths=lengths)) - given == expected
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux' /proc")
+def test_resident_memory_is_flat_over_calls_of_any_shape() -> None:
+    random = np.random.default_rng(0)
+    sizes = [(cell, H) for cell in _engine.cells() for H in (1, 5, 16, 23)]
+    layers = [layer_for(cell, 4, H) for cell, H in sizes]
+    engines = []
+    for layer in layers:
+        weights = [p.detach().numpy() for p in layer.parameters()]
+        engines.append(EngineLayer(layer.cell.name, *weights))
+
+    def call() -> None:
+        T, B = random.integers(1, 30, 2)  # noqa: N806
+        k = random.integers(len(layers))
+        lengths = random.integers(0, T + 1, B) if random.random() < 0.5 else None
+        kind = random.integers(4)
+        if kind == 0:
+            engines[k].forward(np.ones((T, B, 4), np.float32), None, lengths)
+        elif kind == 1:
+            with torch.no_grad():
+                layers[k](torch.ones(T, B, 4), lengths=lengths)
+        else:
+            layers[k](torch.ones(T, B, 4), lengths=lengths)[0].sum().backward()
+
+    for _ in range(2000):
+        call()
+    before = resident_bytes()
+    for _ in range(18_000):
+        call()
+    # twice the drift of glibc's allocator; 250 bytes kept of each call would be more
+    assert resident_bytes() - before < 4_000_000
