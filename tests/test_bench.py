@@ -339,7 +339,7 @@ def test_a_peer_that_is_not_installed_is_left_out_with_a_line(
     line = [*_LINE[:-1], "onnxruntime", "--figures", "step"]
     assert main(line) == 0
     out = capsys.readouterr().out
-    assert out.startswith("onnxruntime: left out, it needs no_such_package; install it with: pip")
+    assert out.startswith("onnxruntime: left out, not installed: no_such_package\npip install")
     assert "step   gru" in out
 
 

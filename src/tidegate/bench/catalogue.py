@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from shutil import which
 
 CELLS = ("rnn", "gru", "lstm")
 
@@ -32,11 +34,13 @@ class Library:
     trains: bool = True
     own_process: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+    programs: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
-        """The packages it needs that are not installed."""
-        return [name for name in self.packages if find_spec(name) is None]
+        """The packages and programs it needs that are not installed."""
+        packages = [name for name in self.packages if find_spec(name) is None]
+        return packages + [name for name in self.programs if which(name) is None]
 
 
 OURS = "tidegate"
@@ -58,7 +62,10 @@ LIBRARIES = {
     "torch-packed": Library("torch.nn, packed beforehand", f"{_TORCH}:torch_nn_packed", ("torch",)),
     "torch-loop": Library("torch.nn cells in a loop", f"{_TORCH}:torch_loop", ("torch",)),
     "torch-compiled": Library(
-        "the same under torch.compile", f"{_TORCH}:torch_compiled", ("torch",)
+        "the same under torch.compile",
+        f"{_TORCH}:torch_compiled",
+        ("torch",),
+        programs=(os.environ.get("CXX", "g++"),),
     ),
     "onnxruntime": Library(
         "ONNX Runtime",

@@ -14,7 +14,7 @@ from tidegate.bench.work import (
     layer_work,
     random_lengths,
     step_work,
-)  # fmt: skip
+)
 
 _RAGGED_SHAPES = tuple(
     Shape(*sizes)
@@ -23,9 +23,8 @@ _RAGGED_SHAPES = tuple(
 _STEP_SHAPE = Shape(1, 1, 128, 128)
 # Embedding 128 -> GRU 128 -> GRU 64 -> softmax 2.  The loss sees the last of 200 steps alone: the
 # gradient fades on its way back until it is denormal, which costs time where it is not flushed.
-_ADAM_SHAPE, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS = (
-    Shape(64, 200, 128, 128), 10_000, 64, 2,
-)  # fmt: skip
+_ADAM_SHAPE = Shape(64, 200, 128, 128)
+_ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS = 10_000, 64, 2
 # Short, since torch.compile takes half a minute and more for tens of steps.
 _LOOP_SHAPE = Shape(32, 10, 64, 64)
 

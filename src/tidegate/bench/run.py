@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.bench import machine, onednn
-from tidegate.bench.catalogue import LIBRARIES, OURS
+from tidegate.bench.catalogue import OURS
 from tidegate.bench.figures import CASES, Case, Choice
 from tidegate.bench.hosts import Hosts
 from tidegate.bench.shapes import operations
@@ -53,13 +53,15 @@ def run(
 
 
 def _measured(case: Case, hosts: Hosts, product: Timed, turns: int | None) -> Row:
-    results: dict[str, Results] = {}
     timed: dict[str, Timed] = {}
+    library, our_work = case.contestants[OURS]
+    ours, timed[OURS] = hosts.prepare(library, our_work)
     for label, (library, work) in case.contestants.items():
-        results[label], timed[label] = hosts.prepare(library, work)
-        if work is case.contestants[OURS][1] and label != OURS:
-            _must_agree(case, label, results[OURS], results[label])
-    del results  # each may be large
+        if label == OURS:
+            continue
+        theirs, timed[label] = hosts.prepare(library, work)
+        if work is our_work:
+            _must_agree(case, label, ours, theirs)
     if case.figure == "layers":
         timed["product"] = product
     seconds, taken = in_turns(timed, turns, case.seconds)
@@ -78,9 +80,9 @@ def _measured(case: Case, hosts: Hosts, product: Timed, turns: int | None) -> Ro
     if peak_seconds is not None:
         attained = operations(case.cell, case.shape, case.mode) / seconds[OURS][0]
         row["fraction_of_peak"] = attained / machine.peak(peak_seconds[0])
-        theirs = onednn.fraction_of_peak(case.cell, case.shape, case.mode)
-        if theirs is not None:
-            row["ratios"]["onednn"] = row["fraction_of_peak"] / theirs
+        yardstick = onednn.fraction_of_peak(case.cell, case.shape, case.mode)
+        if yardstick is not None:
+            row["ratios"]["onednn"] = row["fraction_of_peak"] / yardstick
     return row
 
 
@@ -110,11 +112,6 @@ def line(row: Row) -> str:
         parts.append(f"padding {row['padding']:.2f}")
     parts += [f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items()]
     return "  ".join(parts)
-
-
-def absent(peers: Sequence[str]) -> dict[str, list[str]]:
-    """The packages that those of ``peers`` lack which cannot take part."""
-    return {name: LIBRARIES[name].missing for name in peers if LIBRARIES[name].missing}
 
 
 def as_json(results: dict[str, Any]) -> str:

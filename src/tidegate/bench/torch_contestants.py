@@ -22,7 +22,7 @@ from tidegate.bench.work import (
     Work,
     stream,
     training,
-)  # fmt: skip
+)
 from tidegate.engine import EngineLayer
 from tidegate.nn.layers import layer_for
 

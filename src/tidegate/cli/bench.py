@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.bench.catalogue import CELLS, FIGURES, PEERS
+from tidegate.bench.catalogue import CELLS, FIGURES, LIBRARIES, PEERS
 from tidegate.cli.show import print_json, print_table
 from tidegate.errors import InputError
 
@@ -67,17 +67,18 @@ def bench(
         raise InputError("expected a folder to write to, got none; make it first", file=output)
 
     from tidegate.bench.figures import Choice
-    from tidegate.bench.run import absent, as_json, run
+    from tidegate.bench.run import as_json, run
     from tidegate.container import write_atomically
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if json else sys.stdout, flush=True)
 
-    missing = absent(chosen_peers)
-    for name, packages in missing.items():
-        remedy = "install it with: pip install 'tidegate[bench]'"
-        say(f"{name}: left out, it needs {' and '.join(packages)}; {remedy}")
-    installed = [name for name in chosen_peers if name not in missing]
+    installed = [name for name in chosen_peers if not LIBRARIES[name].missing]
+    for name in chosen_peers:
+        if name not in installed:
+            say(f"{name}: left out, not installed: {', '.join(LIBRARIES[name].missing)}")
+    if len(installed) < len(chosen_peers):
+        say("pip install 'tidegate[bench]' brings the packages")
     try:
         results = run(chosen_figures, Choice(chosen_cells, chosen_shapes, installed), repeats, say)
     except KeyboardInterrupt:
