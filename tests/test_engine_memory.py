@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
 
 from tidegate import _engine
 from tidegate.engine import EngineLayer
@@ -46,6 +47,22 @@ def test_training_saves_the_floats_that_the_design_page_states(cell: str, length
     small = 8 * (1 + (B if lengths else 0))  # the number of threads and the lengths, int64
     expected = 4 * (T * B * SAVED[cell] * H + initial) + small
     assert saved_bytes(lambda: layer(x, lengths=lengths)) - given == expected
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_a_checkpointed_layer_saves_its_input_alone_and_has_the_same_gradients(cell: str) -> None:
+    layer = layer_for(cell, 3, 20, num_layers=2, bidirectional=True)
+    x, lengths = torch.randn(9, 4, 3, requires_grad=True), torch.tensor([5, 9, 0, 1])
+
+    def run() -> torch.Tensor:
+        return checkpoint(layer, x, None, lengths, use_reentrant=False)[0]
+
+    def gradients(y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+
+    assert saved_bytes(run) == x.nbytes + lengths.nbytes
+    plain = gradients(layer(x, lengths=lengths)[0])
+    torch.testing.assert_close(gradients(run()), plain, rtol=1e-5, atol=1e-6)
 
 
 def resident_bytes() -> int:

@@ -26,6 +26,9 @@ class RecurrentLayer(nn.Module):
     state is hidden from the recurrent weights, one mask per sequence, in training only
     (Gal & Ghahramani 2016, arXiv:1512.05287; what Keras calls recurrent_dropout).  ``strict``
     raises RuntimeError where nothing but the slow step-by-step reference could run.
+
+    In training the engine saves, besides the input, 2 H (RNN), 4 H (GRU with ``reset="before"``),
+    5 H (GRU) or 7 H (LSTM) floats per token, layer and direction: docs/design.md.
     """
 
     def __init__(
