@@ -74,14 +74,22 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="print one JSON object and nothing else", rich_help_panel=_PANEL),
 ]
-_HELD_OUT = {"metavar": "PATH", "rich_help_panel": "Data"}
 Validation = Annotated[
     Path | None,
-    typer.Option(help="like FILE, to choose by (default: a part of it)", **_HELD_OUT),
+    typer.Option(
+        metavar="PATH",
+        help="like FILE, to choose by (default: a part of it)",
+        rich_help_panel="Data",
+    ),
 ]
 Test = Annotated[
     Path | None,
-    typer.Option(help="like FILE, to give the figures (default: as chosen by)", **_HELD_OUT),
+    typer.Option(
+        metavar="PATH",
+        help="like FILE, for the table's figures (default: --test-fraction of it; without either, "
+        "figures are of what is chosen by)",
+        rich_help_panel="Data",
+    ),
 ]
 
 

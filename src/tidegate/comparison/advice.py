@@ -111,17 +111,18 @@ def _of_cells(
 
 def _cost(advised: Candidate, other: Candidate) -> str:
     """What the advised cell saves beside ``other``, or what it takes more."""
-    said = []
-    for verb, what, own, its in (
-        ("has", "weights", advised.parameters, other.parameters),
-        ("takes", "time per epoch", advised.seconds_per_epoch, other.seconds_per_epoch),
-    ):
-        change = own / its - 1
-        if abs(change) > _SAME:
-            fewer = "more" if change > 0 else "fewer" if what == "weights" else "less"
-            said.append(f"{verb} {abs(change):.0%} {fewer} {what}".replace("%", " %"))
-    than = f" than the {other.title}"
-    return f"which {' and '.join(said)}{than}" if said else f"which costs no more{than}"
+    changes = {
+        ("has", "fewer", "weights"): advised.parameters / other.parameters - 1,
+        ("takes", "less", "time per epoch"): advised.seconds_per_epoch / other.seconds_per_epoch
+        - 1,
+    }
+    said = [
+        f"{verb} {100 * abs(change):.0f} % {less if change < 0 else 'more'} {what}"
+        for (verb, less, what), change in changes.items()
+        if abs(change) > _SAME
+    ]
+    joint = " and " if all(change < _SAME for change in changes.values()) else " but "
+    return f"which {joint.join(said) or 'costs no more'} than the {other.title}"
 
 
 def _of_baseline(

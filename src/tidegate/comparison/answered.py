@@ -66,6 +66,7 @@ class AnsweredExperiment(Experiment):
         """What its output is held against: classes, int64 [N], or numbers, [N, 1]."""
 
     def fit(self, model: Any) -> None:
+        model.set_params(test_fraction=0.0)  # it is set aside already, the same for every seed
         model.fit(*self.train, validation=self.validation)
 
     def score(self, model: Any) -> tuple[Figures, Figures]:

@@ -77,6 +77,8 @@ def curves(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, a
     """Validation figures over ``seconds`` or ``step``: each cell's mean and range over seeds."""
 
     def draw(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes = figure.add_subplot()
         unit = 1.0
         if across == "seconds":
@@ -96,7 +98,7 @@ def curves(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, a
         axes.set_ylabel(f"validation {metric.label}")
         axes.set_xlim(left=0)
         if across == "step":
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _finish(figure, axes)
 
     return draw
@@ -106,6 +108,8 @@ def reaches(of: Mapping[str, Reach]) -> Draw:
     """Gradients against distance for each cell, dashed before training and full after it."""
 
     def draw(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes = figure.add_subplot()
         furthest = 1
         for cell, reach in of.items():
@@ -135,7 +139,7 @@ def reaches(of: Mapping[str, Reach]) -> Draw:
             yscale="log", xlim=(0, furthest), xlabel="recurrent steps before the last, $T - t$"
         )
         axes.set_ylabel(r"$\|\partial\,loss_T\, /\, \partial h_t\|$, relative to $t = T$")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _finish(figure, axes, columns=1, heading="steps until it is below a thousandth")
 
     return draw

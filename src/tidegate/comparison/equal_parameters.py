@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 from tidegate.architecture import Architecture
+from tidegate.errors import InputError
 
 _LARGEST = 64.0  # times the hidden sizes: beyond what any two cells differ by
 
@@ -15,10 +16,13 @@ def with_equal_parameters(architecture: Architecture, cell: str) -> Architecture
 
     All sizes are multiplied by the same number and rounded, each up or down: whichever comes
     closest.  One unit more or less is all that is left between the two, which is within 2 % from 64
-    units on.  Raises ValueError for ``tie_embeddings``, where the size is the embedding's.
+    units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
     """
     if architecture.tie_embeddings:
-        raise ValueError("tie_embeddings: expected it off, got it on; the sizes are tied, too")
+        raise InputError(
+            "option equal_parameters: expected no tie_embeddings beside it, which fixes the hidden "
+            "size, got it; leave out one of them"
+        )
     wanted = architecture.parameter_count()
 
     def scaled(factor: float) -> list[Architecture]:

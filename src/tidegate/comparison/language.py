@@ -39,6 +39,7 @@ class LanguageModelling(Experiment):
         self.size = len(self.scored)
 
     def fit(self, model: Any) -> None:
+        model.set_params(test_fraction=0.0)  # it is set aside already
         model.fit(self.train, validation=self.validation)
 
     def score(self, model: Any) -> tuple[Figures, Figures]:
