@@ -29,7 +29,7 @@ SHAPES = [
     (9, 8, 6, 16),
 ]
 SIZES = st.sampled_from((1, 3, 17, 64))
-TOLERANCE = 5e-6  # float32, up to 64 rows, 33 steps and 100 units, relative to the largest value
+TOLERANCE = 5e-6  # float32, up to 33 steps and 100 units, relative to the largest value
 
 
 @pytest.fixture(params=_engine.available_isas())
@@ -97,9 +97,11 @@ def run_reference(cell, x, state, w_ih, w_hh, b_ih, b_hh, lengths, reverse, mask
     return reference.unroll(CELLS[cell], gates_x, state, w_hh, b_hh, lengths, reverse, mask)
 
 
-def assert_same(ours: list[torch.Tensor], exact: list[torch.Tensor]) -> None:
+def assert_same(ours: list[torch.Tensor], exact: list[torch.Tensor], tokens: int = 1) -> None:
+    """``tokens``: of numbers near 1 that gradients are sums of, however small the sum."""
     for mine, other in zip(ours, exact, strict=True):
-        scale = max(1.0, float(other.detach().abs().max())) if other.numel() else 1.0
+        largest = float(other.detach().abs().max()) if other.numel() else 1.0
+        scale = max(tokens**0.5, largest)
         torch.testing.assert_close(mine.double(), other, rtol=0, atol=TOLERANCE * scale)
 
 
@@ -142,7 +144,8 @@ def test_any_shape_equals_the_reference(cell, shape, ragged, reverse, threads) -
     layer = Layer(cell, *shape)
     lengths = layer.lengths if ragged else None
     ours = layer.results(engine_op.run, torch.float32, lengths, reverse)
-    assert_same(ours, layer.results(run_reference, torch.float64, lengths, reverse))
+    exact = layer.results(run_reference, torch.float64, lengths, reverse)
+    assert_same(ours, exact, tokens=shape[0] * shape[1])
 
 
 @pytest.mark.usefixtures("_isa")
