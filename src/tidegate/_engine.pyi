@@ -60,10 +60,10 @@ def prefer_large_pages(fresh: Any) -> None:
     """Ask for large pages under a new array, before it is first written."""
 
 def gather(schedule: Schedule, rows: Any, tokens: Any) -> None:
-    """tokens [N, W] from rows [T, B, W] of a ragged batch."""
+    """Fill tokens [N, W] from rows [T, B, W] of a ragged batch."""
 
 def scatter(schedule: Schedule, tokens: Any, rows: Any) -> None:
-    """rows [T, B, W] from tokens [N, W], zero from each row's length on."""
+    """Fill rows [T, B, W] from tokens [N, W], with zeros from each row's length on."""
 
 def forward(
     cell: str,
@@ -77,7 +77,7 @@ def forward(
     states: list[Any],
     final: list[Any],
 ) -> None:
-    """One sweep in training.  float32, dense arrays of any library; shapes as csrc/sweep.h.  ValueError."""
+    """One sweep in training.  float32, dense arrays of any library; shapes as csrc/sweep.h."""
 
 def backward(
     cell: str,
@@ -122,7 +122,7 @@ class Layer:
         final: list[Any],
         y: Any,
     ) -> None:
-        """y [T, B, H] and the final states [B, H] from x [T, B, I]; mask [B, H] or None."""
+        """Fill y [T, B, H] and the final states [B, H] from x [T, B, I]; mask [B, H] or None."""
 
     def step(
         self, x: NDArray[np.float32], h: NDArray[np.float32], c: NDArray[np.float32] | None = None

@@ -306,9 +306,10 @@ def _run_backward(
         if second_operand is not None:
             _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
         for first, last, source in _blocks(slots[: first_rows // H], H):
-            gradient = (
-                d_gates[:, first:last] if source is None else d_products[:, source : source + H]
-            )  # pyright: ignore
+            gradient = d_gates[:, first:last]
+            if source is not None:
+                assert d_products is not None
+                gradient = d_products[:, source : source + H]
             if operand is not None:
                 _put_transposed_product(d_hh[first:last], gradient, operand)
             else:
