@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +145,20 @@ def test_a_turn_of_several_calls_begins_with_one_that_is_not_timed() -> None:
     assert called == [False, True, True]
     seconds_per_call(lambda: called.append(True), 1)
     assert len(called) == 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads' states are Linux's")
+def test_a_turn_ends_when_no_other_thread_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.bench.timing._LONGEST_WAIT_S", 60.0)
+    # a second and more in C, without the interpreter's lock
+    work = "sha256", b"", b"", 3_000_000
+    thread = threading.Thread(target=hashlib.pbkdf2_hmac, args=work)
+    thread.start()
+    seconds_per_call(lambda: time.sleep(0.02), 1)
+    thread.join(timeout=0.1)  # it may still wait for the lock
+    ended = not thread.is_alive()
+    thread.join()
+    assert ended
 
 
 # other libraries' weights
