@@ -43,7 +43,7 @@ sanitize: ready
 	$(BIN)/ctest --test-dir build/sanitize/address --output-on-failure --parallel
 	$(CONFIGURE_TESTS) -B build/sanitize/thread -D SANITIZER=thread > /dev/null
 	$(BIN)/cmake --build build/sanitize/thread --target threads_test
-	build/sanitize/thread/threads_test
+	$(BIN)/ctest --test-dir build/sanitize/thread --output-on-failure --tests-regex threads_test
 
 # The same tests compiled for 64-bit ARM, and run in an emulator, where the two are installed.
 neon: ready

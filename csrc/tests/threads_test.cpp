@@ -30,6 +30,15 @@ bool every_piece_runs_once(int pieces) {
     return std::all_of(runs.begin(), runs.end(), [](int n) { return n == 1; });
 }
 
+// Each piece waits for all the others, which only threads of their own can bring.
+void meet(int pieces) {
+    std::atomic<int> arrived{0};
+    tidegate::parallel_for(pieces, [&](int) {
+        ++arrived;
+        while (arrived < pieces) std::this_thread::yield();
+    });
+}
+
 bool denormals_count() {
     volatile float tiny = 1e-40f;
     return tiny * 0.5f > 0;
@@ -37,7 +46,9 @@ bool denormals_count() {
 
 Floats train(const CellKernels& cell, bool ragged, int threads) {
     Random random(1);
-    Problem problem(cell, {9, 7, 3, 17}, {ragged, false, true, true, true, true, threads}, random);
+    // long enough for every thread to wake before the first is done
+    Problem problem(cell, {20, 12, 3, 33}, {ragged, false, true, true, true, true, threads},
+                    random);
     Calls calls(problem);
     Saved saved = calls.train();
     Floats all = saved.outputs.y;
@@ -53,6 +64,7 @@ int main() {
     for (int pieces = 1; pieces <= 5; ++pieces)
         for (int i = 0; i < 200; ++i)
             expect(every_piece_runs_once(pieces), "every piece runs once");
+    for (int i = 0; i < 20; ++i) meet(3);
     expect(denormals_count(), "the caller's denormals survive");
 
     std::atomic<int> wrong{0};
