@@ -11,10 +11,11 @@ import pytest
 
 import tidegate as tg
 from tidegate.comparison.answered import AnsweredExperiment
-from tidegate.comparison.experiment import experiment_of
+from tidegate.comparison.experiment import _EXPERIMENTS, experiment_of
 from tidegate.comparison.ridge import Ridge
 from tidegate.data.series import Series
 from tidegate.errors import InputError
+from tidegate.tasks import TASKS
 from tidegate.training import loop
 from tidegate.training.objective import TrainingError
 
@@ -317,6 +318,10 @@ def test_what_cannot_be_compared_is_refused(changed, expected):
 
 
 # each task
+
+
+def test_every_task_can_be_compared():
+    assert set(_EXPERIMENTS) == set(TASKS)
 
 
 def test_forecasters_stand_beside_naive_forecasts_and_ridge():

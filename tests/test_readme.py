@@ -34,6 +34,8 @@ def test_the_commands_work_in_their_order(tmp_path: Path, monkeypatch: pytest.Mo
             arguments[-1] = str(text)
         if arguments[0] == "train":
             arguments += shlex.split(TINY[arguments[1]])
+        elif arguments[0] == "compare":
+            arguments += shlex.split(TINY[arguments[arguments.index("--task") + 1]])
         assert main(arguments) == 0, line
 
 

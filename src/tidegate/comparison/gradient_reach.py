@@ -36,7 +36,7 @@ def gradient_reach(
 
     from tidegate.nn import reference
 
-    network = copy.deepcopy(network).double().eval()
+    network = copy.deepcopy(network).double().eval().requires_grad_(False)
     inputs = inputs.double() if inputs.is_floating_point() else inputs
     layer_inputs, outputs = _of_last_layer(network, inputs, lengths)
     layer = network.recurrent[-1]
@@ -45,11 +45,12 @@ def gradient_reach(
     with torch.enable_grad():
         gates = F.linear(layer_inputs, weights.weight_ih, weights.bias_ih)
         size = weights.weight_hh.shape[1]
-        state = tuple(gates.new_zeros(len(rows), size) for _ in layer.cell.state)  # pyright: ignore
+        zeros = gates.new_zeros(len(rows), size, requires_grad=True)
+        state = tuple(zeros for _ in layer.cell.state)  # pyright: ignore
         steps: list[Tensor] = []
         for t in range(len(gates)):
             new = reference.step(layer.cell, gates[t], state, weights.weight_hh, weights.bias_hh)  # pyright: ignore
-            steps.append(new[0].requires_grad_())
+            steps.append(new[0])
             alive = (t < lengths).unsqueeze(1)  # [B, 1]
             state = tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
         backward = outputs[lengths - 1, rows][:, size:]  # has read the last step alone
