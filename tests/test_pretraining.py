@@ -125,9 +125,9 @@ def test_a_classifier_goes_on_where_it_stopped(tmp_path, request):
     lengths = [len(text) % 3 for text in TEXTS]
     other = classifier(init_from=str(path)).fit(TEXTS, lengths)
     assert other.network_.architecture.output_size == 3
-    assert other.provenance_["started_fresh"] == "dense layer"
+    assert other.provenance_["started_fresh"] == "evidence, dense layer"
     weights, before = other.network_.state_dict(), first.network_.state_dict()
-    for name in set(weights) - {"dense.weight", "dense.bias"}:
+    for name in set(weights) - {"dense.weight", "dense.bias", "evidence.weight"}:
         assert torch.equal(weights[name], before[name]), name
     pooled = classifier(init_from=path, readout="mean").fit(TEXTS, LABELS)
     assert pooled.network_.architecture.readout == "mean"
@@ -139,10 +139,10 @@ def test_what_was_taken_over_is_said_and_kept(forward, backward, tmp_path, capsy
         model.save(path)
     fitted = classifier(init_from=paths[0], show_progress=True).fit(TEXTS, LABELS)
     assert f"taken over: embedding and recurrent layers of {paths[0]}" in capsys.readouterr().out
-    assert fitted.provenance_["started_fresh"] == "reverse direction and dense layer"
+    assert fitted.provenance_["started_fresh"] == "reverse direction, evidence, dense layer"
 
     fitted = classifier(init_from=tuple(paths)).fit(TEXTS, LABELS)
-    assert fitted.provenance_["started_fresh"] == "dense layer"
+    assert fitted.provenance_["started_fresh"] == "evidence, dense layer"
     fitted.save(tmp_path / "classifier.safetensors")
     again = load(tmp_path / "classifier.safetensors")
     assert again.get_params()["init_from"] == tuple(map(str, paths))
@@ -332,7 +332,7 @@ def test_from_a_table_to_a_classifier_that_starts_from_it(tidegate):
     assert held["architecture"]["embedding_size"] == 8
     assert held["architecture"]["hidden_sizes"] == [5]
     assert held["options"]["init_from"] == ["f.safetensors", "b.safetensors"]
-    assert held["provenance"]["started_fresh"] == "dense layer"
+    assert held["provenance"]["started_fresh"] == "evidence, dense layer"
     assert "init from" in tidegate("info c.safetensors")
 
     by_table = tidegate("evaluate f.safetensors reviews.tsv --json")

@@ -21,7 +21,8 @@ class Architecture:
     ``every`` (an output at each step) or a sum such as ``last+max``: what of the last layer's
     states, over a row's true steps, the dense layer sees.  ``tie_embeddings``: the dense layer's
     weight is that of the embedding (Press & Wolf 2017, arXiv:1608.05859), so that its features must
-    be as wide.
+    be as wide.  ``evidence_size``: numbers beside each token (data/evidence.py), of which a linear
+    map is added to the token's vector.
     """
 
     cell: str
@@ -37,6 +38,7 @@ class Architecture:
     dropout: float
     recurrent_dropout: float
     tie_embeddings: bool = False
+    evidence_size: int = 0
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -47,6 +49,9 @@ class Architecture:
         tokens = self.vocabulary_size is not None
         need(tokens != (self.input_size is not None), "input_size", "either it or vocabulary_size")
         need(tokens == (self.embedding_size is not None), "embedding_size", "it just for tokens")
+        most = 2**16 if tokens else 0
+        fits = 0 <= self.evidence_size <= most and self.evidence_size % 3 == 0
+        need(fits, "evidence_size", "three numbers per label, for tokens")
         need(len(self.hidden_sizes) > 0, "hidden_sizes", "one or more sizes")
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
             value = getattr(self, name)
@@ -87,6 +92,8 @@ class Architecture:
         shapes: dict[str, tuple[int, ...]] = {}
         if self.vocabulary_size is not None and self.embedding_size is not None:
             shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_size)
+            if self.evidence_size:
+                shapes["evidence.weight"] = (self.embedding_size, self.evidence_size)
         sizes = zip(self.layer_input_sizes(), self.hidden_sizes, strict=True)
         for k, (i, h) in enumerate(sizes):
             rows = len(CELLS[self.cell].gates) * h

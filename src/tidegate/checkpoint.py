@@ -28,8 +28,12 @@ Format 1
 - The tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().
+  ``evidence.buckets``, ``evidence.log_odds``
+                    I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
+                    which only a text-classifier's may be.  See data/evidence.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
+  ``test.evidence`` F32 [T, B, E], just where E is not 0.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input.  T * B MUST be from 1 to 65 536.
 
@@ -45,7 +49,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -87,8 +91,8 @@ _DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"}
 class ModelFile:
     """What a model file holds; its fields are the specification's keys.
 
-    ``tensors``: the network's state_dict, float32.  ``test_vector``: input, output and, if rows
-    differ in length, lengths.
+    ``tensors``: the network's state_dict, float32.  ``evidence``: buckets and log_odds, or nothing.
+    ``test_vector``: input, output and, if rows differ in length, lengths; evidence where there is.
     """
 
     task: str
@@ -100,6 +104,7 @@ class ModelFile:
     options: dict[str, Any]
     metrics: dict[str, float]
     provenance: dict[str, Any]
+    evidence: dict[str, np.ndarray] = field(default_factory=dict)
     test_vector: dict[str, np.ndarray]
 
 
@@ -108,6 +113,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     InputError where the file cannot be written.
     """
     tensors = {f"network.{name}": array for name, array in model.tensors.items()}
+    tensors |= {f"evidence.{name}": array for name, array in model.evidence.items()}
     tensors |= {f"test.{name}": array for name, array in model.test_vector.items()}
     values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
     values["architecture"] = model.architecture.to_json()
@@ -129,6 +135,7 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
 
     tensors, _ = unpack(path, check)
     values["tensors"] = _under("network.", tensors)
+    values["evidence"] = _under("evidence.", tensors)
     values["test_vector"] = _under("test.", tensors)
     model = ModelFile(**values)
     try:
@@ -190,6 +197,8 @@ def _check_values(values: Any) -> dict[str, Any]:
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
     architecture = Architecture.from_json(values["architecture"])
+    if architecture.evidence_size and task != "text-classifier":
+        raise ValueError(f"evidence_size: expected 0 for a {task}")
     labels = values["labels"]
     if labels is not None:
         good = all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)
@@ -229,6 +238,11 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
         expected["test.input"] = TensorInfo("I64", (t, b))
     else:
         expected["test.input"] = TensorInfo("F32", (t, b, architecture.input_size))
+    if architecture.evidence_size:
+        found = entries.get("evidence.buckets", TensorInfo("", ())).shape[:1]
+        expected["evidence.buckets"] = TensorInfo("I64", found)
+        expected["evidence.log_odds"] = TensorInfo("F32", (*found, architecture.evidence_size // 3))
+        expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
     if "test.lengths" in entries:
         expected["test.lengths"] = TensorInfo("I64", (b,))
     steps = (t,) if architecture.readout == "every" else ()

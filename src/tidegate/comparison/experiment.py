@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from tidegate.nn.network import Inputs
     from tidegate.tasks.estimator import Estimator
 
 # By a task's name in a model file.
@@ -57,7 +58,7 @@ class Baseline:
 class Batch(NamedTuple):
     """Held-out sequences as the network reads them: the arguments of ``gradient_reach``."""
 
-    inputs: Tensor
+    inputs: Inputs
     lengths: Tensor
     targets: Tensor
 
@@ -110,7 +111,8 @@ def padded(sequences: list[np.ndarray], targets: np.ndarray) -> Batch:
     import torch
 
     from tidegate.data.sequences import pad_sequences
+    from tidegate.training.many_to_one import network_inputs
 
     inputs, lengths = pad_sequences([s[-MOST_STEPS:] for s in sequences if len(s)])
     answered = targets[[len(s) > 0 for s in sequences]]
-    return Batch(*map(torch.from_numpy, (inputs, lengths, answered)))
+    return Batch(network_inputs(inputs), torch.from_numpy(lengths), torch.from_numpy(answered))

@@ -14,30 +14,34 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tidegate.nn.network import SequenceNetwork
+    from tidegate.nn.network import Inputs, SequenceNetwork
 
 FADED = 1e-3  # of the gradient at the last step: what counts as not reaching any more
 
 
 def gradient_reach(
-    network: SequenceNetwork, inputs: Tensor, lengths: Tensor, targets: Tensor
+    network: SequenceNetwork, inputs: Inputs, lengths: Tensor, targets: Tensor
 ) -> np.ndarray:
     """‖∂loss_T/∂h_t‖ over ‖∂loss_T/∂h_T‖ for the distances T - t = 0, 1, ..., float64.
 
-    inputs: [T, B] tokens or [T, B, I] values; lengths: int64 [B]; targets: int64 [B] classes, for
-    the cross-entropy, or float [B, O] values, for the squared error.  The loss is that of the last
-    true step alone, whatever else the readout sees; h is the state of the last recurrent layer,
-    forward in time.  Geometric mean over the rows that are long enough; rows without any gradient
-    at the last step (a loss of 0) are left out.  In float64, so that little is not yet nothing.
-    Lengths are 1 or more.
+    inputs: [T, B] tokens or [T, B, I] values, or tokens and evidence; lengths: int64 [B], 1 or
+    more; targets: int64 [B] classes, for the cross-entropy, or float [B, O] values, for the squared
+    error.  The loss is that of the last true step alone, whatever else the readout sees; h is the
+    state of the last recurrent layer, forward in time.  Geometric mean over the rows that are long
+    enough; rows without any gradient at the last step (a loss of 0) are left out.  In float64, so
+    that little is not yet nothing.
     """
     import torch
     from torch.nn import functional as F  # noqa: N812
 
     from tidegate.nn import reference
+    from tidegate.nn.network import TokensAndEvidence
 
     network = copy.deepcopy(network).double().eval().requires_grad_(False)
-    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    if isinstance(inputs, TokensAndEvidence):
+        inputs = TokensAndEvidence(inputs.tokens, inputs.evidence.double())
+    elif inputs.is_floating_point():
+        inputs = inputs.double()
     layer_inputs, outputs = _of_last_layer(network, inputs, lengths)
     layer = network.recurrent[-1]
     weights = layer.layer_weights(0)  # pyright: ignore[reportCallIssue]
@@ -65,7 +69,7 @@ def gradient_reach(
 
 
 def _of_last_layer(
-    network: SequenceNetwork, inputs: Tensor, lengths: Tensor
+    network: SequenceNetwork, inputs: Inputs, lengths: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What the last recurrent layer reads [T, B, I] and puts out [T, B, directions * H]."""
     import torch

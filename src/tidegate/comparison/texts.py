@@ -54,7 +54,7 @@ class TextClassification(AnsweredExperiment):
         return Part(checked_texts(inputs), np.asarray(answers))
 
     def _read(self, model: Any, inputs: list[Any]) -> list[np.ndarray]:
-        return model.encoder_.encode_batch(inputs)
+        return model.encode(inputs)
 
     def _targets(self, model: Any, answers: np.ndarray) -> np.ndarray:
         return np.searchsorted(model.classes_, answers)

@@ -145,10 +145,25 @@ class WordEncoder(TextEncoder):
         if sentences:
             self.start_id, self.end_id = 1, 2
 
+    def split(self, text: str) -> list[str]:
+        """The words of a text or line as they are looked up.  Raises InputError as ``encode``."""
+        code_points(text)  # refuses lone surrogates, as the other levels do
+        text = text.lower() if self.lowercase else text
+        return words.split(text, tokenised=self.tokenised, compounds=self.sentences)
+
+    def numbers(self, split: Iterable[str]) -> list[int]:
+        """Token numbers of words that ``split`` returned."""
+        return [self._ids.get(word, 0) for word in split]
+
     def encode(self, text: str) -> np.ndarray:
         """Token numbers of a text, int32; framed line by line where ``sentences`` is set."""
-        code_points(text)  # refuses lone surrogates, as the other levels do
-        return np.array(self._encode(text), dtype=np.int32)
+        if not self.sentences:
+            return np.array(self.numbers(self.split(text)), dtype=np.int32)
+        ids: list[int] = []
+        for line in text.split("\n"):
+            if found := self.split(line):
+                ids += [1, *self.numbers(found), 2]
+        return np.array(ids, dtype=np.int32)
 
     def encode_prompt(self, text: str) -> np.ndarray:
         """As ``encode``, but the last sentence is left open; an empty prompt opens one."""
@@ -171,19 +186,6 @@ class WordEncoder(TextEncoder):
             "sentences": self.sentences,
             "tokenised": self.tokenised,
         }
-
-    def _encode(self, text: str) -> list[int]:
-        text = text.lower() if self.lowercase else text
-        find = self._ids.get
-        if not self.sentences:
-            found = words.split(text, tokenised=self.tokenised, compounds=False)
-            return [find(word, 0) for word in found]
-        ids: list[int] = []
-        for line in text.split("\n"):
-            found = words.split(line, tokenised=self.tokenised)
-            if found:
-                ids += [1, *(find(word, 0) for word in found), 2]
-        return ids
 
 
 @final

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Answers", "SequenceSet", "pad_sequences", "parse_number"]
+__all__ = ["Answers", "SequenceSet", "pad_sequences", "parse_number", "with_evidence"]
 
 # What is read beside the values: labels of classes, numbers, or nothing.
 Answers = Literal["label", "number"] | None
@@ -39,6 +39,15 @@ def pad_sequences(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     for column, sequence in enumerate(sequences):
         padded[: len(sequence), column] = sequence
     return padded, lengths
+
+
+def with_evidence(tokens: Sequence[int], evidence: np.ndarray) -> np.ndarray:
+    """Tokens [T] and the evidence float32 [T, E] beside each as one sequence, [T] of records."""
+    records = np.empty(
+        len(tokens), [("token", np.int32), ("evidence", np.float32, evidence.shape[1:])]
+    )
+    records["token"], records["evidence"] = tokens, evidence
+    return records
 
 
 def parse_number(text: str) -> float:

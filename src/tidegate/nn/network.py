@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -15,10 +17,21 @@ from tidegate.nn.layers import layer_for
 NetworkState = list[tuple[Tensor, ...]]
 
 
+class TokensAndEvidence(NamedTuple):
+    """What a network with evidence reads: tokens int64 [T, B], evidence float [T, B, E]."""
+
+    tokens: Tensor
+    evidence: Tensor
+
+
+Inputs = Tensor | TokensAndEvidence
+
+
 class SequenceNetwork(nn.Module):
     """What an `Architecture` describes.
 
-    ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens or float [T, B, I] values;
+    ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values or
+    TokensAndEvidence;
     lengths int64 [B] or None; state as a former call returned it, or None for zeros.  Returns
     outputs [T, B, O] (readout ``every``) or [B, O], and the state: one tuple per layer.
     """
@@ -31,6 +44,10 @@ class SequenceNetwork(nn.Module):
             assert a.embedding_size is not None
             self.embedding = nn.Embedding(a.vocabulary_size, a.embedding_size)
             nn.init.normal_(self.embedding.weight, std=a.embedding_size**-0.5)
+        self.evidence = None
+        if a.evidence_size:
+            assert a.embedding_size is not None
+            self.evidence = nn.Linear(a.evidence_size, a.embedding_size, bias=False)
         self.recurrent = nn.ModuleList(
             layer_for(
                 a.cell,
@@ -64,7 +81,7 @@ class SequenceNetwork(nn.Module):
         return self.dense.bias.device
 
     def forward(
-        self, inputs: Tensor, lengths: Tensor | None = None, state: NetworkState | None = None
+        self, inputs: Inputs, lengths: Tensor | None = None, state: NetworkState | None = None
     ) -> tuple[Tensor, NetworkState]:
         features, final = self.features(inputs, lengths, state)
         return self.output(features), final
@@ -74,16 +91,19 @@ class SequenceNetwork(nn.Module):
         return F.linear(features, self.output_weight, self.dense.bias)
 
     def features(
-        self, inputs: Tensor, lengths: Tensor | None = None, state: NetworkState | None = None
+        self, inputs: Inputs, lengths: Tensor | None = None, state: NetworkState | None = None
     ) -> tuple[Tensor, NetworkState]:
         """What the dense layer sees, [T, B, F] or [B, F], and the state; arguments of ``forward``.
 
         A softmax over many words is better not applied to all of it at once.
         """
         a = self.architecture
-        x = inputs
+        x, evidence = inputs if isinstance(inputs, TokensAndEvidence) else (inputs, None)
         if self.embedding is not None:
-            x = dropout(self.embedding(inputs), a.embedding_dropout, self.training)
+            x = dropout(self.embedding(x), a.embedding_dropout, self.training)
+        if self.evidence is not None:
+            assert evidence is not None
+            x = x + self.evidence(evidence)
         final: NetworkState = []
         for k, layer in enumerate(self.recurrent):
             if k > 0:

@@ -13,6 +13,8 @@ from tidegate.nn.network import SequenceNetwork
 def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, dense: bool) -> None:
     """Give ``network`` the embedding, recurrent layers and norms of ``sources``; ``dense``: all.
 
+    What reads evidence goes with the dense layer, since evidence is of labels.
+
     One source with as many directions is taken over as it is.  Else every source reads in one: the
     first in the network's forward direction, the second in its reverse one.  Their embeddings come
     to stand side by side, and weights on what a source did not see start at zero, so that its
@@ -21,7 +23,8 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
     target = network.state_dict()
     if [s.architecture.directions for s in sources] == [network.architecture.directions]:
         for name, tensor in sources[0].state_dict().items():
-            if dense or not name.startswith("dense."):
+            of_labels = name.startswith(("dense.", "evidence."))
+            if name in target and (dense or not of_labels):
                 target[name].copy_(tensor)
         return
     first = 0  # of the columns of this source's embedding

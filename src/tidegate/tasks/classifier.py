@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.data.encoders import WordEncoder
+from tidegate.data.evidence import MAX_LABELS, Evidence, learn_evidence
+from tidegate.data.sequences import with_evidence
 from tidegate.data.text import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.tasks.classification import Classifier
@@ -50,6 +53,11 @@ class TextClassifier(TextTask, Classifier):
     bidirectional: bool = option(True, "read in both directions")
     readout: str = option(
         "mean+max", "what of the states the output sees: last, mean, max or a sum of these"
+    )
+    evidence: bool = option(
+        True,
+        "read beside each word's vector what it, its pair with the word before and its letters say "
+        f"of the label; at level word, for up to {MAX_LABELS} labels",
     )
     embedding_dropout: float = option(0.5, "on the tokens' vectors", at_least=0, below=1)
     dropout: float = option(
@@ -101,16 +109,22 @@ class TextClassifier(TextTask, Classifier):
         learned = [known[i] for i in train], truth[train]
         start = start or self._learned_start(learned[0], sentences=False)
         self.encoder_: TextEncoder = start.encoder
+        answers = self._indices(learned[1])
+        judged = checked_texts(validation[0]), self._labels(*validation)
         parts = [
-            (self._encode(part), self._indices(self._labels(part, part_labels)))
-            for part, part_labels in (learned, (checked_texts(validation[0]), validation[1]))
+            (self._learn_evidence(learned[0], answers), answers),
+            (self.encode(judged[0]), self._indices(judged[1])),
         ]
 
         from tidegate.training.classification import Classification
 
         self._train_from(
             start,
-            self._architecture(start, output_size=len(self.classes_)),
+            self._architecture(
+                start,
+                output_size=len(self.classes_),
+                evidence_size=0 if self.evidence_ is None else self.evidence_.width,
+            ),
             lambda network: Classification(
                 network, *parts, unit=self.INPUTS, batch_size=self.batch_size, seed=self.seed
             ),
@@ -125,10 +139,33 @@ class TextClassifier(TextTask, Classifier):
         from tidegate.training.classification import log_probabilities
 
         network = self.network_
-        return log_probabilities(network, self._encode(checked_texts(texts)))
+        return log_probabilities(network, self.encode(checked_texts(texts)))
 
-    def _encode(self, texts: list[str]) -> list[np.ndarray]:
-        sequences = self.encoder_.encode_batch(texts)
+    def _learn_evidence(self, texts: list[str], answers: np.ndarray) -> list[np.ndarray]:
+        """Set ``evidence_``; the training texts as the network reads them."""
+        self.evidence_: Evidence | None = None
+        encoder, label_count = self.encoder_, len(self.classes_)
+        if not (self.evidence and isinstance(encoder, WordEncoder) and label_count <= MAX_LABELS):
+            return self.encode(texts)
+        split = [encoder.split(text) for text in texts]
+        self.evidence_, of_texts = learn_evidence(split, answers, label_count)
+        return self._joined(split, of_texts)
+
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        """The texts as the network reads them: int32 [T], or records of tokens and evidence."""
+        if self.evidence_ is None:
+            return self._shortened(self.encoder_.encode_batch(texts))
+        assert isinstance(self.encoder_, WordEncoder)
+        split = [self.encoder_.split(text) for text in texts]
+        return self._joined(split, self.evidence_.of(split))
+
+    def _joined(self, split: list[list[str]], evidence: list[np.ndarray]) -> list[np.ndarray]:
+        assert isinstance(self.encoder_, WordEncoder)
+        numbers = (self.encoder_.numbers(words) for words in split)
+        joined = (with_evidence(n, e) for n, e in zip(numbers, evidence, strict=True))
+        return self._shortened(list(joined))
+
+    def _shortened(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         limit = self.max_length
         if limit is None:
             return sequences
@@ -164,8 +201,13 @@ class TextClassifier(TextTask, Classifier):
         )
 
     def _learned(self) -> dict[str, Any]:
-        return super()._learned() | {"encoder": self.encoder_.to_json()}
+        learned = super()._learned() | {"encoder": self.encoder_.to_json()}
+        if (evidence := self.evidence_) is not None:
+            tables = {"buckets": evidence.buckets, "log_odds": evidence.log_odds}
+            learned["evidence"] = tables
+        return learned
 
     def _restore(self, model: ModelFile) -> None:
         super()._restore(model)
         self.encoder_ = encoder_of(model)
+        self.evidence_ = Evidence(**model.evidence) if model.evidence else None

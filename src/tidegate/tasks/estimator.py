@@ -232,11 +232,14 @@ def _test_vector(network: SequenceNetwork) -> dict[str, np.ndarray]:
     """A small input and what the network makes of it; random, so that no data is given away."""
     rng = np.random.default_rng(0)
     a = network.architecture
+    vector: dict[str, np.ndarray] = {}
     if a.vocabulary_size is not None:
-        vector = {"input": rng.integers(0, a.vocabulary_size, (8, 2))}
+        vector["input"] = rng.integers(0, a.vocabulary_size, (8, 2))
     else:
         assert a.input_size is not None
-        vector = {"input": rng.standard_normal((8, 2, a.input_size)).astype(np.float32)}
+        vector["input"] = rng.standard_normal((8, 2, a.input_size)).astype(np.float32)
+    if a.evidence_size:
+        vector["evidence"] = rng.standard_normal((8, 2, a.evidence_size)).astype(np.float32)
     vector["lengths"] = np.array([8, 5])
     return {**vector, "output": _run(network, vector)}
 
@@ -244,9 +247,14 @@ def _test_vector(network: SequenceNetwork) -> dict[str, np.ndarray]:
 def _run(network: SequenceNetwork, vector: dict[str, np.ndarray]) -> np.ndarray:
     import torch
 
-    lengths = torch.from_numpy(vector["lengths"]) if "lengths" in vector else None
+    from tidegate.nn.network import TokensAndEvidence
+
+    given = {name: torch.from_numpy(array) for name, array in vector.items()}
+    inputs = given["input"]
+    if "evidence" in given:
+        inputs = TokensAndEvidence(inputs, given["evidence"])
     with torch.no_grad():
-        return network(torch.from_numpy(vector["input"]), lengths)[0].numpy()
+        return network(inputs, given.get("lengths"))[0].numpy()
 
 
 def _version(package: str) -> str:

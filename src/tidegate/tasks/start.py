@@ -94,12 +94,13 @@ class ModelStart(Start):
         transfer(network, sources, dense=self.whole)
         directions = sum(source.architecture.directions for source in sources)
         fresh = ["reverse direction"] if directions < network.architecture.directions else []
-        if self.whole:
-            return {"taken_over": f"all weights of {self.origin}"}
-        return {
-            "taken_over": f"embedding and recurrent layers of {self.origin}",
-            "started_fresh": " and ".join([*fresh, "dense layer"]),
-        }
+        if network.evidence is not None and not (self.whole and sources[0].evidence is not None):
+            fresh.append("evidence")
+        if not self.whole:
+            fresh.append("dense layer")
+        what = "all weights" if self.whole else "embedding and recurrent layers"
+        told = {"taken_over": f"{what} of {self.origin}"}
+        return told | ({"started_fresh": ", ".join(fresh)} if fresh else {})
 
 
 def load_models(given: Models) -> list[Any]:

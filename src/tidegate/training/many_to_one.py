@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tidegate.data.sequences import pad_sequences
-from tidegate.nn.network import SequenceNetwork
+from tidegate.nn.network import Inputs, SequenceNetwork, TokensAndEvidence
 from tidegate.training.objective import StepResult
 
 _EVALUATION_STEPS = 50_000  # of a batch, padding included
@@ -89,8 +89,9 @@ class ManyToOne(ABC):
                 for k in range(len(rows)):
                     place = np.random.default_rng((self.seed, epoch, number, rank + k * world))
                     sequences[k] = self.vary(sequences[k], place)
-            arrays = (*pad_sequences(sequences), answers[rows])
-            yield tuple(torch.from_numpy(array) for array in arrays)
+            padded, lengths = pad_sequences(sequences)
+            truth = torch.from_numpy(answers[rows])
+            yield network_inputs(padded), torch.from_numpy(lengths), truth
 
     def _pass(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Row numbers of every batch of one pass over the data."""
@@ -131,6 +132,14 @@ class ManyToOne(ABC):
         return digest.hexdigest()
 
 
+def network_inputs(padded: np.ndarray, device: torch.device | None = None) -> Inputs:
+    """What ``pad_sequences`` made, as the network reads it; data.sequences.with_evidence too."""
+    if padded.dtype.names is None:
+        return torch.from_numpy(padded).to(device)
+    parts = (torch.from_numpy(np.ascontiguousarray(padded[name])) for name in ("token", "evidence"))
+    return TokensAndEvidence(*(part.to(device) for part in parts))
+
+
 @torch.no_grad()
 def network_outputs(network: SequenceNetwork, sequences: Sequence[np.ndarray]) -> np.ndarray:
     """Outputs for each sequence, float32 [N, O]; a row does not depend on its neighbours."""
@@ -141,7 +150,7 @@ def network_outputs(network: SequenceNetwork, sequences: Sequence[np.ndarray]) -
         longest = max(1, len(sequences[order[-1]]))
         rows, order = np.split(order[::-1], [max(1, _EVALUATION_STEPS // longest)])
         order = order[::-1]
-        inputs, lengths = pad_sequences([sequences[i] for i in rows])
-        outputs, _ = network(torch.from_numpy(inputs).to(device), torch.from_numpy(lengths))
+        padded, lengths = pad_sequences([sequences[i] for i in rows])
+        outputs, _ = network(network_inputs(padded, device), torch.from_numpy(lengths))
         result[rows] = outputs.cpu().numpy()
     return result

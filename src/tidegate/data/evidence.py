@@ -1,0 +1,182 @@
+"""Evidence: what a text's single words say of its label, as numbers beside the words.
+
+For each word, pair of neighbouring words and run of letters it is counted how many training texts
+of each label hold it.  Its evidence for a label is the log of the odds of two such shares, that of
+the texts with the label and that of the others: the weights of naive Bayes, which Wang & Manning
+(2012, "Baselines and Bigrams") gave to a linear model; here a recurrent network reads them.
+
+A text must not be judged by what was counted in itself, or the network would learn to trust it
+blindly: the evidence in a training text is counted in the texts of other folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+
+__all__ = ["BUCKETS", "MAX_LABELS", "Evidence", "learn_evidence"]
+
+BUCKETS: Final = 1 << 24  # of the n-grams' hashes
+MAX_LABELS: Final = 32  # with more, evidence would be as wide as the words' vectors
+_KINDS: Final = 3  # words, pairs, letters
+_LETTERS: Final = (4, 5)  # lengths of the runs, a space before and after the word included
+_KEPT: Final = 1 << 19  # n-grams, those that most texts hold
+_FOLDS: Final = 5
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio spreads sums over high bits
+
+
+class Evidence:
+    """The evidence of n-grams, which are known by their hashes.
+
+    ``buckets``: int64 [F], rising, below BUCKETS; ``log_odds``: float32 [F, C], of the second of
+    two labels, or of each of C.  ``width``: the 3 C numbers of a word: its own, its pair's with the
+    word before, its letters'.
+    """
+
+    def __init__(self, buckets: np.ndarray, log_odds: np.ndarray) -> None:
+        if not (len(buckets) and buckets[0] >= 0 and buckets[-1] < BUCKETS):
+            raise ValueError(f"evidence: expected buckets from 0 to {BUCKETS - 1}")
+        if not (np.diff(buckets) > 0).all():
+            raise ValueError("evidence: expected rising buckets")
+        if not np.isfinite(log_odds).all():
+            raise ValueError("evidence: expected finite log-odds")
+        self.buckets, self.log_odds = buckets, log_odds
+        self.width = _KINDS * log_odds.shape[1]
+
+    def of(self, texts: Iterable[Sequence[str]]) -> list[np.ndarray]:
+        """Evidence of each word of each text, float32 [T, width]; unknown n-grams have none."""
+        lexicon = _Lexicon()
+        indices = [lexicon.indices(text) for text in texts]
+        return list(_read(lexicon, indices, self.buckets, self.log_odds))
+
+
+def learn_evidence(
+    texts: Sequence[Sequence[str]], labels: np.ndarray, label_count: int
+) -> tuple[Evidence, list[np.ndarray]]:
+    """The evidence of words, and that of each text's own words as the other folds have it.
+
+    ``texts``: the words of N texts; ``labels``: int64 [N], below ``label_count``.  The second is as
+    ``Evidence.of`` returns it.  Which fold a text is in depends on its place alone.
+    """
+    lexicon = _Lexicon()
+    indices = [lexicon.indices(text) for text in texts]
+    ngrams = [lexicon.ngrams(of_text) for of_text in indices]
+    holders = np.zeros(BUCKETS, np.int32)
+    for found in ngrams:
+        holders[found] += 1
+    kept = np.flatnonzero(holders)
+    if len(kept) > _KEPT:
+        kept = np.sort(kept[np.argsort(-holders[kept], kind="stable")[:_KEPT]])
+
+    folds = np.random.default_rng(0).permutation(len(texts)) % _FOLDS
+    counts = np.zeros((_FOLDS, label_count, len(kept)), np.int32)
+    sizes = np.zeros((_FOLDS, label_count), np.int64)
+    for found, fold, label in zip(ngrams, folds, labels, strict=True):
+        known, places = _find(kept, found)
+        counts[fold, label, places[known]] += 1
+        sizes[fold, label] += 1
+
+    read: dict[int, np.ndarray] = {}
+    for fold in range(_FOLDS):
+        elsewhere = _log_odds(counts.sum(0) - counts[fold], sizes.sum(0) - sizes[fold])
+        (members,) = np.nonzero(folds == fold)
+        of_fold = _read(lexicon, [indices[i] for i in members], kept, elsewhere)
+        read |= dict(zip(members.tolist(), of_fold, strict=True))
+    everywhere = _log_odds(counts.sum(0), sizes.sum(0))
+    return Evidence(kept, everywhere), [read[i] for i in range(len(texts))]
+
+
+class _Lexicon:
+    """The different words that were met, and the buckets of what they are made of."""
+
+    def __init__(self) -> None:
+        self._index: dict[str, int] = {}
+        self._hashes: list[int] = []
+        self._letters: list[list[int]] = []
+
+    def indices(self, text: Sequence[str]) -> np.ndarray:
+        """The number of each of a text's words, [T]; new ones are taken up."""
+        index = self._index
+        for word in text:
+            if word not in index:
+                index[word] = len(index)
+                spelt = word.encode("utf-8", "surrogatepass")
+                self._hashes.append(crc32(spelt))
+                spaced = f" {word} "
+                runs = (spaced[k : k + n] for n in _LETTERS for k in range(len(spaced) - n + 1))
+                self._letters.append(
+                    [crc32(run.encode("utf-8", "surrogatepass"), 1) % BUCKETS for run in runs]
+                )
+        return np.array([index[word] for word in text], np.int64)
+
+    def hashes(self) -> np.ndarray:
+        """Of each word, uint64 [U]."""
+        return np.array(self._hashes, np.uint64)
+
+    def letters(self) -> tuple[np.ndarray, np.ndarray]:
+        """Buckets of every word's letters, one word after another, and how many each has, [U]."""
+        counts = np.array([len(runs) for runs in self._letters], np.int64)
+        return np.array([run for runs in self._letters for run in runs], np.int64), counts
+
+    def ngrams(self, indices: np.ndarray) -> np.ndarray:
+        """The different buckets of a text, rising."""
+        letters = (self._letters[i] for i in np.unique(indices))
+        hashes = np.array([self._hashes[i] for i in indices], np.uint64)
+        runs = np.fromiter((run for of_word in letters for run in of_word), np.int64)
+        return np.unique(np.concatenate([_own(hashes), _pairs(hashes), runs]))
+
+
+def _own(hashes: np.ndarray) -> np.ndarray:
+    """Bucket of each word."""
+    return (hashes * _ODD >> np.uint64(40)).astype(np.int64)
+
+
+def _pairs(hashes: np.ndarray) -> np.ndarray:
+    """Bucket of each word with the one before it; the first has the start of the text."""
+    before = np.concatenate([np.zeros(1, np.uint64), hashes[:-1]])[: len(hashes)]
+    mixed = before * _ODD + hashes
+    return ((mixed ^ mixed >> np.uint64(29)) * _ODD >> np.uint64(40)).astype(np.int64)
+
+
+def _read(
+    lexicon: _Lexicon, texts: Sequence[np.ndarray], buckets: np.ndarray, log_odds: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Evidence in each text, float32 [T, 3 C], by the numbers of its words."""
+    hashes = lexicon.hashes()
+    own = _looked_up(buckets, log_odds, _own(hashes))
+    runs, counts = lexicon.letters()
+    # as if independent: their sum grows as the root of their number
+    letters = np.zeros_like(own)
+    np.add.at(letters, np.arange(len(counts)).repeat(counts), _looked_up(buckets, log_odds, runs))
+    letters /= np.sqrt(np.maximum(counts, 1))[:, None]
+    for text in texts:
+        pairs = _looked_up(buckets, log_odds, _pairs(hashes[text]))
+        yield np.concatenate([own[text], pairs, letters[text]], 1)
+
+
+def _looked_up(buckets: np.ndarray, log_odds: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Log-odds [N, C] of the buckets wanted, [N]; zero for those that are not there."""
+    known, places = _find(buckets, wanted)
+    return np.where(known[:, None], log_odds[places], np.float32(0))
+
+
+def _find(buckets: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each bucket wanted is there, and its place."""
+    places = np.minimum(np.searchsorted(buckets, wanted), len(buckets) - 1)
+    return buckets[places] == wanted, places
+
+
+def _log_odds(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Log-odds float32 [F, C] of n-grams that counts [K, F] of texts [K] hold.
+
+    One is added to every count and two to every number of texts (Laplace).
+    """
+    if len(sizes) == 2:
+        counts, sizes = counts[::-1], sizes[::-1]  # of the second label
+    share = (counts + 1) / (sizes + 2)[:, None]
+    others = (counts.sum(0) - counts + 1) / (sizes.sum() - sizes + 2)[:, None]
+    log_odds = np.log(share / others).astype(np.float32).T
+    return np.ascontiguousarray(log_odds[:, :1] if len(sizes) == 2 else log_odds)
