@@ -29,6 +29,7 @@ import tidegate as tg
 from tidegate.data.sources import LabelledSequences
 
 SEEDS = (0, 1, 2)
+BLOCK = 64  # sequences: what DTW holds of them fits into the second cache
 RESULTS = Path(__file__).parents[1] / "results" / "series_classification.json"
 ARCHIVE = "UCR/UEA archive, timeseriesclassification.com"
 DIGITS = "UCI repository, Pen-Based Recognition of Handwritten Digits"
@@ -83,31 +84,54 @@ def nearest_by_dtw(
 
     Source: Sakoe & Chiba 1978; as the archive's 1-NN DTW, on values as they are in the file.
     """
-    lengths = np.array([len(y) for y in learned])
-    groups = [np.flatnonzero(lengths == n) for n in np.unique(lengths)]
-    blocks = [np.stack([learned[i] for i in group]) for group in groups]
-    nearest = np.empty(len(unseen), np.int64)
-    for k, x in enumerate(unseen):
-        distances = np.empty(len(learned))
-        for group, block in zip(groups, blocks, strict=True):
-            distances[group] = _warped_distances(x, block)
-        nearest[k] = distances.argmin()
+    order = np.argsort([len(y) for y in learned], kind="stable")  # like lengths, little padding
+    blocks = [
+        Block.of([learned[i] for i in order[k : k + BLOCK]]) for k in range(0, len(order), BLOCK)
+    ]
+    nearest = [order[np.concatenate([b.distances(x) for b in blocks]).argmin()] for x in unseen]
     return labels[nearest]
 
 
-def _warped_distances(x: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Squared DTW distances from x [n, C] to each of block [N, m, C], diagonal by diagonal."""
-    n, (count, m, _) = len(x), block.shape
-    # column i + 1 of a diagonal is the cell of step i of x; column 0 lies outside
-    before, last = (np.full((count, n + 1), np.inf) for _ in range(2))
-    before[:, 0] = 0  # where the path begins
-    for d in range(n + m - 1):
-        i = np.arange(max(0, d - m + 1), min(n - 1, d) + 1)
-        cost = ((x[i] - block[:, d - i]) ** 2).sum(axis=2)
-        cells = np.full((count, n + 1), np.inf)
-        cells[:, i + 1] = cost + np.minimum(np.minimum(last[:, i + 1], last[:, i]), before[:, i])
-        before, last = last, cells
-    return last[:, n]
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sequences that one is compared with at once: the last step first, [m, N, C], and lengths."""
+
+    backward: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, sequences: list[np.ndarray]) -> Block:
+        lengths = np.array([len(y) for y in sequences])
+        steps = np.zeros((lengths.max(), len(sequences), sequences[0].shape[1]))
+        for k, y in enumerate(sequences):
+            steps[: len(y), k] = y
+        return cls(np.ascontiguousarray(steps[::-1]), lengths)
+
+    def distances(self, x: np.ndarray) -> np.ndarray:
+        """Squared DTW distances from x [n, C] to each sequence, [N], diagonal by diagonal.
+
+        A diagonal d holds the cells of step i of x and step d - i of the others, in row i + 1; row
+        0 lies outside.  What stands beyond a sequence's end reaches no cell of that sequence.
+        """
+        n, (m, count, channels) = len(x), self.backward.shape
+        before, last, cells = (np.full((n + 1, count), np.inf) for _ in range(3))
+        before[0] = 0  # where the path begins
+        result = np.empty(count)
+        for d in range(n + m - 1):
+            low, high = max(0, d - m + 1), min(n - 1, d) + 1
+            others = self.backward[m - 1 - d + low : m - 1 - d + high]  # steps d - i
+            cost = np.zeros((high - low, count))
+            for c in range(channels):
+                cost += (x[low:high, c, None] - others[:, :, c]) ** 2
+            cells[low] = np.inf  # of another diagonal
+            best = np.minimum(last[low + 1 : high + 1], last[low:high])
+            np.minimum(best, before[low:high], out=best)
+            np.add(cost, best, out=cells[low + 1 : high + 1])
+            cells[high + 1 :] = np.inf
+            ended = self.lengths == d - n + 2
+            result[ended] = cells[n, ended]
+            before, last, cells = last, cells, before
+        return result
 
 
 def measure(row: Row, folder: Path) -> dict[str, Any]:
