@@ -13,30 +13,24 @@ benchmarks/results/series_classification.json.  A row is what these commands do 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import Clock, Record, Row, markdown
 
 import tidegate as tg
 from tidegate.data.sources import LabelledSequences
 
 SEEDS = (0, 1, 2)
 BLOCK = 64  # sequences: what DTW holds of them fits into the second cache
-RESULTS = Path(__file__).parents[1] / "results" / "series_classification.json"
 ARCHIVE = "UCR/UEA archive, timeseriesclassification.com"
 DIGITS = "UCI repository, Pen-Based Recognition of Handwritten Digits"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class SeriesRow:
     """One data set: its files, how they are read, and what others report on the test part.
 
     ``confidence``: ``memory`` for a published figure that was not looked up again.
@@ -52,19 +46,19 @@ class Row:
     confidence: str | None = None
 
 
-def archive_row(name: str, published: float | None) -> Row:
+def archive_row(name: str, published: float | None) -> SeriesRow:
     known: dict[str, Any] = {}
     if published is not None:
         known = {"model": "1-NN DTW", "reference": ARCHIVE, "confidence": "memory"}
     files = {part: f"tsc/{name}/{name}_{part.upper()}.ts.gz" for part in ("train", "test")}
-    return Row(name=name, **files, published=published, **known)
+    return SeriesRow(name=name, **files, published=published, **known)
 
 
 ROWS = (
     archive_row("GunPoint", 0.907),
     archive_row("ArrowHead", 0.703),
     archive_row("PLAID", None),
-    Row(
+    SeriesRow(
         name="pen digits",
         train="pendigits/pendigits_train.csv.gz",
         test="pendigits/pendigits_test.csv.gz",
@@ -134,16 +128,19 @@ class Block:
         return result
 
 
-def measure(row: Row, folder: Path) -> dict[str, Any]:
-    """Figures of every seed."""
+def measure(row: SeriesRow, folder: Path) -> Row:
+    """Figures of every seed, and of the nearest neighbour."""
     learned, labels = row.source.read(str(folder / row.train), learning=True)
     unseen, truth = row.source.read(str(folder / row.test), learning=False)
-    figures, seconds = [], []
+    figures, times = [], []
     for seed in SEEDS:
-        began = time.perf_counter()
+        clock = Clock()
         model = tg.SequenceClassifier(seed=seed, show_progress=False).fit(learned, labels)
-        seconds.append(time.perf_counter() - began)
+        times.append(clock.read())
         figures.append(model.evaluate(unseen, truth))
+        print(f"{row.name}, seed {seed}: {figures[-1]['accuracy']:.4f}", flush=True)
+    clock = Clock()
+    dtw = nearest_by_dtw(learned, labels, unseen)
     accuracy = [round(f["accuracy"], 4) for f in figures]
     return {
         "data": row.name,
@@ -156,8 +153,10 @@ def measure(row: Row, folder: Path) -> dict[str, Any]:
         "lowest_to_highest": round(max(accuracy) - min(accuracy), 4),
         "mean_macro_f1": round(float(np.mean([f["macro_f1"] for f in figures])), 4),
         "mean_cross_entropy": round(float(np.mean([f["cross_entropy"] for f in figures])), 4),
-        "training_seconds": [round(s, 1) for s in seconds],
-        "dtw_accuracy": round(float((nearest_by_dtw(learned, labels, unseen) == truth).mean()), 4),
+        "seconds": [time["seconds"] for time in times],
+        "cpu_seconds": [time["cpu_seconds"] for time in times],
+        "dtw_accuracy": round(float((dtw == truth).mean()), 4),
+        "dtw_cpu_seconds": clock.read()["cpu_seconds"],
         "published": row.published,
         "published_model": row.model,
         "published_source": row.reference,
@@ -169,24 +168,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with tsc/ and pendigits/")
     parser.add_argument("--only", choices=[row.name for row in ROWS], help="this row alone")
-    arguments = parser.parse_args()
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"rows": []}
-    rows = {row["data"]: row for row in known["rows"]}
-    about = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": platform.processor() or platform.machine(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("tidegate", "torch", "numpy")},
-    }
+    chosen = parser.parse_args()
+    record = Record("series_classification", ("data",))
     for row in ROWS:
-        if arguments.only in (None, row.name):
-            rows[row.name] = measure(row, arguments.data) | about
-            print(json.dumps(rows[row.name]), flush=True)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    found = [rows[row.name] for row in ROWS if row.name in rows]
-    RESULTS.write_text(json.dumps({"rows": found}, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {RESULTS}")
+        if chosen.only in (None, row.name):
+            record.add(measure(row, chosen.data))
+    columns: dict[str, Any] = {
+        "data": lambda r: r["data"],
+        "training / test": lambda r: f"{r['training_sequences']} / {r['test_sequences']}",
+        "test accuracy (seeds)": lambda r: (
+            f"**{r['mean_accuracy']:.3f}** ({', '.join(f'{a:.3f}' for a in r['accuracy'])})"
+        ),
+        "1-NN DTW here": lambda r: f"{r['dtw_accuracy']:.3f}",
+        "published 1-NN DTW (from memory)": lambda r: r["published"] or "",
+        "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
+    }
+    print("\n" + markdown(record.rows, columns))
 
 
 if __name__ == "__main__":

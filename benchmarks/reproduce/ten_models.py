@@ -133,7 +133,7 @@ def measure(model: Model, cell: str) -> Row:
     rng = np.random.default_rng(SEED)
     learned, unseen = model.signals(rng, TRAINING), model.signals(rng, TEST)
     options: dict[str, Any] = {"dropout": 0.0} | model.options
-    estimator = model.estimator(
+    estimator: Any = model.estimator(
         cell=cell,
         hidden_sizes=model.hidden_sizes,
         segment=1,  # every value is a step of its own
