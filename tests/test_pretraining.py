@@ -248,6 +248,7 @@ WRONG = {
     "vocabulary_size": ({"vocabulary_size": 99}, "vocabulary_size: expected 18"),
     "min_count": ({"min_count": 2}, "min_count: expected 1"),
     "batch_norm": ({"batch_norm": True}, "batch_norm: expected False"),
+    "chrono": ({"chrono": 50}, "chrono: expected None, as in LanguageModel, got 50"),
     "embeddings": ({"embeddings": "glove.txt"}, "embeddings: expected none beside init_from"),
 }
 

@@ -13,29 +13,24 @@ benchmarks/results/series_classification.json.  A row is what these commands do 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import Clock, Record, Row, markdown
 
 import tidegate as tg
 from tidegate.data.sources import LabelledSequences
 
 SEEDS = (0, 1, 2)
-RESULTS = Path(__file__).parents[1] / "results" / "series_classification.json"
+BLOCK = 64  # sequences: what DTW holds of them fits into the second cache
 ARCHIVE = "UCR/UEA archive, timeseriesclassification.com"
 DIGITS = "UCI repository, Pen-Based Recognition of Handwritten Digits"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class SeriesRow:
     """One data set: its files, how they are read, and what others report on the test part.
 
     ``confidence``: ``memory`` for a published figure that was not looked up again.
@@ -51,19 +46,19 @@ class Row:
     confidence: str | None = None
 
 
-def archive_row(name: str, published: float | None) -> Row:
+def archive_row(name: str, published: float | None) -> SeriesRow:
     known: dict[str, Any] = {}
     if published is not None:
         known = {"model": "1-NN DTW", "reference": ARCHIVE, "confidence": "memory"}
     files = {part: f"tsc/{name}/{name}_{part.upper()}.ts.gz" for part in ("train", "test")}
-    return Row(name=name, **files, published=published, **known)
+    return SeriesRow(name=name, **files, published=published, **known)
 
 
 ROWS = (
     archive_row("GunPoint", 0.907),
     archive_row("ArrowHead", 0.703),
     archive_row("PLAID", None),
-    Row(
+    SeriesRow(
         name="pen digits",
         train="pendigits/pendigits_train.csv.gz",
         test="pendigits/pendigits_test.csv.gz",
@@ -83,43 +78,69 @@ def nearest_by_dtw(
 
     Source: Sakoe & Chiba 1978; as the archive's 1-NN DTW, on values as they are in the file.
     """
-    lengths = np.array([len(y) for y in learned])
-    groups = [np.flatnonzero(lengths == n) for n in np.unique(lengths)]
-    blocks = [np.stack([learned[i] for i in group]) for group in groups]
-    nearest = np.empty(len(unseen), np.int64)
-    for k, x in enumerate(unseen):
-        distances = np.empty(len(learned))
-        for group, block in zip(groups, blocks, strict=True):
-            distances[group] = _warped_distances(x, block)
-        nearest[k] = distances.argmin()
+    order = np.argsort([len(y) for y in learned], kind="stable")  # like lengths, little padding
+    blocks = [
+        Block.of([learned[i] for i in order[k : k + BLOCK]]) for k in range(0, len(order), BLOCK)
+    ]
+    nearest = [order[np.concatenate([b.distances(x) for b in blocks]).argmin()] for x in unseen]
     return labels[nearest]
 
 
-def _warped_distances(x: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Squared DTW distances from x [n, C] to each of block [N, m, C], diagonal by diagonal."""
-    n, (count, m, _) = len(x), block.shape
-    # column i + 1 of a diagonal is the cell of step i of x; column 0 lies outside
-    before, last = (np.full((count, n + 1), np.inf) for _ in range(2))
-    before[:, 0] = 0  # where the path begins
-    for d in range(n + m - 1):
-        i = np.arange(max(0, d - m + 1), min(n - 1, d) + 1)
-        cost = ((x[i] - block[:, d - i]) ** 2).sum(axis=2)
-        cells = np.full((count, n + 1), np.inf)
-        cells[:, i + 1] = cost + np.minimum(np.minimum(last[:, i + 1], last[:, i]), before[:, i])
-        before, last = last, cells
-    return last[:, n]
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sequences that one is compared with at once: the last step first, [m, N, C], and lengths."""
+
+    backward: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, sequences: list[np.ndarray]) -> Block:
+        lengths = np.array([len(y) for y in sequences])
+        steps = np.zeros((lengths.max(), len(sequences), sequences[0].shape[1]))
+        for k, y in enumerate(sequences):
+            steps[: len(y), k] = y
+        return cls(np.ascontiguousarray(steps[::-1]), lengths)
+
+    def distances(self, x: np.ndarray) -> np.ndarray:
+        """Squared DTW distances from x [n, C] to each sequence, [N], diagonal by diagonal.
+
+        A diagonal d holds the cells of step i of x and step d - i of the others, in row i + 1; row
+        0 lies outside.  What stands beyond a sequence's end reaches no cell of that sequence.
+        """
+        n, (m, count, channels) = len(x), self.backward.shape
+        before, last, cells = (np.full((n + 1, count), np.inf) for _ in range(3))
+        before[0] = 0  # where the path begins
+        result = np.empty(count)
+        for d in range(n + m - 1):
+            low, high = max(0, d - m + 1), min(n - 1, d) + 1
+            others = self.backward[m - 1 - d + low : m - 1 - d + high]  # steps d - i
+            cost = np.zeros((high - low, count))
+            for c in range(channels):
+                cost += (x[low:high, c, None] - others[:, :, c]) ** 2
+            cells[low] = np.inf  # of another diagonal
+            best = np.minimum(last[low + 1 : high + 1], last[low:high])
+            np.minimum(best, before[low:high], out=best)
+            np.add(cost, best, out=cells[low + 1 : high + 1])
+            cells[high + 1 :] = np.inf
+            ended = self.lengths == d - n + 2
+            result[ended] = cells[n, ended]
+            before, last, cells = last, cells, before
+        return result
 
 
-def measure(row: Row, folder: Path) -> dict[str, Any]:
-    """Figures of every seed."""
+def measure(row: SeriesRow, folder: Path) -> Row:
+    """Figures of every seed, and of the nearest neighbour."""
     learned, labels = row.source.read(str(folder / row.train), learning=True)
     unseen, truth = row.source.read(str(folder / row.test), learning=False)
-    figures, seconds = [], []
+    figures, times = [], []
     for seed in SEEDS:
-        began = time.perf_counter()
+        clock = Clock()
         model = tg.SequenceClassifier(seed=seed, show_progress=False).fit(learned, labels)
-        seconds.append(time.perf_counter() - began)
+        times.append(clock.read())
         figures.append(model.evaluate(unseen, truth))
+        print(f"{row.name}, seed {seed}: {figures[-1]['accuracy']:.4f}", flush=True)
+    clock = Clock()
+    dtw = nearest_by_dtw(learned, labels, unseen)
     accuracy = [round(f["accuracy"], 4) for f in figures]
     return {
         "data": row.name,
@@ -132,8 +153,10 @@ def measure(row: Row, folder: Path) -> dict[str, Any]:
         "lowest_to_highest": round(max(accuracy) - min(accuracy), 4),
         "mean_macro_f1": round(float(np.mean([f["macro_f1"] for f in figures])), 4),
         "mean_cross_entropy": round(float(np.mean([f["cross_entropy"] for f in figures])), 4),
-        "training_seconds": [round(s, 1) for s in seconds],
-        "dtw_accuracy": round(float((nearest_by_dtw(learned, labels, unseen) == truth).mean()), 4),
+        "seconds": [time["seconds"] for time in times],
+        "cpu_seconds": [time["cpu_seconds"] for time in times],
+        "dtw_accuracy": round(float((dtw == truth).mean()), 4),
+        "dtw_cpu_seconds": clock.read()["cpu_seconds"],
         "published": row.published,
         "published_model": row.model,
         "published_source": row.reference,
@@ -145,24 +168,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with tsc/ and pendigits/")
     parser.add_argument("--only", choices=[row.name for row in ROWS], help="this row alone")
-    arguments = parser.parse_args()
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"rows": []}
-    rows = {row["data"]: row for row in known["rows"]}
-    about = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": platform.processor() or platform.machine(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("tidegate", "torch", "numpy")},
-    }
+    chosen = parser.parse_args()
+    record = Record("series_classification", ("data",))
     for row in ROWS:
-        if arguments.only in (None, row.name):
-            rows[row.name] = measure(row, arguments.data) | about
-            print(json.dumps(rows[row.name]), flush=True)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    found = [rows[row.name] for row in ROWS if row.name in rows]
-    RESULTS.write_text(json.dumps({"rows": found}, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {RESULTS}")
+        if chosen.only in (None, row.name):
+            record.add(measure(row, chosen.data))
+    columns: dict[str, Any] = {
+        "data": lambda r: r["data"],
+        "training / test": lambda r: f"{r['training_sequences']} / {r['test_sequences']}",
+        "test accuracy (seeds)": lambda r: (
+            f"**{r['mean_accuracy']:.3f}** ({', '.join(f'{a:.3f}' for a in r['accuracy'])})"
+        ),
+        "1-NN DTW here": lambda r: f"{r['dtw_accuracy']:.3f}",
+        "published 1-NN DTW (from memory)": lambda r: r["published"] or "",
+        "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
+    }
+    print("\n" + markdown(record.rows, columns))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from tidegate.architecture import Architecture
 from tidegate.cells import CELLS
 from tidegate.nn.dropout import dropout
-from tidegate.nn.init import initialise_recurrent
+from tidegate.nn.init import initialise_chrono, initialise_recurrent
 from tidegate.nn.layers import layer_for
 
 NetworkState = list[tuple[Tensor, ...]]
@@ -28,7 +28,7 @@ Inputs = Tensor | TokensAndEvidence
 
 
 class SequenceNetwork(nn.Module):
-    """What an `Architecture` describes.
+    """What an `Architecture` describes, its gates set for memories of ``chrono`` steps if given.
 
     ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values or
     TokensAndEvidence;
@@ -36,7 +36,7 @@ class SequenceNetwork(nn.Module):
     outputs [T, B, O] (readout ``every``) or [B, O], and the state: one tuple per layer.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, chrono: int | None = None) -> None:
         super().__init__()
         self.architecture = a = architecture
         self.embedding = None
@@ -60,6 +60,8 @@ class SequenceNetwork(nn.Module):
         )
         for layer in self.recurrent:
             initialise_recurrent(layer)  # pyright: ignore[reportArgumentType]
+            if chrono is not None:
+                initialise_chrono(layer, chrono)  # pyright: ignore[reportArgumentType]
         between = a.hidden_sizes[:-1] if a.batch_norm else ()
         self.norms = nn.ModuleList(SequenceBatchNorm(a.directions * h) for h in between)
         self.dense = nn.Linear(a.feature_size, a.output_size)

@@ -49,6 +49,12 @@ class Estimator(TrainingOptions):
     recurrent_dropout: float = option(
         0.0, "on the recurrent state, one mask per sequence", at_least=0, below=1
     )
+    chrono: int | None = option(
+        None,
+        "initial gate biases for memories of up to so many recurrent steps (chrono initialisation; "
+        "default: forget bias 1); a simple RNN has no gates",
+        at_least=3,
+    )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
@@ -124,7 +130,7 @@ class Estimator(TrainingOptions):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = SequenceNetwork(architecture)
+            network = SequenceNetwork(architecture, self.chrono)
         started = {} if initialise is None else initialise(network)
         result = fit(objective_of(network), self)
         self.network_ = network.cpu().eval()

@@ -150,6 +150,7 @@ def start_from_models(
             "vocabulary_size": encoder.size,
             "embedding_size": sum(m.network_.architecture.embedding_size for m in models),
             **{name: getattr(first, name) for name in _SIZES},
+            "chrono": None,  # gates have learned how long to remember
             **decides,
         },
         origin=origin,

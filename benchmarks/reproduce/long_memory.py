@@ -1,0 +1,215 @@
+"""Long memories: the adding problem over 1000 steps and the copy task over 500.
+
+    python benchmarks/reproduce/long_memory.py
+    python benchmarks/reproduce/long_memory.py --only adding --cell gru
+
+A simple RNN, and LSTM and GRU with chrono initialisation (Tallec & Ollivier 2018,
+arXiv:1804.11188).  Adding (Hochreiter & Schmidhuber 1997, as in Arjovsky et al. 2016,
+arXiv:1511.06464): of a thousand numbers two are marked, one in each half; their sum is told after
+the last.  Always telling the mean has an error of 1/6.  Copying (the same sources): ten symbols of
+eight kinds, then blanks, and after the sign ten steps in which to write the symbols.  Guessing them
+has a cross-entropy of 10 ln 8 / (T + 20) nats per step, T = 500.
+
+Rows go to benchmarks/results/long_memory.json.  After all cells have added, how far back their
+gradients reach is drawn in docs/gradient_reach.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from record import Clock, Record, Row, markdown
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+import tidegate as tg
+from tidegate.cells import get_cell
+from tidegate.comparison.drawing import Reach, as_png, faded, reaches
+from tidegate.comparison.gradient_reach import gradient_reach
+from tidegate.nn.init import initialise_chrono, initialise_recurrent
+from tidegate.nn.network import SequenceNetwork
+
+CELLS = ("rnn", "lstm", "gru")
+SEED = 0
+SOLVED = 0.01  # of the error of one who remembers nothing
+PICTURE = Path(__file__).parents[2] / "docs" / "gradient_reach.png"
+
+ADDED_STEPS = 1000
+ADDED_TRAINING, ADDED_TEST = 10_000, 1000
+ADDED_UNITS = 64
+
+SYMBOLS, COPIED, BLANKS = 8, 10, 500
+BLANK, SIGN = 0, SYMBOLS + 1  # beside the symbols 1 to 8
+COPY_STEPS = BLANKS + 2 * COPIED
+COPY_UNITS, COPY_EMBEDDING = 128, 64
+COPY_BATCH, COPY_TEST = 32, 512
+COPY_UPDATES, COPY_RATE = 6000, 6e-3
+GUESSED = COPIED * math.log(SYMBOLS) / COPY_STEPS
+
+
+def adding(rng: np.random.Generator, count: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers from U(0, 1) and marks, [count, steps, 2], and the sums of the marked, [count]."""
+    inputs = np.zeros((count, steps, 2))
+    inputs[:, :, 0] = rng.random((count, steps))
+    half, rows = steps // 2, np.arange(count)
+    for begin, end in ((0, half), (half, steps)):
+        inputs[rows, rng.integers(begin, end, count), 1] = 1
+    return inputs, inputs.prod(axis=2).sum(axis=1)
+
+
+def copying(generator: torch.Generator, count: int, blanks: int) -> tuple[Tensor, Tensor]:
+    """What is read and what is to be written, tokens int64 [blanks + 20, count]."""
+    symbols = torch.randint(1, SYMBOLS + 1, (COPIED, count), generator=generator)
+    read = torch.full((blanks + 2 * COPIED, count), BLANK)
+    written = read.clone()
+    read[:COPIED], read[-COPIED - 1] = symbols, SIGN
+    written[-COPIED:] = symbols
+    return read, written
+
+
+def add(cell: str) -> tuple[Row, Reach]:
+    """Learn to add with the estimator."""
+    rng = np.random.default_rng(SEED)
+    learned, unseen = (adding(rng, n, ADDED_STEPS) for n in (ADDED_TRAINING, ADDED_TEST))
+    model = tg.SequenceRegressor(
+        cell=cell,
+        chrono=ADDED_STEPS,
+        hidden_sizes=(ADDED_UNITS,),
+        segment=1,
+        bidirectional=False,
+        readout="last",
+        dropout=0.0,
+        batch_size=50,
+        epochs=10,
+        seed=SEED,
+        show_progress=False,
+    )
+    clock = Clock()
+    model.fit(*learned)
+    times = clock.read()
+    figures = model.evaluate(*unseen)
+    reach = _reach(model, unseen)
+    return {
+        "task": "adding",
+        "cell": cell,
+        "steps": ADDED_STEPS,
+        "units": ADDED_UNITS,
+        "parameters": model.network_.architecture.parameter_count(),
+        "updates": model.provenance_["steps"],
+        "metric": "mse",
+        "test": round(figures["mse"], 6),
+        "baseline": round(figures["mean_mse"], 4),
+        "solved": figures["mse"] < SOLVED * figures["mean_mse"],
+        "gradient_below_a_thousandth_after": {
+            "before training": faded(reach.before),
+            "after training": faded(reach.after),
+        },
+        "seed": SEED,
+        **times,
+    }, reach
+
+
+def _reach(model: tg.SequenceRegressor, unseen: tuple[np.ndarray, np.ndarray]) -> Reach:
+    inputs, sums = (part[:32] for part in unseen)
+    read = np.stack([model.inputs_.segments(model.inputs_.scaled(s)) for s in inputs], axis=1)
+    targets = model.target_.transform(sums[:, None])
+    batch = torch.from_numpy(read), torch.full((len(sums),), len(read)), torch.from_numpy(targets)
+    torch.manual_seed(SEED)  # as the estimator does
+    fresh = SequenceNetwork(model.network_.architecture, model.chrono)
+    return Reach(gradient_reach(fresh, *batch), gradient_reach(model.network_, *batch))
+
+
+class Copier(nn.Module):
+    """Tokens [T, B] to logits of what is written at every step, [T, B, symbols + 2]."""
+
+    def __init__(self, cell: str) -> None:
+        super().__init__()
+        layer = {"rnn": tg.RNN, "lstm": tg.LSTM, "gru": tg.GRU}[cell]
+        self.embedding = nn.Embedding(SYMBOLS + 2, COPY_EMBEDDING)
+        self.recurrent = layer(COPY_EMBEDDING, COPY_UNITS)
+        self.dense = nn.Linear(COPY_UNITS, SYMBOLS + 2)
+        initialise_recurrent(self.recurrent)
+        initialise_chrono(self.recurrent, BLANKS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.dense(self.recurrent(self.embedding(tokens))[0])
+
+
+def copy(cell: str) -> Row:
+    """Learn to copy from ever new sequences with the layer; stop early once it is solved."""
+    torch.manual_seed(SEED)
+    torch.set_flush_denormal(True)  # gradients fade: see docs/design.md
+    generator = torch.Generator().manual_seed(SEED)
+    network = Copier(cell)
+    optimizer = torch.optim.Adam(network.parameters(), lr=COPY_RATE)
+    clock, mean, updates = Clock(), GUESSED, 0
+    while updates < COPY_UPDATES and mean > 0.002 * GUESSED:
+        read, written = copying(generator, COPY_BATCH, BLANKS)
+        loss = F.cross_entropy(network(read).flatten(0, 1), written.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        updates += 1
+        mean = 0.98 * mean + 0.02 * loss.item()
+        if updates % 200 == 0:
+            print(f"{cell}: {updates} updates, {mean / GUESSED:.3f} of guessing", flush=True)
+    times = clock.read()
+    read, written = copying(torch.Generator().manual_seed(SEED + 1), COPY_TEST, BLANKS)
+    with torch.no_grad():
+        logits = network(read)
+    entropy = float(F.cross_entropy(logits.flatten(0, 1), written.flatten()))
+    right = logits[-COPIED:].argmax(2) == written[-COPIED:]
+    return {
+        "task": "copying",
+        "cell": cell,
+        "steps": BLANKS,
+        "units": COPY_UNITS,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "updates": updates,
+        "metric": "cross-entropy",
+        "test": round(entropy, 6),
+        "baseline": round(GUESSED, 4),
+        "symbols_right": round(float(right.float().mean()), 4),
+        "solved": entropy < SOLVED * GUESSED,
+        "seed": SEED,
+        **times,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", choices=("adding", "copying"), help="this task alone")
+    parser.add_argument("--cell", choices=CELLS, help="this cell alone")
+    chosen = parser.parse_args()
+    cells = [cell for cell in CELLS if chosen.cell in (None, cell)]
+    record = Record("long_memory", ("task", "cell"))
+    drawn: dict[str, Reach] = {}
+    for cell in cells if chosen.only != "copying" else ():
+        row, drawn[get_cell(cell).name] = add(cell)
+        record.add(row)
+    if len(drawn) == len(CELLS):
+        PICTURE.write_bytes(as_png(reaches(drawn)))
+    for cell in cells if chosen.only != "adding" else ():
+        record.add(copy(cell))
+    columns: dict[str, Any] = {
+        "task": lambda r: r["task"],
+        "cell": lambda r: r["cell"].upper(),
+        "parameters": lambda r: f"{r['parameters']:,}",
+        "updates": lambda r: r["updates"],
+        "metric": lambda r: r["metric"],
+        "test": lambda r: f"**{r['test']}**" if r["solved"] else r["test"],
+        "without memory": lambda r: r["baseline"],
+        "symbols right": lambda r: r.get("symbols_right", ""),
+        "CPU seconds": lambda r: r["cpu_seconds"],
+    }
+    print("\n" + markdown(record.rows, columns))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The commands of benchmarks/reproduce: what they generate, their own distance, their record."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks" / "reproduce"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module(request.param)
+
+
+def warped(x: np.ndarray, y: np.ndarray) -> float:
+    """The recursion of dynamic time warping as it is written down."""
+    table = np.full((len(x) + 1, len(y) + 1), np.inf)
+    table[0, 0] = 0
+    for i, j in np.ndindex(len(x), len(y)):
+        before = min(table[i, j], table[i, j + 1], table[i + 1, j])
+        table[i + 1, j + 1] = ((x[i] - y[j]) ** 2).sum() + before
+    return float(table[-1, -1])
+
+
+@pytest.mark.parametrize("command", ["series_classification"], indirect=True)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_warped_distances_to_sequences_of_any_length_are_those_of_the_recursion(command, channels):
+    rng = np.random.default_rng(0)
+    learned = [rng.normal(size=(n, channels)) for n in (1, 3, 12, 7, 5)]
+    block = command.Block.of(learned)
+    unseen = [rng.normal(size=(n, channels)) for n in (1, 2, 6, 15)]
+    for x in unseen:
+        np.testing.assert_allclose(block.distances(x), [warped(x, y) for y in learned])
+
+
+@pytest.mark.parametrize("command", ["series_classification"], indirect=True)
+def test_the_nearest_of_several_blocks_gives_its_label(command, monkeypatch):
+    monkeypatch.setattr(command, "BLOCK", 2)
+    rng = np.random.default_rng(1)
+    learned = [rng.normal(size=(n, 1)) for n in (9, 3, 12, 7, 5)]
+    labels = np.array(list("abcde"))
+    near = [np.repeat(y, 2, axis=0) + 0.01 for y in learned]  # the same curves at half the speed
+    assert "".join(command.nearest_by_dtw(learned, labels, near)) == "abcde"
+
+
+@pytest.mark.parametrize("command", ["long_memory"], indirect=True)
+def test_one_number_of_each_half_is_added(command):
+    inputs, sums = command.adding(np.random.default_rng(0), 50, 21)
+    numbers, marks = inputs[:, :, 0], inputs[:, :, 1]
+    assert (marks[:, :10].sum(axis=1) == 1).all()
+    assert (marks[:, 10:].sum(axis=1) == 1).all()
+    np.testing.assert_allclose(sums, (numbers * marks).sum(axis=1))
+
+
+@pytest.mark.parametrize("command", ["long_memory"], indirect=True)
+def test_what_is_read_before_the_blanks_is_written_after_the_sign(command):
+    read, written = command.copying(torch.Generator().manual_seed(0), 7, 30)
+    assert read.shape == written.shape == (50, 7)
+    assert torch.equal(read[:10], written[-10:])
+    assert set(read[:10].unique().tolist()) <= set(range(1, 9))
+    assert (read == 9).nonzero()[:, 0].unique().tolist() == [39]  # ten steps are left
+    assert not written[:-10].any()
+    assert not read[10:39].any()
+    assert not read[40:].any()
+
+
+@pytest.mark.parametrize("command", ["ten_models"], indirect=True)
+def test_the_band_of_a_signal_is_where_its_spectrum_peaks(command):
+    signals, bands = command.frequency_band(np.random.default_rng(0), 200)
+    peaks = np.abs(np.fft.rfft(signals, 1000)).argmax(axis=1) / 10  # cycles per 100 steps
+    assert (np.abs(peaks - (bands + 0.5)) < 0.75).mean() > 0.95  # the rest are led astray by noise
+
+
+@pytest.mark.parametrize("command", ["record"], indirect=True)
+def test_a_row_takes_the_place_of_the_one_before(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    for figure, cell in ((1, "gru"), (2, "lstm"), (3, "gru")):
+        command.Record("memory", ("cell",)).add({"cell": cell, "figure": figure})
+    rows = json.loads((tmp_path / "memory.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["cell"], row["figure"]) for row in rows] == [("gru", 3), ("lstm", 2)]
