@@ -2,16 +2,17 @@
 
     python benchmarks/reproduce/whole_loop.py
 
-Three tasks at their default sizes, on text and series made here (what is in them does not change the
-time).  In turns, on the same batches: tidegate's loop; the same loop on torch.nn's layers, which is
-what it was before it had an engine; a bare torch loop; the same model's ``train_on_batch`` in Keras
-on JAX, where Keras is installed.  Only tidegate draws batches, keeps an average of the weights and
-looks whether all is finite in that time: the others are handed the batches ready made.
+Three tasks at their default sizes, on text and series made here (what is in them does not change
+the time).  In turns, on the same batches: tidegate's loop; the same loop on torch.nn's layers, which
+is what it was before it had an engine; a bare torch loop; the same model's ``train_on_batch`` in
+Keras on JAX, where Keras is installed.  Only tidegate draws batches, keeps an average of the weights
+and looks whether all is finite in that time: the others are handed the batches ready made.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import statistics
@@ -145,10 +146,8 @@ class _Bare(nn.Module):
 def prepared(task: Any, *data: Any, **options: Any) -> tuple[Any, Any]:
     """The objective and the estimator of a task that is about to train on ``data``."""
     with mock.patch("tidegate.training.loop.fit", side_effect=_Prepared) as training:
-        try:
+        with contextlib.suppress(_Prepared):
             task.fit(*data, **options)
-        except _Prepared:
-            pass
     return training.call_args.args
 
 
@@ -256,7 +255,6 @@ def _serve_keras(connection: Connection, a: Any, batches: list[Any], threads: in
 def tasks() -> dict[str, Callable[[], tuple[Any, Any]]]:
     """Each task's objective and options, made anew at each call."""
     rng = np.random.default_rng(0)
-    quiet = {"show_progress": False}
     letters = "".join(map(chr, rng.integers(97, 123, 400_000)))
     words = np.array([f"w{k}" for k in range(30_000)])
     lengths = np.clip(rng.lognormal(5.2, 0.6, 2000), 10, 2000).astype(int)  # as IMDb's reviews
@@ -266,13 +264,14 @@ def tasks() -> dict[str, Callable[[], tuple[Any, Any]]]:
     series = (np.sin(hours) + 0.3 * rng.standard_normal(hours.shape)).astype(np.float64)
     return {
         "language model (GRU 384, characters, 32 x 100)": lambda: prepared(
-            tidegate.LanguageModel(**quiet), letters
+            tidegate.LanguageModel(show_progress=False), letters
         ),
         "text classifier (bidirectional GRU 128, 32 texts)": lambda: prepared(
-            tidegate.TextClassifier(**quiet), texts, labels
+            tidegate.TextClassifier(show_progress=False), texts, labels
         ),
         "forecaster (GRU 128, 7 series, 336 hours)": lambda: prepared(
-            tidegate.Forecaster(horizon=24, **quiet), Series.of(np.arange(len(series)), series)
+            tidegate.Forecaster(horizon=24, show_progress=False),
+            Series.of(np.arange(len(series)), series),
         ),
     }
 
