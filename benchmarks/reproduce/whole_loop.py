@@ -3,10 +3,10 @@
     python benchmarks/reproduce/whole_loop.py
 
 Three tasks at their default sizes, on text and series made here (what is in them does not change
-the time).  In turns, on the same batches: tidegate's loop; the same loop on torch.nn's layers, which
-is what it was before it had an engine; a bare torch loop; the same model's ``train_on_batch`` in
-Keras on JAX, where Keras is installed.  Only tidegate draws batches, keeps an average of the weights
-and looks whether all is finite in that time: the others are handed the batches ready made.
+the time).  In turns, on the same batches: tidegate's loop; the same loop on torch.nn's layers, what
+it was before it had an engine; a bare torch loop; the same model's ``train_on_batch`` in Keras on
+JAX, where Keras is installed.  Only tidegate draws batches, keeps an average of the weights and
+looks whether all is finite in that time: the others are handed the batches ready made.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ class _Bare(nn.Module):
 
 def prepared(task: Any, *data: Any, **options: Any) -> tuple[Any, Any]:
     """The objective and the estimator of a task that is about to train on ``data``."""
-    with mock.patch("tidegate.training.loop.fit", side_effect=_Prepared) as training:
-        with contextlib.suppress(_Prepared):
-            task.fit(*data, **options)
-    return training.call_args.args
+    training = mock.patch("tidegate.training.loop.fit", side_effect=_Prepared)
+    with training as called, contextlib.suppress(_Prepared):
+        task.fit(*data, **options)
+    return called.call_args.args
 
 
 class _Prepared(Exception):
