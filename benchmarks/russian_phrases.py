@@ -3,7 +3,7 @@
 The lesson these phrases come from has no test part, so accuracy is that of 5-fold
 cross-validation: every phrase is judged by a network that has not read it.
 
-    python benchmarks/russian_phrases.py ../shared/data/selfedu_ru
+    python benchmarks/russian_phrases.py DATA/selfedu_ru
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ def phrases(folder: Path) -> tuple[list[str], np.ndarray]:
     return texts, np.array(labels)
 
 
-def network(cell: str) -> tg.TextClassifier:
-    """The lesson's network with ``cell``."""
+def network(cell: str, evidence: bool) -> tg.TextClassifier:
+    """The lesson's network with ``cell``, as it is or with what the words were counted to say."""
     return tg.TextClassifier(
         cell=cell,
+        evidence=evidence,
         hidden_sizes=(128, 64),
         embedding_size=128,
         bidirectional=False,
@@ -55,10 +56,11 @@ def main() -> None:
     texts, labels = phrases(parser.parse_args().folder)
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(texts, labels))
     linear = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
-    for name in ("linear", "gru", "lstm"):
+    for name in ("linear", "gru", "lstm", "gru with evidence", "lstm with evidence"):
         right, seconds, parameters = np.zeros(len(texts), bool), time.perf_counter(), 0
         for train, test in folds:
-            model = linear if name == "linear" else network(name)
+            cell, _, evidence = name.partition(" with ")
+            model = linear if name == "linear" else network(cell, bool(evidence))
             model.fit([texts[i] for i in train], labels[train].tolist())
             right[test] = model.predict([texts[i] for i in test]) == labels[test]
             if isinstance(model, tg.TextClassifier):
