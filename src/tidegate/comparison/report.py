@@ -108,6 +108,8 @@ def _about_table(c: Comparison) -> str:
     better = "Less" if c.metric.lower_is_better else "More"
     text = f"{c.about_figures} {better} is better. "
     text += f"Training − {c.held_out}: what the kept weights do better on what they learned from. "
+    if c.unit == "texts":
+        text += "Evidence, if it is read, has counted the labels of these texts: it adds to that. "
     if c.metric.name == "accuracy":
         best = c.rows[0].mean
         error = (best * (1 - best) / c.size) ** 0.5
