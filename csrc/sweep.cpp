@@ -1,45 +1,13 @@
 #include "sweep.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <numeric>
 
 #include "threads.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 namespace tidegate {
-
-constexpr std::size_t kLargePage = std::size_t{1} << 21;
-
-void prefer_large_pages(const void* data, std::size_t bytes) {
-#ifdef MADV_HUGEPAGE
-    const auto begin = reinterpret_cast<std::uintptr_t>(data), end = begin + bytes;
-    const auto first = (begin + kLargePage - 1) / kLargePage * kLargePage;
-    const auto last = end / kLargePage * kLargePage;
-    // a refusal costs time and nothing else
-    if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#else
-    (void)data;
-    (void)bytes;
-#endif
-}
-
-Buffer::Buffer(std::int64_t floats) {
-    const std::size_t bytes =
-        sizeof(float) * static_cast<std::size_t>(std::max<std::int64_t>(floats, 1));
-    align_ = bytes < kLargePage ? 64 : kLargePage;
-    data_ = static_cast<float*>(::operator new(bytes, std::align_val_t{align_}));
-    prefer_large_pages(data_, bytes);
-}
-
-Buffer::~Buffer() { ::operator delete(data_, std::align_val_t{align_}); }
-
 namespace {
 
 // The rows of one part of a [B, H] array, in the part's order; null stays null.
