@@ -193,15 +193,19 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
         part.rows.push_back(order[i]);
         part.lengths.push_back(lengths[order[i]]);
     }
+    schedule.index.resize(
+        static_cast<std::size_t>(std::accumulate(lengths, lengths + B, std::int64_t{0})));
     for (Schedule::Part& part : schedule.parts) {
         number_tokens(part, T, schedule.tokens);
-        for (std::size_t s = 0; s < part.start.size(); ++s)
+        for (std::size_t s = 0; s < part.start.size(); ++s) {
+            const std::int64_t step = static_cast<std::int64_t>(s);
+            std::int64_t* index = schedule.index.data() + schedule.tokens;
             for (std::int64_t j = 0; j < part.count[s]; ++j) {
-                const std::int64_t step = static_cast<std::int64_t>(s);
                 const std::int64_t t = reverse ? part.lengths[j] - 1 - step : step;
-                schedule.index.push_back(t * B + part.rows[j]);
+                index[j] = t * B + part.rows[j];
             }
-        schedule.tokens = static_cast<std::int64_t>(schedule.index.size());
+            schedule.tokens += part.count[s];
+        }
     }
     return schedule;
 }

@@ -295,11 +295,12 @@ def _check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
     if lengths.dim() != 1 or len(lengths) != batch:
         raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
     lengths = lengths.to("cpu", torch.int64)
-    if batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
-        raise ValueError(
-            f"lengths: expected 0 to T = {steps}, got {int(lengths.min())} to {int(lengths.max())}"
-        )
-    return None if bool((lengths == steps).all()) else lengths
+    if batch == 0:
+        return None
+    least, most = map(int, lengths.aminmax())
+    if least < 0 or most > steps:
+        raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}")
+    return None if least == steps else lengths
 
 
 class RNN(RecurrentLayer):
