@@ -33,6 +33,18 @@ nb::ndarray<nb::numpy, T> new_array(T* data, const std::vector<size_t>& shape) {
     return nb::ndarray<nb::numpy, T>(data, shape.size(), shape.data(), owner);
 }
 
+// Undefined values in memory that is kept when the array dies: see memory.h.
+nb::ndarray<float, nb::device::cpu> empty(const std::vector<size_t>& shape) {
+    std::int64_t size = 1;
+    for (const size_t length : shape) size *= static_cast<std::int64_t>(length);
+    auto buffer = std::make_unique<tidegate::Buffer>(size);
+    float* data = buffer->data();
+    nb::capsule owner(buffer.get(),
+                      [](void* p) noexcept { delete static_cast<tidegate::Buffer*>(p); });
+    buffer.release();
+    return {data, shape.size(), shape.data(), owner};
+}
+
 nb::ndarray<nb::numpy, float> apply(tidegate::Elementwise function, const Input& x) {
     auto values = std::make_unique<float[]>(x.size());
     {
@@ -272,12 +284,9 @@ NB_MODULE(_engine, m) {
         const CellKernels& cell = cell_named(name);
         return std::vector<int>(cell.slot, cell.slot + cell.gates);
     });
-    m.def(
-        "prefer_large_pages",
-        [](const InOut& fresh) {
-            tidegate::prefer_large_pages(fresh.data(), fresh.size() * sizeof(float));
-        },
-        "fresh"_a.noconvert());
+    m.def("empty", empty, "shape"_a);
+    m.def("kept_bytes", tidegate::kept_bytes);
+    m.attr("most_kept_bytes") = tidegate::kMostKept;
     // a context manager; entered by one thread at a time, as its object is not shared
     nb::class_<FlushGuard>(m, "Flushed")
         .def(nb::init<int>(), "threads"_a)

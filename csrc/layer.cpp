@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "sweep.h"
@@ -48,7 +49,9 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
     const std::int64_t n = static_cast<std::int64_t>(part.rows.size());
     const std::int64_t steps = static_cast<std::int64_t>(part.start.size());
     if (n == 0) return;
-    const std::int64_t most = std::max({kChunk / (G * H), kFewestTokens, n});  // tokens of a chunk
+    const std::int64_t all = std::accumulate(part.count.begin(), part.count.end(), std::int64_t{0});
+    // tokens of a chunk
+    const std::int64_t most = std::min(all, std::max({kChunk / (G * H), kFewestTokens, n}));
     const auto bytes = [](std::int64_t floats) {
         return sizeof(float) * static_cast<std::size_t>(floats);
     };

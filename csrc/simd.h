@@ -144,14 +144,15 @@ TIDEGATE_INLINE Vec reciprocal(Vec d) {
 // exp(x) = 2^n * (1 + p) with n the integer nearest x / ln 2.
 struct ReducedExp {
     Vec p;   // e^r - 1 for the remainder r in [-ln 2 / 2, ln 2 / 2]; relative error below 2^-23
-    Ints n;  // as an integer
+    Ints n;  // as an integer, plus kBias; upper bits undefined
 };
+constexpr std::int32_t kBias = 127;  // of a float32's exponent
 
 // |x| <= 2^20; NaN gives p = NaN. Polynomial of Cephes' expf (S. L. Moshier, 1989).
 TIDEGATE_INLINE ReducedExp reduce_exp(Vec x) {
     // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded to the nearest integer,
-    // which then stands in the low bits of the significand.
-    const Vec magic = broadcast(12582912.0f);
+    // which then stands in the low bits of the significand; with the bias, as an exponent.
+    const Vec magic = broadcast(12582912.0f + kBias);
     const Vec shifted = multiply_add(x, broadcast(1.44269504088896341f), magic);
     const Vec n = shifted - magic;
     // ln 2 in two parts; the first has 9 bits, so that n times it is exact without fused operations
@@ -163,11 +164,11 @@ TIDEGATE_INLINE ReducedExp reduce_exp(Vec x) {
     q = multiply_add(q, r, broadcast(4.1665795894e-2f));
     q = multiply_add(q, r, broadcast(1.6666665459e-1f));
     q = multiply_add(q, r, broadcast(5.0000001201e-1f));
-    return {multiply_add(q, r * r, r), bits(shifted) - bits(magic)};
+    return {multiply_add(q, r * r, r), bits(shifted)};
 }
 
-// 2^n for -126 <= n <= 127.
-TIDEGATE_INLINE Vec power_of_two(Ints n) { return from_bits((n + 127) << 23); }
+// 2^n for -126 <= n <= 127, of n as ReducedExp has it.
+TIDEGATE_INLINE Vec power_of_two(Ints biased) { return from_bits(biased << 23); }
 
 // Bounds in units in the last place of the correctly rounded result (denormals included, unless the
 // caller has set flush-to-zero); tests/test_math.py asserts them for every instruction set.
@@ -182,13 +183,13 @@ constexpr float kSigmoidLowest = -87.0f;
 TIDEGATE_INLINE Vec exp(Vec x) {
     const ReducedExp e = reduce_exp(clamp(x, -104.0f, 89.0f));
     // two factors: 2^128 and 2^-150 are no float32
-    const Ints half = e.n >> 1;
-    return ((e.p + broadcast(1.0f)) * power_of_two(half)) * power_of_two(e.n - half);
+    const Ints n = e.n - (bits(broadcast(12582912.0f)) + kBias), half = n >> 1;
+    return ((e.p + broadcast(1.0f)) * power_of_two(half + kBias)) * power_of_two(n - half + kBias);
 }
 
 // x >= kSigmoidLowest: max error kSigmoidMaxUlp.
 TIDEGATE_INLINE Vec sigmoid(Vec x) {
-    const ReducedExp e = reduce_exp(clamp(-x, -87.0f, -kSigmoidLowest));
+    const ReducedExp e = reduce_exp(-clamp(x, kSigmoidLowest, 87.0f));
     const Vec scale = power_of_two(e.n);
     return reciprocal(multiply_add(scale, e.p, scale) + broadcast(1.0f));
 }

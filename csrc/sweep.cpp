@@ -1,45 +1,13 @@
 #include "sweep.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <numeric>
 
 #include "threads.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 namespace tidegate {
-
-constexpr std::size_t kLargePage = std::size_t{1} << 21;
-
-void prefer_large_pages(const void* data, std::size_t bytes) {
-#ifdef MADV_HUGEPAGE
-    const auto begin = reinterpret_cast<std::uintptr_t>(data), end = begin + bytes;
-    const auto first = (begin + kLargePage - 1) / kLargePage * kLargePage;
-    const auto last = end / kLargePage * kLargePage;
-    // a refusal costs time and nothing else
-    if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#else
-    (void)data;
-    (void)bytes;
-#endif
-}
-
-Buffer::Buffer(std::int64_t floats) {
-    const std::size_t bytes =
-        sizeof(float) * static_cast<std::size_t>(std::max<std::int64_t>(floats, 1));
-    align_ = bytes < kLargePage ? 64 : kLargePage;
-    data_ = static_cast<float*>(::operator new(bytes, std::align_val_t{align_}));
-    prefer_large_pages(data_, bytes);
-}
-
-Buffer::~Buffer() { ::operator delete(data_, std::align_val_t{align_}); }
-
 namespace {
 
 // The rows of one part of a [B, H] array, in the part's order; null stays null.
@@ -225,15 +193,19 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
         part.rows.push_back(order[i]);
         part.lengths.push_back(lengths[order[i]]);
     }
+    schedule.index.resize(
+        static_cast<std::size_t>(std::accumulate(lengths, lengths + B, std::int64_t{0})));
     for (Schedule::Part& part : schedule.parts) {
         number_tokens(part, T, schedule.tokens);
-        for (std::size_t s = 0; s < part.start.size(); ++s)
+        for (std::size_t s = 0; s < part.start.size(); ++s) {
+            const std::int64_t step = static_cast<std::int64_t>(s);
+            std::int64_t* index = schedule.index.data() + schedule.tokens;
             for (std::int64_t j = 0; j < part.count[s]; ++j) {
-                const std::int64_t step = static_cast<std::int64_t>(s);
                 const std::int64_t t = reverse ? part.lengths[j] - 1 - step : step;
-                schedule.index.push_back(t * B + part.rows[j]);
+                index[j] = t * B + part.rows[j];
             }
-        schedule.tokens = static_cast<std::int64_t>(schedule.index.size());
+            schedule.tokens += part.count[s];
+        }
     }
     return schedule;
 }

@@ -7,26 +7,9 @@
 #include <vector>
 
 #include "kernels.h"
+#include "memory.h"
 
 namespace tidegate {
-
-// Memory aligned to 64 bytes or more: a vector load that crosses a cache line takes two.
-class Buffer {
-  public:
-    explicit Buffer(std::int64_t floats);
-    ~Buffer();
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-    float* data() const { return data_; }
-
-  private:
-    std::size_t align_;
-    float* data_;
-};
-
-// Asks for large pages under fresh memory of many megabytes: touching it page by small page for the
-// first time takes as long as the arithmetic on it. Does nothing where the system cannot.
-void prefer_large_pages(const void* data, std::size_t bytes);
 
 // Where the tokens of a batch stand and which thread runs them.
 //

@@ -43,7 +43,7 @@ def test_training_saves_the_floats_that_the_design_page_states(cell: str, length
     layer = layer_for(cell, I, H)
     x = torch.randn(T, B, I, requires_grad=True)
     given = sum(p.nbytes for p in layer.parameters()) + x.nbytes
-    initial = (2 if cell == "lstm" else 1) * B * H
+    initial = B * H  # zeros, the same for h and c
     small = 8 * (1 + (B if lengths else 0))  # the number of threads and the lengths, int64
     expected = 4 * (T * B * SAVED[cell] * H + initial) + small
     assert saved_bytes(lambda: layer(x, lengths=lengths)) - given == expected
@@ -101,3 +101,15 @@ def test_resident_memory_is_flat_over_calls_of_any_shape() -> None:
         call()
     # twice the drift of glibc's allocator; 250 bytes kept of each call would be more
     assert resident_bytes() - before < 4_000_000
+
+
+def test_freed_memory_is_used_again_and_what_is_kept_stays_within_its_bound() -> None:
+    array = torch.from_dlpack(_engine.empty([1 << 22]))
+    address = array.data_ptr()
+    del array
+    assert torch.from_dlpack(_engine.empty([1 << 22])).data_ptr() == address
+    sizes = np.random.default_rng(0).integers(1 << 20, 1 << 23, 60)
+    arrays = [torch.from_dlpack(_engine.empty([int(size)])) for size in sizes]
+    assert sum(a.nbytes for a in arrays) > 2 * _engine.most_kept_bytes
+    del arrays
+    assert 0 < _engine.kept_bytes() <= _engine.most_kept_bytes

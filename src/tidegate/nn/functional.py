@@ -5,7 +5,7 @@ This is the seam: the one place that decides which code runs a recurrence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,8 +24,7 @@ _TORCH_KERNELS = {
 }
 
 
-@dataclass(frozen=True)
-class LayerWeights:
+class LayerWeights(NamedTuple):
     """One layer in one direction: weight_ih [G*H, I], weight_hh [G*H, H], biases [G*H] or None."""
 
     weight_ih: Tensor

@@ -88,9 +88,17 @@ class RecurrentLayer(nn.Module):
 
     def layer_weights(self, layer: int, reverse: bool = False) -> LayerWeights:
         """The tensors of one layer in one direction."""
-        suffix = f"_l{layer}{'_reverse' if reverse else ''}"
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return LayerWeights(*(getattr(self, name + suffix, None) for name in names))  # pyright: ignore
+        suffix = f"_l{layer}_reverse" if reverse else f"_l{layer}"
+        return LayerWeights(
+            self._weight("weight_ih" + suffix), self._weight("weight_hh" + suffix),
+            self._weight("bias_ih" + suffix) if self.bias else None,
+            self._weight("bias_hh" + suffix) if self.bias else None,
+        )  # fmt: skip
+
+    def _weight(self, name: str) -> Tensor:
+        # looked up here first: Module.__getattr__ takes a microsecond for the four of a layer
+        found = self._parameters.get(name)
+        return getattr(self, name) if found is None else found
 
     def forward(
         self,
@@ -177,7 +185,9 @@ class RecurrentLayer(nn.Module):
             for suffix in ("", "_reverse")[: self.directions]:
                 yield k, suffix
 
-    def _stack(self, x: Tensor, states: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+    def _stack(
+        self, x: Tensor, states: tuple[Sequence[Tensor], ...], lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
         finals: list[State] = []
         for k in range(self.num_layers):
             if k > 0 and self.dropout > 0:
@@ -243,12 +253,15 @@ class RecurrentLayer(nn.Module):
                 f"call {name}.to('{weight.device}')"
             )
 
-    def _initial_state(self, x: Tensor, state: Any, batch: int, unbatched: bool) -> State:
+    def _initial_state(
+        self, x: Tensor, state: Any, batch: int, unbatched: bool
+    ) -> tuple[Sequence[Tensor], ...]:
+        """For each state of the cell [B, H] of every layer and direction."""
         names = [f"{s}0" for s in self.cell.state]
         layers = self.num_layers * self.directions
         shape = (layers, batch, self.hidden_size)
-        if state is None:
-            return tuple(x.new_zeros(shape) for _ in names)
+        if state is None:  # one [B, H] of zeros for all
+            return ((x.new_zeros(shape[1:]),) * layers,) * len(names)
         given = state if isinstance(state, tuple | list) else (state,)
         if len(given) != len(names):
             expected = f"the tuple ({', '.join(names)})" if len(names) > 1 else "one tensor h0"
@@ -268,7 +281,7 @@ class RecurrentLayer(nn.Module):
                     f"{name}: expected {x.dtype} on {x.device} as x, got {tensor.dtype} on "
                     f"{tensor.device}; call {name}.to(x)"
                 )
-            checked.append(tensor.unsqueeze(1) if unbatched else tensor)
+            checked.append((tensor.unsqueeze(1) if unbatched else tensor).unbind())
         return tuple(checked)
 
 
@@ -282,11 +295,12 @@ def _check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
     if lengths.dim() != 1 or len(lengths) != batch:
         raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
     lengths = lengths.to("cpu", torch.int64)
-    if batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
-        raise ValueError(
-            f"lengths: expected 0 to T = {steps}, got {int(lengths.min())} to {int(lengths.max())}"
-        )
-    return None if bool((lengths == steps).all()) else lengths
+    if batch == 0:
+        return None
+    least, most = map(int, lengths.aminmax())
+    if least < 0 or most > steps:
+        raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}")
+    return None if least == steps else lengths
 
 
 class RNN(RecurrentLayer):

@@ -1,0 +1,306 @@
+"""The engine's calls on tensors: one layer in one direction, forward and backward.
+
+The all-steps products of training (W_ih x and the weights' gradients) are torch's; the sweeps
+through time are csrc/sequence.h.  Letters: T time, B batch, I input, H hidden, G gates; N tokens,
+the true steps of all rows, N <= T * B.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
+
+from tidegate import _engine
+from tidegate.engine import threads_for
+
+_LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
+
+
+def forward(
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    lengths: Tensor | None,
+    mask: Tensor | None,
+    reverse: bool,
+    training: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, final h and c; in training also the saved gates [T*B, G*H], extras and c of every step.
+
+    The last is the number of threads, on which the order of a ragged batch's tokens depends.
+    """
+    T, B, _ = x.shape  # noqa: N806
+    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
+    shapes = output_shapes(cell, x, c0, weight_hh, training)
+    if not training:
+        outputs = infer(
+            cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse
+        )
+        gates, extra, cells = (x.new_empty(shape) for shape in shapes[3:])
+        return *outputs, gates, extra, cells, torch.tensor(threads)
+    y, h, c, gates, extra, cells = (_new(x, shape) for shape in shapes)
+    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
+    n = schedule.tokens
+    products = gates[:n]
+    rows = _tokens(x, schedule)
+    if bias_ih is None:
+        torch.mm(rows, weight_ih.t(), out=products)
+    else:
+        torch.addmm(bias_ih, rows, weight_ih.t(), out=products)
+    _engine.forward(
+        cell,
+        schedule,
+        _view(weight_hh),
+        _view(bias_hh),
+        _view(mask),
+        _states(h0, c0, c0 is not None),
+        _view(products),
+        _view(extra[:n]) if extra.numel() else None,
+        _states(y, cells[:n], c0 is not None),
+        _states(h, c, c0 is not None),
+    )
+    return y, h, c, gates, extra, cells, torch.tensor(threads)
+
+
+def infer(
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    lengths: Tensor | None,
+    mask: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y, final h and c; the engine makes the input product too, in pieces that stay in cache."""
+    T, B, _ = x.shape  # noqa: N806
+    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
+    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
+    layer = _engine.Layer(
+        cell, _view(weight_ih), _view(weight_hh), _view(bias_ih), _view(bias_hh), threads
+    )
+    H = weight_hh.shape[1]  # noqa: N806
+    y, h, c = _new(x, (T, B, H)), x.new_empty(B, H), x.new_empty(0 if c0 is None else B, H)
+    pair = c0 is not None
+    layer.forward(
+        schedule, _view(x), _view(mask), _states(h0, c0, pair), _states(h, c, pair), _view(y)
+    )
+    return y, h, c
+
+
+def output_shapes(
+    cell: str, x: Tensor, c0: Tensor | None, weight_hh: Tensor, training: bool
+) -> tuple[tuple[int, ...], ...]:
+    """Of the tensors that ``forward`` returns, but for the last."""
+    T, B, _ = x.shape  # noqa: N806
+    rows, H = weight_hh.shape  # noqa: N806
+    extra = _engine.extra_width(cell) * H if training else 0
+    has_cell = c0 is not None
+    return (
+        (T, B, H),
+        (B, H),
+        (B if has_cell else 0, H),
+        (T * B if training else 0, rows),
+        (T * B if extra else 0, extra),
+        (T * B if training and has_cell else 0, H),
+    )
+
+
+def backward(
+    cell: str,
+    d_y: Tensor | None,
+    d_h: Tensor | None,
+    d_c: Tensor | None,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    lengths: Tensor | None,
+    mask: Tensor | None,
+    y: Tensor,
+    gates: Tensor,
+    extra: Tensor,
+    cells: Tensor,
+    threads: Tensor,
+    reverse: bool,
+    needs_x: bool,
+    needs_h0: bool,
+    overwrite: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh.
+
+    ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
+    """
+    T, B, H = y.shape  # noqa: N806
+    schedule = _engine.schedule(T, B, _view(lengths), reverse, int(threads))
+    n = schedule.tokens
+    slots = _engine.product_slots(cell)
+    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = outputs = tuple(
+        _new(x, shape) for shape in gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
+    )
+    d_gates = gates[:n] if overwrite else _new(x, (n, gates.shape[1]))
+    separate = sum(s >= 0 for s in slots) * H
+    if not separate:
+        d_products = None
+    elif overwrite and extra.shape[1] == separate:
+        d_products = extra[:n]
+    else:
+        d_products = _new(x, (n, separate))
+    shifted = not schedule.ragged and mask is None  # what W_hh saw is y, one step away
+    operand = None if shifted else _new(x, (n, H))
+    first_rows = _engine.first_gates(cell) * H  # of W_hh, which see the state
+    second_operand = _new(x, (n, H)) if first_rows < weight_hh.shape[0] else None
+    _engine.backward(
+        cell,
+        schedule,
+        _view(weight_hh),
+        _view(mask),
+        _states(h0, c0, c0 is not None),
+        _view(gates[:n]),
+        _view(extra[:n]) if extra.numel() else None,
+        _states(y, cells[:n], c0 is not None),
+        None if d_y is None else _view(d_y),
+        _states(d_h, d_c, c0 is not None),
+        _view(d_gates),
+        _view(d_products),
+        _states(d_h0, d_c0, c0 is not None),
+        _view(d_bias_ih),
+        _view(d_bias_hh),
+        _view(operand),
+        _view(second_operand),
+        needs_h0,
+    )
+    # gradients that faded on their way back make denormal products, each of which costs microcode
+    with _engine.Flushed(torch.get_num_threads()):
+        _put_transposed_product(d_ih, d_gates, _tokens(x, schedule))
+        if second_operand is not None:
+            _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
+        for first, last, source in _blocks(slots[: first_rows // H], H):
+            gradient = d_gates[:, first:last]
+            if source is not None:
+                assert d_products is not None
+                gradient = d_products[:, source : source + H]
+            if operand is not None:
+                _put_transposed_product(d_hh[first:last], gradient, operand)
+            else:
+                _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
+        if needs_x:
+            if schedule.ragged:
+                d_tokens = torch.mm(d_gates, weight_ih, out=_new(x, (n, x.shape[2])))
+                _engine.scatter(schedule, _view(d_tokens), _view(d_x))
+            else:
+                torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
+    return outputs
+
+
+def gradient_shapes(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    needs_x: bool,
+) -> tuple[tuple[int, ...], ...]:
+    """Of the tensors that ``backward`` returns."""
+    rows = (weight_hh.shape[0],)
+    return (
+        tuple(x.shape) if needs_x else (0,),
+        tuple(h0.shape),
+        (0,) if c0 is None else tuple(c0.shape),
+        tuple(weight_ih.shape),
+        tuple(weight_hh.shape),
+        rows,
+        rows,
+    )
+
+
+def _blocks(slots: list[int], size: int) -> list[tuple[int, int, int | None]]:
+    """Rows [first, last) of dL/dW_hh and the column of d_products they come from; None: d_gates."""
+    blocks: list[tuple[int, int, int | None]] = []
+    for g, slot in enumerate(slots):
+        if slot < 0 and blocks and blocks[-1][2] is None:
+            blocks[-1] = (blocks[-1][0], (g + 1) * size, None)
+        else:
+            blocks.append((g * size, (g + 1) * size, None if slot < 0 else slot * size))
+    return blocks
+
+
+def _product_with_shifted(
+    gradient: Tensor, y: Tensor, h0: Tensor, reverse: bool, out: Tensor
+) -> None:
+    """gradient^T @ the state before each step: y of the step before, h0 at the first."""
+    T, B, H = y.shape  # noqa: N806
+    later, first = gradient[B:], gradient[:B]
+    before = y[: T - 1]
+    if reverse:
+        later, first = gradient[: (T - 1) * B], gradient[(T - 1) * B :]
+        before = y[1:]
+    _put_transposed_product(out, later, before.reshape(-1, H))
+    out.addmm_(first.t(), h0)
+
+
+def _put_transposed_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """``out`` = a^T b; in a long product the wider factor goes last, up to a quarter faster."""
+    if a.shape[0] < a.shape[1]:
+        torch.mm(a.t(), b, out=out)
+    else:
+        out.copy_(torch.mm(b.t(), a).t())
+
+
+def _tokens(a: Tensor, schedule: Any) -> Tensor:
+    """[T, B, W] -> [N, W], the true steps only."""
+    if not schedule.ragged:
+        return a.reshape(-1, a.shape[2])
+    tokens = _new(a, (schedule.tokens, a.shape[2]))
+    _engine.gather(schedule, _view(a), _view(tokens))
+    return tokens
+
+
+def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[Any]:
+    return [_view(first), _view(second)] if is_pair else [_view(first)]
+
+
+def _new(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undefined values, float32 on the CPU; a large array stands in memory the engine keeps."""
+    size = 1
+    for length in shape:
+        size *= length
+    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(_engine.empty(shape))
+
+
+def _view(a: Tensor | None) -> Any:
+    """A tensor as the engine takes it, dense, without autograd; a capsule is the cheapest way."""
+    if a is None:
+        return None
+    if a.requires_grad:
+        a = a.detach()
+    return to_dlpack(a if a.is_contiguous() else a.contiguous())
+
+
+def _share_torchs_threads() -> None:
+    """Let the engine run on the OpenMP threads torch has, where that can be found out."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    except OSError:
+        return
+    paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "omp" in line}
+    libraries = [p for p in paths if Path(p).name.startswith(("libgomp", "libomp", "libiomp"))]
+    for path in sorted(libraries, key=lambda p: "torch" not in p):
+        if _engine.adopt_openmp(path):
+            return
+
+
+_share_torchs_threads()
