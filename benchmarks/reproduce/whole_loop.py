@@ -37,7 +37,7 @@ from tidegate.nn.network import SequenceNetwork, TokensAndEvidence
 from tidegate.training.loop import fit
 from tidegate.training.objective import Objective, StepResult
 
-STEPS, TURNS = 30, 5
+STEPS, TURNS = 10, 5
 PADDED_TO = 100  # Keras on JAX compiles for each length: as few as a careful user would have
 
 
