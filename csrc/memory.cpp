@@ -103,10 +103,9 @@ Kept& kept() {
 }  // namespace
 
 Buffer::Buffer(std::int64_t floats)
-    : bytes_(round_up(sizeof(float) *
-                      static_cast<std::size_t>(std::max<std::int64_t>(floats, 1)))) {
-    const Block block =
-        is_kept(bytes_) ? kept().take(bytes_) : Block{fresh(bytes_), bytes_};
+    : bytes_(
+          round_up(sizeof(float) * static_cast<std::size_t>(std::max<std::int64_t>(floats, 1)))) {
+    const Block block = is_kept(bytes_) ? kept().take(bytes_) : Block{fresh(bytes_), bytes_};
     bytes_ = block.bytes;
     data_ = static_cast<float*>(block.data);
 }

@@ -56,8 +56,13 @@ class Flushed:
 def adopt_openmp(path: str) -> bool:
     """Run on the threads of this OpenMP library, if it is loaded; returns whether it is."""
 
-def prefer_large_pages(fresh: Any) -> None:
-    """Ask for large pages under a new array, before it is first written."""
+most_kept_bytes: int
+
+def empty(shape: list[int] | tuple[int, ...]) -> Any:
+    """Undefined float32 values, for DLPack; their memory is kept for the next call when they die."""
+
+def kept_bytes() -> int:
+    """Of freed memory that is kept now, at most ``most_kept_bytes``."""
 
 def gather(schedule: Schedule, rows: Any, tokens: Any) -> None:
     """Fill tokens [N, W] from rows [T, B, W] of a ragged batch."""

@@ -148,7 +148,7 @@ def backward(
     schedule = _engine.schedule(T, B, _view(lengths), reverse, int(threads))
     n = schedule.tokens
     slots = _engine.product_slots(cell)
-    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = outputs = tuple(
+    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (
         _new(x, shape) for shape in gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
     )
     d_gates = gates[:n] if overwrite else _new(x, (n, gates.shape[1]))
@@ -203,7 +203,7 @@ def backward(
                 _engine.scatter(schedule, _view(d_tokens), _view(d_x))
             else:
                 torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
-    return outputs
+    return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
 
 
 def gradient_shapes(
