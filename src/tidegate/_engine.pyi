@@ -59,7 +59,7 @@ def adopt_openmp(path: str) -> bool:
 most_kept_bytes: int
 
 def empty(shape: list[int] | tuple[int, ...]) -> Any:
-    """Undefined float32 values, for DLPack; their memory is kept for the next call when they die."""
+    """Undefined float32 values, for DLPack; their memory is kept for the next call."""
 
 def kept_bytes() -> int:
     """Of freed memory that is kept now, at most ``most_kept_bytes``."""
