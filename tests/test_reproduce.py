@@ -43,7 +43,7 @@ def test_warped_distances_to_sequences_of_any_length_are_those_of_the_recursion(
 
 @pytest.mark.parametrize("command", ["series_classification"], indirect=True)
 def test_the_nearest_of_several_blocks_gives_its_label(command, monkeypatch):
-    monkeypatch.setattr(command, "BLOCK", 2)
+    monkeypatch.setattr(command, "VALUES", 16)  # two sequences of 7.2 on average
     rng = np.random.default_rng(1)
     learned = [rng.normal(size=(n, 1)) for n in (9, 3, 12, 7, 5)]
     labels = np.array(list("abcde"))

@@ -85,7 +85,7 @@ def add(cell: str) -> tuple[Row, Reach]:
         readout="last",
         dropout=0.0,
         batch_size=50,
-        epochs=10,
+        epochs=5,
         seed=SEED,
         show_progress=False,
     )

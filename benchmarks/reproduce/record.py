@@ -38,24 +38,25 @@ class Record:
 
     def __init__(self, name: str, key: Sequence[str]) -> None:
         self._path, self._key = RESULTS / f"{name}.json", key
-        self.rows: list[Row] = []
-        if self._path.exists():
-            self.rows = json.loads(self._path.read_text(encoding="utf-8"))["rows"]
+
+    @property
+    def rows(self) -> list[Row]:
+        """What the file holds now: several commands may write to it."""
+        if not self._path.exists():
+            return []
+        return json.loads(self._path.read_text(encoding="utf-8"))["rows"]
 
     def add(self, row: Row) -> None:
         """Print the row, and write it with date, machine and versions."""
         row = row | {"measured": describe(("torch",))}
         print(json.dumps(row), flush=True)
-        place = [i for i, known in enumerate(self.rows) if self._of(known) == self._of(row)]
-        if place:
-            self.rows[place[0]] = row
-        else:
-            self.rows.append(row)
+        rows = {self._of(known): known for known in self.rows} | {self._of(row): row}
         RESULTS.mkdir(exist_ok=True)
-        self._path.write_text(json.dumps({"rows": self.rows}, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps({"rows": list(rows.values())}, indent=1)
+        self._path.write_text(text + "\n", encoding="utf-8")
 
-    def _of(self, row: Row) -> list[Any]:
-        return [row[name] for name in self._key]
+    def _of(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self._key)
 
 
 def markdown(rows: Sequence[Row], columns: dict[str, Callable[[Row], Any]]) -> str:

@@ -24,7 +24,7 @@ import tidegate as tg
 from tidegate.data.sources import LabelledSequences
 
 SEEDS = (0, 1, 2)
-BLOCK = 64  # sequences: what DTW holds of them fits into the second cache
+VALUES = 1 << 15  # of the sequences in a block: what DTW holds of it fits into the second cache
 ARCHIVE = "UCR/UEA archive, timeseriesclassification.com"
 DIGITS = "UCI repository, Pen-Based Recognition of Handwritten Digits"
 
@@ -78,9 +78,11 @@ def nearest_by_dtw(
 
     Source: Sakoe & Chiba 1978; as the archive's 1-NN DTW, on values as they are in the file.
     """
-    order = np.argsort([len(y) for y in learned], kind="stable")  # like lengths, little padding
+    lengths = np.array([len(y) for y in learned])
+    order = np.argsort(lengths, kind="stable")  # like lengths, little padding
+    size = max(1, VALUES // int(lengths.mean()))
     blocks = [
-        Block.of([learned[i] for i in order[k : k + BLOCK]]) for k in range(0, len(order), BLOCK)
+        Block.of([learned[i] for i in order[k : k + size]]) for k in range(0, len(order), size)
     ]
     nearest = [order[np.concatenate([b.distances(x) for b in blocks]).argmin()] for x in unseen]
     return labels[nearest]
