@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import table, train, write
+from language_models import train
+from record import Record, markdown
 
 import tidegate as tg
 from tidegate.data.text import read_text
@@ -49,7 +50,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     text = read_text(arguments.data / "warpeace" / "warpeace_input.txt.gz")
-    lines = []
+    record = Record("karpathy_chars", ("name",))
     for name, published in PUBLISHED.items():
         if arguments.only not in (None, name):
             continue
@@ -59,19 +60,17 @@ def main() -> None:
         took = train(model, f"karpathy-{name}", text)
         test = model.metrics_["test_cross_entropy"]
         row = {"name": name, "options": options, **took, "test_cross_entropy": test}
-        write("karpathy_chars", row | {"published": published, "published_source": SOURCE})
-        lines.append(
-            (
-                f"{cell.upper()}, {units} units",
-                f"{took['parameters']:,}",
-                f"{model.metrics_['cross_entropy']:.3f}",
-                f"**{test:.3f}**",
-                f"{published:.3f}",
-                f"{took['process_seconds']:.0f} s of a core",
-            )
-        )
-        print(lines[-1], flush=True)
-    print(table(("network", "parameters", "validation", "test", "published", "time"), lines))
+        record.add(row | {"published": published, "published_source": SOURCE})
+    columns = {
+        "network": lambda row: row["name"],
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "epochs": lambda row: row["epochs"],
+        "validation": lambda row: f"{row['validation']['cross_entropy']:.3f}",
+        "test": lambda row: f"**{row['test_cross_entropy']:.3f}**",
+        "published": lambda row: f"{row['published']:.3f}",
+        "seconds of a core": lambda row: round(row["cpu_seconds"]),
+    }
+    print(markdown(record.rows, columns))
 
 
 if __name__ == "__main__":

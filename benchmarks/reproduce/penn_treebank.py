@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import table, train, write
+from language_models import train
+from record import Record, markdown
 
 import tidegate as tg
 from tidegate.data.text import read_text
@@ -72,7 +73,7 @@ def main() -> None:
         read_text(arguments.data / "ptb" / f"ptb.{part}.txt.gz")
         for part in ("train", "valid", "test")
     )
-    lines = []
+    record = Record("penn_treebank", ("name",))
     for name, (options, published, source) in ROWS.items():
         if arguments.only not in (None, name):
             continue
@@ -81,20 +82,17 @@ def main() -> None:
         figures = model.evaluate(test)
         assert figures["tokens"] == TEST_TOKENS
         row = {"name": name, "options": options, **took, "test": figures}
-        write("penn_treebank", row | {"published": published, "published_source": source})
-        lines.append(
-            (
-                f"LSTM {'x'.join(map(str, options['hidden_sizes']))}",
-                f"{took['parameters']:,}",
-                took["epochs"],
-                f"{took['validation']['perplexity']:.1f}",
-                f"**{figures['perplexity']:.1f}**",
-                f"{published} ({source})",
-                f"{took['process_seconds'] / 60:.0f} min of a core",
-            )
-        )
-    columns = "model", "parameters", "epochs", "validation", "test perplexity", "published", "time"
-    print(table(columns, lines))
+        record.add(row | {"published": published, "published_source": source})
+    columns = {
+        "LSTM": lambda row: row["name"],
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "epochs": lambda row: row["epochs"],
+        "validation perplexity": lambda row: f"{row['validation']['perplexity']:.1f}",
+        "test perplexity": lambda row: f"**{row['test']['perplexity']:.1f}**",
+        "published": lambda row: f"{row['published']} ({row['published_source']})",
+        "minutes of a core": lambda row: round(row["cpu_seconds"] / 60),
+    }
+    print(markdown(record.rows, columns))
 
 
 if __name__ == "__main__":

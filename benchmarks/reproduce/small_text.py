@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import table, write
+from language_models import trained
+from record import Clock, Record, markdown
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -105,20 +106,13 @@ def bare_score(model: BareModel, tokens: torch.Tensor) -> float:
 
 
 def defaults(text: str, minutes: float) -> dict[str, Any]:
-    """Nats per character of the text's last part by the model that has no options but the time."""
-    began = time.process_time()
-    model = tg.LanguageModel(max_minutes=minutes).fit(text)
-    curve = [row["cross_entropy"] for row in model.history_]
-    return {
-        "cross_entropy": model.metrics_["cross_entropy"],
-        "last_cross_entropy": curve[-1],
-        "curve": curve,
-        "steps": model.provenance_["steps"],
-        "epochs": model.provenance_["epochs"],
-        "parameters": sum(p.numel() for p in model.network_.parameters()),
-        "seconds": model.provenance_["training_seconds"],
-        "process_seconds": round(time.process_time() - began, 1),
-    }
+    """The model that has no options but the time, judged on the text's last part."""
+    clock = Clock()
+    model = tg.LanguageModel(max_minutes=minutes, validation_fraction=HELD_OUT).fit(text)
+    took = trained(model, clock)
+    curve = [row["cross_entropy"] for row in took.pop("curve")]
+    best = took.pop("validation")["cross_entropy"]
+    return {**took, "cross_entropy": best, "last_cross_entropy": curve[-1], "curve": curve}
 
 
 def main() -> None:
@@ -130,15 +124,17 @@ def main() -> None:
     cut = round(len(text) * (1 - HELD_OUT))
     ours = defaults(text, arguments.minutes)
     bare = bare_loop(text[:cut], text[cut:], arguments.minutes)
-    lines = []
+    record = Record("small_text", ("name",))
     for name, row in (("tidegate, defaults", ours), ("bare torch loop, one GRU of 256", bare)):
-        write("small_text", {"name": name, "minutes": arguments.minutes, **row})
-        entropy, last = row["cross_entropy"], row["last_cross_entropy"]
-        lines.append(
-            (name, f"{row['parameters']:,}", row["epochs"], f"{entropy:.3f}", f"{last:.3f}")
-        )
-    columns = "model", "parameters", "epochs", "held-out nats per character", "of the last weights"
-    print(table(columns, lines))
+        record.add({"name": name, "minutes": arguments.minutes, **row})
+    columns = {
+        "model": lambda row: row["name"],
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "epochs": lambda row: row["epochs"],
+        "held-out nats per character": lambda row: f"{row['cross_entropy']:.3f}",
+        "of the last weights": lambda row: f"{row['last_cross_entropy']:.3f}",
+    }
+    print(markdown(record.rows, columns))
     print(f"\ndifference {bare['cross_entropy'] - ours['cross_entropy']:.3f} nats per character")
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import table, train, write
+from language_models import train
+from record import Record, markdown
 
 import tidegate as tg
 from tidegate.data.text import read_text
@@ -58,15 +59,14 @@ def main() -> None:
     assert not any(unknown in piece for piece in pieces)
     sentences = list(islice((s for s in "".join(pieces).splitlines() if s), SENTENCES))
 
-    write(
-        "word_tutorial",
-        {"name": "8,000 words", "options": OPTIONS, **took, "test": figures, "samples": sentences},
-    )
-    curve = [
-        (row["step"], f"{row['seconds'] / 60:.1f}", f"{row['perplexity']:.1f}")
-        for row in took["curve"]
-    ]
-    print(table(("step", "minutes", "validation perplexity"), curve))
+    row = {"name": "8,000 words", "options": OPTIONS, **took, "test": figures}
+    Record("word_tutorial", ("name",)).add(row | {"samples": sentences})
+    columns = {
+        "step": lambda row: row["step"],
+        "minutes": lambda row: f"{row['seconds'] / 60:.1f}",
+        "validation perplexity": lambda row: f"{row['perplexity']:.1f}",
+    }
+    print(markdown(took["curve"], columns))
     print(f"\ntest perplexity {figures['perplexity']:.1f} over {figures['tokens']:,} words\n")
     print("\n".join(f"- {sentence}" for sentence in sentences))
 
