@@ -1,0 +1,39 @@
+"""How the reproductions train a language model: in a folder where an interrupted run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from record import Clock
+
+import tidegate as tg
+
+RUNS = Path("runs") / "reproduce"
+
+
+def train(model: tg.LanguageModel, name: str, *texts: str) -> dict[str, Any]:
+    """Fit ``model`` to ``texts`` in the folder runs/reproduce/NAME, and say what it took.
+
+    ``cpu_seconds`` are of all threads; after an interruption of this process alone, while
+    ``seconds`` on the clock are of all that took part.
+    """
+    folder = RUNS / name
+    model.set_params(run_folder=folder, resume=(folder / "state.safetensors").exists())
+    clock = Clock()
+    model.fit(*texts)
+    return trained(model, clock)
+
+
+def trained(model: tg.LanguageModel, clock: Clock) -> dict[str, Any]:
+    """Size, length and course of a training that began with the clock."""
+    return {
+        "parameters": sum(p.numel() for p in model.network_.parameters()),
+        "epochs": model.provenance_["epochs"],
+        "steps": model.provenance_["steps"],
+        "best_step": model.provenance_["best_step"],
+        "seconds": model.provenance_["training_seconds"],
+        "cpu_seconds": clock.read()["cpu_seconds"],
+        "validation": {k: model.metrics_[k] for k in ("cross_entropy", "perplexity")},
+        "curve": model.history_,
+    }

@@ -1,0 +1,99 @@
+"""Penn Treebank, words: test perplexity of a small LSTM, and of the best within two hours.
+
+    python benchmarks/reproduce/penn_treebank.py DATA
+    python benchmarks/reproduce/penn_treebank.py DATA --only best
+
+The text is Mikolov's: 10,000 words, every line ends with a token that is predicted as the words
+are, 929,589 tokens for training, 73,760 for validation, 82,430 for the test; one stream, the state
+carried over sentences.  A sentence's start, which level ``word`` adds, is read, never predicted.
+The test part is read once, by the weights that are best on the validation part.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from language_models import train
+from record import Record, markdown
+
+import tidegate as tg
+from tidegate.data.text import read_text
+
+TEST_TOKENS = 82_430  # words and line ends, as in every publication on this text
+
+# name, options, published test perplexity, its source
+ROWS: dict[str, tuple[dict[str, Any], float, str]] = {
+    "2x200": (
+        {
+            "embedding_size": 200,
+            "hidden_sizes": (200, 200),
+            "tie_embeddings": True,
+            "dropout": 0.0,
+            "batch_size": 20,
+            "bptt": 35,
+            "learning_rate": 2e-3,
+            "weight_decay": 0.3,
+            "epochs": 8,
+        },
+        114.5,
+        "Zaremba et al. 2014, arXiv:1409.2329, LSTM 2x200 without dropout, 13 epochs (from memory)",
+    ),
+    "best": (
+        {
+            "embedding_size": 400,
+            "hidden_sizes": (400, 400),
+            "tie_embeddings": True,
+            "embedding_dropout": 0.4,
+            "dropout": 0.4,
+            "recurrent_dropout": 0.25,
+            "batch_size": 20,
+            "bptt": 35,
+            "learning_rate": 2e-3,
+            "weight_decay": 0.05,
+            "max_minutes": 120.0,
+        },
+        82.7,
+        "the same, LSTM 2x650 with dropout, on a GPU (from memory)",
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path, help="folder with ptb/")
+    parser.add_argument("--only", choices=ROWS, help="this row alone")
+    parser.add_argument("--threads", type=int, help="default: every core")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    training, validation, test = (
+        read_text(arguments.data / "ptb" / f"ptb.{part}.txt.gz")
+        for part in ("train", "valid", "test")
+    )
+    record = Record("penn_treebank", ("name",))
+    for name, (options, published, source) in ROWS.items():
+        if arguments.only not in (None, name):
+            continue
+        model = tg.LanguageModel(level="word", cell="lstm", sample_steps=(2000,), **options)
+        took = train(model, f"penn-treebank-{name}", training, validation)
+        figures = model.evaluate(test)
+        assert figures["tokens"] == TEST_TOKENS
+        row = {"name": name, "options": options, **took, "test": figures}
+        record.add(row | {"published": published, "published_source": source})
+    columns = {
+        "LSTM": lambda row: row["name"],
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "epochs": lambda row: row["epochs"],
+        "validation perplexity": lambda row: f"{row['validation']['perplexity']:.1f}",
+        "test perplexity": lambda row: f"**{row['test']['perplexity']:.1f}**",
+        "published": lambda row: f"{row['published']} ({row['published_source']})",
+        "minutes of a core": lambda row: round(row["cpu_seconds"] / 60),
+    }
+    print(markdown(record.rows, columns))
+
+
+if __name__ == "__main__":
+    main()
