@@ -179,7 +179,8 @@ def main() -> None:
         "data": lambda r: r["data"],
         "training / test": lambda r: f"{r['training_sequences']} / {r['test_sequences']}",
         "test accuracy (seeds)": lambda r: (
-            f"**{r['mean_accuracy']:.3f}** ({', '.join(f'{a:.3f}' for a in r['accuracy'])})"
+            f"{'**' * (r['mean_accuracy'] >= r['dtw_accuracy'])}{r['mean_accuracy']:.3f}"
+            f"{'**' * (r['mean_accuracy'] >= r['dtw_accuracy'])} ({', '.join(f'{a:.3f}' for a in r['accuracy'])})"
         ),
         "1-NN DTW here": lambda r: f"{r['dtw_accuracy']:.3f}",
         "published 1-NN DTW (from memory)": lambda r: r["published"] or "",
