@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
     "embedding_size": 64,
     "dropout": 0.0,
     "batch_size": 16,
+    "learning_rate": 1e-2,
     "epochs": 50,
     "validation_fraction": 0.1,
     "test_fraction": 0.1,
