@@ -5,8 +5,8 @@
 
 The English text, first 80 % for training, the next 10 % to choose the weights, the last 10 % for
 the test, which those weights read once.  50 epochs as in the paper, which reads characters as
-one-hot vectors; here they are embedded in 64 numbers.  Each row of the paper's table holds models of
-nearly equal numbers of weights (from memory), so that its GRU and RNN may have more units.
+one-hot vectors; here they are embedded in 64 numbers.  Each row of the paper's table holds models
+of nearly equal numbers of weights (from memory), so that its GRU and RNN may have more units.
 """
 
 from __future__ import annotations
