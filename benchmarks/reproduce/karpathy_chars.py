@@ -5,8 +5,8 @@
 
 The English text, first 80 % for training, the next 10 % to choose the weights, the last 10 % for
 the test, which those weights read once.  50 epochs as in the paper, which reads characters as
-one-hot vectors; here they are embedded in 64 numbers.  The paper's rows hold models of nearly equal
-numbers of weights, so that its GRU and RNN beside the LSTM of 64 units have more units than 64.
+one-hot vectors; here they are embedded in 64 numbers.  Each row of the paper's table holds models
+of nearly equal numbers of weights (from memory), so that its GRU and RNN may have more units.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
     "embedding_size": 64,
     "dropout": 0.0,
     "batch_size": 16,
+    "learning_rate": 1e-2,
     "epochs": 50,
     "validation_fraction": 0.1,
     "test_fraction": 0.1,
