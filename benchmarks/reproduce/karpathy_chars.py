@@ -15,8 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
-from language_models import train
+from language_models import parsed, train
 from record import Record, markdown
 
 import tidegate as tg
@@ -46,10 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with warpeace/")
     parser.add_argument("--only", choices=PUBLISHED, help="this network alone")
-    parser.add_argument("--threads", type=int, help="default: every core")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = parsed(parser)
     text = read_text(arguments.data / "warpeace" / "warpeace_input.txt.gz")
     record = Record("karpathy_chars", ("name",))
     for name, published in PUBLISHED.items():

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
 from record import Clock
 
 import tidegate as tg
+from tidegate.data.text import read_text
 
 RUNS = Path("runs") / "reproduce"
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command's arguments; ``--threads``, which all have, is carried out."""
+    parser.add_argument("--threads", type=int, help="default: every core")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    return arguments
+
+
+def penn_treebank(data: Path) -> list[str]:
+    """Training, validation and test text, in the folder ptb/ of ``data``."""
+    return [read_text(data / "ptb" / f"ptb.{part}.txt.gz") for part in ("train", "valid", "test")]
 
 
 def train(model: tg.LanguageModel, name: str, *texts: str) -> dict[str, Any]:

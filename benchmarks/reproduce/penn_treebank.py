@@ -15,12 +15,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
-from language_models import train
+from language_models import parsed, penn_treebank, train
 from record import Record, markdown
 
 import tidegate as tg
-from tidegate.data.text import read_text
 
 TEST_TOKENS = 82_430  # words and line ends, as in every publication on this text
 
@@ -65,14 +63,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with ptb/")
     parser.add_argument("--only", choices=ROWS, help="this row alone")
-    parser.add_argument("--threads", type=int, help="default: every core")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    training, validation, test = (
-        read_text(arguments.data / "ptb" / f"ptb.{part}.txt.gz")
-        for part in ("train", "valid", "test")
-    )
+    arguments = parsed(parser)
+    training, validation, test = penn_treebank(arguments.data)
     record = Record("penn_treebank", ("name",))
     for name, (options, published, source) in ROWS.items():
         if arguments.only not in (None, name):

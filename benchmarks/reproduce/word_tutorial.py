@@ -14,12 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from language_models import train
+from language_models import parsed, penn_treebank, train
 from record import Record, markdown
 
 import tidegate as tg
-from tidegate.data.text import read_text
 
 OPTIONS: dict[str, Any] = {
     "level": "word",
@@ -41,14 +39,8 @@ WRITTEN = 10_000  # words among which the unknown one is looked for
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with ptb/")
-    parser.add_argument("--threads", type=int, help="default: every core")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    training, validation, test = (
-        read_text(arguments.data / "ptb" / f"ptb.{part}.txt.gz")
-        for part in ("train", "valid", "test")
-    )
+    arguments = parsed(parser)
+    training, validation, test = penn_treebank(arguments.data)
     model = tg.LanguageModel(sample_steps=(2000,), **OPTIONS)
     took = train(model, "word-tutorial", training, validation)
     figures = model.evaluate(test)

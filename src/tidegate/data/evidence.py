@@ -79,14 +79,14 @@ def learn_evidence(
         counts[fold, label, places[known]] += 1
         sizes[fold, label] += 1
 
+    all_counts, all_sizes = counts.sum(0), sizes.sum(0)
     read: dict[int, np.ndarray] = {}
     for fold in range(_FOLDS):
-        elsewhere = _log_odds(counts.sum(0) - counts[fold], sizes.sum(0) - sizes[fold])
+        elsewhere = _log_odds(all_counts - counts[fold], all_sizes - sizes[fold])
         (members,) = np.nonzero(folds == fold)
         of_fold = _read(lexicon, [indices[i] for i in members], kept, elsewhere)
         read |= dict(zip(members.tolist(), of_fold, strict=True))
-    everywhere = _log_odds(counts.sum(0), sizes.sum(0))
-    return Evidence(kept, everywhere), [read[i] for i in range(len(texts))]
+    return Evidence(kept, _log_odds(all_counts, all_sizes)), [read[i] for i in range(len(texts))]
 
 
 class _Lexicon:
