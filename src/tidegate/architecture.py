@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 from tidegate.cells import CELLS
 
 READOUTS = ("last", "mean", "max")
+EVIDENCE_KINDS = 3  # of a word itself, of its pair with the word before, of its letters
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Architecture:
         need(tokens != (self.input_size is not None), "input_size", "either it or vocabulary_size")
         need(tokens == (self.embedding_size is not None), "embedding_size", "it just for tokens")
         most = 2**16 if tokens else 0
-        fits = 0 <= self.evidence_size <= most and self.evidence_size % 3 == 0
+        fits = 0 <= self.evidence_size <= most and self.evidence_size % EVIDENCE_KINDS == 0
         need(fits, "evidence_size", "three numbers per label, for tokens")
         need(len(self.hidden_sizes) > 0, "hidden_sizes", "one or more sizes")
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):

@@ -54,7 +54,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.architecture import Architecture
+from tidegate.architecture import EVIDENCE_KINDS, Architecture
 from tidegate.container import (
     ModelFileError,
     TensorInfo,
@@ -241,7 +241,8 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
     if architecture.evidence_size:
         found = entries.get("evidence.buckets", TensorInfo("", ())).shape[:1]
         expected["evidence.buckets"] = TensorInfo("I64", found)
-        expected["evidence.log_odds"] = TensorInfo("F32", (*found, architecture.evidence_size // 3))
+        columns = architecture.evidence_size // EVIDENCE_KINDS
+        expected["evidence.log_odds"] = TensorInfo("F32", (*found, columns))
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
     if "test.lengths" in entries:
         expected["test.lengths"] = TensorInfo("I64", (b,))

@@ -17,11 +17,12 @@ from zlib import crc32
 
 import numpy as np
 
+from tidegate.architecture import EVIDENCE_KINDS
+
 __all__ = ["BUCKETS", "MAX_LABELS", "Evidence", "learn_evidence"]
 
 BUCKETS: Final = 1 << 24  # of the n-grams' hashes
 MAX_LABELS: Final = 32  # with more, evidence would be as wide as the words' vectors
-_KINDS: Final = 3  # words, pairs, letters
 _LETTERS: Final = (4, 5)  # lengths of the runs, a space before and after the word included
 _KEPT: Final = 1 << 19  # n-grams, those that most texts hold
 _FOLDS: Final = 5
@@ -44,7 +45,7 @@ class Evidence:
         if not np.isfinite(log_odds).all():
             raise ValueError("evidence: expected finite log-odds")
         self.buckets, self.log_odds = buckets, log_odds
-        self.width = _KINDS * log_odds.shape[1]
+        self.width = EVIDENCE_KINDS * log_odds.shape[1]
 
     def of(self, texts: Iterable[Sequence[str]]) -> list[np.ndarray]:
         """Evidence of each word of each text, float32 [T, width]; unknown n-grams have none."""
