@@ -26,7 +26,7 @@ from tidegate.training.optimizers import (
 from tidegate.training.options import TrainingOptions
 from tidegate.training.processes import Processes
 from tidegate.training.progress import Progress
-from tidegate.training.randomness import denormals_flushed, seed_step
+from tidegate.training.randomness import denormals_flushed, products_of, seed_step
 from tidegate.training.run_folder import RunFolder
 from tidegate.training.schedules import learning_rate_factor
 from tidegate.training.state import Position, TrainingState, flatten, unflatten
@@ -55,6 +55,7 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(denormals_flushed())
+        stack.enter_context(products_of(options.precision))
         run = _Run(objective, options, processes)
         progress = stack.enter_context(Progress(options.speaks, objective.unit))
         return run.to_the_end(progress)
@@ -233,7 +234,8 @@ class _Run:
         """Validation figures, the time, and whether to save the state now."""
         seed_step(self.options.seed, self.position.step, 0, 1, self.processes.device)
         self.network.eval()
-        metrics = {k: float(v) for k, v in self.objective.evaluate(self.network).items()}
+        with products_of("float32"):  # figures are exact
+            metrics = {k: float(v) for k, v in self.objective.evaluate(self.network).items()}
         self.network.train()
         seconds = time.monotonic() - self.began
         # saving must not become the main work of a run that evaluates often

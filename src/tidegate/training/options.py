@@ -97,6 +97,12 @@ class TrainingOptions:
         at_least=0,
         below=1,
     )
+    precision: str = option(
+        "float32",
+        "of the factors of large products in training; their sums, the weights and the recurrence "
+        "stay float32 (bfloat16: faster on processors with AMX, of no effect on others)",
+        choices=("float32", "bfloat16"),
+    )
     seed: int = option(0, "of initial weights, data order and dropout", at_least=0)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, ...")
     run_folder: Path | None = option(

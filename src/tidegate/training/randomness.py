@@ -1,4 +1,4 @@
-"""What makes a step's bits depend on nothing but the run: its seed and the processor's mode."""
+"""What makes a step's bits depend on nothing but the run: its seed and the processor's modes."""
 
 from __future__ import annotations
 
@@ -39,3 +39,20 @@ def denormals_flushed() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+@contextmanager
+def products_of(precision: str) -> Iterator[None]:
+    """The factors of torch's large float32 products are rounded to ``precision`` inside.
+
+    "bfloat16" keeps 8 bits of each factor and sums in float32, where the processor has such
+    products (AMX; elsewhere nothing changes); "float32" is exact.  It concerns the products of all
+    steps at once, the softmax and the dense layers; the recurrence itself is the engine's, in
+    float32.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
