@@ -174,6 +174,26 @@ void scatter(const Schedule& schedule, const Input& tokens, const InOut& rows) {
     tidegate::scatter(schedule, width, tokens.data(), rows.data());
 }
 
+void softmax_cross_entropy(const InOut& logits, const Lengths& targets, const InOut& nats,
+                           bool gradient, int threads) {
+    if (logits.ndim() != 2 || logits.shape(1) < 1)
+        throw std::invalid_argument("logits: expected [N, V]");
+    const auto rows = static_cast<std::int64_t>(logits.shape(0));
+    const auto words = static_cast<std::int64_t>(logits.shape(1));
+    float* each = data_of("nats", MaybeOut(nats), rows);
+    const std::int64_t* wanted = data_of("targets", std::optional<Lengths>(targets), rows);
+    for (std::int64_t r = 0; r < rows; ++r)
+        if (wanted[r] < 0 || wanted[r] >= words)
+            throw std::invalid_argument("targets: expected 0 to " + std::to_string(words - 1) +
+                                        ", got " + std::to_string(wanted[r]));
+    nb::gil_scoped_release released;
+    tidegate::parallel_for(threads, [&](int i) {
+        const std::int64_t first = rows * i / threads, last = rows * (i + 1) / threads;
+        tidegate::kernels().softmax_cross_entropy(logits.data() + first * words, last - first,
+                                                  words, wanted + first, each + first, gradient);
+    });
+}
+
 class FlushGuard {
   public:
     explicit FlushGuard(int threads) : threads_(threads) {}
@@ -284,6 +304,8 @@ NB_MODULE(_engine, m) {
         const CellKernels& cell = cell_named(name);
         return std::vector<int>(cell.slot, cell.slot + cell.gates);
     });
+    m.def("softmax_cross_entropy", softmax_cross_entropy, "logits"_a.noconvert(),
+          "targets"_a.noconvert(), "nats"_a.noconvert(), "gradient"_a, "threads"_a);
     m.def("empty", empty, "shape"_a);
     m.def("kept_bytes", tidegate::kept_bytes);
     m.attr("most_kept_bytes") = tidegate::kMostKept;

@@ -5,6 +5,7 @@
 #include "generated/cells.h"
 #include "sequence.h"
 #include "simd.h"
+#include "softmax.h"
 #include "staged.h"
 
 #define TIDEGATE_STRING_(x) #x
@@ -70,6 +71,7 @@ const Kernels table{TIDEGATE_STRING(TIDEGATE_ISA),
                     affine_panel_floats,
                     pack_affine,
                     affine,
+                    softmax_cross_entropy,
                     cells,
                     static_cast<int>(sizeof cells / sizeof *cells)};
 

@@ -84,6 +84,10 @@ struct Kernels {
                         std::ptrdiff_t inputs, float* panels, int part, int parts);
     void (*affine)(const float* x, std::ptrdiff_t rows, const float* panels, std::ptrdiff_t outputs,
                    std::ptrdiff_t inputs, float* y);
+    // logits: [rows, words], words >= 1, replaced by their gradient if `gradient`; targets: [rows],
+    // each in 0 .. words - 1; nats: [rows] out. See softmax.h.
+    void (*softmax_cross_entropy)(float* logits, std::ptrdiff_t rows, std::ptrdiff_t words,
+                                  const std::int64_t* targets, float* nats, bool gradient);
     const CellKernels* cells;
     int cell_count;
 };

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
+from tidegate import _engine
 from tidegate.nn import chunked_softmax
 from tidegate.nn.chunked_softmax import summed_cross_entropy
 
@@ -85,6 +86,54 @@ def test_without_gradients_none_are_made():
         loss = summed_cross_entropy(features, weight, bias, targets)
     assert not loss.requires_grad
     torch.testing.assert_close(loss, of_the_whole(features, weight, bias, targets).detach())
+
+
+@pytest.fixture(params=_engine.available_isas())
+def isa(request):
+    before = _engine.isa()
+    _engine.select_isa(request.param)
+    yield request.param
+    _engine.select_isa(before)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("words", [1, 3, 15, 16, 17, 33, 1000])
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_the_engines_softmax_is_that_in_float64(rows, words, learning, threads):
+    generator = torch.Generator().manual_seed(words)
+    logits = 10 * torch.randn(rows, words, generator=generator)
+    targets = torch.randint(words, (rows,), generator=generator)
+    log_p = torch.log_softmax(logits.double(), 1)
+    left, nats = logits.clone(), torch.full((rows,), torch.nan)
+    _engine.softmax_cross_entropy(left, targets, nats, learning, threads)
+    # sums of up to 1000 float32, and a logit of up to 40 taken from the highest
+    expected = -log_p.gather(1, targets.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(nats.double(), expected, rtol=1e-6, atol=1e-5)
+    gradient = log_p.exp() - F.one_hot(targets, words)
+    torch.testing.assert_close(
+        left.double(), gradient if learning else logits.double(), rtol=1e-5, atol=1e-7
+    )
+
+
+@pytest.mark.usefixtures("isa")
+def test_one_undefined_logit_makes_its_row_undefined_and_no_other():
+    for place in (0, 7, 39):
+        logits, nats = torch.zeros(2, 40), torch.zeros(2)
+        logits[0, place] = torch.nan
+        _engine.softmax_cross_entropy(logits, torch.tensor([3, 3]), nats, True, 1)
+        assert logits[0].isnan().all()
+        assert nats.isnan().tolist() == [True, False]
+        assert logits[1].isfinite().all()
+
+
+@pytest.mark.parametrize("target", [-1, 4])
+def test_a_target_that_is_no_word_is_refused(target):
+    with pytest.raises(ValueError, match=f"targets: expected 0 to 3, got {target}"):
+        _engine.softmax_cross_entropy(
+            torch.zeros(1, 4), torch.tensor([target]), torch.zeros(1), True, 1
+        )
 
 
 PROGRAM = """

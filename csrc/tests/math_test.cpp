@@ -1,7 +1,9 @@
-// exp, tanh and sigmoid of one instruction set keep the bounds that simd.h states, on arrays of
-// every length up to 40 and no float beyond. tests/test_math.py asks more, where Python runs.
+// exp, tanh, sigmoid and softmax of one instruction set keep the bounds that simd.h states, on
+// arrays of every length up to 40 and no float beyond. tests/test_math.py asks more, where Python
+// runs.
 //
 //     math_test ISA      exits with 77 where this machine cannot run it
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -47,6 +49,35 @@ void check(const char* name, tidegate::Elementwise function, double (*exact)(dou
     if (!(worst <= bound) || !std::isnan(of_nan)) ++failures;
 }
 
+// Rows of every length up to 40, in arrays of just their size.
+void check_softmax(const tidegate::Kernels& kernels) {
+    double worst = 0;
+    for (int words = 1; words <= 40; ++words) {
+        const int rows = 3;
+        std::vector<float> logits(static_cast<std::size_t>(rows * words)), nats(rows);
+        for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = float(i * 37 % 101) / 8 - 6;
+        std::vector<std::int64_t> targets{0, words / 2, words - 1};
+        std::vector<float> gradient = logits;
+        kernels.softmax_cross_entropy(gradient.data(), rows, words, targets.data(), nats.data(),
+                                      true);
+        for (int r = 0; r < rows; ++r) {
+            const auto at = [&](int k) { return std::size_t(r * words + k); };
+            double sum = 0;
+            for (int k = 0; k < words; ++k) sum += std::exp(double(logits[at(k)]));
+            const double target = double(logits[at(int(targets[std::size_t(r)]))]);
+            worst =
+                std::max(worst, std::abs(std::log(sum) - target - double(nats[std::size_t(r)])));
+            for (int k = 0; k < words; ++k) {
+                const double p = std::exp(double(logits[at(k)])) / sum;
+                const double exact = p - (k == targets[std::size_t(r)] ? 1 : 0);
+                worst = std::max(worst, std::abs(exact - double(gradient[at(k)])));
+            }
+        }
+    }
+    std::printf("softmax: largest error %.2g\n", worst);
+    if (!(worst <= 5e-6)) ++failures;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -60,6 +91,7 @@ int main(int count, char** arguments) {
         check(
             "sigmoid", kernels->sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); },
             bounds.sigmoid, -87.0f);
+        check_softmax(*kernels);
         return failures ? 1 : 0;
     }
     std::printf("%s: this machine cannot run it\n", wanted.c_str());

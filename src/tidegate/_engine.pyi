@@ -22,6 +22,15 @@ def select_isa(name: str) -> None:
 def error_bounds() -> dict[str, float]:
     """Largest error of exp, tanh and sigmoid, in units in the last place."""
 
+def softmax_cross_entropy(
+    logits: Any, targets: Any, nats: Any, gradient: bool, threads: int
+) -> None:
+    """Fill nats [N] with -log softmax(logits [N, V]) at targets int64 [N].
+
+    With ``gradient`` the logits are replaced by their gradients: softmax, less one at the target.
+    Raises ValueError for a target that is none of the V.
+    """
+
 class Schedule:
     """Where a batch's tokens stand and which thread runs them."""
 

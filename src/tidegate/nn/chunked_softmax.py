@@ -4,6 +4,8 @@ Of 3200 tokens and 50,000 words the logits alone take 640 MB, and their softmax 
 again.  Here they are made for some tokens at a time, and what these add to the gradients at once
 with them (Wijmans et al. 2024, arXiv:2411.09009; Hsu et al. 2024, arXiv:2410.10989).  The result is
 exact: the sums of the whole, in another order.  (torch has one from 2.13 on; we run from 2.6.)
+On the CPU the engine makes softmax and gradient in the logits' place (csrc/softmax.h): torch's five
+operations on them, each with fresh memory, take longer than the products do.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tidegate import _engine
+from tidegate.nn.engine_calls import new_array, view
+
 _CHUNK_LOGITS = 2**22  # 16 MiB in float32
-_FEWEST_ROWS = 128  # below, adding to the weights' gradient takes longer than making what is added
+_FEWEST_ROWS = 256  # below, adding to the weights' gradient takes longer than making what is added
 
 
 def summed_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Sum over N tokens of -log softmax(features @ weight.T + bias) at each one's target, in nats.
 
     features: [N, F]; weight: [V, F]; bias: [V]; targets: int64 [N].  Takes, beside these and their
-    gradients, memory for two times 2**22 logits, or two times 128 * V where that is more.  Can be
-    differentiated once.
+    gradients, memory for 2**22 logits, or 256 * V where that is more (twice that elsewhere than on
+    the CPU in float32).  Can be differentiated once.
     """
     learning = torch.is_grad_enabled()
     return _SummedCrossEntropy.apply(features, weight, bias, targets, learning)  # pyright: ignore[reportReturnType]
@@ -35,25 +40,50 @@ class _SummedCrossEntropy(torch.autograd.Function):
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, learning: bool
     ) -> Tensor:
         total = features.new_zeros(())
-        gradients = [torch.zeros_like(t) for t in (features, weight, bias)] if learning else []
+        parameters = (features, weight, bias) if learning else ()
+        gradients = [_new(t, t.shape).zero_() for t in parameters]
         size = max(_FEWEST_ROWS, _CHUNK_LOGITS // len(weight))
+        logits = _new(features, (min(size, len(features)), len(weight)))
         for first in range(0, len(features), size):
             rows = slice(first, first + size)
-            x, target = features[rows], targets[rows].unsqueeze(1)
-            log_p = torch.log_softmax(torch.addmm(bias, x, weight.t()), dim=1)  # [rows, V]
-            total -= log_p.gather(1, target).sum()
-            if gradients:
+            x = features[rows]
+            some = torch.addmm(bias, x, weight.t(), out=logits[: len(x)])  # [rows, V]
+            total += _nats(some, targets[rows], learning).sum()
+            if gradients:  # which now stand where the logits were
                 d_features, d_weight, d_bias = gradients
-                d_logits = log_p.exp_()  # softmax less one at the target
-                d_logits.scatter_add_(1, target, d_logits.new_full(target.shape, -1.0))
-                torch.mm(d_logits, weight, out=d_features[rows])
-                d_weight.addmm_(d_logits.t(), x)
-                d_bias += d_logits.sum(0)
+                torch.mm(some, weight, out=d_features[rows])
+                d_weight.addmm_(some.t(), x)
+                d_bias += some.sum(0)
         ctx.save_for_backward(*gradients)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        d_features, d_weight, d_bias = (grad * gradient for gradient in ctx.saved_tensors)
-        return d_features, d_weight, d_bias, None, None
+        scaled = (torch.mul(g, grad, out=_new(g, g.shape)) for g in ctx.saved_tensors)
+        return *scaled, None, None
+
+
+def _nats(logits: Tensor, targets: Tensor, learning: bool) -> Tensor:
+    """-log softmax(logits [N, V]) at the targets, [N]; ``learning`` puts gradients in the logits'
+    place: their softmax, less one at the target.
+    """
+    if _in_engine(logits):
+        nats, threads = logits.new_empty(len(logits)), torch.get_num_threads()
+        _engine.softmax_cross_entropy(view(logits), view(targets), view(nats), learning, threads)
+        return nats
+    log_p = torch.log_softmax(logits, dim=1)
+    at = targets.unsqueeze(1)
+    nats = -log_p.gather(1, at).squeeze(1)
+    if learning:
+        torch.exp(log_p, out=logits).scatter_add_(1, at, log_p.new_full(at.shape, -1.0))
+    return nats
+
+
+def _new(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undefined values; where it can be, in memory that the engine keeps from call to call."""
+    return new_array(like, shape) if _in_engine(like) else like.new_empty(shape)
+
+
+def _in_engine(t: Tensor) -> bool:
+    return t.device.type == "cpu" and t.dtype == torch.float32

@@ -47,8 +47,8 @@ def forward(
         )
         gates, extra, cells = (x.new_empty(shape) for shape in shapes[3:])
         return *outputs, gates, extra, cells, torch.tensor(threads)
-    y, h, c, gates, extra, cells = (_new(x, shape) for shape in shapes)
-    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
+    y, h, c, gates, extra, cells = (new_array(x, shape) for shape in shapes)
+    schedule = _engine.schedule(T, B, view(lengths), reverse, threads)
     n = schedule.tokens
     products = gates[:n]
     rows = _tokens(x, schedule)
@@ -59,12 +59,12 @@ def forward(
     _engine.forward(
         cell,
         schedule,
-        _view(weight_hh),
-        _view(bias_hh),
-        _view(mask),
+        view(weight_hh),
+        view(bias_hh),
+        view(mask),
         _states(h0, c0, c0 is not None),
-        _view(products),
-        _view(extra[:n]) if extra.numel() else None,
+        view(products),
+        view(extra[:n]) if extra.numel() else None,
         _states(y, cells[:n], c0 is not None),
         _states(h, c, c0 is not None),
     )
@@ -87,15 +87,15 @@ def infer(
     """y, final h and c; the engine makes the input product too, in pieces that stay in cache."""
     T, B, _ = x.shape  # noqa: N806
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
-    schedule = _engine.schedule(T, B, _view(lengths), reverse, threads)
+    schedule = _engine.schedule(T, B, view(lengths), reverse, threads)
     layer = _engine.Layer(
-        cell, _view(weight_ih), _view(weight_hh), _view(bias_ih), _view(bias_hh), threads
+        cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
     )
     H = weight_hh.shape[1]  # noqa: N806
-    y, h, c = _new(x, (T, B, H)), x.new_empty(B, H), x.new_empty(0 if c0 is None else B, H)
+    y, h, c = new_array(x, (T, B, H)), x.new_empty(B, H), x.new_empty(0 if c0 is None else B, H)
     pair = c0 is not None
     layer.forward(
-        schedule, _view(x), _view(mask), _states(h0, c0, pair), _states(h, c, pair), _view(y)
+        schedule, view(x), view(mask), _states(h0, c0, pair), _states(h, c, pair), view(y)
     )
     return y, h, c
 
@@ -145,42 +145,42 @@ def backward(
     ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
     """
     T, B, H = y.shape  # noqa: N806
-    schedule = _engine.schedule(T, B, _view(lengths), reverse, int(threads))
+    schedule = _engine.schedule(T, B, view(lengths), reverse, int(threads))
     n = schedule.tokens
     slots = _engine.product_slots(cell)
     d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (
-        _new(x, shape) for shape in gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
+        new_array(x, shape) for shape in gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
     )
-    d_gates = gates[:n] if overwrite else _new(x, (n, gates.shape[1]))
+    d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
     separate = sum(s >= 0 for s in slots) * H
     if not separate:
         d_products = None
     elif overwrite and extra.shape[1] == separate:
         d_products = extra[:n]
     else:
-        d_products = _new(x, (n, separate))
+        d_products = new_array(x, (n, separate))
     shifted = not schedule.ragged and mask is None  # what W_hh saw is y, one step away
-    operand = None if shifted else _new(x, (n, H))
+    operand = None if shifted else new_array(x, (n, H))
     first_rows = _engine.first_gates(cell) * H  # of W_hh, which see the state
-    second_operand = _new(x, (n, H)) if first_rows < weight_hh.shape[0] else None
+    second_operand = new_array(x, (n, H)) if first_rows < weight_hh.shape[0] else None
     _engine.backward(
         cell,
         schedule,
-        _view(weight_hh),
-        _view(mask),
+        view(weight_hh),
+        view(mask),
         _states(h0, c0, c0 is not None),
-        _view(gates[:n]),
-        _view(extra[:n]) if extra.numel() else None,
+        view(gates[:n]),
+        view(extra[:n]) if extra.numel() else None,
         _states(y, cells[:n], c0 is not None),
-        None if d_y is None else _view(d_y),
+        None if d_y is None else view(d_y),
         _states(d_h, d_c, c0 is not None),
-        _view(d_gates),
-        _view(d_products),
+        view(d_gates),
+        view(d_products),
         _states(d_h0, d_c0, c0 is not None),
-        _view(d_bias_ih),
-        _view(d_bias_hh),
-        _view(operand),
-        _view(second_operand),
+        view(d_bias_ih),
+        view(d_bias_hh),
+        view(operand),
+        view(second_operand),
         needs_h0,
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
@@ -199,8 +199,8 @@ def backward(
                 _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
         if needs_x:
             if schedule.ragged:
-                d_tokens = torch.mm(d_gates, weight_ih, out=_new(x, (n, x.shape[2])))
-                _engine.scatter(schedule, _view(d_tokens), _view(d_x))
+                d_tokens = torch.mm(d_gates, weight_ih, out=new_array(x, (n, x.shape[2])))
+                _engine.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
     return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
@@ -264,16 +264,16 @@ def _tokens(a: Tensor, schedule: Any) -> Tensor:
     """[T, B, W] -> [N, W], the true steps only."""
     if not schedule.ragged:
         return a.reshape(-1, a.shape[2])
-    tokens = _new(a, (schedule.tokens, a.shape[2]))
-    _engine.gather(schedule, _view(a), _view(tokens))
+    tokens = new_array(a, (schedule.tokens, a.shape[2]))
+    _engine.gather(schedule, view(a), view(tokens))
     return tokens
 
 
 def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[Any]:
-    return [_view(first), _view(second)] if is_pair else [_view(first)]
+    return [view(first), view(second)] if is_pair else [view(first)]
 
 
-def _new(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undefined values, float32 on the CPU; a large array stands in memory the engine keeps."""
     size = 1
     for length in shape:
@@ -281,7 +281,7 @@ def _new(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(_engine.empty(shape))
 
 
-def _view(a: Tensor | None) -> Any:
+def view(a: Tensor | None) -> Any:
     """A tensor as the engine takes it, dense, without autograd; a capsule is the cheapest way."""
     if a is None:
         return None
