@@ -42,7 +42,7 @@ def train(model: tg.LanguageModel, name: str, *texts: str) -> dict[str, Any]:
     return trained(model, clock)
 
 
-def trained(model: tg.LanguageModel, clock: Clock) -> dict[str, Any]:
+def trained(model: tg.LanguageModel | tg.TextClassifier, clock: Clock) -> dict[str, Any]:
     """Size, length and course of a training that began with the clock."""
     return {
         "parameters": sum(p.numel() for p in model.network_.parameters()),
@@ -51,6 +51,6 @@ def trained(model: tg.LanguageModel, clock: Clock) -> dict[str, Any]:
         "best_step": model.provenance_["best_step"],
         "seconds": model.provenance_["training_seconds"],
         "cpu_seconds": clock.read()["cpu_seconds"],
-        "validation": {k: model.metrics_[k] for k in ("cross_entropy", "perplexity")},
+        "validation": {k: v for k, v in model.metrics_.items() if not k.startswith("test_")},
         "curve": model.history_,
     }

@@ -1,0 +1,106 @@
+"""IMDb reviews: from scratch, and from language models of the training reviews.
+
+    python benchmarks/reproduce/imdb.py DATA
+    python benchmarks/reproduce/imdb.py DATA --only pretrained
+
+Official split, 25,000 and 25,000 reviews.  ``pretrained``: two word models, one that reads forward
+and one that reads backward, learn the 25,000 training reviews without their labels (the reviews
+without labels that the data set has beside them are not used), and give a bidirectional classifier
+its embedding and recurrent layers, as in Dai & Le 2015 (arXiv:1511.01432).
+The test part is read once by each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import sys
+from pathlib import Path
+from typing import Any
+
+from language_models import RUNS, parsed, train, trained
+from record import Clock, Record, Row, markdown
+
+import tidegate as tg
+
+PUBLISHED = {  # test accuracy, source
+    "scratch": (0.919, "Johnson & Zhang 2016, arXiv:1602.02373, bidirectional LSTM (from memory)"),
+    "pretrained": (0.928, "Dai & Le 2015, SA-LSTM of 1024 cells (from memory)"),
+}
+DIRECTIONS = {"forward": False, "backward": True}  # whether it reads from the end
+LANGUAGE_MODEL: dict[str, Any] = {
+    "level": "word",
+    "lowercase": True,
+    "vocabulary_size": 20_000,
+    "embedding_size": 128,
+    "hidden_sizes": (128,),
+    "tie_embeddings": True,
+    "batch_size": 64,
+    "bptt": 50,
+    "learning_rate": 4e-3,
+    "validation_fraction": 0.04,
+    "epochs": 3,
+    "precision": "bfloat16",
+    "sample_steps": (2000,),
+}
+
+
+def reviews(path: Path) -> tuple[list[str], list[str]]:
+    """Texts and labels."""
+    csv.field_size_limit(sys.maxsize)
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [row["text"] for row in rows], [row["label"] for row in rows]
+
+
+def model_file(direction: str) -> Path:
+    return RUNS / f"imdb-{direction}" / "model.safetensors"
+
+
+def language_models(texts: list[str]) -> dict[str, Row]:
+    """The training of both; trained before, they are trained no more."""
+    took: dict[str, Row] = {}
+    for direction, reverse in DIRECTIONS.items():
+        model = tg.LanguageModel(reverse=reverse, **LANGUAGE_MODEL)
+        took[direction] = train(model, f"imdb-{direction}", texts)
+        model.save(model_file(direction))
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path, help="folder with imdb/")
+    parser.add_argument("--only", choices=PUBLISHED, help="this row alone")
+    arguments = parsed(parser)
+    learned, unseen = (reviews(arguments.data / "imdb" / f"{p}.tsv.gz") for p in ("train", "test"))
+    record = Record("imdb", ("name",))
+    for name, (published, source) in PUBLISHED.items():
+        if arguments.only not in (None, name):
+            continue
+        row: Row = {"name": name}
+        options: dict[str, Any] = {}
+        if name == "pretrained":
+            row["language_models"] = language_models(learned[0])
+            options["init_from"] = [model_file(direction) for direction in DIRECTIONS]
+        model = tg.TextClassifier(**options)
+        clock = Clock()
+        model.fit(*learned)
+        row |= trained(model, clock) | {"test": model.evaluate(*unseen)}
+        record.add(row | {"published": published, "published_source": source})
+    columns: dict[str, Any] = {
+        "start": lambda row: row["name"],
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "validation accuracy": lambda row: f"{row['validation']['accuracy']:.3f}",
+        "test accuracy": lambda row: f"**{row['test']['accuracy']:.4f}**",
+        "published": lambda row: f"{row['published']} ({row['published_source']})",
+        "minutes of a core": lambda row: round(row["cpu_seconds"] / 60),
+        "language models, minutes of a core": lambda row: round(
+            sum(m["cpu_seconds"] for m in row.get("language_models", {}).values()) / 60
+        ),
+    }
+    print(markdown(record.rows, columns))
+
+
+if __name__ == "__main__":
+    main()
