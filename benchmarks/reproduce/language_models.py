@@ -11,6 +11,7 @@ from record import Clock
 
 import tidegate as tg
 from tidegate.data.text import read_text
+from tidegate.tasks.estimator import Estimator
 
 RUNS = Path("runs") / "reproduce"
 
@@ -29,7 +30,7 @@ def penn_treebank(data: Path) -> list[str]:
     return [read_text(data / "ptb" / f"ptb.{part}.txt.gz") for part in ("train", "valid", "test")]
 
 
-def train(model: tg.LanguageModel, name: str, *texts: str) -> dict[str, Any]:
+def train(model: tg.LanguageModel, name: str, *texts: str | list[str]) -> dict[str, Any]:
     """Fit ``model`` to ``texts`` in the folder runs/reproduce/NAME, and say what it took.
 
     ``cpu_seconds`` are of all threads; after an interruption of this process alone, while
@@ -42,7 +43,7 @@ def train(model: tg.LanguageModel, name: str, *texts: str) -> dict[str, Any]:
     return trained(model, clock)
 
 
-def trained(model: tg.LanguageModel | tg.TextClassifier, clock: Clock) -> dict[str, Any]:
+def trained(model: Estimator, clock: Clock) -> dict[str, Any]:
     """Size, length and course of a training that began with the clock."""
     return {
         "parameters": sum(p.numel() for p in model.network_.parameters()),
