@@ -67,7 +67,7 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
     const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
     Buffer masked(call.mask ? 2 * n * H : 0);
     const bool staged = cell.first < cell.gates;
-    Buffer operand(staged ? n * H : 0);
+    Buffer operand(staged ? n * H : 0), workspace(cell.workspace_floats(H, n));
     // the sweep writes token after token; of a rectangular batch these are y's own rows
     const std::int64_t tokens = schedule.ragged ? token_count(part) : 0;
     Buffer outputs(tokens * H);
@@ -82,7 +82,8 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
                        {y, call.states[1]},
                        masked.data(),
                        n * H,
-                       operand.data()};
+                       operand.data(),
+                       workspace.data()};
     cell.train(sweep);
     for (int k = 0; k < cell.states; ++k)
         for (std::int64_t j = 0; j < n; ++j) {
@@ -102,7 +103,7 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
     const PartRows mask(call.mask, part, H, false);
     const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
     const bool staged = cell.first < cell.gates;
-    Buffer d_operand(staged ? n * H : 0);
+    Buffer d_operand(staged ? n * H : 0), workspace(cell.workspace_floats(H, n));
     Buffer d_states(cell.states * n * H);
     float* d_state[2] = {d_states.data(), d_states.data() + n * H};
     for (int k = 0; k < cell.states; ++k)
@@ -131,7 +132,8 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
                               call.operand,
                               call.second_operand,
                               d_operand.data(),
-                              call.needs_d_state0};
+                              call.needs_d_state0,
+                              workspace.data()};
     cell.backward(sweep);
     for (int k = 0; k < cell.states; ++k)
         for (std::int64_t j = 0; j < n; ++j)
