@@ -179,6 +179,8 @@ def test_evaluations_and_other_instruction_sets_do_not_round() -> None:
     exact, _ = layer(x)
     with products_of("bfloat16"), torch.no_grad():
         assert torch.equal(layer(x)[0], exact.detach())
+        assert "bfloat16 factors where gradients are wanted" in layer.explain()
+    assert "bfloat16" not in layer.explain()
     before = _engine.isa()
     _engine.select_isa("avx2")
     assert not _engine.rounds()
