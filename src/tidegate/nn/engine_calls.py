@@ -209,7 +209,7 @@ def backward(
 
 
 def rounds() -> bool:
-    """Whether training's recurrent products, too, have bfloat16 factors: as torch's own have now."""
+    """Whether recurrent products of training have bfloat16 factors: as torch's own have now."""
     return torch.get_float32_matmul_precision() == "medium" and _engine.rounds()
 
 
