@@ -38,6 +38,15 @@ struct Schedule {
 Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
                        int parts);
 
+// rows [n, H] = those of the part in an array [B, H].
+void copy_rows(const float* all, const Schedule::Part& part, std::int64_t H, float* rows);
+// final [B, H] = the part's last states: of a forward sweep's two blocks, each row's own was the
+// last it wrote.
+void put_final_h(const Schedule::Part& part, std::int64_t H, float* const h[2], float* final);
+// The part's rows [T, B, width] from each one's length on = 0.
+void zero_padding(const Schedule& schedule, const Schedule::Part& part, std::int64_t width,
+                  float* rows);
+
 // tokens [N, width] = the true steps of rows [T, B, width], and back, zeros beyond each length.
 void gather(const Schedule& schedule, std::int64_t width, const float* rows, float* tokens);
 void scatter(const Schedule& schedule, std::int64_t width, const float* tokens, float* rows);
