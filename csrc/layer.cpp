@@ -36,9 +36,11 @@ Layer::Layer(const Kernels& kernels, const CellKernels& cell, std::int64_t input
 
 void Layer::forward(const Schedule& schedule, const float* x, const float* mask,
                     const float* const state0[2], float* const final[2], float* y) const {
-    parallel_for(static_cast<int>(schedule.parts.size()), [&](int i) {
+    const int parts = static_cast<int>(schedule.parts.size());
+    parallel_for(parts, [&](int i) {
         const Schedule::Part& part = schedule.parts[static_cast<std::size_t>(i)];
         forward_part(schedule, part, x, mask, state0, final, y);
+        zero_padding(schedule, i, parts, hidden_, y);
     });
 }
 
@@ -96,7 +98,6 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
     if (cell_->states > 1)
         for (std::int64_t j = 0; j < n; ++j)
             std::memcpy(final[1] + part.rows[j] * H, c + j * H, bytes(H));
-    zero_padding(schedule, part, H, y);
 }
 
 void Layer::step(const float* x, std::int64_t B, float* const states[2]) {

@@ -22,16 +22,15 @@ void put_final_h(const Schedule::Part& part, std::int64_t H, float* const h[2], 
                     sizeof(float) * static_cast<std::size_t>(H));
 }
 
-void zero_padding(const Schedule& schedule, const Schedule::Part& part, std::int64_t width,
+void zero_padding(const Schedule& schedule, int share, int shares, std::int64_t width,
                   float* rows) {
-    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(width);
-    for (std::int64_t t = 0; t < schedule.steps; ++t) {
-        const auto step = static_cast<std::size_t>(t);
-        const auto alive =
-            static_cast<std::size_t>(step < part.count.size() ? part.count[step] : 0);
-        for (std::size_t j = alive; j < part.rows.size(); ++j)
-            std::memset(rows + (t * schedule.batch + part.rows[j]) * width, 0, bytes);
-    }
+    const std::int64_t B = schedule.batch;
+    if (!schedule.ragged) return;
+    for (std::int64_t t = share; t < schedule.steps; t += shares)
+        for (std::int64_t b = 0; b < B; ++b)
+            if (schedule.lengths[static_cast<std::size_t>(b)] <= t)
+                std::memset(rows + (t * B + b) * width, 0,
+                            sizeof(float) * static_cast<std::size_t>(width));
 }
 
 namespace {
@@ -69,15 +68,6 @@ void for_each_token(const Schedule::Part& part, const Visit& visit) {
         for (std::int64_t j = 0; j < part.count[s]; ++j) visit(part.start[s] + j);
 }
 
-void scatter_part(const Schedule& schedule, const Schedule::Part& part, std::int64_t width,
-                  const float* tokens, float* rows) {
-    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(width);
-    for_each_token(part, [&](std::int64_t token) {
-        std::memcpy(rows + schedule.place(token) * width, tokens + token * width, bytes);
-    });
-    zero_padding(schedule, part, width, rows);
-}
-
 void forward_part(const CellKernels& cell, const Schedule& schedule, const Schedule::Part& part,
                   const ForwardCall& call, const float* panels) {
     const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
@@ -108,7 +98,6 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
                 length ? sweep.c + (part.start[length - 1] + j) * H : sweep.c0 + j * H;
             std::memmove(call.final[1] + part.rows[j] * H, last, sizeof(float) * H);
         }
-    zero_padding(schedule, part, H, call.states[0]);
 }
 
 void backward_part(const CellKernels& cell, const Schedule::Part& part, const BackwardCall& call,
@@ -172,6 +161,7 @@ Schedule rectangular(std::int64_t T, std::int64_t B, bool reverse, int parts) {
     schedule.steps = T;
     schedule.batch = B;
     schedule.tokens = T * B;
+    schedule.reverse = reverse;
     for (int p = 0; p < parts; ++p) {
         Schedule::Part part;
         const std::int64_t from = B * p / parts, to = B * (p + 1) / parts;
@@ -198,6 +188,8 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
     schedule.steps = T;
     schedule.batch = B;
     schedule.ragged = true;
+    schedule.reverse = reverse;
+    schedule.lengths.assign(lengths, lengths + B);
     std::vector<std::int64_t> order(static_cast<std::size_t>(B));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
@@ -237,8 +229,19 @@ void gather(const Schedule& schedule, std::int64_t width, const float* rows, flo
 }
 
 void scatter(const Schedule& schedule, std::int64_t width, const float* tokens, float* rows) {
-    parallel_for(static_cast<int>(schedule.parts.size()), [&](int i) {
-        scatter_part(schedule, schedule.parts[static_cast<std::size_t>(i)], width, tokens, rows);
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(width);
+    const int parts = static_cast<int>(schedule.parts.size());
+    parallel_for(parts, [&](int i) {
+        for (std::int64_t t = i; t < schedule.steps; t += parts)
+            for (const Schedule::Part& part : schedule.parts)
+                for (std::size_t j = 0; j < part.rows.size() && part.lengths[j] > t; ++j) {
+                    const std::int64_t step = schedule.reverse ? part.lengths[j] - 1 - t : t;
+                    const std::int64_t token =
+                        part.start[static_cast<std::size_t>(step)] + static_cast<std::int64_t>(j);
+                    std::memcpy(rows + (t * schedule.batch + part.rows[j]) * width,
+                                tokens + token * width, bytes);
+                }
+        zero_padding(schedule, i, parts, width, rows);
     });
 }
 
@@ -251,6 +254,7 @@ void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCal
     parallel_for(parts, [&](int i) {
         forward_part(cell, schedule, schedule.parts[static_cast<std::size_t>(i)], call,
                      panels.data());
+        zero_padding(schedule, i, parts, call.hidden, call.states[0]);
     });
 }
 

@@ -25,8 +25,9 @@ struct Schedule {
     };
     std::int64_t steps = 0, batch = 0, tokens = 0;
     std::vector<Part> parts;
-    std::vector<std::int64_t> index;  // empty if rectangular
-    bool ragged = false;
+    std::vector<std::int64_t> index;    // empty if rectangular
+    std::vector<std::int64_t> lengths;  // [B], empty if rectangular
+    bool ragged = false, reverse = false;
 
     // Of a token in [T, B].
     std::int64_t place(std::int64_t token) const {
@@ -43,9 +44,9 @@ void copy_rows(const float* all, const Schedule::Part& part, std::int64_t H, flo
 // final [B, H] = the part's last states: of a forward sweep's two blocks, each row's own was the
 // last it wrote.
 void put_final_h(const Schedule::Part& part, std::int64_t H, float* const h[2], float* final);
-// The part's rows [T, B, width] from each one's length on = 0.
-void zero_padding(const Schedule& schedule, const Schedule::Part& part, std::int64_t width,
-                  float* rows);
+// rows [T, B, width] = 0 from each one's length on; share `share` of `shares`, which takes whole
+// steps: threads that write neighbouring rows at a time take the cache lines from each other.
+void zero_padding(const Schedule& schedule, int share, int shares, std::int64_t width, float* rows);
 
 // tokens [N, width] = the true steps of rows [T, B, width], and back, zeros beyond each length.
 void gather(const Schedule& schedule, std::int64_t width, const float* rows, float* tokens);
