@@ -49,7 +49,7 @@ COPY_STEPS = BLANKS + 2 * COPIED
 COPY_UNITS, COPY_EMBEDDING = 128, 64
 COPY_BATCH, COPY_TEST = 32, 512
 COPY_UPDATES, COPY_RATE = 6000, 3e-3
-# The first gradients are a hundred times as long as those from which remembering is learned: with
+# The first gradients are some forty times as long as those from which remembering is learned: with
 # Adam's own 0.999 they would shorten its steps for thousands of updates.
 COPY_BETAS = (0.9, 0.99)
 COPY_GAIN = 3.0  # of the input weights, so that symbols open gates that chrono initialisation shuts
