@@ -23,16 +23,18 @@ struct Rows {
 struct ForwardSweep {
     Rows rows;
     std::ptrdiff_t hidden;
-    const float* panels;           // W_hh and b_hh, packed by pack_forward
-    const float* mask;             // [n, H] what W_hh sees of the state is scaled by it; or null
-    const float* state0[2];        // [n, H] each
-    float* gates;                  // [N, G*H] in: W_ih x + b_ih; out, in training: the saved gates
-    float* extra;                  // [N, extra*H] out, in training only
-    float* states[2];              // [N, H] out: y, and c in training; else c is [n, H], in place
-    float* masked;                 // two blocks of [n, H] of workspace, if mask
-    std::ptrdiff_t masked_stride;  // floats between the two
-    float* operand;                // [n, H] of workspace, if the cell is staged
-    float* workspace;              // of workspace_floats(hidden, n)
+    const float* panels;  // W_hh and b_hh, packed by pack_forward
+    const float* mask;    // [n, H] what W_hh sees of the state is scaled by it; or null
+    float* gates;         // [N, G*H] in: W_ih x + b_ih; out, in training: the saved gates
+    float* extra;         // [N, extra*H] out, in training only
+    float* h[2];       // [n, H] each, in turn: in [0] the state at first, then in [1] the next, ...
+    float* masked[2];  // [n, H] of workspace each, if mask
+    const float* c0;   // [n, H], if the cell has a second state
+    float* c;          // [N, H] out, in training; else [n, H], in place: c0 itself
+    float* y;          // [rows, H] out: h after every step
+    const std::int64_t* place;  // [N] row of each token in y; null: the token's own
+    float* operand;             // [n, H] of workspace, if the cell is staged
+    float* workspace;           // of workspace_floats(hidden, n)
 };
 
 // One thread's sweep back through time.
@@ -41,7 +43,7 @@ struct BackwardSweep {
     std::ptrdiff_t hidden;
     const float* panels;     // W_hh, packed by pack_backward
     const float* mask;       // as in the forward sweep
-    const float* state0[2];  // as in the forward sweep
+    const float* state0[2];  // [n, H] each: h and c at first
     const float* gates;      // as the forward sweep left them, and extra and states[1]
     const float* extra;
     const float* states[2];

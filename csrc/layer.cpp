@@ -36,16 +36,18 @@ Layer::Layer(const Kernels& kernels, const CellKernels& cell, std::int64_t input
 
 void Layer::forward(const Schedule& schedule, const float* x, const float* mask,
                     const float* const state0[2], float* const final[2], float* y) const {
-    parallel_for(static_cast<int>(schedule.parts.size()), [&](int i) {
+    const int parts = static_cast<int>(schedule.parts.size());
+    parallel_for(parts, [&](int i) {
         const Schedule::Part& part = schedule.parts[static_cast<std::size_t>(i)];
         forward_part(schedule, part, x, mask, state0, final, y);
+        zero_padding(schedule, i, parts, hidden_, y);
     });
 }
 
 void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, const float* x,
                          const float* mask, const float* const state0[2], float* const final[2],
                          float* y) const {
-    const std::int64_t G = cell_->gates, H = hidden_, I = inputs_, B = schedule.batch;
+    const std::int64_t G = cell_->gates, H = hidden_, I = inputs_;
     const std::int64_t n = static_cast<std::int64_t>(part.rows.size());
     const std::int64_t steps = static_cast<std::int64_t>(part.start.size());
     if (n == 0) return;
@@ -56,25 +58,24 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
         return sizeof(float) * static_cast<std::size_t>(floats);
     };
     const bool staged = cell_->first < cell_->gates;
-    Buffer inputs(most * I), gates(most * G * H), outputs(most * H), state(cell_->states * n * H),
+    Buffer inputs(most * I), gates(most * G * H), states((cell_->states + 1) * n * H),
         row_masks(mask ? n * H : 0), masked(mask ? 2 * n * H : 0), operand(staged ? n * H : 0);
-    float* now[2] = {state.data(), state.data() + n * H};
-    for (std::int64_t j = 0; j < n; ++j) {
-        for (int k = 0; k < cell_->states; ++k)
-            std::memcpy(now[k] + j * H, state0[k] + part.rows[j] * H, bytes(H));
-        if (mask) std::memcpy(row_masks.data() + j * H, mask + part.rows[j] * H, bytes(H));
-        for (std::int64_t t = part.lengths[j]; t < schedule.steps; ++t)
-            std::memset(y + (t * B + part.rows[j]) * H, 0, bytes(H));
-    }
+    float *const h[2] = {states.data(), states.data() + n * H}, *const c = h[1] + n * H;
+    copy_rows(state0[0], part, H, h[0]);
+    if (cell_->states > 1) copy_rows(state0[1], part, H, c);
+    if (mask) copy_rows(mask, part, H, row_masks.data());
     std::vector<std::int64_t> start;  // of each step of the chunk, in the chunk
+    std::vector<std::int64_t> place;  // of each of its tokens, in [T, B]
     for (std::int64_t first = 0, last = 0; first < steps; first = last) {
         std::int64_t tokens = 0;
         start.clear();
+        place.clear();
         for (; last < steps && tokens + part.count[last] <= most; ++last) {
             start.push_back(tokens);
-            for (std::int64_t j = 0; j < part.count[last]; ++j, ++tokens)
-                std::memcpy(inputs.data() + tokens * I,
-                            x + schedule.place(part.start[last] + j) * I, bytes(I));
+            for (std::int64_t j = 0; j < part.count[last]; ++j, ++tokens) {
+                place.push_back(schedule.place(part.start[last] + j));
+                std::memcpy(inputs.data() + tokens * I, x + place.back() * I, bytes(I));
+            }
         }
         kernels_->affine(inputs.data(), tokens, input_panels_.data(), G * H, I, gates.data());
         ForwardSweep sweep{};
@@ -83,23 +84,20 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
         sweep.panels = panels_.data();
         sweep.mask = mask ? row_masks.data() : nullptr;
         sweep.gates = gates.data();
-        sweep.masked = masked.data();
-        sweep.masked_stride = n * H;
+        for (int i = 0; i < 2; ++i) {
+            sweep.h[i] = h[(first + i) % 2];
+            sweep.masked[i] = masked.data() + i * n * H;
+        }
+        sweep.c0 = sweep.c = c;
+        sweep.y = y;
+        sweep.place = place.data();
         sweep.operand = operand.data();
-        for (int k = 0; k < cell_->states; ++k) sweep.state0[k] = sweep.states[k] = now[k];
-        sweep.states[0] = outputs.data();
         cell_->infer(sweep);
-        for (std::int64_t s = first; s < last; ++s)
-            for (std::int64_t j = 0; j < part.count[s]; ++j) {
-                const float* h = outputs.data() + (start[s - first] + j) * H;
-                std::memcpy(y + schedule.place(part.start[s] + j) * H, h, bytes(H));
-                if (s + 1 == std::min(last, part.lengths[j]))
-                    std::memcpy(now[0] + j * H, h, bytes(H));
-            }
     }
-    for (int k = 0; k < cell_->states; ++k)
+    put_final_h(part, H, h, final[0]);
+    if (cell_->states > 1)
         for (std::int64_t j = 0; j < n; ++j)
-            std::memcpy(final[k] + part.rows[j] * H, now[k] + j * H, bytes(H));
+            std::memcpy(final[1] + part.rows[j] * H, c + j * H, bytes(H));
 }
 
 void Layer::step(const float* x, std::int64_t B, float* const states[2]) {
@@ -118,8 +116,9 @@ void Layer::step(const float* x, std::int64_t B, float* const states[2]) {
         sweep.hidden = H;
         sweep.panels = panels_.data();
         sweep.gates = gates;
-        for (int k = 0; k < cell_->states; ++k) sweep.state0[k] = sweep.states[k] = states[k];
-        sweep.states[0] = h;
+        sweep.h[0] = states[0];
+        sweep.h[1] = sweep.y = h;
+        sweep.c0 = sweep.c = states[1];
         sweep.operand = operand;
         cell_->infer(sweep);
     });

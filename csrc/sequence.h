@@ -100,21 +100,19 @@ struct ForwardTile {
     const float* operand;                // [n, H]: what the product sees of the state before
     const float* before[Cell::kStates];  // [n, H]
     float* after[Cell::kStates];         // [n, H]
-    float* gates;                        // [n, G*H]
-    float* extra;                        // [n, kExtra*H]
     float* masked;                       // [n, H]: the operand of the next step, or null
-    Index unit;
-    const float* next_panel;  // what will be read next, if it may have left the cache
+    Index token, unit;                   // of the first row, of the first lane
+    const float* next_panel;             // what will be read next, if it may have left the cache
     Index rows;
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
         constexpr int G = Cell::kGates, V = G * U;
         const Index H = s.hidden;
+        const float* gates = s.gates + (token + first) * G * H + unit;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
-            for (int g = 0; g < G; ++g)
-                __builtin_prefetch(gates + (first + r) * G * H + g * H + unit, 1);
+            for (int g = 0; g < G; ++g) __builtin_prefetch(gates + (r * G + g) * H, 1);
         Vec sums[R][V];
         if constexpr (kRounded) {
             get_rounded_gates<R, G, U>(sums, s.panels, s.workspace, rows, H, first, unit);
@@ -138,9 +136,9 @@ struct ForwardTile {
     TIDEGATE_INLINE void finish(const Vec (&sums)[V], int u, Index row, Index at,
                                 Index valid) const {
         constexpr int G = Cell::kGates, S = Cell::kStates;
-        const Index H = s.hidden;
+        const Index H = s.hidden, t = token + row;
         Vec w[G], product[G], state[S], next[S], saved[G + Cell::kExtra];
-        float* gates_row = gates + row * G * H + at;
+        float* gates_row = s.gates + t * G * H + at;
         for (int g = 0; g < G; ++g) {
             w[g] = get(gates_row + g * H, valid);
             product[g] = sums[g * U + u];
@@ -148,63 +146,56 @@ struct ForwardTile {
         for (int k = 0; k < S; ++k) state[k] = get(before[k] + row * H + at, valid);
         Cell::forward(w, product, state, next, saved);
         for (int k = 0; k < S; ++k) put(after[k] + row * H + at, next[k], valid);
+        put(s.y + (s.place ? s.place[t] : t) * H + at, next[0], valid);
         if (masked) put(masked + row * H + at, next[0] * get(s.mask + row * H + at, valid), valid);
         if constexpr (Training) {
             for (int g = 0; g < G; ++g) put(gates_row + g * H, saved[g], valid);
             for (int e = 0; e < Cell::kExtra; ++e)
-                put(extra + (row * Cell::kExtra + e) * H + at, saved[G + e], valid);
+                put(s.extra + (t * Cell::kExtra + e) * H + at, saved[G + e], valid);
         }
     }
 };
 
+inline void mask_first_state(const ForwardSweep& s) {
+    if (s.mask && s.rows.steps > 0)
+        for (Index i = 0; i < s.rows.count[0] * s.hidden; ++i)
+            s.masked[0][i] = s.h[0][i] * s.mask[i];
+}
+
 template <class Cell, bool Training>
 void forward_sweep(const ForwardSweep& s) {
-    constexpr int G = Cell::kGates, S = Cell::kStates, E = Cell::kExtra;
+    constexpr int G = Cell::kGates, S = Cell::kStates;
     const Index H = s.hidden;
     const Panels panels(H, kForwardWidth<Cell>);
     const bool streams = forward_panel_floats<Cell>(H) > kSecondCache;
-    if (s.mask && s.rows.steps > 0)
-        for (Index i = 0; i < s.rows.count[0] * H; ++i) s.masked[i] = s.state0[0][i] * s.mask[i];
-
+    mask_first_state(s);
+    const float* c = s.c0;
     for (Index step = 0; step < s.rows.steps; ++step) {
         const Index n = s.rows.count[step], token = s.rows.start[step];
-        const Index previous = step > 0 ? s.rows.start[step - 1] : 0;
-        const float* before[S];
-        float* after[S];
-        for (int k = 0; k < S; ++k) {
-            const bool per_token = k == 0 || Training;
-            before[k] = step == 0 ? s.state0[k] : s.states[k] + (per_token ? previous * H : 0);
-            after[k] = s.states[k] + (per_token ? token * H : 0);
-        }
-        float* masked_now = s.mask ? s.masked + (step % 2) * s.masked_stride : nullptr;
-        float* masked_next = s.mask ? s.masked + ((step + 1) % 2) * s.masked_stride : nullptr;
-        if constexpr (kRounded)
-            multiply_rounded_gates(s.mask ? masked_now : before[0], n, H, G, s.panels, s.workspace);
+        const int now = step % 2, next = 1 - now;
+        float* c_after = Training && S > 1 ? s.c + token * H : s.c;
+        const float* operand = s.mask ? s.masked[now] : s.h[now];
+        if constexpr (kRounded) multiply_rounded_gates(operand, n, H, G, s.panels, s.workspace);
         for (Index p = 0; p < panels.count; ++p) {
             const Index unit = panels.first(p) * kLanes;
             const Index next_unit = panels.first((p + 1) % panels.count) * kLanes;
             const float* next_panel = streams ? s.panels + next_unit * G * (H + 1) : nullptr;
             const auto run = [&](auto width) {
                 constexpr int U = decltype(width)::value;
-                ForwardTile<Cell, Training, U> tile{s,
-                                                    s.panels + unit * G * (H + 1),
-                                                    s.mask ? masked_now : before[0],
-                                                    {},
-                                                    {},
-                                                    s.gates + token * G * H,
-                                                    s.extra + token * E * H,
-                                                    masked_next,
-                                                    unit,
-                                                    next_panel,
-                                                    n};
-                for (int k = 0; k < S; ++k) {
-                    tile.before[k] = before[k];
-                    tile.after[k] = after[k];
+                ForwardTile<Cell, Training, U> tile{s,           s.panels + unit * G * (H + 1),
+                                                    operand,     {s.h[now]},
+                                                    {s.h[next]}, s.mask ? s.masked[next] : nullptr,
+                                                    token,       unit,
+                                                    next_panel,  n};
+                if constexpr (S > 1) {
+                    tile.before[1] = c;
+                    tile.after[1] = c_after;
                 }
                 for_each_tile<max_rows(G * U)>(n, tile);
             };
             switch_width<kForwardWidth<Cell>>(panels.width(p), run);
         }
+        c = c_after;
     }
 }
 

@@ -89,14 +89,12 @@ void staged_forward_sweep(const ForwardSweep& s) {
     constexpr int G = Cell::kGates, F = Cell::kFirst;
     const Index H = s.hidden;
     const float* second_panels = s.panels + gate_panel_floats(H, F);
-    if (s.mask && s.rows.steps > 0)
-        for (Index i = 0; i < s.rows.count[0] * H; ++i) s.masked[i] = s.state0[0][i] * s.mask[i];
+    mask_first_state(s);
     for (Index step = 0; step < s.rows.steps; ++step) {
         const Index n = s.rows.count[step], token = s.rows.start[step];
-        const float* before = step ? s.states[0] + s.rows.start[step - 1] * H : s.state0[0];
-        float *after = s.states[0] + token * H, *gates = s.gates + token * G * H;
-        float* masked_now = s.mask ? s.masked + (step % 2) * s.masked_stride : nullptr;
-        float* masked_next = s.mask ? s.masked + ((step + 1) % 2) * s.masked_stride : nullptr;
+        const float* before = s.h[step % 2];
+        float *after = s.h[(step + 1) % 2], *gates = s.gates + token * G * H;
+        float* masked_next = s.mask ? s.masked[(step + 1) % 2] : nullptr;
         const auto scale = [&](Index row, Index at, Index valid) {
             return s.mask ? get(s.mask + row * H + at, valid) : broadcast(1.0f);
         };
@@ -110,8 +108,13 @@ void staged_forward_sweep(const ForwardSweep& s) {
             put(s.operand + row * H + at, Cell::operand(saved, &state) * scale(row, at, valid),
                 valid);
         };
+<<<<<<< HEAD
         for_each_product<F, kFirstWidth<Cell>>(n, H, s.panels, s.mask ? masked_now : before,
                                                s.workspace, first);
+=======
+        for_each_product<F, kFirstWidth<Cell>>(n, H, s.panels, s.mask ? s.masked[step % 2] : before,
+                                               first);
+>>>>>>> main
         const auto second = [&](Index row, Index at, Index valid, const Vec* product) {
             float* gates_row = gates + row * G * H + at;
             Vec w[G], u[G], saved[G], next;
@@ -123,6 +126,7 @@ void staged_forward_sweep(const ForwardSweep& s) {
             const Vec state = get(before + row * H + at, valid);
             Cell::second(w, u, &state, &next, saved);
             put(after + row * H + at, next, valid);
+            put(s.y + (s.place ? s.place[token + row] : token + row) * H + at, next, valid);
             if (masked_next) put(masked_next + row * H + at, next * scale(row, at, valid), valid);
             if constexpr (Training)
                 for (int g = F; g < G; ++g) put(gates_row + g * H, saved[g], valid);

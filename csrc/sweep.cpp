@@ -8,38 +8,58 @@
 #include "threads.h"
 
 namespace tidegate {
+
+void copy_rows(const float* all, const Schedule::Part& part, std::int64_t H, float* rows) {
+    for (std::size_t j = 0; j < part.rows.size(); ++j)
+        std::memcpy(rows + static_cast<std::int64_t>(j) * H, all + part.rows[j] * H,
+                    sizeof(float) * static_cast<std::size_t>(H));
+}
+
+void put_final_h(const Schedule::Part& part, std::int64_t H, float* const h[2], float* final) {
+    for (std::size_t j = 0; j < part.rows.size(); ++j)
+        std::memcpy(final + part.rows[j] * H,
+                    h[part.lengths[j] % 2] + static_cast<std::int64_t>(j) * H,
+                    sizeof(float) * static_cast<std::size_t>(H));
+}
+
+void zero_padding(const Schedule& schedule, int share, int shares, std::int64_t width,
+                  float* rows) {
+    const std::int64_t B = schedule.batch;
+    if (!schedule.ragged) return;
+    for (std::int64_t t = share; t < schedule.steps; t += shares)
+        for (std::int64_t b = 0; b < B; ++b)
+            if (schedule.lengths[static_cast<std::size_t>(b)] <= t)
+                std::memset(rows + (t * B + b) * width, 0,
+                            sizeof(float) * static_cast<std::size_t>(width));
+}
+
 namespace {
 
 // The rows of one part of a [B, H] array, in the part's order; null stays null.
 class PartRows {
   public:
-    PartRows(const float* all, const Schedule::Part& part, std::int64_t H, bool copy) {
+    PartRows(const float* all, const Schedule::Part& part, std::int64_t H) {
         const auto n = static_cast<std::int64_t>(part.rows.size());
         if (!all || n == 0) return;
         const bool in_order = part.rows.back() - part.rows.front() == n - 1 &&
                               std::is_sorted(part.rows.begin(), part.rows.end());
-        if (in_order && !copy) {
-            rows_ = const_cast<float*>(all + part.rows.front() * H);
+        if (in_order) {
+            rows_ = all + part.rows.front() * H;
             return;
         }
         own_ = std::make_unique<Buffer>(n * H);
+        copy_rows(all, part, H, own_->data());
         rows_ = own_->data();
-        for (std::int64_t j = 0; j < n; ++j)
-            std::memcpy(rows_ + j * H, all + part.rows[j] * H, sizeof(float) * H);
     }
-    float* data() const { return rows_; }
+    const float* data() const { return rows_; }
 
   private:
     std::unique_ptr<Buffer> own_;
-    float* rows_ = nullptr;
+    const float* rows_ = nullptr;
 };
 
 Rows rows_of(const Schedule::Part& part) {
     return {static_cast<std::ptrdiff_t>(part.start.size()), part.start.data(), part.count.data()};
-}
-
-std::int64_t token_count(const Schedule::Part& part) {
-    return std::accumulate(part.count.begin(), part.count.end(), std::int64_t{0});
 }
 
 template <class Visit>
@@ -48,25 +68,13 @@ void for_each_token(const Schedule::Part& part, const Visit& visit) {
         for (std::int64_t j = 0; j < part.count[s]; ++j) visit(part.start[s] + j);
 }
 
-void scatter_part(const Schedule& schedule, const Schedule::Part& part, std::int64_t width,
-                  const float* tokens, float* rows) {
-    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(width);
-    for_each_token(part, [&](std::int64_t token) {
-        std::memcpy(rows + schedule.place(token) * width, tokens + token * width, bytes);
-    });
-    for (std::size_t j = 0; j < part.rows.size(); ++j)
-        for (std::int64_t t = part.lengths[j]; t < schedule.steps; ++t)
-            std::memset(rows + (t * schedule.batch + part.rows[j]) * width, 0, bytes);
-}
-
 void forward_part(const CellKernels& cell, const Schedule& schedule, const Schedule::Part& part,
                   const ForwardCall& call, const float* panels) {
     const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
     if (n == 0) return;
-    const PartRows mask(call.mask, part, H, false);
-    const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
-    Buffer masked(call.mask ? 2 * n * H : 0);
+    const PartRows mask(call.mask, part, H), c0(call.state0[1], part, H);
     const bool staged = cell.first < cell.gates;
+<<<<<<< HEAD
     Buffer operand(staged ? n * H : 0), workspace(cell.workspace_floats(H, n));
     // the sweep writes token after token; of a rectangular batch these are y's own rows
     const std::int64_t tokens = schedule.ragged ? token_count(part) : 0;
@@ -84,15 +92,32 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
                        n * H,
                        operand.data(),
                        workspace.data()};
+=======
+    Buffer h(2 * n * H), masked(call.mask ? 2 * n * H : 0), operand(staged ? n * H : 0);
+    copy_rows(call.state0[0], part, H, h.data());
+    const ForwardSweep sweep{rows_of(part),
+                             H,
+                             panels,
+                             mask.data(),
+                             call.gates,
+                             call.extra,
+                             {h.data(), h.data() + n * H},
+                             {masked.data(), masked.data() + n * H},
+                             c0.data(),
+                             call.states[1],
+                             call.states[0],
+                             schedule.ragged ? schedule.index.data() : nullptr,
+                             operand.data()};
+>>>>>>> main
     cell.train(sweep);
-    for (int k = 0; k < cell.states; ++k)
+    put_final_h(part, H, sweep.h, call.final[0]);
+    if (cell.states > 1)
         for (std::int64_t j = 0; j < n; ++j) {
             const std::int64_t length = part.lengths[j];
-            const std::int64_t token = length ? part.start[length - 1] + j : 0;
-            const float* last = length ? sweep.states[k] + token * H : state0[k].data() + j * H;
-            std::memmove(call.final[k] + part.rows[j] * H, last, sizeof(float) * H);
+            const float* last =
+                length ? sweep.c + (part.start[length - 1] + j) * H : sweep.c0 + j * H;
+            std::memmove(call.final[1] + part.rows[j] * H, last, sizeof(float) * H);
         }
-    if (schedule.ragged) scatter_part(schedule, part, H, y, call.states[0]);
 }
 
 void backward_part(const CellKernels& cell, const Schedule::Part& part, const BackwardCall& call,
@@ -100,8 +125,8 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
     const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
     std::fill(d_bias, d_bias + (cell.gates + cell.separate) * H, 0.0f);
     if (n == 0) return;
-    const PartRows mask(call.mask, part, H, false);
-    const PartRows state0[2] = {{call.state0[0], part, H, false}, {call.state0[1], part, H, false}};
+    const PartRows mask(call.mask, part, H);
+    const PartRows state0[2] = {{call.state0[0], part, H}, {call.state0[1], part, H}};
     const bool staged = cell.first < cell.gates;
     Buffer d_operand(staged ? n * H : 0), workspace(cell.workspace_floats(H, n));
     Buffer d_states(cell.states * n * H);
@@ -157,6 +182,7 @@ Schedule rectangular(std::int64_t T, std::int64_t B, bool reverse, int parts) {
     schedule.steps = T;
     schedule.batch = B;
     schedule.tokens = T * B;
+    schedule.reverse = reverse;
     for (int p = 0; p < parts; ++p) {
         Schedule::Part part;
         const std::int64_t from = B * p / parts, to = B * (p + 1) / parts;
@@ -183,6 +209,8 @@ Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengt
     schedule.steps = T;
     schedule.batch = B;
     schedule.ragged = true;
+    schedule.reverse = reverse;
+    schedule.lengths.assign(lengths, lengths + B);
     std::vector<std::int64_t> order(static_cast<std::size_t>(B));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
@@ -222,8 +250,19 @@ void gather(const Schedule& schedule, std::int64_t width, const float* rows, flo
 }
 
 void scatter(const Schedule& schedule, std::int64_t width, const float* tokens, float* rows) {
-    parallel_for(static_cast<int>(schedule.parts.size()), [&](int i) {
-        scatter_part(schedule, schedule.parts[static_cast<std::size_t>(i)], width, tokens, rows);
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(width);
+    const int parts = static_cast<int>(schedule.parts.size());
+    parallel_for(parts, [&](int i) {
+        for (std::int64_t t = i; t < schedule.steps; t += parts)
+            for (const Schedule::Part& part : schedule.parts)
+                for (std::size_t j = 0; j < part.rows.size() && part.lengths[j] > t; ++j) {
+                    const std::int64_t step = schedule.reverse ? part.lengths[j] - 1 - t : t;
+                    const std::int64_t token =
+                        part.start[static_cast<std::size_t>(step)] + static_cast<std::int64_t>(j);
+                    std::memcpy(rows + (t * schedule.batch + part.rows[j]) * width,
+                                tokens + token * width, bytes);
+                }
+        zero_padding(schedule, i, parts, width, rows);
     });
 }
 
@@ -236,6 +275,7 @@ void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCal
     parallel_for(parts, [&](int i) {
         forward_part(cell, schedule, schedule.parts[static_cast<std::size_t>(i)], call,
                      panels.data());
+        zero_padding(schedule, i, parts, call.hidden, call.states[0]);
     });
 }
 

@@ -25,8 +25,9 @@ struct Schedule {
     };
     std::int64_t steps = 0, batch = 0, tokens = 0;
     std::vector<Part> parts;
-    std::vector<std::int64_t> index;  // empty if rectangular
-    bool ragged = false;
+    std::vector<std::int64_t> index;    // empty if rectangular
+    std::vector<std::int64_t> lengths;  // [B], empty if rectangular
+    bool ragged = false, reverse = false;
 
     // Of a token in [T, B].
     std::int64_t place(std::int64_t token) const {
@@ -37,6 +38,15 @@ struct Schedule {
 // lengths: [B], each in 0 .. T, or null; parts >= 1 is the number of threads.
 Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
                        int parts);
+
+// rows [n, H] = those of the part in an array [B, H].
+void copy_rows(const float* all, const Schedule::Part& part, std::int64_t H, float* rows);
+// final [B, H] = the part's last states: of a forward sweep's two blocks, each row's own was the
+// last it wrote.
+void put_final_h(const Schedule::Part& part, std::int64_t H, float* const h[2], float* final);
+// rows [T, B, width] = 0 from each one's length on; share `share` of `shares`, which takes whole
+// steps: threads that write neighbouring rows at a time take the cache lines from each other.
+void zero_padding(const Schedule& schedule, int share, int shares, std::int64_t width, float* rows);
 
 // tokens [N, width] = the true steps of rows [T, B, width], and back, zeros beyond each length.
 void gather(const Schedule& schedule, std::int64_t width, const float* rows, float* tokens);

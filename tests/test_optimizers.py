@@ -12,6 +12,7 @@ from tidegate.errors import InputError
 from tidegate.training.optimizers import (
     WeightAverage,
     build_optimizer,
+    gradient_norm,
     optimizer_tensors,
     restore_optimizer,
 )
@@ -83,6 +84,61 @@ def test_restored_optimizer_goes_on_bit_for_bit(name: str, momentum: float | Non
     assert all(torch.equal(after[n], after_too[n]) for n in after)
 
 
+class _Table(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.embedding = nn.Embedding(20, 4)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.embedding(tokens).square().mean()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_shared_moment_is_adams_with_the_mean_of_all_squared_gradients(name: str) -> None:
+    net, (beta1, beta2), rate, decay = _Table(), (0.9, 0.999), 0.1, 0.05
+    options = TrainingOptions(
+        optimizer=name, embedding_moment="shared", learning_rate=rate, weight_decay=decay
+    )
+    optimizer = build_optimizer(name, net.named_parameters(), options)
+    weight = net.embedding.weight.detach().double()
+    first, second = torch.zeros_like(weight), torch.zeros((), dtype=torch.float64)
+    for step in range(1, 8):
+        optimizer.zero_grad()
+        net(torch.arange(step, step + 9)).backward()
+        gradient = net.embedding.weight.grad
+        assert gradient is not None
+        gradient = gradient.double()
+        optimizer.step()
+        if name == "adam":
+            gradient = gradient + decay * weight
+        else:
+            weight = weight * (1 - rate * decay)
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient.square().mean()
+        scale = (second / (1 - beta2**step)).sqrt() + 1e-8
+        weight = weight - rate * first / (1 - beta1**step) / scale
+        torch.testing.assert_close(net.embedding.weight.double(), weight, rtol=1e-5, atol=1e-6)
+
+
+def test_shared_moment_restored_goes_on_bit_for_bit() -> None:
+    options = TrainingOptions(embedding_moment="shared")
+    nets = _Table(), _Table()
+    first, second = (build_optimizer("adamw", n.named_parameters(), options) for n in nets)
+
+    def train_on(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
+        for step in steps:
+            net(torch.arange(step, step + 9)).backward()
+            optimizer.step()
+
+    train_on(nets[0], first, range(3))
+    nets[1].load_state_dict(nets[0].state_dict())
+    restore_optimizer(second, {n: t.clone() for n, t in optimizer_tensors(first).items()})
+    for net, optimizer in zip(nets, (first, second), strict=True):
+        train_on(net, optimizer, range(3, 7))
+    assert torch.equal(nets[0].embedding.weight, nets[1].embedding.weight)
+
+
 def test_unknown_optimizer_lists_the_names() -> None:
     with pytest.raises(InputError, match="adamw, adam, sgd, .*rmsprop, got 'adamax'"):
         build_optimizer("adamax", network().named_parameters(), TrainingOptions())
@@ -132,6 +188,26 @@ def test_average_follows_its_formula_and_gives_the_weights_back() -> None:
         with average.applied():
             assert net.weight.item() == pytest.approx(expected, rel=1e-6)  # float32
         assert net.weight.item() == values[-1]
+
+
+def test_slow_average_takes_in_every_fifth_steps_weights_with_the_decay_of_five() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        average = WeightAverage(net, 0.99)
+        expected = net.weight.item()
+        for step in range(1, 1001):
+            net.weight.fill_(1 / step)
+            average.update(step)
+            if step % 5 == 0:
+                decay = min(0.99, (1 + step) / (10 + step)) ** 5
+                expected = decay * expected + (1 - decay) / step
+    assert average.named()["weight"].item() == pytest.approx(expected, rel=1e-5)  # float32
+
+
+def test_gradient_norm_is_that_of_all_gradients_as_one_vector() -> None:
+    gradients = [torch.randn(3, 4), torch.randn(5), torch.randn(2, 2).T]
+    whole = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    torch.testing.assert_close(gradient_norm(gradients), whole.norm())
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,8 @@ def test_of_few_sequences_none_is_held_out() -> None:
     asked = classifier(**SMALL, validation_fraction=0.1).fit(X, Y)
     assert asked.provenance_["validation_sequences"] == 6
     assert set(asked.metrics_) == {"accuracy", "cross_entropy"}
-    many = regressor(**SMALL).fit(*sums(200, 0))
-    assert many.provenance_["validation_sequences"] == 20
+    many = regressor(**SMALL).fit(*sums(1000, 0))
+    assert many.provenance_["validation_sequences"] == 100
 
 
 def test_scikit_learns_manners() -> None:

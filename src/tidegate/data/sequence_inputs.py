@@ -14,7 +14,6 @@ __all__ = ["SequenceInputs", "as_sequences"]
 
 _STEPS = 12  # into which the default segment cuts a sequence of median length
 _FLAT = 1e-6  # a deviation below it, in units of the scale, is rounding and no movement
-_FAINT = 1e-3  # the magnitude from which on fainter sequences look alike
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +62,7 @@ class SequenceInputs:
         values = np.where(np.isnan(values), 0.0, values)
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         shape = (values - mean) / np.where(deviation > _FLAT, deviation, np.inf)
-        whole = np.concatenate([mean, np.log10(deviation + _FAINT)])
+        whole = np.concatenate([mean, np.log10(deviation + _FLAT)])
         whole = np.broadcast_to(whole, (len(values), len(whole)))
         return np.concatenate([shape, whole], axis=1).astype(np.float32)
 

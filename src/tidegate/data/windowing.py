@@ -111,6 +111,8 @@ class Windows:
         if windowing.covariate_scaler is not None:
             scaled = windowing.covariate_scaler.transform(series.covariates)
             self.covariates = scaled.astype(np.float32)
+        # by length: making such a view takes longer than reading a batch through it
+        self._pieces: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.starts) * self.windowing.rows_per_window
@@ -118,11 +120,11 @@ class Windows:
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """What the network reads, float32 [T, B, input_size]; T = context / segment."""
         w = self.windowing
-        past = self._of_series(rows, 0, w.context) - self._anchors(rows)
-        parts = [past]
-        if w.covariate_names:
-            parts.append(_cut(self.covariates, self._starts(rows), w.context))
-        return np.concatenate([_segments(part, w.segment) for part in parts], axis=2)
+        past = _segments(self._of_series(rows, 0, w.context) - self._anchors(rows), w.segment)
+        if not w.covariate_names:
+            return past
+        known = _pieces(self.covariates, w.context)[self._starts(rows)]
+        return np.concatenate([past, _segments(known, w.segment)], axis=2)
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """What it should put out, float32 [B, output_size]."""
@@ -143,16 +145,23 @@ class Windows:
 
     def _of_series(self, rows: np.ndarray, offset: int, length: int) -> np.ndarray:
         """[B, C, length] if joint, else [B, 1, length]: ``length`` values from ``offset`` on."""
+        pieces = self._pieces.get(length)
+        if pieces is None:
+            pieces = self._pieces[length] = _pieces(self.values, length)
         starts = self._starts(rows) + offset
         if self.windowing.joint:
-            return _cut(self.values, starts, length)
-        view = sliding_window_view(self.values, length, axis=0)
-        return view[starts, rows % len(self.windowing.names), None]
+            return pieces[starts]
+        return pieces[starts, rows % len(self.windowing.names), None]
 
     def _anchors(self, rows: np.ndarray) -> np.ndarray | np.float32:
         """The last known values, [B, C or 1, 1]."""
         w = self.windowing
-        return self._of_series(rows, w.context - 1, 1) if w.anchored else np.float32(0)
+        if not w.anchored:
+            return np.float32(0)
+        last = self._starts(rows) + w.context - 1
+        if w.joint:
+            return self.values[last, :, None]
+        return self.values[last, rows % len(w.names), None, None]
 
 
 def choose_context(rows: int, horizon: int, season: int, unit: int | None = None) -> int:
@@ -173,9 +182,9 @@ def choose_segment(context: int, season: int) -> int:
     return max(parts, default=1)
 
 
-def _cut(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    """Pieces of values [N, C], [len(starts), C, length]."""
-    return sliding_window_view(values, length, axis=0)[starts]
+def _pieces(values: np.ndarray, length: int) -> np.ndarray:
+    """All pieces of values [N, C], a view [N - length + 1, C, length]."""
+    return sliding_window_view(values, length, axis=0)
 
 
 def _segments(past: np.ndarray, segment: int) -> np.ndarray:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
     from tidegate.training.many_to_one import ManyToOne
 
-_FEW = 200  # sequences: a tenth of fewer is too few to tell better weights from worse
+_FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
 _FEWEST_STEPS = 100  # in an epoch
 
 Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]

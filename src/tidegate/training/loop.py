@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from tidegate.container import ModelFileError
 from tidegate.errors import InputError
@@ -20,6 +20,7 @@ from tidegate.training.objective import Objective, StepResult, TrainingError, Tr
 from tidegate.training.optimizers import (
     WeightAverage,
     build_optimizer,
+    gradient_norm,
     optimizer_tensors,
     restore_optimizer,
 )
@@ -173,7 +174,7 @@ class _Run:
                 self.trained, self.buffers, loss, count, time.monotonic() - self.began
             )
         gradients = [p.grad for p in self.trained if p.grad is not None]
-        norm = get_total_norm(gradients)
+        norm = gradient_norm(gradients)
         length = norm.item()
         if not (math.isfinite(loss) and math.isfinite(length)):
             raise self._not_finite(loss)

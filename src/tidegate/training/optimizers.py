@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim.sgd import sgd
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tidegate.errors import InputError
@@ -30,6 +32,8 @@ _FUSED_ON = {
     SGD: ("cpu", "cuda"),
     Adagrad: ("cpu",),
 }
+
+_AT_ONCE = 0.05  # of the weights, what a slow average takes in at a time
 
 
 def build_optimizer(
@@ -62,23 +66,74 @@ def build_optimizer(
     devices = {p.device.type for _, p in named}
     if devices <= set(_FUSED_ON.get(kind, ())):
         settings["fused"] = True
-    optimizer = kind(groups, **settings)
     if options.embedding_moment == "shared" and issubclass(kind, Adam):
         tables = [p for n, p in named if n.startswith("embedding.")]
-        optimizer.register_step_post_hook(lambda *_: _share_second_moments(optimizer, tables))
-    return optimizer
+        settings["decoupled_weight_decay"] = kind is AdamW
+        return _AdamOfTables(groups, tables, **settings)
+    return kind(groups, **settings)
 
 
-def _share_second_moments(optimizer: Optimizer, tables: list[nn.Parameter]) -> None:
-    """One second moment for a whole matrix, as in Adam-mini (Zhang et al. 2024, arXiv:2406.16793).
+class _AdamOfTables(Adam):
+    """Adam, or AdamW, with one second moment for the whole of each table, as in Adam-mini.
 
     With its own, a word seen five times is moved by about as much as one seen five thousand times:
-    what few texts say of it is then learned by heart.
+    what few texts say of it is then learned by heart.  Source: Zhang et al. 2024, arXiv:2406.16793.
     """
-    for table in tables:
-        if "exp_avg_sq" in optimizer.state[table]:
-            moment = optimizer.state[table]["exp_avg_sq"]
-            moment.fill_(moment.mean())
+
+    def __init__(self, groups: Any, tables: list[nn.Parameter], **settings: Any) -> None:
+        super().__init__(groups, **settings)
+        self._tables = {id(table) for table in tables}
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) in self._tables and parameter.grad is not None:
+                    self._move(parameter, parameter.grad, group)
+                    parameter.grad = None  # Adam passes over what has none
+        return super().step(closure)
+
+    def _move(self, table: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        """One step of a table: with one second moment, SGD with momentum and a rate of its own.
+
+        torch does that in one pass over gradient, weights and momentum.
+        """
+        state = self.state[table]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(table)
+            state["exp_avg_sq"] = table.new_zeros(())
+        rate, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
+        if decay and group["decoupled_weight_decay"]:
+            table.mul_(1 - rate * decay)
+        elif decay:
+            gradient = gradient.add(table, alpha=decay)
+        state["step"] += 1
+        steps = state["step"].item()
+        flat = gradient.flatten()
+        moment = state["exp_avg_sq"].lerp_(torch.dot(flat, flat) / len(flat), 1 - beta2)
+        scale = (moment / (1 - beta2**steps)).sqrt().item() + group["eps"]
+        sgd(
+            [table],
+            [gradient],
+            [state["exp_avg"]],
+            fused=table.device.type in _FUSED_ON[SGD],
+            weight_decay=0.0,
+            momentum=beta1,
+            lr=rate / (1 - beta1**steps) / scale,
+            dampening=beta1,
+            nesterov=False,
+            maximize=False,
+        )
+
+
+def gradient_norm(gradients: list[Tensor]) -> Tensor:
+    """The norm of all gradients as one vector, one number.
+
+    A scalar product reads at twice the speed of torch's norms.
+    """
+    flat = [gradient.flatten() for gradient in gradients]
+    return torch.stack([torch.dot(g, g) for g in flat]).sum().sqrt()
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -108,17 +163,21 @@ class WeightAverage:
     """Exponential running average of a network's weights (Polyak & Juditsky 1992, decaying form).
 
     The decay grows to its value as (1 + step) / (10 + step), so that the random initial weights
-    are soon forgotten.
+    are soon forgotten.  A slow average takes in the weights of every few steps alone, with the
+    decay of as many: reading and writing all of them takes a fifth of an optimiser's time.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
+        self._every = max(1, round(_AT_ONCE / (1 - decay)))
         self._names = [name for name, _ in network.named_parameters()]
         self._weights = [p.detach() for p in network.parameters()]
         self._averages = [w.clone() for w in self._weights]
 
     def update(self, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
+        if step % self._every:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step)) ** self._every
         get_ema_multi_avg_fn(decay)(self._averages, self._weights, step)
 
     @contextmanager
