@@ -108,13 +108,8 @@ void staged_forward_sweep(const ForwardSweep& s) {
             put(s.operand + row * H + at, Cell::operand(saved, &state) * scale(row, at, valid),
                 valid);
         };
-<<<<<<< HEAD
-        for_each_product<F, kFirstWidth<Cell>>(n, H, s.panels, s.mask ? masked_now : before,
-                                               s.workspace, first);
-=======
         for_each_product<F, kFirstWidth<Cell>>(n, H, s.panels, s.mask ? s.masked[step % 2] : before,
-                                               first);
->>>>>>> main
+                                               s.workspace, first);
         const auto second = [&](Index row, Index at, Index valid, const Vec* product) {
             float* gates_row = gates + row * G * H + at;
             Vec w[G], u[G], saved[G], next;

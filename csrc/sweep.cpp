@@ -74,26 +74,8 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
     if (n == 0) return;
     const PartRows mask(call.mask, part, H), c0(call.state0[1], part, H);
     const bool staged = cell.first < cell.gates;
-<<<<<<< HEAD
-    Buffer operand(staged ? n * H : 0), workspace(cell.workspace_floats(H, n));
-    // the sweep writes token after token; of a rectangular batch these are y's own rows
-    const std::int64_t tokens = schedule.ragged ? token_count(part) : 0;
-    Buffer outputs(tokens * H);
-    float* y = schedule.ragged ? outputs.data() - part.first_token * H : call.states[0];
-    ForwardSweep sweep{rows_of(part),
-                       H,
-                       panels,
-                       mask.data(),
-                       {state0[0].data(), state0[1].data()},
-                       call.gates,
-                       call.extra,
-                       {y, call.states[1]},
-                       masked.data(),
-                       n * H,
-                       operand.data(),
-                       workspace.data()};
-=======
     Buffer h(2 * n * H), masked(call.mask ? 2 * n * H : 0), operand(staged ? n * H : 0);
+    Buffer workspace(cell.workspace_floats(H, n));
     copy_rows(call.state0[0], part, H, h.data());
     const ForwardSweep sweep{rows_of(part),
                              H,
@@ -107,8 +89,8 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
                              call.states[1],
                              call.states[0],
                              schedule.ragged ? schedule.index.data() : nullptr,
-                             operand.data()};
->>>>>>> main
+                             operand.data(),
+                             workspace.data()};
     cell.train(sweep);
     put_final_h(part, H, sweep.h, call.final[0]);
     if (cell.states > 1)
