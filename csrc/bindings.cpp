@@ -56,8 +56,10 @@ nb::ndarray<nb::numpy, float> apply(tidegate::Elementwise function, const Input&
     return new_array(values.release(), shape);
 }
 
-const CellKernels& cell_named(const std::string& name) {
-    const auto& kernels = tidegate::kernels();
+// `rounded`: its kernels with products of bfloat16 factors, where there are any.
+const CellKernels& cell_named(const std::string& name, bool rounded = false) {
+    const tidegate::Kernels* rounding = rounded ? tidegate::rounding_kernels() : nullptr;
+    const auto& kernels = rounding ? *rounding : tidegate::kernels();
     for (int i = 0; i < kernels.cell_count; ++i)
         if (name == kernels.cells[i].name) return kernels.cells[i];
     throw std::invalid_argument("cell: expected one the engine has, got '" + name + "'");
@@ -92,8 +94,8 @@ using MaybeOut = std::optional<InOut>;
 void forward(const std::string& name, const Schedule& schedule, const Input& weight_hh,
              const MaybeIn& bias_hh, const MaybeIn& mask, const std::vector<MaybeIn>& state0,
              const MaybeOut& gates, const MaybeOut& extra, const std::vector<MaybeOut>& states,
-             const std::vector<MaybeOut>& final_state) {
-    const CellKernels& cell = cell_named(name);
+             const std::vector<MaybeOut>& final_state, bool rounded) {
+    const CellKernels& cell = cell_named(name, rounded);
     if (weight_hh.ndim() != 2) throw std::invalid_argument("weight_hh: expected [G*H, H]");
     const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
     const std::int64_t B = schedule.batch, N = schedule.tokens;
@@ -120,8 +122,8 @@ void backward(const std::string& name, const Schedule& schedule, const Input& we
               const std::vector<MaybeIn>& d_final, const MaybeOut& d_gates,
               const MaybeOut& d_products, const std::vector<MaybeOut>& d_state0,
               const MaybeOut& d_bias_ih, const MaybeOut& d_bias_hh, const MaybeOut& operand,
-              const MaybeOut& second_operand, bool needs_d_state0) {
-    const CellKernels& cell = cell_named(name);
+              const MaybeOut& second_operand, bool needs_d_state0, bool rounded) {
+    const CellKernels& cell = cell_named(name, rounded);
     if (weight_hh.ndim() != 2) throw std::invalid_argument("weight_hh: expected [G*H, H]");
     const auto H = static_cast<std::int64_t>(weight_hh.shape(1));
     const std::int64_t B = schedule.batch, N = schedule.tokens;
@@ -286,6 +288,7 @@ NB_MODULE(_engine, m) {
         return names;
     });
     m.def("select_isa", [](const std::string& name) { tidegate::select_isa(name.c_str()); });
+    m.def("rounds", [] { return tidegate::rounding_kernels() != nullptr; });
     m.def("error_bounds", [] {
         const auto& bounds = tidegate::kErrorBounds;
         return std::map<std::string, double>{
@@ -332,9 +335,10 @@ NB_MODULE(_engine, m) {
     m.def("gather", gather, "schedule"_a, "rows"_a.noconvert(), "tokens"_a.noconvert());
     m.def("scatter", scatter, "schedule"_a, "tokens"_a.noconvert(), "rows"_a.noconvert());
     m.def("forward", forward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "bias_hh"_a.none(),
-          "mask"_a.none(), "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "final"_a);
+          "mask"_a.none(), "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "final"_a,
+          "rounded"_a);
     m.def("backward", backward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "mask"_a.none(),
           "state0"_a, "gates"_a, "extra"_a.none(), "states"_a, "d_y"_a.none(), "d_final"_a,
           "d_gates"_a, "d_products"_a.none(), "d_state0"_a, "d_bias_ih"_a, "d_bias_hh"_a,
-          "operand"_a.none(), "second_operand"_a.none(), "needs_d_state0"_a);
+          "operand"_a.none(), "second_operand"_a.none(), "needs_d_state0"_a, "rounded"_a);
 }

@@ -1,4 +1,10 @@
 // Which instruction set's kernels run.
+#if defined(TIDEGATE_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
@@ -18,6 +24,9 @@ TIDEGATE_DECLARE(baseline)
 #if defined(TIDEGATE_X86)
 TIDEGATE_DECLARE(avx2)
 TIDEGATE_DECLARE(avx512)
+#endif
+#if defined(TIDEGATE_AMX)
+TIDEGATE_DECLARE(amx)
 #endif
 
 const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
@@ -58,6 +67,29 @@ std::atomic<const Kernels*>& in_use() {
 }
 
 }  // namespace
+
+#if defined(TIDEGATE_AMX)
+namespace {
+
+// The processor has the instructions, and the system lets this process use the tiles' registers.
+bool has_amx() {
+    unsigned a, b, c, d;
+    constexpr unsigned kTile = 1u << 24, kBfloat16 = 1u << 22;  // cpuid 7.0, edx
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & kTile) || !(d & kBfloat16)) return false;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & (1u << 5))) return false;  // avx512_bf16
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // Linux 5.16: asm/prctl.h
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+}  // namespace
+
+const Kernels* rounding_kernels() {
+    static const bool available = available_kernels().back() == &avx512::table && has_amx();
+    return available && &kernels() == &avx512::table ? &amx::table : nullptr;
+}
+#else
+const Kernels* rounding_kernels() { return nullptr; }
+#endif
 
 const Kernels& kernels() { return *in_use().load(std::memory_order_relaxed); }
 

@@ -1,10 +1,16 @@
 # The engine without Python: the libraries `kernels` and `sweeps`, for the module and for csrc/tests.
+include(CheckCXXCompilerFlag)
 set(engine_isas baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   list(APPEND engine_isas avx2 avx512)
+  check_cxx_compiler_flag("-mamx-tile -mamx-bf16 -mavx512bf16" compiles_amx)
+  if(compiles_amx AND CMAKE_SYSTEM_NAME STREQUAL Linux)
+    list(APPEND engine_isas amx)
+  endif()
 endif()
 set(avx2_flags -mavx2 -mfma)
 set(avx512_flags -mavx512f -mavx512vl -mavx512dq -mavx512bw ${avx2_flags})
+set(amx_flags -mamx-tile -mamx-bf16 -mavx512bf16 ${avx512_flags})
 
 # kernels.cpp is compiled once per instruction set, in a namespace of its own, so that the linker
 # can never merge code of one set into another.
@@ -16,6 +22,10 @@ foreach(isa ${engine_isas})
     -Wno-maybe-uninitialized -Wno-uninitialized ${${isa}_flags})
   target_sources(kernels PRIVATE $<TARGET_OBJECTS:kernels_${isa}>)
 endforeach()
+
+if(amx IN_LIST engine_isas)
+  target_compile_definitions(kernels PRIVATE TIDEGATE_AMX)
+endif()
 
 add_library(sweeps STATIC
   ${CMAKE_CURRENT_LIST_DIR}/layer.cpp ${CMAKE_CURRENT_LIST_DIR}/memory.cpp

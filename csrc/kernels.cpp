@@ -34,6 +34,7 @@ constexpr CellKernels cell_kernels() {
             backward_panel_floats<Cell>,
             pack_forward<Cell>,
             pack_backward<Cell>,
+            workspace_floats<Cell>,
             forward_sweep<Cell, false>,
             forward_sweep<Cell, true>,
             backward_sweep<Cell>};
@@ -49,9 +50,10 @@ constexpr CellKernels staged_kernels() {
             Cell::kFirst,
             Cell::kSlot,
             forward_panel_floats<Cell>,
-            backward_panel_floats<Cell>,
+            staged_backward_panel_floats<Cell>,
             pack_staged_forward<Cell>,
             pack_staged_backward<Cell>,
+            workspace_floats<Cell>,
             staged_forward_sweep<Cell, false>,
             staged_forward_sweep<Cell, true>,
             staged_backward_sweep<Cell>};

@@ -34,6 +34,7 @@ struct ForwardSweep {
     float* y;          // [rows, H] out: h after every step
     const std::int64_t* place;  // [N] row of each token in y; null: the token's own
     float* operand;             // [n, H] of workspace, if the cell is staged
+    float* workspace;           // of workspace_floats(hidden, n)
 };
 
 // One thread's sweep back through time.
@@ -56,6 +57,7 @@ struct BackwardSweep {
     float* second_operand;  // [N, H] out: what the second product saw, if the cell is staged
     float* d_operand;       // [n, H] of workspace, if the cell is staged
     bool needs_d_state0;    // false: d_states[0] is left unfinished
+    float* workspace;       // of workspace_floats(hidden, n)
 };
 
 // One cell's kernels. Panels are 64-byte aligned; packing is shared by `parts` callers.
@@ -70,6 +72,7 @@ struct CellKernels {
                          float* panels, int part, int parts);
     void (*pack_backward)(const float* weight_hh, std::ptrdiff_t hidden, float* panels, int part,
                           int parts);
+    std::ptrdiff_t (*workspace_floats)(std::ptrdiff_t hidden, std::ptrdiff_t rows);
     void (*infer)(const ForwardSweep&);
     void (*train)(const ForwardSweep&);
     void (*backward)(const BackwardSweep&);
@@ -106,6 +109,10 @@ std::vector<const Kernels*> available_kernels();
 // The set in use: the best available, or the one the environment variable TIDEGATE_ISA names.
 // Throws std::invalid_argument if that name is unknown or not available here.
 const Kernels& kernels();
+
+// The set whose sweeps round the factors of their products to bfloat16 (rounded.h); null where this
+// machine has no AMX or another set than the best is in use.
+const Kernels* rounding_kernels();
 
 // Replaces the set in use, for the whole process; throws as above.
 void select_isa(const char* name);

@@ -5,6 +5,7 @@
 #include "affine.h"
 #include "kernels.h"
 #include "matmul.h"
+#include "rounded.h"
 
 namespace tidegate::TIDEGATE_ISA {
 
@@ -14,6 +15,7 @@ template <class Cell>
 constexpr int kForwardWidth = Cell::kGates >= 3 ? 1 : 3 / Cell::kGates;
 
 inline Index gate_panel_floats(Index H, Index gates) {
+    if constexpr (kRounded) return rounded_gate_floats(H, gates);
     return Panels(H, 1).vectors * kLanes * gates * (H + 1);
 }
 
@@ -21,6 +23,8 @@ inline Index gate_panel_floats(Index H, Index gates) {
 // bias: [G*H] or null; share `part` of `parts`.
 inline void pack_gates(const float* weight_hh, const float* bias, Index H, Index gate, Index gates,
                        int width, float* packed, int part, int parts) {
+    if constexpr (kRounded)
+        return pack_rounded_gates(weight_hh, bias, H, gate, gates, packed, part, parts);
     const Panels panels(H, width);
     for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
         const Index wide = panels.width(p), stride = gates * wide * kLanes;
@@ -49,11 +53,15 @@ void pack_forward(const float* weight_hh, const float* bias, Index H, float* pac
 // Backward panels hold [rows][U][kLanes] floats: rows of W_hh as they stand, cut into columns.
 constexpr int kBackwardWidth = 3;
 
-inline Index row_panel_floats(Index H, Index rows) { return Panels(H, 1).vectors * kLanes * rows; }
+inline Index row_panel_floats(Index H, Index rows) {
+    if constexpr (kRounded) return rounded_panel_floats(H, rows);
+    return Panels(H, 1).vectors * kLanes * rows;
+}
 
 // weight: [rows, H].
 inline void pack_rows(const float* weight, Index H, Index rows, float* packed, int part,
                       int parts) {
+    if constexpr (kRounded) return pack_rounded_rows(weight, H, rows, packed, part, parts);
     const Panels panels(H, kBackwardWidth);
     for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
         const Index first = panels.first(p) * kLanes, lanes = Index(panels.width(p)) * kLanes;
@@ -72,6 +80,16 @@ Index backward_panel_floats(Index H) {
 template <class Cell>
 void pack_backward(const float* weight_hh, Index H, float* packed, int part, int parts) {
     pack_rows(weight_hh, H, Cell::kGates * H, packed, part, parts);
+}
+
+// Floats of workspace for the largest product of a step over `rows` rows, forward or backward.
+template <class Cell>
+Index workspace_floats(Index H, Index rows) {
+    if constexpr (!kRounded) return 0;
+    const Index gates = Cell::kGates * round_up(H, kLanes);
+    const Index forward = RoundedProduct::floats(rows, gates, H);
+    const Index backward = RoundedProduct::floats(rows, H, Cell::kGates * H);
+    return forward > backward ? forward : backward;
 }
 
 // One tile of one step: U vectors of units, the rows from `first` on.
@@ -96,13 +114,17 @@ struct ForwardTile {
         for (int r = 0; r < R; ++r)
             for (int g = 0; g < G; ++g) __builtin_prefetch(gates + (r * G + g) * H, 1);
         Vec sums[R][V];
-        for (int v = 0; v < V; ++v) {
-            const Vec bias = load(panel + v * kLanes);
-            for (int r = 0; r < R; ++r) sums[r][v] = bias;
+        if constexpr (kRounded) {
+            get_rounded_gates<R, G, U>(sums, s.panels, s.workspace, rows, H, first, unit);
+        } else {
+            for (int v = 0; v < V; ++v) {
+                const Vec bias = load(panel + v * kLanes);
+                for (int r = 0; r < R; ++r) sums[r][v] = bias;
+            }
+            const float* ahead =
+                next_panel ? next_panel + first * (H + 1) * V / rows * kLanes : nullptr;
+            multiply_panel<R, V>(sums, operand + first * H, H, panel + V * kLanes, H, ahead);
         }
-        const float* ahead =
-            next_panel ? next_panel + first * (H + 1) * V / rows * kLanes : nullptr;
-        multiply_panel<R, V>(sums, operand + first * H, H, panel + V * kLanes, H, ahead);
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
                 const Index at = unit + u * kLanes;
@@ -152,22 +174,19 @@ void forward_sweep(const ForwardSweep& s) {
         const Index n = s.rows.count[step], token = s.rows.start[step];
         const int now = step % 2, next = 1 - now;
         float* c_after = Training && S > 1 ? s.c + token * H : s.c;
+        const float* operand = s.mask ? s.masked[now] : s.h[now];
+        if constexpr (kRounded) multiply_rounded_gates(operand, n, H, G, s.panels, s.workspace);
         for (Index p = 0; p < panels.count; ++p) {
             const Index unit = panels.first(p) * kLanes;
             const Index next_unit = panels.first((p + 1) % panels.count) * kLanes;
             const float* next_panel = streams ? s.panels + next_unit * G * (H + 1) : nullptr;
             const auto run = [&](auto width) {
                 constexpr int U = decltype(width)::value;
-                ForwardTile<Cell, Training, U> tile{s,
-                                                    s.panels + unit * G * (H + 1),
-                                                    s.mask ? s.masked[now] : s.h[now],
-                                                    {s.h[now]},
-                                                    {s.h[next]},
-                                                    s.mask ? s.masked[next] : nullptr,
-                                                    token,
-                                                    unit,
-                                                    next_panel,
-                                                    n};
+                ForwardTile<Cell, Training, U> tile{s,           s.panels + unit * G * (H + 1),
+                                                    operand,     {s.h[now]},
+                                                    {s.h[next]}, s.mask ? s.masked[next] : nullptr,
+                                                    token,       unit,
+                                                    next_panel,  n};
                 if constexpr (S > 1) {
                     tile.before[1] = c;
                     tile.after[1] = c_after;
@@ -187,14 +206,16 @@ struct BackwardTile {
     const float* panel;
     const float* d_gates;     // [n, G*H]
     const float* d_products;  // [n, kSeparate*H]
-    Index unit;
+    Index unit, rows;
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
         constexpr int G = Cell::kGates, E = Cell::kSeparate;
         const Index H = s.hidden;
         Vec sums[R][U] = {};
-        if constexpr (E == 0) {
+        if constexpr (kRounded) {
+            RoundedProduct(s.workspace, rows, H, G * H).get<R, U>(sums, 0, first, unit);
+        } else if constexpr (E == 0) {
             multiply_panel<R, U>(sums, d_gates + first * G * H, G * H, panel, G * H);
         } else {
             for (int g = 0; g < G; ++g) {
@@ -270,13 +291,26 @@ void backward_sweep(const BackwardSweep& s) {
         backward_pointwise<Cell>(s, step);
         if (step == 0 && !s.needs_d_state0) break;
         const Index n = s.rows.count[step], token = s.rows.start[step];
+        const float *d_gates = s.d_gates + token * G * H,
+                    *d_products = s.d_products + token * D * H;
+        if constexpr (kRounded) {
+            const RoundedProduct product(s.workspace, n, H, G * H);
+            for (Index row = 0; row < n; ++row)
+                for (int g = 0; g < G; ++g) {
+                    const int slot = Cell::kSlot[g];
+                    product.set(
+                        row, g * H,
+                        slot < 0 ? d_gates + (row * G + g) * H : d_products + (row * D + slot) * H,
+                        H);
+                }
+            product.multiply(n, s.panels);
+        }
         for (Index p = 0; p < panels.count; ++p) {
             const Index unit = panels.first(p) * kLanes;
             const auto run = [&](auto width) {
                 constexpr int U = decltype(width)::value;
-                const BackwardTile<Cell, U> tile{s, s.panels + unit * G * H,
-                                                 s.d_gates + token * G * H,
-                                                 s.d_products + token * D * H, unit};
+                const BackwardTile<Cell, U> tile{
+                    s, s.panels + unit * G * H, d_gates, d_products, unit, n};
                 for_each_tile<max_rows(U)>(n, tile);
             };
             switch_width<kBackwardWidth>(panels.width(p), run);

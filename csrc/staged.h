@@ -22,6 +22,11 @@ void pack_staged_forward(const float* weight_hh, const float* bias, Index H, flo
 }
 
 template <class Cell>
+Index staged_backward_panel_floats(Index H) {
+    return row_panel_floats(H, Cell::kFirst * H) + row_panel_floats(H, kSecondGates<Cell> * H);
+}
+
+template <class Cell>
 void pack_staged_backward(const float* weight_hh, Index H, float* packed, int part, int parts) {
     const Index rows = Cell::kFirst * H;
     pack_rows(weight_hh, H, rows, packed, part, parts);
@@ -35,16 +40,24 @@ struct ProductTile {
     const float *panel, *operand;
     Index hidden, unit;
     const Finish& finish;
+    const float* packed;  // of all panels
+    float* workspace;
+    Index rows;
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
         constexpr int V = G * U;
         Vec sums[R][V];
-        for (int v = 0; v < V; ++v) {
-            const Vec bias = load(panel + v * kLanes);
-            for (int r = 0; r < R; ++r) sums[r][v] = bias;
+        if constexpr (kRounded) {
+            get_rounded_gates<R, G, U>(sums, packed, workspace, rows, hidden, first, unit);
+        } else {
+            for (int v = 0; v < V; ++v) {
+                const Vec bias = load(panel + v * kLanes);
+                for (int r = 0; r < R; ++r) sums[r][v] = bias;
+            }
+            multiply_panel<R, V>(sums, operand + first * hidden, hidden, panel + V * kLanes,
+                                 hidden);
         }
-        multiply_panel<R, V>(sums, operand + first * hidden, hidden, panel + V * kLanes, hidden);
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
                 const Index at = unit + u * kLanes;
@@ -57,14 +70,15 @@ struct ProductTile {
 
 template <int G, int Widest, class Finish>
 void for_each_product(Index rows, Index H, const float* packed, const float* operand,
-                      const Finish& finish) {
+                      float* workspace, const Finish& finish) {
     const Panels panels(H, Widest);
+    if constexpr (kRounded) multiply_rounded_gates(operand, rows, H, G, packed, workspace);
     for (Index p = 0; p < panels.count; ++p) {
         const Index unit = panels.first(p) * kLanes;
         switch_width<Widest>(panels.width(p), [&](auto width) {
             constexpr int U = decltype(width)::value;
-            const ProductTile<G, U, Finish> tile{packed + unit * G * (H + 1), operand, H, unit,
-                                                 finish};
+            const ProductTile<G, U, Finish> tile{
+                packed + unit * G * (H + 1), operand, H, unit, finish, packed, workspace, rows};
             for_each_tile<max_rows(G * U)>(rows, tile);
         });
     }
@@ -95,7 +109,7 @@ void staged_forward_sweep(const ForwardSweep& s) {
                 valid);
         };
         for_each_product<F, kFirstWidth<Cell>>(n, H, s.panels, s.mask ? s.masked[step % 2] : before,
-                                               first);
+                                               s.workspace, first);
         const auto second = [&](Index row, Index at, Index valid, const Vec* product) {
             float* gates_row = gates + row * G * H + at;
             Vec w[G], u[G], saved[G], next;
@@ -112,7 +126,8 @@ void staged_forward_sweep(const ForwardSweep& s) {
             if constexpr (Training)
                 for (int g = F; g < G; ++g) put(gates_row + g * H, saved[g], valid);
         };
-        for_each_product<G - F, kSecondWidth<Cell>>(n, H, second_panels, s.operand, second);
+        for_each_product<G - F, kSecondWidth<Cell>>(n, H, second_panels, s.operand, s.workspace,
+                                                    second);
     }
 }
 
@@ -122,14 +137,18 @@ struct BackProductTile {
     const BackwardSweep& s;
     const float *panel, *d_gates;
     float* out;
-    Index stride, depth, unit;
+    Index stride, depth, unit, rows;
     bool add;
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
         const Index H = s.hidden;
         Vec sums[R][U] = {};
-        multiply_panel<R, U>(sums, d_gates + first * stride, stride, panel, depth);
+        if constexpr (kRounded) {
+            RoundedProduct(s.workspace, rows, H, depth).get<R, U>(sums, 0, first, unit);
+        } else {
+            multiply_panel<R, U>(sums, d_gates + first * stride, stride, panel, depth);
+        }
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
                 const Index at = unit + u * kLanes, valid = H - at, row = first + r;
@@ -145,12 +164,17 @@ struct BackProductTile {
 inline void back_product(const BackwardSweep& s, Index rows, const float* packed,
                          const float* d_gates, Index stride, Index depth, float* out, bool add) {
     const Panels panels(s.hidden, kBackwardWidth);
+    if constexpr (kRounded) {
+        const RoundedProduct product(s.workspace, rows, s.hidden, depth);
+        for (Index row = 0; row < rows; ++row) product.set(row, 0, d_gates + row * stride, depth);
+        product.multiply(rows, packed);
+    }
     for (Index p = 0; p < panels.count; ++p) {
         const Index unit = panels.first(p) * kLanes;
         switch_width<kBackwardWidth>(panels.width(p), [&](auto width) {
             constexpr int U = decltype(width)::value;
             const BackProductTile<U> tile{
-                s, packed + unit * depth, d_gates, out, stride, depth, unit, add};
+                s, packed + unit * depth, d_gates, out, stride, depth, unit, rows, add};
             for_each_tile<max_rows(U)>(rows, tile);
         });
     }

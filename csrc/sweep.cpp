@@ -75,6 +75,7 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
     const PartRows mask(call.mask, part, H), c0(call.state0[1], part, H);
     const bool staged = cell.first < cell.gates;
     Buffer h(2 * n * H), masked(call.mask ? 2 * n * H : 0), operand(staged ? n * H : 0);
+    Buffer workspace(cell.workspace_floats(H, n));
     copy_rows(call.state0[0], part, H, h.data());
     const ForwardSweep sweep{rows_of(part),
                              H,
@@ -88,7 +89,8 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
                              call.states[1],
                              call.states[0],
                              schedule.ragged ? schedule.index.data() : nullptr,
-                             operand.data()};
+                             operand.data(),
+                             workspace.data()};
     cell.train(sweep);
     put_final_h(part, H, sweep.h, call.final[0]);
     if (cell.states > 1)
@@ -108,7 +110,7 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
     const PartRows mask(call.mask, part, H);
     const PartRows state0[2] = {{call.state0[0], part, H}, {call.state0[1], part, H}};
     const bool staged = cell.first < cell.gates;
-    Buffer d_operand(staged ? n * H : 0);
+    Buffer d_operand(staged ? n * H : 0), workspace(cell.workspace_floats(H, n));
     Buffer d_states(cell.states * n * H);
     float* d_state[2] = {d_states.data(), d_states.data() + n * H};
     for (int k = 0; k < cell.states; ++k)
@@ -137,7 +139,8 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
                               call.operand,
                               call.second_operand,
                               d_operand.data(),
-                              call.needs_d_state0};
+                              call.needs_d_state0,
+                              workspace.data()};
     cell.backward(sweep);
     for (int k = 0; k < cell.states; ++k)
         for (std::int64_t j = 0; j < n; ++j)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from tiny_objective import TinyObjective
 from torch import nn
 
+from tidegate import _engine, engine
+from tidegate.cells import get_cell
 from tidegate.errors import InputError
+from tidegate.nn.layers import RecurrentLayer, layer_for
 from tidegate.training.loop import fit
 from tidegate.training.objective import StepResult
 from tidegate.training.options import TrainingOptions
@@ -62,3 +66,133 @@ def test_products_of_bfloat16_factors_are_within_their_rounding() -> None:
 def test_an_unknown_precision_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"precision.*float32, bfloat16.*'half'"):
         TrainingOptions(precision="half").check()
+
+
+ROUNDS = pytest.mark.skipif(not _engine.rounds(), reason="no AMX here, or TIDEGATE_ISA is set")
+SIZES = [(1, 1), (3, 17), (17, 33), (40, 64), (5, 100)]  # B, H
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+def representable(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
+    """Random numbers that bfloat16 holds."""
+    generator = torch.Generator().manual_seed(seed)
+    return (scale * torch.randn(*shape, generator=generator)).bfloat16().float()
+
+
+def gradients(
+    layer: RecurrentLayer, x: torch.Tensor, h0: Any, weights: torch.Tensor, **options: Any
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Outputs, and the gradients of all inputs and weights."""
+    leaves = [x, *(h0 if isinstance(h0, tuple) else (h0,)), *layer.parameters()]
+    y, _ = layer(x, h0, **options)
+    return y, list(torch.autograd.grad((y * weights).sum(), leaves))
+
+
+def layer_of(cell: str, hidden_size: int, **options: Any) -> RecurrentLayer:
+    torch.manual_seed(hidden_size)
+    layer = layer_for(cell, 7, hidden_size, **options)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(parameter.bfloat16())
+    return layer
+
+
+def start_of(layer: RecurrentLayer, rows: int) -> Any:
+    states = [
+        representable(1, rows, layer.hidden_size, seed=k, scale=0.5).requires_grad_()
+        for k in range(len(get_cell(layer.cell.name).state))
+    ]
+    return states[0] if len(states) == 1 else tuple(states)
+
+
+@ROUNDS
+@pytest.mark.parametrize("cell", _engine.cells())
+@pytest.mark.parametrize(("rows", "hidden_size"), SIZES)
+def test_a_step_whose_factors_bfloat16_holds_is_exact(
+    cell: str, rows: int, hidden_size: int
+) -> None:
+    """Weights and first state are; what the reset-before GRU makes of them is not."""
+    layer = layer_of(cell, hidden_size)
+    x, h0 = representable(1, rows, 7).requires_grad_(), start_of(layer, rows)
+    exact, _ = layer.double()(x.double(), _doubled(h0))
+    layer.float()
+    with products_of("bfloat16"):
+        y, _ = layer(x, h0)
+    tolerance = 2.0**-7 if cell == "gru_reset_before" else 5e-6
+    torch.testing.assert_close(y.double(), exact, rtol=0, atol=tolerance)
+
+
+@ROUNDS
+@pytest.mark.parametrize(("rows", "hidden_size"), SIZES)
+def test_a_step_back_whose_factors_bfloat16_holds_is_exact(rows: int, hidden_size: int) -> None:
+    """Of relu the gradients are those of y, or zero."""
+    layer = layer_of("rnn_relu", hidden_size)
+    x, h0 = representable(1, rows, 7).requires_grad_(), start_of(layer, rows)
+    weights = representable(1, rows, hidden_size, seed=9)
+    _, exact = gradients(layer, x, h0, weights)
+    with products_of("bfloat16"):
+        _, rounded = gradients(layer, x, h0, weights)
+    for a, b in zip(rounded, exact, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@ROUNDS
+@pytest.mark.parametrize("cell", _engine.cells())
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.usefixtures("threads")
+def test_sequences_and_gradients_are_within_the_rounding(
+    cell: str, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ragged, with recurrent dropout, both directions: eight bits of a factor, ten steps."""
+    monkeypatch.setattr(engine, "_SMALLEST_SHARE", 1)
+    layer = layer_of(cell, 70, bidirectional=reverse, recurrent_dropout=0.3)
+    directions = 2 if reverse else 1
+    x = representable(10, 33, 7).requires_grad_()
+    lengths = torch.arange(33) % 11
+    weights = representable(10, 33, 70 * directions, seed=3)
+    h0 = start_of(layer, 33)
+    if reverse:
+        h0 = tuple(_twice(h) for h in h0) if isinstance(h0, tuple) else _twice(h0)
+    results = []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)  # the same mask
+        with products_of(precision):
+            results.append(gradients(layer, x, h0, weights, lengths=lengths))
+    (exact, exact_gradients), (rounded, rounded_gradients) = results
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.02)
+    for a, b in zip(rounded_gradients, exact_gradients, strict=True):
+        # relu's derivative turns where a sum is near zero
+        assert (a - b).norm() <= (0.1 if cell == "rnn_relu" else 0.02) * b.norm()
+
+
+@ROUNDS
+def test_evaluations_and_other_instruction_sets_do_not_round() -> None:
+    layer, x = layer_of("gru", 64), torch.randn(5, 3, 7)
+    with torch.no_grad():
+        exact, _ = layer(x)
+        with products_of("bfloat16"):
+            assert torch.equal(layer(x)[0], exact)
+    with products_of("bfloat16"):
+        assert "bfloat16 factors where gradients are wanted" in layer.explain()
+    assert "bfloat16" not in layer.explain()
+    before = _engine.isa()
+    _engine.select_isa("avx2")
+    assert not _engine.rounds()
+    _engine.select_isa(before)
+    assert _engine.rounds()
+
+
+def _doubled(h0: Any) -> Any:
+    return tuple(h.double() for h in h0) if isinstance(h0, tuple) else h0.double()
+
+
+def _twice(h: torch.Tensor) -> torch.Tensor:
+    return torch.cat([h, h]).detach().requires_grad_()

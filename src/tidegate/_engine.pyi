@@ -19,6 +19,9 @@ def available_isas() -> list[str]:
 def select_isa(name: str) -> None:
     """Use another instruction set in the whole process (tests do).  ValueError if unavailable."""
 
+def rounds() -> bool:
+    """Whether this machine multiplies bfloat16 factors (AMX) and the best set is in use."""
+
 def error_bounds() -> dict[str, float]:
     """Largest error of exp, tanh and sigmoid, in units in the last place."""
 
@@ -90,8 +93,12 @@ def forward(
     extra: Any,
     states: list[Any],
     final: list[Any],
+    rounded: bool,
 ) -> None:
-    """One sweep in training.  float32, dense arrays of any library; shapes as csrc/sweep.h."""
+    """One sweep in training.  float32, dense arrays of any library; shapes as csrc/sweep.h.
+
+    ``rounded``: the recurrent product's factors are rounded to bfloat16, where ``rounds()``.
+    """
 
 def backward(
     cell: str,
@@ -112,6 +119,7 @@ def backward(
     operand: Any,
     second_operand: Any,
     needs_d_state0: bool,
+    rounded: bool,
 ) -> None:
     """One sweep back through time; arrays as in csrc/sweep.h."""
 

@@ -67,6 +67,7 @@ def forward(
         view(extra[:n]) if extra.numel() else None,
         _states(y, cells[:n], c0 is not None),
         _states(h, c, c0 is not None),
+        rounds(),
     )
     return y, h, c, gates, extra, cells, torch.tensor(threads)
 
@@ -182,6 +183,7 @@ def backward(
         view(operand),
         view(second_operand),
         needs_h0,
+        rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
     with _engine.Flushed(torch.get_num_threads()):
@@ -204,6 +206,11 @@ def backward(
             else:
                 torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
     return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
+
+
+def rounds() -> bool:
+    """Whether recurrent products of training have bfloat16 factors: as torch's own have now."""
+    return torch.get_float32_matmul_precision() == "medium" and _engine.rounds()
 
 
 def gradient_shapes(

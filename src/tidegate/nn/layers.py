@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from tidegate.cells import CELLS, Cell
 from tidegate.nn import reference
 from tidegate.nn.dropout import dropout
+from tidegate.nn.engine_calls import rounds
 from tidegate.nn.functional import LayerWeights, choose_path, recurrence
 from tidegate.nn.reference import State
 
@@ -163,6 +164,8 @@ class RecurrentLayer(nn.Module):
         masked = self.training and self.recurrent_dropout > 0
         probe = next(self.parameters())
         path, reason = choose_path(self.cell, probe, probe if masked else None)
+        if path == "engine" and rounds():
+            reason += ", products of bfloat16 factors where gradients are wanted"
         return f"{path}: {reason}"
 
     def extra_repr(self) -> str:
