@@ -43,12 +43,11 @@ def denormals_flushed() -> Iterator[None]:
 
 @contextmanager
 def products_of(precision: str) -> Iterator[None]:
-    """The factors of torch's large float32 products are rounded to ``precision`` inside.
+    """The factors of large float32 products are rounded to ``precision`` inside.
 
     "bfloat16" keeps 8 bits of each factor and sums in float32, where the processor has such
-    products (AMX; elsewhere nothing changes); "float32" is exact.  It concerns the products of all
-    steps at once, the softmax and the dense layers; the recurrence itself is the engine's, in
-    float32.
+    products (AMX; elsewhere nothing changes); "float32" is exact.  It concerns torch's products
+    and, where gradients are wanted, the engine's recurrent ones.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
