@@ -99,17 +99,27 @@ def _trained(tidegate: Tidegate, task: str) -> Outcome:
 # help
 
 
-def test_help_is_fast_and_imports_no_torch_numpy_or_polars() -> None:
+def test_help_imports_no_torch_numpy_or_polars_and_is_as_fast_as_its_libraries_allow() -> None:
     code = (
         "import sys; from tidegate.cli import main; code = main(['--help'])\n"
         "print(code, {'torch', 'numpy', 'polars', 'matplotlib'} & set(sys.modules))"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert run.stdout.splitlines()[-1] == "0 set()"
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert seconds < 0.3  # of processor time, so that a busy machine does not fail it
+    printed, seconds = processor_seconds(code)
+    assert printed.splitlines()[-1] == "0 set()"
+    # of the same machine in the same minute, so that a slow one does not fail it
+    assert seconds < 3 * processor_seconds("import typer, rich.console, rich.table, rich.panel")[1]
+
+
+def processor_seconds(code: str) -> tuple[str, float]:
+    """What a program prints, and the least processor time of three runs."""
+    times, printed = [], ""
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-c", code]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return printed, min(times)
 
 
 def _commands() -> list[str]:

@@ -169,16 +169,15 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._every = max(1, round(_AT_ONCE / (1 - decay)))
         self._names = [name for name, _ in network.named_parameters()]
         self._weights = [p.detach() for p in network.parameters()]
         self._averages = [w.clone() for w in self._weights]
 
     def update(self, step: int) -> None:
-        if step % self._every:
-            return
-        decay = min(self.decay, (1 + step) / (10 + step)) ** self._every
-        get_ema_multi_avg_fn(decay)(self._averages, self._weights, step)
+        decay = min(self.decay, (1 + step) / (10 + step))
+        every = max(1, round(_AT_ONCE / (1 - decay)))
+        if step % every == 0:
+            get_ema_multi_avg_fn(decay**every)(self._averages, self._weights, step)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
