@@ -19,19 +19,21 @@ TIDEGATE_INLINE void put(float* p, Vec v, Index valid) {
     }
 }
 
-// The columns of up to kLanes rows of [rows, depth], one after the other, `stride` floats apart.
-inline void pack_columns(const float* rows, Index valid, Index depth, float* out, Index stride) {
+// The first `depth` columns of up to kLanes rows, `row` floats from one to the next, one after the
+// other, `stride` floats apart.
+inline void pack_columns(const float* rows, Index row, Index valid, Index depth, float* out,
+                         Index stride) {
     Index k = 0;
     for (; k + kLanes <= depth; k += kLanes) {
         Vec block[kLanes];
         for (Index i = 0; i < kLanes; ++i)
-            block[i] = i < valid ? load(rows + i * depth + k) : broadcast(0.0f);
+            block[i] = i < valid ? load(rows + i * row + k) : broadcast(0.0f);
         transpose(block);
         for (Index i = 0; i < kLanes; ++i) store(out + (k + i) * stride, block[i]);
     }
     for (; k < depth; ++k)
         for (Index i = 0; i < kLanes; ++i)
-            out[k * stride + i] = i < valid ? rows[i * depth + k] : 0.0f;
+            out[k * stride + i] = i < valid ? rows[i * row + k] : 0.0f;
 }
 
 // Panels hold [1 + I][U][kLanes] floats: the biases, then W's columns, U vectors of outputs wide.
@@ -51,7 +53,7 @@ inline void pack_affine(const float* weight, const float* bias, Index outputs, I
             const Index row = (panels.first(p) + u) * kLanes, valid = outputs - row;
             float* out = packed + panels.first(p) * kLanes * (inputs + 1) + u * kLanes;
             store(out, bias ? get(bias + row, valid) : broadcast(0.0f));
-            pack_columns(weight + row * inputs, valid, inputs, out + stride, stride);
+            pack_columns(weight + row * inputs, inputs, valid, inputs, out + stride, stride);
         }
     }
 }

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "kernels.h"
+#include "shared_product.h"
 #include "sweep.h"
 #include "threads.h"
 
@@ -176,6 +177,38 @@ void scatter(const Schedule& schedule, const Input& tokens, const InOut& rows) {
     tidegate::scatter(schedule, width, tokens.data(), rows.data());
 }
 
+using Strided = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+
+tidegate::Operand operand_of(const char* name, const Strided& a, size_t rows, size_t columns) {
+    const auto is = [](size_t n) { return std::to_string(n); };
+    if (a.shape(0) != rows || a.shape(1) != columns)
+        throw std::invalid_argument(std::string(name) + ": expected [" + is(rows) + ", " +
+                                    is(columns) + "], got [" + is(a.shape(0)) + ", " +
+                                    is(a.shape(1)) + "]");
+    if (a.stride(1) == 1 || columns <= 1) return {a.data(), a.stride(0), false};
+    if (a.stride(0) == 1 || rows <= 1) return {a.data(), a.stride(1), true};
+    throw std::invalid_argument(std::string(name) + ": expected dense rows or dense columns");
+}
+
+void multiply(const Strided& a, const Strided& b,
+              const nb::ndarray<float, nb::ndim<2>, nb::device::cpu>& out, const MaybeIn& bias,
+              bool adds, int threads) {
+    tidegate::Product product{};
+    const size_t rows = out.shape(0), columns = out.shape(1), depth = a.shape(1);
+    if (out.stride(1) != 1 && columns > 1) throw std::invalid_argument("out: expected dense rows");
+    product.a = operand_of("a", a, rows, depth);
+    product.b = operand_of("b", b, depth, columns);
+    product.bias = data_of("bias", bias, static_cast<std::int64_t>(columns), false);
+    product.c = out.data();
+    product.stride = out.stride(0);
+    product.rows = static_cast<std::ptrdiff_t>(rows);
+    product.columns = static_cast<std::ptrdiff_t>(columns);
+    product.depth = static_cast<std::ptrdiff_t>(depth);
+    product.adds = adds;
+    nb::gil_scoped_release released;
+    tidegate::multiply(tidegate::kernels(), product, threads);
+}
+
 void softmax_cross_entropy(const InOut& logits, const Lengths& targets, const InOut& nats,
                            bool gradient, int threads) {
     if (logits.ndim() != 2 || logits.shape(1) < 1)
@@ -288,6 +321,7 @@ NB_MODULE(_engine, m) {
         return names;
     });
     m.def("select_isa", [](const std::string& name) { tidegate::select_isa(name.c_str()); });
+    m.def("is_intel", tidegate::is_intel);
     m.def("rounds", [] { return tidegate::rounding_kernels() != nullptr; });
     m.def("error_bounds", [] {
         const auto& bounds = tidegate::kErrorBounds;
@@ -307,6 +341,8 @@ NB_MODULE(_engine, m) {
         const CellKernels& cell = cell_named(name);
         return std::vector<int>(cell.slot, cell.slot + cell.gates);
     });
+    m.def("multiply", multiply, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
+          "bias"_a.none(), "adds"_a, "threads"_a);
     m.def("softmax_cross_entropy", softmax_cross_entropy, "logits"_a.noconvert(),
           "targets"_a.noconvert(), "nats"_a.noconvert(), "gradient"_a, "threads"_a);
     m.def("empty", empty, "shape"_a);

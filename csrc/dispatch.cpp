@@ -91,6 +91,15 @@ const Kernels* rounding_kernels() {
 const Kernels* rounding_kernels() { return nullptr; }
 #endif
 
+bool is_intel() {
+#if defined(TIDEGATE_X86)
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
+}
+
 const Kernels& kernels() { return *in_use().load(std::memory_order_relaxed); }
 
 void select_isa(const char* name) { in_use().store(find_kernels(name)); }

@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include "generated/cells.h"
+#include "product.h"
 #include "sequence.h"
 #include "simd.h"
 #include "softmax.h"
@@ -73,6 +74,8 @@ const Kernels table{TIDEGATE_STRING(TIDEGATE_ISA),
                     affine_panel_floats,
                     pack_affine,
                     affine,
+                    product_workspace_floats,
+                    multiply,
                     softmax_cross_entropy,
                     cells,
                     static_cast<int>(sizeof cells / sizeof *cells)};

@@ -78,6 +78,24 @@ struct CellKernels {
     void (*backward)(const BackwardSweep&);
 };
 
+// A matrix, `stride` floats from one row to the next, or the transpose of what stands there.
+struct Operand {
+    const float* data;
+    std::ptrdiff_t stride;
+    bool transposed;
+};
+
+// c [rows, columns] = a [rows, depth] b [depth, columns] + bias [columns] or null; with `adds` what
+// stands in c instead of a bias.
+struct Product {
+    Operand a, b;
+    const float* bias;
+    float* c;
+    std::ptrdiff_t stride;  // from one row of c to the next
+    std::ptrdiff_t rows, columns, depth;
+    bool adds;
+};
+
 // Everything compiled once per instruction set.
 struct Kernels {
     const char* isa;
@@ -89,6 +107,9 @@ struct Kernels {
                         std::ptrdiff_t inputs, float* panels, int part, int parts);
     void (*affine)(const float* x, std::ptrdiff_t rows, const float* panels, std::ptrdiff_t outputs,
                    std::ptrdiff_t inputs, float* y);
+    // For products of thousands of rows or factors. See product.h.
+    std::ptrdiff_t (*product_workspace_floats)(std::ptrdiff_t columns);
+    void (*multiply)(const Product& product, float* workspace);
     // logits: [rows, words], words >= 1, replaced by their gradient if `gradient`; targets: [rows],
     // each in 0 .. words - 1; nats: [rows] out. See softmax.h.
     void (*softmax_cross_entropy)(float* logits, std::ptrdiff_t rows, std::ptrdiff_t words,
@@ -113,6 +134,9 @@ const Kernels& kernels();
 // The set whose sweeps round the factors of their products to bfloat16 (rounded.h); null where this
 // machine has no AMX or another set than the best is in use.
 const Kernels* rounding_kernels();
+
+// Whether Intel made this processor.
+bool is_intel();
 
 // Replaces the set in use, for the whole process; throws as above.
 void select_isa(const char* name);

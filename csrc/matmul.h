@@ -25,13 +25,14 @@ constexpr std::ptrdiff_t round_up(std::ptrdiff_t n, std::ptrdiff_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-// sums[r][v] += sum over k < depth of a[r * a_stride + k] * panel[(k * V + v) * kLanes ...].
+// sums[r][v] += sum over k < depth of a[r * a_stride + k * a_step] * panel[(k * V + v) * kLanes ...].
 // Few sums are split over several k, so that one addition need not wait for the last.
 // Meanwhile the lines from `ahead` on are fetched into the second cache, one for each k.
 template <int R, int V>
 TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a,
                                     std::ptrdiff_t a_stride, const float* __restrict panel,
-                                    std::ptrdiff_t depth, const float* ahead = nullptr) {
+                                    std::ptrdiff_t depth, const float* ahead = nullptr,
+                                    std::ptrdiff_t a_step = 1) {
     const std::ptrdiff_t line = ahead ? 16 : 0;
     constexpr int kSplit = R * V >= 8 ? 1 : (R * V >= 4 ? 2 : 4);
     std::ptrdiff_t k = 0;
@@ -43,7 +44,7 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
                 Vec(&into)[R][V] = s == 0 ? sums : parts[s == 0 ? 0 : s - 1];
 #pragma GCC unroll 8
                 for (int r = 0; r < R; ++r) {
-                    const Vec x = broadcast(a[r * a_stride + k + s]);
+                    const Vec x = broadcast(a[r * a_stride + (k + s) * a_step]);
 #pragma GCC unroll 4
                     for (int v = 0; v < V; ++v)
                         into[r][v] =
@@ -63,7 +64,7 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
         for (int v = 0; v < V; ++v) weights[v] = load(panel + (k * V + v) * kLanes);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-            const Vec x = broadcast(a[r * a_stride + k]);
+            const Vec x = broadcast(a[r * a_stride + k * a_step]);
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) sums[r][v] = multiply_add(x, weights[v], sums[r][v]);
         }

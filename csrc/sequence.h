@@ -34,7 +34,7 @@ inline void pack_gates(const float* weight_hh, const float* bias, Index H, Index
                 const Index unit = (panels.first(p) + u) * kLanes, row = (gate + g) * H + unit;
                 float* out = panel + (g * wide + u) * kLanes;
                 store(out, bias ? get(bias + row, H - unit) : broadcast(0.0f));
-                pack_columns(weight_hh + row * H, H - unit, H, out + stride, stride);
+                pack_columns(weight_hh + row * H, H, H - unit, H, out + stride, stride);
             }
     }
 }

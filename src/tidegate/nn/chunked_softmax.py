@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from tidegate import _engine
 from tidegate.nn.engine_calls import new_array, view
+from tidegate.nn.products import multiply
 
 _CHUNK_LOGITS = 2**22  # 16 MiB in float32
 _FEWEST_ROWS = 256  # below, adding to the weights' gradient takes longer than making what is added
@@ -47,12 +48,13 @@ class _SummedCrossEntropy(torch.autograd.Function):
         for first in range(0, len(features), size):
             rows = slice(first, first + size)
             x = features[rows]
-            some = torch.addmm(bias, x, weight.t(), out=logits[: len(x)])  # [rows, V]
+            some = logits[: len(x)]  # [rows, V]
+            multiply(x, weight.t(), some, bias)
             total += _nats(some, targets[rows], learning).sum()
             if gradients:  # which now stand where the logits were
                 d_features, d_weight, d_bias = gradients
-                torch.mm(some, weight, out=d_features[rows])
-                d_weight.addmm_(some.t(), x)
+                multiply(some, weight, d_features[rows])
+                multiply(some.t(), x, d_weight, adds=True)
                 d_bias += some.sum(0)
         ctx.save_for_backward(*gradients)
         return total

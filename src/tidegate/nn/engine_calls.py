@@ -1,8 +1,8 @@
 """The engine's calls on tensors: one layer in one direction, forward and backward.
 
-The all-steps products of training (W_ih x and the weights' gradients) are torch's; the sweeps
-through time are csrc/sequence.h.  Letters: T time, B batch, I input, H hidden, G gates; N tokens,
-the true steps of all rows, N <= T * B.
+The all-steps products of training (W_ih x and the weights' gradients) are nn/products.py, the
+sweeps through time csrc/sequence.h.  Letters: T time, B batch, I input, H hidden, G gates; N
+tokens, the true steps of all rows, N <= T * B.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportU
 
 from tidegate import _engine
 from tidegate.engine import threads_for
+from tidegate.nn.products import multiply
 
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
 
@@ -52,10 +53,7 @@ def forward(
     n = schedule.tokens
     products = gates[:n]
     rows = _tokens(x, schedule)
-    if bias_ih is None:
-        torch.mm(rows, weight_ih.t(), out=products)
-    else:
-        torch.addmm(bias_ih, rows, weight_ih.t(), out=products)
+    multiply(rows, weight_ih.t(), products, bias_ih)
     _engine.forward(
         cell,
         schedule,
@@ -187,24 +185,25 @@ def backward(
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
     with _engine.Flushed(torch.get_num_threads()):
-        _put_transposed_product(d_ih, d_gates, _tokens(x, schedule))
+        multiply(d_gates.t(), _tokens(x, schedule), d_ih)
         if second_operand is not None:
-            _put_transposed_product(d_hh[first_rows:], d_gates[:, first_rows:], second_operand)
+            multiply(d_gates[:, first_rows:].t(), second_operand, d_hh[first_rows:])
         for first, last, source in _blocks(slots[: first_rows // H], H):
             gradient = d_gates[:, first:last]
             if source is not None:
                 assert d_products is not None
                 gradient = d_products[:, source : source + H]
             if operand is not None:
-                _put_transposed_product(d_hh[first:last], gradient, operand)
+                multiply(gradient.t(), operand, d_hh[first:last])
             else:
                 _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
         if needs_x:
             if schedule.ragged:
-                d_tokens = torch.mm(d_gates, weight_ih, out=new_array(x, (n, x.shape[2])))
+                d_tokens = new_array(x, (n, x.shape[2]))
+                multiply(d_gates, weight_ih, d_tokens)
                 _engine.scatter(schedule, view(d_tokens), view(d_x))
             else:
-                torch.mm(d_gates, weight_ih, out=d_x.view(T * B, -1))
+                multiply(d_gates, weight_ih, d_x.view(T * B, -1))
     return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
 
 
@@ -255,16 +254,8 @@ def _product_with_shifted(
     if reverse:
         later, first = gradient[: (T - 1) * B], gradient[(T - 1) * B :]
         before = y[1:]
-    _put_transposed_product(out, later, before.reshape(-1, H))
-    out.addmm_(first.t(), h0)
-
-
-def _put_transposed_product(out: Tensor, a: Tensor, b: Tensor) -> None:
-    """``out`` = a^T b; in a long product the wider factor goes last, up to a quarter faster."""
-    if a.shape[0] < a.shape[1]:
-        torch.mm(a.t(), b, out=out)
-    else:
-        out.copy_(torch.mm(b.t(), a).t())
+    multiply(later.t(), before.reshape(-1, H), out)
+    multiply(first.t(), h0, out, adds=True)
 
 
 def _tokens(a: Tensor, schedule: Any) -> Tensor:

@@ -1,0 +1,112 @@
+// c = a b of large matrices, each of a and b as it stands or transposed: the products of training,
+// over the tokens of all steps.
+#pragma once
+
+#include "affine.h"
+#include "kernels.h"
+
+namespace tidegate::TIDEGATE_ISA {
+
+// Factors, rows and columns at a time. The panels of a block of b stay in the second cache, one of
+// them in the first.
+constexpr Index kDepthBlock = 256, kRowBlock = 96, kColumnBlock = 480;
+
+inline Index product_workspace_floats(Index columns) {
+    const Index widest = columns < kColumnBlock ? columns : kColumnBlock;
+    return kDepthBlock * (kRowBlock + round_up(widest, kLanes));
+}
+
+// packed: panels [depth][U][kLanes] of factors k .. k + depth - 1 of b, U vectors of its columns
+// from `column` on.
+inline void pack_product(const Operand& b, Index k, Index depth, Index column, Index columns,
+                         const Panels& panels, float* packed) {
+    for (Index p = 0; p < panels.count; ++p) {
+        const Index stride = Index(panels.width(p)) * kLanes;
+        for (Index u = 0; u < panels.width(p); ++u) {
+            const Index first = (panels.first(p) + u) * kLanes, valid = columns - first;
+            float* out = packed + panels.first(p) * kLanes * depth + u * kLanes;
+            if (b.transposed) {
+                pack_columns(b.data + (column + first) * b.stride + k, b.stride, valid, depth, out,
+                             stride);
+            } else {
+                const float* from = b.data + k * b.stride + column + first;
+                for (Index i = 0; i < depth; ++i)
+                    store(out + i * stride, get(from + i * b.stride, valid));
+            }
+        }
+    }
+}
+
+template <int U>
+struct BlockTile {
+    const float* a;
+    Index row, factor;  // from one to the next in a
+    const float* panel;
+    Index depth, columns;
+    float* c;
+    Index stride;
+    const float* start;  // of each row's sums; null: c
+
+    template <int R>
+    TIDEGATE_INLINE void run(Index first) const {
+        Vec sums[R][U];
+        for (int r = 0; r < R; ++r)
+            for (int u = 0; u < U; ++u)
+                sums[r][u] = get((start ? start : c + (first + r) * stride) + u * kLanes,
+                                 columns - u * kLanes);
+        if (factor == 1) {
+            multiply_panel<R, U>(sums, a + first * row, row, panel, depth);
+        } else {
+            multiply_panel<R, U>(sums, a + first, 1, panel, depth, nullptr, kRowBlock);
+        }
+        for (int r = 0; r < R; ++r)
+            for (int u = 0; u < U; ++u)
+                put(c + (first + r) * stride + u * kLanes, sums[r][u], columns - u * kLanes);
+    }
+};
+
+// workspace: of product_workspace_floats(p.columns), 64-byte aligned.
+inline void multiply(const Product& p, float* workspace) {
+    alignas(64) static const float zeros[kAffineWidth * kLanes] = {};
+    float* const block = workspace;  // of a transposed a: [depth][kRowBlock]
+    float* const packed = workspace + kDepthBlock * kRowBlock;
+    for (Index column = 0; column < p.columns; column += kColumnBlock) {
+        const Index width = p.columns - column < kColumnBlock ? p.columns - column : kColumnBlock;
+        const Panels panels(width, kAffineWidth);
+        Index k = 0;
+        do {  // once even without factors
+            const Index depth = p.depth - k < kDepthBlock ? p.depth - k : kDepthBlock;
+            const bool adds = p.adds || k > 0;
+            pack_product(p.b, k, depth, column, width, panels, packed);
+            for (Index row = 0; row < p.rows; row += kRowBlock) {
+                const Index rows = p.rows - row < kRowBlock ? p.rows - row : kRowBlock;
+                const float* a = p.a.data + row * p.a.stride + k;
+                if (p.a.transposed) {
+                    a = block;
+                    for (Index i = 0; i < depth; ++i)
+                        std::memcpy(block + i * kRowBlock, p.a.data + (k + i) * p.a.stride + row,
+                                    sizeof(float) * static_cast<std::size_t>(rows));
+                }
+                for (Index i = 0; i < panels.count; ++i)
+                    switch_width<kAffineWidth>(panels.width(i), [&](auto panel_width) {
+                        constexpr int U = decltype(panel_width)::value;
+                        const Index first = panels.first(i) * kLanes;
+                        const BlockTile<U> tile{
+                            a,
+                            p.a.stride,
+                            p.a.transposed ? kRowBlock : 1,
+                            packed + first * depth,
+                            depth,
+                            width - first,
+                            p.c + row * p.stride + column + first,
+                            p.stride,
+                            adds ? nullptr : (p.bias ? p.bias + column + first : zeros)};
+                        for_each_tile<max_rows(U)>(rows, tile);
+                    });
+            }
+            k += depth;
+        } while (k < p.depth);
+    }
+}
+
+}  // namespace tidegate::TIDEGATE_ISA
