@@ -57,10 +57,14 @@ nb::ndarray<nb::numpy, float> apply(tidegate::Elementwise function, const Input&
     return new_array(values.release(), shape);
 }
 
-// `rounded`: its kernels with products of bfloat16 factors, where there are any.
-const CellKernels& cell_named(const std::string& name, bool rounded = false) {
+// `rounded`: those whose products have bfloat16 factors, where there are any.
+const tidegate::Kernels& kernels_of(bool rounded) {
     const tidegate::Kernels* rounding = rounded ? tidegate::rounding_kernels() : nullptr;
-    const auto& kernels = rounding ? *rounding : tidegate::kernels();
+    return rounding ? *rounding : tidegate::kernels();
+}
+
+const CellKernels& cell_named(const std::string& name, bool rounded = false) {
+    const tidegate::Kernels& kernels = kernels_of(rounded);
     for (int i = 0; i < kernels.cell_count; ++i)
         if (name == kernels.cells[i].name) return kernels.cells[i];
     throw std::invalid_argument("cell: expected one the engine has, got '" + name + "'");
@@ -192,7 +196,7 @@ tidegate::Operand operand_of(const char* name, const Strided& a, size_t rows, si
 
 void multiply(const Strided& a, const Strided& b,
               const nb::ndarray<float, nb::ndim<2>, nb::device::cpu>& out, const MaybeIn& bias,
-              bool adds, int threads) {
+              bool adds, bool rounded, int threads) {
     tidegate::Product product{};
     const size_t rows = out.shape(0), columns = out.shape(1), depth = a.shape(1);
     if (out.stride(1) != 1 && columns > 1) throw std::invalid_argument("out: expected dense rows");
@@ -206,7 +210,7 @@ void multiply(const Strided& a, const Strided& b,
     product.depth = static_cast<std::ptrdiff_t>(depth);
     product.adds = adds;
     nb::gil_scoped_release released;
-    tidegate::multiply(tidegate::kernels(), product, threads);
+    tidegate::multiply(kernels_of(rounded), product, threads);
 }
 
 void softmax_cross_entropy(const InOut& logits, const Lengths& targets, const InOut& nats,
@@ -342,7 +346,7 @@ NB_MODULE(_engine, m) {
         return std::vector<int>(cell.slot, cell.slot + cell.gates);
     });
     m.def("multiply", multiply, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
-          "bias"_a.none(), "adds"_a, "threads"_a);
+          "bias"_a.none(), "adds"_a, "rounded"_a, "threads"_a);
     m.def("softmax_cross_entropy", softmax_cross_entropy, "logits"_a.noconvert(),
           "targets"_a.noconvert(), "nats"_a.noconvert(), "gradient"_a, "threads"_a);
     m.def("empty", empty, "shape"_a);

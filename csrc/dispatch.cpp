@@ -1,6 +1,8 @@
 // Which instruction set's kernels run.
-#if defined(TIDEGATE_AMX)
+#if defined(TIDEGATE_BFLOAT16)
 #include <cpuid.h>
+#endif
+#if defined(TIDEGATE_AMX)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -24,6 +26,9 @@ TIDEGATE_DECLARE(baseline)
 #if defined(TIDEGATE_X86)
 TIDEGATE_DECLARE(avx2)
 TIDEGATE_DECLARE(avx512)
+#endif
+#if defined(TIDEGATE_BFLOAT16)
+TIDEGATE_DECLARE(avx512bf16)
 #endif
 #if defined(TIDEGATE_AMX)
 TIDEGATE_DECLARE(amx)
@@ -68,26 +73,44 @@ std::atomic<const Kernels*>& in_use() {
 
 }  // namespace
 
-#if defined(TIDEGATE_AMX)
+#if defined(TIDEGATE_BFLOAT16)
 namespace {
 
+bool has_bfloat16() {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));  // avx512_bf16
+}
+
+#if defined(TIDEGATE_AMX)
 // The processor has the instructions, and the system lets this process use the tiles' registers.
 bool has_amx() {
     unsigned a, b, c, d;
     constexpr unsigned kTile = 1u << 24, kBfloat16 = 1u << 22;  // cpuid 7.0, edx
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & kTile) || !(d & kBfloat16)) return false;
-    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & (1u << 5))) return false;  // avx512_bf16
     constexpr long kRequestPermission = 0x1023, kTileData = 18;  // Linux 5.16: asm/prctl.h
     return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
+#endif
 
 }  // namespace
 
+std::vector<const Kernels*> available_rounding_kernels() {
+    std::vector<const Kernels*> found;
+    if (available_kernels().back() != &avx512::table || !has_bfloat16()) return found;
+    found.push_back(&avx512bf16::table);
+#if defined(TIDEGATE_AMX)
+    if (has_amx()) found.push_back(&amx::table);
+#endif
+    return found;
+}
+
 const Kernels* rounding_kernels() {
-    static const bool available = available_kernels().back() == &avx512::table && has_amx();
-    return available && &kernels() == &avx512::table ? &amx::table : nullptr;
+    static const std::vector<const Kernels*> found = available_rounding_kernels();
+    return found.empty() || &kernels() != &avx512::table ? nullptr : found.back();
 }
 #else
+std::vector<const Kernels*> available_rounding_kernels() { return {}; }
+
 const Kernels* rounding_kernels() { return nullptr; }
 #endif
 

@@ -131,8 +131,10 @@ std::vector<const Kernels*> available_kernels();
 // Throws std::invalid_argument if that name is unknown or not available here.
 const Kernels& kernels();
 
-// The set whose sweeps round the factors of their products to bfloat16 (rounded.h); null where this
-// machine has no AMX or another set than the best is in use.
+// The sets whose products have factors rounded to bfloat16 (rounded.h), the fastest last.
+std::vector<const Kernels*> available_rounding_kernels();
+
+// The last of them; null where there is none or another set than the best is in use.
 const Kernels* rounding_kernels();
 
 // Whether Intel made this processor.

@@ -25,8 +25,8 @@ constexpr std::ptrdiff_t round_up(std::ptrdiff_t n, std::ptrdiff_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-// sums[r][v] += sum over k < depth of a[r * a_stride + k * a_step] * panel[(k * V + v) * kLanes ...].
-// Few sums are split over several k, so that one addition need not wait for the last.
+// sums[r][v] += sum over k < depth of a[r * a_stride + k * a_step] * panel[(k * V + v) * kLanes
+// ...]. Few sums are split over several k, so that one addition need not wait for the last.
 // Meanwhile the lines from `ahead` on are fetched into the second cache, one for each k.
 template <int R, int V>
 TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a,

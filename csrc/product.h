@@ -4,6 +4,7 @@
 
 #include "affine.h"
 #include "kernels.h"
+#include "rounded.h"
 
 namespace tidegate::TIDEGATE_ISA {
 
@@ -11,9 +12,15 @@ namespace tidegate::TIDEGATE_ISA {
 // them in the first.
 constexpr Index kDepthBlock = 256, kRowBlock = 96, kColumnBlock = 480;
 
+// The same where factors are rounded: two of them take the room of one.
+constexpr Index kRoundedDepth = 2 * kDepthBlock, kRoundedRows = 32;
+
 inline Index product_workspace_floats(Index columns) {
-    const Index widest = columns < kColumnBlock ? columns : kColumnBlock;
-    return kDepthBlock * (kRowBlock + round_up(widest, kLanes));
+    const Index widest = round_up(columns < kColumnBlock ? columns : kColumnBlock, kLanes);
+    if constexpr (kRounded)
+        return rounded_panel_floats(widest, kRoundedDepth) + kRoundedRows * kRoundedDepth +
+               RoundedProduct::floats(kRoundedRows, widest, kRoundedDepth);
+    return kDepthBlock * (kRowBlock + widest);
 }
 
 // packed: panels [depth][U][kLanes] of factors k .. k + depth - 1 of b, U vectors of its columns
@@ -65,8 +72,60 @@ struct BlockTile {
     }
 };
 
+// Rows `row` .. of a, factors k .. k + depth - 1, as the operand of a rounded product. block: of
+// kRoundedRows * kRoundedDepth floats.
+inline void set_rounded(const Operand& a, Index row, Index rows, Index k, Index depth, float* block,
+                        const RoundedProduct& product) {
+    const float* from = a.data + row * a.stride + k;
+    Index stride = a.stride;
+    if (a.transposed) {
+        for (Index i = 0; i < depth; i += kLanes)
+            pack_columns(a.data + (k + i) * a.stride + row, a.stride, depth - i, rows, block + i,
+                         kRoundedDepth);
+        from = block;
+        stride = kRoundedDepth;
+    }
+    for (Index r = 0; r < rows; ++r) product.set(r, 0, from + r * stride, depth);
+}
+
+inline void multiply_rounded(const Product& p, float* workspace) {
+    float *const block = workspace, *const rest = block + kRoundedRows * kRoundedDepth;
+    for (Index column = 0; column < p.columns; column += kColumnBlock) {
+        const Index width = p.columns - column < kColumnBlock ? p.columns - column : kColumnBlock;
+        Index k = 0;
+        do {  // once even without factors
+            const Index depth = p.depth - k < kRoundedDepth ? p.depth - k : kRoundedDepth;
+            const bool adds = p.adds || k > 0;
+            const auto pack = p.b.transposed ? pack_rounded_columns : pack_rounded_rows;
+            pack(p.b.data + (p.b.transposed ? column * p.b.stride + k : k * p.b.stride + column),
+                 p.b.stride, width, depth, rest, 0, 1);
+            for (Index row = 0; row < p.rows; row += kRoundedRows) {
+                const Index rows = p.rows - row < kRoundedRows ? p.rows - row : kRoundedRows;
+                const RoundedProduct product(rest + rounded_panel_floats(width, depth), rows, width,
+                                             depth);
+                set_rounded(p.a, row, rows, k, depth, block, product);
+                product.multiply(rows, rest);
+                for (Index r = 0; r < rows; ++r) {
+                    float* c = p.c + (row + r) * p.stride + column;
+                    for (Index i = 0; i < width; i += kLanes) {
+                        Vec start{};
+                        if (adds)
+                            start = get(c + i, width - i);
+                        else if (p.bias)
+                            start = get(p.bias + column + i, width - i);
+                        put(c + i, start + load(product.result + r * product.outputs + i),
+                            width - i);
+                    }
+                }
+            }
+            k += depth;
+        } while (k < p.depth);
+    }
+}
+
 // workspace: of product_workspace_floats(p.columns), 64-byte aligned.
 inline void multiply(const Product& p, float* workspace) {
+    if constexpr (kRounded) return multiply_rounded(p, workspace);
     alignas(64) static const float zeros[kAffineWidth * kLanes] = {};
     float* const block = workspace;  // of a transposed a: [depth][kRowBlock]
     float* const packed = workspace + kDepthBlock * kRowBlock;

@@ -1,14 +1,15 @@
 // Products whose factors are rounded to bfloat16, summed in float32: by AMX, 16 rows times 16
-// outputs over 32 factors in one instruction. Compiled into the set `amx` alone, where they take
-// the place of multiply_panel in the sweeps: all rows of a step are multiplied first, into
-// workspace, and the tiles of the time loop read their sums from there.
+// outputs over 32 factors in one instruction, or by AVX-512, 16 outputs over 2 factors. Compiled
+// into the sets `amx` and `avx512bf16` alone, where they take the place of multiply_panel: in the
+// sweeps all rows of a step are multiplied first, into workspace, and the tiles of the time loop
+// read their sums from there.
 #pragma once
 
 #include "affine.h"
 
 namespace tidegate::TIDEGATE_ISA {
 
-#if defined(__AMX_BF16__)
+#if defined(__AVX512BF16__)
 constexpr bool kRounded = true;
 #else
 constexpr bool kRounded = false;
@@ -24,11 +25,12 @@ inline Index rounded_panel_floats(Index outputs, Index depth) {
     return round_up(outputs, kTile) * round_up(depth, kTileDepth) / 2;
 }
 
-// Both for share `part` of `parts`. weight: [outputs, depth], or [depth, outputs].
-void pack_rounded_columns(const float* weight, Index outputs, Index depth, float* packed, int part,
-                          int parts);
-void pack_rounded_rows(const float* weight, Index outputs, Index depth, float* packed, int part,
-                       int parts);
+// Both for share `part` of `parts`. weight: [outputs, depth], or [depth, outputs], `stride` floats
+// from one row to the next.
+void pack_rounded_columns(const float* weight, Index stride, Index outputs, Index depth,
+                          float* packed, int part, int parts);
+void pack_rounded_rows(const float* weight, Index stride, Index outputs, Index depth, float* packed,
+                       int part, int parts);
 
 // Several gates' weights of one product, each gate's outputs in whole tiles: their biases, then
 // their tiles.
@@ -43,7 +45,7 @@ inline void pack_rounded_gates(const float* weight_hh, const float* bias, Index 
         if (part == 0)
             for (Index i = 0; i < width; ++i)
                 packed[g * width + i] = bias && i < H ? bias[(gate + g) * H + i] : 0.0f;
-        pack_rounded_columns(weight_hh + (gate + g) * H * H, H, H,
+        pack_rounded_columns(weight_hh + (gate + g) * H * H, H, H, H,
                              packed + gates * width + g * rounded_panel_floats(H, H), part, parts);
     }
 }
@@ -103,7 +105,7 @@ TIDEGATE_INLINE void get_rounded_gates(Vec (&sums)[R][G * U], const float* packe
     }
 }
 
-#if defined(__AMX_BF16__)
+#if defined(__AVX512BF16__)
 
 // The bits of a vector, rounded to nearest; NaN stays NaN.
 TIDEGATE_INLINE __m256i rounded(Vec v) { return (__m256i)_mm512_cvtneps_pbh(v); }
@@ -114,8 +116,8 @@ TIDEGATE_INLINE Vec paired(Vec low, Vec high) {
     return (Vec)_mm512_or_si512(upper, _mm512_cvtepu16_epi32(rounded(low)));
 }
 
-inline void pack_rounded_columns(const float* weight, Index outputs, Index depth, float* packed,
-                                 int part, int parts) {
+inline void pack_rounded_columns(const float* weight, Index stride, Index outputs, Index depth,
+                                 float* packed, int part, int parts) {
     const Index blocks = round_up(outputs, kTile) / kTile;
     const Index across = round_up(depth, kTileDepth) / kTileDepth;
     for (Index b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b)
@@ -126,7 +128,7 @@ inline void pack_rounded_columns(const float* weight, Index outputs, Index depth
                 const Index row = b * kTile + i, at = k * kTileDepth;
                 Vec low{}, high{};
                 if (row < outputs) {
-                    const float* from = weight + row * depth + at;
+                    const float* from = weight + row * stride + at;
                     low = get(from, depth - at);
                     if (depth - at > kLanes) high = get(from + kLanes, depth - at - kLanes);
                 }
@@ -139,16 +141,16 @@ inline void pack_rounded_columns(const float* weight, Index outputs, Index depth
         }
 }
 
-inline void pack_rounded_rows(const float* weight, Index outputs, Index depth, float* packed,
-                              int part, int parts) {
+inline void pack_rounded_rows(const float* weight, Index stride, Index outputs, Index depth,
+                              float* packed, int part, int parts) {
     const Index blocks = round_up(outputs, kTile) / kTile;
     const Index across = round_up(depth, kTileDepth) / kTileDepth;
     for (Index b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b)
         for (Index k = 0; k < across * kTile; ++k) {
             const Index row = 2 * k, valid = outputs - b * kTile;
-            const float* from = weight + row * outputs + b * kTile;
+            const float* from = weight + row * stride + b * kTile;
             const Vec low = row < depth ? get(from, valid) : Vec{};
-            const Vec high = row + 1 < depth ? get(from + outputs, valid) : Vec{};
+            const Vec high = row + 1 < depth ? get(from + stride, valid) : Vec{};
             store(packed + (b * across * kTile + k) * kTile, paired(low, high));
         }
 }
@@ -164,6 +166,8 @@ inline void RoundedProduct::set(Index row, Index from, const float* values, Inde
     // what the next call for this row does not overwrite: zeros up to a whole tile
     for (Index i = from + count; i < depth && i % kTileDepth; ++i) out[i] = 0;
 }
+
+#if defined(__AMX_BF16__)
 
 // The eight tile registers: sums in 0 to 3, rows in 4 and 5, weights in 6 and 7.
 struct alignas(64) TileConfig {
@@ -248,6 +252,55 @@ inline void RoundedProduct::multiply(Index rows, const float* packed) const {
     _tile_release();
 }
 
+#else
+
+// Outputs of V tiles side by side.
+template <int V>
+struct RoundedTile {
+    const std::uint32_t* operand;  // [rows, pairs] of two factors
+    const float* weights[V];       // [pairs][kTile] of two factors
+    Index pairs;
+    float* result;
+    Index outputs;
+
+    template <int R>
+    TIDEGATE_INLINE void run(Index first) const {
+        Vec sums[R][V] = {};
+        for (Index k = 0; k < pairs; ++k) {
+            __m512bh w[V];
+            for (int v = 0; v < V; ++v) w[v] = (__m512bh)load(weights[v] + k * kTile);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) {
+                const __m512i x =
+                    _mm512_set1_epi32(static_cast<int>(operand[(first + r) * pairs + k]));
+                for (int v = 0; v < V; ++v)
+                    sums[r][v] = _mm512_dpbf16_ps(sums[r][v], (__m512bh)x, w[v]);
+            }
+        }
+        for (int r = 0; r < R; ++r)
+            for (int v = 0; v < V; ++v)
+                store(result + (first + r) * outputs + v * kTile, sums[r][v]);
+    }
+};
+
+inline void RoundedProduct::multiply(Index rows, const float* packed) const {
+    const Panels panels(outputs, 3);
+    const Index floats = depth * kTile / 2;  // of a tile's outputs
+    for (Index p = 0; p < panels.count; ++p)
+        switch_width<3>(panels.width(p), [&](auto width) {
+            constexpr int V = decltype(width)::value;
+            const Index first = panels.first(p);
+            RoundedTile<V> tile{reinterpret_cast<const std::uint32_t*>(operand),
+                                {},
+                                depth / 2,
+                                result + first * kTile,
+                                outputs};
+            for (Index v = 0; v < V; ++v) tile.weights[v] = packed + (first + v) * floats;
+            for_each_tile<max_rows(V)>(rows, tile);
+        });
+}
+
+#endif
 #endif
 
 }  // namespace tidegate::TIDEGATE_ISA

@@ -61,7 +61,7 @@ inline Index row_panel_floats(Index H, Index rows) {
 // weight: [rows, H].
 inline void pack_rows(const float* weight, Index H, Index rows, float* packed, int part,
                       int parts) {
-    if constexpr (kRounded) return pack_rounded_rows(weight, H, rows, packed, part, parts);
+    if constexpr (kRounded) return pack_rounded_rows(weight, H, H, rows, packed, part, parts);
     const Panels panels(H, kBackwardWidth);
     for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
         const Index first = panels.first(p) * kLanes, lanes = Index(panels.width(p)) * kLanes;

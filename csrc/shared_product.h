@@ -5,7 +5,7 @@
 
 namespace tidegate {
 
-// Every number of c is summed in one order, whatever the number of threads.
+// The same to the bit for a given number of threads, to rounding for others.
 void multiply(const Kernels& kernels, const Product& product, int threads);
 
 }  // namespace tidegate

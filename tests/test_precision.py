@@ -68,7 +68,7 @@ def test_an_unknown_precision_is_refused_by_name() -> None:
         TrainingOptions(precision="half").check()
 
 
-ROUNDS = pytest.mark.skipif(not _engine.rounds(), reason="no AMX here, or TIDEGATE_ISA is set")
+ROUNDS = pytest.mark.skipif(not _engine.rounds(), reason="no bfloat16 here, or TIDEGATE_ISA is set")
 SIZES = [(1, 1), (3, 17), (17, 33), (40, 64), (5, 100)]  # B, H
 
 

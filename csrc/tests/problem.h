@@ -36,6 +36,15 @@ inline Floats draw(Random& random, Index count, double scale) {
     return values;
 }
 
+// The set of that name, if this machine can run it, and whether it rounds factors to bfloat16.
+inline const tidegate::Kernels* kernels_named(const std::string& name, bool& rounded) {
+    for (const tidegate::Kernels* each : tidegate::available_kernels())
+        if (name == each->isa) return rounded = false, each;
+    for (const tidegate::Kernels* each : tidegate::available_rounding_kernels())
+        if (name == each->isa) return rounded = true, each;
+    return nullptr;
+}
+
 inline Reals exact(const Floats& values) { return Reals(values.begin(), values.end()); }
 inline float* given(Floats& values) { return values.empty() ? nullptr : values.data(); }
 

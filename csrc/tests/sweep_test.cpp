@@ -147,12 +147,9 @@ void check_cell(const tidegate::Kernels& kernels, const CellKernels& cell, Rando
 
 int main(int count, char** arguments) {
     const std::string wanted = count > 1 ? arguments[1] : "baseline";
-    std::vector<const tidegate::Kernels*> available = tidegate::available_kernels();
-    if (const tidegate::Kernels* rounding = tidegate::rounding_kernels())
-        available.push_back(rounding);
-    for (const tidegate::Kernels* kernels : available) {
-        if (wanted != kernels->isa) continue;
-        if (kernels == tidegate::rounding_kernels()) tolerance = kRoundedTolerance;
+    bool rounded = false;
+    if (const tidegate::Kernels* kernels = kernels_named(wanted, rounded)) {
+        if (rounded) tolerance = kRoundedTolerance;
         Random random(1);
         for (int i = 0; i < kernels->cell_count; ++i) {
             const CellKernels& cell = kernels->cells[i];

@@ -20,7 +20,7 @@ def select_isa(name: str) -> None:
     """Use another instruction set in the whole process (tests do).  ValueError if unavailable."""
 
 def rounds() -> bool:
-    """Whether this machine multiplies bfloat16 factors (AMX) and the best set is in use."""
+    """Whether this machine multiplies bfloat16 factors and the best set is in use."""
 
 def is_intel() -> bool:
     """Whether Intel made this processor."""
@@ -28,11 +28,12 @@ def is_intel() -> bool:
 def error_bounds() -> dict[str, float]:
     """Largest error of exp, tanh and sigmoid, in units in the last place."""
 
-def multiply(a: Any, b: Any, out: Any, bias: Any, adds: bool, threads: int) -> None:
+def multiply(a: Any, b: Any, out: Any, bias: Any, adds: bool, rounded: bool, threads: int) -> None:
     """Fill out [M, N] with a [M, K] b [K, N] + bias [N] (or None), or add a b to it.
 
-    a, b: dense rows or dense columns; out: dense rows.  The result is the same to the bit for any
-    number of threads.  Raises ValueError for other shapes.
+    ``rounded``: with bfloat16 factors, summed in float32, where ``rounds()``.
+    a, b: dense rows or dense columns; out: dense rows.  The same to the bit for a given number of
+    threads.  Raises ValueError for other shapes.
     """
 
 def softmax_cross_entropy(

@@ -16,7 +16,7 @@ from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportU
 
 from tidegate import _engine
 from tidegate.engine import threads_for
-from tidegate.nn.products import multiply
+from tidegate.nn.products import multiply, rounds
 
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
 
@@ -205,11 +205,6 @@ def backward(
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
     return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
-
-
-def rounds() -> bool:
-    """Whether recurrent products of training have bfloat16 factors: as torch's own have now."""
-    return torch.get_float32_matmul_precision() == "medium" and _engine.rounds()
 
 
 def gradient_shapes(

@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from tidegate.cells import CELLS, Cell
 from tidegate.nn import reference
 from tidegate.nn.dropout import dropout
-from tidegate.nn.engine_calls import rounds
 from tidegate.nn.functional import LayerWeights, choose_path, recurrence
+from tidegate.nn.products import rounds
 from tidegate.nn.reference import State
 
 

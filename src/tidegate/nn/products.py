@@ -15,14 +15,15 @@ from tidegate.engine import threads_for
 def multiply(
     a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None, adds: bool = False
 ) -> None:
-    """out = a @ b (+ bias), or with ``adds`` out += a @ b.
+    """Fill ``out`` with a @ b (+ bias), or with ``adds`` add a @ b to it.
 
     Without autograd.  a: [M, K], b: [K, N]; out: [M, N] with dense rows; bias: [N].
     """
     if in_engine(out):
         threads = threads_for(a.shape[0] * b.numel(), torch.get_num_threads())
         start = None if bias is None else _capsule(bias)
-        _engine.multiply(_capsule(a), _capsule(b), _capsule(out), start, adds, threads)
+        operands = _capsule(a), _capsule(b), _capsule(out)
+        _engine.multiply(*operands, start, adds, rounds(), threads)
     elif adds:
         out.addmm_(a, b)
     elif bias is not None:
@@ -31,6 +32,11 @@ def multiply(
         out.copy_(torch.mm(b.t(), a.t()).t())  # wider factor last: up to a quarter faster
     else:
         torch.mm(a, b, out=out)
+
+
+def rounds() -> bool:
+    """Whether the engine's products of training have bfloat16 factors: as torch's own have now."""
+    return torch.get_float32_matmul_precision() == "medium" and _engine.rounds()
 
 
 def in_engine(out: Tensor) -> bool:
