@@ -46,8 +46,8 @@ def products_of(precision: str) -> Iterator[None]:
     """The factors of large float32 products are rounded to ``precision`` inside.
 
     "bfloat16" keeps 8 bits of each factor and sums in float32, where the processor has such
-    products (AMX, AVX-512 BF16; elsewhere nothing changes); "float32" is exact.  It concerns torch's
-    products and, where gradients are wanted, the engine's.
+    products (AMX, AVX-512 BF16; elsewhere nothing changes); "float32" is exact.  It concerns
+    torch's products and, where gradients are wanted, the engine's.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
