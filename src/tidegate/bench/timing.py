@@ -21,12 +21,13 @@ _LONGEST_WAIT_S = 0.2
 
 
 def seconds_per_call(call: Callable[[], Any], calls: int) -> float:
-    """One turn.  Where it holds several calls, one more goes before them, untimed.
+    """One turn: so many calls, after one more that is not timed.
 
-    That one brings back what the other contestants' turns drove out of caches, and wakes threads.
+    That one brings back what the other contestants' turns drove out of caches, and wakes threads:
+    the system may put a thread it wakes on its caller's core and leave it there for milliseconds,
+    so that a call on two cores takes the time of one.
     """
-    if calls > 1:
-        call()
+    call()
     began = time.perf_counter()
     for _ in range(calls):
         call()
@@ -80,12 +81,8 @@ def in_turns(
     for name, timed in contestants.items():
         began = time.perf_counter()
         one = timed(1)
-        if one < 10 * _SHORTEST_TURN_S:  # cold, it may take ten times as long as one in a turn
-            began = time.perf_counter()
-            one = timed(2)
         calls[name] = max(1, round(_SHORTEST_TURN_S / one))
-        repeated = calls[name] if calls[name] > 1 else 0
-        length += time.perf_counter() - began + repeated * one
+        length += time.perf_counter() - began + (calls[name] - 1) * one
     if turns is None:
         turns = min(MOST_TURNS, max(FEWEST_TURNS, int(seconds / length)))
     order, shuffle = list(contestants), random.Random(0).shuffle
