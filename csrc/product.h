@@ -47,7 +47,8 @@ inline void pack_product(const Operand& b, Index k, Index depth, Index column, I
 template <int U>
 struct BlockTile {
     const float* a;
-    Index row, factor;  // from one to the next in a
+    Index row;        // from one to the next in a
+    bool transposed;  // a: [depth][kRowBlock]
     const float* panel;
     Index depth, columns;
     float* c;
@@ -61,10 +62,10 @@ struct BlockTile {
             for (int u = 0; u < U; ++u)
                 sums[r][u] = get((start ? start : c + (first + r) * stride) + u * kLanes,
                                  columns - u * kLanes);
-        if (factor == 1) {
-            multiply_panel<R, U>(sums, a + first * row, row, panel, depth);
-        } else {
+        if (transposed) {
             multiply_panel<R, U>(sums, a + first, 1, panel, depth, nullptr, kRowBlock);
+        } else {
+            multiply_panel<R, U>(sums, a + first * row, row, panel, depth);
         }
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u)
@@ -88,39 +89,44 @@ inline void set_rounded(const Operand& a, Index row, Index rows, Index k, Index 
     for (Index r = 0; r < rows; ++r) product.set(r, 0, from + r * stride, depth);
 }
 
-inline void multiply_rounded(const Product& p, float* workspace) {
-    float *const block = workspace, *const rest = block + kRoundedRows * kRoundedDepth;
+// Calls body(column, width, k, depth, adds) for blocks of columns and factors, in this order; what
+// is in c already is to be added to where `adds`.
+template <class Body>
+TIDEGATE_INLINE void for_each_block(const Product& p, Index deepest, const Body& body) {
     for (Index column = 0; column < p.columns; column += kColumnBlock) {
         const Index width = p.columns - column < kColumnBlock ? p.columns - column : kColumnBlock;
         Index k = 0;
         do {  // once even without factors
-            const Index depth = p.depth - k < kRoundedDepth ? p.depth - k : kRoundedDepth;
-            const bool adds = p.adds || k > 0;
-            const auto pack = p.b.transposed ? pack_rounded_columns : pack_rounded_rows;
-            pack(p.b.data + (p.b.transposed ? column * p.b.stride + k : k * p.b.stride + column),
-                 p.b.stride, width, depth, rest, 0, 1);
-            for (Index row = 0; row < p.rows; row += kRoundedRows) {
-                const Index rows = p.rows - row < kRoundedRows ? p.rows - row : kRoundedRows;
-                const RoundedProduct product(rest + rounded_panel_floats(width, depth), rows, width,
-                                             depth);
-                set_rounded(p.a, row, rows, k, depth, block, product);
-                product.multiply(rows, rest);
-                for (Index r = 0; r < rows; ++r) {
-                    float* c = p.c + (row + r) * p.stride + column;
-                    for (Index i = 0; i < width; i += kLanes) {
-                        Vec start{};
-                        if (adds)
-                            start = get(c + i, width - i);
-                        else if (p.bias)
-                            start = get(p.bias + column + i, width - i);
-                        put(c + i, start + load(product.result + r * product.outputs + i),
-                            width - i);
-                    }
-                }
-            }
+            const Index depth = p.depth - k < deepest ? p.depth - k : deepest;
+            body(column, width, k, depth, p.adds || k > 0);
             k += depth;
         } while (k < p.depth);
     }
+}
+
+inline void multiply_rounded(const Product& p, float* workspace) {
+    float *const block = workspace, *const packed = block + kRoundedRows * kRoundedDepth;
+    for_each_block(
+        p, kRoundedDepth, [&](Index column, Index width, Index k, Index depth, bool adds) {
+            const auto pack = p.b.transposed ? pack_rounded_columns : pack_rounded_rows;
+            pack(p.b.data + (p.b.transposed ? column * p.b.stride + k : k * p.b.stride + column),
+                 p.b.stride, width, depth, packed, 0, 1);
+            float* const rest = packed + rounded_panel_floats(width, depth);
+            for (Index row = 0; row < p.rows; row += kRoundedRows) {
+                const Index rows = p.rows - row < kRoundedRows ? p.rows - row : kRoundedRows;
+                const RoundedProduct product(rest, rows, width, depth);
+                set_rounded(p.a, row, rows, k, depth, block, product);
+                product.multiply(rows, packed);
+                for (Index r = 0; r < rows; ++r) {
+                    float* c = p.c + (row + r) * p.stride + column;
+                    const float* start = adds ? c : (p.bias ? p.bias + column : nullptr);
+                    for (Index i = 0; i < width; i += kLanes) {
+                        const Vec sum = load(product.result + r * product.outputs + i);
+                        put(c + i, start ? get(start + i, width - i) + sum : sum, width - i);
+                    }
+                }
+            }
+        });
 }
 
 // workspace: of product_workspace_floats(p.columns), 64-byte aligned.
@@ -129,43 +135,36 @@ inline void multiply(const Product& p, float* workspace) {
     alignas(64) static const float zeros[kAffineWidth * kLanes] = {};
     float* const block = workspace;  // of a transposed a: [depth][kRowBlock]
     float* const packed = workspace + kDepthBlock * kRowBlock;
-    for (Index column = 0; column < p.columns; column += kColumnBlock) {
-        const Index width = p.columns - column < kColumnBlock ? p.columns - column : kColumnBlock;
+    for_each_block(p, kDepthBlock, [&](Index column, Index width, Index k, Index depth, bool adds) {
         const Panels panels(width, kAffineWidth);
-        Index k = 0;
-        do {  // once even without factors
-            const Index depth = p.depth - k < kDepthBlock ? p.depth - k : kDepthBlock;
-            const bool adds = p.adds || k > 0;
-            pack_product(p.b, k, depth, column, width, panels, packed);
-            for (Index row = 0; row < p.rows; row += kRowBlock) {
-                const Index rows = p.rows - row < kRowBlock ? p.rows - row : kRowBlock;
-                const float* a = p.a.data + row * p.a.stride + k;
-                if (p.a.transposed) {
-                    a = block;
-                    for (Index i = 0; i < depth; ++i)
-                        std::memcpy(block + i * kRowBlock, p.a.data + (k + i) * p.a.stride + row,
-                                    sizeof(float) * static_cast<std::size_t>(rows));
-                }
-                for (Index i = 0; i < panels.count; ++i)
-                    switch_width<kAffineWidth>(panels.width(i), [&](auto panel_width) {
-                        constexpr int U = decltype(panel_width)::value;
-                        const Index first = panels.first(i) * kLanes;
-                        const BlockTile<U> tile{
-                            a,
-                            p.a.stride,
-                            p.a.transposed ? kRowBlock : 1,
-                            packed + first * depth,
-                            depth,
-                            width - first,
-                            p.c + row * p.stride + column + first,
-                            p.stride,
-                            adds ? nullptr : (p.bias ? p.bias + column + first : zeros)};
-                        for_each_tile<max_rows(U)>(rows, tile);
-                    });
+        pack_product(p.b, k, depth, column, width, panels, packed);
+        for (Index row = 0; row < p.rows; row += kRowBlock) {
+            const Index rows = p.rows - row < kRowBlock ? p.rows - row : kRowBlock;
+            const float* a = p.a.data + row * p.a.stride + k;
+            if (p.a.transposed) {
+                a = block;
+                for (Index i = 0; i < depth; ++i)
+                    std::memcpy(block + i * kRowBlock, p.a.data + (k + i) * p.a.stride + row,
+                                sizeof(float) * static_cast<std::size_t>(rows));
             }
-            k += depth;
-        } while (k < p.depth);
-    }
+            for (Index i = 0; i < panels.count; ++i)
+                switch_width<kAffineWidth>(panels.width(i), [&](auto panel_width) {
+                    constexpr int U = decltype(panel_width)::value;
+                    const Index first = panels.first(i) * kLanes;
+                    const float* bias = p.bias ? p.bias + column + first : zeros;
+                    const BlockTile<U> tile{a,
+                                            p.a.stride,
+                                            p.a.transposed,
+                                            packed + first * depth,
+                                            depth,
+                                            width - first,
+                                            p.c + row * p.stride + column + first,
+                                            p.stride,
+                                            adds ? nullptr : bias};
+                    for_each_tile<max_rows(U)>(rows, tile);
+                });
+        }
+    });
 }
 
 }  // namespace tidegate::TIDEGATE_ISA

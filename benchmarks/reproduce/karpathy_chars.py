@@ -47,14 +47,13 @@ BEST: dict[str, Any] = {
     "batch_size": 32,
     "learning_rate": 3e-3,
     "precision": "bfloat16",
-    "max_minutes": 60.0,
 }
 
 
-def options_of(name: str) -> dict[str, Any]:
+def options_of(name: str, minutes: float) -> dict[str, Any]:
     split = {"validation_fraction": 0.1, "test_fraction": 0.1}
     if name == "best":
-        return BEST | split
+        return BEST | split | {"max_minutes": minutes}
     cell, units = name.split("-")
     return SMALL | split | {"cell": cell, "hidden_sizes": (int(units),)}
 
@@ -63,13 +62,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with warpeace/")
     parser.add_argument("--only", choices=PUBLISHED, help="this network alone")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of the best (default 60)")
     arguments = parsed(parser)
     text = read_text(arguments.data / "warpeace" / "warpeace_input.txt.gz")
     record = Record("karpathy_chars", ("name",))
     for name, published in PUBLISHED.items():
         if arguments.only not in (None, name):
             continue
-        options = options_of(name)
+        options = options_of(name, arguments.minutes)
         model = tg.LanguageModel(sample_steps=(2000,), **options)
         took = train(model, f"karpathy-{name}", text)
         test = model.metrics_["test_cross_entropy"]
