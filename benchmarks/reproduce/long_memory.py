@@ -48,7 +48,8 @@ BLANK, SIGN = 0, SYMBOLS + 1  # beside the symbols 1 to 8
 COPY_STEPS = BLANKS + 2 * COPIED
 COPY_UNITS, COPY_EMBEDDING = 128, 64
 COPY_BATCH, COPY_TEST = 32, 512
-COPY_UPDATES, COPY_RATE = 6000, 3e-3
+COPY_UPDATES, COPY_RATE = 10_000, 3e-3
+COPY_FULL_RATE = 0.6  # of the updates; then the rate falls to zero in a straight line
 # The first gradients are some forty times as long as those from which remembering is learned: with
 # Adam's own 0.999 they would shorten its steps for thousands of updates.
 COPY_BETAS = (0.9, 0.99)
@@ -153,6 +154,10 @@ def copy(cell: str, most: int) -> Row:
     generator = torch.Generator().manual_seed(SEED)
     network = Copier(cell)
     optimizer = torch.optim.Adam(network.parameters(), lr=COPY_RATE, betas=COPY_BETAS)
+    falling = (1 - COPY_FULL_RATE) * most
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda done: min(1.0, (most - done) / falling)
+    )
     clock, mean, updates = Clock(), GUESSED, 0
     while updates < most and mean > 0.5 * SOLVED * GUESSED:
         read, written = copying(generator, COPY_BATCH, BLANKS)
@@ -161,6 +166,7 @@ def copy(cell: str, most: int) -> Row:
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
         updates += 1
         mean = 0.98 * mean + 0.02 * loss.item()
         if updates % 200 == 0:
