@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from record import Record, markdown
 from torch import Tensor
-from torch.utils.dlpack import to_dlpack
+from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate import _engine
 from tidegate.bench.machine import describe
