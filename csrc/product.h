@@ -54,6 +54,7 @@ struct BlockTile {
     float* c;
     Index stride;
     const float* start;  // of each row's sums; null: c
+    const float* ahead;  // lines to be fetched, one for each factor of each tile; or null
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
@@ -63,7 +64,8 @@ struct BlockTile {
                 sums[r][u] = get((start ? start : c + (first + r) * stride) + u * kLanes,
                                  columns - u * kLanes);
         if (transposed) {
-            multiply_panel<R, U>(sums, a + first, 1, panel, depth, nullptr, kRowBlock);
+            const float* lines = ahead ? ahead + first / max_rows(U) * depth * 16 : nullptr;
+            multiply_panel<R, U>(sums, a + first, 1, panel, depth, lines, kRowBlock);
         } else {
             multiply_panel<R, U>(sums, a + first * row, row, panel, depth);
         }
@@ -129,6 +131,34 @@ inline void multiply_rounded(const Product& p, float* workspace) {
         });
 }
 
+// What of a and b the next factors are in, where both are read row after row, a transposed: lines
+// of memory to be fetched while the factors at hand are multiplied.
+class NextFactors {
+  public:
+    NextFactors(const Product& p, Index k) {
+        const Index depth = p.depth - k < kDepthBlock ? p.depth - k : kDepthBlock;
+        if (depth <= 0 || !p.a.transposed || p.b.transposed) return;
+        const Operand* const each[2] = {&p.a, &p.b};
+        for (int i = 0; i < 2; ++i) {
+            from_[i] = each[i]->data + k * each[i]->stride;
+            lines_[i] = depth * each[i]->stride / 16;
+        }
+    }
+
+    // The first of `lines` that have not been asked for before, or null.
+    const float* take(Index lines) {
+        const int i = taken_[0] < lines_[0] ? 0 : 1;
+        if (taken_[i] >= lines_[i]) return nullptr;
+        const float* const first = from_[i] + taken_[i] * 16;
+        taken_[i] += lines;
+        return first;
+    }
+
+  private:
+    const float* from_[2] = {};
+    Index lines_[2] = {}, taken_[2] = {};
+};
+
 // workspace: of product_workspace_floats(p.columns), 64-byte aligned.
 inline void multiply(const Product& p, float* workspace) {
     if constexpr (kRounded) return multiply_rounded(p, workspace);
@@ -137,6 +167,7 @@ inline void multiply(const Product& p, float* workspace) {
     float* const packed = workspace + kDepthBlock * kRowBlock;
     for_each_block(p, kDepthBlock, [&](Index column, Index width, Index k, Index depth, bool adds) {
         const Panels panels(width, kAffineWidth);
+        NextFactors next(p, k + depth);
         pack_product(p.b, k, depth, column, width, panels, packed);
         for (Index row = 0; row < p.rows; row += kRowBlock) {
             const Index rows = p.rows - row < kRowBlock ? p.rows - row : kRowBlock;
@@ -152,15 +183,17 @@ inline void multiply(const Product& p, float* workspace) {
                     constexpr int U = decltype(panel_width)::value;
                     const Index first = panels.first(i) * kLanes;
                     const float* bias = p.bias ? p.bias + column + first : zeros;
-                    const BlockTile<U> tile{a,
-                                            p.a.stride,
-                                            p.a.transposed,
-                                            packed + first * depth,
-                                            depth,
-                                            width - first,
-                                            p.c + row * p.stride + column + first,
-                                            p.stride,
-                                            adds ? nullptr : bias};
+                    const BlockTile<U> tile{
+                        a,
+                        p.a.stride,
+                        p.a.transposed,
+                        packed + first * depth,
+                        depth,
+                        width - first,
+                        p.c + row * p.stride + column + first,
+                        p.stride,
+                        adds ? nullptr : bias,
+                        next.take((rows + max_rows(U) - 1) / max_rows(U) * depth)};
                     for_each_tile<max_rows(U)>(rows, tile);
                 });
         }
