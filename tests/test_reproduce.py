@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+import tidegate as tg
+
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks" / "reproduce"
 
 
@@ -77,6 +79,31 @@ def test_the_band_of_a_signal_is_where_its_spectrum_peaks(command):
     signals, bands = command.frequency_band(np.random.default_rng(0), 200)
     peaks = np.abs(np.fft.rfft(signals, 1000)).argmax(axis=1) / 10  # cycles per 100 steps
     assert (np.abs(peaks - (bands + 0.5)) < 0.75).mean() > 0.95  # the rest are led astray by noise
+
+
+@pytest.mark.parametrize("command", ["ablation"], indirect=True)
+def test_an_ablation_changes_how_the_layers_start_and_leaves_nothing_behind(command):
+    def forget_bias(name, change):
+        options, context = command.changed(name, change)
+        with context:
+            model = tg.LanguageModel(
+                hidden_sizes=(4,),
+                max_steps=1,
+                learning_rate=1e-9,
+                show_progress=False,
+                **{"cell": "lstm", **options},
+            ).fit("a tide " * 50)
+        biases = [p for n, p in model.network_.named_parameters() if "bias_ih" in n]
+        return biases[0].detach()[4:8]  # i f g o
+
+    torch.testing.assert_close(forget_bias("defaults", {}), torch.ones(4))
+    torch.testing.assert_close(
+        forget_bias("LSTM, forget bias 0", command.without_forget_bias), torch.zeros(4)
+    )
+    drawn = forget_bias("LSTM, start as torch.nn", command.as_torch)
+    assert drawn.unique().numel() == 4
+    assert drawn.abs().max() <= 0.5
+    torch.testing.assert_close(forget_bias("defaults", {}), torch.ones(4))
 
 
 @pytest.mark.parametrize("command", ["record"], indirect=True)

@@ -48,7 +48,7 @@ BLANK, SIGN = 0, SYMBOLS + 1  # beside the symbols 1 to 8
 COPY_STEPS = BLANKS + 2 * COPIED
 COPY_UNITS, COPY_EMBEDDING = 128, 64
 COPY_BATCH, COPY_TEST = 32, 512
-COPY_UPDATES, COPY_RATE = 10_000, 3e-3
+COPY_UPDATES, COPY_RATE = {"gru": 10_000, "lstm": 20_000}, 3e-3
 COPY_FULL_RATE = 0.6  # of the updates; then the rate falls to zero in a straight line
 # The first gradients are some forty times as long as those from which remembering is learned: with
 # Adam's own 0.999 they would shorten its steps for thousands of updates.
@@ -210,7 +210,7 @@ def main() -> None:
     # the simple RNN last: it is given as many updates as the slower of the gated cells took
     for cell in sorted(cells, key="rnn".__eq__) if chosen.only != "adding" else ():
         took = [r["updates"] for r in record.rows if r["task"] == "copying" and r["cell"] != "rnn"]
-        record.add(copy(cell, max(took, default=COPY_UPDATES) if cell == "rnn" else COPY_UPDATES))
+        record.add(copy(cell, COPY_UPDATES.get(cell) or max(took, default=10_000)))
     columns: dict[str, Any] = {
         "task": lambda r: r["task"],
         "cell": lambda r: r["cell"].upper(),
