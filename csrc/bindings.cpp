@@ -291,7 +291,7 @@ void layer_step(Layer& layer, const Input& x, const InOut& h, const MaybeOut& c)
 }
 
 Schedule new_schedule(std::int64_t T, std::int64_t B, const std::optional<Lengths>& lengths,
-                      bool reverse, int threads) {
+                      bool reverse, int threads, bool by_units) {
     if (T < 0 || B < 0) throw std::invalid_argument("expected T and B of at least 0");
     if (lengths) {
         if (static_cast<std::int64_t>(lengths->size()) != B)
@@ -302,7 +302,8 @@ Schedule new_schedule(std::int64_t T, std::int64_t B, const std::optional<Length
                 throw std::invalid_argument("lengths: expected 0 to " + std::to_string(T) +
                                             ", got " + std::to_string(lengths->data()[b]));
     }
-    return tidegate::make_schedule(T, B, lengths ? lengths->data() : nullptr, reverse, threads);
+    return tidegate::make_schedule(T, B, lengths ? lengths->data() : nullptr, reverse, threads,
+                                   by_units);
 }
 
 }  // namespace
@@ -371,7 +372,7 @@ NB_MODULE(_engine, m) {
         .def("step", layer_step, "x"_a.noconvert(), "h"_a.noconvert(),
              "c"_a.noconvert().none() = nb::none());
     m.def("schedule", new_schedule, "T"_a, "B"_a, "lengths"_a.none().noconvert(), "reverse"_a,
-          "threads"_a);
+          "threads"_a, "by_units"_a = false);
     m.def("gather", gather, "schedule"_a, "rows"_a.noconvert(), "tokens"_a.noconvert());
     m.def("scatter", scatter, "schedule"_a, "tokens"_a.noconvert(), "rows"_a.noconvert());
     m.def("forward", forward, "cell"_a, "schedule"_a, "weight_hh"_a.noconvert(), "bias_hh"_a.none(),

@@ -38,7 +38,7 @@ endif()
 add_library(sweeps STATIC
   ${CMAKE_CURRENT_LIST_DIR}/layer.cpp ${CMAKE_CURRENT_LIST_DIR}/memory.cpp
   ${CMAKE_CURRENT_LIST_DIR}/shared_product.cpp ${CMAKE_CURRENT_LIST_DIR}/sweep.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/threads.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/team.cpp ${CMAKE_CURRENT_LIST_DIR}/threads.cpp)
 target_compile_options(sweeps PRIVATE -Wall -Wextra)
 find_package(Threads REQUIRED)
 target_link_libraries(sweeps PUBLIC Threads::Threads ${CMAKE_DL_LIBS})

@@ -19,6 +19,19 @@ struct Rows {
     const std::int64_t* count;  // [steps]
 };
 
+// Of a sweep's units, cut into panels, what one of `count` threads takes that make it side by side.
+struct Share {
+    int index = 0, count = 1;
+    void (*meet)(void* team) = nullptr;  // returns once every one of them has called it
+    void* team = nullptr;
+
+    std::ptrdiff_t begin(std::ptrdiff_t panels) const { return panels * index / count; }
+    std::ptrdiff_t end(std::ptrdiff_t panels) const { return panels * (index + 1) / count; }
+    void wait() const {
+        if (count > 1) meet(team);
+    }
+};
+
 // One thread's forward sweep over its n = rows.count[0] rows. All pointers outlive the call.
 struct ForwardSweep {
     Rows rows;
@@ -35,6 +48,7 @@ struct ForwardSweep {
     const std::int64_t* place;  // [N] row of each token in y; null: the token's own
     float* operand;             // [n, H] of workspace, if the cell is staged
     float* workspace;           // of workspace_floats(hidden, n)
+    Share share{};              // of the units; all of them where factors are rounded
 };
 
 // One thread's sweep back through time.
@@ -58,6 +72,7 @@ struct BackwardSweep {
     float* d_operand;       // [n, H] of workspace, if the cell is staged
     bool needs_d_state0;    // false: d_states[0] is left unfinished
     float* workspace;       // of workspace_floats(hidden, n)
+    Share share{};          // as in the forward sweep
 };
 
 // One cell's kernels. Panels are 64-byte aligned; packing is shared by `parts` callers.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sweep.h"
+#include "team.h"
 #include "threads.h"
 
 namespace tidegate {
@@ -77,7 +78,6 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
                 std::memcpy(inputs.data() + tokens * I, x + place.back() * I, bytes(I));
             }
         }
-        kernels_->affine(inputs.data(), tokens, input_panels_.data(), G * H, I, gates.data());
         ForwardSweep sweep{};
         sweep.rows = {last - first, start.data(), part.count.data() + first};
         sweep.hidden = H;
@@ -92,7 +92,15 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
         sweep.y = y;
         sweep.place = place.data();
         sweep.operand = operand.data();
-        cell_->infer(sweep);
+        side_by_side(schedule.sharers, [&](const Share& share) {
+            const std::int64_t from = share.begin(tokens), to = share.end(tokens);
+            kernels_->affine(inputs.data() + from * I, to - from, input_panels_.data(), G * H, I,
+                             gates.data() + from * G * H);
+            share.wait();
+            ForwardSweep mine = sweep;
+            mine.share = share;
+            cell_->infer(mine);
+        });
     }
     put_final_h(part, H, h, final[0]);
     if (cell_->states > 1)

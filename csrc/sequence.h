@@ -157,9 +157,11 @@ struct ForwardTile {
 };
 
 inline void mask_first_state(const ForwardSweep& s) {
-    if (s.mask && s.rows.steps > 0)
+    if (!s.mask || s.rows.steps == 0) return;
+    if (s.share.index == 0)
         for (Index i = 0; i < s.rows.count[0] * s.hidden; ++i)
             s.masked[0][i] = s.h[0][i] * s.mask[i];
+    s.share.wait();
 }
 
 template <class Cell, bool Training>
@@ -176,7 +178,7 @@ void forward_sweep(const ForwardSweep& s) {
         float* c_after = Training && S > 1 ? s.c + token * H : s.c;
         const float* operand = s.mask ? s.masked[now] : s.h[now];
         if constexpr (kRounded) multiply_rounded_gates(operand, n, H, G, s.panels, s.workspace);
-        for (Index p = 0; p < panels.count; ++p) {
+        for (Index p = s.share.begin(panels.count); p < s.share.end(panels.count); ++p) {
             const Index unit = panels.first(p) * kLanes;
             const Index next_unit = panels.first((p + 1) % panels.count) * kLanes;
             const float* next_panel = streams ? s.panels + next_unit * G * (H + 1) : nullptr;
@@ -196,6 +198,7 @@ void forward_sweep(const ForwardSweep& s) {
             switch_width<kForwardWidth<Cell>>(panels.width(p), run);
         }
         c = c_after;
+        s.share.wait();  // for the other units of h
     }
 }
 
@@ -239,18 +242,30 @@ struct BackwardTile {
     }
 };
 
+// The units of d_states that a thread computes, and reads again in the step before: whole panels.
+struct Units {
+    Index begin, end;
+    explicit Units(const BackwardSweep& s) {
+        const Panels panels(s.hidden, kBackwardWidth);
+        begin = panels.first(s.share.begin(panels.count)) * kLanes;
+        end = panels.first(s.share.end(panels.count)) * kLanes;
+        if (end > s.hidden) end = s.hidden;
+    }
+};
+
 // The cell's derivative at one step for every row: d_gates, d_products, the biases' gradients, and
 // what of d_states does not pass through W_hh.
 template <class Cell>
 void backward_pointwise(const BackwardSweep& s, Index step) {
     constexpr int G = Cell::kGates, S = Cell::kStates, E = Cell::kExtra, D = Cell::kSeparate;
+    const Units units(s);
     const Index H = s.hidden, n = s.rows.count[step], token = s.rows.start[step];
     const Index previous = step > 0 ? s.rows.start[step - 1] : 0;
     for (Index row = 0; row < n; ++row) {
         const Index t = token + row;
         const Index y = s.place ? s.place[t] : t;
         const Index y_before = s.place && step ? s.place[previous + row] : previous + row;
-        for (Index at = 0; at < H; at += kLanes) {
+        for (Index at = units.begin; at < units.end; at += kLanes) {
             const Index valid = H - at;
             Vec saved[G + E], before[S], d_after[S], d_w[G], d_u[D + 1], d_before[S];
             for (int g = 0; g < G; ++g) saved[g] = get(s.gates + (t * G + g) * H + at, valid);
@@ -290,6 +305,7 @@ void backward_sweep(const BackwardSweep& s) {
     for (Index step = s.rows.steps - 1; step >= 0; --step) {
         backward_pointwise<Cell>(s, step);
         if (step == 0 && !s.needs_d_state0) break;
+        s.share.wait();  // for the other units of d_gates and d_products
         const Index n = s.rows.count[step], token = s.rows.start[step];
         const float *d_gates = s.d_gates + token * G * H,
                     *d_products = s.d_products + token * D * H;
@@ -305,7 +321,7 @@ void backward_sweep(const BackwardSweep& s) {
                 }
             product.multiply(n, s.panels);
         }
-        for (Index p = 0; p < panels.count; ++p) {
+        for (Index p = s.share.begin(panels.count); p < s.share.end(panels.count); ++p) {
             const Index unit = panels.first(p) * kLanes;
             const auto run = [&](auto width) {
                 constexpr int U = decltype(width)::value;

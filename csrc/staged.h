@@ -69,11 +69,11 @@ struct ProductTile {
 };
 
 template <int G, int Widest, class Finish>
-void for_each_product(Index rows, Index H, const float* packed, const float* operand,
-                      float* workspace, const Finish& finish) {
+void for_each_product(const Share& share, Index rows, Index H, const float* packed,
+                      const float* operand, float* workspace, const Finish& finish) {
     const Panels panels(H, Widest);
     if constexpr (kRounded) multiply_rounded_gates(operand, rows, H, G, packed, workspace);
-    for (Index p = 0; p < panels.count; ++p) {
+    for (Index p = share.begin(panels.count); p < share.end(panels.count); ++p) {
         const Index unit = panels.first(p) * kLanes;
         switch_width<Widest>(panels.width(p), [&](auto width) {
             constexpr int U = decltype(width)::value;
@@ -108,8 +108,9 @@ void staged_forward_sweep(const ForwardSweep& s) {
             put(s.operand + row * H + at, Cell::operand(saved, &state) * scale(row, at, valid),
                 valid);
         };
-        for_each_product<F, kFirstWidth<Cell>>(n, H, s.panels, s.mask ? s.masked[step % 2] : before,
-                                               s.workspace, first);
+        for_each_product<F, kFirstWidth<Cell>>(
+            s.share, n, H, s.panels, s.mask ? s.masked[step % 2] : before, s.workspace, first);
+        s.share.wait();  // for the other units of the operand
         const auto second = [&](Index row, Index at, Index valid, const Vec* product) {
             float* gates_row = gates + row * G * H + at;
             Vec w[G], u[G], saved[G], next;
@@ -126,8 +127,9 @@ void staged_forward_sweep(const ForwardSweep& s) {
             if constexpr (Training)
                 for (int g = F; g < G; ++g) put(gates_row + g * H, saved[g], valid);
         };
-        for_each_product<G - F, kSecondWidth<Cell>>(n, H, second_panels, s.operand, s.workspace,
-                                                    second);
+        for_each_product<G - F, kSecondWidth<Cell>>(s.share, n, H, second_panels, s.operand,
+                                                    s.workspace, second);
+        s.share.wait();  // for the other units of h
     }
 }
 
@@ -169,7 +171,7 @@ inline void back_product(const BackwardSweep& s, Index rows, const float* packed
         for (Index row = 0; row < rows; ++row) product.set(row, 0, d_gates + row * stride, depth);
         product.multiply(rows, packed);
     }
-    for (Index p = 0; p < panels.count; ++p) {
+    for (Index p = s.share.begin(panels.count); p < s.share.end(panels.count); ++p) {
         const Index unit = panels.first(p) * kLanes;
         switch_width<kBackwardWidth>(panels.width(p), [&](auto width) {
             constexpr int U = decltype(width)::value;
@@ -186,11 +188,12 @@ void staged_pointwise(const BackwardSweep& s, Index step) {
     constexpr int G = Cell::kGates;
     const Index H = s.hidden, n = s.rows.count[step], token = s.rows.start[step];
     const Index previous = step ? s.rows.start[step - 1] : 0;
+    const Units units(s);
     for (Index row = 0; row < n; ++row) {
         const Index t = token + row, y = s.place ? s.place[t] : t;
         const Index y_before = s.place && step ? s.place[previous + row] : previous + row;
         const float* state = step ? s.states[0] + y_before * H : s.state0[0] + row * H;
-        for (Index at = 0; at < H; at += kLanes) {
+        for (Index at = units.begin; at < units.end; at += kLanes) {
             const Index valid = H - at;
             float* d_state = s.d_states[0] + row * H + at;
             Vec saved[G], d_w[G], d = get(d_state, valid);
@@ -229,9 +232,11 @@ void staged_backward_sweep(const BackwardSweep& s) {
         const Index n = s.rows.count[step];
         const float* d_gates = s.d_gates + s.rows.start[step] * G * H;
         staged_pointwise<Cell, false>(s, step);
+        s.share.wait();  // for the other units of d_gates, here and below
         back_product(s, n, second_panels, d_gates + F * H, G * H, (G - F) * H, s.d_operand, false);
         staged_pointwise<Cell, true>(s, step);
         if (step == 0 && !s.needs_d_state0) break;
+        s.share.wait();
         back_product(s, n, s.panels, d_gates, G * H, F * H, s.d_states[0], true);
     }
 }

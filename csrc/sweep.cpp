@@ -5,6 +5,7 @@
 #include <memory>
 #include <numeric>
 
+#include "team.h"
 #include "threads.h"
 
 namespace tidegate {
@@ -68,6 +69,11 @@ void for_each_token(const Schedule::Part& part, const Visit& visit) {
         for (std::int64_t j = 0; j < part.count[s]; ++j) visit(part.start[s] + j);
 }
 
+// With rounded factors a step's products are made for all units at a time, in workspace.
+int sharers_of(const CellKernels& cell, const Schedule& schedule) {
+    return cell.workspace_floats(1, 1) > 0 ? 1 : schedule.sharers;
+}
+
 void forward_part(const CellKernels& cell, const Schedule& schedule, const Schedule::Part& part,
                   const ForwardCall& call, const float* panels) {
     const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
@@ -91,7 +97,11 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
                              schedule.ragged ? schedule.index.data() : nullptr,
                              operand.data(),
                              workspace.data()};
-    cell.train(sweep);
+    side_by_side(sharers_of(cell, schedule), [&](const Share& share) {
+        ForwardSweep mine = sweep;
+        mine.share = share;
+        cell.train(mine);
+    });
     put_final_h(part, H, sweep.h, call.final[0]);
     if (cell.states > 1)
         for (std::int64_t j = 0; j < n; ++j) {
@@ -102,8 +112,8 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
         }
 }
 
-void backward_part(const CellKernels& cell, const Schedule::Part& part, const BackwardCall& call,
-                   const std::int64_t* place, const float* panels, float* d_bias) {
+void backward_part(const CellKernels& cell, const Schedule& schedule, const Schedule::Part& part,
+                   const BackwardCall& call, const float* panels, float* d_bias) {
     const std::int64_t H = call.hidden, n = static_cast<std::int64_t>(part.rows.size());
     std::fill(d_bias, d_bias + (cell.gates + cell.separate) * H, 0.0f);
     if (n == 0) return;
@@ -130,7 +140,7 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
                               call.gates,
                               call.extra,
                               {call.states[0], call.states[1]},
-                              place,
+                              schedule.ragged ? schedule.index.data() : nullptr,
                               call.d_y,
                               {d_state[0], d_state[1]},
                               call.d_gates,
@@ -141,7 +151,11 @@ void backward_part(const CellKernels& cell, const Schedule::Part& part, const Ba
                               d_operand.data(),
                               call.needs_d_state0,
                               workspace.data()};
-    cell.backward(sweep);
+    side_by_side(sharers_of(cell, schedule), [&](const Share& share) {
+        BackwardSweep mine = sweep;
+        mine.share = share;
+        cell.backward(mine);
+    });
     for (int k = 0; k < cell.states; ++k)
         for (std::int64_t j = 0; j < n; ++j)
             std::memcpy(call.d_state0[k] + part.rows[j] * H, d_state[k] + j * H, sizeof(float) * H);
@@ -159,8 +173,9 @@ void number_tokens(Schedule::Part& part, std::int64_t steps, std::int64_t first)
     }
 }
 
-Schedule rectangular(std::int64_t T, std::int64_t B, bool reverse, int parts) {
+Schedule rectangular(std::int64_t T, std::int64_t B, bool reverse, int parts, int sharers) {
     Schedule schedule;
+    schedule.sharers = sharers;
     schedule.steps = T;
     schedule.batch = B;
     schedule.tokens = T * B;
@@ -184,10 +199,15 @@ Schedule rectangular(std::int64_t T, std::int64_t B, bool reverse, int parts) {
 }  // namespace
 
 Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
-                       int parts) {
-    parts = static_cast<int>(std::clamp<std::int64_t>(parts, 1, std::max<std::int64_t>(B, 1)));
-    if (!lengths) return rectangular(T, B, reverse, parts);
+                       int threads, bool by_units) {
+    const int sharers = by_units ? std::max(threads, 1) : 1;
+    const int parts =
+        by_units
+            ? 1
+            : static_cast<int>(std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(B, 1)));
+    if (!lengths) return rectangular(T, B, reverse, parts, sharers);
     Schedule schedule;
+    schedule.sharers = sharers;
     schedule.steps = T;
     schedule.batch = B;
     schedule.ragged = true;
@@ -249,10 +269,10 @@ void scatter(const Schedule& schedule, std::int64_t width, const float* tokens, 
 }
 
 void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCall& call) {
-    const int parts = static_cast<int>(schedule.parts.size());
+    const int parts = static_cast<int>(schedule.parts.size()), threads = schedule.threads();
     Buffer panels(cell.forward_panel_floats(call.hidden));
-    parallel_for(parts, [&](int i) {
-        cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, panels.data(), i, parts);
+    parallel_for(threads, [&](int i) {
+        cell.pack_forward(call.weight_hh, call.bias_hh, call.hidden, panels.data(), i, threads);
     });
     parallel_for(parts, [&](int i) {
         forward_part(cell, schedule, schedule.parts[static_cast<std::size_t>(i)], call,
@@ -264,15 +284,14 @@ void forward(const CellKernels& cell, const Schedule& schedule, const ForwardCal
 void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call) {
     const std::int64_t H = call.hidden, width = (cell.gates + cell.separate) * H;
     Buffer panels(cell.backward_panel_floats(H));
-    const int parts = static_cast<int>(schedule.parts.size());
+    const int parts = static_cast<int>(schedule.parts.size()), threads = schedule.threads();
     const std::int64_t stride = width + 16;  // no cache line is shared by two threads
     Buffer d_bias(parts * stride);
-    parallel_for(parts,
-                 [&](int i) { cell.pack_backward(call.weight_hh, H, panels.data(), i, parts); });
+    parallel_for(threads,
+                 [&](int i) { cell.pack_backward(call.weight_hh, H, panels.data(), i, threads); });
     parallel_for(parts, [&](int i) {
-        backward_part(cell, schedule.parts[static_cast<std::size_t>(i)], call,
-                      schedule.ragged ? schedule.index.data() : nullptr, panels.data(),
-                      d_bias.data() + i * stride);
+        backward_part(cell, schedule, schedule.parts[static_cast<std::size_t>(i)], call,
+                      panels.data(), d_bias.data() + i * stride);
     });
     for (int i = 1; i < parts; ++i)
         for (std::int64_t c = 0; c < width; ++c) d_bias.data()[c] += d_bias.data()[i * stride + c];

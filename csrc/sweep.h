@@ -1,6 +1,7 @@
 // One layer in one direction over a batch: which rows each thread runs, and its workspace.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,10 +25,13 @@ struct Schedule {
         std::int64_t first_token;
     };
     std::int64_t steps = 0, batch = 0, tokens = 0;
-    std::vector<Part> parts;
+    std::vector<Part> parts;            // of the rows, each one thread's; or a single one,
+    int sharers = 1;                    // whose units so many threads share
     std::vector<std::int64_t> index;    // empty if rectangular
     std::vector<std::int64_t> lengths;  // [B], empty if rectangular
     bool ragged = false, reverse = false;
+
+    int threads() const { return std::max(static_cast<int>(parts.size()), sharers); }
 
     // Of a token in [T, B].
     std::int64_t place(std::int64_t token) const {
@@ -35,9 +39,10 @@ struct Schedule {
     }
 };
 
-// lengths: [B], each in 0 .. T, or null; parts >= 1 is the number of threads.
+// lengths: [B], each in 0 .. T, or null; threads >= 1 take rows each, or with `by_units` all rows,
+// each some of the units.
 Schedule make_schedule(std::int64_t T, std::int64_t B, const std::int64_t* lengths, bool reverse,
-                       int parts);
+                       int threads, bool by_units);
 
 // rows [n, H] = those of the part in an array [B, H].
 void copy_rows(const float* all, const Schedule::Part& part, std::int64_t H, float* rows);

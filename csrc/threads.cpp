@@ -2,14 +2,16 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <list>
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <vector>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -55,7 +57,46 @@ struct Work {
 using GompParallel = void (*)(void (*)(void*), void*, unsigned threads, unsigned flags);
 std::atomic<GompParallel> gomp_parallel{nullptr};
 
-// Threads that sleep until there is work. Lives until the process ends.
+// How long a thread of ours looks for more work, or for the end of the others', before it sleeps.
+// To wake one takes 50 us and more; the layers of a network follow each other faster.
+constexpr std::chrono::microseconds kAwake{500};
+
+// Returns when condition() holds, and after kAwake; who wants the core meanwhile gets it.
+template <class Condition>
+void look_for(const Condition& condition) {
+    const auto end = std::chrono::steady_clock::now() + kAwake;
+    while (!condition() && std::chrono::steady_clock::now() < end) {
+        for (int i = 0; i < 8; ++i) pause();
+        std::this_thread::yield();
+    }
+}
+
+// The processors the caller may run on, and those among them it does not run on now.
+struct Processors {
+#if defined(__linux__)
+    Processors() {
+        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;  // more than a set holds
+        others = allowed;
+        const int here = sched_getcpu();
+        if (here >= 0) CPU_CLR(here, &others);
+        known = CPU_COUNT(&others) > 0;
+    }
+    void keep(std::thread& thread, bool off_the_callers) const {
+        if (known)
+            pthread_setaffinity_np(thread.native_handle(), sizeof allowed,
+                                   off_the_callers ? &others : &allowed);
+    }
+
+  private:
+    cpu_set_t allowed, others;
+    bool known = false;
+#else
+    void keep(std::thread&, bool) const {}
+#endif
+};
+
+// Threads that look for work for a moment, then sleep until there is some. Lives until the process
+// ends.
 class Pool {
   public:
     // False if another thread is using the pool.
@@ -64,8 +105,11 @@ class Pool {
         if (!alone) return false;
         {
             std::lock_guard<std::mutex> lock(mutex_);
-            while (static_cast<int>(threads_.size()) < work.count - 1)
-                threads_.emplace_back([this] { serve(); });
+            while (static_cast<int>(workers_.size()) < work.count - 1) {
+                Worker& fresh = workers_.emplace_back();
+                fresh.thread = std::thread([this, &fresh] { serve(fresh); });
+            }
+            wake_elsewhere();
             work_ = &work;
             wanted_ = work.count - 1;
         }
@@ -73,16 +117,45 @@ class Pool {
         work.run();
         std::unique_lock<std::mutex> lock(mutex_);
         wanted_ = 0;  // who has not come yet need not
+        lock.unlock();
+        look_for([this] { return running_ == 0; });
+        lock.lock();
         done_.wait(lock, [this] { return running_ == 0; });
         work_ = nullptr;
         return true;
     }
 
   private:
-    void serve() {
-        std::unique_lock<std::mutex> lock(mutex_);
+    struct Worker {
+        std::thread thread;
+        bool asleep = false, kept_off = false;
+    };
+
+    // Linux in a virtual machine takes a halted processor for one the host has taken away, and
+    // wakes a thread on its waker's, where it may stay for milliseconds: a call on two cores then
+    // takes the time of one. So until they run, sleepers may wake on all processors but this.
+    void wake_elsewhere() {
+        bool any = false;
+        for (const Worker& worker : workers_) any |= worker.asleep;
+        if (!any) return;
+        processors_ = Processors();
+        for (Worker& worker : workers_)
+            if (worker.asleep) {
+                processors_.keep(worker.thread, true);
+                worker.kept_off = true;
+            }
+    }
+
+    void serve(Worker& self) {
+        std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
         for (;;) {
+            look_for([this] { return wanted_ > 0; });
+            lock.lock();
+            self.asleep = true;
             wake_.wait(lock, [this] { return wanted_ > 0; });
+            self.asleep = false;
+            if (self.kept_off) processors_.keep(self.thread, false);
+            self.kept_off = false;
             --wanted_;
             ++running_;
             Work* work = work_;
@@ -90,14 +163,16 @@ class Pool {
             work->run();
             lock.lock();
             if (--running_ == 0) done_.notify_one();
+            lock.unlock();
         }
     }
 
     std::mutex in_use_, mutex_;
     std::condition_variable wake_, done_;
-    std::vector<std::thread> threads_;
+    std::list<Worker> workers_;
+    Processors processors_;  // when sleepers were last woken
     Work* work_ = nullptr;
-    int wanted_ = 0, running_ = 0;
+    std::atomic<int> wanted_{0}, running_{0};  // changed under mutex_
 };
 
 std::atomic<Pool*> pool{nullptr};
@@ -148,17 +223,18 @@ FlushedTeam::~FlushedTeam() {
     in_each_thread(threads_, [](void*) { flushed_here.reset(); });
 }
 
-void parallel_for(int count, void (*task)(void*, int), void* context) {
+bool parallel_if_free(int count, void (*task)(void*, int), void* context) {
     Work work{task, context, count};
-    if (count > 1) {
-        if (const GompParallel gomp = gomp_parallel.load()) {
-            gomp([](void* p) { static_cast<Work*>(p)->run(); }, &work, static_cast<unsigned>(count),
-                 0);
-            return;
-        }
-        if (own_pool().run(work)) return;
+    if (const GompParallel gomp = gomp_parallel.load()) {
+        gomp([](void* p) { static_cast<Work*>(p)->run(); }, &work, static_cast<unsigned>(count), 0);
+        return true;
     }
-    work.run();
+    return own_pool().run(work);
+}
+
+void parallel_for(int count, void (*task)(void*, int), void* context) {
+    if (count > 1 && parallel_if_free(count, task, context)) return;
+    Work{task, context, count}.run();
 }
 
 bool adopt_openmp(const char* path) {

@@ -220,6 +220,29 @@ def test_keras_computes_what_torch_does(peer: str) -> None:
 # contestants
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_our_engine_on_numpy_arrays_agrees_with_torch(cell: str) -> None:
+    for work in (layer_work(cell, TINY, "inference"), step_work(cell, Shape(2, 1, 4, 8))):
+        with Hosts(1) as hosts:
+            ours, timed = hosts.prepare("tidegate-numpy", work)
+            assert timed(2) > 0
+        for name, expected in torch_nn(work).results().items():
+            np.testing.assert_allclose(ours[name], expected, atol=1e-6)
+    with Hosts(1) as hosts, pytest.raises(RuntimeError, match="only infers, got LayerWork"):
+        hosts.prepare("tidegate-numpy", layer_work(cell, TINY, "training"))
+
+
+def test_our_engine_on_numpy_arrays_runs_where_torch_is_not_imported() -> None:
+    code = (
+        "import sys\nfrom tidegate.bench.numpy_contestant import prepare\n"
+        "from tidegate.bench.work import Shape, layer_work\n"
+        "prepare(layer_work('gru', Shape(3, 5, 4, 8), 'inference')).call()\n"
+        "print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
 def test_torchs_packed_ways_agree_with_our_ragged_one() -> None:
     full = layer_work("gru", Shape(5, 7, 4, 8), "training")
     work = replace(full, lengths=random_lengths(Shape(5, 7, 4, 8)))
@@ -382,7 +405,7 @@ def slightly_wrong(work: Any) -> Prepared:
 @pytest.mark.parametrize(
     ("option", "value", "problem"),
     [
-        ("--figures", "layer", "option figures: expected some of layers, reset"),
+        ("--figures", "layer", "option figures: expected some of layers, numpy"),
         ("--cells", "gru,elman", "option cells: expected some of rnn, gru, lstm, got 'elman'"),
         ("--peers", "tensorflow", "option peers: expected some of"),
         ("--shapes", "64", "option shapes: expected BxTxIxH"),

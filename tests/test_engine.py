@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from tidegate import _engine, engine
 from tidegate.cells import CELLS
-from tidegate.nn import engine_op, reference
+from tidegate.nn import engine_calls, engine_op, reference
 from tidegate.nn.layers import RecurrentLayer, layer_for
 
 SHAPES = [
@@ -48,6 +48,11 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["rows", "units"])
+def _shared_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_calls, "shares_units", lambda *_: request.param == "units")
 
 
 class Layer:
@@ -105,7 +110,7 @@ def assert_same(ours: list[torch.Tensor], exact: list[torch.Tensor], tokens: int
         torch.testing.assert_close(mine.double(), other, rtol=0, atol=TOLERANCE * scale)
 
 
-@pytest.mark.usefixtures("_isa")
+@pytest.mark.usefixtures("_isa", "_shared_out")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_outputs_and_gradients_equal_the_reference(cell: str, shape) -> None:
@@ -115,7 +120,7 @@ def test_outputs_and_gradients_equal_the_reference(cell: str, shape) -> None:
         assert_same(ours, layer.results(run_reference, torch.float64, reverse=reverse))
 
 
-@pytest.mark.usefixtures("_isa")
+@pytest.mark.usefixtures("_isa", "_shared_out")
 @pytest.mark.parametrize("shape", SHAPES[1:3], ids=str)
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_ragged_masked_and_without_bias(cell: str, shape) -> None:
@@ -130,7 +135,7 @@ def test_ragged_masked_and_without_bias(cell: str, shape) -> None:
         assert_same(ours, layer.results(run_reference, torch.float64, **options))
 
 
-@pytest.mark.usefixtures("_isa")
+@pytest.mark.usefixtures("_isa", "_shared_out")
 @pytest.mark.parametrize("cell", _engine.cells())
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

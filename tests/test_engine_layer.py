@@ -41,7 +41,11 @@ def draw(cell: str, T: int, B: int, inputs: int, H: int) -> tuple[list, np.ndarr
 @pytest.mark.usefixtures("_isa")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("cell", _engine.cells())
-def test_sequence_equals_the_text_book(cell: str, shape) -> None:
+@pytest.mark.parametrize("by_units", [False, True])
+def test_sequence_equals_the_text_book(
+    cell: str, shape, by_units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "shares_units", lambda *_: by_units)
     weights, x, state = draw(cell, *shape)
     exact = bptt.forward(
         CELLS[cell],
@@ -53,6 +57,20 @@ def test_sequence_equals_the_text_book(cell: str, shape) -> None:
     np.testing.assert_allclose(y, exact.y, rtol=0, atol=3e-6)  # float32, 48 units, 5 steps
     for mine, other in zip(final, exact.state, strict=True):
         np.testing.assert_allclose(mine, other, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
+def test_threads_that_share_units_change_no_bit(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, x, _ = draw(
+        cell, 700, 1, 5, 52
+    )  # input products are made for some 200 steps at a time
+    layer = EngineLayer(cell, *weights)
+    y, final = layer.forward(x, threads=1)
+    monkeypatch.setattr(engine, "shares_units", lambda *_: True)
+    for threads in (2, 3, 7):  # the last has no unit left for some
+        shared, last = layer.forward(x, threads=threads)
+        np.testing.assert_array_equal(shared, y)
+        np.testing.assert_array_equal(last, final)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -35,7 +35,8 @@ class Calls {
     explicit Calls(Problem& problem)
         : p_(problem),
           schedule_(tidegate::make_schedule(problem.shape.T, problem.shape.B, problem.lengths(),
-                                            problem.options.reverse, problem.options.threads)) {}
+                                            problem.options.reverse, problem.options.threads,
+                                            problem.options.by_units)) {}
 
     Outputs infer(const tidegate::Kernels& kernels) {
         const tidegate::Layer layer(kernels, p_.cell, p_.shape.I, p_.shape.H, p_.weight_ih.data(),

@@ -27,6 +27,7 @@ struct Options {
     bool in_place;        // backward: gradients replace what the forward pass saved
     bool of_final_state;  // the loss is of y and the final states, else of y alone
     int threads;
+    bool by_units;  // threads share units, not rows
 };
 
 inline Floats draw(Random& random, Index count, double scale) {

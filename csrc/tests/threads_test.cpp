@@ -1,7 +1,12 @@
 // The pool of threads and the sweeps on it, for the thread sanitizer: every piece runs once,
 // callers do not meet, the same threads give the same bits. OpenMP's pool is not looked at: its
 // runtime is not built for the sanitizer.
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <thread>
 
@@ -39,16 +44,39 @@ void meet(int pieces) {
     });
 }
 
+// Of the calling thread.
+int processors() {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+    return 0;
+}
+
+// Pieces that meet after the pool's threads have gone to sleep, on fewest processors.
+int fewest_processors_after_sleep(int pieces) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::atomic<int> arrived{0}, fewest{processors()};
+    tidegate::parallel_for(pieces, [&](int) {
+        const int mine = processors();
+        for (int known = fewest; mine < known && !fewest.compare_exchange_weak(known, mine);) {
+        }
+        ++arrived;
+        while (arrived < pieces) std::this_thread::yield();
+    });
+    return fewest;
+}
+
 bool denormals_count() {
     volatile float tiny = 1e-40f;
     return tiny * 0.5f > 0;
 }
 
-Floats train(const CellKernels& cell, bool ragged, int threads) {
+Floats train(const CellKernels& cell, bool ragged, int threads, bool by_units) {
     Random random(1);
     // long enough for every thread to wake before the first is done
-    Problem problem(cell, {20, 12, 3, 33}, {ragged, false, true, true, true, true, threads},
-                    random);
+    Problem problem(cell, {20, 12, 3, 33},
+                    {ragged, false, true, true, true, true, threads, by_units}, random);
     Calls calls(problem);
     Saved saved = calls.train();
     Floats all = saved.outputs.y;
@@ -65,6 +93,9 @@ int main() {
         for (int i = 0; i < 200; ++i)
             expect(every_piece_runs_once(pieces), "every piece runs once");
     for (int i = 0; i < 20; ++i) meet(3);
+    for (int i = 0; i < 20; ++i)
+        expect(fewest_processors_after_sleep(3) == processors(),
+               "threads that slept come back, on all processors");
     expect(denormals_count(), "the caller's denormals survive");
 
     std::atomic<int> wrong{0};
@@ -80,9 +111,10 @@ int main() {
     for (int i = 0; i < kernels.cell_count; ++i)
         for (const bool ragged : {false, true})
             for (const int threads : {2, 3})
-                expect(train(kernels.cells[i], ragged, threads) ==
-                           train(kernels.cells[i], ragged, threads),
-                       "the same threads give the same bits");
+                for (const bool by_units : {false, true})
+                    expect(train(kernels.cells[i], ragged, threads, by_units) ==
+                               train(kernels.cells[i], ragged, threads, by_units),
+                           "the same threads give the same bits");
     std::printf("threads: %d failed\n", failures);
     return failures ? 1 : 0;
 }

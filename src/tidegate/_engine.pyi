@@ -54,8 +54,18 @@ class Schedule:
     def ragged(self) -> bool:
         """Whether tokens lie packed, as ``gather`` leaves them, and not as rows [T, B]."""
 
-def schedule(T: int, B: int, lengths: Any, reverse: bool, threads: int) -> Schedule:  # noqa: N803
-    """``lengths``: int64 [B], each in 0 .. T, or None.  Raises ValueError."""
+def schedule(
+    T: int,  # noqa: N803
+    B: int,  # noqa: N803
+    lengths: Any,
+    reverse: bool,
+    threads: int,
+    by_units: bool = False,
+) -> Schedule:
+    """``lengths``: int64 [B], each in 0 .. T, or None.  Raises ValueError.
+
+    Threads take some of the rows each, or ``by_units`` some of the units of all rows.
+    """
 
 def cells() -> list[str]:
     """The cells the engine has."""

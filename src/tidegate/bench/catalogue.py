@@ -11,6 +11,7 @@ CELLS = ("rnn", "gru", "lstm")
 
 FIGURES = {
     "layers": "one layer over a batch, inference and training",
+    "numpy": "the same inference on numpy arrays, weights packed once, beside ONNX Runtime",
     "reset": "our GRU with the reset before the product, beside the usual one",
     "ragged": "a batch of unequal lengths, beside the padded one and torch's PackedSequence",
     "step": "one step of a stream, numpy in and out",
@@ -43,7 +44,7 @@ class Library:
         return packages + [name for name in self.programs if which(name) is None]
 
 
-OURS = "tidegate"
+OURS, OURS_ON_NUMPY = "tidegate", "tidegate-numpy"
 _TORCH = "tidegate.bench.torch_contestants"
 _KERAS = "tidegate.bench.keras_contestants:prepare"
 # The back end is chosen when keras is imported, once per process.  Measured is the CPU.
@@ -52,6 +53,13 @@ _ON_TORCH = {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
 
 LIBRARIES = {
     OURS: Library("tidegate", f"{_TORCH}:tidegate", ("torch",)),
+    OURS_ON_NUMPY: Library(
+        "tidegate on numpy arrays",
+        "tidegate.bench.numpy_contestant:prepare",
+        ("numpy",),
+        trains=False,
+        own_process=True,  # without torch, whose threads it would run on
+    ),
     "tidegate-flushed": Library(
         "tidegate, denormals flushed", f"{_TORCH}:tidegate_flushed", ("torch",), own_process=True
     ),
@@ -91,4 +99,4 @@ LIBRARIES = {
         environment=_ON_TORCH,
     ),
 }
-PEERS = tuple(name for name in LIBRARIES if name != OURS)
+PEERS = tuple(name for name in LIBRARIES if name not in (OURS, OURS_ON_NUMPY))

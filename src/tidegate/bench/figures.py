@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tidegate.bench.catalogue import LIBRARIES, OURS
+from tidegate.bench.catalogue import LIBRARIES, OURS, OURS_ON_NUMPY
 from tidegate.bench.shapes import MODES, SHAPES, Shape
 from tidegate.bench.work import (
     LayerWork,
@@ -65,8 +65,10 @@ class Choice:
         ]
 
 
-def _side_by_side(work: Work, rivals: Sequence[str]) -> dict[str, tuple[str, Work]]:
-    return {name: (name, work) for name in (OURS, *rivals)}
+def _side_by_side(
+    work: Work, rivals: Sequence[str], ours: str = OURS
+) -> dict[str, tuple[str, Work]]:
+    return {OURS: (ours, work)} | {name: (name, work) for name in rivals}
 
 
 def layers(choice: Choice) -> Iterator[Case]:
@@ -78,6 +80,17 @@ def layers(choice: Choice) -> Iterator[Case]:
                 rivals = choice.rivals(cell, mode, peers)
                 work = layer_work(cell, shape, mode)
                 yield Case("layers", cell, shape, mode, _side_by_side(work, rivals), seconds=3.0)
+
+
+def numpy(choice: Choice) -> Iterator[Case]:
+    """What a deployer runs: trained weights packed once, numpy in and out, on both sides."""
+    for cell in choice.cells:
+        for shape in choice.shapes or SHAPES:
+            work = layer_work(cell, shape, "inference")
+            rivals = choice.rivals(cell, "inference", ("onnxruntime",))
+            contestants = _side_by_side(work, rivals, OURS_ON_NUMPY)
+            if rivals:
+                yield Case("numpy", cell, shape, "inference", contestants)
 
 
 def reset(choice: Choice) -> Iterator[Case]:
@@ -114,7 +127,8 @@ def step(choice: Choice) -> Iterator[Case]:
     for cell in choice.cells:
         work = step_work(cell, _STEP_SHAPE)
         rivals = choice.rivals(cell, "inference", ("torch", "onnxruntime"))
-        yield Case("step", cell, _STEP_SHAPE, "inference", _side_by_side(work, rivals))
+        contestants = _side_by_side(work, rivals, OURS_ON_NUMPY)
+        yield Case("step", cell, _STEP_SHAPE, "inference", contestants)
 
 
 def adam(choice: Choice) -> Iterator[Case]:
@@ -137,5 +151,5 @@ def loop(choice: Choice) -> Iterator[Case]:
 
 
 CASES: dict[str, Callable[[Choice], Iterator[Case]]] = {
-    made.__name__: made for made in (layers, reset, ragged, step, adam, loop)
+    made.__name__: made for made in (layers, numpy, reset, ragged, step, adam, loop)
 }

@@ -34,6 +34,7 @@ _TITLES = {name: library.title for name, library in LIBRARIES.items()} | {
 _WORST_SHOWN = 8
 _VERSIONS_SHOWN = ("torch", "onnxruntime", "keras", "jax")
 _FIGURES = {
+    "numpy": "on numpy",
     "ragged": "ragged",
     "reset": "reset before",
     "step": "one step",
@@ -41,6 +42,7 @@ _FIGURES = {
     "loop": "Python",
 }
 _FIGURES_EXPLAINED = (
+    "on numpy: a trained layer over a batch, weights packed once, in a process without torch. "
     "ragged: lengths uniform in 1 to T, from a padded batch to a padded one. reset before: the "
     "reset gate before the recurrent product. one step: of a stream, B 1, I 128, H 128, numpy in "
     "and out. Adam: a training step of embedding 128, GRU 128, GRU 64, softmax 2 on the last "

@@ -23,7 +23,6 @@ from tidegate.bench.work import (
     stream,
     training,
 )
-from tidegate.engine import EngineLayer
 from tidegate.nn.layers import layer_for
 
 _TORCH_LAYERS = {"rnn_tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -32,20 +31,15 @@ _LayerMaker = Callable[[str, int, int], nn.Module]
 
 
 def tidegate(work: Work) -> Prepared:
-    """Ours: layers on torch tensors, the stream on numpy arrays."""
+    """Our layers on torch tensors."""
     match work:
         case LayerWork():
             layer = _with_weights(layer_for, work.cell, work.weights)
             lengths = None if work.lengths is None else torch.from_numpy(work.lengths)
             return _layer(work, lambda x: layer(x, lengths=lengths)[0], layer.parameters())
-        case StepWork():
-            engine_layer = EngineLayer(work.cell, *work.weights)
-            return stream(
-                lambda: engine_layer.initial_state(len(work.x)),
-                lambda state: (engine_layer.step(work.x, state), state),  # in place
-            )
         case AdamWork():
             return _adam(work, layer_for)
+    raise TypeError(f"expected work on tensors, got {type(work).__name__}")
 
 
 def torch_nn(work: Work) -> Prepared:

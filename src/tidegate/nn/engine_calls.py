@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate import _engine
-from tidegate.engine import threads_for
+from tidegate.engine import shares_units, threads_for
 from tidegate.nn.products import multiply, rounds
 
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
@@ -49,7 +49,7 @@ def forward(
         gates, extra, cells = (x.new_empty(shape) for shape in shapes[3:])
         return *outputs, gates, extra, cells, torch.tensor(threads)
     y, h, c, gates, extra, cells = (new_array(x, shape) for shape in shapes)
-    schedule = _engine.schedule(T, B, view(lengths), reverse, threads)
+    schedule = _schedule(x, lengths, reverse, threads, weight_hh)
     n = schedule.tokens
     products = gates[:n]
     rows = _tokens(x, schedule)
@@ -86,7 +86,7 @@ def infer(
     """y, final h and c; the engine makes the input product too, in pieces that stay in cache."""
     T, B, _ = x.shape  # noqa: N806
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
-    schedule = _engine.schedule(T, B, view(lengths), reverse, threads)
+    schedule = _schedule(x, lengths, reverse, threads, weight_hh)
     layer = _engine.Layer(
         cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
     )
@@ -144,7 +144,7 @@ def backward(
     ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
     """
     T, B, H = y.shape  # noqa: N806
-    schedule = _engine.schedule(T, B, view(lengths), reverse, int(threads))
+    schedule = _schedule(x, lengths, reverse, int(threads), weight_hh)
     n = schedule.tokens
     slots = _engine.product_slots(cell)
     d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (
@@ -251,6 +251,14 @@ def _product_with_shifted(
         before = y[1:]
     multiply(later.t(), before.reshape(-1, H), out)
     multiply(first.t(), h0, out, adds=True)
+
+
+def _schedule(
+    x: Tensor, lengths: Tensor | None, reverse: bool, threads: int, weight_hh: Tensor
+) -> Any:
+    T, B, _ = x.shape  # noqa: N806
+    by_units = shares_units(threads, B, weight_hh.numel())
+    return _engine.schedule(T, B, view(lengths), reverse, threads, by_units)
 
 
 def _tokens(a: Tensor, schedule: Any) -> Tensor:
