@@ -75,16 +75,40 @@ def test_each_epoch_reads_every_stream_in_order_and_resumes_at_any_step():
     )  # fmt: skip
     batches = list(objective.batches(3, 0, 0, 1))
     assert len(batches) == objective.steps_in_epoch()
-    for inputs, targets in batches:
+    for inputs, targets, _ in batches:
         assert torch.equal(inputs + 1, targets)
-    for (before, _), (after, _) in zip(batches, batches[1:], strict=False):
+    for (before, *_), (after, *_) in zip(batches, batches[1:], strict=False):
         assert torch.equal(before[-1] + 1, after[0])
-    resumed = list(objective.batches(3, 5, 0, 1))
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(resumed, batches[5:], strict=True))
+    resumed = objective.batches(3, 5, 0, 1)
+    for again, first in zip(resumed, batches[5:], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
     shares = [list(objective.batches(3, 0, rank, 2)) for rank in range(2)]
-    for (whole, _), (even, _), (odd, _) in zip(batches, *shares, strict=True):
-        assert torch.equal(whole[:, 0::2], even)
-        assert torch.equal(whole[:, 1::2], odd)
+    for whole, even, odd in zip(batches, *shares, strict=True):
+        for all_streams, first, second in zip(whole, even, odd, strict=True):
+            assert torch.equal(all_streams[..., 0::2], first)
+            assert torch.equal(all_streams[..., 1::2], second)
+
+
+def test_a_stream_now_and_then_starts_afresh(model):
+    tokens = model.encoder_.encode(TEXT * 5)
+    objective = LanguageModelling(
+        model.network_, tokens, tokens, batch_size=4, bptt=10, seed=0, never_target=None,
+        sample_steps=(), sample=lambda *_: "",
+    )  # fmt: skip
+    batches = list(objective.batches(0, 0, 0, 1))
+    fresh = torch.stack([batch[2] for batch in batches]).float()
+    assert 0 < fresh.mean() < 0.2
+    inputs, targets, _ = batches[1]
+    carry = objective.loss(model.network_, batches[0], None).carry
+    some = torch.tensor([False, True, False, False])
+    after = objective.loss(model.network_, (inputs, targets, some), carry).carry
+    kept = objective.loss(model.network_, (inputs, targets, ~some & some), carry).carry
+    cut = objective.loss(model.network_, (inputs, targets, some), None).carry  # all from zeros
+    for layer, as_before, from_zeros in zip(after, kept, cut, strict=True):
+        for part, old, new in zip(layer, as_before, from_zeros, strict=True):
+            torch.testing.assert_close(part[:, ~some], old[:, ~some])
+            torch.testing.assert_close(part[:, some], new[:, some])
+            assert not torch.equal(old[:, some], new[:, some])
 
 
 def test_sentence_starts_are_given_and_ends_are_predicted():

@@ -2,7 +2,9 @@
 
 A text of N tokens is laid out as B streams that run side by side; each optimiser step reads the
 next ``bptt`` tokens of every stream from the state in which the step before left it, and gradients
-stop at its beginning (Williams & Peng 1990; Mikolov et al. 2010).
+stop at its beginning (Williams & Peng 1990; Mikolov et al. 2010).  Now and then a stream starts
+afresh, from zeros, as a prompt and a held-out text do: a network that has hardly seen that state may
+be led by it to where it never finds back from (Melis et al. 2018, arXiv:1707.05589, do the same).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tidegate.nn.network import NetworkState, SequenceNetwork, detach_state
 from tidegate.training.objective import StepResult
 
 _IGNORED = -100  # target of a step that is not scored
+_FRESH_STARTS = 0.05  # of a stream's steps, those before which its state is forgotten
 _SCORED_STEPS = 200  # of a text at a time; bounds the memory for their states
 
 
@@ -72,8 +75,13 @@ class LanguageModelling:
         return (len(self.train) // self.streams - 1) // self.bptt
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
-        """Inputs and targets [bptt, streams of this process]; every epoch cuts elsewhere."""
-        offset = int(np.random.default_rng((self.seed, epoch)).integers(self.bptt))
+        """Inputs, targets [bptt, streams of this process], and which streams start afresh.
+
+        Every epoch cuts elsewhere.
+        """
+        random = np.random.default_rng((self.seed, epoch))
+        offset = int(random.integers(self.bptt))
+        fresh = random.random((self.steps_in_epoch(), self.streams)) < _FRESH_STARTS
         steps = self.steps_in_epoch() * self.bptt + 1
         length = len(self.train) // self.streams
         start = min(offset, length - steps) + length * np.arange(self.streams)
@@ -84,11 +92,14 @@ class LanguageModelling:
                 continue
             positions = mine + k * self.bptt + np.arange(self.bptt + 1)[:, None]
             tokens = torch.from_numpy(self.train[positions].astype(np.int64))
-            yield tokens[:-1], self._targets(tokens[1:])
+            yield tokens[:-1], self._targets(tokens[1:]), torch.from_numpy(fresh[k, rank::world])
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:
-        inputs, targets = batch
+        inputs, targets, fresh = batch
         assert isinstance(network, SequenceNetwork)
+        if carry is not None and fresh.any():
+            kept = ~fresh[:, None]
+            carry = [tuple(part * kept for part in layer) for layer in carry]
         features, state = network.features(inputs, state=carry)
         nats, count = _nats(network, features, targets)
         return StepResult(nats / max(count, 1), count, detach_state(state))
