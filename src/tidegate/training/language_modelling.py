@@ -3,8 +3,9 @@
 A text of N tokens is laid out as B streams that run side by side; each optimiser step reads the
 next ``bptt`` tokens of every stream from the state in which the step before left it, and gradients
 stop at its beginning (Williams & Peng 1990; Mikolov et al. 2010).  Now and then a stream starts
-afresh, from zeros, as a prompt and a held-out text do: a network that has hardly seen that state may
-be led by it to where it never finds back from (Melis et al. 2018, arXiv:1707.05589, do the same).
+afresh, from zeros, as a prompt and a held-out text do: a network that has hardly seen that state
+may be led by it to where it never finds back from.  (Melis et al. 2018, arXiv:1707.05589, do the
+same: from memory.)
 """
 
 from __future__ import annotations
