@@ -99,8 +99,7 @@ class LanguageModelling:
         inputs, targets, fresh = batch
         assert isinstance(network, SequenceNetwork)
         if carry is not None and fresh.any():
-            kept = ~fresh[:, None]
-            carry = [tuple(part * kept for part in layer) for layer in carry]
+            carry = _forget(carry, fresh)
         features, state = network.features(inputs, state=carry)
         nats, count = _nats(network, features, targets)
         return StepResult(nats / max(count, 1), count, detach_state(state))
@@ -168,7 +167,8 @@ def score(
     for begin in [*range(-warm_up, 0, _SCORED_STEPS), *range(0, span, _SCORED_STEPS)]:
         end = min(begin + _SCORED_STEPS, 0 if begin < 0 else span)
         if begin == 0 and state is not None:
-            _forget(state, stream=0)  # nothing stands before the text's first token
+            # nothing stands before the text's first token
+            state = _forget(state, torch.arange(streams, device=device) == 0)
         positions = first + np.arange(begin, end)[:, None]
         inputs = torch.from_numpy(tokens[positions.clip(0, total)].astype(np.int64)).to(device)
         features, state = network.features(inputs, state=state)
@@ -195,7 +195,7 @@ def _nats(network: SequenceNetwork, features: Tensor, targets: Tensor) -> tuple[
     return nats, len(targets)
 
 
-def _forget(state: NetworkState, stream: int) -> None:
-    for layer in state:
-        for part in layer:
-            part[:, stream] = 0
+def _forget(state: NetworkState, streams: Tensor) -> NetworkState:
+    """Zeros for ``streams`` [B] that are true, the others as they are."""
+    kept = ~streams[:, None]
+    return [tuple(part * kept for part in layer) for layer in state]
