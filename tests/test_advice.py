@@ -102,10 +102,14 @@ def test_a_baseline_that_wins_is_told_first():
     assert "take the GRU" in advice.sentences[1]
 
 
-def test_a_baseline_that_is_as_good_wins():
-    assert str(
-        advise([candidate("GRU", [0.8, 0.8])], [baseline(0.8)], ACCURACY, "test")
-    ).startswith("A baseline wins.")
+def test_a_baseline_that_is_as_good_is_told_first():
+    advice = advise([candidate("GRU", [0.8, 0.8])], [baseline(0.8)], ACCURACY, "test")
+    assert str(advice).startswith("A baseline is as good. Accuracy on the test part: ridge 0.8")
+
+
+def test_level_figures_differ_by_zero_without_a_sign():
+    level = [candidate("LSTM", [1.0, 1.0]), candidate("GRU", [1.0, 1.0], parameters=900)]
+    assert "is behind the LSTM by 0 (0 to 0)" in str(advise(level, [], ACCURACY, "test"))
 
 
 def test_a_baseline_within_the_spread_is_told_to_be():

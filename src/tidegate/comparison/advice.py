@@ -134,6 +134,8 @@ def _of_baseline(
     own = float(np.mean(advised.held_out))
     wins = not metric.better(own, base.held_out)
     verdict = "A baseline wins" if wins else "The baselines are beaten"
+    if own == base.held_out:
+        verdict = "A baseline is as good"
     label = metric.label[0].upper() + metric.label[1:]
     figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g}"
     sentence = f"{verdict}. {label} on the {held_out} part: {figures}"
@@ -143,7 +145,7 @@ def _of_baseline(
 
 
 def _margin(best: Candidate, other: Candidate, sign: int) -> Margin:
-    size = sign * float(np.mean(other.validation) - np.mean(best.validation))
+    size = sign * float(np.mean(other.validation) - np.mean(best.validation)) + 0.0  # never -0
     half = _half_width([best.validation, other.validation])
     return Margin(size - half, size, size + half)
 

@@ -16,7 +16,15 @@ from tidegate.comparison.experiment import Experiment, Metric, experiment_of
 from tidegate.comparison.gradient_reach import gradient_reach
 from tidegate.comparison.progress import RunsProgress
 from tidegate.comparison.result import Comparison
-from tidegate.comparison.runs import Failure, Run, copy_of, equal_sizes, run_all, title
+from tidegate.comparison.runs import (
+    Failure,
+    Run,
+    copy_of,
+    equal_sizes,
+    run_all,
+    seconds_per_epoch,
+    title,
+)
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 
@@ -139,7 +147,7 @@ def _concluded(
             validation=[run.validation[name] for run in of_cell],
             held_out=[run.held_out[name] for run in of_cell],
             parameters=of_cell[0].parameters,
-            seconds_per_epoch=float(np.mean([run.seconds_per_epoch for run in of_cell])),
+            seconds_per_epoch=seconds_per_epoch(of_cell),
         )
         for cell, of_cell in by_cell.items()
     ]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tidegate.cells import SHORT_NAMES
 from tidegate.comparison.equal_parameters import with_equal_parameters
 from tidegate.comparison.experiment import Experiment, Figures
@@ -51,6 +53,11 @@ class Run:
     def seconds_to_best(self) -> float:
         best = self.model.provenance_["best_step"]
         return next(row["seconds"] for row in self.history if row["step"] == best)
+
+
+def seconds_per_epoch(runs: Sequence[Run]) -> float:
+    """Of runs of one cell: the median, since a disturbed run says nothing of the cell."""
+    return float(np.median([run.seconds_per_epoch for run in runs]))
 
 
 @dataclass(frozen=True, kw_only=True)

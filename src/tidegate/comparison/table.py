@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.runs import Run, title
+from tidegate.comparison.runs import Run, seconds_per_epoch, title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def _of_cell(cell: str, runs: list[Run], metric: Metric) -> Row:
         validation=float(np.mean([run.validation[metric.name] for run in runs])),
         runs=len(runs),
         parameters=runs[0].parameters,
-        seconds_per_epoch=float(np.mean([run.seconds_per_epoch for run in runs])),
+        seconds_per_epoch=seconds_per_epoch(runs),
         seconds_to_best=float(np.mean([run.seconds_to_best for run in runs])),
         gap=float((training - figures).mean()),
     )
