@@ -97,23 +97,25 @@ def changed(name: str, change: Change) -> tuple[dict[str, Any], AbstractContextM
     return options, mock.patch.object(network, "initialise_recurrent", change)
 
 
-def language_model(data: Path) -> Callable[[dict[str, Any]], float]:
+def language_model(data: Path, seed: int) -> Callable[[dict[str, Any]], float]:
     text = read_text(data / "warpeace" / "warpeace_input.txt.gz")[:CHARACTERS]
 
     def judge(options: dict[str, Any]) -> float:
-        model = tg.LanguageModel(epochs=EPOCHS, sample_steps=(), show_progress=False, **options)
+        model = tg.LanguageModel(
+            epochs=EPOCHS, sample_steps=(), show_progress=False, seed=seed, **options
+        )
         return model.fit(text).metrics_["cross_entropy"]
 
     return judge
 
 
-def classifier(data: Path) -> Callable[[dict[str, Any]], float]:
+def classifier(data: Path, seed: int) -> Callable[[dict[str, Any]], float]:
     with gzip.open(data / "sst" / "sst2_train.tsv.gz", "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
     def judge(options: dict[str, Any]) -> float:
         accuracy = []
-        for draw in range(DRAWS):
+        for draw in range(seed * DRAWS, (seed + 1) * DRAWS):
             order = np.random.default_rng(draw).permutation(len(rows))
             judged, learned = np.split(order, [len(rows) // 5])
             parts = [
@@ -138,25 +140,27 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with warpeace/ and sst/")
     parser.add_argument("--only", choices=TASKS, help="this task alone")
     arguments = parsed(parser)
-    record = Record("ablation", ("task", "change"))
+    record = Record("ablation", ("task", "change", "seed"))
     for task, (prepare, changes) in TASKS.items():
         if arguments.only not in (None, task):
             continue
-        judge = prepare(arguments.data)
+        judge = prepare(arguments.data, arguments.seed)
         for name, change in changes.items():
             options, context = changed(name, change)
             clock = Clock()
             with context:
                 figure = judge(options)
-            record.add({"task": task, "change": name, "validation": figure, **clock.read()})
-    defaults = {row["task"]: row for row in record.rows if row["change"] == "defaults"}
+            row = {"task": task, "change": name, "seed": arguments.seed, "validation": figure}
+            record.add(row | clock.read())
+    defaults = {(r["task"], r["seed"]): r for r in record.rows if r["change"] == "defaults"}
 
     def beside(row: Row) -> str:
-        return f"{row['validation'] - defaults[row['task']]['validation']:+.4f}"
+        return f"{row['validation'] - defaults[row['task'], row['seed']]['validation']:+.4f}"
 
     columns: dict[str, Callable[[Row], Any]] = {
         "task": lambda row: row["task"],
         "changed": lambda row: row["change"],
+        "seed": lambda row: row["seed"],
         "validation": lambda row: f"{row['validation']:.4f}",
         "against the defaults": beside,
         "seconds of a core": lambda row: round(row["cpu_seconds"]),

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from language_models import RUNS, parsed, train, trained
+from language_models import parsed, run_folder, train, trained
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
@@ -54,17 +54,17 @@ def reviews(path: Path) -> tuple[list[str], list[str]]:
     return [row["text"] for row in rows], [row["label"] for row in rows]
 
 
-def model_file(direction: str) -> Path:
-    return RUNS / f"imdb-{direction}" / "model.safetensors"
+def model_file(direction: str, seed: int) -> Path:
+    return run_folder(f"imdb-{direction}", seed) / "model.safetensors"
 
 
-def language_models(texts: list[str]) -> dict[str, Row]:
+def language_models(texts: list[str], seed: int) -> dict[str, Row]:
     """The training of both; trained before, they are trained no more."""
     took: dict[str, Row] = {}
     for direction, reverse in DIRECTIONS.items():
-        model = tg.LanguageModel(reverse=reverse, **LANGUAGE_MODEL)
+        model = tg.LanguageModel(reverse=reverse, seed=seed, **LANGUAGE_MODEL)
         took[direction] = train(model, f"imdb-{direction}", texts)
-        model.save(model_file(direction))
+        model.save(model_file(direction, seed))
     return took
 
 
@@ -74,22 +74,23 @@ def main() -> None:
     parser.add_argument("--only", choices=PUBLISHED, help="this row alone")
     arguments = parsed(parser)
     learned, unseen = (reviews(arguments.data / "imdb" / f"{p}.tsv.gz") for p in ("train", "test"))
-    record = Record("imdb", ("name",))
+    record = Record("imdb", ("name", "seed"))
     for name, (published, source) in PUBLISHED.items():
         if arguments.only not in (None, name):
             continue
         row: Row = {"name": name}
         options: dict[str, Any] = {}
         if name == "pretrained":
-            row["language_models"] = language_models(learned[0])
-            options["init_from"] = [model_file(direction) for direction in DIRECTIONS]
-        model = tg.TextClassifier(**options)
+            row["language_models"] = language_models(learned[0], arguments.seed)
+            options["init_from"] = [model_file(d, arguments.seed) for d in DIRECTIONS]
+        model = tg.TextClassifier(seed=arguments.seed, **options)
         clock = Clock()
         model.fit(*learned)
         row |= trained(model, clock) | {"test": model.evaluate(*unseen)}
         record.add(row | {"published": published, "published_source": source})
     columns: dict[str, Any] = {
         "start": lambda row: row["name"],
+        "seed": lambda row: row["seed"],
         "parameters": lambda row: f"{row['parameters']:,}",
         "validation accuracy": lambda row: f"{row['validation']['accuracy']:.3f}",
         "test accuracy": lambda row: f"**{row['test']['accuracy']:.4f}**",

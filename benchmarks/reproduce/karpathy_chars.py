@@ -81,18 +81,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="of the best (default 60)")
     arguments = parsed(parser)
     text = read_text(arguments.data / "warpeace" / "warpeace_input.txt.gz")
-    record = Record("karpathy_chars", ("name",))
+    record = Record("karpathy_chars", ("name", "seed"))
     for name, published in PUBLISHED.items():
         if arguments.only not in (None, name):
             continue
         options = options_of(name, arguments.minutes)
-        model = tg.LanguageModel(sample_steps=(2000,), **options)
+        model = tg.LanguageModel(sample_steps=(2000,), seed=arguments.seed, **options)
         took = train(model, f"karpathy-{name}", text)
         test = model.metrics_["test_cross_entropy"]
         row = {"name": name, "options": options, **took, "test_cross_entropy": test}
         record.add(row | {"published": published, "published_source": SOURCE})
     columns = {
         "network": lambda row: row["name"],
+        "seed": lambda row: row["seed"],
         "parameters": lambda row: f"{row['parameters']:,}",
         "epochs": lambda row: row["epochs"],
         "validation": lambda row: f"{row['validation']['cross_entropy']:.3f}",

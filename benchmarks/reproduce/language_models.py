@@ -17,12 +17,17 @@ RUNS = Path("runs") / "reproduce"
 
 
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The command's arguments; ``--threads``, which all have, is carried out."""
+    """The command's arguments; of those that all have, ``--threads`` is carried out."""
     parser.add_argument("--threads", type=int, help="default: every core")
+    parser.add_argument("--seed", type=int, default=0, help="default 0; a row is kept of each")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     return arguments
+
+
+def run_folder(name: str, seed: int) -> Path:
+    return RUNS / f"{name}-seed-{seed}"
 
 
 def penn_treebank(data: Path) -> list[str]:
@@ -31,12 +36,12 @@ def penn_treebank(data: Path) -> list[str]:
 
 
 def train(model: tg.LanguageModel, name: str, *texts: str | list[str]) -> dict[str, Any]:
-    """Fit ``model`` to ``texts`` in the folder runs/reproduce/NAME, and say what it took.
+    """Fit ``model`` to ``texts`` in a folder of its name and seed, and say what it took.
 
     ``cpu_seconds`` are of all threads; after an interruption of this process alone, while
     ``seconds`` on the clock are of all that took part.
     """
-    folder = RUNS / name
+    folder = run_folder(name, model.seed)
     model.set_params(run_folder=folder, resume=(folder / "state.safetensors").exists())
     clock = Clock()
     model.fit(*texts)
@@ -46,6 +51,7 @@ def train(model: tg.LanguageModel, name: str, *texts: str | list[str]) -> dict[s
 def trained(model: Estimator, clock: Clock) -> dict[str, Any]:
     """Size, length and course of a training that began with the clock."""
     return {
+        "seed": model.seed,
         "parameters": sum(p.numel() for p in model.network_.parameters()),
         "epochs": model.provenance_["epochs"],
         "steps": model.provenance_["steps"],

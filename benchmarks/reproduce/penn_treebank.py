@@ -66,11 +66,13 @@ def main() -> None:
     parser.add_argument("--only", choices=ROWS, help="this row alone")
     arguments = parsed(parser)
     training, validation, test = penn_treebank(arguments.data)
-    record = Record("penn_treebank", ("name",))
+    record = Record("penn_treebank", ("name", "seed"))
     for name, (options, published, source) in ROWS.items():
         if arguments.only not in (None, name):
             continue
-        model = tg.LanguageModel(level="word", cell="lstm", sample_steps=(2000,), **options)
+        model = tg.LanguageModel(
+            level="word", cell="lstm", sample_steps=(2000,), seed=arguments.seed, **options
+        )
         took = train(model, f"penn-treebank-{name}", training, validation)
         figures = model.evaluate(test)
         assert figures["tokens"] == TEST_TOKENS
@@ -78,6 +80,7 @@ def main() -> None:
         record.add(row | {"published": published, "published_source": source})
     columns = {
         "LSTM": lambda row: row["name"],
+        "seed": lambda row: row["seed"],
         "parameters": lambda row: f"{row['parameters']:,}",
         "epochs": lambda row: row["epochs"],
         "validation perplexity": lambda row: f"{row['validation']['perplexity']:.1f}",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from language_models import trained
+from language_models import parsed, trained
 from record import Clock, Record, markdown
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -48,9 +48,9 @@ class BareModel(nn.Module):
         return self.output(features), state
 
 
-def bare_loop(text: str, held_out: str, minutes: float) -> dict[str, Any]:
+def bare_loop(text: str, held_out: str, minutes: float, seed: int) -> dict[str, Any]:
     """Nats per character of ``held_out`` after each pass over ``text``, and how many there were."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     known = sorted(set(text))
     number = {character: i for i, character in enumerate(known)}
     train = torch.tensor([number[c] for c in text])
@@ -85,6 +85,7 @@ def bare_loop(text: str, held_out: str, minutes: float) -> dict[str, Any]:
         curve.append(bare_score(model, unseen))
         began = time.perf_counter()
     return {
+        "seed": seed,
         "cross_entropy": min(curve),
         "last_cross_entropy": curve[-1],
         "curve": curve,
@@ -105,10 +106,11 @@ def bare_score(model: BareModel, tokens: torch.Tensor) -> float:
     return nats / (len(tokens) - 1)
 
 
-def defaults(text: str, minutes: float) -> dict[str, Any]:
+def defaults(text: str, minutes: float, seed: int) -> dict[str, Any]:
     """The model that has no options but the time, judged on the text's last part."""
     clock = Clock()
-    model = tg.LanguageModel(max_minutes=minutes, validation_fraction=HELD_OUT).fit(text)
+    model = tg.LanguageModel(max_minutes=minutes, validation_fraction=HELD_OUT, seed=seed)
+    model.fit(text)
     took = trained(model, clock)
     curve = [row["cross_entropy"] for row in took.pop("curve")]
     best = took.pop("validation")["cross_entropy"]
@@ -119,16 +121,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with warpeace/")
     parser.add_argument("--minutes", type=float, default=3.0, help="for each")
-    arguments = parser.parse_args()
+    arguments = parsed(parser)
     text = read_text(arguments.data / "warpeace" / "warpeace_input.txt.gz")[:CHARACTERS]
     cut = round(len(text) * (1 - HELD_OUT))
-    ours = defaults(text, arguments.minutes)
-    bare = bare_loop(text[:cut], text[cut:], arguments.minutes)
-    record = Record("small_text", ("name",))
+    ours = defaults(text, arguments.minutes, arguments.seed)
+    bare = bare_loop(text[:cut], text[cut:], arguments.minutes, arguments.seed)
+    record = Record("small_text", ("name", "seed"))
     for name, row in (("tidegate, defaults", ours), ("bare torch loop, one GRU of 256", bare)):
         record.add({"name": name, "minutes": arguments.minutes, **row})
     columns = {
         "model": lambda row: row["name"],
+        "seed": lambda row: row["seed"],
         "parameters": lambda row: f"{row['parameters']:,}",
         "epochs": lambda row: row["epochs"],
         "held-out nats per character": lambda row: f"{row['cross_entropy']:.3f}",

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with ptb/")
     arguments = parsed(parser)
     training, validation, test = penn_treebank(arguments.data)
-    model = tg.LanguageModel(sample_steps=(2000,), **OPTIONS)
+    model = tg.LanguageModel(sample_steps=(2000,), seed=arguments.seed, **OPTIONS)
     took = train(model, "word-tutorial", training, validation)
     figures = model.evaluate(test)
 
@@ -52,7 +52,7 @@ def main() -> None:
     sentences = list(islice((s for s in "".join(pieces).splitlines() if s), SENTENCES))
 
     row = {"name": "8,000 words", "options": OPTIONS, **took, "test": figures}
-    Record("word_tutorial", ("name",)).add(row | {"samples": sentences})
+    Record("word_tutorial", ("name", "seed")).add(row | {"samples": sentences})
     columns = {
         "step": lambda row: row["step"],
         "minutes": lambda row: f"{row['seconds'] / 60:.1f}",
