@@ -18,7 +18,8 @@ from torch.nn import functional as F  # noqa: N812
 from tidegate import _engine, engine
 from tidegate.cells import CELLS
 from tidegate.nn import engine_calls, engine_op, reference
-from tidegate.nn.layers import RecurrentLayer, layer_for
+from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import RecurrentLayer
 
 SHAPES = [
     (1, 1, 1, 1),

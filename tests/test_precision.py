@@ -14,7 +14,8 @@ from torch import nn
 from tidegate import _engine, engine
 from tidegate.cells import get_cell
 from tidegate.errors import InputError
-from tidegate.nn.layers import RecurrentLayer, layer_for
+from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import RecurrentLayer
 from tidegate.training.loop import fit
 from tidegate.training.objective import StepResult
 from tidegate.training.options import TrainingOptions

@@ -29,7 +29,7 @@ import tidegate as tg
 from tidegate.data.text import read_text
 from tidegate.nn import network
 from tidegate.nn.init import initialise_recurrent
-from tidegate.nn.layers import RecurrentLayer
+from tidegate.nn.recurrent_layer import RecurrentLayer
 
 CHARACTERS, EPOCHS, DRAWS = 1_100_000, 3, 3
 Start = Callable[[RecurrentLayer], None]

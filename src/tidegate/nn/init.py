@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tidegate.nn.layers import RecurrentLayer
+from tidegate.nn.recurrent_layer import RecurrentLayer
 
 # How a gate's bias goes with the logarithm of the steps that its unit is to remember.
 _CHRONO = {"forget gate": 1, "input gate": -1, "update gate": 1}  # z keeps: cells/gru.py
