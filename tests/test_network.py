@@ -94,10 +94,12 @@ def test_carried_state_continues_a_sequence():
     torch.testing.assert_close(zeros, whole)
 
 
-def test_forget_gates_start_open_and_recurrent_blocks_orthogonal():
-    layer = SequenceNetwork(architecture(cell="lstm")).recurrent[0]
+@pytest.mark.parametrize("forget_bias", [None, 0.0, 2.5])
+def test_forget_gates_start_as_told_and_recurrent_blocks_orthogonal(forget_bias):
+    options = {} if forget_bias is None else {"forget_bias": forget_bias}
+    layer = SequenceNetwork(architecture(cell="lstm"), **options).recurrent[0]
     i, f, g, o = layer.bias_ih_l0.detach().split(6)
-    assert f.eq(1).all()
+    assert f.eq(1 if forget_bias is None else forget_bias).all()
     assert torch.cat([i, g, o]).eq(0).all()
     for block in layer.weight_hh_l0.detach().split(6):
         torch.testing.assert_close(block @ block.T, torch.eye(6), rtol=0, atol=1e-5)

@@ -21,31 +21,20 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import torch
 from language_models import parsed
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
 from tidegate.data.text import read_text
 from tidegate.nn import network
-from tidegate.nn.init import initialise_recurrent
 from tidegate.nn.recurrent_layer import RecurrentLayer
 
 CHARACTERS, EPOCHS, DRAWS = 1_100_000, 3, 3
-Start = Callable[[RecurrentLayer], None]
+Start = Callable[[RecurrentLayer, float], None]
 
 
-def as_torch(layer: RecurrentLayer) -> None:
+def as_torch(layer: RecurrentLayer, forget_bias: float) -> None:  # noqa: ARG001
     """U(-1/sqrt(H), 1/sqrt(H)), as torch.nn draws all weights: what the layer has already."""
-
-
-def without_forget_bias(layer: RecurrentLayer) -> None:
-    """Ours, but for the forget gate's bias of 1."""
-    initialise_recurrent(layer)
-    with torch.no_grad():
-        for name, parameter in layer.named_parameters():
-            if name.startswith("bias"):
-                parameter.zero_()
 
 
 # Options, or how recurrent layers start, by what the row is called.
@@ -56,7 +45,7 @@ BOTH: dict[str, Change] = {
     "LSTM": {"cell": "lstm"},
 }
 LANGUAGE_MODEL: dict[str, Change] = BOTH | {
-    "LSTM, forget bias 0": without_forget_bias,
+    "LSTM, forget bias 1": {"cell": "lstm", "forget_bias": 1.0},
     "dropout 0": {"dropout": 0.0},
     "dropout 0.3": {"dropout": 0.3},
     "embedding dropout 0.1": {"embedding_dropout": 0.1},
@@ -74,7 +63,7 @@ LANGUAGE_MODEL: dict[str, Change] = BOTH | {
     "back-propagation over 200 steps": {"bptt": 200},
 }
 CLASSIFIER: dict[str, Change] = BOTH | {
-    "LSTM, forget bias 0": without_forget_bias,
+    "LSTM, forget bias 0": {"cell": "lstm", "forget_bias": 0.0},
     "readout of the last state": {"readout": "last"},
     "readout of the mean": {"readout": "mean"},
     "one direction": {"bidirectional": False},
@@ -89,12 +78,11 @@ CLASSIFIER: dict[str, Change] = BOTH | {
 }
 
 
-def changed(name: str, change: Change) -> tuple[dict[str, Any], AbstractContextManager[Any]]:
+def changed(change: Change) -> tuple[dict[str, Any], AbstractContextManager[Any]]:
     """Options, and in what they are to be used."""
     if isinstance(change, dict):
         return change, nullcontext()
-    options = {"cell": "lstm"} if name.startswith("LSTM") else {}
-    return options, mock.patch.object(network, "initialise_recurrent", change)
+    return {}, mock.patch.object(network, "initialise_recurrent", change)
 
 
 def language_model(data: Path, seed: int) -> Callable[[dict[str, Any]], float]:
@@ -146,7 +134,7 @@ def main() -> None:
             continue
         judge = prepare(arguments.data, arguments.seed)
         for name, change in changes.items():
-            options, context = changed(name, change)
+            options, context = changed(change)
             clock = Clock()
             with context:
                 figure = judge(options)

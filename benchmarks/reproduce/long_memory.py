@@ -130,7 +130,7 @@ def _reach(model: tg.SequenceRegressor, unseen: tuple[np.ndarray, np.ndarray]) -
     targets = model.target_.transform(sums[:, None])
     batch = torch.from_numpy(read), torch.full((len(sums),), len(read)), torch.from_numpy(targets)
     torch.manual_seed(model.seed)  # as the estimator does
-    fresh = SequenceNetwork(model.network_.architecture, model.chrono)
+    fresh = SequenceNetwork(model.network_.architecture, model.chrono, model.forget_bias)
     return Reach(gradient_reach(fresh, *batch), gradient_reach(model.network_, *batch))
 
 

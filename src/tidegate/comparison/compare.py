@@ -208,7 +208,7 @@ def _untrained(model: Estimator) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model.seed)
-        return SequenceNetwork(model.network_.architecture)
+        return SequenceNetwork(model.network_.architecture, model.chrono, model.forget_bias)
 
 
 def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]:

@@ -12,11 +12,12 @@ _CHRONO = {"forget gate": 1, "input gate": -1, "update gate": 1}  # z keeps: cel
 
 
 @torch.no_grad()
-def initialise_recurrent(layer: RecurrentLayer) -> None:
-    """Input weights Glorot uniform, recurrent ones orthogonal per block, biases 0, forget bias 1.
+def initialise_recurrent(layer: RecurrentLayer, forget_bias: float = 1.0) -> None:
+    """Input weights Glorot uniform, recurrent ones orthogonal per block, biases 0.
 
-    Sources: Glorot & Bengio 2010; Saxe et al. 2014, arXiv:1312.6120; Jozefowicz et al. 2015 for
-    the forget bias.  The same start as Keras' GRU and LSTM.
+    ``forget_bias``: of an LSTM's forget gate, which so keeps sigmoid(forget_bias) of the cell state
+    at first.  Sources: Glorot & Bengio 2010; Saxe et al. 2014, arXiv:1312.6120; Jozefowicz et al.
+    2015 for a forget bias of 1, with which the start is that of Keras' GRU and LSTM.
     """
     size = layer.hidden_size
     for name, parameter in layer.named_parameters():
@@ -32,7 +33,7 @@ def initialise_recurrent(layer: RecurrentLayer) -> None:
                 for block, meaning in zip(
                     parameter.split(size), layer.cell.gates.values(), strict=True
                 ):
-                    block.fill_(1.0 if meaning == "forget gate" else 0.0)
+                    block.fill_(forget_bias if meaning == "forget gate" else 0.0)
 
 
 @torch.no_grad()

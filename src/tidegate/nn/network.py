@@ -28,7 +28,10 @@ Inputs = Tensor | TokensAndEvidence
 
 
 class SequenceNetwork(nn.Module):
-    """What an `Architecture` describes, its gates set for memories of ``chrono`` steps if given.
+    """What an `Architecture` describes.
+
+    ``forget_bias`` is that of an LSTM's gates at first; with ``chrono`` all gates are set for
+    memories of so many steps.
 
     ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values or
     TokensAndEvidence;
@@ -36,7 +39,9 @@ class SequenceNetwork(nn.Module):
     outputs [T, B, O] (readout ``every``) or [B, O], and the state: one tuple per layer.
     """
 
-    def __init__(self, architecture: Architecture, chrono: int | None = None) -> None:
+    def __init__(
+        self, architecture: Architecture, chrono: int | None = None, forget_bias: float = 1.0
+    ) -> None:
         super().__init__()
         self.architecture = a = architecture
         self.embedding = None
@@ -59,7 +64,7 @@ class SequenceNetwork(nn.Module):
             for input_size, hidden_size in zip(a.layer_input_sizes(), a.hidden_sizes, strict=True)
         )
         for layer in self.recurrent:
-            initialise_recurrent(layer)  # pyright: ignore[reportArgumentType]
+            initialise_recurrent(layer, forget_bias)  # pyright: ignore[reportArgumentType]
             if chrono is not None:
                 initialise_chrono(layer, chrono)  # pyright: ignore[reportArgumentType]
         between = a.hidden_sizes[:-1] if a.batch_norm else ()

@@ -52,9 +52,10 @@ class Estimator(TrainingOptions):
     chrono: int | None = option(
         None,
         "initial gate biases for memories of up to so many recurrent steps (chrono initialisation; "
-        "default: forget bias 1); a simple RNN has no gates",
+        "default: forget_bias alone); a simple RNN has no gates",
         at_least=3,
     )
+    forget_bias: float = option(1.0, "initial bias of an LSTM's forget gate, without chrono")
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
@@ -130,7 +131,7 @@ class Estimator(TrainingOptions):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = SequenceNetwork(architecture, self.chrono)
+            network = SequenceNetwork(architecture, self.chrono, self.forget_bias)
         started = {} if initialise is None else initialise(network)
         result = fit(objective_of(network), self)
         self.network_ = network.cpu().eval()

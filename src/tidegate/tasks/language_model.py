@@ -51,6 +51,7 @@ class LanguageModel(TextTask):
         False, "read and write backward, to initialise a classifier's reverse direction"
     )
     embedding_dropout: float = option(0.0, "on the tokens' vectors", at_least=0, below=1)
+    forget_bias: float = option(0.0, "initial bias of an LSTM's forget gate, without chrono")
     bptt: int = option(100, "steps of back-propagation through time", at_least=1)
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
     dropout: float = option(
