@@ -48,7 +48,12 @@ class SequenceNetwork(nn.Module):
         if a.vocabulary_size is not None:
             assert a.embedding_size is not None
             self.embedding = nn.Embedding(a.vocabulary_size, a.embedding_size)
-            nn.init.normal_(self.embedding.weight, std=a.embedding_size**-0.5)
+            # Glorot's input weights take it for granted that inputs have size 1.  A matrix that is
+            # the output's, too, must give logits of that size, and readers of whole texts were
+            # chosen with small vectors, in which a rare word counts for little: docs/results.md.
+            is_input_alone = a.readout == "every" and not a.tie_embeddings
+            std = 1.0 if is_input_alone else a.embedding_size**-0.5
+            nn.init.normal_(self.embedding.weight, std=std)
         self.evidence = None
         if a.evidence_size:
             assert a.embedding_size is not None
