@@ -327,7 +327,10 @@ NB_MODULE(_engine, m) {
     });
     m.def("select_isa", [](const std::string& name) { tidegate::select_isa(name.c_str()); });
     m.def("is_intel", tidegate::is_intel);
-    m.def("rounds", [] { return tidegate::rounding_kernels() != nullptr; });
+    m.def("rounding_isa", [] {
+        const auto* rounding = tidegate::rounding_kernels();
+        return std::string(rounding ? rounding->isa : "");
+    });
     m.def("error_bounds", [] {
         const auto& bounds = tidegate::kErrorBounds;
         return std::map<std::string, double>{

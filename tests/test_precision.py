@@ -15,7 +15,9 @@ from tidegate import _engine, engine
 from tidegate.cells import get_cell
 from tidegate.errors import InputError
 from tidegate.nn.layers import layer_for
+from tidegate.nn.products import rounding_pays
 from tidegate.nn.recurrent_layer import RecurrentLayer
+from tidegate.training import randomness
 from tidegate.training.loop import fit
 from tidegate.training.objective import StepResult
 from tidegate.training.options import TrainingOptions
@@ -41,15 +43,47 @@ class Watched(TinyObjective):
         return super().evaluate(network)
 
 
-@pytest.mark.parametrize(("precision", "mode"), [("float32", "highest"), ("bfloat16", "medium")])
-def test_steps_have_the_precision_asked_for_and_evaluations_are_exact(
-    precision: str, mode: str
+@pytest.mark.parametrize(
+    ("precision", "pays", "mode"),
+    [("float32", True, "highest"), ("bfloat16", True, "medium"), ("bfloat16", False, "highest")],
+)
+def test_steps_are_rounded_where_asked_for_and_faster_and_evaluations_are_exact(
+    precision: str, pays: bool, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(randomness, "rounding_pays", lambda: pays)
     before = torch.get_float32_matmul_precision()
     watched = Watched()
     fit(watched, TrainingOptions(max_steps=3, precision=precision))
     assert watched.modes == {"step": {mode}, "evaluation": {"highest"}}
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_a_precision_that_is_not_used_is_announced(
+    pays: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(randomness, "rounding_pays", lambda: pays)
+    options = TrainingOptions(max_steps=1, precision="bfloat16", device="cpu")
+    fit(TinyObjective(), options)
+    said = "precision bfloat16: no faster here, float32 is used" in capsys.readouterr().out
+    assert said is not pays
+
+
+@pytest.mark.parametrize(
+    ("isa", "intel", "pays"),
+    [
+        ("amx", True, True),
+        ("avx512bf16", False, True),
+        ("avx512bf16", True, False),
+        ("", False, False),
+    ],
+)
+def test_rounding_pays_with_amx_and_on_other_makers_processors_with_avx512(
+    isa: str, intel: bool, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_engine, "rounding_isa", lambda: isa)
+    monkeypatch.setattr(_engine, "is_intel", lambda: intel)
+    assert rounding_pays() is pays
 
 
 def test_products_of_bfloat16_factors_are_within_their_rounding() -> None:
@@ -69,7 +103,9 @@ def test_an_unknown_precision_is_refused_by_name() -> None:
         TrainingOptions(precision="half").check()
 
 
-ROUNDS = pytest.mark.skipif(not _engine.rounds(), reason="no bfloat16 here, or TIDEGATE_ISA is set")
+ROUNDS = pytest.mark.skipif(
+    not _engine.rounding_isa(), reason="no bfloat16 here, or TIDEGATE_ISA is set"
+)
 SIZES = [(1, 1), (3, 17), (17, 33), (40, 64), (5, 100)]  # B, H
 
 
@@ -186,9 +222,9 @@ def test_evaluations_and_other_instruction_sets_do_not_round() -> None:
     assert "bfloat16" not in layer.explain()
     before = _engine.isa()
     _engine.select_isa("avx2")
-    assert not _engine.rounds()
+    assert not _engine.rounding_isa()
     _engine.select_isa(before)
-    assert _engine.rounds()
+    assert _engine.rounding_isa()
 
 
 def _doubled(h0: Any) -> Any:

@@ -31,6 +31,7 @@ SHAPES = (  # N, I, R
     (3200, 512, 1536),
     (12800, 256, 1024),
 )
+SIZES = ("tokens", "inputs", "rows")
 AGREE, AGREE_ROUNDED = 1e-5, 1e-2  # of the largest value
 
 
@@ -47,7 +48,7 @@ def contestants(a: Tensor, b: Tensor) -> dict[str, Any]:
         one_dnn = torch.ops.mkldnn._linear_pointwise
         calls["oneDNN"] = lambda: one_dnn(a, b.t(), None, "none", [], "")
     calls["engine"] = partial(engine, False)
-    if _engine.rounds():
+    if _engine.rounding_isa():
         calls["engine, bfloat16"] = partial(engine, True)
     exact = a.double() @ b.double()
     for name, call in calls.items():
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="default: every core")
     if threads := parser.parse_args().threads:
         torch.set_num_threads(threads)
-    record = Record("products", ("processor", "threads", "tokens", "inputs", "rows", "product"))
+    record = Record("products", ("processor", "rounding_isa", "threads", *SIZES, "product"))
     for tokens, inputs, rows in SHAPES:
         x, weight = torch.randn(tokens, inputs), torch.randn(rows, inputs)
         d_gates = torch.randn(tokens, rows)
@@ -78,6 +79,7 @@ def main() -> None:
             record.add(
                 {
                     "processor": describe(("torch",))["processor"],
+                    "rounding_isa": _engine.rounding_isa(),
                     "threads": torch.get_num_threads(),
                     "tokens": tokens,
                     "inputs": inputs,
@@ -88,7 +90,9 @@ def main() -> None:
                 }
             )
     columns: dict[str, Any] = {
-        "processor, threads": lambda r: f"{r['processor']}, {r['threads']}",
+        "processor": lambda r: r["processor"],
+        "bfloat16 by": lambda r: r["rounding_isa"],
+        "threads": lambda r: r["threads"],
         "N x I x R": lambda r: f"{r['tokens']} x {r['inputs']} x {r['rows']}",
         "product": lambda r: r["product"],
     }

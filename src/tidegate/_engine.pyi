@@ -19,8 +19,11 @@ def available_isas() -> list[str]:
 def select_isa(name: str) -> None:
     """Use another instruction set in the whole process (tests do).  ValueError if unavailable."""
 
-def rounds() -> bool:
-    """Whether this machine multiplies bfloat16 factors and the best set is in use."""
+def rounding_isa() -> str:
+    """Set that multiplies bfloat16 factors: amx or avx512bf16.
+
+    "" where this machine has none, or another set than the best is in use.
+    """
 
 def is_intel() -> bool:
     """Whether Intel made this processor."""
@@ -31,7 +34,7 @@ def error_bounds() -> dict[str, float]:
 def multiply(a: Any, b: Any, out: Any, bias: Any, adds: bool, rounded: bool, threads: int) -> None:
     """Fill out [M, N] with a [M, K] b [K, N] + bias [N] (or None), or add a b to it.
 
-    ``rounded``: with bfloat16 factors, summed in float32, where ``rounds()``.
+    ``rounded``: with bfloat16 factors, summed in float32, where there is a ``rounding_isa()``.
     a, b: dense rows or dense columns; out: dense rows.  The same to the bit for a given number of
     threads.  Raises ValueError for other shapes.
     """
@@ -118,7 +121,8 @@ def forward(
 ) -> None:
     """One sweep in training.  float32, dense arrays of any library; shapes as csrc/sweep.h.
 
-    ``rounded``: the recurrent product's factors are rounded to bfloat16, where ``rounds()``.
+    ``rounded``: the recurrent product's factors are rounded to bfloat16, where there is a
+    ``rounding_isa()``.
     """
 
 def backward(

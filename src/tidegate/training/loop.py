@@ -27,7 +27,12 @@ from tidegate.training.optimizers import (
 from tidegate.training.options import TrainingOptions
 from tidegate.training.processes import Processes
 from tidegate.training.progress import Progress
-from tidegate.training.randomness import denormals_flushed, products_of, seed_step
+from tidegate.training.randomness import (
+    denormals_flushed,
+    precision_of_use,
+    products_of,
+    seed_step,
+)
 from tidegate.training.run_folder import RunFolder
 from tidegate.training.schedules import learning_rate_factor
 from tidegate.training.state import Position, TrainingState, flatten, unflatten
@@ -56,9 +61,12 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(denormals_flushed())
-        stack.enter_context(products_of(options.precision))
+        precision = precision_of_use(options.precision, processes.device)
+        stack.enter_context(products_of(precision))
         run = _Run(objective, options, processes)
         progress = stack.enter_context(Progress(options.speaks, objective.unit))
+        if precision != options.precision and options.speaks:
+            progress.say(f"precision {options.precision}: no faster here, {precision} is used")
         return run.to_the_end(progress)
 
 

@@ -100,7 +100,7 @@ class TrainingOptions:
     precision: str = option(
         "float32",
         "of the factors of large products in training; their sums, states and weights stay float32 "
-        "(bfloat16: up to twice as fast with AMX or AVX-512 BF16, elsewhere of no effect)",
+        "(bfloat16: up to twice as fast with AMX or AMD's AVX-512 BF16, elsewhere of no effect)",
         choices=("float32", "bfloat16"),
     )
     seed: int = option(0, "of initial weights, data order and dropout", at_least=0)
