@@ -89,6 +89,25 @@ def test_each_epoch_reads_every_stream_in_order_and_resumes_at_any_step():
             assert torch.equal(all_streams[..., 1::2], second)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"cell": "lstm"}, 1.0),
+        ({"cell": "gru"}, 0.3),
+        ({"cell": "rnn"}, 0.3),
+        ({"cell": "gru", "embedding_scale": 0.02}, 0.02),
+        ({"cell": "lstm", "hidden_sizes": (256,), "tie_embeddings": True}, 0.0625),
+    ],
+    ids=str,
+)
+def test_vectors_start_at_the_size_that_serves_the_cell(options, expected):
+    model = tg.LanguageModel(
+        embedding_size=256, max_steps=1, learning_rate=1e-9, show_progress=False, **options
+    ).fit("a tide " * 50)
+    vectors = model.network_.embedding.weight.detach()
+    assert float(vectors.std()) == pytest.approx(expected, rel=0.05)
+
+
 def test_a_stream_now_and_then_starts_afresh(model):
     tokens = model.encoder_.encode(TEXT * 5)
     objective = LanguageModelling(

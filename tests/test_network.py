@@ -105,23 +105,10 @@ def test_forget_gates_start_as_told_and_recurrent_blocks_orthogonal(forget_bias)
         torch.testing.assert_close(block @ block.T, torch.eye(6), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"readout": "every"}, 1.0),
-        ({"readout": "last"}, 0.125),
-        ({"readout": "every", "tie_embeddings": True, "hidden_sizes": (64,)}, 0.125),
-    ],
-    ids=str,
-)
-def test_vectors_start_at_the_size_of_what_reads_them(options, expected):
-    sizes = {
-        "vocabulary_size": 500,
-        "embedding_size": 64,
-        "bidirectional": False,
-        "output_size": 500,
-    }
-    network = SequenceNetwork(architecture(**sizes | options))
+@pytest.mark.parametrize(("scale", "expected"), [(None, 0.125), (0.5, 0.5)])
+def test_vectors_start_with_length_1_or_as_told(scale, expected):
+    sizes = {"vocabulary_size": 500, "embedding_size": 64, "output_size": 500}
+    network = SequenceNetwork(architecture(**sizes), embedding_scale=scale)
     assert float(network.embedding.weight.detach().std()) == pytest.approx(expected, rel=0.02)
 
 

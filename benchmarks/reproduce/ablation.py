@@ -46,6 +46,9 @@ BOTH: dict[str, Change] = {
 }
 LANGUAGE_MODEL: dict[str, Change] = BOTH | {
     "LSTM, forget bias 1": {"cell": "lstm", "forget_bias": 1.0},
+    "LSTM, vectors of size 0.3": {"cell": "lstm", "embedding_scale": 0.3},
+    "vectors of size 0.09": {"embedding_scale": 0.09},
+    "vectors of size 1": {"embedding_scale": 1.0},
     "dropout 0": {"dropout": 0.0},
     "dropout 0.3": {"dropout": 0.3},
     "embedding dropout 0.1": {"embedding_dropout": 0.1},
@@ -68,6 +71,8 @@ CLASSIFIER: dict[str, Change] = BOTH | {
     "readout of the mean": {"readout": "mean"},
     "one direction": {"bidirectional": False},
     "no evidence": {"evidence": False},
+    "vectors of size 0.3": {"embedding_scale": 0.3},
+    "vectors of size 1": {"embedding_scale": 1.0},
     "embedding dropout 0": {"embedding_dropout": 0.0},
     "dropout 0": {"dropout": 0.0},
     "recurrent dropout 0": {"recurrent_dropout": 0.0},

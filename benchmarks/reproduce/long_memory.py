@@ -32,7 +32,6 @@ from tidegate.cells import get_cell
 from tidegate.comparison.drawing import Reach, as_png, faded, reaches
 from tidegate.comparison.gradient_reach import gradient_reach
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
-from tidegate.nn.network import SequenceNetwork
 
 CELLS = ("rnn", "lstm", "gru")
 SEEDS = (0, 1, 2)  # of adding; copying, which takes ten minutes and more, has the first alone
@@ -129,8 +128,7 @@ def _reach(model: tg.SequenceRegressor, unseen: tuple[np.ndarray, np.ndarray]) -
     read = np.stack([model.inputs_.segments(model.inputs_.scaled(s)) for s in inputs], axis=1)
     targets = model.target_.transform(sums[:, None])
     batch = torch.from_numpy(read), torch.full((len(sums),), len(read)), torch.from_numpy(targets)
-    torch.manual_seed(model.seed)  # as the estimator does
-    fresh = SequenceNetwork(model.network_.architecture, model.chrono, model.forget_bias)
+    fresh = model.initial_network(model.network_.architecture)
     return Reach(gradient_reach(fresh, *batch), gradient_reach(model.network_, *batch))
 
 

@@ -193,22 +193,14 @@ def _reach(experiment: Experiment, runs: list[Run]) -> Reach:
     reach = {"before": [], "after": []}
     for run in runs:
         batch = experiment.batch(run.model)
-        networks = {"before": _untrained(run.model), "after": run.model.network_}
+        networks = {
+            "before": run.model.initial_network(run.model.network_.architecture),
+            "after": run.model.network_,
+        }
         for when, network in networks.items():
             reach[when].append(gradient_reach(network, *batch))
     with np.errstate(divide="ignore"):
         return Reach(**{when: np.exp(np.mean(np.log(r), axis=0)) for when, r in reach.items()})
-
-
-def _untrained(model: Estimator) -> Any:
-    """The network that the run began with (but for word vectors it may have been given)."""
-    import torch
-
-    from tidegate.nn.network import SequenceNetwork
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(model.seed)
-        return SequenceNetwork(model.network_.architecture, model.chrono, model.forget_bias)
 
 
 def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]:

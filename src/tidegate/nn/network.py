@@ -31,7 +31,8 @@ class SequenceNetwork(nn.Module):
     """What an `Architecture` describes.
 
     ``forget_bias`` is that of an LSTM's gates at first; with ``chrono`` all gates are set for
-    memories of so many steps.
+    memories of so many steps.  ``embedding_scale``: the standard deviation of the numbers in
+    tokens' vectors at first (default: 1 / sqrt(embedding_size), so that a vector has length 1).
 
     ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values or
     TokensAndEvidence;
@@ -40,7 +41,12 @@ class SequenceNetwork(nn.Module):
     """
 
     def __init__(
-        self, architecture: Architecture, chrono: int | None = None, forget_bias: float = 1.0
+        self,
+        architecture: Architecture,
+        *,
+        chrono: int | None = None,
+        forget_bias: float = 1.0,
+        embedding_scale: float | None = None,
     ) -> None:
         super().__init__()
         self.architecture = a = architecture
@@ -48,12 +54,7 @@ class SequenceNetwork(nn.Module):
         if a.vocabulary_size is not None:
             assert a.embedding_size is not None
             self.embedding = nn.Embedding(a.vocabulary_size, a.embedding_size)
-            # Glorot's input weights take it for granted that inputs have size 1.  A matrix that is
-            # the output's, too, must give logits of that size, and readers of whole texts were
-            # chosen with small vectors, in which a rare word counts for little: docs/results.md.
-            is_input_alone = a.readout == "every" and not a.tie_embeddings
-            std = 1.0 if is_input_alone else a.embedding_size**-0.5
-            nn.init.normal_(self.embedding.weight, std=std)
+            nn.init.normal_(self.embedding.weight, std=embedding_scale or a.embedding_size**-0.5)
         self.evidence = None
         if a.evidence_size:
             assert a.embedding_size is not None

@@ -104,6 +104,20 @@ class Estimator(TrainingOptions):
 
     # what the tasks build on
 
+    def initial_network(self, architecture: Architecture) -> SequenceNetwork:
+        """The network that training begins with, from the seed: before any weights taken over."""
+        import torch
+
+        from tidegate.nn.network import SequenceNetwork
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return SequenceNetwork(architecture, **self._initial(architecture))
+
+    def _initial(self, architecture: Architecture) -> dict[str, Any]:  # noqa: ARG002
+        """How the network starts: arguments of SequenceNetwork."""
+        return {"chrono": self.chrono, "forget_bias": self.forget_bias}
+
     def __getattr__(self, name: str) -> Any:
         if name.endswith("_") and not name.startswith("_"):
             raise NotFittedError(
@@ -124,14 +138,9 @@ class Estimator(TrainingOptions):
         ``data`` says in a few scalars what it is trained on, for the provenance; ``initialise``
         sets weights that are known before, and says in the same way which.
         """
-        import torch
-
-        from tidegate.nn.network import SequenceNetwork
         from tidegate.training.loop import fit
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = SequenceNetwork(architecture, self.chrono, self.forget_bias)
+        network = self.initial_network(architecture)
         started = {} if initialise is None else initialise(network)
         result = fit(objective_of(network), self)
         self.network_ = network.cpu().eval()

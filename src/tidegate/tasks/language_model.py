@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.architecture import Architecture
+from tidegate.cells import get_cell
 from tidegate.data.text import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.sampling import sample
@@ -49,6 +51,12 @@ class LanguageModel(TextTask):
     )
     reverse: bool = option(
         False, "read and write backward, to initialise a classifier's reverse direction"
+    )
+    embedding_scale: float | None = option(
+        None,
+        "standard deviation of the numbers in tokens' vectors at first (default: 1 for an LSTM, "
+        "0.3 for other cells; with tie_embeddings one over the root of embedding_size)",
+        above=0,
     )
     embedding_dropout: float = option(0.0, "on the tokens' vectors", at_least=0, below=1)
     forget_bias: float = option(0.0, "initial bias of an LSTM's forget gate, without chrono")
@@ -210,6 +218,14 @@ class LanguageModel(TextTask):
             raise InputError(f"option init_from: expected one language model {kind}, got {origin}")
         tied = models[0].network_.architecture.tie_embeddings
         return start_from_models(models, origin, whole=True, tie_embeddings=tied)
+
+    def _initial(self, architecture: Architecture) -> dict[str, Any]:
+        initial = super()._initial(architecture)
+        # a matrix that is the output's, too, must give logits of size 1
+        if self.embedding_scale is None and not architecture.tie_embeddings:
+            forgets = "forget gate" in get_cell(architecture.cell).gates.values()
+            initial["embedding_scale"] = 1.0 if forgets else 0.3  # docs/results.md
+        return initial
 
     def _tokens(self, text: str) -> np.ndarray:
         """Token numbers in the order in which they are read."""

@@ -35,6 +35,12 @@ class TextTask(Estimator):
     lowercase: bool
     embedding_size: int
     embedding_dropout: float
+    embedding_scale: float | None = option(
+        None,
+        "standard deviation of the numbers in tokens' vectors at first "
+        "(default: one over the root of embedding_size)",
+        above=0,
+    )
     min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
     init_from: tuple[Path | str | Estimator, ...] | Path | str | Estimator | None = option(
         None, "trained models to start from; vocabulary and sizes, unless given, follow them"
@@ -114,6 +120,9 @@ class TextTask(Estimator):
     def _left_open(self, name: str) -> bool:
         """Whether an option is at its default."""
         return getattr(self, name) == next(f.default for f in fields(self) if f.name == name)
+
+    def _initial(self, architecture: Architecture) -> dict[str, Any]:
+        return super()._initial(architecture) | {"embedding_scale": self.embedding_scale}
 
     def _architecture(self, start: Start, **of_task: Any) -> Architecture:
         names = {f.name for f in fields(Architecture)}
