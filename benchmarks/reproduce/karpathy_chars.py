@@ -41,9 +41,9 @@ PUBLISHED = {  # test nats per character
 }
 SMALL: dict[str, Any] = {"dropout": 0.0, "batch_size": 16, "epochs": 50}
 # Size of the embedding and learning rate, by the validation part: of LSTM and GRU of 64 units each
-# had (64, 0.01) and (128, 0.005) in full; the others were given what seemed nearest.  The vectors of
-# GRU and RNN start with length 1: with the default size GRUs of 64 and 128 units ended at 1.421 and
-# 1.275 on it instead of 1.415 and 1.251.
+# had (64, 0.01) and (128, 0.005) in full; the others were given what seemed nearest.  The vectors
+# of GRU and RNN start with length 1: with the default size GRUs of 64 and 128 units ended at 1.421
+# and 1.275 on it instead of 1.415 and 1.251.
 CHOSEN = {
     "gru-64": (64, 1e-2),
     "lstm-64": (128, 5e-3),
