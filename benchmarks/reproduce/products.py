@@ -31,7 +31,6 @@ SHAPES = (  # N, I, R
     (3200, 512, 1536),
     (12800, 256, 1024),
 )
-SIZES = ("tokens", "inputs", "rows")
 AGREE, AGREE_ROUNDED = 1e-5, 1e-2  # of the largest value
 
 
@@ -63,7 +62,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="default: every core")
     if threads := parser.parse_args().threads:
         torch.set_num_threads(threads)
-    record = Record("products", ("processor", "rounding_isa", "threads", *SIZES, "product"))
+    key = ("processor", "rounding_isa", "threads", "tokens", "inputs", "rows", "product")
+    record = Record("products", key)
     for tokens, inputs, rows in SHAPES:
         x, weight = torch.randn(tokens, inputs), torch.randn(rows, inputs)
         d_gates = torch.randn(tokens, rows)
