@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.backends.cudnn import rnn as cudnn_rnn
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.cells import Cell
@@ -22,6 +23,7 @@ _TORCH_KERNELS = {
     "gru": torch.gru,
     "lstm": torch.lstm,
 }
+_CUDNN_MODES = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
 
 
 class LayerWeights(NamedTuple):
@@ -36,6 +38,24 @@ class LayerWeights(NamedTuple):
     def tensors(self) -> list[Tensor]:
         biases = [b for b in (self.bias_ih, self.bias_hh) if b is not None]
         return [self.weight_ih, self.weight_hh, *biases]
+
+
+def compact(cell: Cell, weights: LayerWeights) -> None:
+    """Lay the weights of one layer in one direction side by side in memory, as cuDNN wants them.
+
+    Otherwise it copies them together at every call, with a warning.  Where cuDNN does not run, or a
+    weight is computed from others, nothing is done.
+    """
+    tensors = weights.tensors
+    if cell.name not in _CUDNN_MODES or not all(isinstance(t, nn.Parameter) for t in tensors):
+        return
+    if not torch.backends.cudnn.is_acceptable(weights.weight_ih):
+        return
+    mode = cudnn_rnn.get_cudnn_mode(_CUDNN_MODES[cell.name])
+    hidden_size, input_size = weights.weight_hh.shape[1], weights.weight_ih.shape[1]
+    sizes = input_size, mode, hidden_size, 0, 1  # no projection, one layer
+    with torch.no_grad(), torch.cuda.device_of(weights.weight_ih):
+        torch._cudnn_rnn_flatten_weight(tensors, len(tensors), *sizes, False, False)  # pyright: ignore
 
 
 def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[str, str]:

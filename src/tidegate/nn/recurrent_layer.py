@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from tidegate.cells import Cell
 from tidegate.nn import reference
 from tidegate.nn.dropout import dropout
-from tidegate.nn.functional import LayerWeights, choose_path, recurrence
+from tidegate.nn.functional import LayerWeights, choose_path, compact, recurrence
 from tidegate.nn.products import rounds
 from tidegate.nn.reference import State
 
@@ -76,6 +76,7 @@ class RecurrentLayer(nn.Module):
                 parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                 self.register_parameter(f"{name}_l{k}{suffix}", parameter)
         self.reset_parameters()
+        self._compact()
 
     @property
     def directions(self) -> int:
@@ -183,6 +184,16 @@ class RecurrentLayer(nn.Module):
         shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
         return ", ".join(shown)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """What ``to``, ``cuda`` and ``double`` do: the weights may be on a GPU now."""
+        result = super()._apply(fn, recurse)
+        self._compact()
+        return result
+
+    def _compact(self) -> None:
+        for k, suffix in self._names():
+            compact(self.cell, self.layer_weights(k, suffix != ""))
+
     def _names(self) -> Iterator[tuple[int, str]]:
         for k in range(self.num_layers):
             for suffix in ("", "_reverse")[: self.directions]:
@@ -286,6 +297,15 @@ class RecurrentLayer(nn.Module):
                 )
             checked.append((tensor.unsqueeze(1) if unbatched else tensor).unbind())
         return tuple(checked)
+
+
+def slow_path(network: nn.Module) -> str | None:
+    """What is to be said of the first layer of ``network`` that runs step by step now, if any."""
+    for module in network.modules():
+        if isinstance(module, RecurrentLayer) and module.explain().startswith("reference: "):
+            reason = module.explain().removeprefix("reference: ")
+            return f"recurrent layers run step by step, which is slow: {reason}"
+    return None
 
 
 def _check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:

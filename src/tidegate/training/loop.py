@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_
 
 from tidegate.container import ModelFileError
 from tidegate.errors import InputError
+from tidegate.nn.recurrent_layer import slow_path
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.optimizers import (
@@ -106,6 +107,8 @@ class _Run:
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
         self.network.train()
+        if self.options.speaks and (slow := slow_path(self.network)) is not None:
+            progress.say(slow)
         # several processes are not interrupted at the same step, and can only save together
         alone = self.processes.world == 1 and self.folder is not None
         with interruption_noted() if alone else nullcontext(lambda: False) as interrupted:

@@ -54,11 +54,16 @@ def products_of(precision: str) -> Iterator[None]:
 
     "bfloat16" keeps 8 bits of each factor and sums in float32, where the processor has such
     products (AMX, AVX-512 BF16; elsewhere nothing changes); "float32" is exact.  It concerns
-    torch's products and, where gradients are wanted, the engine's.
+    torch's products and, where gradients are wanted, the engine's.  On a GPU the products are
+    rounded to what torch takes in that mode (TF32: 11 bits), and so are those inside of cuDNN's
+    layers, which without being told otherwise round always.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    rounded = precision == "bfloat16"
+    torch.set_float32_matmul_precision("medium" if rounded else "highest")
+    torch.backends.cudnn.allow_tf32 = rounded
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
