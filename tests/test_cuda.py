@@ -29,7 +29,7 @@ CELLS: dict[str, tuple[type, dict[str, Any]]] = {
     "gru_reset_before": (tg.GRU, {"reset": "before"}),
 }
 T, B, INPUT, H = 9, 6, 5, 19
-# sums of some 20 products in another order; cuDNN's sigmoid and tanh are its own
+# of the largest number: sums of some 50 products in another order; cuDNN's tanh is its own
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 # a few optimiser steps carry those differences on: relative, of a loss
 TRAINED = 2e-3
@@ -61,7 +61,8 @@ def test_outputs_and_gradients_equal_the_reference_on_the_cpu(name, options, len
         warnings.simplefilter("error")  # weights that cuDNN has to copy together are one
         got = results_and_gradients(layer.to("cuda", dtype), x.to("cuda", dtype), lengths=lengths)
     for g, e in zip(got, expected, strict=True):
-        torch.testing.assert_close(g.double(), e, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        largest = max(1.0, float(e.abs().max()))
+        torch.testing.assert_close(g.double(), e, rtol=0, atol=largest * TOLERANCE[dtype])
 
 
 def test_weights_stay_compact_after_loading_and_are_the_users():

@@ -99,8 +99,8 @@ def recurrence(
         )  # fmt: skip
     if path == "torch" and lengths is None:
         return _torch_rectangular(cell, x, state, weights, reverse)
-    if path == "torch":
-        assert lengths is not None
+    # of rows that are all empty torch can make no packed batch; the reference keeps their gradients
+    if path == "torch" and lengths is not None and lengths.any():
         return _torch_ragged(cell, x, state, weights, lengths, reverse)
     gates_x = F.linear(x, weights.weight_ih, weights.bias_ih)  # [T, B, G*H]
     if lengths is not None:
@@ -124,8 +124,6 @@ def _torch_ragged(
     T, B, _ = x.shape  # noqa: N806
     order = torch.argsort(lengths, descending=True, stable=True)
     order = order[: int((lengths > 0).sum())]
-    if len(order) == 0:
-        return x.new_zeros(T, B, state[0].shape[-1]), state
     rows = order.to(x.device)
     sorted_lengths = lengths[order]
     backward = _reversal(sorted_lengths, T).to(x.device) if reverse else None
