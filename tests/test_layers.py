@@ -280,3 +280,18 @@ def test_strict_forbids_the_slow_path_and_says_why():
     layer.eval()(X.double())  # without the mask torch has a kernel
     layer.float().train()(X)
     layer(X[:0])  # nothing to compute is nothing slow
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", OURS)
+def test_rows_that_are_all_empty_keep_their_state_and_have_gradients_of_zero(name, dtype):
+    cls, options = OURS[name]
+    layer = cls(5, 7, **options, bidirectional=True, dtype=dtype)
+    x, state = torch.randn(6, 3, 5, dtype=dtype), random_state(layer, 3, dtype)
+    y, *final, dx = results_and_gradients(layer, x, state, lengths=[0, 0, 0])[
+        : 2 + len(flat(state))
+    ]
+    assert not y.any()
+    assert not dx.any()
+    for after, before in zip(final, flat(state), strict=True):
+        assert torch.equal(after, before)

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_objective import TinyObjective
+from tiny_objective import TinyNetwork, TinyObjective
 from torch import nn
 
+import tidegate as tg
 from tidegate.errors import InputError
 from tidegate.training.loop import StepResult, TrainingError, TrainingResult, fit
 from tidegate.training.options import TrainingOptions
@@ -189,6 +190,19 @@ def test_no_data_is_an_input_error() -> None:
 def test_absent_device_is_an_input_error(device: str) -> None:
     with pytest.raises(InputError, match=f"option device: expected auto or .*cpu.* got '{device}'"):
         Processes(device)
+
+
+def test_where_a_gpu_would_be_slow_auto_takes_the_cpu_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    objective = TinyObjective()
+    assert isinstance(objective.network, TinyNetwork)
+    objective.network.gru = tg.GRU(3, 4, recurrent_dropout=0.2)  # type: ignore[assignment]
+    run(objective, max_steps=2)
+    said = "step by step on a GPU, so the CPU is used: torch has no kernel with recurrent dropout"
+    assert said in capsys.readouterr().out
+    assert objective.network.dense.weight.device.type == "cpu"
 
 
 def test_run_folder_holds_config_metrics_curve_and_state(tmp_path: Path) -> None:

@@ -56,12 +56,14 @@ CHOSEN = {
     "gru-151": (128, 5e-3),
     "rnn-272": (128, 2e-3),
 }
+# Chosen by the validation part among twenty settings of 12 to 14 epochs: docs/results.md.
 BEST: dict[str, Any] = {
     "cell": "gru",
     "hidden_sizes": (512, 512, 512),
-    "dropout": 0.25,
+    "dropout": 0.15,
     "batch_size": 32,
-    "learning_rate": 1.5e-3,  # with 3e-3 the loss rose again in the third and fourth epoch
+    "learning_rate": 3e-3,
+    "weight_decay": 0.2,
     "precision": "bfloat16",
 }
 

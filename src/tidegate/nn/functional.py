@@ -58,6 +58,13 @@ def compact(cell: Cell, weights: LayerWeights) -> None:
         torch._cudnn_rnn_flatten_weight(tensors, len(tensors), *sizes, False, False)  # pyright: ignore
 
 
+def reason_against_torch(cell: Cell, recurrent_dropout: bool) -> str | None:
+    """Why torch's kernels, on a GPU the only fused ones, cannot run ``cell``; None if they can."""
+    if recurrent_dropout:
+        return "torch has no kernel with recurrent dropout"
+    return None if cell.name in _TORCH_KERNELS else f"torch has no kernel for {cell.name}"
+
+
 def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[str, str]:
     """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason."""
     against = engine_op.reason_against(cell.name, x)
@@ -65,10 +72,9 @@ def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[s
         return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
         return "reference", against
-    if recurrent_mask is not None:
-        return "reference", f"{against}, and torch has no kernel with recurrent dropout"
-    if cell.name not in _TORCH_KERNELS:
-        return "reference", f"{against}, and torch has no kernel for {cell.name}"
+    against_torch = reason_against_torch(cell, recurrent_mask is not None)
+    if against_torch is not None:
+        return "reference", f"{against}, and {against_torch}"
     return "torch", f"torch's own {cell.name} kernel: {against}"
 
 
@@ -120,35 +126,23 @@ def _torch_rectangular(
 def _torch_ragged(
     cell: Cell, x: Tensor, state: State, weights: LayerWeights, lengths: Tensor, reverse: bool
 ) -> tuple[Tensor, State]:
-    """Through a packed batch, which wants rows sorted by length and none of them empty."""
+    """Through a packed batch, which wants rows sorted by length and none of them empty.
+
+    One gather packs, sorts and turns around, and one scatter undoes it: torch's functions for it
+    copy step by step.
+    """
     T, B, _ = x.shape  # noqa: N806
     order = torch.argsort(lengths, descending=True, stable=True)
     order = order[: int((lengths > 0).sum())]
-    rows = order.to(x.device)
-    sorted_lengths = lengths[order]
-    backward = _reversal(sorted_lengths, T).to(x.device) if reverse else None
-    x_sorted = x[:, rows]
-    if backward is not None:
-        x_sorted = _gather_steps(x_sorted, backward)
-    data, batch_sizes = torch._VF._pack_padded_sequence(x_sorted, sorted_lengths, False)  # pyright: ignore
+    t = torch.arange(T).unsqueeze(1)
+    true = t < lengths[order]  # [T, rows]
+    source = (lengths[order] - 1 - t if reverse else t) * B + order  # in [T * B]
+    tokens, rows = source[true].to(x.device), order.to(x.device)
     started = tuple(s[rows] for s in state)
-    packed, ended = _torch_kernel(cell, data, batch_sizes, started, weights)
-    padded, _ = torch._VF._pad_packed_sequence(packed, batch_sizes, False, 0.0, T)  # pyright: ignore
-    if backward is not None:
-        padded = _gather_steps(padded, backward)
-    y = x.new_zeros(T, B, padded.shape[-1]).index_copy(1, rows, padded)
+    packed, ended = _torch_kernel(cell, x.flatten(0, 1)[tokens], true.sum(1), started, weights)
+    y = packed.new_zeros(T * B, packed.shape[-1]).index_copy(0, tokens, packed).view(T, B, -1)
     final = tuple(s.index_copy(0, rows, e) for s, e in zip(state, ended, strict=True))
     return y, final
-
-
-def _reversal(lengths: Tensor, steps: int) -> Tensor:
-    """For each row the steps in which its true part runs backward and its padding stays, [T, B]."""
-    t = torch.arange(steps).unsqueeze(1)
-    return torch.where(t < lengths, lengths - 1 - t, t)
-
-
-def _gather_steps(x: Tensor, steps: Tensor) -> Tensor:
-    return x.gather(0, steps.unsqueeze(-1).expand_as(x))
 
 
 def _torch_kernel(

@@ -14,7 +14,13 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from tidegate.cells import Cell
 from tidegate.nn import reference
 from tidegate.nn.dropout import dropout
-from tidegate.nn.functional import LayerWeights, choose_path, compact, recurrence
+from tidegate.nn.functional import (
+    LayerWeights,
+    choose_path,
+    compact,
+    reason_against_torch,
+    recurrence,
+)
 from tidegate.nn.products import rounds
 from tidegate.nn.reference import State
 
@@ -299,13 +305,11 @@ class RecurrentLayer(nn.Module):
         return tuple(checked)
 
 
-def slow_path(network: nn.Module) -> str | None:
-    """What is to be said of the first layer of ``network`` that runs step by step now, if any."""
-    for module in network.modules():
-        if isinstance(module, RecurrentLayer) and module.explain().startswith("reference: "):
-            reason = module.explain().removeprefix("reference: ")
-            return f"recurrent layers run step by step, which is slow: {reason}"
-    return None
+def slow_on_gpu(network: nn.Module) -> str | None:
+    """Why recurrent layers of ``network`` would be trained step by step on a GPU; None if not."""
+    layers = (module for module in network.modules() if isinstance(module, RecurrentLayer))
+    reasons = (reason_against_torch(layer.cell, layer.recurrent_dropout > 0) for layer in layers)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:

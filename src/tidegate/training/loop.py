@@ -15,8 +15,9 @@ from torch.nn.utils import clip_grads_with_norm_
 
 from tidegate.container import ModelFileError
 from tidegate.errors import InputError
-from tidegate.nn.recurrent_layer import slow_path
+from tidegate.nn.recurrent_layer import slow_on_gpu
 from tidegate.training.interruption import interruption_noted
+from tidegate.training.limits import Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.optimizers import (
     WeightAverage,
@@ -57,7 +58,8 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
     is not finite.  torch's random state is as before when it returns.
     """
     options.check()
-    processes = Processes(options.device)
+    slow = slow_on_gpu(objective.network)
+    processes = Processes("cpu" if slow and options.device == "auto" else options.device)
     devices = [processes.device] if processes.device.type == "cuda" else []
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices))
@@ -68,6 +70,9 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
         progress = stack.enter_context(Progress(options.speaks, objective.unit))
         if precision != options.precision and options.speaks:
             progress.say(f"precision {options.precision}: no faster here, {precision} is used")
+        if slow and torch.cuda.is_available() and options.speaks:
+            where = "slow here" if processes.device.type != "cpu" else "so the CPU is used"
+            progress.say(f"recurrent layers go step by step on a GPU, {where}: {slow}")
         return run.to_the_end(progress)
 
 
@@ -81,6 +86,7 @@ class _Run:
         self.steps_in_epoch = objective.steps_in_epoch()
         if self.steps_in_epoch < 1:
             raise InputError("expected training data for at least one step, got none")
+        self.limits = Limits(options, self.steps_in_epoch)
         self.position = Position()
         self.carry: Any = None
         self.best: dict[str, Tensor] | None = None
@@ -107,12 +113,10 @@ class _Run:
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
         self.network.train()
-        if self.options.speaks and (slow := slow_path(self.network)) is not None:
-            progress.say(slow)
         # several processes are not interrupted at the same step, and can only save together
         alone = self.processes.world == 1 and self.folder is not None
         with interruption_noted() if alone else nullcontext(lambda: False) as interrupted:
-            while self._limit_reached() is None:
+            while self.limits.reached(self.position) is None:
                 self._train_epoch(progress, interrupted)
         if self._evaluated_step() != self.position.step:
             self._evaluate(progress)
@@ -132,7 +136,7 @@ class _Run:
             steps=at.step,
             epochs=at.step / self.steps_in_epoch,
             seconds=at.seconds,
-            stopped=self._limit_reached() or "",
+            stopped=self.limits.reached(at) or "",
         )
 
     def _train_epoch(self, progress: Progress, interrupted: Callable[[], bool]) -> None:
@@ -142,7 +146,7 @@ class _Run:
         batches = objective.batches(epoch, at.batch, processes.rank, processes.world)
         for batch in batches:
             loss, count = self._train_step(batch)
-            progress.step(self._fraction(at.step), epoch, loss, count)
+            progress.step(self.limits.fraction(at, at.step), epoch, loss, count)
             if self._evaluation_due():
                 self._evaluate(progress)
             if processes.rank == 0:
@@ -158,7 +162,7 @@ class _Run:
                 if self.saved_step != at.step:
                     self._save()
                 raise KeyboardInterrupt
-            if at.epoch > epoch or self._limit_reached() is not None:
+            if at.epoch > epoch or self.limits.reached(at) is not None:
                 return
         raise RuntimeError(
             f"expected {self.steps_in_epoch} batches in epoch {epoch + 1}, got {at.batch}"
@@ -192,7 +196,7 @@ class _Run:
         if options.clip_norm is not None and length > options.clip_norm:
             clip_grads_with_norm_(self.trained, options.clip_norm, norm)
         # the middle of the step: neither the first nor the last has a factor of 0
-        progress = self._fraction(at.step + 0.5)
+        progress = self.limits.fraction(at, at.step + 0.5)
         factor = learning_rate_factor(options.schedule, progress, options.warmup)
         at.learning_rate = self.learning_rate * factor
         for group in self.optimizer.param_groups:
@@ -266,27 +270,6 @@ class _Run:
     def _evaluated_step(self) -> float:
         history = self.position.history
         return history[-1]["step"] if history else 0
-
-    def _used(self, steps: float) -> dict[str, float]:
-        """What fraction of each limit is used after ``steps`` steps."""
-        options, used = self.options, {}
-        if (epochs := options.epoch_limit()) is not None:
-            used["epochs"] = steps / (epochs * self.steps_in_epoch)
-        if options.max_steps is not None:
-            used["max_steps"] = steps / options.max_steps
-        if options.max_minutes is not None:
-            used["max_minutes"] = self.position.seconds / (60 * options.max_minutes)
-        return used
-
-    def _fraction(self, steps: float) -> float:
-        return max(self._used(steps).values())
-
-    def _limit_reached(self) -> str | None:
-        for name, fraction in self._used(self.position.step).items():
-            if fraction >= 1:
-                return name
-        patience = self.options.patience
-        return "patience" if patience is not None and self.position.waited >= patience else None
 
     def _not_finite(self, loss: float) -> TrainingError:
         at = self.position
