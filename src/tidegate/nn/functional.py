@@ -135,11 +135,11 @@ def _torch_ragged(
     order = torch.argsort(lengths, descending=True, stable=True)
     order = order[: int((lengths > 0).sum())]
     t = torch.arange(T).unsqueeze(1)
-    true = t < lengths[order]  # [T, rows]
+    inside = t < lengths[order]  # [T, rows]
     source = (lengths[order] - 1 - t if reverse else t) * B + order  # in [T * B]
-    tokens, rows = source[true].to(x.device), order.to(x.device)
+    tokens, rows = source[inside].to(x.device), order.to(x.device)
     started = tuple(s[rows] for s in state)
-    packed, ended = _torch_kernel(cell, x.flatten(0, 1)[tokens], true.sum(1), started, weights)
+    packed, ended = _torch_kernel(cell, x.flatten(0, 1)[tokens], inside.sum(1), started, weights)
     y = packed.new_zeros(T * B, packed.shape[-1]).index_copy(0, tokens, packed).view(T, B, -1)
     final = tuple(s.index_copy(0, rows, e) for s, e in zip(state, ended, strict=True))
     return y, final

@@ -104,7 +104,10 @@ class TrainingOptions:
         choices=("float32", "bfloat16"),
     )
     seed: int = option(0, "of initial weights, data order and dropout", at_least=0)
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, ...")
+    device: str = option(
+        "auto",
+        "auto (a GPU, if there is one that has a kernel for every layer), cpu, cuda, cuda:1, ...",
+    )
     run_folder: Path | None = option(
         None, "where config, metrics, curve and training state are kept"
     )
