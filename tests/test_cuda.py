@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_layers import OURS, results_and_gradients
 from tides import small as small_forecaster
 from tides import tides
 from torch.nn import functional as F  # noqa: N812
@@ -16,19 +17,13 @@ from torch.nn import functional as F  # noqa: N812
 import tidegate as tg
 from tidegate.nn import functional
 from tidegate.nn.chunked_softmax import summed_cross_entropy
+from tidegate.training.language_modelling import LanguageModelling
 from tidegate.training.options import LEARNING_RATES
 from tidegate.training.randomness import products_of
 from tidegate.training.state import read_state
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
-CELLS: dict[str, tuple[type, dict[str, Any]]] = {
-    "rnn_tanh": (tg.RNN, {}),
-    "rnn_relu": (tg.RNN, {"nonlinearity": "relu"}),
-    "lstm": (tg.LSTM, {}),
-    "gru": (tg.GRU, {}),
-    "gru_reset_before": (tg.GRU, {"reset": "before"}),
-}
 T, B, INPUT, H = 9, 6, 5, 19
 # of the largest number: sums of some 50 products in another order; cuDNN's tanh is its own
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
@@ -36,38 +31,27 @@ TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 TRAINED = 2e-3
 
 
-def results_and_gradients(layer, x, **kwargs) -> list[torch.Tensor]:
-    x = x.clone().requires_grad_()
-    y, final = layer(x, **kwargs)
-    outputs = [y, *(final if isinstance(final, tuple) else (final,))]
-    loss = sum(
-        (o * torch.linspace(-1, 2, o.numel(), dtype=o.dtype, device=o.device).view_as(o)).sum()
-        for o in outputs
-    )
-    gradients = torch.autograd.grad(loss, [x, *layer.parameters()])
-    return [t.detach().cpu() for t in (*outputs, *gradients)]
-
-
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("lengths", [None, [9, 1, 0, 4, 9, 2], [0] * 6, [3] * 6], ids=str)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False}])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", OURS)
 def test_outputs_and_gradients_equal_the_reference_on_the_cpu(
     name, options, lengths, dtype, monkeypatch
 ):
-    cls, extra = CELLS[name]
+    cls, extra = OURS[name]
     torch.manual_seed(0)
     layer = cls(INPUT, H, **extra, **options, dtype=torch.float64)
     x = torch.randn(T, B, INPUT, dtype=torch.float64)
     with monkeypatch.context() as patch:
         patch.setattr(functional, "choose_path", lambda *_: ("reference", "asked for"))
-        expected = results_and_gradients(layer, x, lengths=lengths)
+        expected = results_and_gradients(layer, x, None, lengths=lengths)
     with products_of("float32"), warnings.catch_warnings():
         warnings.simplefilter("error")  # weights that cuDNN has to copy together are one
-        got = results_and_gradients(layer.to("cuda", dtype), x.to("cuda", dtype), lengths=lengths)
+        layer.to("cuda", dtype)
+        got = results_and_gradients(layer, x.to("cuda", dtype), None, lengths=lengths)
     for g, e in zip(got, expected, strict=True):
-        largest = max(1.0, float(e.abs().max()))
-        torch.testing.assert_close(g.double(), e, rtol=0, atol=largest * TOLERANCE[dtype])
+        largest = max(1.0, e.detach().abs().max().item())
+        torch.testing.assert_close(g.double().cpu(), e, rtol=0, atol=largest * TOLERANCE[dtype])
 
 
 def test_weights_stay_compact_after_loading_and_are_the_users():
@@ -191,8 +175,6 @@ def test_every_optimiser_goes_on_from_a_saved_state(optimizer, tmp_path: Path):
 
 
 def _interrupted_after_one_epoch(folder: Path, options: dict[str, Any]) -> None:
-    from tidegate.training.language_modelling import LanguageModelling
-
     original = LanguageModelling.batches
 
     def batches(self, epoch, first, rank, world):

@@ -53,7 +53,8 @@ def results_and_gradients(layer, x, state, **kwargs):
     data = y.data if isinstance(y, torch.nn.utils.rnn.PackedSequence) else y
     outputs = [data, *flat(final)]
     loss = sum(
-        (o * torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o)).sum() for o in outputs
+        (o * torch.linspace(-1, 2, o.numel(), dtype=o.dtype, device=o.device).view_as(o)).sum()
+        for o in outputs
     )
     inputs = [x, *(flat(state) if state is not None else ()), *layer.parameters()]
     return outputs + list(torch.autograd.grad(loss, inputs))

@@ -56,7 +56,8 @@ CHOSEN = {
     "gru-151": (128, 5e-3),
     "rnn-272": (128, 2e-3),
 }
-# Chosen by the validation part among twenty settings of 12 to 14 epochs: docs/results.md.
+# By the validation part, on which twenty settings of 12 to 14 epochs were tried; rate and dropout
+# are from two of them: docs/results.md.
 BEST: dict[str, Any] = {
     "cell": "gru",
     "hidden_sizes": (512, 512, 512),

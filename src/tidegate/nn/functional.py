@@ -23,7 +23,6 @@ _TORCH_KERNELS = {
     "gru": torch.gru,
     "lstm": torch.lstm,
 }
-_CUDNN_MODES = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
 
 
 class LayerWeights(NamedTuple):
@@ -47,11 +46,11 @@ def compact(cell: Cell, weights: LayerWeights) -> None:
     weight is computed from others, nothing is done.
     """
     tensors = weights.tensors
-    if cell.name not in _CUDNN_MODES or not all(isinstance(t, nn.Parameter) for t in tensors):
+    if cell.name not in _TORCH_KERNELS or not all(isinstance(t, nn.Parameter) for t in tensors):
         return
     if not torch.backends.cudnn.is_acceptable(weights.weight_ih):
         return
-    mode = cudnn_rnn.get_cudnn_mode(_CUDNN_MODES[cell.name])
+    mode = cudnn_rnn.get_cudnn_mode(cell.name.upper())
     hidden_size, input_size = weights.weight_hh.shape[1], weights.weight_ih.shape[1]
     sizes = input_size, mode, hidden_size, 0, 1  # no projection, one layer
     with torch.no_grad(), torch.cuda.device_of(weights.weight_ih):

@@ -59,7 +59,8 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
     """
     options.check()
     slow = slow_on_gpu(objective.network)
-    processes = Processes("cpu" if slow and options.device == "auto" else options.device)
+    avoids_gpu = slow is not None and options.device == "auto"
+    processes = Processes("cpu" if avoids_gpu else options.device)
     devices = [processes.device] if processes.device.type == "cuda" else []
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices))
@@ -70,9 +71,10 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
         progress = stack.enter_context(Progress(options.speaks, objective.unit))
         if precision != options.precision and options.speaks:
             progress.say(f"precision {options.precision}: no faster here, {precision} is used")
-        if slow and torch.cuda.is_available() and options.speaks:
-            where = "slow here" if processes.device.type != "cpu" else "so the CPU is used"
-            progress.say(f"recurrent layers go step by step on a GPU, {where}: {slow}")
+        if avoids_gpu and torch.cuda.is_available() and options.speaks:
+            progress.say(f"recurrent layers go step by step on a GPU, so the CPU is used: {slow}")
+        elif slow and processes.device.type != "cpu" and options.speaks:
+            progress.say(f"recurrent layers go step by step on a GPU, slow here: {slow}")
         return run.to_the_end(progress)
 
 

@@ -58,12 +58,12 @@ def products_of(precision: str) -> Iterator[None]:
     rounded to what torch takes in that mode (TF32: 11 bits), and so are those inside of cuDNN's
     layers, which without being told otherwise round always.
     """
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    mode, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     rounded = precision == "bfloat16"
     torch.set_float32_matmul_precision("medium" if rounded else "highest")
     torch.backends.cudnn.allow_tf32 = rounded
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        torch.set_float32_matmul_precision(mode)
+        torch.backends.cudnn.allow_tf32 = tf32
