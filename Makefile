@@ -34,6 +34,7 @@ check: ready sanitize neon
 	$(BIN)/python -m tidegate.export.latex --check
 	$(BIN)/python -m tidegate.export.cpp --check
 	$(BIN)/python -m tidegate.bench.report --check
+	$(BIN)/python benchmarks/results_page.py --check
 	$(BIN)/python -m pytest -q
 
 # The engine's C++ tests under gcc's sanitizers: memory and undefined behaviour, then threads.

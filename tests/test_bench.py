@@ -315,11 +315,11 @@ def test_the_report_shows_means_and_least_per_peer() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with made-up results and a README that has room for them."""
+    """A repository with made-up results and a page that has room for them."""
     for path in (report.RESULTS, report.ROOFLINE):
         (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / report.RESULTS).write_text(as_json(_results()))
-    (tmp_path / report.README).write_text("# Title\n<!-- bench -->\n<!-- /bench -->\nrest\n")
+    (tmp_path / report.PAGE).write_text("# Title\n<!-- bench -->\n<!-- /bench -->\nrest\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -329,7 +329,7 @@ def test_the_report_is_the_same_every_time_and_knows_when_it_is_stale(
 ) -> None:
     assert report.main(["--check"]) == 1
     assert "python -m tidegate.bench.report" in capsys.readouterr().err
-    files = [folder / report.README, folder / report.ROOFLINE]
+    files = [folder / report.PAGE, folder / report.ROOFLINE]
     assert report.main([]) == 0
     first = [file.read_bytes() for file in files]
     assert report.main(["--check"]) == 0

@@ -82,6 +82,19 @@ def measure(series: Series, horizon: int) -> Row:
     }
 
 
+COLUMNS: dict[str, Any] = {
+    "horizon": lambda r: r["horizon"],
+    "test MSE (seeds)": lambda r: (
+        f"**{r['mean_test_mse']:.3f}** ({', '.join(f'{v:.4f}' for v in r['test_mse'])})"
+    ),
+    "test MAE": lambda r: f"{r['mean_test_mae']:.3f}",
+    "ridge": lambda r: f"{r['ridge_test_mse']:.3f}",
+    "seasonal naive": lambda r: f"{r['seasonal_naive_test_mse']:.3f}",
+    "LSTM of the Informer paper (from memory)": lambda r: f"{r['published']:.3f}",
+    "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with timeseries/ETTh1.csv.gz")
@@ -93,18 +106,7 @@ def main() -> None:
     for horizon in PUBLISHED:
         if chosen.horizon in (None, horizon):
             record.add(measure(series, horizon))
-    columns: dict[str, Any] = {
-        "horizon": lambda r: r["horizon"],
-        "test MSE (seeds)": lambda r: (
-            f"**{r['mean_test_mse']:.3f}** ({', '.join(f'{v:.4f}' for v in r['test_mse'])})"
-        ),
-        "test MAE": lambda r: f"{r['mean_test_mae']:.3f}",
-        "ridge": lambda r: f"{r['ridge_test_mse']:.3f}",
-        "seasonal naive": lambda r: f"{r['seasonal_naive_test_mse']:.3f}",
-        "LSTM of the Informer paper (from memory)": lambda r: f"{r['published']:.3f}",
-        "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
-    }
-    print("\n" + markdown(record.rows, columns))
+    print("\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

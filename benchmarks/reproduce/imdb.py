@@ -1,33 +1,26 @@
-"""IMDb reviews: from scratch, and from language models of the training reviews.
+"""IMDb reviews: a classifier that starts from language models of the training reviews.
 
     python benchmarks/reproduce/imdb.py DATA
-    python benchmarks/reproduce/imdb.py DATA --only pretrained
 
-Official split, 25,000 and 25,000 reviews.  ``pretrained``: two word models, one that reads forward
-and one that reads backward, learn the 25,000 training reviews without their labels (the reviews
-without labels that the data set has beside them are not used), and give a bidirectional classifier
-its embedding and recurrent layers, as in Dai & Le 2015 (arXiv:1511.01432).
-The test part is read once by each.
+Official split, 25,000 and 25,000 reviews.  Two word models, one that reads forward and one that
+reads backward, learn the 25,000 training reviews without their labels.  The reviews without labels
+that the data set has beside them are not used.  The two give a bidirectional classifier its
+embedding and recurrent layers, as in Dai & Le 2015 (arXiv:1511.01432).  The test part is read once.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import sys
 from pathlib import Path
 from typing import Any
 
 from language_models import parsed, run_folder, train, trained
 from record import Clock, Record, Row, markdown
+from sentiment import reviews
 
 import tidegate as tg
 
-PUBLISHED = {  # test accuracy, source
-    "scratch": (0.919, "Johnson & Zhang 2016, arXiv:1602.02373, bidirectional LSTM (from memory)"),
-    "pretrained": (0.928, "Dai & Le 2015, SA-LSTM of 1024 cells (from memory)"),
-}
+PUBLISHED, SOURCE = 0.928, "Dai & Le 2015, SA-LSTM of 1024 cells (from memory)"  # test accuracy
 DIRECTIONS = {"forward": False, "backward": True}  # whether it reads from the end
 LANGUAGE_MODEL: dict[str, Any] = {
     "level": "word",
@@ -46,14 +39,6 @@ LANGUAGE_MODEL: dict[str, Any] = {
 }
 
 
-def reviews(path: Path) -> tuple[list[str], list[str]]:
-    """Texts and labels."""
-    csv.field_size_limit(sys.maxsize)
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [row["text"] for row in rows], [row["label"] for row in rows]
-
-
 def model_file(direction: str, seed: int) -> Path:
     return run_folder(f"imdb-{direction}", seed) / "model.safetensors"
 
@@ -68,40 +53,38 @@ def language_models(texts: list[str], seed: int) -> dict[str, Row]:
     return took
 
 
+COLUMNS: dict[str, Any] = {
+    "start": lambda row: row["name"],
+    "seed": lambda row: row["seed"],
+    "parameters": lambda row: f"{row['parameters']:,}",
+    "validation accuracy": lambda row: f"{row['validation']['accuracy']:.3f}",
+    "test accuracy": lambda row: f"**{row['test']['accuracy']:.4f}**",
+    "published": lambda row: f"{row['published']} ({row['published_source']})",
+    "minutes of a core": lambda row: round(row["cpu_seconds"] / 60),
+    "language models, minutes of a core": lambda row: round(
+        sum(m["cpu_seconds"] for m in row.get("language_models", {}).values()) / 60
+    ),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with imdb/")
-    parser.add_argument("--only", choices=PUBLISHED, help="this row alone")
     arguments = parsed(parser)
     learned, unseen = (reviews(arguments.data / "imdb" / f"{p}.tsv.gz") for p in ("train", "test"))
     record = Record("imdb", ("name", "seed"))
-    for name, (published, source) in PUBLISHED.items():
-        if arguments.only not in (None, name):
-            continue
-        row: Row = {"name": name}
-        options: dict[str, Any] = {}
-        if name == "pretrained":
-            row["language_models"] = language_models(learned[0], arguments.seed)
-            options["init_from"] = [model_file(d, arguments.seed) for d in DIRECTIONS]
-            options["epochs"] = 3  # by reviews of other films: docs/results.md
-        model = tg.TextClassifier(seed=arguments.seed, **options)
-        clock = Clock()
-        model.fit(*learned)
-        row |= trained(model, clock) | {"test": model.evaluate(*unseen)}
-        record.add(row | {"published": published, "published_source": source})
-    columns: dict[str, Any] = {
-        "start": lambda row: row["name"],
-        "seed": lambda row: row["seed"],
-        "parameters": lambda row: f"{row['parameters']:,}",
-        "validation accuracy": lambda row: f"{row['validation']['accuracy']:.3f}",
-        "test accuracy": lambda row: f"**{row['test']['accuracy']:.4f}**",
-        "published": lambda row: f"{row['published']} ({row['published_source']})",
-        "minutes of a core": lambda row: round(row["cpu_seconds"] / 60),
-        "language models, minutes of a core": lambda row: round(
-            sum(m["cpu_seconds"] for m in row.get("language_models", {}).values()) / 60
-        ),
+    row: Row = {
+        "name": "pretrained",
+        "language_models": language_models(learned[0], arguments.seed),
     }
-    print(markdown(record.rows, columns))
+    # three epochs, by reviews of other films: docs/notebook/sentiment.md
+    starts = [model_file(d, arguments.seed) for d in DIRECTIONS]
+    model = tg.TextClassifier(seed=arguments.seed, init_from=starts, epochs=3)
+    clock = Clock()
+    model.fit(*learned)
+    row |= trained(model, clock) | {"test": model.evaluate(*unseen)}
+    record.add(row | {"published": PUBLISHED, "published_source": SOURCE})
+    print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

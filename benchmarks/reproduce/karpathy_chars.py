@@ -57,7 +57,7 @@ CHOSEN = {
     "rnn-272": (128, 2e-3),
 }
 # By the validation part, on which twenty settings of 12 to 14 epochs were tried; rate and dropout
-# are from two of them: docs/results.md.
+# are from two of them: docs/notebook/language-models.md.
 BEST: dict[str, Any] = {
     "cell": "gru",
     "hidden_sizes": (512, 512, 512),
@@ -81,6 +81,18 @@ def options_of(name: str, minutes: float) -> dict[str, Any]:
     return SMALL | split | size | {"learning_rate": rate}
 
 
+COLUMNS: dict[str, Any] = {
+    "network": lambda row: row["name"],
+    "seed": lambda row: row["seed"],
+    "parameters": lambda row: f"{row['parameters']:,}",
+    "epochs": lambda row: row["epochs"],
+    "validation": lambda row: f"{row['validation']['cross_entropy']:.3f}",
+    "test": lambda row: f"**{row['test_cross_entropy']:.3f}**",
+    "published": lambda row: f"{row['published']:.3f}",
+    "seconds of a core": lambda row: round(row["cpu_seconds"]),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with warpeace/")
@@ -98,17 +110,7 @@ def main() -> None:
         test = model.metrics_["test_cross_entropy"]
         row = {"name": name, "options": options, **took, "test_cross_entropy": test}
         record.add(row | {"published": published, "published_source": SOURCE})
-    columns = {
-        "network": lambda row: row["name"],
-        "seed": lambda row: row["seed"],
-        "parameters": lambda row: f"{row['parameters']:,}",
-        "epochs": lambda row: row["epochs"],
-        "validation": lambda row: f"{row['validation']['cross_entropy']:.3f}",
-        "test": lambda row: f"**{row['test_cross_entropy']:.3f}**",
-        "published": lambda row: f"{row['published']:.3f}",
-        "seconds of a core": lambda row: round(row["cpu_seconds"]),
-    }
-    print(markdown(record.rows, columns))
+    print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,20 @@ def contestants(words: int) -> dict[str, Any]:
     }
 
 
+COLUMNS: dict[str, Any] = {
+    "words": lambda row: f"{row['words']:,}",
+    **{
+        name: lambda row, name=name: f"{row['us_per_token'][name][0]:.0f}"
+        for name in (
+            "all logits at once",
+            "tidegate",
+            "all logits at once, bfloat16",
+            "tidegate, bfloat16",
+        )
+    },
+}
+
+
 def main() -> None:
     argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     record = Record("large_vocabulary", ("words",))
@@ -100,10 +114,7 @@ def main() -> None:
         tokens = STEPS * STREAMS
         micro = {n: [round(1e6 * s / tokens, 1) for s in spread] for n, spread in seconds.items()}
         record.add({"words": words, "turns": turns, "us_per_token": micro})
-    names = list(record.rows[0]["us_per_token"])
-    columns: dict[str, Any] = {"words": lambda row: f"{row['words']:,}"}
-    columns |= {n: lambda row, n=n: f"{row['us_per_token'][n][0]:.0f}" for n in names}
-    print("\nmicroseconds per token\n\n" + markdown(record.rows, columns))
+    print("\nmicroseconds per token\n\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -199,6 +199,19 @@ def copy(cell: str, most: int) -> Row:
     }
 
 
+COLUMNS: dict[str, Any] = {
+    "task": lambda r: r["task"],
+    "cell": lambda r: r["cell"].upper(),
+    "parameters": lambda r: f"{r['parameters']:,}",
+    "updates": lambda r: r["updates"],
+    "metric": lambda r: r["metric"],
+    "test": lambda r: f"**{r['test']}**" if r["solved"] else r["test"],
+    "without memory": lambda r: r["baseline"],
+    "symbols right": lambda r: r.get("symbols_right", ""),
+    "CPU seconds": lambda r: r["cpu_seconds"],
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=("adding", "copying"), help="this task alone")
@@ -216,18 +229,7 @@ def main() -> None:
     for cell in sorted(cells, key="rnn".__eq__) if chosen.only != "adding" else ():
         took = [r["updates"] for r in record.rows if r["task"] == "copying" and r["cell"] != "rnn"]
         record.add(copy(cell, COPY_UPDATES.get(cell) or max(took, default=10_000)))
-    columns: dict[str, Any] = {
-        "task": lambda r: r["task"],
-        "cell": lambda r: r["cell"].upper(),
-        "parameters": lambda r: f"{r['parameters']:,}",
-        "updates": lambda r: r["updates"],
-        "metric": lambda r: r["metric"],
-        "test": lambda r: f"**{r['test']}**" if r["solved"] else r["test"],
-        "without memory": lambda r: r["baseline"],
-        "symbols right": lambda r: r.get("symbols_right", ""),
-        "CPU seconds": lambda r: r["cpu_seconds"],
-    }
-    print("\n" + markdown(record.rows, columns))
+    print("\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

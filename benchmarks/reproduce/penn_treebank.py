@@ -62,6 +62,18 @@ ROWS: dict[str, tuple[dict[str, Any], float, str]] = {
 }
 
 
+COLUMNS: dict[str, Any] = {
+    "LSTM": lambda row: row["name"],
+    "seed": lambda row: row["seed"],
+    "parameters": lambda row: f"{row['parameters']:,}",
+    "epochs": lambda row: row["epochs"],
+    "validation perplexity": lambda row: f"{row['validation']['perplexity']:.1f}",
+    "test perplexity": lambda row: f"**{row['test']['perplexity']:.1f}**",
+    "published": lambda row: f"{row['published']} ({row['published_source']})",
+    "minutes of a core": lambda row: round(row["cpu_seconds"] / 60),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with ptb/")
@@ -80,17 +92,7 @@ def main() -> None:
         assert figures["tokens"] == TEST_TOKENS
         row = {"name": name, "options": options, **took, "test": figures}
         record.add(row | {"published": published, "published_source": source})
-    columns = {
-        "LSTM": lambda row: row["name"],
-        "seed": lambda row: row["seed"],
-        "parameters": lambda row: f"{row['parameters']:,}",
-        "epochs": lambda row: row["epochs"],
-        "validation perplexity": lambda row: f"{row['validation']['perplexity']:.1f}",
-        "test perplexity": lambda row: f"**{row['test']['perplexity']:.1f}**",
-        "published": lambda row: f"{row['published']} ({row['published_source']})",
-        "minutes of a core": lambda row: round(row["cpu_seconds"] / 60),
-    }
-    print(markdown(record.rows, columns))
+    print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,19 @@ def contestants(a: Tensor, b: Tensor) -> dict[str, Any]:
     return calls
 
 
+COLUMNS: dict[str, Any] = {
+    "processor": lambda r: r["processor"],
+    "bfloat16 by": lambda r: r["rounding_isa"],
+    "threads": lambda r: r["threads"],
+    "N x I x R": lambda r: f"{r['tokens']} x {r['inputs']} x {r['rows']}",
+    "product": lambda r: r["product"],
+    **{
+        name: lambda r, name=name: r["gigaflops"].get(name, "")
+        for name in ("torch", "oneDNN", "engine", "engine, bfloat16")
+    },
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, help="default: every core")
@@ -89,16 +102,7 @@ def main() -> None:
                     "gigaflops": {n: round(work / s[0]) for n, s in spreads.items()},
                 }
             )
-    columns: dict[str, Any] = {
-        "processor": lambda r: r["processor"],
-        "bfloat16 by": lambda r: r["rounding_isa"],
-        "threads": lambda r: r["threads"],
-        "N x I x R": lambda r: f"{r['tokens']} x {r['inputs']} x {r['rows']}",
-        "product": lambda r: r["product"],
-    }
-    for name in ("torch", "oneDNN", "engine", "engine, bfloat16"):
-        columns[name] = lambda r, name=name: r["gigaflops"].get(name, "")
-    print("\n" + markdown(record.rows, columns))
+    print("\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

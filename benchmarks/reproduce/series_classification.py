@@ -171,6 +171,20 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
     }
 
 
+COLUMNS: dict[str, Any] = {
+    "data": lambda r: r["data"],
+    "training / test": lambda r: f"{r['training_sequences']} / {r['test_sequences']}",
+    "test accuracy": lambda r: (
+        f"{r['mean_accuracy']:.3f}"
+        + (" (below DTW)" if r["mean_accuracy"] < r["dtw_accuracy"] else "")
+    ),
+    "seeds": lambda r: ", ".join(f"{a:.3f}" for a in r["accuracy"]),
+    "1-NN DTW here": lambda r: f"{r['dtw_accuracy']:.3f}",
+    "published 1-NN DTW (from memory)": lambda r: r["published"] or "",
+    "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with tsc/ and pendigits/")
@@ -181,19 +195,7 @@ def main() -> None:
         if chosen.only in (None, row.name):
             known = next((r for r in record.rows if r["data"] == row.name), None)
             record.add(measure(row, chosen.data, known))
-    columns: dict[str, Any] = {
-        "data": lambda r: r["data"],
-        "training / test": lambda r: f"{r['training_sequences']} / {r['test_sequences']}",
-        "test accuracy": lambda r: (
-            f"{r['mean_accuracy']:.3f}"
-            + (" (below DTW)" if r["mean_accuracy"] < r["dtw_accuracy"] else "")
-        ),
-        "seeds": lambda r: ", ".join(f"{a:.3f}" for a in r["accuracy"]),
-        "1-NN DTW here": lambda r: f"{r['dtw_accuracy']:.3f}",
-        "published 1-NN DTW (from memory)": lambda r: r["published"] or "",
-        "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
-    }
-    print("\n" + markdown(record.rows, columns))
+    print("\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

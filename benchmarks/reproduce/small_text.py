@@ -117,6 +117,16 @@ def defaults(text: str, minutes: float, seed: int) -> dict[str, Any]:
     return {**took, "cross_entropy": best, "last_cross_entropy": curve[-1], "curve": curve}
 
 
+COLUMNS: dict[str, Any] = {
+    "model": lambda row: row["name"],
+    "seed": lambda row: row["seed"],
+    "parameters": lambda row: f"{row['parameters']:,}",
+    "epochs": lambda row: row["epochs"],
+    "held-out nats per character": lambda row: f"{row['cross_entropy']:.3f}",
+    "of the last weights": lambda row: f"{row['last_cross_entropy']:.3f}",
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with warpeace/")
@@ -129,15 +139,7 @@ def main() -> None:
     record = Record("small_text", ("name", "seed"))
     for name, row in (("tidegate, defaults", ours), ("bare torch loop, one GRU of 256", bare)):
         record.add({"name": name, "minutes": arguments.minutes, **row})
-    columns = {
-        "model": lambda row: row["name"],
-        "seed": lambda row: row["seed"],
-        "parameters": lambda row: f"{row['parameters']:,}",
-        "epochs": lambda row: row["epochs"],
-        "held-out nats per character": lambda row: f"{row['cross_entropy']:.3f}",
-        "of the last weights": lambda row: f"{row['last_cross_entropy']:.3f}",
-    }
-    print(markdown(record.rows, columns))
+    print(markdown(record.rows, COLUMNS))
     print(f"\ndifference {bare['cross_entropy'] - ours['cross_entropy']:.3f} nats per character")
 
 

@@ -177,6 +177,20 @@ def measure(model: Model, cell: str) -> Row:
     }
 
 
+COLUMNS: dict[str, Any] = {
+    "model": lambda r: r["model"],
+    "tells": lambda r: r["told"],
+    "cell": lambda r: r["cell"].upper(),
+    "units": lambda r: ", ".join(map(str, r["hidden_sizes"])),
+    "parameters": lambda r: f"{r['parameters']:,}",
+    "metric": lambda r: r["metric"],
+    "test (seeds)": lambda r: f"{r['mean_test']} ({', '.join(map(str, r['test']))})",
+    "mean / majority": lambda r: r["mean_baseline"],
+    "beaten with every seed": lambda r: "yes" if r["beats_baseline"] else "no",
+    "CPU seconds": lambda r: r["cpu_seconds"],
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=[model.name for model in MODELS], help="this row alone")
@@ -186,19 +200,7 @@ def main() -> None:
         for cell in ("lstm", "gru"):
             if only in (None, model.name):
                 record.add(measure(model, cell))
-    columns = {
-        "model": lambda r: r["model"],
-        "tells": lambda r: r["told"],
-        "cell": lambda r: r["cell"].upper(),
-        "units": lambda r: ", ".join(map(str, r["hidden_sizes"])),
-        "parameters": lambda r: f"{r['parameters']:,}",
-        "metric": lambda r: r["metric"],
-        "test (seeds)": lambda r: f"{r['mean_test']} ({', '.join(map(str, r['test']))})",
-        "mean / majority": lambda r: r["mean_baseline"],
-        "beaten with every seed": lambda r: "yes" if r["beats_baseline"] else "no",
-        "CPU seconds": lambda r: r["cpu_seconds"],
-    }
-    print("\n" + markdown(record.rows, columns))
+    print("\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -307,6 +307,25 @@ def measure(title: str, make: Callable[[], tuple[Any, Any]]) -> dict[str, Any]:
     }
 
 
+def _times_ours(name: str) -> Callable[[dict[str, Any]], str]:
+    def show(row: dict[str, Any]) -> str:
+        ms = row["ms_per_step"]
+        return f"{ms[name] / ms['tidegate']:.2f}" if name in ms else ""
+
+    return show
+
+
+COLUMNS: dict[str, Any] = {
+    "task": lambda row: row["task"],
+    "ms per step": lambda row: f"{row['ms_per_step']['tidegate']:.1f}",
+    "forward / backward / batches / rest, ms": lambda row: " / ".join(
+        f"{row['parts_ms'][p]:.1f}" for p in ("forward", "backward", "data", "rest")
+    ),
+    "overhead": lambda row: f"{row['overhead']:.1%}",
+    **{name: _times_ours(name) for name in ("tidegate on torch.nn", "bare torch", "Keras on JAX")},
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -315,29 +334,7 @@ def main() -> None:
     record = Record("whole_loop", ["task"])
     for title, make in tasks().items():
         record.add(measure(title, make))
-
-    def times_ours(name: str) -> Callable[[dict[str, Any]], str]:
-        def show(row: dict[str, Any]) -> str:
-            ms = row["ms_per_step"]
-            return f"{ms[name] / ms['tidegate']:.2f}" if name in ms else ""
-
-        return show
-
-    others = ("tidegate on torch.nn", "bare torch", "Keras on JAX")
-    print(
-        markdown(
-            record.rows,
-            {
-                "task": lambda row: row["task"],
-                "ms per step": lambda row: row["ms_per_step"]["tidegate"],
-                "forward / backward / batches / rest, ms": lambda row: " / ".join(
-                    str(row["parts_ms"][p]) for p in ("forward", "backward", "data", "rest")
-                ),
-                "overhead": lambda row: f"{row['overhead']:.1%}",
-                **{name: times_ours(name) for name in others},
-            },
-        )
-    )
+    print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

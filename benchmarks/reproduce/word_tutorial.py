@@ -36,6 +36,15 @@ SENTENCES = 8
 WRITTEN = 10_000  # words among which the unknown one is looked for
 
 
+COLUMNS: dict[str, Any] = {
+    "seed": lambda row: row["seed"],
+    "parameters": lambda row: f"{row['parameters']:,}",
+    "minutes": lambda row: f"{row['seconds'] / 60:.1f}",
+    "validation perplexity": lambda row: f"{row['validation']['perplexity']:.1f}",
+    "test perplexity": lambda row: f"**{row['test']['perplexity']:.1f}**",
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with ptb/")
@@ -52,13 +61,9 @@ def main() -> None:
     sentences = list(islice((s for s in "".join(pieces).splitlines() if s), SENTENCES))
 
     row = {"name": "8,000 words", "options": OPTIONS, **took, "test": figures}
-    Record("word_tutorial", ("name", "seed")).add(row | {"samples": sentences})
-    columns = {
-        "step": lambda row: row["step"],
-        "minutes": lambda row: f"{row['seconds'] / 60:.1f}",
-        "validation perplexity": lambda row: f"{row['perplexity']:.1f}",
-    }
-    print(markdown(took["curve"], columns))
+    record = Record("word_tutorial", ("name", "seed"))
+    record.add(row | {"samples": sentences})
+    print(markdown(record.rows, COLUMNS))
     print(f"\ntest perplexity {figures['perplexity']:.1f} over {figures['tokens']:,} words\n")
     print("\n".join(f"- {sentence}" for sentence in sentences))
 

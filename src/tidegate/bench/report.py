@@ -1,7 +1,7 @@
-"""README.md's figures and docs/roofline.svg, written from what a run left.
+"""The layers' tables of docs/results.md and docs/roofline.svg, written from what a run left.
 
 ``python -m tidegate.bench.report`` writes both from benchmarks/results/layers.json; ``--check``
-tells whether README.md is current.
+tells whether the page is current.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tidegate.bench.shapes import Shape
 from tidegate.bench.summary import Summary, summarise
 
 RESULTS = Path("benchmarks/results/layers.json")
-README = Path("README.md")
+PAGE = Path("docs/results.md")
 ROOFLINE = Path("docs/roofline.svg")
 _BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
 _BLOCK = re.compile(f"{_BEGIN}.*{_END}", re.DOTALL)
@@ -54,7 +54,7 @@ _Lines = dict[str, dict[tuple[str, str], str]]
 
 
 def block(results: Mapping[str, Any]) -> str:
-    """The part of README.md between its markers, markers included."""
+    """The part of the page between its markers, markers included."""
     about, rows, summaries = results["machine"], results["rows"], summarise(results["rows"])
     layers = [s for s in summaries if s.figure == "layers"]
     parts = [_heading(about, layers), _table("a layer", _layer_lines(layers))]
@@ -68,7 +68,7 @@ def block(results: Mapping[str, Any]) -> str:
         parts += [_table("what else was timed", others), _FIGURES_EXPLAINED]
     parts.append(
         f"`make bench` measures again and rewrites this. Every time is in `{RESULTS}`; the layers' "
-        f"speed beside the machine's limits is drawn in [{ROOFLINE}]({ROOFLINE}). Keras on "
+        f"speed beside the machine's limits is drawn in [{ROOFLINE}]({ROOFLINE.name}). Keras on "
         "TensorFlow is not measured."
     )
     texts = (p if p.startswith("|") else textwrap.fill(p, 100) for p in parts)
@@ -142,18 +142,18 @@ def _table(title: str, lines: _Lines) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write README.md's block and the picture, or with ``--check`` say whether it is current."""
+    """Write the page's block and the picture, or with ``--check`` say whether it is current."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     current = _BLOCK.sub(lambda _: block(results), text)
     if "--check" in arguments:
         if current == text:
             return 0
-        print(f"{README} is not current; run: python -m tidegate.bench.report", file=sys.stderr)
+        print(f"{PAGE} is not current; run: python -m tidegate.bench.report", file=sys.stderr)
         return 1
     from tidegate.bench.roofline import draw
 
-    README.write_text(current, encoding="utf-8")
+    PAGE.write_text(current, encoding="utf-8")
     draw(ROOFLINE, results)
     return 0
 

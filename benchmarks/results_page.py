@@ -1,0 +1,141 @@
+"""The tables of docs/results.md and the six figures of README.md, from benchmarks/results/*.json.
+
+    python benchmarks/results_page.py            # rewrite both pages
+    python benchmarks/results_page.py --check    # say whether they are current
+
+A page holds its words; between ``<!-- table: NAME -->`` and ``<!-- /table -->`` stands what this
+command writes.  NAME is a module of benchmarks/reproduce/, whose COLUMNS show the rows of the
+result file of the same name; ``six`` is README's table.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+_TABLE = re.compile(r"<!-- table: (\w+) -->.*?<!-- /table -->", re.DOTALL)
+
+Row = dict[str, Any]
+
+
+def rows_of(name: str) -> list[Row]:
+    """What the commands have written to ``benchmarks/results/NAME.json``."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+
+
+def row_of(name: str, **wanted: Any) -> Row:
+    """The one row of a result file that has these values."""
+    (row,) = (r for r in rows_of(name) if all(r[key] == value for key, value in wanted.items()))
+    return row
+
+
+def where_measured(rows: Sequence[Row]) -> str:
+    """Machines, threads, versions and dates of the rows, in one line."""
+    found = [row["measured"] for row in rows]
+    machines = sorted({f"{m['processors']} cores of an {m['processor']}" for m in found})
+    threads = sorted({m["threads"] for m in found})
+    versions = sorted({m["versions"]["torch"].partition("+")[0] for m in found})
+    dates = sorted({m["date"] for m in found})
+    days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return (
+        f"Measured on {' and '.join(machines)}; threads: {', '.join(map(str, threads))}; "
+        f"torch {', '.join(versions)}; {days}."
+    )
+
+
+def reproduced(name: str) -> str:
+    """The table of one reproduction, and where it was measured."""
+    markdown = importlib.import_module("record").markdown
+    rows = rows_of(name)
+    columns = importlib.import_module(name).COLUMNS
+    return f"{markdown(rows, columns)}\n\n{where_measured(rows)}"
+
+
+def six() -> str:
+    """README's table: one figure of each kind of work, and what stands beside it."""
+    hour = row_of("karpathy_chars", name="best")
+    imdb = row_of("sentiment", data="imdb", seed=0)
+    words = row_of("penn_treebank", name="best")
+    load = row_of("ett", horizon=24)
+    digits = row_of("series_classification", data="pen digits")
+    gru = [
+        row["ratios"]["torch"]
+        for row in rows_of("layers")
+        if (row["figure"], row["cell"], row["mode"]) == ("layers", "gru", "training")
+    ]
+    lines = [
+        (
+            "text: War and Peace, characters, one hour",
+            f"{hour['test_cross_entropy']:.3f} nats per character",
+            f"{hour['published']}: {hour['published_source']}",
+        ),
+        (
+            f"reviews: IMDb, {imdb['cpu_seconds'] / 60:.0f} minutes of one core",
+            f"{imdb['test']['accuracy']:.3f} accuracy",
+            f"{imdb['tfidf_accuracy']:.3f}: TF-IDF and logistic regression",
+        ),
+        (
+            "words: Penn Treebank, LSTM 2 x 400",
+            f"perplexity {words['test']['perplexity']:.1f}",
+            f"{words['published']}: {words['published_source']}",
+        ),
+        (
+            "forecast: ETTh1, 7 series, 24 hours",
+            f"{load['mean_test_mse']:.3f} squared error (standardised)",
+            f"{load['ridge_test_mse']:.3f}: ridge regression on the same windows",
+        ),
+        (
+            "sequences: pen digits, 10 classes",
+            f"{digits['mean_accuracy']:.3f} accuracy",
+            f"{digits['dtw_accuracy']:.3f}: nearest neighbour by dynamic time warping",
+        ),
+        (
+            f"layer: training a GRU, {len(gru)} shapes",
+            "1",
+            f"{statistics.geometric_mean(gru):.1f} times as long: torch.nn.GRU (geometric mean)",
+        ),
+    ]
+    body = [f"| {what} | **{ours}** | {other} |" for what, ours, other in lines]
+    return "\n".join(["| task, on two CPU cores | tidegate | beside it |", "|---|---|---|", *body])
+
+
+def current(text: str) -> str:
+    """A page with its tables written anew."""
+
+    def table(found: re.Match[str]) -> str:
+        name = found[1]
+        body = six() if name == "six" else reproduced(name)
+        return f"<!-- table: {name} -->\n{body} <!-- /table -->"
+
+    return _TABLE.sub(table, text)
+
+
+def main() -> int:
+    """Exit code 1 where ``--check`` finds a page that is not current."""
+    sys.path.insert(0, str(ROOT / "benchmarks" / "reproduce"))
+    stale = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if (new := current(text)) == text:
+            continue
+        stale.append(page.relative_to(ROOT))
+        if "--check" not in sys.argv:
+            page.write_text(new, encoding="utf-8")
+    if "--check" not in sys.argv or not stale:
+        return 0
+    names = " and ".join(map(str, stale))
+    print(f"{names}: not current; run: python benchmarks/results_page.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
