@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_cli import TINY, Tidegate, tidegate  # noqa: F401  a fixture
 from tiny_objective import TinyObjective
 
 from tidegate.checkpoint import ModelFileError
@@ -68,6 +69,17 @@ def refused(folder: Path, optimizer: str = "adamw") -> str:
 
 def test_the_copied_state_itself_resumes(stopped: Callable, tmp_path: Path) -> None:
     resumed(copied(tmp_path, *held(stopped("adamw"))))
+
+
+@pytest.mark.parametrize("optimizer", list(LEARNING_RATES))
+def test_a_weight_without_its_moments_is_refused(
+    stopped: Callable, tmp_path: Path, optimizer: str
+) -> None:
+    tensors, values = held(stopped(optimizer))
+    of_one = {n: a for n, a in tensors.items() if not n.startswith("optimizer.dense.bias/")}
+    if len(of_one) < len(tensors):  # sgd without momentum has none
+        found = refused(copied(tmp_path, of_one, values), optimizer)
+        assert "got or missed 'optimizer.dense.bias/" in found
 
 
 @pytest.mark.parametrize("optimizer", list(LEARNING_RATES))
@@ -241,6 +253,19 @@ def test_the_remedy_of_a_damaged_state_helps(stopped: Callable, tmp_path: Path) 
     resumed(tmp_path / "another", resume=False)
     assert (tmp_path / "another" / "state.safetensors").exists()
     assert tensors
+
+
+def test_the_remedy_helps_on_the_command_line(tidegate: Tidegate) -> None:  # noqa: F811
+    line = f"train language-model book.txt {TINY['language-model']}"
+    assert tidegate(line).code == 0
+    path = Path("runs/book-language-model/state.safetensors")
+    data = path.read_bytes()
+    path.write_bytes(data[:-40] + bytes(8) + data[-32:])
+    failed = tidegate(f"{line} --resume")
+    assert failed.code == 2
+    assert re.fullmatch(rf"error: [^\n]+; {REMEDY}\n", failed.err)
+    assert path.read_bytes()[:-40] == data[:-40]
+    assert tidegate(f"{line} --run-folder another -o another.safetensors").code == 0
 
 
 def test_thousands_of_evaluations_are_taken_up_again(tmp_path: Path) -> None:
