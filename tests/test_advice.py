@@ -6,26 +6,45 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tidegate.comparison.advice import Candidate, advise
+from tidegate.comparison import advice
+from tidegate.comparison.advice import Candidate, Scores
 from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.comparison.paired import in_blocks, paired_p
 
 ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
 ERROR = Metric(name="mse", label="mean squared error", lower_is_better=True)
 
 
-def candidate(title, validation, held_out=None, parameters=1000, seconds=1.0):
+def losses_of(figure, examples=1000):
+    """A method that is wrong on the first examples, as many as its accuracy says."""
+    return (np.arange(examples) >= round(figure * examples)).astype(float)
+
+
+def scores(figures, metric_losses=None, examples=1000):
+    if metric_losses is None:
+        metric_losses = [losses_of(figure, examples) for figure in figures]
+    return Scores(figures, np.array(metric_losses))
+
+
+def candidate(title, validation, held_out=None, parameters=1000, seconds=1.0, examples=1000):
+    held_out = validation if held_out is None else held_out
     return Candidate(
         title=title,
-        validation=validation,
-        held_out=validation if held_out is None else held_out,
+        validation=scores(validation, examples=examples),
+        held_out=scores(held_out, examples=examples),
         parameters=parameters,
         seconds_per_epoch=seconds,
     )
 
 
-def baseline(figure, name="ridge", validation=None):
+def baseline(figure, name="ridge", validation=None, examples=1000):
     validation = figure if validation is None else validation
-    return Baseline(name=name, about="", validation=validation, held_out=figure)
+    losses = losses_of(figure, examples)
+    return Baseline(name=name, about="", validation=validation, held_out=figure, losses=losses)
+
+
+def advise(candidates, baselines, metric, held_out):
+    return advice.advise(candidates, baselines, metric, held_out, "texts")
 
 
 LSTM = candidate("LSTM", [0.80, 0.81, 0.82], parameters=4000, seconds=1.2)
@@ -34,102 +53,114 @@ RNN = candidate("RNN", [0.60, 0.61, 0.62], parameters=1000, seconds=0.5)
 
 
 def test_level_cells_are_told_apart_by_their_weights():
-    advice = advise([LSTM, GRU, RNN], [], ACCURACY, "test")
-    assert advice.cell == "GRU"
-    assert advice.sentences[0].startswith(
-        "No difference between the LSTM and the GRU beyond the seeds (the GRU is behind the LSTM "
+    advised = advise([LSTM, GRU, RNN], [], ACCURACY, "test")
+    assert advised.cell == "GRU"
+    assert advised.sentences[0].startswith(
+        "No difference between the LSTM and the GRU beyond chance (the GRU is behind by 0.0083 ("
     )
-    assert "take the GRU, which has 25 % fewer weights" in advice.sentences[0]
-    assert "takes 17 % less time per epoch than the LSTM" in advice.sentences[0]
-    assert advice.sentences[1].startswith("The LSTM is better in accuracy than the RNN by 0.2 (")
+    assert "take the GRU, which has 25 % fewer weights" in advised.sentences[0]
+    assert "takes 17 % less time per epoch than the LSTM" in advised.sentences[0]
+    assert advised.sentences[1].startswith("The LSTM is better in accuracy than the RNN by 0.2 (")
 
 
 def test_a_cell_that_is_better_beyond_the_seeds_is_advised_whatever_it_costs():
-    advice = advise([RNN, LSTM], [], ACCURACY, "test")
-    assert advice.cell == "LSTM"
-    assert advice.sentences == (
+    advised = advise([RNN, LSTM], [], ACCURACY, "test")
+    assert advised.cell == "LSTM"
+    assert advised.sentences == (
         "Take the LSTM: on the validation part it is better in accuracy than the RNN by 0.2 "
-        "(0.18 to 0.22); 95 % intervals over the seeds.",
+        "(0.18 to 0.22; p < 0.001); 95 % intervals over the seeds, p over the same 1000 texts.",
     )
 
 
 def test_less_is_better_where_the_figure_is_an_error():
-    assert advise([RNN, LSTM], [], ERROR, "test").cell == "RNN"
+    first, second = (
+        Candidate(
+            title=name,
+            validation=scores(figures, [np.full(50, f) + np.arange(50) for f in figures]),
+            held_out=scores(figures, [np.full(50, f) for f in figures]),
+            parameters=weights,
+            seconds_per_epoch=1.0,
+        )
+        for name, figures, weights in (("RNN", [3.0, 3.1], 9), ("LSTM", [4.0, 4.1], 5))
+    )
+    assert advise([second, first], [], ERROR, "test").cell == "RNN"
 
 
 def test_equal_weights_leave_it_to_the_time():
     slow = candidate("LSTM", [0.80, 0.81, 0.82], parameters=1000, seconds=2.0)
     fast = candidate("GRU", [0.79, 0.80, 0.82], parameters=1020, seconds=1.0)
-    advice = advise([slow, fast], [], ACCURACY, "test")
-    assert advice.cell == "GRU"
-    assert "which takes 50 % less time per epoch than the LSTM" in str(advice)
-    assert "weights" not in str(advice)
+    advised = advise([slow, fast], [], ACCURACY, "test")
+    assert advised.cell == "GRU"
+    assert "which takes 50 % less time per epoch than the LSTM" in str(advised)
+    assert "weights" not in str(advised)
 
 
 def test_what_it_costs_more_is_told_too():
     slow = candidate("GRU", [0.80, 0.81, 0.82], parameters=900, seconds=2.0)
     fast = candidate("LSTM", [0.79, 0.80, 0.82], parameters=1000, seconds=1.0)
-    advice = advise([slow, fast], [], ACCURACY, "test")
-    assert "which has 10 % fewer weights but takes 100 % more time per epoch" in str(advice)
+    advised = advise([slow, fast], [], ACCURACY, "test")
+    assert "which has 10 % fewer weights but takes 100 % more time per epoch" in str(advised)
 
 
 def test_three_level_cells_are_listed():
     close = candidate("RNN", [0.78, 0.80, 0.81], parameters=500)
-    advice = advise([LSTM, GRU, close], [], ACCURACY, "test")
-    assert "between the LSTM, the GRU and the RNN beyond" in str(advice)
-    assert advice.cell == "RNN"
+    advised = advise([LSTM, GRU, close], [], ACCURACY, "test")
+    assert "between the LSTM, the GRU and the RNN beyond" in str(advised)
+    assert advised.cell == "RNN"
 
 
 def test_one_seed_advises_no_more_than_a_repetition():
-    advice = advise([candidate("LSTM", [0.9]), candidate("GRU", [0.5])], [], ACCURACY, "test")
-    assert advice.cell == "LSTM"
-    assert "a single run cannot tell a difference from chance" in str(advice)
+    advised = advise([candidate("LSTM", [0.9]), candidate("GRU", [0.5])], [], ACCURACY, "test")
+    assert advised.cell == "LSTM"
+    assert "a single run cannot tell a difference from chance" in str(advised)
 
 
 def test_a_cell_alone_is_held_against_the_baseline_alone():
     assert advise([GRU], [], ACCURACY, "test").sentences == ()
-    advice = advise([GRU], [baseline(0.5)], ACCURACY, "test")
-    assert str(advice) == (
-        "The baselines are beaten. Accuracy on the test part: ridge 0.5, GRU 0.8017."
+    advised = advise([GRU], [baseline(0.5)], ACCURACY, "test")
+    assert str(advised) == (
+        "The baselines are beaten. Accuracy on the test part: ridge 0.5, GRU 0.8017 (p < 0.001)."
     )
 
 
 def test_a_baseline_that_wins_is_told_first():
-    advice = advise([LSTM, GRU, RNN], [baseline(0.9)], ACCURACY, "validation")
-    assert advice.sentences[0] == (
-        "A baseline wins. Accuracy on the validation part: ridge 0.9, GRU 0.8017."
+    advised = advise([LSTM, GRU, RNN], [baseline(0.9)], ACCURACY, "validation")
+    assert advised.sentences[0] == (
+        "A baseline wins. Accuracy on the validation part: ridge 0.9, GRU 0.8017 (p < 0.001)."
     )
-    assert "take the GRU" in advice.sentences[1]
+    assert "take the GRU" in advised.sentences[1]
 
 
 def test_a_baseline_that_is_as_good_is_told_first():
-    advice = advise([candidate("GRU", [0.8, 0.8])], [baseline(0.8)], ACCURACY, "test")
-    assert str(advice).startswith("A baseline is as good. Accuracy on the test part: ridge 0.8")
+    advised = advise([candidate("GRU", [0.8, 0.8])], [baseline(0.8)], ACCURACY, "test")
+    assert str(advised).startswith("A baseline is as good. Accuracy on the test part: ridge 0.8")
 
 
 def test_level_figures_differ_by_zero_without_a_sign():
     level = [candidate("LSTM", [1.0, 1.0]), candidate("GRU", [1.0, 1.0], parameters=900)]
-    assert "is behind the LSTM by 0 (0 to 0)" in str(advise(level, [], ACCURACY, "test"))
+    assert "is behind by 0 (0 to 0; p = 1)" in str(advise(level, [], ACCURACY, "test"))
 
 
-def test_a_baseline_within_the_spread_is_told_to_be():
-    advice = advise([LSTM, GRU], [baseline(0.80)], ACCURACY, "test")
-    assert advice.sentences[-1].startswith("The baselines are beaten.")
-    assert advice.sentences[-1].endswith(", a difference within what the seeds move.")
+def test_a_baseline_within_the_spread_is_told_first_to_be_level():
+    advised = advise([LSTM, GRU], [baseline(0.80)], ACCURACY, "test")
+    assert advised.sentences[0] == (
+        "A baseline is level: the difference may be chance. Accuracy on the test part: ridge 0.8, "
+        "GRU 0.8017 (p = 0.32)."
+    )
 
 
 def test_nothing_is_chosen_by_the_held_out_part():
     """Neither the cell nor the baseline that would do best there."""
     better_there = candidate("RNN", [0.60, 0.61, 0.62], held_out=[0.9, 0.9, 0.9])
-    advice = advise(
+    advised = advise(
         [LSTM, better_there],
         [baseline(0.99, "lucky", validation=0.4), baseline(0.7, "chosen", validation=0.5)],
         ACCURACY,
         "test",
     )
-    assert advice.cell == "LSTM"
-    assert "chosen 0.7, LSTM 0.81" in str(advice)
-    assert "lucky" not in str(advice)
+    assert advised.cell == "LSTM"
+    assert "chosen 0.7, LSTM 0.81" in str(advised)
+    assert "lucky" not in str(advised)
 
 
 @pytest.mark.parametrize("scale", [0.01, 0.02, 0.05, 0.2])
@@ -138,13 +169,103 @@ def test_level_means_that_welchs_test_does_not_tell_them_apart(scale):
     first, second = rng.normal(0.8, scale, 4).tolist(), rng.normal(0.76, 0.02, 3).tolist()
     p = stats.ttest_ind(first, second, equal_var=False).pvalue
     best, other = (("LSTM", first), ("GRU", second))
-    advice = advise([candidate(*best), candidate(*other)], [], ACCURACY, "test")
-    assert ("No difference" in str(advice)) == (p > 0.05)
+    advised = advise([candidate(*best), candidate(*other)], [], ACCURACY, "test")
+    assert ("No difference" in str(advised)) == (p > 0.05)
 
 
 def test_runs_that_agree_to_the_last_digit_differ_if_their_figures_do():
-    advice = advise(
+    advised = advise(
         [candidate("LSTM", [0.9, 0.9]), candidate("GRU", [0.8, 0.8])], [], ACCURACY, "test"
     )
-    assert advice.cell == "LSTM"
-    assert "better in accuracy than the GRU by 0.1 (0.1 to 0.1)" in str(advice)
+    assert advised.cell == "LSTM"
+    assert "better in accuracy than the GRU by 0.1 (0.1 to 0.1; p < 0.001)" in str(advised)
+
+
+# small samples
+
+
+def test_seventeen_texts_do_not_let_a_baseline_win_by_one():
+    """The report that started this: one text of seventeen, and a cell that was right on all."""
+    lstm = candidate("LSTM", [1.0, 1.0, 1.0], parameters=4000, examples=17)
+    gru = candidate("GRU", [1.0, 16 / 17, 1.0], parameters=3000, examples=17)
+    advised = advise([lstm, gru], [baseline(1.0, examples=17)], ACCURACY, "validation")
+    assert advised.cell == "GRU"
+    assert advised.sentences[0].startswith(
+        "17 texts are too few to tell a baseline and the cell apart. Accuracy on the validation "
+    )
+    assert advised.sentences[1].startswith(
+        "17 texts are too few to tell the LSTM and the GRU apart (the GRU is behind by 0.02 ("
+    )
+    assert advised.sentences[2] == (
+        "Until you have more, take the GRU, which has 25 % fewer weights than the LSTM."
+    )
+    assert not any(margin.told_apart for margin in advised.margins)
+
+
+def test_a_difference_beyond_the_seeds_is_none_if_the_examples_make_it():
+    """Every seed has the same three texts more right: that may be those texts."""
+    first = candidate("LSTM", [0.9, 0.9], examples=100)
+    second = candidate("GRU", [0.87, 0.87], examples=100)
+    advised = advise([first, second], [], ACCURACY, "test")
+    (margin,) = advised.margins
+    assert (margin.low, margin.told_apart) == (pytest.approx(0.03), False)
+    assert margin.p == pytest.approx(stats.binomtest(3, 3).pvalue)
+    assert "No difference between the LSTM and the GRU beyond chance" in str(advised)
+
+
+def test_few_examples_tell_apart_what_is_far_apart():
+    first = candidate("LSTM", [1.0, 1.0], examples=12)
+    second = candidate("GRU", [0.25, 0.25], examples=12)
+    advised = advise([first, second], [baseline(0.25, examples=12)], ACCURACY, "test")
+    assert advised.cell == "LSTM"
+    assert "too few" not in str(advised)
+    assert "The baselines are beaten" in str(advised)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(0, 0), (1, 0), (5, 0), (6, 0), (8, 2), (3, 3)])
+def test_the_paired_test_of_right_and_wrong_answers_is_mcnemars(right, wrong):
+    first = np.r_[np.zeros(right), np.ones(wrong), np.zeros(40)]
+    second = np.r_[np.ones(right), np.zeros(wrong), np.zeros(40)]
+    expected = stats.binomtest(right, right + wrong).pvalue if right + wrong else 1.0
+    assert paired_p(first, second) == pytest.approx(expected)
+    assert paired_p(second, first) == pytest.approx(expected)
+
+
+def test_the_paired_test_of_errors_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    first, second = rng.gamma(1, 1, 12), rng.gamma(1, 2, 12)
+    exact = stats.permutation_test(
+        (first, second), lambda a, b: (a - b).mean(), permutation_type="samples"
+    )
+    assert paired_p(first, second) == pytest.approx(exact.pvalue)
+    first, second = rng.gamma(1, 1, 500), rng.gamma(1, 1.1, 500)
+    assert paired_p(first, second) == pytest.approx(stats.ttest_rel(first, second).pvalue)
+
+
+def test_equal_methods_are_told_apart_in_one_case_of_twenty_at_most():
+    rng = np.random.default_rng(0)
+    for count in (6, 17, 40):
+        found = [
+            paired_p(rng.random(count) < 0.3, rng.random(count) < 0.3) < 0.05 for _ in range(400)
+        ]
+        assert np.mean(found) < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_equal_forecasts_with_lasting_errors_are_told_apart_seldom():
+    """Errors that last 10 windows: taken one by one they seem certain, in blocks they do not."""
+    rng = np.random.default_rng(0)
+    single, blocked = [], []
+    for _ in range(200):
+        first, second = (np.repeat(rng.gamma(1, 1, 60), 10) for _ in range(2))
+        single.append(paired_p(first, second) < 0.05)
+        blocked.append(paired_p(in_blocks(first, 20), in_blocks(second, 20)) < 0.05)
+    assert np.mean(single) > 0.3
+    assert np.mean(blocked) < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+
+
+@pytest.mark.parametrize(("count", "shortest", "blocks"), [(5, 20, 1), (1000, 3, 100), (90, 7, 12)])
+def test_blocks_have_the_mean_of_all(count, shortest, blocks):
+    losses = np.random.default_rng(0).random(count)
+    found = in_blocks(losses, shortest)
+    assert len(found) == blocks
+    assert found.mean() == pytest.approx(losses.mean())

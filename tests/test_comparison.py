@@ -13,8 +13,10 @@ import tidegate as tg
 from tidegate.comparison.answered import AnsweredExperiment
 from tidegate.comparison.experiment import _EXPERIMENTS, experiment_of
 from tidegate.comparison.ridge import Ridge
+from tidegate.comparison.runs import title
 from tidegate.data.series import Series
 from tidegate.errors import InputError
+from tidegate.intervals import wilson
 from tidegate.tasks import TASKS
 from tidegate.training import loop
 from tidegate.training.objective import TrainingError
@@ -178,10 +180,21 @@ def test_the_table_has_means_deviations_costs_and_gaps(compared):
         assert name in str(result)
 
 
-def test_the_best_model_is_the_one_that_validates_best(compared):
-    result, _ = compared
-    best = max(run.validation["accuracy"] for run in result.runs)
+def test_the_best_model_is_the_advised_cells_that_validates_best(compared):
+    """Table, advice, report and JSON name one cell."""
+    result, folder = compared
+    advised = [run for run in result.runs if title(run.cell) == result.advice.cell]
+    assert result.best in advised
+    best = max(run.validation["accuracy"] for run in advised)
     assert result.best.validation["accuracy"] == best
+    told = json.loads((folder / "comparison.json").read_text())
+    assert told["advice"]["cell"] == result.advice.cell
+    assert told["best_model"] == str(result.best.path)
+    assert [r["name"] for r in told["table"] if "advised" in r["about"]] == [result.advice.cell]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("(best)") == 1
+    assert f"{result.advice.cell}, seed {result.best.seed} (best)" in page
+    assert page.count("units, advised") == 1
     assert result.best.path is not None
     assert result.best.path.exists()
 
@@ -200,6 +213,29 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     assert result.best.path is None
     assert "GRU" in str(result)
+
+
+def test_every_accuracy_has_an_interval_that_few_texts_make_wide(compared):
+    result, folder = compared
+    for row in result.rows:
+        assert row.interval == wilson(row.mean, 8)
+        assert row.interval.wide
+    assert str(result.rows[0].interval) in str(result)
+    told = json.loads((folder / "comparison.json").read_text())
+    assert told["table"][0]["interval"] == list(result.rows[0].interval)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "standard error" not in page
+    assert "paired test on the same texts gives p &lt; 0.05" in page
+
+
+def test_differences_in_the_json_are_those_of_the_advice(compared):
+    """Of 4 texts to validate on, nothing can be told apart."""
+    _, folder = compared
+    advice = json.loads((folder / "comparison.json").read_text())["advice"]
+    assert [d["part"] for d in advice["differences"]] == ["validation", "test"]
+    assert [d["examples"] for d in advice["differences"]] == [4, 8]
+    assert not any(d["told_apart"] for d in advice["differences"])
+    assert "4 texts are too few to tell the " in advice["text"]
 
 
 # files
@@ -414,3 +450,49 @@ def test_few_sequences_still_have_a_part_to_compare_by():
     assert len(experiment.validation.inputs) == 12
     with pytest.raises(InputError, match="option validation_fraction: expected it above 0"):
         experiment_of(tg.SequenceClassifier(validation_fraction=0), gestures(), None, None)
+
+
+# losses, on which differences are tested
+
+
+def losses_agree(result):
+    """Of every run and baseline: their mean is the figure, and they are of the same examples."""
+    name = result.metric.name
+    sign = (lambda loss: 1 - loss) if name == "accuracy" else (lambda loss: loss)
+    for run in result.runs:
+        for losses, figures in zip(run.losses, (run.validation, run.held_out), strict=True):
+            assert sign(losses.mean()) == pytest.approx(figures[name], rel=1e-4)  # float32
+        for base in result.baselines:
+            assert base.losses.shape == run.losses[1].shape
+    for base in result.baselines:
+        assert sign(base.losses.mean()) == pytest.approx(base.held_out, rel=1e-4)
+    return len(result.runs[0].losses[1])
+
+
+def test_losses_of_texts_and_sequences_are_of_each_one(compared):
+    assert losses_agree(compared[0]) == compared[0].size
+    sized = {"hidden_sizes": (6,), "test_fraction": 0.3}
+    sequences, labels = gestures()
+    told = tg.compare(tg.SequenceClassifier(**QUIET, **sized), sequences, labels, seeds=1)
+    assert losses_agree(told) == told.size
+    numbers = [float(s.mean()) for s in sequences]
+    told = tg.compare(tg.SequenceRegressor(**QUIET, **sized), sequences, numbers, seeds=1)
+    assert losses_agree(told) == told.size
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_losses_of_forecasts_are_of_stretches_of_two_horizons(joint):
+    told = tg.compare(forecaster(joint=joint), series(), cells=("gru",), seeds=1)
+    assert losses_agree(told) == told.size // 12
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+def test_losses_of_language_models_are_of_stretches_of_200_tokens(level):
+    book = "".join(f"the cat number {i * i} sat on the mat\n" for i in range(1200))
+    sized = {"embedding_size": 4, "hidden_sizes": (6,), "bptt": 8, "test_fraction": 0.3}
+    model = tg.LanguageModel(**QUIET, **sized, level=level)
+    told = tg.compare(model, book, cells=("gru",), seeds=1)
+    tokens = told.runs[0].held_out["tokens"]
+    framed = tokens + (tokens // 8 if level == "word" else 0)  # a sentence's start is not scored
+    blocks = losses_agree(told)
+    assert framed / 200 - 1 <= blocks <= framed / 200 + 8

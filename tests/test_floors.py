@@ -12,7 +12,7 @@ FLOORS = [
     {"errors", "expr"},
     {"cells"},
     {"bptt", "engine", "export", "architecture"},
-    {"data", "sampling", "container"},
+    {"data", "sampling", "container", "intervals"},
     {"checkpoint"},
     {"nn"},
     {"training"},

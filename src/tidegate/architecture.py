@@ -8,8 +8,10 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from tidegate.cells import CELLS
+from tidegate.errors import shown
 
 READOUTS = ("last", "mean", "max")
+MAX_LAYERS = 64
 EVIDENCE_KINDS = 3  # of a word itself, of its pair with the word before, of its letters
 
 
@@ -44,7 +46,7 @@ class Architecture:
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
             if not good:
-                raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+                raise ValueError(f"{name}: expected {expected}, got {shown(getattr(self, name))}")
 
         need(self.cell in CELLS, "cell", "one of " + ", ".join(CELLS))
         tokens = self.vocabulary_size is not None
@@ -53,7 +55,8 @@ class Architecture:
         most = 2**16 if tokens else 0
         fits = 0 <= self.evidence_size <= most and self.evidence_size % EVIDENCE_KINDS == 0
         need(fits, "evidence_size", "three numbers per label, for tokens")
-        need(len(self.hidden_sizes) > 0, "hidden_sizes", "one or more sizes")
+        layers = len(self.hidden_sizes)
+        need(1 <= layers <= MAX_LAYERS, "hidden_sizes", f"1 to {MAX_LAYERS} sizes")
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
             value = getattr(self, name)
             need(value is None or 1 <= value <= 2**31, name, "a size of at least 1")
@@ -128,20 +131,22 @@ class Architecture:
         hints = get_type_hints(cls)
         needed = {f.name for f in fields(cls) if f.default is MISSING}
         if not isinstance(values, dict) or not needed <= set(values) <= set(hints):
-            got = sorted(values) if isinstance(values, dict) else values
+            got = shown(sorted(values) if isinstance(values, dict) else values)
             raise ValueError(f"architecture: expected exactly the keys {sorted(needed)}, got {got}")
         checked = {}
         for name, value in values.items():
             hint = hints[name]
             if name == "hidden_sizes":
                 if not isinstance(value, list) or not all(type(v) is int for v in value):
-                    raise ValueError(f"hidden_sizes: expected a list of integers, got {value!r}")
+                    raise ValueError(
+                        f"hidden_sizes: expected a list of integers, got {shown(value)}"
+                    )
                 value = tuple(value)
             else:
                 allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
                 if type(value) is int and allowed == (float,):
                     value = float(value)
                 if type(value) not in allowed:
-                    raise ValueError(f"{name}: expected {hint}, got {value!r}")
+                    raise ValueError(f"{name}: expected {hint}, got {shown(value)}")
             checked[name] = value
         return cls(**checked)

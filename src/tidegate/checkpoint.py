@@ -1,14 +1,19 @@
 """The model file: everything a trained model is, in one safetensors file that runs no code.
 
-Format 1
+Format 2
 --------
 - The file MUST be a valid safetensors file: 8 bytes of header length N (unsigned, little-endian),
-  N bytes of JSON, then the tensors' bytes.  N MUST be at most 100 000 000 and fit in the file; the
+  N bytes of JSON, then the tensors' bytes.  N MUST be at most 32 000 000 and fit in the file; the
   tensors MUST fill the rest of the file exactly, without gap or overlap.
+- The last 32 bytes MUST be the SHA-256 digest of all bytes before them.  The header MUST name them
+  as tensor ``digest``, U8 [32].
 - The header's ``__metadata__`` MUST hold one key, ``tidegate``, whose value is a JSON text (UTF-8,
-  no NaN or Infinity, no key twice).  It is an object with exactly these keys:
+  no NaN or Infinity, no key twice).  Header and text MUST each have at most 20 000 objects and
+  lists; the header at most 200 000 values, the text as many and one more for each number in the
+  tensors; a whole number at most 20 characters, another at most 40.  The text is an object with
+  exactly these keys:
 
-  ``format``        1.
+  ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
                     ``series-classifier`` or ``series-regressor``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
@@ -25,7 +30,7 @@ Format 1
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by data/text.py,
   data/windowing.py and tasks/forecaster.py, data/sequence_inputs.py and tasks/series.py.
-- The tensors MUST be exactly these, in any order:
+- The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().
   ``evidence.buckets``, ``evidence.log_odds``
@@ -37,10 +42,10 @@ Format 1
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input.  T * B MUST be from 1 to 65 536.
 
-  Weights MAY be NaN or infinite (a reader does not search them); ``test.output`` MUST be finite,
-  which a broken network's is not.
+  Weights and ``test.output`` MUST be finite.
 - A reader MUST refuse whatever differs from this, before it takes memory for any tensor where the
   header shows it, and SHOULD run ``test.input`` and compare, with ``verify``.
+- Format 1 had no digest.  A model file of format 1 must be trained again.
 - A writer MUST replace an existing file atomically.
 """
 
@@ -63,6 +68,7 @@ from tidegate.container import (
     unpack,
     write_atomically,
 )
+from tidegate.errors import InputError, shown
 
 __all__ = [
     "ModelFile",
@@ -73,7 +79,7 @@ __all__ = [
     "write_atomically",
 ]
 
-FORMAT = 1
+FORMAT = 2
 # Which of encoder, labels and scaling a task has; the others are null.
 TASK_PARTS = {
     "text-classifier": ("encoder", "labels"),
@@ -84,6 +90,7 @@ TASK_PARTS = {
 }
 _KEYS = ("task", "architecture", "encoder", "labels", "scaling", "options", "metrics", "provenance")
 _MAX_TEST_STEPS = 65_536
+_REMEDY = "copy the file again from where it came, or train the model again"
 _DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"}
 
 
@@ -110,7 +117,7 @@ class ModelFile:
 
 def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     """Write ``model`` atomically.  Raises ValueError for a model that ``load_model`` would refuse,
-    InputError where the file cannot be written.
+    InputError for weights that are not finite and where the file cannot be written.
     """
     tensors = {f"network.{name}": array for name, array in model.tensors.items()}
     tensors |= {f"evidence.{name}": array for name, array in model.evidence.items()}
@@ -119,9 +126,10 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     values["architecture"] = model.architecture.to_json()
     values["metrics"] = {k: None if math.isnan(v) else v for k, v in model.metrics.items()}
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    _check_values(parse_json(text, "metadata"))
-    _check_tensors(model.architecture, {n: _info(a) for n, a in tensors.items()})
-    _check_test_vector(model)
+    entries = {name: _info(array) for name, array in tensors.items()}
+    _check_values(_parsed(text, entries))
+    _check_tensors(model.architecture, entries)
+    _check_numbers(model)
     write_atomically(path, pack(tensors, text))
 
 
@@ -130,18 +138,18 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
     values: dict[str, Any] = {}
 
     def check(entries: dict[str, TensorInfo], text: str) -> None:
-        values.update(_check_values(parse_json(text, "metadata")))
+        values.update(_check_values(_parsed(text, entries)))
         _check_tensors(values["architecture"], entries)
 
-    tensors, _ = unpack(path, check)
+    tensors, _ = unpack(path, check, _REMEDY)
     values["tensors"] = _under("network.", tensors)
     values["evidence"] = _under("evidence.", tensors)
     values["test_vector"] = _under("test.", tensors)
     model = ModelFile(**values)
     try:
-        _check_test_vector(model)
+        _check_numbers(model)
     except ValueError as e:
-        raise ModelFileError(str(e), file=path) from e
+        raise ModelFileError(f"{e}; {_REMEDY}", file=path) from e
     return model
 
 
@@ -175,23 +183,29 @@ def _info(array: np.ndarray) -> TensorInfo:
     return TensorInfo(_DTYPES.get(array.dtype, array.dtype.name), array.shape)
 
 
+def _parsed(text: str, entries: dict[str, TensorInfo]) -> Any:
+    """The JSON text's value.  Every word has a vector and every label an output: so many values."""
+    numbers = sum(math.prod(info.shape) for info in entries.values())
+    return parse_json(text, "metadata", most_values=200_000 + numbers)
+
+
 def _check_values(values: Any) -> dict[str, Any]:
     """Arguments of ModelFile from the parsed JSON text; ValueError unless it is as specified."""
     if not isinstance(values, dict):
         raise ValueError("metadata: expected an object, got another value")
-    if values.get("format") != FORMAT:
-        raise ValueError(
-            f"format: expected {FORMAT}, got {str(values.get('format'))[:20]}; "
-            "a newer tidegate may read it"
-        )
+    found = values.get("format")
+    if type(found) is not int or found != FORMAT:
+        older = type(found) is int and found < FORMAT
+        remedy = "train the model again" if older else "a newer tidegate may read it"
+        raise ValueError(f"format: expected {FORMAT}, got {shown(found)}; {remedy}")
     if set(values) != {"format", *_KEYS}:
         different = sorted(set(values) ^ {"format", *_KEYS})
         raise ValueError(
-            f"metadata: expected exactly the specified keys, got or missed {different}"
+            f"metadata: expected exactly the specified keys, got or missed {shown(different)}"
         )
     task = values["task"]
     if not isinstance(task, str) or task not in TASK_PARTS:
-        raise ValueError(f"task: expected one of {', '.join(TASK_PARTS)}, got {str(task)[:40]!r}")
+        raise ValueError(f"task: expected one of {', '.join(TASK_PARTS)}, got {shown(task)}")
     for part, kind in {"encoder": dict, "labels": list, "scaling": dict}.items():
         wanted = kind if part in TASK_PARTS[task] else type(None)
         if not isinstance(values[part], wanted):
@@ -201,11 +215,11 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     labels = values["labels"]
     if labels is not None:
-        good = all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)
-        if not good or len(labels) != architecture.output_size:
+        count = len(labels)
+        good = count == architecture.output_size and all(isinstance(x, str) for x in labels)
+        if not good or len(set(labels)) < count:
             raise ValueError(
-                f"labels: expected {architecture.output_size} different strings, got "
-                f"{len(labels)} values"
+                f"labels: expected {architecture.output_size} different strings, got {count} values"
             )
     for part in ("options", "metrics", "provenance"):
         if not isinstance(values[part], dict):
@@ -263,14 +277,20 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
         raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
 
 
-def _check_test_vector(model: ModelFile) -> None:
-    """ValueError unless the test vector's values are in range, so that it is safe to run."""
+def _check_numbers(model: ModelFile) -> None:
+    """InputError unless the weights are finite and the test vector is in range, safe to run."""
+    for name, weights in model.tensors.items():
+        if not np.isfinite(weights).all():
+            raise InputError(
+                f"weights of {name!r}: expected finite values, got NaN or infinity; "
+                "train with a lower learning_rate"
+            )
     vector, size = model.test_vector, model.architecture.vocabulary_size
     tokens = vector["input"]
     if size is not None and not (tokens.min() >= 0 and tokens.max() < size):
-        raise ValueError(f"tensor 'test.input': expected tokens from 0 to {size - 1}")
+        raise InputError(f"tensor 'test.input': expected tokens from 0 to {size - 1}")
     lengths = vector.get("lengths")
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
-        raise ValueError(f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}")
+        raise InputError(f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}")
     if not np.isfinite(vector["output"]).all():
-        raise ValueError("tensor 'test.output': expected finite values, got NaN or infinity")
+        raise InputError("tensor 'test.output': expected finite values, got NaN or infinity")

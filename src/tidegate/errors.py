@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from os import PathLike
+from reprlib import Repr
+from typing import Any
 
 
 class InputError(ValueError):
@@ -28,3 +30,14 @@ class InputError(ValueError):
         message = f"{', '.join(place)}: {problem}" if place else problem
         super().__init__(" ".join(message.split()))
         self.file, self.line, self.column = file, line, column
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxset = 6
+
+
+def shown(value: Any) -> str:
+    """A value that a stranger gave, short enough for a line, with control characters escaped."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,12 +1,14 @@
 """Which cell to take, and why: a stated rule, in words.
 
-1. The best cell has the best mean figure on the validation part.  Another is level with it if the
-   95 % interval of the difference of their means over the seeds holds 0 (Welch 1947, Biometrika 34:
-   variances may differ).
+1. The best cell has the best mean figure on the validation part.  It is better than another cell if
+   two things hold.  Over the seeds: the 95 % interval of the difference of their means does not
+   hold 0 (Welch 1947, Biometrika 34: variances may differ).  Over the examples: a paired test of
+   their mean losses on the same examples gives p < 0.05 (comparison/paired.py).  Else the two are
+   level; of fewer than 30 examples it is said that they are too few to tell.
 2. Of the cells that are level, the one with the fewest weights is advised; of those within 5 % of
    the fewest, the one that takes the least time per epoch.
-3. The baseline that validates best is held against the advised cell on the held-out part.  If it is
-   as good or better, that is said first.
+3. The baseline that validates best is held against the advised cell on the held-out part, over the
+   seeds and over the examples in the same way.  Unless it is beaten, that is said first.
 
 So cells and baselines are chosen on the validation part alone; the test part, if there is one, is
 looked at once.
@@ -21,65 +23,99 @@ from typing import NamedTuple
 import numpy as np
 
 from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.comparison.paired import FEW, LEVEL, as_p, paired_p
 
-_LEVEL = 0.95
+_SEEDS_LEVEL = 0.95
 _SAME = 0.05  # part by which weights or times differ without being worth a word
+
+
+class Scores(NamedTuple):
+    """A cell on one part: its figure with each seed, and its losses there, [seeds, examples]."""
+
+    figures: Sequence[float]
+    losses: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A cell: its figure with each seed on both parts, and what it costs."""
+    """A cell: its scores on both parts, and what it costs."""
 
     title: str
-    validation: Sequence[float]
-    held_out: Sequence[float]
+    validation: Scores
+    held_out: Scores
     parameters: int
     seconds_per_epoch: float
 
 
-class Margin(NamedTuple):
-    """By how much a mean is better than another: the ends of its interval, and itself."""
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """By how much ``better`` is ahead of ``worse`` on a part, and whether that is chance.
 
-    low: float
+    ``low`` and ``high`` are the ends of the 95 % interval over the seeds, None with one seed; ``p``
+    is that of the paired test over ``examples``.
+    """
+
+    better: str
+    worse: str
+    part: str
     size: float
-    high: float
+    low: float | None
+    high: float | None
+    p: float
+    examples: int
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the difference is beyond both the seeds and the examples."""
+        return self.size > 0 and (self.low is None or self.low > 0) and self.p < LEVEL
 
     def __str__(self) -> str:
-        return f"{self.size:.2g} ({self.low:.2g} to {self.high:.2g})"
+        seeds = "" if self.low is None else f"{self.low:.2g} to {self.high:.2g}; "
+        return f"{self.size:.2g} ({seeds}{as_p(self.p)})"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The cell to take, by its title, and the sentences that say so."""
+    """The cell to take, by its title, the sentences that say so, and the differences behind it."""
 
     cell: str
     sentences: tuple[str, ...]
+    margins: tuple[Margin, ...]
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
 
 
 def advise(
-    candidates: Sequence[Candidate], baselines: Sequence[Baseline], metric: Metric, held_out: str
+    candidates: Sequence[Candidate],
+    baselines: Sequence[Baseline],
+    metric: Metric,
+    held_out: str,
+    examples: str,
 ) -> Advice:
-    """The advice for one candidate or more; ``held_out`` names the part of their last figures."""
+    """The advice for one candidate or more.
+
+    ``held_out`` names the part of their last figures, ``examples`` what is counted in a part.
+    """
     sign = 1 if metric.lower_is_better else -1
-    best, *others = sorted(candidates, key=lambda c: sign * np.mean(c.validation))
+    best, *others = sorted(candidates, key=lambda c: sign * np.mean(c.validation.figures))
+    margins = [_of_two(best, other, sign) for other in others]
     advised, sentences = best, []
-    if others and min(len(c.validation) for c in candidates) < 2:
+    if others and min(len(c.validation.figures) for c in candidates) < 2:
         sentences = [
             f"The {best.title} did best, but a single run cannot tell a difference from chance: "
             "compare three seeds or more."
         ]
     elif others:
-        margins = [(c, _margin(best, c, sign)) for c in others]
-        level = [best, *(c for c, margin in margins if margin.low <= 0)]
+        level = [best, *(c for c, m in zip(others, margins, strict=True) if not m.told_apart)]
         advised = _cheapest(level)
-        sentences = _of_cells(advised, level, margins, metric)
+        sentences = _of_cells(advised, level, margins, metric, examples)
     if baselines:
-        wins, sentence = _of_baseline(advised, baselines, metric, held_out)
-        sentences = [sentence, *sentences] if wins else [*sentences, sentence]
-    return Advice(advised.title, tuple(sentences))
+        margin, sentence = _of_baseline(advised, baselines, metric, held_out, examples)
+        beaten = margin.told_apart and margin.better == advised.title
+        sentences = [*sentences, sentence] if beaten else [sentence, *sentences]
+        margins.append(margin)
+    return Advice(advised.title, tuple(sentences), tuple(margins))
 
 
 def _cheapest(level: list[Candidate]) -> Candidate:
@@ -91,21 +127,30 @@ def _cheapest(level: list[Candidate]) -> Candidate:
 def _of_cells(
     advised: Candidate,
     level: list[Candidate],
-    margins: list[tuple[Candidate, Margin]],
+    margins: list[Margin],
     metric: Metric,
+    examples: str,
 ) -> list[str]:
     """Which cell to take; ``margins``: how far the best one is ahead of each of the others."""
-    best = level[0]
-    worse = [f"than the {c.title} by {margin}" for c, margin in margins if c not in level]
-    better = f"is better in {metric.label} {' and '.join(worse)}; 95 % intervals over the seeds"
+    best, count = level[0], margins[0].examples
+    worse = [f"than the {m.worse} by {m}" for m in margins if m.told_apart]
+    how = f"95 % intervals over the seeds, p over the same {count} {examples}"
+    better = f"is better in {metric.label} {' and '.join(worse)}; {how}"
     if len(level) == 1:
         return [f"Take the {best.title}: on the validation part it {better}."]
     *names, last = (f"the {c.title}" for c in level)
-    behind = [f"{c.title} is behind the {best.title} by {m}" for c, m in margins if c is advised]
-    sentence = f"No difference between {', '.join(names)} and {last} beyond the seeds"
-    sentence += "".join(f" (the {text}, 95 % interval)" for text in behind)
+    between = f"{', '.join(names)} and {last}"
+    behind = [f"the {m.worse} is behind by {m}" for m in margins if m.worse == advised.title]
+    told = "".join(f" ({text}, {how})" for text in behind)
     other = best if best is not advised else level[1]
-    sentences = [f"{sentence}: take the {advised.title}, {_cost(advised, other)}."]
+    take = f"take the {advised.title}, {_cost(advised, other)}."
+    if count < FEW:
+        sentences = [
+            f"{count} {examples} are too few to tell {between} apart{told}.",
+            f"Until you have more, {take}",
+        ]
+    else:
+        sentences = [f"No difference between {between} beyond chance{told}: {take}"]
     return sentences + ([f"The {best.title} {better}."] if worse else [])
 
 
@@ -126,28 +171,56 @@ def _cost(advised: Candidate, other: Candidate) -> str:
 
 
 def _of_baseline(
-    advised: Candidate, baselines: Sequence[Baseline], metric: Metric, held_out: str
-) -> tuple[bool, str]:
-    """Whether the best baseline is as good as the advised cell, and the sentence about it."""
+    advised: Candidate, baselines: Sequence[Baseline], metric: Metric, part: str, examples: str
+) -> tuple[Margin, str]:
+    """How far the best baseline and the advised cell are apart, and the sentence about it."""
     sign = 1 if metric.lower_is_better else -1
     base = min(baselines, key=lambda b: sign * b.validation)
-    own = float(np.mean(advised.held_out))
-    wins = not metric.better(own, base.held_out)
-    verdict = "A baseline wins" if wins else "The baselines are beaten"
+    cell = advised.held_out
+    own = float(np.mean(cell.figures))
+    names = [advised.title, base.name]
+    if metric.better(base.held_out, own):
+        names.reverse()
+    size = abs(own - base.held_out)
+    half = _half_width([cell.figures]) if len(cell.figures) > 1 else None
+    margin = Margin(
+        better=names[0],
+        worse=names[1],
+        part=part,
+        size=size,
+        low=None if half is None else size - half,
+        high=None if half is None else size + half,
+        p=paired_p(cell.losses.mean(0), base.losses),
+        examples=len(base.losses),
+    )
     if own == base.held_out:
         verdict = "A baseline is as good"
+    elif margin.told_apart:
+        verdict = "The baselines are beaten" if names[1] == base.name else "A baseline wins"
+    elif margin.examples < FEW:
+        verdict = f"{margin.examples} {examples} are too few to tell a baseline and the cell apart"
+    else:
+        verdict = "A baseline is level: the difference may be chance"
     label = metric.label[0].upper() + metric.label[1:]
-    figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g}"
-    sentence = f"{verdict}. {label} on the {held_out} part: {figures}"
-    if len(advised.held_out) > 1 and abs(own - base.held_out) <= _half_width([advised.held_out]):
-        sentence += ", a difference within what the seeds move"
-    return wins, f"{sentence}."
+    figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g} ({as_p(margin.p)})"
+    return margin, f"{verdict}. {label} on the {part} part: {figures}."
 
 
-def _margin(best: Candidate, other: Candidate, sign: int) -> Margin:
-    size = sign * float(np.mean(other.validation) - np.mean(best.validation)) + 0.0  # never -0
-    half = _half_width([best.validation, other.validation])
-    return Margin(size - half, size, size + half)
+def _of_two(best: Candidate, other: Candidate, sign: int) -> Margin:
+    mine, theirs = best.validation, other.validation
+    size = sign * float(np.mean(theirs.figures) - np.mean(mine.figures)) + 0.0  # never -0
+    repeated = min(len(mine.figures), len(theirs.figures)) > 1
+    half = _half_width([mine.figures, theirs.figures]) if repeated else None
+    return Margin(
+        better=best.title,
+        worse=other.title,
+        part="validation",
+        size=size,
+        low=None if half is None else size - half,
+        high=None if half is None else size + half,
+        p=paired_p(mine.losses.mean(0), theirs.losses.mean(0)),
+        examples=mine.losses.shape[1],
+    )
 
 
 def _half_width(samples: Sequence[Sequence[float]]) -> float:
@@ -160,4 +233,4 @@ def _half_width(samples: Sequence[Sequence[float]]) -> float:
     freedom = sum(terms) ** 2 / sum(
         t**2 / (len(s) - 1) for t, s in zip(terms, samples, strict=True)
     )
-    return float(stdtrit(freedom, (1 + _LEVEL) / 2)) * sum(terms) ** 0.5
+    return float(stdtrit(freedom, (1 + _SEEDS_LEVEL) / 2)) * sum(terms) ** 0.5

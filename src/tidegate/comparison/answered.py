@@ -52,6 +52,7 @@ class AnsweredExperiment(Experiment):
         self.scored = tested or (last if last.inputs else self.validation)
         self.held_out = "validation" if self.scored is self.validation else "test"
         self.size, self.unit = len(self.scored.inputs), model.INPUTS
+        self.examples = self.unit
 
     @abstractmethod
     def _part(self, inputs: Any, answers: Any) -> Part:
@@ -71,6 +72,19 @@ class AnsweredExperiment(Experiment):
 
     def score(self, model: Any) -> tuple[Figures, Figures]:
         return model.evaluate(*self.scored), model.evaluate(*self.train)
+
+    def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        validation, scored = (
+            self.losses_of(model.predict(part.inputs), part.answers)
+            for part in (self.validation, self.scored)
+        )
+        return validation, scored
+
+    def losses_of(self, predicted: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """1 for a wrong label, else 0; or the squared error; [N]."""
+        if self.metric is ACCURACY:
+            return (np.asarray(predicted) != answers).astype(np.float64)
+        return (np.asarray(predicted, np.float64) - answers) ** 2
 
     def batch(self, model: Any) -> Batch:
         some = self.scored.rows(np.arange(min(self.size, MOST_SEQUENCES)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import get_cell
-from tidegate.comparison.advice import Candidate, advise
+from tidegate.comparison.advice import Candidate, Scores, advise
 from tidegate.comparison.drawing import Reach
 from tidegate.comparison.experiment import Experiment, Metric, experiment_of
 from tidegate.comparison.gradient_reach import gradient_reach
@@ -144,8 +144,14 @@ def _concluded(
     candidates = [
         Candidate(
             title=title(cell),
-            validation=[run.validation[name] for run in of_cell],
-            held_out=[run.held_out[name] for run in of_cell],
+            validation=Scores(
+                [run.validation[name] for run in of_cell],
+                np.stack([run.losses[0] for run in of_cell]),
+            ),
+            held_out=Scores(
+                [run.held_out[name] for run in of_cell],
+                np.stack([run.losses[1] for run in of_cell]),
+            ),
             parameters=of_cell[0].parameters,
             seconds_per_epoch=seconds_per_epoch(of_cell),
         )
@@ -157,6 +163,7 @@ def _concluded(
         held_out=experiment.held_out,
         size=experiment.size,
         unit=experiment.unit,
+        examples=experiment.examples,
         budget=_budget(model, runs, equal_parameters),
         options=repr(model),
         seeds=tuple(dict.fromkeys(run.seed for run in [*runs, *failures])),
@@ -164,7 +171,9 @@ def _concluded(
         failures=failures,
         baselines=baselines,
         baseline_problem=problem,
-        advice=advise(candidates, baselines, experiment.metric, experiment.held_out),
+        advice=advise(
+            candidates, baselines, experiment.metric, experiment.held_out, experiment.examples
+        ),
         reach={cell: _reach(experiment, of_cell) for cell, of_cell in by_cell.items()},
         samples=_samples(by_cell, experiment.metric),
         environment=_environment(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from tidegate.errors import InputError
@@ -46,13 +46,21 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What another method comes to on the same parts; ``about`` says in a few words which it is."""
+    """What another method comes to on the same parts; ``about`` says in a few words which it is.
+
+    ``losses`` are those on each example of the held-out part, as ``Experiment.losses`` gives them.
+    """
 
     name: str
     about: str
     validation: float
     held_out: float
+    losses: np.ndarray
     parameters: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by name but for the losses."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "losses"}
 
 
 class Batch(NamedTuple):
@@ -68,12 +76,14 @@ class Experiment(ABC):
 
     ``held_out`` says where the figures come from: the ``test`` part if there is one, else the
     ``validation`` part, which also chose the best weights; ``size`` of it, in ``unit``.
+    ``examples`` is what losses are counted by, in the plural.
     """
 
     metric: ClassVar[Metric]
     unit: str
     held_out: str
     size: int
+    examples: str
 
     @abstractmethod
     def fit(self, model: Any) -> None:
@@ -82,6 +92,14 @@ class Experiment(ABC):
     @abstractmethod
     def score(self, model: Any) -> tuple[Figures, Figures]:
         """Figures of a fitted model: on the held-out part, and on the training part."""
+
+    @abstractmethod
+    def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Losses [N] of a fitted model on the examples of the validation and the held-out part.
+
+        Less is better, and their mean is the metric, or one less an accuracy.  Examples are such
+        that one says next to nothing of another: stretches of what has an order in time.
+        """
 
     @abstractmethod
     def baselines(self, model: Any) -> list[Baseline]:

@@ -15,10 +15,14 @@ from tidegate.comparison.experiment import (
     Metric,
     padded,
 )
+from tidegate.comparison.paired import in_blocks
 from tidegate.comparison.ridge import Ridge
 from tidegate.data.series import Series, windows
 from tidegate.data.windowing import Windows
 from tidegate.errors import InputError
+from tidegate.tasks.backtest import Backtest
+
+_CHUNK = 2048  # windows forecast at once, which bounds memory
 
 
 class Forecasts(Experiment):
@@ -28,6 +32,7 @@ class Forecasts(Experiment):
         name="mse", label="mean squared error, standardised", lower_is_better=True
     )
     unit: str = "windows"
+    examples: str = "stretches of windows"
 
     def __init__(self, model: Any, series: Series, *, validation: None, test: None) -> None:
         if validation is not None or test is not None:
@@ -50,6 +55,29 @@ class Forecasts(Experiment):
         held_out, learned = (model.evaluate(self.series, *p) for p in (self.scored, self.learned))
         return held_out, learned
 
+    def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Neighbouring windows ask for almost the same rows: a stretch has two horizons of them."""
+        chosen, scored = (self._losses(model, part)["model"] for part in (self.chosen, self.scored))
+        return chosen, scored
+
+    def _losses(self, model: Any, span: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Losses of the model, ``naive`` and ``seasonal_naive`` by stretch."""
+        from tidegate.training.forecasting import forecast_windows
+
+        w = model.windowing_
+        starts = self._windows(model, span).starts
+        errors: dict[str, list[np.ndarray]] = {}
+        for some in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
+            values = forecast_windows(model.network_, Windows(w, self.series, some))
+            backtest = Backtest.of(self.series, some + w.context, w.season, values)
+            for name, forecasts in backtest.forecasts.items():
+                squared = ((forecasts - backtest.truth) / w.scaler.scale) ** 2
+                errors.setdefault(name, []).append(squared.mean((1, 2)))
+        return {name: self._by_stretch(model, np.concatenate(e)) for name, e in errors.items()}
+
+    def _by_stretch(self, model: Any, errors: np.ndarray) -> np.ndarray:
+        return in_blocks(errors, 2 * model.windowing_.horizon)
+
     def baselines(self, model: Any) -> list[Baseline]:
         """The last value again, the last season again, and a linear map of the context."""
         chosen, scored = (model.evaluate(self.series, *p) for p in (self.chosen, self.scored))
@@ -58,24 +86,28 @@ class Forecasts(Experiment):
             self._windows, (model,) * 3, (self.learned, self.chosen, self.scored)
         )
         ridge = Ridge.fit(train, validation)
+        losses = self._losses(model, self.scored)
         return [
             Baseline(
                 name="naive",
                 about="the last value again",
                 validation=chosen["naive_mse"],
                 held_out=scored["naive_mse"],
+                losses=losses["naive"],
             ),
             Baseline(
                 name="seasonal naive",
                 about=f"the last {season} rows again",
                 validation=chosen["seasonal_naive_mse"],
                 held_out=scored["seasonal_naive_mse"],
+                losses=losses["seasonal_naive"],
             ),
             Baseline(
                 name="ridge regression",
                 about=f"of the same windows, penalty {ridge.penalty:g}",
                 validation=ridge.errors(validation)["mse"],
                 held_out=ridge.errors(held_out)["mse"],
+                losses=self._by_stretch(model, ridge.squared(held_out)),
                 parameters=ridge.parameters,
             ),
         ]

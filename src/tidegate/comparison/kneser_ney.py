@@ -123,10 +123,15 @@ class KneserNey:
             contexts = np.concatenate([[-1], grams[:-1]])
         return p
 
+    def nats(self, tokens: np.ndarray) -> np.ndarray:
+        """Nats of all tokens but the first, [T - 1]; 0 for those never predicted."""
+        scored = tokens[1:] != (-1 if self.never_target is None else self.never_target)
+        return -np.log(np.where(scored, self.probabilities(tokens)[1:], 1.0))
+
     def cross_entropy(self, tokens: np.ndarray) -> float:
         """Nats per token, over all but the first and those never predicted."""
         scored = tokens[1:] != (-1 if self.never_target is None else self.never_target)
-        return float(-np.log(self.probabilities(tokens)[1:][scored]).mean())
+        return float(self.nats(tokens)[scored].mean())
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from tidegate.comparison.experiment import (
     padded,
 )
 from tidegate.comparison.kneser_ney import KneserNey
+from tidegate.comparison.paired import in_blocks
 
 Text = str | Sequence[str]
 
@@ -29,6 +30,7 @@ class LanguageModelling(Experiment):
         name="cross_entropy", label="nats per token", lower_is_better=True
     )
     unit: str = "characters"
+    examples: str = "stretches of text"
 
     def __init__(self, model: Any, text: Text, *, validation: Any, test: Any) -> None:
         self.train, self.validation, last = model.split(text, validation, model.level)
@@ -46,16 +48,31 @@ class LanguageModelling(Experiment):
         """The training figure is of the end of the training text, as much as is held out."""
         return model.evaluate(self.scored), model.evaluate(self.train[-self.size :])
 
+    def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        from tidegate.training.language_modelling import stretches
+
+        encoder = model.encoder_
+        validation, scored = (
+            _by_stretch(*stretches(model.network_, encoder.encode(text), encoder.start_id)[1:])
+            for text in (self.validation, self.scored)
+        )
+        return validation, scored
+
     def baselines(self, model: Any) -> list[Baseline]:
+        from tidegate.training.language_modelling import stretches
+
         encoder = model.encoder_
         train, validation, scored = map(encoder.encode, (self.train, self.validation, self.scored))
         counted = KneserNey.fit(train, validation, encoder.size, encoder.start_id)
+        starts, _, counts = stretches(model.network_, scored, encoder.start_id)
+        nats = np.add.reduceat(counted.nats(scored), starts)
         return [
             Baseline(
                 name=f"{counted.length}-grams",
                 about="interpolated, modified Kneser-Ney",
                 validation=counted.cross_entropy(validation),
                 held_out=counted.cross_entropy(scored),
+                losses=_by_stretch(nats, counts),
                 parameters=counted.ngrams,
             )
         ]
@@ -67,3 +84,8 @@ class LanguageModelling(Experiment):
         starts = np.linspace(0, len(tokens) - steps - 1, MOST_SEQUENCES).astype(int)
         stretches = tokens[np.unique(starts)[:, None] + np.arange(steps + 1)]
         return padded(list(stretches[:, :-1]), stretches[:, -1])
+
+
+def _by_stretch(nats: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Nats per token of stretches that are scored one after another, joined to 100 at most."""
+    return in_blocks(nats * (len(nats) / counts.sum()), 1)

@@ -39,11 +39,15 @@ pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; white-spa
 """
 
 _RULE = (
-    "The rule: cells are held against each other on the validation part. Two are level if the "
-    "95 % interval of the difference of their means over the seeds (Welch) holds 0; of level cells "
-    "the one with the fewest weights is advised, and of those within 5 % of that the fastest. The "
-    "best baseline is held against the advised cell on the {held_out} part. The best weights of a "
-    "run, and the best run, are those that validate best."
+    "The rule: cells are compared on the validation part. The best one is better than another if "
+    "two things hold. Over the seeds: the 95 % interval of the difference of their means (Welch) "
+    "does not hold 0. Over the {examples}: a paired test on the same {examples} gives p < 0.05; it "
+    "is exact where at most 16 of them differ (McNemar's test for right and wrong answers), else "
+    "Student's t. Otherwise the two are level; fewer than 30 {examples} are called too few to "
+    "tell. Of level cells the one with the fewest weights is advised, and of those within 5 % of "
+    "that the fastest. The baseline that validates best is compared with the advised cell on the "
+    "{held_out} part in the same way. The best weights of a run are those that validate best, and "
+    "the best run is the one of the advised cell that validates best."
 )
 
 
@@ -111,13 +115,11 @@ def _about_table(c: Comparison) -> str:
     if c.unit == "texts":
         text += "Evidence, if it is read, has counted the labels of these texts: it adds to that. "
     if c.metric.name == "accuracy":
-        best = c.rows[0].mean
-        error = (best * (1 - best) / c.size) ** 0.5
         text += (
-            f"The seeds say nothing of which {c.unit} were held out: with {c.size} of them, one "
-            f"standard error of an accuracy of {best:.3f} is {error:.2g}. "
+            f"The seeds say nothing of which {c.unit} were held out. The 95 % interval (Wilson) "
+            f"says how far an accuracy on {c.size} {c.unit} may be from that on all {c.unit}. "
         )
-    return text + _RULE.format(held_out=c.held_out)
+    return text + _RULE.format(held_out=c.held_out, examples=c.examples)
 
 
 def _curves(c: Comparison) -> str:

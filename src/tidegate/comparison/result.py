@@ -11,7 +11,7 @@ from typing import Any
 from tidegate.comparison.advice import Advice
 from tidegate.comparison.drawing import Draw, Reach, as_png, curves, faded, reaches
 from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.runs import Failure, Run
+from tidegate.comparison.runs import Failure, Run, title
 from tidegate.comparison.table import Row, as_text, rows_of
 from tidegate.container import write_atomically
 
@@ -21,8 +21,8 @@ class Comparison:
     """The runs, the baselines and what follows from them; ``print`` shows the table and advice.
 
     ``held_out`` is the part, ``test`` or ``validation``, that the table's figures are of, ``size``
-    of it in ``unit``; ``budget`` and ``options`` say what each run was given; ``reach`` has each
-    cell's `Reach`, ``samples`` a text by each cell's best language model.
+    of it in ``unit``, compared by ``examples``; ``budget`` and ``options`` say what each run was
+    given; ``reach`` has each cell's `Reach`, ``samples`` a text by each cell's best language model.
     """
 
     task: str
@@ -30,6 +30,7 @@ class Comparison:
     held_out: str
     size: int
     unit: str
+    examples: str
     budget: str
     options: str
     seeds: tuple[int, ...]
@@ -46,13 +47,14 @@ class Comparison:
     @property
     def rows(self) -> list[Row]:
         """The table, best figure first."""
-        return rows_of(self.runs, self.baselines, self.metric)
+        return rows_of(self.runs, self.baselines, self.metric, self.size, self.advice.cell)
 
     @property
     def best(self) -> Run:
-        """The run that validates best: nothing is chosen on a test part."""
+        """The advised cell's run that validates best: nothing is chosen on a test part."""
         sign = 1 if self.metric.lower_is_better else -1
-        return min(self.runs, key=lambda run: sign * run.validation[self.metric.name])
+        runs = [run for run in self.runs if title(run.cell) == self.advice.cell]
+        return min(runs, key=lambda run: sign * run.validation[self.metric.name])
 
     def __str__(self) -> str:
         table = as_text(self.rows, self.metric, self.held_out)
@@ -93,7 +95,14 @@ class Comparison:
             "budget": self.budget,
             "seeds": list(self.seeds),
             "table": [row.to_json() for row in self.rows],
-            "advice": {"cell": self.advice.cell, "text": str(self.advice)},
+            "advice": {
+                "cell": self.advice.cell,
+                "text": str(self.advice),
+                "differences": [
+                    asdict(margin) | {"told_apart": margin.told_apart}
+                    for margin in self.advice.margins
+                ],
+            },
             "best_model": None if self.best.path is None else str(self.best.path),
             "runs": [
                 {
@@ -111,7 +120,7 @@ class Comparison:
                 for run in self.runs
             ],
             "failures": self.problems,
-            "baselines": [asdict(baseline) for baseline in self.baselines],
+            "baselines": [baseline.to_json() for baseline in self.baselines],
             "gradient_faded_after_steps": {
                 cell: {"before": faded(reach.before), "after": faded(reach.after)}
                 for cell, reach in self.reach.items()

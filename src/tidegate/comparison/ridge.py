@@ -55,6 +55,11 @@ class Ridge:
             count += error.size
         return {"mse": float(squared / count), "mae": float(absolute / count)}
 
+    def squared(self, part: Windows) -> np.ndarray:
+        """Mean squared error of each window, over horizon and series, [windows]."""
+        rows = [((x @ self.weights + self.intercept - y) ** 2).mean(1) for x, y in _design(part)]
+        return np.concatenate(rows).reshape(len(part.starts), -1).mean(1)
+
 
 def _design(part: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Inputs [B, inputs] and targets [B, outputs] of the rows of windows, float64."""

@@ -18,7 +18,10 @@ from tidegate.tasks.estimator import Estimator
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """A run that came to its end: the fitted model, and its figures on each part."""
+    """A run that came to its end: the fitted model, its figures on each part, and its losses.
+
+    ``losses``: on the examples of the validation and of the held-out part, `Experiment.losses`.
+    """
 
     cell: str
     seed: int
@@ -26,6 +29,7 @@ class Run:
     path: Path | None
     held_out: Figures
     training: Figures
+    losses: tuple[np.ndarray, np.ndarray]
 
     @property
     def validation(self) -> Figures:
@@ -119,6 +123,7 @@ def run_all(
         try:
             experiment.fit(model)
             held_out, training = experiment.score(model)
+            losses = experiment.losses(model)
         except InputError:
             raise
         except Exception as e:  # of this run alone: the others go on
@@ -134,6 +139,7 @@ def run_all(
             path=path,
             held_out=held_out,
             training=training,
+            losses=losses,
         )
 
 

@@ -53,6 +53,7 @@ class SequenceClassification(_Sequences):
                 about="Euclidean distance",
                 validation=float(nearest.score(validation, self.validation.answers)),
                 held_out=float(nearest.score(scored, self.scored.answers)),
+                losses=self.losses_of(nearest.predict(scored), self.scored.answers),
             )
         ]
 
@@ -87,12 +88,14 @@ class SequenceRegression(_Sequences):
                 about="of the training part",
                 validation=float(np.mean((self.validation.answers - mean) ** 2)),
                 held_out=float(np.mean((self.scored.answers - mean) ** 2)),
+                losses=(self.scored.answers - mean) ** 2,
             ),
             Baseline(
                 name="ridge regression",
                 about=f"penalty {ridge.get_params()['alpha']:g}",
                 validation=error(ridge),
                 held_out=float(mean_squared_error(self.scored.answers, ridge.predict(scored))),
+                losses=self.losses_of(ridge.predict(scored), self.scored.answers),
                 parameters=train.shape[1] + 1,
             ),
         ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from tidegate.comparison.experiment import Baseline, Metric
 from tidegate.comparison.runs import Run, seconds_per_epoch, title
+from tidegate.intervals import Interval, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,14 +18,15 @@ class Row:
     """A line of the table.  None: does not apply, or (deviations) there is but one run.
 
     ``mean`` and ``deviation`` (of the sample) are of the figures on the held-out part over ``runs``
-    seeds, ``validation`` is the mean of those on the validation part.  ``gap``: training less
-    held-out figure, of the weights that are kept.
+    seeds, ``interval`` is the 95 % interval of an accuracy, ``validation`` the mean of the figures
+    on the validation part.  ``gap``: training less held-out figure, of the weights that are kept.
     """
 
     name: str
     about: str
     mean: float
     deviation: float | None
+    interval: Interval | None
     validation: float
     runs: int | None = None
     parameters: int | None = None
@@ -37,16 +39,22 @@ class Row:
         return asdict(self)
 
 
-def rows_of(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric) -> list[Row]:
-    """The rows, best mean first."""
+def rows_of(
+    runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, size: int, advised: str
+) -> list[Row]:
+    """The rows, best mean first; ``size`` of the held-out part; ``advised``: a cell's title."""
     cells = dict.fromkeys(run.cell for run in runs)
-    rows = [_of_cell(cell, [run for run in runs if run.cell == cell], metric) for cell in cells]
+    rows = [
+        _of_cell(cell, [run for run in runs if run.cell == cell], metric, size, advised)
+        for cell in cells
+    ]
     rows += [
         Row(
             name=b.name,
             about=b.about,
             mean=b.held_out,
             deviation=None,
+            interval=_interval(b.held_out, metric, size),
             validation=b.validation,
             parameters=b.parameters,
         )
@@ -55,14 +63,20 @@ def rows_of(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric) 
     return sorted(rows, key=lambda row: row.mean, reverse=not metric.lower_is_better)
 
 
-def _of_cell(cell: str, runs: list[Run], metric: Metric) -> Row:
+def _interval(mean: float, metric: Metric, size: int) -> Interval | None:
+    """The interval of an accuracy, which the examples leave open, whatever the seeds do."""
+    return wilson(mean, size) if metric.name == "accuracy" else None
+
+
+def _of_cell(cell: str, runs: list[Run], metric: Metric, size: int, advised: str) -> Row:
     figures = np.array([run.held_out[metric.name] for run in runs])
     training = np.array([run.training[metric.name] for run in runs])
     sizes = " + ".join(map(str, runs[0].hidden_sizes))
     return Row(
         name=title(cell),
-        about=f"{sizes} units",
+        about=f"{sizes} units{', advised' if title(cell) == advised else ''}",
         mean=float(figures.mean()),
+        interval=_interval(float(figures.mean()), metric, size),
         deviation=float(figures.std(ddof=1)) if len(runs) > 1 else None,
         validation=float(np.mean([run.validation[metric.name] for run in runs])),
         runs=len(runs),
@@ -80,6 +94,7 @@ def columns_of(metric: Metric, held_out: str) -> list[str]:
         "",
         "",
         f"{metric.label} ({held_out})",
+        *(["95 % interval"] if metric.name == "accuracy" else []),
         *chosen,
         "parameters",
         "s per epoch",
@@ -102,6 +117,7 @@ def cells_of(row: Row, held_out: str) -> list[str]:
         row.name,
         row.about,
         figure,
+        *([] if row.interval is None else [str(row.interval)]),
         *chosen,
         told(row.parameters, ",d"),
         told(row.seconds_per_epoch, ".3g"),

@@ -46,6 +46,7 @@ class TextClassification(AnsweredExperiment):
                 about=f"words and pairs of words, C = {best:g}",
                 validation=float(accuracy[best]),
                 held_out=float(linear.score(scored, self.scored.answers)),
+                losses=self.losses_of(linear.predict(scored), self.scored.answers),
                 parameters=linear.coef_.size + linear.intercept_.size,
             )
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Final
@@ -32,6 +33,7 @@ __all__ = [
 LEVELS: Final = ("char", "word", "bpe")
 MAX_VOCABULARY: Final = 0x110000  # as many as Unicode has code points
 MAX_WORD_LENGTH: Final = 200  # characters; a longer one is data gone astray, never worth an entry
+MAX_VOCABULARY_BYTES: Final = 30_000_000  # as it stands in a model file, which bounds its header
 BPE_VOCABULARY: Final = 8192  # tokens, where the user names no size
 
 
@@ -73,7 +75,7 @@ def train_encoder(
         return CharEncoder(_characters(texts, vocabulary_size, min_count), lowercase=lowercase)
     if level == "bpe":
         merges = learn_merges(texts, vocabulary_size or BPE_VOCABULARY, min_count)
-        return BpeEncoder(merges, lowercase=lowercase)
+        return _that_fits_a_file(BpeEncoder(merges, lowercase=lowercase))
     tokenised = sentences and words.is_tokenised(texts)
     special = special_words(sentences)
     kept = [
@@ -84,9 +86,22 @@ def train_encoder(
     if not kept:
         raise InputError(f"expected words seen {min_count} times or more, got none; lower it")
     room = MAX_VOCABULARY if vocabulary_size is None else vocabulary_size
-    return WordEncoder(
-        kept[: room - len(special)], lowercase=lowercase, sentences=sentences, tokenised=tokenised
+    kept = kept[: room - len(special)]
+    return _that_fits_a_file(
+        WordEncoder(kept, lowercase=lowercase, sentences=sentences, tokenised=tokenised)
     )
+
+
+def _that_fits_a_file(encoder: TextEncoder) -> TextEncoder:
+    """The encoder.  Raises InputError now if the model could not be saved after its training."""
+    text = json.dumps(encoder.to_json(), ensure_ascii=False)
+    size = len(json.dumps(text, ensure_ascii=False).encode())  # a text within the header's JSON
+    if size > MAX_VOCABULARY_BYTES:
+        raise InputError(
+            f"expected a vocabulary of at most {MAX_VOCABULARY_BYTES:,} bytes in the model file, "
+            f"got {size:,}; lower vocabulary_size or raise min_count"
+        )
+    return encoder
 
 
 _SCHEMA: Final = {

@@ -153,17 +153,53 @@ def score(
     A long text is read in parallel stretches.  Each is entered ``warm_up`` tokens early, unscored,
     so that its state has forgotten where it began; a text too short for that is one stretch.
     """
+    nats = 0.0
+    scored = 0
+    for _, features, targets in _read(network, tokens, never_target, streams, warm_up):
+        some_nats, count = _nats(network, features, targets)
+        nats += some_nats.item()
+        scored += count
+    return Score(nats, scored)
+
+
+@torch.no_grad()
+def stretches(
+    network: SequenceNetwork, tokens: np.ndarray, never_target: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same by stretches of up to 200 tokens that follow one another: each one's first token's
+    position, its nats, and how many of its tokens are scored, [S] each.
+
+    A stretch scores the tokens that come after those from its first to the next one's.
+    """
+    rows = []
+    for begins, features, targets in _read(network, tokens, never_target, 64, 512):
+        for k, begin in enumerate(begins):
+            if begin < len(tokens) - 1:
+                nats, count = _nats(network, features[:, k : k + 1], targets[:, k])
+                rows.append((begin, nats.item(), count))
+    first, nats, counts = zip(*sorted(rows), strict=True) if rows else ((), (), ())
+    return np.array(first, np.int64), np.array(nats, np.float64), np.array(counts, np.int64)
+
+
+def _read(
+    network: SequenceNetwork,
+    tokens: np.ndarray,
+    never_target: int | None,
+    streams: int,
+    warm_up: int,
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """For some steps at a time of all streams: where they begin in the text, [B], the features,
+    [T, B, F], and the targets, [T, B], of which those not to be scored are ``_IGNORED``.
+    """
     total = len(tokens) - 1
     if total < 1:
-        return Score(0.0, 0)
+        return
     streams = max(1, min(streams, total // (4 * warm_up)))
     span = -(-total // streams)
     warm_up = warm_up if streams > 1 else 0
     device = network.device
     first = span * np.arange(streams)  # position of each stretch's first input
     state: NetworkState | None = None
-    nats = 0.0
-    scored = 0
     for begin in [*range(-warm_up, 0, _SCORED_STEPS), *range(0, span, _SCORED_STEPS)]:
         end = min(begin + _SCORED_STEPS, 0 if begin < 0 else span)
         if begin == 0 and state is not None:
@@ -179,10 +215,7 @@ def score(
         targets = np.where(inside, tokens[following.clip(0, total)], _IGNORED).astype(np.int64)
         if never_target is not None:
             targets[targets == never_target] = _IGNORED
-        some_nats, count = _nats(network, features, torch.from_numpy(targets).to(device))
-        nats += some_nats.item()
-        scored += count
-    return Score(nats, scored)
+        yield positions[0], features, torch.from_numpy(targets).to(device)
 
 
 def _nats(network: SequenceNetwork, features: Tensor, targets: Tensor) -> tuple[Tensor, int]:

@@ -35,9 +35,10 @@ from tidegate.training.randomness import (
     products_of,
     seed_step,
 )
+from tidegate.training.resuming import check_position, check_tensors, restored_carry
 from tidegate.training.run_folder import RunFolder
 from tidegate.training.schedules import learning_rate_factor
-from tidegate.training.state import Position, TrainingState, flatten, unflatten
+from tidegate.training.state import REMEDY, Position, TrainingState, flatten
 
 # Of every row of the history, beside the validation figures.
 _COLUMNS = ("step", "epoch", "seconds", "learning_rate", "train_loss")
@@ -109,6 +110,8 @@ class _Run:
         self.average = WeightAverage(self.network, options.average) if options.average else None
         if state is not None:
             self._restore(state)
+            if self.folder is not None:
+                self.folder.went_on(self.settings, self.position.history)
         self.began = time.monotonic() - self.position.seconds
         self.saved_at = self.drawn_at = self.position.seconds
         self.saved_step, self.save_cost_s = self.position.step, 0.0
@@ -306,24 +309,21 @@ class _Run:
         return None
 
     def _restore(self, state: TrainingState) -> None:
+        average = {} if self.average is None else self.average.named()
         try:
+            check_position(state, self.steps_in_epoch, _COLUMNS, self.objective.metric)
+            check_tensors(state, self.network, self.options, average)
             self.network.load_state_dict(state.under("weights"))
-            restore_optimizer(self.optimizer, state.under("optimizer"))
-            if self.average is not None:
-                self.average.load(state.under("average"))
-            best = state.under("best")
-            if state.position.best_step:
-                like = self.network.state_dict()
-                self.best = {name: best[name].to(tensor.device) for name, tensor in like.items()}
-            prefix = f"carry.{self.processes.rank}"
-            leaves = state.under(prefix)
-            ordered = (leaves[str(i)].to(self.processes.device) for i in range(len(leaves)))
-            self.carry = unflatten(state.carries[self.processes.rank], ordered)
-        except (KeyError, IndexError, RuntimeError, ValueError) as e:
-            raise ModelFileError(
-                f"expected the training state of this network, got another's: {e}",
-                file=self.options.run_folder,
-            ) from e
+            self.carry = restored_carry(state, self.objective, self.network, self.processes)
+        except ValueError as e:
+            problem = f"expected the training state of this network, got another's: {e}; {REMEDY}"
+            raise ModelFileError(problem, file=self.options.run_folder) from e
+        restore_optimizer(self.optimizer, state.under("optimizer"))
+        if self.average is not None:
+            self.average.load(state.under("average"))
+        if state.position.best_step:
+            device = self.processes.device
+            self.best = {name: t.to(device) for name, t in state.under("best").items()}
         self.position = state.position
 
     def _save(self) -> None:

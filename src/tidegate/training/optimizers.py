@@ -33,6 +33,9 @@ _FUSED_ON = {
     Adagrad: ("cpu",),
 }
 
+# Sums of squares in torch's optimisers and norms, of which a root is drawn.
+NEVER_NEGATIVE = {"exp_avg_sq", "square_avg", "acc_delta", "sum", "running_var"}
+
 _AT_ONCE = 0.05  # of the weights, what a slow average takes in at a time
 
 

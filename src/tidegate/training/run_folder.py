@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.container import write_atomically
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 from tidegate.training.state import TrainingState, read_state, write_state
 
 # A run may be resumed with other values of these: limits, places and looks.
@@ -51,7 +51,10 @@ class RunFolder:
         self.write_metrics([])
 
     def go_on(self, settings: dict[str, Any]) -> TrainingState:
-        """The state of the run here.  Raises InputError if there is none, or it is another's."""
+        """The state of the run here.  Raises InputError if there is none, or it is another's.
+
+        Nothing is written: ``went_on`` does that, once the state has been found to be sound.
+        """
         if not self.state_path.exists():
             raise InputError(
                 "expected a folder with a training state to resume, got none; "
@@ -62,10 +65,13 @@ class RunFolder:
             left_over.unlink(missing_ok=True)
         state = read_state(self.state_path)
         self._refuse_differences(state.settings, settings)
+        return state
+
+    def went_on(self, settings: dict[str, Any], history: list[dict[str, float]]) -> None:
+        """Settings and history as the resumed run has them."""
         self._write_config(settings)
         # rows that were written after the state: the resumed run comes by them again
-        self.write_metrics(state.position.history)
-        return state
+        self.write_metrics(history)
 
     def save(self, state: TrainingState) -> None:
         write_state(self.state_path, state)
@@ -127,7 +133,8 @@ class RunFolder:
                 old, new = then[part].get(name), now[part].get(name)
                 if old != new:
                     raise InputError(
-                        f"{subject} {name}: expected {old!r}, as when the run began, got {new!r}; "
+                        f"{subject} {name}: expected {shown(old)}, as when the run began, got "
+                        f"{shown(new)}; "
                         "give it as it was, or begin a new run in another folder",
                         file=self.path,
                     )

@@ -12,9 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tidegate.container import ModelFileError, pack, parse_json, unpack, write_atomically
+from tidegate.container import (
+    ModelFileError,
+    TensorInfo,
+    pack,
+    parse_json,
+    unpack,
+    write_atomically,
+)
+from tidegate.errors import shown
 
-FORMAT = 1
+FORMAT = 2
+REMEDY = "begin a new run: leave out resume and name another run_folder"
+
+_MOST = 2**53  # of a count: float64 holds each whole number up to it
+_DEEPEST = 8  # nesting of a carry
+_SETTINGS = {"options": dict, "objective": dict, "fingerprint": str, "processes": int}
 
 
 @dataclass
@@ -61,29 +74,122 @@ class TrainingState:
 
 def write_state(path: str | os.PathLike[str], state: TrainingState) -> None:
     """Replace the state at ``path``, atomically."""
+    position = asdict(state.position)
+    rows = position.pop("history")
+    columns = {name: type(value).__name__ for name, value in rows[0].items()} if rows else {}
+    # a tensor, since a long run has more rows than a header may have lists
+    table = np.array([[row[name] for name in columns] for row in rows], np.float64)
     values = {
         "format": FORMAT,
-        "position": asdict(state.position),
+        "position": position,
+        "columns": columns,
         "carries": state.carries,
         "settings": state.settings,
     }
-    write_atomically(path, pack(state.tensors, json.dumps(values)))
+    tensors = state.tensors | {"history": table.reshape(len(rows), len(columns))}
+    write_atomically(path, pack(tensors, json.dumps(values)))
 
 
 def read_state(path: str | os.PathLike[str]) -> TrainingState:
-    """The state at ``path``.  Raises ModelFileError for whatever ``write_state`` did not write."""
+    """The state at ``path``.  Raises ModelFileError for whatever ``write_state`` did not write.
+
+    What only the run itself knows, such as the shapes of its weights, is checked by resuming.py.
+    """
+    values: dict[str, Any] = {}
+
+    def check(entries: dict[str, TensorInfo], text: str) -> None:
+        # a validation figure may be NaN
+        values.update(_checked(parse_json(text, "training state", strict=False), entries))
+
+    tensors, _ = unpack(path, check, REMEDY)
     try:
-        tensors, text = unpack(path, lambda entries, text: None)  # noqa: ARG005
-        values = parse_json(text, "training state", strict=False)  # a validation figure may be NaN
-        if values["format"] != FORMAT:
-            raise ValueError(f"expected format {FORMAT}, got {values['format']!r}")
-        return TrainingState(
-            Position(**values["position"]), values["carries"], values["settings"], tensors
-        )
-    except (KeyError, TypeError, ValueError) as e:
-        if isinstance(e, ModelFileError):
-            raise
-        raise ModelFileError(f"expected a training state, got: {e!r}", file=path) from e
+        position = _position(values["position"], values["columns"], tensors.pop("history"))
+    except ValueError as e:
+        raise ModelFileError(f"{e}; {REMEDY}", file=path) from e
+    return TrainingState(position, values["carries"], values["settings"], tensors)
+
+
+def _checked(values: Any, entries: dict[str, TensorInfo]) -> dict[str, Any]:
+    """The parsed JSON text.  Raises ValueError unless types and counts are as written."""
+    kinds = {"format": int, "position": dict, "columns": dict, "carries": list, "settings": dict}
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, dict) else values
+        raise ValueError(f"expected a training state of format {FORMAT}, got {shown(found)}")
+    _need_types(values, kinds, "training state")
+    settings, columns = values["settings"], values["columns"]
+    _need_types(settings, _SETTINGS, "settings")
+    if settings["processes"] != len(values["carries"]):
+        raise ValueError(f"carries: expected one for each process, got {len(values['carries'])}")
+    if not all(kind in ("int", "float") for kind in columns.values()):
+        raise ValueError(f"columns: expected int or float for each, got {shown(columns)}")
+    table = entries.get("history", TensorInfo("", (0,)))
+    if table != TensorInfo("F64", (table.shape[0] if table.shape else 0, len(columns))):
+        raise ValueError(f"tensor 'history': expected F64 [rows, {len(columns)}], got another")
+    carried = {
+        f"carry.{rank}.{i}"
+        for rank, nesting in enumerate(values["carries"])
+        for i in range(_leaves(nesting))
+    }
+    if different := sorted(carried ^ {n for n in entries if n.startswith("carry.")}):
+        raise ValueError(f"carries: expected the tensors they name, got or missed {different[0]!r}")
+    return values
+
+
+def _need_types(values: dict[str, Any], kinds: dict[str, Any], subject: str) -> None:
+    if set(values) != set(kinds):
+        different = shown(sorted(set(values) ^ set(kinds)))
+        raise ValueError(f"{subject}: expected exactly its keys, got or missed {different}")
+    for name, kind in kinds.items():
+        allowed = kind if isinstance(kind, tuple) else (kind,)
+        if type(values[name]) not in allowed:
+            expected = " or ".join(k.__name__ for k in allowed)
+            raise ValueError(f"{subject} {name}: expected {expected}, got {shown(values[name])}")
+
+
+def _leaves(nesting: Any, depth: int = 0) -> int:
+    """How many tensors a nesting, as ``flatten`` gives it, has."""
+    if nesting is None:
+        return 0
+    if nesting == "tensor":
+        return 1
+    if isinstance(nesting, dict) and len(nesting) == 1 and depth < _DEEPEST:
+        ((kind, parts),) = nesting.items()
+        if kind in ("tuple", "list") and isinstance(parts, list):
+            return sum(_leaves(part, depth + 1) for part in parts)
+    raise ValueError(f"carries: expected tuples and lists of tensors, got {shown(nesting)}")
+
+
+def _position(values: dict[str, Any], columns: dict[str, str], table: np.ndarray) -> Position:
+    """The position, its history from the table.  Raises ValueError for what cannot have been."""
+    whole = dict.fromkeys(("step", "epoch", "batch", "best_step", "waited"), int)
+    real = dict.fromkeys(("seconds", "loss_sum", "units", "learning_rate"), (float, int))
+    _need_types(values, {**whole, **real, "best_value": (float, int, type(None))}, "position")
+    for name in (*whole, "seconds", "units", "learning_rate"):
+        if not 0 <= values[name] <= _MOST:
+            raise ValueError(f"position {name}: expected 0 or more, got {values[name]}")
+    if not np.isfinite(values["loss_sum"]):
+        raise ValueError(f"position loss_sum: expected a finite number, got {values['loss_sum']}")
+    for i, (name, kind) in enumerate(columns.items()):
+        column = table[:, i]
+        if kind == "int" and not ((column % 1 == 0) & (abs(column) <= _MOST)).all():
+            raise ValueError(f"history {name}: expected whole numbers, got others")
+    history: list[Any] = [
+        {n: int(v) if columns[n] == "int" else v for n, v in zip(columns, row, strict=True)}
+        for row in table.tolist()
+    ]
+    step, best_step = values["step"], values["best_step"]
+    steps = [row.get("step") for row in history]
+    if history and columns.get("step") != "int":
+        raise ValueError("history: expected a column of steps, got none")
+    if not all(a < b for a, b in zip([0, *steps], [*steps, step + 1], strict=True)):
+        raise ValueError(f"history: expected rising steps from 1 to {step}, got others")
+    if best_step not in (steps or [0]):
+        raise ValueError(f"position best_step: expected a step of the history, got {best_step}")
+    if (values["best_value"] is None) != (not history):
+        raise ValueError("position best_value: expected a number just where there is a history")
+    if values["waited"] > len(history):
+        raise ValueError(f"position waited: expected {len(history)} at most, got more")
+    return Position(**values, history=history)
 
 
 def flatten(carry: Any) -> tuple[Any, list[Tensor]]:
