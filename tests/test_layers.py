@@ -241,18 +241,21 @@ def test_dropout_acts_between_layers_in_training_only():
 GRU = tg.GRU(5, 7)
 X = torch.zeros(6, 3, 5)
 WRONG = {
-    "rank": (lambda: GRU(X[0, 0]), ValueError, r"x: expected \[T, B, I\] or \[T, I\], got \[5\]"),
-    "width": (lambda: GRU(X[..., :4]), ValueError, "input_size = 5 in its last dimension"),
-    "dtype": (lambda: GRU(X.double()), TypeError, "x: expected torch.float32 .* got torch.float64"),
-    "type": (lambda: GRU([1.0]), TypeError, "x: expected a torch.Tensor, got list"),
-    "state": (lambda: GRU(X, X[:1]), ValueError, r"h0: .* = \[1, 3, 7\], got \[1, 3, 5\]"),
-    "pair": (lambda: tg.LSTM(5, 7)(X, X), ValueError, r"expected the tuple \(h0, c0\)"),
+    "rank": (lambda: GRU(X[0, 0]), ValueError, r"expected \[T, B, I\] or \[T, I\], got \[5\]"),
+    "width": (lambda: GRU(X[..., :4]), RuntimeError, "input_size = 5 in its last dimension"),
+    "dtype": (lambda: GRU(X.double()), ValueError, "input: expected torch.float32 .* got .*64"),
+    "device": (lambda: GRU(X.to("meta")), RuntimeError, r"call input.to\('cpu'\)"),
+    "type": (lambda: GRU([1.0]), TypeError, "input: expected a torch.Tensor, got list"),
+    "state": (lambda: GRU(X, X[:1]), RuntimeError, r"h0: .* = \[1, 3, 7\], got \[1, 3, 5\]"),
+    "pair": (lambda: tg.LSTM(5, 7)(X, X), TypeError, r"expected the tuple \(h0, c0\)"),
     "lengths": (lambda: GRU(X, lengths=[1, 2]), ValueError, r"lengths: expected \[B\] = \[3\]"),
     "range": (lambda: GRU(X, lengths=[1, 2, 9]), ValueError, "expected 0 to T = 6, got 1 to 9"),
     "float": (lambda: GRU(X, lengths=[1.0, 2, 3]), TypeError, "lengths: expected integers"),
     "size": (lambda: tg.GRU(5, 0), ValueError, "hidden_size: expected at least 1, got 0"),
     "reset": (lambda: tg.GRU(5, 7, reset="x"), ValueError, "expected 'after' or 'before'"),
     "dropout": (lambda: tg.GRU(5, 7, dropout=2), ValueError, r"a probability in \[0, 1\], got 2"),
+    "flag": (lambda: tg.GRU(5, 7, 1, 0.5), TypeError, "bias: expected True or False, got float"),
+    "projection": (lambda: tg.LSTM(5, 7, proj_size=7), ValueError, "less than hidden_size = 7"),
     "stream": (
         lambda: tg.GRU(5, 7, bidirectional=True).step(X[0]), ValueError, "got bidirectional=True",
     ),
