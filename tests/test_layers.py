@@ -11,10 +11,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import tidegate as tg
 from tidegate.nn import functional
 
+# torch says once what explain() says of every such layer
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+
 PAIRS = {
     "rnn_tanh": (torch.nn.RNN, tg.RNN, {}),
     "rnn_relu": (torch.nn.RNN, tg.RNN, {"nonlinearity": "relu"}),
     "lstm": (torch.nn.LSTM, tg.LSTM, {}),
+    "lstm_projected": (torch.nn.LSTM, tg.LSTM, {"proj_size": 3}),
     "gru": (torch.nn.GRU, tg.GRU, {}),
 }
 OURS = {name: (cls, options) for name, (_, cls, options) in PAIRS.items()}
@@ -42,7 +46,8 @@ def flat(state):
 
 def random_state(layer, batch, dtype):
     layers = layer.num_layers * (2 if layer.bidirectional else 1)
-    parts = [torch.randn(layers, batch, 7, dtype=dtype, requires_grad=True) for _ in range(2)]
+    sizes = layer.proj_size or 7, 7
+    parts = [torch.randn(layers, batch, n, dtype=dtype, requires_grad=True) for n in sizes]
     return tuple(parts) if isinstance(layer, torch.nn.LSTM | tg.LSTM) else parts[0]
 
 
@@ -193,7 +198,8 @@ def test_backward_reads_the_reversed_sequence(name):
     reverse = {k.removesuffix("_reverse"): v for k, v in both.state_dict().items() if "_rev" in k}
     alone.load_state_dict(reverse)
     x = torch.randn(5, 2, 3, dtype=torch.float64)
-    torch.testing.assert_close(both(x)[0][:, :, 4:], alone(x.flip(0))[0].flip(0))
+    outputs = both.state_sizes[0]
+    torch.testing.assert_close(both(x)[0][:, :, outputs:], alone(x.flip(0))[0].flip(0))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -201,7 +207,7 @@ def test_gradients_and_second_gradients_of_the_reference(name, monkeypatch):
     monkeypatch.setattr(functional, "choose_path", lambda *_: ("reference", "asked for"))
     cls, extra = OURS[name]
     torch.manual_seed(5)
-    layer = cls(2, 3, **extra, dtype=torch.float64)
+    layer = cls(2, 4, **extra, dtype=torch.float64)
     x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
     lengths = torch.tensor([3, 1])
     run = lambda x: layer(x, lengths=lengths)[0]  # noqa: E731
@@ -212,6 +218,7 @@ def test_gradients_and_second_gradients_of_the_reference(name, monkeypatch):
 @pytest.mark.parametrize("name", OURS)
 def test_recurrent_dropout_is_one_mask_per_sequence_and_off_in_evaluation(name):
     cls, extra = OURS[name]
+    extra = {option: 48 if option == "proj_size" else value for option, value in extra.items()}
     layer = cls(3, 64, recurrent_dropout=0.5, **extra)
     x = torch.randn(4, 2, 3)
     torch.manual_seed(1)
@@ -271,6 +278,8 @@ def test_wrong_arguments_are_named(case):
 
 def test_explain_names_the_path_and_the_reason():
     assert tg.GRU(5, 7).explain() == "engine: the engine's gru kernels"
+    projected = tg.LSTM(5, 7, proj_size=3).explain()
+    assert projected == "torch: torch's own lstm kernel: the engine has no kernel with projections"
     double = tg.LSTM(5, 7, recurrent_dropout=0.1, dtype=torch.float64)
     assert "torch has no kernel with recurrent dropout" in double.explain()
     assert double.eval().explain().startswith("torch: torch's own lstm kernel: the engine computes")
