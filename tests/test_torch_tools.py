@@ -275,3 +275,27 @@ def test_what_the_warning_of_quantisation_advises_works(name):
 def test_no_way_is_advised_where_torch_has_none(layer):
     with pytest.warns(UserWarning, match="torch.nn's own classes alone$"):
         torch.ao.quantization.quantize_dynamic(nn.Sequential(layer).eval())
+
+
+@pytest.mark.parametrize("layer", [tg.GRU(5, 7), tg.LSTMCell(5, 7)], ids=str)
+def test_torch_script_is_refused_with_what_to_do_instead(layer):
+    model = nn.Sequential(nn.Identity(), layer)
+    name = type(layer).__name__
+    with (
+        pytest.warns(DeprecationWarning, match="torch.jit.script"),
+        pytest.raises(RuntimeError, match=f"use torch.compile .* state_dict .* torch.nn.{name}$"),
+    ):
+        torch.jit.script(model)
+    assert model[1] is layer
+    twin = getattr(nn, name)(5, 7)
+    twin.load_state_dict(layer.state_dict())
+    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+        torch.jit.script(twin)
+
+
+def test_torch_script_is_refused_where_torch_has_no_such_cell():
+    with (
+        pytest.warns(DeprecationWarning, match="torch.jit.script"),
+        pytest.raises(RuntimeError, match="use torch.compile or torch.export$"),
+    ):
+        torch.jit.script(tg.GRU(5, 7, reset="before"))

@@ -11,10 +11,10 @@ from torch.fx import Proxy
 from tidegate.cells import Cell, cell_of
 from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_size
 from tidegate.nn.functional import LayerWeights, choose_path, recurrence
-from tidegate.nn.torch_tools import NotQuantised, one_node
+from tidegate.nn.torch_tools import OwnModule, one_node
 
 
-class CellLayer(NotQuantised, nn.RNNCellBase):
+class CellLayer(OwnModule, nn.RNNCellBase):
     """What the three share: torch.nn's arguments, parameters, initialisation and outputs."""
 
     def __init__(

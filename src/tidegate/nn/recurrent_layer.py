@@ -30,10 +30,10 @@ from tidegate.nn.functional import (
 )
 from tidegate.nn.products import rounds
 from tidegate.nn.reference import State
-from tidegate.nn.torch_tools import NotQuantised, one_node
+from tidegate.nn.torch_tools import OwnModule, one_node
 
 
-class RecurrentLayer(NotQuantised, nn.RNNBase):
+class RecurrentLayer(OwnModule, nn.RNNBase):
     """What the three layers of nn/layers.py share; each of them only names its cell.
 
     Arguments, parameter names, shapes, initialisation and outputs are those of the torch.nn class

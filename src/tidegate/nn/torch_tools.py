@@ -12,31 +12,37 @@ from tidegate.cells import Cell
 from tidegate.nn.functional import reason_against_torch
 
 
-class NotQuantised(nn.Module):
-    """A module that says so when torch.ao.quantization passes it by.
-
-    That package replaces modules by their exact class, and leaves others as they are in silence.
-    """
+class OwnModule(nn.Module):
+    """A module that says where a tool of torch's can do nothing with it, and what to do instead."""
 
     cell: Cell
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "qconfig":  # which torch.ao.quantization gives to every module first
-            warnings.warn(self._passed_by(), stacklevel=2)
+            from torch.ao.quantization import get_default_dynamic_quant_module_mappings
+
+            problem = (
+                f"torch.ao.quantization leaves tidegate.{type(self).__name__} as it is: "
+                "it replaces modules of torch.nn's own classes alone"
+            )
+            replaced = self._twin() in get_default_dynamic_quant_module_mappings()
+            warnings.warn(problem + self._way_out() * replaced, stacklevel=2)
         super().__setattr__(name, value)
 
-    def _passed_by(self) -> str:
-        from torch.ao.quantization import get_default_dynamic_quant_module_mappings
-
-        kind = type(self).__name__
-        said = (
-            f"torch.ao.quantization leaves tidegate.{kind} as it is: it replaces modules of "
-            "torch.nn's own classes alone"
+    def __prepare_scriptable__(self) -> nn.Module:  # which torch.jit.script calls
+        raise RuntimeError(
+            f"torch.jit.script cannot compile tidegate.{type(self).__name__}; use torch.compile or "
+            f"torch.export{self._way_out()}"
         )
-        can = getattr(nn, kind, None) in get_default_dynamic_quant_module_mappings()
-        if can and reason_against_torch(self.cell, recurrent_dropout=False) is None:
-            said += f"; to quantise this one, load its state_dict into a torch.nn.{kind}"
-        return said
+
+    def _twin(self) -> type[nn.Module] | None:
+        """The class of torch.nn that computes the same, if there is one."""
+        known = reason_against_torch(self.cell, recurrent_dropout=False) is None
+        return getattr(nn, type(self).__name__, None) if known else None
+
+    def _way_out(self) -> str:
+        twin = self._twin()
+        return f"; or load its state_dict into a torch.nn.{twin.__name__}" if twin else ""
 
 
 def one_node(module: nn.Module, x: Proxy, **arguments: Any) -> Any:
