@@ -40,9 +40,10 @@ def check_probability(name: str, value: Any) -> float:
     """A number from 0 to 1."""
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if isinstance(value, bool) or not 0 <= value <= 1:
+    probability = float(value)
+    if isinstance(value, bool) or not 0 <= probability <= 1:
         raise ValueError(f"{name}: expected a probability in [0, 1], got {value}")
-    return float(value)
+    return probability
 
 
 def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:

@@ -11,6 +11,7 @@ from torch.fx import Proxy
 from tidegate.cells import Cell, cell_of
 from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_size
 from tidegate.nn.functional import LayerWeights, choose_path, recurrence
+from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
 
 
@@ -45,6 +46,7 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         check_input(input, {2: "[B, I]", 1: "[I]"}, self.weight_ih)
         shape = (*input.shape[:-1], self.hidden_size)
         batched = input.dim() == 2
+        state: State
         if hx is None:
             state = (input.new_zeros(shape),) * len(self.cell.state)
         else:
@@ -58,7 +60,7 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         _, state = recurrence(self.cell, x, state, weights)
         if not batched:
             state = tuple(s.squeeze(0) for s in state)
-        return state if len(state) > 1 else state[0]
+        return state[0] if len(self.cell.state) == 1 else state
 
     def explain(self) -> str:
         """Which path runs this cell, and why."""

@@ -164,7 +164,7 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         if isinstance(input, Proxy):
             return one_node(self, input, hx=hx, lengths=lengths)
         order = "[B, T, I]" if self.batch_first else "[T, B, I]"
-        check_input(input, {3: order, 2: "[T, I]"}, self.weight_ih_l0)
+        check_input(input, {3: order, 2: "[T, I]"}, self._weight("weight_ih_l0"))
         unbatched = input.dim() == 2
         if unbatched:
             x = input.unsqueeze(1)
@@ -187,7 +187,7 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         """
         if self.bidirectional:
             raise ValueError("step: expected a layer that reads forward, got bidirectional=True")
-        check_input(input, {2: "one step [B, I]"}, self.weight_ih_l0)
+        check_input(input, {2: "one step [B, I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(input, hx, len(input), unbatched=False)
         x, finals = input.unsqueeze(0), list[State]()
         for k in range(self.num_layers):
@@ -257,7 +257,7 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         if lengths is not None:
             raise ValueError("lengths: expected None beside a PackedSequence, which holds its own")
         x, true_lengths = pad_packed_sequence(packed)  # rows in the caller's order
-        check_input(x, {3: "packed steps [.., I]"}, self.weight_ih_l0)
+        check_input(x, {3: "packed steps [.., I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(x, hx, x.shape[1], unbatched=False)
         y, final = self._stack(x, states, true_lengths)
         if packed.sorted_indices is not None:
