@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from typing import Any
 
@@ -19,7 +20,6 @@ import tidegate as tg
 pytestmark = pytest.mark.filterwarnings(
     "ignore:LSTM with projections is not supported with oneDNN",
     "ignore:dropout option adds dropout",
-    "ignore:dropout=.* does nothing with num_layers=1",
 )
 
 LAYERS = ["RNN", "LSTM", "GRU"]
@@ -222,10 +222,29 @@ def test_a_projection_is_smaller_than_the_state(size):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", LAYERS)
-def test_dropout_in_a_single_layer_warns_at_the_callers_line(name):
-    with pytest.warns(UserWarning, match="dropout=0.5 does nothing with num_layers=1") as caught:
-        getattr(tg, name)(5, 7, dropout=0.5)
+def test_dropout_in_a_single_layer_warns_as_torch_nn_does_at_the_callers_line(name):
+    said = []
+    for library in (nn, tg):
+        with pytest.warns(UserWarning, match="dropout option adds") as caught:
+            getattr(library, name)(5, 7, dropout=0.5)
+        said += [str(warning.message) for warning in caught]
+    assert said[1] == said[0]
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("x", [torch.zeros(6, 3, 5).double(), torch.zeros(6, 3, 5).half()])
+def test_both_remedies_for_an_input_of_another_type_work(x):
+    layer = tg.GRU(5, 7)
+    message = f"call input.to(torch.float32) or layer.to({x.dtype})"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        layer(x)
+    layer(x.to(torch.float32))
+    layer.to(x.dtype)(x)
+
+
+def test_whole_numbers_are_to_be_made_floats():
+    with pytest.raises(ValueError, match=r"call input.to\(torch.float32\)$"):
+        tg.GRU(5, 7)(torch.zeros(6, 3, 5, dtype=torch.int64))
 
 
 # what differs is shown, and what people read of a torch.nn.RNNBase is there

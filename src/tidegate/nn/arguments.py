@@ -58,9 +58,10 @@ def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:
             f"got {list(x.shape)}"
         )
     if x.dtype != weight_ih.dtype:
+        both = x.is_floating_point() or x.is_complex()  # no layer has weights of whole numbers
         raise ValueError(
             f"input: expected {weight_ih.dtype} as the weights, got {x.dtype}; "
-            f"call input.to({weight_ih.dtype}) or layer.to({x.dtype})"
+            f"call input.to({weight_ih.dtype})" + f" or layer.to({x.dtype})" * both
         )
     if x.device != weight_ih.device:
         raise RuntimeError(

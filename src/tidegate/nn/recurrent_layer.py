@@ -88,8 +88,10 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         if recurrent_dropout == 1:
             raise ValueError("recurrent_dropout: expected below 1, got 1; the state would be cut")
         if self.dropout > 0 and self.num_layers == 1:
-            warnings.warn(
-                f"dropout={dropout} does nothing with num_layers=1: it acts between layers",
+            warnings.warn(  # in torch.nn's words, by which people filter it
+                "dropout option adds dropout after all but last recurrent layer, so non-zero "
+                "dropout expects num_layers greater than 1, but got "
+                f"dropout={dropout} and num_layers=1",
                 stacklevel=3,
             )
         self._all_weights: list[list[str]] = []
