@@ -11,10 +11,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import tidegate as tg
 from tidegate.nn import functional
 
+# torch says once what explain() says of every such layer
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+
 PAIRS = {
     "rnn_tanh": (torch.nn.RNN, tg.RNN, {}),
     "rnn_relu": (torch.nn.RNN, tg.RNN, {"nonlinearity": "relu"}),
     "lstm": (torch.nn.LSTM, tg.LSTM, {}),
+    "lstm_projected": (torch.nn.LSTM, tg.LSTM, {"proj_size": 3}),
     "gru": (torch.nn.GRU, tg.GRU, {}),
 }
 OURS = {name: (cls, options) for name, (_, cls, options) in PAIRS.items()}
@@ -42,7 +46,8 @@ def flat(state):
 
 def random_state(layer, batch, dtype):
     layers = layer.num_layers * (2 if layer.bidirectional else 1)
-    parts = [torch.randn(layers, batch, 7, dtype=dtype, requires_grad=True) for _ in range(2)]
+    sizes = layer.proj_size or 7, 7
+    parts = [torch.randn(layers, batch, n, dtype=dtype, requires_grad=True) for n in sizes]
     return tuple(parts) if isinstance(layer, torch.nn.LSTM | tg.LSTM) else parts[0]
 
 
@@ -193,7 +198,8 @@ def test_backward_reads_the_reversed_sequence(name):
     reverse = {k.removesuffix("_reverse"): v for k, v in both.state_dict().items() if "_rev" in k}
     alone.load_state_dict(reverse)
     x = torch.randn(5, 2, 3, dtype=torch.float64)
-    torch.testing.assert_close(both(x)[0][:, :, 4:], alone(x.flip(0))[0].flip(0))
+    outputs = both.state_sizes[0]
+    torch.testing.assert_close(both(x)[0][:, :, outputs:], alone(x.flip(0))[0].flip(0))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -201,7 +207,7 @@ def test_gradients_and_second_gradients_of_the_reference(name, monkeypatch):
     monkeypatch.setattr(functional, "choose_path", lambda *_: ("reference", "asked for"))
     cls, extra = OURS[name]
     torch.manual_seed(5)
-    layer = cls(2, 3, **extra, dtype=torch.float64)
+    layer = cls(2, 4, **extra, dtype=torch.float64)
     x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
     lengths = torch.tensor([3, 1])
     run = lambda x: layer(x, lengths=lengths)[0]  # noqa: E731
@@ -212,6 +218,7 @@ def test_gradients_and_second_gradients_of_the_reference(name, monkeypatch):
 @pytest.mark.parametrize("name", OURS)
 def test_recurrent_dropout_is_one_mask_per_sequence_and_off_in_evaluation(name):
     cls, extra = OURS[name]
+    extra = {option: 48 if option == "proj_size" else value for option, value in extra.items()}
     layer = cls(3, 64, recurrent_dropout=0.5, **extra)
     x = torch.randn(4, 2, 3)
     torch.manual_seed(1)
@@ -241,18 +248,21 @@ def test_dropout_acts_between_layers_in_training_only():
 GRU = tg.GRU(5, 7)
 X = torch.zeros(6, 3, 5)
 WRONG = {
-    "rank": (lambda: GRU(X[0, 0]), ValueError, r"x: expected \[T, B, I\] or \[T, I\], got \[5\]"),
-    "width": (lambda: GRU(X[..., :4]), ValueError, "input_size = 5 in its last dimension"),
-    "dtype": (lambda: GRU(X.double()), TypeError, "x: expected torch.float32 .* got torch.float64"),
-    "type": (lambda: GRU([1.0]), TypeError, "x: expected a torch.Tensor, got list"),
-    "state": (lambda: GRU(X, X[:1]), ValueError, r"h0: .* = \[1, 3, 7\], got \[1, 3, 5\]"),
-    "pair": (lambda: tg.LSTM(5, 7)(X, X), ValueError, r"expected the tuple \(h0, c0\)"),
+    "rank": (lambda: GRU(X[0, 0]), ValueError, r"expected \[T, B, I\] or \[T, I\], got \[5\]"),
+    "width": (lambda: GRU(X[..., :4]), RuntimeError, "input_size = 5 in its last dimension"),
+    "dtype": (lambda: GRU(X.double()), ValueError, "input: expected torch.float32 .* got .*64"),
+    "device": (lambda: GRU(X.to("meta")), RuntimeError, r"call input.to\('cpu'\)"),
+    "type": (lambda: GRU([1.0]), TypeError, "input: expected a torch.Tensor, got list"),
+    "state": (lambda: GRU(X, X[:1]), RuntimeError, r"h0: .* = \[1, 3, 7\], got \[1, 3, 5\]"),
+    "pair": (lambda: tg.LSTM(5, 7)(X, X), TypeError, r"expected the tuple \(h0, c0\)"),
     "lengths": (lambda: GRU(X, lengths=[1, 2]), ValueError, r"lengths: expected \[B\] = \[3\]"),
     "range": (lambda: GRU(X, lengths=[1, 2, 9]), ValueError, "expected 0 to T = 6, got 1 to 9"),
     "float": (lambda: GRU(X, lengths=[1.0, 2, 3]), TypeError, "lengths: expected integers"),
     "size": (lambda: tg.GRU(5, 0), ValueError, "hidden_size: expected at least 1, got 0"),
     "reset": (lambda: tg.GRU(5, 7, reset="x"), ValueError, "expected 'after' or 'before'"),
     "dropout": (lambda: tg.GRU(5, 7, dropout=2), ValueError, r"a probability in \[0, 1\], got 2"),
+    "flag": (lambda: tg.GRU(5, 7, 1, 0.5), TypeError, "bias: expected True or False, got float"),
+    "projection": (lambda: tg.LSTM(5, 7, proj_size=7), ValueError, "less than hidden_size = 7"),
     "stream": (
         lambda: tg.GRU(5, 7, bidirectional=True).step(X[0]), ValueError, "got bidirectional=True",
     ),
@@ -268,6 +278,8 @@ def test_wrong_arguments_are_named(case):
 
 def test_explain_names_the_path_and_the_reason():
     assert tg.GRU(5, 7).explain() == "engine: the engine's gru kernels"
+    projected = tg.LSTM(5, 7, proj_size=3).explain()
+    assert projected == "torch: torch's own lstm kernel: the engine has no kernel with projections"
     double = tg.LSTM(5, 7, recurrent_dropout=0.1, dtype=torch.float64)
     assert "torch has no kernel with recurrent dropout" in double.explain()
     assert double.eval().explain().startswith("torch: torch's own lstm kernel: the engine computes")

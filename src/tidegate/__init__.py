@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidegate.comparison.compare import compare
+    from tidegate.nn.cell_layers import GRUCell, LSTMCell, RNNCell
     from tidegate.nn.layers import GRU, LSTM, RNN
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
@@ -24,6 +25,9 @@ _HOME_OF = {
     "RNN": "tidegate.nn.layers",
     "LSTM": "tidegate.nn.layers",
     "GRU": "tidegate.nn.layers",
+    "RNNCell": "tidegate.nn.cell_layers",
+    "LSTMCell": "tidegate.nn.cell_layers",
+    "GRUCell": "tidegate.nn.cell_layers",
     "TextClassifier": "tidegate.tasks.classifier",
     "LanguageModel": "tidegate.tasks.language_model",
     "Forecaster": "tidegate.tasks.forecaster",
@@ -37,7 +41,10 @@ __all__ = [
     "LSTM",
     "RNN",
     "Forecaster",
+    "GRUCell",
+    "LSTMCell",
     "LanguageModel",
+    "RNNCell",
     "SequenceClassifier",
     "SequenceRegressor",
     "TextClassifier",

@@ -23,4 +23,18 @@ def get_cell(name: str) -> Cell:
     return cell
 
 
-__all__ = ["CELLS", "SHORT_NAMES", "Cell", "get_cell"]
+def cell_of(layer: str, **options: str) -> Cell:
+    """The cell that the layer of this class runs; without ``options`` the first declared.
+
+    Raises ValueError naming the option and its choices.
+    """
+    declared = [cell for cell in CELLS.values() if cell.layer == layer]
+    for cell in declared:
+        if all(cell.options[name] == value for name, value in options.items()):
+            return cell
+    name, value = next(iter(options.items()))
+    known = " or ".join(repr(cell.options[name]) for cell in declared)
+    raise ValueError(f"{name}: expected {known}, got {value!r}")
+
+
+__all__ = ["CELLS", "SHORT_NAMES", "Cell", "cell_of", "get_cell"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +18,13 @@ class Cell:
     """A recurrent cell.
 
     ``gates`` names the blocks of H rows in W_ih, W_hh and the biases, in the order of torch.nn's
-    weights, each with its meaning; ``state`` the states, the first being the output.
+    weights, each with its meaning; ``state`` the states, the first being the output.  ``layer``
+    is the class of layers that runs it, and ``options`` are the arguments that choose it there.
     """
 
     name: str
+    layer: str
+    options: dict[str, str]
     gates: dict[str, str]
     state: dict[str, str]
     source: str
@@ -57,9 +61,23 @@ class Cell:
         rows = len(self.gates) * hidden_size
         return rows * (input_size + hidden_size) + (2 * rows if bias else 0)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds where the cell is defined, as of a function, and copies are the cell."""
+        return _defined_in, (self.equations.__module__, self.equations.__qualname__)
+
+
+def _defined_in(module: str, name: str) -> Cell:
+    return getattr(importlib.import_module(module), name)
+
 
 def cell(
-    name: str, *, gates: dict[str, str], state: dict[str, str], source: str
+    name: str,
+    *,
+    layer: str,
+    options: dict[str, str] | None = None,
+    gates: dict[str, str],
+    state: dict[str, str],
+    source: str,
 ) -> Callable[[Equations], Cell]:
     """Make a `Cell` of the function that holds its equations."""
-    return lambda equations: Cell(name, gates, state, source, equations)
+    return lambda equations: Cell(name, layer, options or {}, gates, state, source, equations)

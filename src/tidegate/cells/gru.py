@@ -12,6 +12,8 @@ _GATES = {"r": "reset gate", "z": "update gate", "n": "candidate state"}
 
 @cell(
     "gru",
+    layer="GRU",
+    options={"reset": "after"},
     gates=_GATES,
     state={"h": "hidden state"},
     source="Cho et al. 2014, arXiv:1406.1078v1: reset after the product, as torch.nn.GRU and cuDNN",
@@ -26,6 +28,8 @@ def gru(ops, w, u, h):
 
 @cell(
     "gru_reset_before",
+    layer="GRU",
+    options={"reset": "before"},
     gates=_GATES,
     state={"h": "hidden state"},
     source="Cho et al. 2014, arXiv:1406.1078v3, eq. 5-8: reset before the product",

@@ -6,6 +6,7 @@ from tidegate.expr import gates, states
 
 @cell(
     "lstm",
+    layer="LSTM",
     gates={"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"},
     state={"h": "hidden state", "c": "cell state"},
     source="Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM",

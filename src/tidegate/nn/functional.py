@@ -26,17 +26,20 @@ _TORCH_KERNELS = {
 
 
 class LayerWeights(NamedTuple):
-    """One layer in one direction: weight_ih [G*H, I], weight_hh [G*H, H], biases [G*H] or None."""
+    """One layer in one direction: weight_ih [G*H, I], weight_hh [G*H, H], biases [G*H] or None.
+
+    ``weight_hr`` [P, H] projects the output state, which then has P columns, as weight_hh has.
+    """
 
     weight_ih: Tensor
     weight_hh: Tensor
     bias_ih: Tensor | None
     bias_hh: Tensor | None
+    weight_hr: Tensor | None = None
 
     @property
     def tensors(self) -> list[Tensor]:
-        biases = [b for b in (self.bias_ih, self.bias_hh) if b is not None]
-        return [self.weight_ih, self.weight_hh, *biases]
+        return [tensor for tensor in self if tensor is not None]
 
 
 def compact(cell: Cell, weights: LayerWeights) -> None:
@@ -51,8 +54,9 @@ def compact(cell: Cell, weights: LayerWeights) -> None:
     if not torch.backends.cudnn.is_acceptable(weights.weight_ih):
         return
     mode = cudnn_rnn.get_cudnn_mode(cell.name.upper())
-    hidden_size, input_size = weights.weight_hh.shape[1], weights.weight_ih.shape[1]
-    sizes = input_size, mode, hidden_size, 0, 1  # no projection, one layer
+    input_size, hidden_size = weights.weight_ih.shape[1], len(weights.weight_hh) // len(cell.gates)
+    projection = 0 if weights.weight_hr is None else len(weights.weight_hr)
+    sizes = input_size, mode, hidden_size, projection, 1  # one layer
     with torch.no_grad(), torch.cuda.device_of(weights.weight_ih):
         torch._cudnn_rnn_flatten_weight(tensors, len(tensors), *sizes, False, False)  # pyright: ignore
 
@@ -64,9 +68,13 @@ def reason_against_torch(cell: Cell, recurrent_dropout: bool) -> str | None:
     return None if cell.name in _TORCH_KERNELS else f"torch has no kernel for {cell.name}"
 
 
-def choose_path(cell: Cell, x: Tensor, recurrent_mask: Tensor | None) -> tuple[str, str]:
+def choose_path(
+    cell: Cell, x: Tensor, recurrent_mask: Tensor | None, projects: bool = False
+) -> tuple[str, str]:
     """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason."""
     against = engine_op.reason_against(cell.name, x)
+    if projects:
+        against = "the engine has no kernel with projections"
     if against is None:
         return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
@@ -93,7 +101,8 @@ def recurrence(
     [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
     Raises RuntimeError where ``strict`` and only the step-by-step reference can run.
     """
-    path, reason = choose_path(cell, x, recurrent_mask)
+    projects = weights.weight_hr is not None
+    path, reason = choose_path(cell, x, recurrent_mask, projects)
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
     if path == "engine":
@@ -111,8 +120,9 @@ def recurrence(
     if lengths is not None:
         lengths = lengths.to(x.device)
     return reference.unroll(
-        cell, gates_x, state, weights.weight_hh, weights.bias_hh, lengths, reverse, recurrent_mask
-    )
+        cell, gates_x, state, weights.weight_hh, weights.bias_hh, lengths, reverse, recurrent_mask,
+        weights.weight_hr,
+    )  # fmt: skip
 
 
 def _torch_rectangular(

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tidegate.cells import CELLS
+from tidegate.cells import cell_of, get_cell
 from tidegate.nn.recurrent_layer import RecurrentLayer
 
 
@@ -26,23 +26,25 @@ class RNN(RecurrentLayer):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         recurrent_dropout: float = 0.0,
         strict: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
-        cell = CELLS[f"rnn_{nonlinearity}"]
         super().__init__(
-            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            recurrent_dropout, bidirectional, strict, device, dtype,
+            cell_of("RNN", nonlinearity=nonlinearity), input_size, hidden_size, num_layers, bias,
+            batch_first, dropout, bidirectional, 0, device, dtype, recurrent_dropout, strict,
         )  # fmt: skip
 
 
 class LSTM(RecurrentLayer):
-    """Long short-term memory, as torch.nn.LSTM without projections.  Equations: docs/cells.md."""
+    """Long short-term memory, as torch.nn.LSTM.  Equations: docs/cells.md.
+
+    With ``proj_size`` P > 0 the hidden state of every step, and so the output, is the product of
+    P x H weights with what the cell says (Sak et al. 2014, arXiv:1402.1128).  The engine has no
+    kernel for that: torch's runs.
+    """
 
     def __init__(
         self,
@@ -53,15 +55,16 @@ class LSTM(RecurrentLayer):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         recurrent_dropout: float = 0.0,
         strict: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
-            CELLS["lstm"], input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            recurrent_dropout, bidirectional, strict, device, dtype,
+            cell_of("LSTM"), input_size, hidden_size, num_layers, bias, batch_first, dropout,
+            bidirectional, proj_size, device, dtype, recurrent_dropout, strict,
         )  # fmt: skip
 
 
@@ -81,26 +84,20 @@ class GRU(RecurrentLayer):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         reset: str = "after",
         recurrent_dropout: float = 0.0,
         strict: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
     ) -> None:
-        if reset not in ("after", "before"):
-            raise ValueError(f"reset: expected 'after' or 'before', got {reset!r}")
-        cell = CELLS["gru" if reset == "after" else "gru_reset_before"]
         super().__init__(
-            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            recurrent_dropout, bidirectional, strict, device, dtype,
+            cell_of("GRU", reset=reset), input_size, hidden_size, num_layers, bias, batch_first,
+            dropout, bidirectional, 0, device, dtype, recurrent_dropout, strict,
         )  # fmt: skip
 
 
-def layer_for(cell: str, input_size: int, hidden_size: int, **options: Any) -> RecurrentLayer:
+def layer_for(name: str, input_size: int, hidden_size: int, **options: Any) -> RecurrentLayer:
     """The layer that runs the cell of this name."""
-    if cell.startswith("rnn_"):
-        return RNN(input_size, hidden_size, nonlinearity=cell.removeprefix("rnn_"), **options)
-    if cell == "lstm":
-        return LSTM(input_size, hidden_size, **options)
-    return GRU(input_size, hidden_size, reset="after" if cell == "gru" else "before", **options)
+    cell = get_cell(name)
+    return globals()[cell.layer](input_size, hidden_size, **cell.options, **options)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from tidegate.cells import Cell
-from tidegate.nn import reference
+from tidegate.cells import Cell, cell_of
+from tidegate.nn.arguments import (
+    check_flag,
+    check_hidden,
+    check_input,
+    check_lengths,
+    check_probability,
+    check_size,
+)
 from tidegate.nn.dropout import dropout
 from tidegate.nn.functional import (
     LayerWeights,
@@ -23,9 +30,10 @@ from tidegate.nn.functional import (
 )
 from tidegate.nn.products import rounds
 from tidegate.nn.reference import State
+from tidegate.nn.torch_tools import OwnModule, one_node
 
 
-class RecurrentLayer(nn.Module):
+class RecurrentLayer(OwnModule, nn.RNNBase):
     """What the three layers of nn/layers.py share; each of them only names its cell.
 
     Arguments, parameter names, shapes, initialisation and outputs are those of the torch.nn class
@@ -33,6 +41,10 @@ class RecurrentLayer(nn.Module):
     state is hidden from the recurrent weights, one mask per sequence, in training only
     (Gal & Ghahramani 2016, arXiv:1512.05287; what Keras calls recurrent_dropout).  ``strict``
     raises RuntimeError where nothing but the slow step-by-step reference could run.
+
+    A layer is a torch.nn.RNNBase, but no torch.nn.RNN, LSTM or GRU: torch.compile stops at every
+    instance of those three.  ``mode`` is the cell's name in capitals, torch.nn's where it has the
+    cell.
 
     In training the engine saves, besides the input, 2 H (RNN), 4 H (GRU with ``reset="before"``),
     5 H (GRU) or 7 H (LSTM) floats per token, layer and direction: docs/design.md.
@@ -47,52 +59,75 @@ class RecurrentLayer(nn.Module):
         bias: bool,
         batch_first: bool,
         dropout: float,
-        recurrent_dropout: float,
         bidirectional: bool,
-        strict: bool,
+        proj_size: int,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
+        recurrent_dropout: float,
+        strict: bool,
     ) -> None:
-        super().__init__()
-        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        for name, size in sizes.items():
-            if not isinstance(size, int) or isinstance(size, bool):
-                raise TypeError(f"{name}: expected an int, got {type(size).__name__}")
-            if size < 1:
-                raise ValueError(f"{name}: expected at least 1, got {size}")
-        for name, p in {"dropout": dropout, "recurrent_dropout": recurrent_dropout}.items():
-            if not 0 <= p <= 1:
-                raise ValueError(f"{name}: expected a probability in [0, 1], got {p}")
+        nn.Module.__init__(self)  # RNNBase's own knows four cells
+        self.cell, self.mode, self.strict = cell, cell.name.upper(), strict
+        for name, value in cell.options.items():
+            setattr(self, name, value)
+        self.input_size = check_size("input_size", input_size)
+        self.hidden_size = check_size("hidden_size", hidden_size)
+        self.num_layers = check_size("num_layers", num_layers)
+        self.bias, self.batch_first = (
+            check_flag("bias", bias),
+            check_flag("batch_first", batch_first),
+        )
+        self.bidirectional = bool(bidirectional)
+        self.proj_size = 0 if proj_size == 0 else check_size("proj_size", proj_size)
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"proj_size: expected less than hidden_size = {self.hidden_size}, got {proj_size}"
+            )
+        self.dropout = check_probability("dropout", dropout)
+        self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
         if recurrent_dropout == 1:
             raise ValueError("recurrent_dropout: expected below 1, got 1; the state would be cut")
-        self.cell, self.strict = cell, strict
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
-        self.dropout, self.recurrent_dropout = float(dropout), float(recurrent_dropout)
-        rows = len(cell.gates) * hidden_size
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn(  # in torch.nn's words, by which people filter it
+                "dropout option adds dropout after all but last recurrent layer, so non-zero "
+                "dropout expects num_layers greater than 1, but got "
+                f"dropout={dropout} and num_layers=1",
+                stacklevel=3,
+            )
+        self._all_weights: list[list[str]] = []
         for k, suffix in self._names():
-            width = input_size if k == 0 else hidden_size * self.directions
-            shapes: dict[str, tuple[int, ...]] = {
-                "weight_ih": (rows, width),
-                "weight_hh": (rows, hidden_size),
-            }
-            if bias:
-                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-            for name, shape in shapes.items():
+            shapes = self._weight_shapes(k)
+            self._all_weights.append([f"{name}_l{k}{suffix}" for name in shapes])
+            for name, shape in zip(self._all_weights[-1], shapes.values(), strict=True):
                 parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                self.register_parameter(f"{name}_l{k}{suffix}", parameter)
+                self.register_parameter(name, parameter)
+        self._flat_weights_names = [name for names in self._all_weights for name in names]
+        self._init_flat_weights()  # what RNNBase keeps for those who read it
         self.reset_parameters()
-        self._compact()
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The width of each state: H, but of the output that of its projection."""
+        rest = (self.hidden_size,) * (len(self.cell.state) - 1)
+        return self.proj_size or self.hidden_size, *rest
+
+    def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """Of one direction of this layer, in torch.nn's order."""
+        rows, outputs = len(self.cell.gates) * self.hidden_size, self.state_sizes[0]
+        width = self.input_size if layer == 0 else outputs * self.directions
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, width),
+            "weight_hh": (rows, outputs),
+        }
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
+        return shapes
 
     @property
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
-
-    def reset_parameters(self) -> None:
-        """Draw every weight from U(-1/sqrt(H), 1/sqrt(H)), in torch.nn's order."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
 
     def layer_weights(self, layer: int, reverse: bool = False) -> LayerWeights:
         """The tensors of one layer in one direction."""
@@ -101,6 +136,7 @@ class RecurrentLayer(nn.Module):
             self._weight("weight_ih" + suffix), self._weight("weight_hh" + suffix),
             self._weight("bias_ih" + suffix) if self.bias else None,
             self._weight("bias_hh" + suffix) if self.bias else None,
+            self._weight("weight_hr" + suffix) if self.proj_size else None,
         )  # fmt: skip
 
     def _weight(self, name: str) -> Tensor:
@@ -110,93 +146,79 @@ class RecurrentLayer(nn.Module):
 
     def forward(
         self,
-        x: Tensor | PackedSequence,
-        state: Tensor | tuple[Tensor, ...] | None = None,
+        input: Tensor | PackedSequence,
+        hx: Tensor | tuple[Tensor, ...] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Any, Any]:
         """Hidden states of the last layer at every step, and the final state of every layer.
 
-        x: [T, B, I] ([B, T, I] if ``batch_first``; [T, I] for one sequence) or a PackedSequence.
-        state: [num_layers * directions, B, H], a pair (h, c) of these for the LSTM, None for zeros.
+        input: [T, B, I] ([B, T, I] if ``batch_first``; [T, I] for one sequence) or a
+        PackedSequence.  hx: the initial state [num_layers * directions, B, H] ([.., H] for one
+        sequence), a pair (h, c) of these for the LSTM, None for zeros.
         lengths: [B] integers from 0 to T; beyond its length a row's outputs are zero, its final
         state is the one at its last true step and no gradient flows; length 0 returns its initial
-        state.  Returns y [T, B, directions * H], shaped as x came, and the state.  Raises
-        ValueError or TypeError naming the argument, what was expected and what came.
+        state.  Returns y [T, B, directions * H], shaped as the input came, and the state.  With
+        ``proj_size`` H of h and y is that.  Raises ValueError, TypeError or RuntimeError, where
+        torch.nn does, naming the argument, what was expected and what came.
         """
-        if isinstance(x, PackedSequence):
-            return self._forward_packed(x, state, lengths)
-        self._check_input(x)
-        unbatched = x.dim() == 2
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, lengths)
+        if isinstance(input, Proxy):
+            return one_node(self, input, hx=hx, lengths=lengths)
+        order = "[B, T, I]" if self.batch_first else "[T, B, I]"
+        check_input(input, {3: order, 2: "[T, I]"}, self._weight("weight_ih_l0"))
+        unbatched = input.dim() == 2
         if unbatched:
-            x = x.unsqueeze(1)
-        elif self.batch_first:
-            x = x.transpose(0, 1)
+            x = input.unsqueeze(1)
+        else:
+            x = input.transpose(0, 1) if self.batch_first else input
         steps, batch, _ = x.shape
-        states = self._initial_state(x, state, batch, unbatched)
-        y, final = self._stack(x, states, _check_lengths(lengths, steps, batch))
+        states = self._initial_state(x, hx, batch, unbatched)
+        y, final = self._stack(x, states, check_lengths(lengths, steps, batch))
         if unbatched:
             y, final = y.squeeze(1), tuple(s.squeeze(1) for s in final)
         elif self.batch_first:
             y = y.transpose(0, 1)
         return y, self._as_given(final)
 
-    def step(self, x_t: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """One step of a stream: x_t [B, I] -> y_t [B, H] and the new state.
+    def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """One step of a stream, without dropout: input [B, I] -> y [B, H] and the new state.
 
-        ``state`` is what the previous call (or ``forward``) returned, None to begin.  Raises
+        ``hx`` is the state that the previous call (or ``forward``) returned, None to begin.  Raises
         ValueError for a bidirectional layer, which would need the future.
         """
         if self.bidirectional:
             raise ValueError("step: expected a layer that reads forward, got bidirectional=True")
-        if x_t.dim() != 2:
-            raise ValueError(
-                f"x_t: expected [B, I] = [B, {self.input_size}], got {list(x_t.shape)}; "
-                "pass one step, or call the layer for a sequence"
-            )
-        self._check_input(x_t, name="x_t")
-        states = self._initial_state(x_t, state, x_t.shape[0], unbatched=False)
-        y, finals = x_t, list[State]()
+        check_input(input, {2: "one step [B, I]"}, self._weight("weight_ih_l0"))
+        states = self._initial_state(input, hx, len(input), unbatched=False)
+        x, finals = input.unsqueeze(0), list[State]()
         for k in range(self.num_layers):
-            w = self.layer_weights(k)
-            gates_x = F.linear(y, w.weight_ih, w.bias_ih)
             before = tuple(s[k] for s in states)
-            after = reference.step(self.cell, gates_x, before, w.weight_hh, w.bias_hh)
-            finals.append(after)
-            y = after[0]
-        stacked = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
-        return y, self._as_given(stacked)
+            x, final = recurrence(self.cell, x, before, self.layer_weights(k), strict=self.strict)
+            finals.append(final)
+        return x.squeeze(0), self._as_given(_stacked(finals))
 
     def explain(self) -> str:
         """Which path runs this layer in its present mode, and why."""
         masked = self.training and self.recurrent_dropout > 0
         probe = next(self.parameters())
-        path, reason = choose_path(self.cell, probe, probe if masked else None)
+        mask = probe if masked else None
+        path, reason = choose_path(self.cell, probe, mask, projects=self.proj_size > 0)
         if path == "engine" and rounds():
             reason += ", products of bfloat16 factors where gradients are wanted"
         return f"{path}: {reason}"
 
     def extra_repr(self) -> str:
-        """Sizes, and the options that differ from their defaults."""
-        shown = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = {
-            "num_layers": 1,
-            "bias": True,
-            "batch_first": False,
-            "dropout": 0.0,
-            "recurrent_dropout": 0.0,
-            "bidirectional": False,
-            "strict": False,
-        }
-        shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
-        return ", ".join(shown)
+        """As torch.nn's: sizes and what differs from its default, then what torch.nn has not."""
+        usual = cell_of(self.cell.layer).options | {"recurrent_dropout": 0.0, "strict": False}
+        changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
+        return ", ".join([super().extra_repr(), *changed])
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """What ``to``, ``cuda`` and ``double`` do: the weights may be on a GPU now."""
-        result = super()._apply(fn, recurse)
-        self._compact()
-        return result
+    def flatten_parameters(self) -> None:
+        """Lay weights on a GPU side by side in memory, as cuDNN wants them; nothing on the CPU.
 
-    def _compact(self) -> None:
+        ``to`` and ``cuda`` do it already.
+        """
         for k, suffix in self._names():
             compact(self.cell, self.layer_weights(k, suffix != ""))
 
@@ -223,7 +245,7 @@ class RecurrentLayer(nn.Module):
                 outputs.append(y)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-        return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+        return x, _stacked(finals)
 
     def _recurrent_mask(self, like: Tensor) -> Tensor | None:
         if not self.training or self.recurrent_dropout == 0:
@@ -232,13 +254,13 @@ class RecurrentLayer(nn.Module):
         return torch.bernoulli(torch.full_like(like, keep)) / keep
 
     def _forward_packed(
-        self, packed: PackedSequence, state: Any, lengths: Any
+        self, packed: PackedSequence, hx: Any, lengths: Any
     ) -> tuple[PackedSequence, Any]:
         if lengths is not None:
             raise ValueError("lengths: expected None beside a PackedSequence, which holds its own")
         x, true_lengths = pad_packed_sequence(packed)  # rows in the caller's order
-        self._check_input(x)
-        states = self._initial_state(x, state, x.shape[1], unbatched=False)
+        check_input(x, {3: "packed steps [.., I]"}, self._weight("weight_ih_l0"))
+        states = self._initial_state(x, hx, x.shape[1], unbatched=False)
         y, final = self._stack(x, states, true_lengths)
         if packed.sorted_indices is not None:
             y = y[:, packed.sorted_indices]
@@ -250,59 +272,18 @@ class RecurrentLayer(nn.Module):
     def _as_given(self, state: State) -> Any:
         return state[0] if len(state) == 1 else state
 
-    def _check_input(self, x: Tensor, name: str = "x") -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}")
-        order = "[B, T, I]" if self.batch_first else "[T, B, I]"
-        if x.dim() not in (2, 3):
-            raise ValueError(f"{name}: expected {order} or [T, I], got {list(x.shape)}")
-        if x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{name}: expected I = input_size = {self.input_size} in its last dimension, "
-                f"got {list(x.shape)}"
-            )
-        weight = self.weight_ih_l0
-        if x.dtype != weight.dtype:
-            raise TypeError(
-                f"{name}: expected {weight.dtype} as the weights, got {x.dtype}; "
-                f"call {name}.to({weight.dtype}) or layer.to({x.dtype})"
-            )
-        if x.device != weight.device:
-            raise ValueError(
-                f"{name}: expected device {weight.device} as the weights, got {x.device}; "
-                f"call {name}.to('{weight.device}')"
-            )
-
     def _initial_state(
-        self, x: Tensor, state: Any, batch: int, unbatched: bool
+        self, x: Tensor, hx: Any, batch: int, unbatched: bool
     ) -> tuple[Sequence[Tensor], ...]:
-        """For each state of the cell [B, H] of every layer and direction."""
-        names = [f"{s}0" for s in self.cell.state]
+        """For each state of the cell [B, its size] of every layer and direction."""
         layers = self.num_layers * self.directions
-        shape = (layers, batch, self.hidden_size)
-        if state is None:  # one [B, H] of zeros for all
-            return ((x.new_zeros(shape[1:]),) * layers,) * len(names)
-        given = state if isinstance(state, tuple | list) else (state,)
-        if len(given) != len(names):
-            expected = f"the tuple ({', '.join(names)})" if len(names) > 1 else "one tensor h0"
-            raise ValueError(f"state: expected {expected}, got {len(given)} tensor(s)")
-        checked = []
-        for name, tensor in zip(names, given, strict=True):
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
-            wanted = (layers, self.hidden_size) if unbatched else shape
-            if tuple(tensor.shape) != wanted:
-                raise ValueError(
-                    f"{name}: expected [layers * directions, {'' if unbatched else 'B, '}H] = "
-                    f"{list(wanted)}, got {list(tensor.shape)}"
-                )
-            if tensor.dtype != x.dtype or tensor.device != x.device:
-                raise TypeError(
-                    f"{name}: expected {x.dtype} on {x.device} as x, got {tensor.dtype} on "
-                    f"{tensor.device}; call {name}.to(x)"
-                )
-            checked.append((tensor.unsqueeze(1) if unbatched else tensor).unbind())
-        return tuple(checked)
+        if hx is None:  # one [B, H] of zeros for all
+            return tuple((x.new_zeros(batch, size),) * layers for size in self.state_sizes)
+        rows = () if unbatched else (batch,)
+        shapes = [(layers, *rows, size) for size in self.state_sizes]
+        letters = f"[layers * directions, {'' if unbatched else 'B, '}H]"
+        given = check_hidden(hx, self.cell, shapes, letters, x)
+        return tuple((s.unsqueeze(1) if unbatched else s).unbind() for s in given)
 
 
 def slow_on_gpu(network: nn.Module) -> str | None:
@@ -312,19 +293,6 @@ def slow_on_gpu(network: nn.Module) -> str | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
-    """Lengths as int64 [B] on the CPU, or None where every row is full."""
-    if lengths is None:
-        return None
-    lengths = torch.as_tensor(lengths)
-    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise TypeError(f"lengths: expected integers, got {lengths.dtype}; count steps")
-    if lengths.dim() != 1 or len(lengths) != batch:
-        raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
-    lengths = lengths.to("cpu", torch.int64)
-    if batch == 0:
-        return None
-    least, most = map(int, lengths.aminmax())
-    if least < 0 or most > steps:
-        raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}")
-    return None if least == steps else lengths
+def _stacked(finals: Sequence[State]) -> State:
+    """Each state [layers * directions, B, H] of those that layers and directions end with."""
+    return tuple(torch.stack(parts) for parts in zip(*finals, strict=True))

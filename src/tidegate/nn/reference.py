@@ -25,18 +25,20 @@ def unroll(
     lengths: Tensor | None = None,
     reverse: bool = False,
     recurrent_mask: Tensor | None = None,
+    weight_hr: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """Run ``cell`` over the input products ``gates_x`` [T, B, G*H] from ``state`` ([B, H] each).
 
     ``lengths`` [B] in steps: outputs from a row's length on are zero and its final state is the
     one at its last true step, where the reverse direction starts.  ``recurrent_mask`` [B, H]
     scales what W_hh sees of the state, the same at every step (Gal & Ghahramani 2016,
-    arXiv:1512.05287).  Returns y [T, B, H] and the final state.
+    arXiv:1512.05287).  ``weight_hr`` [P, H] projects the output state of every step, which then is
+    [B, P].  Returns y [T, B, H] and the final state.
     """
     steps = range(gates_x.shape[0])
     outputs: list[Tensor] = []
     for t in reversed(steps) if reverse else steps:
-        new = step(cell, gates_x[t], state, weight_hh, bias_hh, recurrent_mask)
+        new = step(cell, gates_x[t], state, weight_hh, bias_hh, recurrent_mask, weight_hr)
         if lengths is None:
             state, y_t = new, new[0]
         else:
@@ -56,19 +58,21 @@ def step(
     weight_hh: Tensor,
     bias_hh: Tensor | None,
     recurrent_mask: Tensor | None = None,
+    weight_hr: Tensor | None = None,
 ) -> State:
-    """One step: gates_x_t [B, G*H], state and result [B, H] each."""
+    """One step: gates_x_t [B, G*H], state and result [B, H] each, a projected output [B, P]."""
     blocks = gates_x_t.chunk(len(cell.gates), dim=-1)
     w = SimpleNamespace(**dict(zip(cell.gates, blocks, strict=True)))
     u = _recurrent_products(cell, state[0], weight_hh, bias_hh, recurrent_mask)
-    return cell.step(torch, w, u, *state)[0]
+    h, *others = cell.step(torch, w, u, *state)[0]
+    return h if weight_hr is None else F.linear(h, weight_hr), *others
 
 
 def _recurrent_products(
     cell: Cell, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, mask: Tensor | None
 ) -> SimpleNamespace:
     """``u`` of the equations; the blocks that take the state as it is share one product."""
-    size = weight_hh.shape[1]
+    size = len(weight_hh) // len(cell.gates)
     rows = {g: slice(k * size, (k + 1) * size) for k, g in enumerate(cell.gates)}
 
     def product(v: Tensor, block: slice) -> Tensor:

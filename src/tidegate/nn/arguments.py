@@ -1,0 +1,112 @@
+"""What a caller gives to a layer or a cell, checked; errors are of the types that torch.nn raises.
+
+Each is one line: the argument, what was expected, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tidegate.cells import Cell
+
+
+def check_size(name: str, value: Any) -> int:
+    """A whole number of at least 1, which may be numpy's."""
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = None
+    if size is None or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    if size < 1:
+        raise ValueError(f"{name}: expected at least 1, got {size}")
+    return size
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False and nothing else, so that an argument out of place is found."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+    return value
+
+
+def check_probability(name: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    probability = float(value)
+    if isinstance(value, bool) or not 0 <= probability <= 1:
+        raise ValueError(f"{name}: expected a probability in [0, 1], got {value}")
+    return probability
+
+
+def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:
+    """``shapes`` says for each number of dimensions that ``x`` may have what they are."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"input: expected a torch.Tensor, got {type(x).__name__}")
+    if x.dim() not in shapes:
+        raise ValueError(f"input: expected {' or '.join(shapes.values())}, got {list(x.shape)}")
+    if x.shape[-1] != weight_ih.shape[1]:
+        raise RuntimeError(
+            f"input: expected I = input_size = {weight_ih.shape[1]} in its last dimension, "
+            f"got {list(x.shape)}"
+        )
+    if x.dtype != weight_ih.dtype:
+        both = x.is_floating_point() or x.is_complex()  # no layer has weights of whole numbers
+        raise ValueError(
+            f"input: expected {weight_ih.dtype} as the weights, got {x.dtype}; "
+            f"call input.to({weight_ih.dtype})" + f" or layer.to({x.dtype})" * both
+        )
+    if x.device != weight_ih.device:
+        raise RuntimeError(
+            f"input: expected device {weight_ih.device} as the weights, got {x.device}; "
+            f"call input.to('{weight_ih.device}')"
+        )
+
+
+def check_hidden(
+    hx: Any, cell: Cell, shapes: Sequence[tuple[int, ...]], letters: str, x: Tensor
+) -> tuple[Tensor, ...]:
+    """The states in ``hx``: one tensor, or as many as ``cell`` has, of these shapes."""
+    names = [f"{s}0" for s in cell.state]
+    given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+    if len(given) != len(names):
+        expected = f"the tuple ({', '.join(names)})" if len(names) > 1 else "one tensor h0"
+        raise TypeError(f"hx: expected {expected}, got {len(given)} tensor(s)")
+    for name, tensor, shape in zip(names, given, shapes, strict=True):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+        if tuple(tensor.shape) != shape:
+            raise RuntimeError(
+                f"{name}: expected {letters} = {list(shape)}, got {list(tensor.shape)}"
+            )
+        if tensor.dtype != x.dtype or tensor.device != x.device:
+            raise RuntimeError(
+                f"{name}: expected {x.dtype} on {x.device} as the input, got {tensor.dtype} on "
+                f"{tensor.device}; call {name}.to(input)"
+            )
+    return given
+
+
+def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
+    """Lengths as int64 [B] on the CPU, or None where every row is full."""
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths)
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise TypeError(f"lengths: expected integers, got {lengths.dtype}; count steps")
+    if lengths.dim() != 1 or len(lengths) != batch:
+        raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
+    lengths = lengths.to("cpu", torch.int64)
+    if batch == 0:
+        return None
+    least, most = map(int, lengths.aminmax())
+    if least < 0 or most > steps:
+        raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}")
+    return None if least == steps else lengths

@@ -1,0 +1,120 @@
+"""RNNCell, LSTMCell and GRUCell: torch.nn's classes of these names, one step of a layer each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Proxy
+
+from tidegate.cells import Cell, cell_of
+from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_size
+from tidegate.nn.functional import LayerWeights, choose_path, recurrence
+from tidegate.nn.reference import State
+from tidegate.nn.torch_tools import OwnModule, one_node
+
+
+class CellLayer(OwnModule, nn.RNNCellBase):
+    """What the three share: torch.nn's arguments, parameters, initialisation and outputs."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__(
+            check_size("input_size", input_size), check_size("hidden_size", hidden_size),
+            check_flag("bias", bias), len(cell.gates), device, dtype,
+        )  # fmt: skip
+        self.cell = cell
+        for name, value in cell.options.items():
+            setattr(self, name, value)
+
+    def forward(self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None) -> Any:
+        """The state after one step: input [B, I], state [B, H]; [I] and [H] for one sequence.
+
+        hx: the state before, a pair (h, c) for the LSTM, None for zeros.  Raises ValueError,
+        TypeError or RuntimeError, where torch.nn does, naming the argument.
+        """
+        if isinstance(input, Proxy):
+            return one_node(self, input, hx=hx)
+        check_input(input, {2: "[B, I]", 1: "[I]"}, self.weight_ih)
+        shape = (*input.shape[:-1], self.hidden_size)
+        batched = input.dim() == 2
+        state: State
+        if hx is None:
+            state = (input.new_zeros(shape),) * len(self.cell.state)
+        else:
+            letters = "[B, H]" if batched else "[H]"
+            shapes = [shape] * len(self.cell.state)
+            state = check_hidden(hx, self.cell, shapes, letters, input)
+        x = input.unsqueeze(0)
+        if not batched:
+            x, state = x.unsqueeze(0), tuple(s.unsqueeze(0) for s in state)
+        weights = LayerWeights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)  # pyright: ignore
+        _, state = recurrence(self.cell, x, state, weights)
+        if not batched:
+            state = tuple(s.squeeze(0) for s in state)
+        return state[0] if len(self.cell.state) == 1 else state
+
+    def explain(self) -> str:
+        """Which path runs this cell, and why."""
+        path, reason = choose_path(self.cell, self.weight_ih, None)
+        return f"{path}: {reason}"
+
+    def extra_repr(self) -> str:
+        """As torch.nn's: sizes, and what differs from its default."""
+        usual = {"bias": True} | cell_of(self.cell.layer).options
+        changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+
+class RNNCell(CellLayer):
+    """One step of the simple recurrent network, as torch.nn.RNNCell; ``tanh`` or ``relu``."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        cell = cell_of("RNN", nonlinearity=nonlinearity)
+        super().__init__(cell, input_size, hidden_size, bias, device, dtype)
+
+
+class LSTMCell(CellLayer):
+    """One step of long short-term memory, as torch.nn.LSTMCell."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(cell_of("LSTM"), input_size, hidden_size, bias, device, dtype)
+
+
+class GRUCell(CellLayer):
+    """One step of gated recurrent units, as torch.nn.GRUCell; ``reset`` as of the layer GRU."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        reset: str = "after",
+    ) -> None:
+        super().__init__(cell_of("GRU", reset=reset), input_size, hidden_size, bias, device, dtype)
