@@ -10,7 +10,7 @@ from sklearn.base import clone
 from tides import CONTEXT, HORIZON, ROWS, changed, learned, small, tides
 
 import tidegate as tg
-from tidegate.data.tables import read_series
+from tidegate.data.series_tables import read_series
 from tidegate.data.windowing import choose_context, choose_segment
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import NotFittedError

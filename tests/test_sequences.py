@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tidegate.data.formats import Layout
 from tidegate.data.npz_format import read_npz
 from tidegate.data.sequence_inputs import SequenceInputs, as_sequences
 from tidegate.data.sequence_tables import SequenceTable
@@ -141,7 +142,10 @@ def test_a_wide_table_is_read_as_written(tmp_path: Path, data: SequenceSet, head
         lines.append(",".join([answer, *cells, *[""] * (width - len(cells))]))
     (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
     table = SequenceTable(
-        path=tmp_path / "d.csv", answer="kind" if header else "1", channels=channels, header=header
+        path=tmp_path / "d.csv",
+        answer="kind" if header else "1",
+        channels=channels,
+        layout=Layout(header=header),
     )
     assert_same(table.read("label"), data)
 

@@ -12,8 +12,9 @@ from os import PathLike
 
 import numpy as np
 
-from tidegate.data.files import decode_utf8, read_bytes
-from tidegate.data.formats import shown
+from tidegate.data.delimited import shown
+from tidegate.data.encodings import decode, lines_of
+from tidegate.data.files import read_bytes
 from tidegate.data.sequences import Answers, SequenceSet, parse_number
 from tidegate.errors import InputError
 
@@ -23,7 +24,9 @@ _FLAGS = ("timestamps", "univariate", "equallength", "classlabel", "targetlabel"
 _COUNTS = ("dimensions", "dimension", "serieslength")  # sktime writes the second, too
 
 
-def read_ts(path: str | PathLike[str], answers: Answers) -> SequenceSet:
+def read_ts(
+    path: str | PathLike[str], answers: Answers, encoding: str | None = None
+) -> SequenceSet:
     """The sequences of a ``.ts`` file, also gzipped, named by their number from 1.
 
     Raises InputError, with the line, for a malformed file, and for one whose header promises other
@@ -32,7 +35,8 @@ def read_ts(path: str | PathLike[str], answers: Answers) -> SequenceSet:
     header = _Header()
     values: list[np.ndarray] = []
     found: list[str | float] = []
-    for number, text in enumerate(decode_utf8(read_bytes(path), path).split("\n"), 1):
+    content = decode(read_bytes(path), path, encoding)
+    for number, text in enumerate(lines_of(content), 1):
         line = text.strip()
         if not line or line.startswith("#"):
             continue

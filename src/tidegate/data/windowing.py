@@ -107,10 +107,10 @@ class Windows:
     def __init__(self, windowing: Windowing, series: Series, starts: np.ndarray) -> None:
         self.windowing, self.starts = windowing, starts
         self.values = windowing.scaler.transform(series.values).astype(np.float32)  # [N, C]
-        self.covariates = series.covariates.astype(np.float32)  # [N, K]
+        covariates = series.covariates  # [N, K]
         if windowing.covariate_scaler is not None:
-            scaled = windowing.covariate_scaler.transform(series.covariates)
-            self.covariates = scaled.astype(np.float32)
+            covariates = windowing.covariate_scaler.transform(covariates)
+        self.covariates = covariates.astype(np.float32)
         # by length: making such a view takes longer than reading a batch through it
         self._pieces: dict[int, np.ndarray] = {}
 
