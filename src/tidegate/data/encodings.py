@@ -47,7 +47,7 @@ _PUNCTUATION: Final = "–—‘’“”„…«»°€£©®½·"  # of Wester
 def check_encoding(name: str) -> None:
     """Raise InputError unless ``name`` is an encoding of text."""
     try:
-        usable = "a".encode(name) is not None and b"a".decode(name) is not None
+        usable = "a".encode(name).decode(name) == "a"
     except (LookupError, ValueError, TypeError):
         usable = False
     if not usable:
@@ -86,6 +86,9 @@ def lines_of(text: str) -> list[str]:
 
 
 def _remedy(data: bytes) -> str:
+    sample = data[:_SAMPLE].decode("utf-8", "replace")
+    if sum(c > "\x7f" for c in sample) > 2 * sample.count("\ufffd") and "\0" not in sample:
+        return "it is UTF-8 elsewhere: correct this place"
     guess = looks_like(data)
     if guess is None:
         return "this is no text in an encoding known here; write the file as text in UTF-8"
@@ -100,17 +103,23 @@ def looks_like(data: bytes) -> str | None:
     Korean.
     """
     data = data[:_SAMPLE]
+    controls = len(re.findall(rb"[\x01-\x08\x0e-\x1a]", data))
     if b"\0" in data:
-        # ASCII in UTF-16 has a zero in every second byte
-        odd, even = data[1::2].count(0), data[::2].count(0)
-        if max(odd, even) < len(data) // 4 or min(odd, even) > max(odd, even) // 10:
-            return None
-        return "utf-16-le" if odd > even else "utf-16-be"
-    if len(re.findall(rb"[\x01-\x08\x0e-\x1a]", data)) > len(data) // 100:
-        return None  # control characters: a binary file
+        return _utf16(data) if controls or 4 * data.count(0) > len(data) else None
+    if controls > len(data) // 100:
+        return None  # a binary file
     scores = {name: _score(data, name) for name in (*_MULTIBYTE, *_SCRIPTS)}
     best = max(scores, key=scores.__getitem__)
     return best if scores[best] > 0.4 else None
+
+
+def _utf16(data: bytes) -> str | None:
+    """The byte order in which data is text of few alphabets, if it is in one."""
+    halves = {"utf-16-le": data[1::2], "utf-16-be": data[::2]}
+    name = min(halves, key=lambda name: len(set(halves[name])))
+    text = data[: len(data) // 2 * 2].decode(name, "replace")
+    strange = sum(unicodedata.category(c) in ("Cc", "Cn", "Co") and c not in "\t\r\n" for c in text)
+    return name if text and strange + text.count("\ufffd") <= len(text) // 100 else None
 
 
 def _score(data: bytes, name: str) -> float:
