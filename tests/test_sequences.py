@@ -182,7 +182,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
     ("d.ts", "@data\n1,2:up\n", {}, "line 1: expected labels (@classlabel true), got none"),
     ("d.ts", "@targetlabel true\n@data\n", {}, "got numbers; train a series-regressor"),
     ("d.ts", HEADER + "1,2,x:up\n", {}, "line 4: expected a finite number, got 'x'"),
-    ("d.ts", HEADER + "1,2:up\n1,inf:up\n", {}, "line 5: expected finite numbers, got 'inf'"),
+    ("d.ts", HEADER + "1,2:up\n1,inf:up\n", {}, "line 5: expected a finite number, got 'inf'"),
     ("d.ts", HEADER + "1,2:left\n", {}, "line 4: expected one of up, down, got 'left'"),
     ("d.ts", HEADER + "1,2\n", {}, "line 4: expected values, a colon and the answer"),
     ("d.ts", HEADER + "1,2:3,4:up\n", {}, "line 4: expected 1 dimensions split by colons, got 2"),
@@ -245,7 +245,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
         "d.csv",
         LONG + "b,soon,3,up\n",
         {"id": "id", "time": "t", "values": ("v",), "label": "label"},
-        "line 2, column 't': expected a time such as",
+        "line 4, column 't': expected a number as time, like most, got 'soon'",
     ),
     (
         "d.csv",

@@ -30,6 +30,7 @@ from tidegate.errors import InputError
 __all__ = ["AS_NUMPY", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
 
 _YEARS: Final = (1800, 2200)  # of dates written in digits alone; other numbers only count
+_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _EPOCH: Final = (10**9, 4 * 10**9)  # seconds: from 2001 to 2096
 
 
@@ -133,8 +134,13 @@ def read_times(
     """
     if all(re.fullmatch(r"[+-]?[0-9]{1,19}", cell) for cell in cells):
         return _whole(cells)
-    if all(re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", c) for c in cells):
+    numbers = [_DECIMAL.fullmatch(cell) is not None for cell in cells]
+    if all(numbers):
         return _decimal(cells)
+    if 2 * sum(numbers) > len(cells):
+        row = numbers.index(False)
+        problem = f"expected a number as time, like most, got {cells[row][:40]!r}"
+        raise RowError(f"{problem}; correct it or remove the row", row)
     return _of_calendar(cells, day_first)
 
 

@@ -7,6 +7,7 @@ commas, a missing one is ``?``.  Source: "ts File Format v1.0", sktime's documen
 
 from __future__ import annotations
 
+import contextlib
 import re
 from os import PathLike
 
@@ -148,11 +149,12 @@ class _Header:
 def _numbers(part: str) -> np.ndarray:
     """The values of one dimension, float64 [T]."""
     cells = [cell.strip() for cell in part.split(",")]
+    if re.fullmatch(r"[0-9eE+\-.,\s]*", part):
+        with contextlib.suppress(ValueError):
+            numbers = np.array(cells, dtype=np.float64)
+            if np.isfinite(numbers).all():
+                return numbers
     try:
-        numbers = np.array(cells, dtype=np.float64)
-    except ValueError:
-        numbers = np.array([np.nan if c == "?" else parse_number(c) for c in cells])
-    if np.isinf(numbers).any():
-        cell = shown(cells[int(np.isinf(numbers).argmax())])
-        raise ValueError(f"expected finite numbers, got {cell}; correct it, or write ?")
-    return numbers
+        return np.array([np.nan if c in ("?", "NaN", "nan") else parse_number(c) for c in cells])
+    except ValueError as error:
+        raise ValueError(f"{error}, or write ? where it is missing") from None
