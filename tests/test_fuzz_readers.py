@@ -25,9 +25,7 @@ from tidegate.data.ts_format import read_ts
 from tidegate.data.vectors import read_vectors
 from tidegate.errors import InputError
 
-SERIES = b"when,load,oil\n" + b"".join(
-    b"2016-07-%02d,%d,%d\n" % (d, d, d % 3) for d in range(1, 20)
-)
+SERIES = b"when,load,oil\n" + b"".join(b"2016-07-%02d,%d,3\n" % (d, d) for d in range(1, 20))
 REVIEWS = b'text,label\n"fine, ""really""",1\nawful,0\n'
 LINES = b'{"text": "fine \\u00e9", "label": 1}\n{"text": null, "label": {"a": [1e999]}}\n'
 STEPS = "id,t,v,y\na,1,2.5,up\na,2,1e3,up\nb,1,-0.5,down\n".encode("utf-16")
@@ -81,38 +79,12 @@ READERS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
     "npz": ("d.npz", npz(), lambda path: read_npz(path, "label")),
     "packed npz": ("d.npz", packed_npz(), lambda path: read_npz(path, "number")),
     "ts": ("d.ts", TS, lambda path: read_ts(path, "label")),
-    "text": (
-        "d.txt",
-        "a b\r\n\r\nç\n".encode("utf-8-sig"),
-        lambda p: (read_text(p), read_lines(p)),
-    ),
-    "vectors": ("d.vec", VECTORS, lambda path: read_vectors(path, ["sea", "land"], lowercase=True)),
+    "text": ("d.txt", "a b\r\n\r\nç\n".encode("utf-8-sig"), read_text),
+    "lines": ("d.txt.gz", gzip.compress(b"a\r\n\n\xc3\xa7", mtime=0), read_lines),
+    "vectors": ("d.vec", VECTORS, lambda path: read_vectors(path, ["sea", "land"])),
 }
-ODD = [
-    b"",
-    b"\0",
-    b"\xff",
-    b'"',
-    b",",
-    b"\n",
-    b"\r",
-    b"-",
-    b"9" * 30,
-    b"1e999",
-    b"\xc3",
-    b"\xed\xa0",
-]
-ODD += [
-    b"\xef\xbb\xbf",
-    b"\xff\xfe",
-    b"\x1f\x8b",
-    b"nan",
-    b"_",
-    b"(" * 50,
-    b"\\ud800",
-    b"{",
-    b"\x80",
-]
+ODD = [b"", b"\0", b"\xff", b'"', b",", b"\n", b"\r", b"-", b"9" * 30, b"1e999", b"\xc3", b"_"]
+ODD += [b"\xef\xbb\xbf", b"\xff\xfe", b"\x1f\x8b", b"nan", b"(" * 50, b"\\ud800", b"{", b"\x80"]
 
 
 @st.composite
@@ -128,11 +100,9 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("case", READERS)
-def test_a_damaged_file_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, case: str
-) -> None:
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path, case: str) -> None:
     name, content, read = READERS[case]
-    path = tmp_path_factory.mktemp("fuzz") / name
+    path = tmp_path / name
     path.write_bytes(content)
     _try(read, path)
     started = time.perf_counter()
@@ -150,11 +120,14 @@ def test_a_damaged_file_is_read_or_refused(
 
 
 def _try(read: Callable[[Path], Any], path: Path) -> None:
+    """Read a file; raise what is neither a result nor one short line."""
+    problem = ""
     try:
         read(path)
     except InputError as error:
-        assert len(str(error)) < 1000
-        assert "\n" not in str(error)
+        problem = str(error)
+    assert len(problem) < 1000
+    assert "\n" not in problem
 
 
 # files that claim what they do not hold
@@ -168,10 +141,10 @@ def test_what_unpacks_to_a_flood_is_refused_before_it_fills_the_memory(tmp_path:
             file.write(zeros)
     with pytest.raises(InputError, match="got one of [0-9]+ bytes that unpacks .* gunzip"):
         read_table(path)
-    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("X.npy", "w", force_zip64=True) as member:
-            for _ in range(300):
-                member.write(zeros)
+    packed = zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED)
+    with packed as archive, archive.open("X.npy", "w", force_zip64=True) as member:
+        for _ in range(300):
+            member.write(zeros)
     with pytest.raises(InputError, match="unpacks .* numpy.savez, uncompressed"):
         read_npz(tmp_path / "bomb.npz", None)
 
