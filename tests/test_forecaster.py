@@ -10,8 +10,9 @@ from sklearn.base import clone
 from tides import CONTEXT, HORIZON, ROWS, changed, learned, small, tides
 
 import tidegate as tg
-from tidegate.data.tables import read_series
-from tidegate.data.windowing import choose_context, choose_segment
+from tidegate.data.series import Series
+from tidegate.data.series_tables import read_series
+from tidegate.data.windowing import Windows, choose_context, choose_segment
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import NotFittedError
 
@@ -153,31 +154,27 @@ def test_an_anchored_forecast_moves_with_the_level(series):
 
 def test_steps_read_segments_in_order(with_covariate):
     """The value h rows after the origin, and the one k before it, stand where they should."""
-    from tidegate.data.windowing import Windows
-
     series, w = tides(covariates=True), with_covariate.windowing_
     windows = Windows(w, series, np.array([7, 9]))
     rows = np.array([3, 0])  # the second window of "flow", the first of "level"
-    z = ((series.values - w.scaler.mean) / w.scaler.scale).astype(np.float32)
+    z = (series.values - w.scaler.mean) / w.scaler.scale
     inputs, targets = windows.inputs(rows), windows.targets(rows)
     assert inputs.shape == (CONTEXT // 4, 2, 8)
     for b, (start, c) in enumerate([(9, 1), (7, 0)]):
         anchor = z[start + CONTEXT - 1, c]
         future = z[start + CONTEXT : start + CONTEXT + HORIZON, c] - anchor
-        assert np.array_equal(targets[b], future)
+        assert np.array_equal(targets[b], future.astype(np.float32))
         for t in range(CONTEXT // 4):
             past = slice(start + 4 * t, start + 4 * t + 4)
             wind = (series.covariates[past, 0] - series.covariates[:280].mean()) / (
                 series.covariates[:280].std()
             )
-            assert np.array_equal(inputs[t, b, :4], z[past, c] - anchor)
+            assert np.array_equal(inputs[t, b, :4], (z[past, c] - anchor).astype(np.float32))
             assert np.allclose(inputs[t, b, 4:], wind, atol=1e-6)
 
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_perfect_output_is_a_perfect_forecast(series, joint):
-    from tidegate.data.windowing import Windows
-
     w = small(joint=joint).fit(series).windowing_
     windows = Windows(w, series, np.arange(30, 41))
     targets = windows.targets(np.arange(len(windows)))
@@ -334,3 +331,14 @@ def test_a_forecaster_that_has_learned_nothing_says_so(series):
         small().forecast(series)
     copy: Any = clone(small(joint=True))
     assert copy.get_params()["joint"] is True
+
+
+def test_a_forecast_keeps_the_digits_of_a_large_reading_that_hardly_moves():
+    """Of a meter that has come a long way float32 would keep multiples of 128."""
+    rows = np.arange(ROWS)
+    readings = np.where(rows < 10, 0.0, 1234567890.5) + 0.25 * (rows % 4)
+    meter = Series.of(rows, readings)
+    windows = Windows(small().fit(meter).windowing_, meter, np.array([ROWS - CONTEXT]))
+    unmoved = windows.forecasts(np.zeros((1, HORIZON), np.float32))
+    # rtol: the roundings of scaling in float64 and back
+    np.testing.assert_allclose(unmoved, readings[-1], rtol=1e-15)

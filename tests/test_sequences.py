@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tidegate.data.formats import Layout
 from tidegate.data.npz_format import read_npz
 from tidegate.data.sequence_inputs import SequenceInputs, as_sequences
 from tidegate.data.sequence_tables import SequenceTable
@@ -141,7 +142,10 @@ def test_a_wide_table_is_read_as_written(tmp_path: Path, data: SequenceSet, head
         lines.append(",".join([answer, *cells, *[""] * (width - len(cells))]))
     (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
     table = SequenceTable(
-        path=tmp_path / "d.csv", answer="kind" if header else "1", channels=channels, header=header
+        path=tmp_path / "d.csv",
+        answer="kind" if header else "1",
+        channels=channels,
+        layout=Layout(header=header),
     )
     assert_same(table.read("label"), data)
 
@@ -178,7 +182,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
     ("d.ts", "@data\n1,2:up\n", {}, "line 1: expected labels (@classlabel true), got none"),
     ("d.ts", "@targetlabel true\n@data\n", {}, "got numbers; train a series-regressor"),
     ("d.ts", HEADER + "1,2,x:up\n", {}, "line 4: expected a finite number, got 'x'"),
-    ("d.ts", HEADER + "1,2:up\n1,inf:up\n", {}, "line 5: expected finite numbers, got 'inf'"),
+    ("d.ts", HEADER + "1,2:up\n1,inf:up\n", {}, "line 5: expected a finite number, got 'inf'"),
     ("d.ts", HEADER + "1,2:left\n", {}, "line 4: expected one of up, down, got 'left'"),
     ("d.ts", HEADER + "1,2\n", {}, "line 4: expected values, a colon and the answer"),
     ("d.ts", HEADER + "1,2:3,4:up\n", {}, "line 4: expected 1 dimensions split by colons, got 2"),
@@ -241,7 +245,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
         "d.csv",
         LONG + "b,soon,3,up\n",
         {"id": "id", "time": "t", "values": ("v",), "label": "label"},
-        "line 2, column 't': expected a time such as",
+        "line 4, column 't': expected a number as time, like most, got 'soon'",
     ),
     (
         "d.csv",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tidegate.data.grid import grid_positions, parse_time, step_from_json, step_to_json
+from tidegate.data.grid import grid_positions, step_from_json, step_to_json
 from tidegate.data.series import (
     Scaler,
     Series,
@@ -22,6 +22,7 @@ from tidegate.data.series import (
     window_rows,
     windows,
 )
+from tidegate.data.times import AS_NUMPY
 from tidegate.errors import InputError
 
 ETTH1 = Path(__file__).parents[2] / "shared" / "data" / "timeseries" / "ETTh1.csv.gz"
@@ -151,7 +152,7 @@ def test_rows_keep_names_times_and_covariates_together():
         ({"values": np.r_[np.zeros(47), np.nan]}, "row 47: expected finite numbers in 'value'"),
         ({"values": np.zeros(48), "covariates": np.full(48, np.inf)}, "in 'covariate', got inf"),
         ({"values": np.zeros(48), "names": ("a", "b")}, "expected 1 different"),
-        ({"values": np.zeros(48), "times": ["soon"] * 48}, "expected dates or integers"),
+        ({"values": np.zeros(48), "times": ["soon"] * 48}, "expected dates or numbers"),
     ],
 )
 def test_arrays_that_make_no_series_are_input_errors(arguments: dict[str, Any], message: str):
@@ -171,12 +172,12 @@ def test_arrays_that_make_no_series_are_input_errors(arguments: dict[str, Any], 
         ("01/02/2016", None),
         ("2016-02-30", None),
         ("2016-13", None),
-        ("2016-07-01 00:00:00.5", None),
+        ("2016-07-01 00:00:00.5", "2016-07-01T00:00:00.500"),
         ("", None),
     ],
 )
 def test_iso_times_are_read_and_ambiguous_ones_refused(text: str, time: str | None):
-    assert parse_time(text) == (None if time is None else np.datetime64(time))
+    assert AS_NUMPY.read(text) == (None if time is None else np.datetime64(time))
 
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from tidegate.data.sources import Source
+from tidegate.data.sources import Source, split_list
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ def _source_parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
 
 def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:
     kind = bool | None if hint is bool else str | None
-    return _told(f, kind, None, f"{help} (default: as in training)", negated=hint is bool)
+    if f.metadata["kept"]:
+        help += " (default: as in training)"
+    return _told(f, kind, None, help, negated=hint is bool)
 
 
 def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -> inspect.Parameter:
@@ -193,13 +195,13 @@ def _parsed(name: str, value: Any, hint: Any) -> Any:
     kind = _plain(hint)
     if get_origin(kind) is tuple:
         one = _plain(get_args(kind)[0])
-        return tuple(_converted(name, part, one) for part in value.split(",") if part.strip())
+        return tuple(_converted(name, part, one) for part in split_list(value))
     return _converted(name, value, kind)
 
 
 def _converted(name: str, text: str, kind: type) -> Any:
     try:
-        return kind(text.strip())
+        return text if kind is str else kind(text.strip())
     except ValueError:
         expected = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
         raise InputError(f"option {name}: expected {expected}, got {text!r}") from None

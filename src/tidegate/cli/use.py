@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +57,7 @@ def predict(
         return
     for name, answer in zip(names, answers, strict=True):
         if "value" in answer:
-            print(f"{answer['value']:.6g}\t{name}")
+            print(f"{answer['value']}\t{name}")
         else:
             print(f"{answer['label']}\t{max(answer['probabilities'].values()):.3f}\t{name}")
 
@@ -135,21 +137,23 @@ def forecast(
     (series,) = source.read(str(file), learning=False)
     with about_file(file):
         ahead = fitted.forecast(series)
-    times = [str(t) for t in ahead.times]
-    rows = zip(times, ahead.values.tolist(), strict=True)
-    header = [source.time, *ahead.names]
-    lines = [",".join(header), *(",".join([t, *(f"{v:.7g}" for v in row)]) for t, row in rows)]
+    times = series.style.write(ahead.times)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow([source.time, *ahead.names])
+    # a float of Python's is written with as many digits as tell it from its neighbours
+    writer.writerows([time, *row] for time, row in zip(times, ahead.values.tolist(), strict=True))
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_forecast
 
         plot_forecast(plot, series, ahead)
     if output is not None:
-        write_atomically(output, ("\n".join(lines) + "\n").encode())
+        write_atomically(output, table.getvalue().encode())
     if json:
         values = dict(zip(ahead.names, ahead.values.T.tolist(), strict=True))
         print_json({"times": times, "forecast": values})
     elif output is None:
-        print("\n".join(lines))
+        print(table.getvalue(), end="")
 
 
 def info(model: Model, json: Json = False) -> None:

@@ -1,10 +1,11 @@
-"""Bytes and UTF-8 text of a user's file, or one line that says what is wrong with it."""
+"""Bytes of a user's file, of standard input or of a pipe, or one line that says what is wrong."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -15,24 +16,60 @@ from typing import Any, BinaryIO, Final
 
 from tidegate.errors import InputError
 
-__all__ = ["decode_utf8", "open_bytes", "read_bytes"]
+__all__ = ["check_unpacked", "can_be_read_again", "name_of", "open_bytes", "read_bytes"]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+_PIECE: Final = 2**24  # bytes read at once
+# No honest file shrinks to less than a hundredth and is large besides; one that does is refused
+# before it fills the memory.
+_LARGE: Final = 2**28  # bytes
+_MOST_SHRUNK: Final = 100
+_MOST_OF_A_PIPE: Final = 2**32  # bytes; a pipe may never end
 
 
 def read_bytes(path: str | PathLike[str]) -> bytes:
-    """The content of a file, unpacked if it is gzip.  Raises InputError unless there is some."""
+    """The content of a file (``-``: of standard input), unpacked if it is gzip.
+
+    Raises InputError unless there is some.
+    """
+    pieces: list[bytes] = []
+    size = 0
     with open_bytes(path) as file:
-        data = file.read()
-    if not data:
-        raise InputError("expected some content, got an empty file; check it", file=path)
-    return data
+        while piece := file.read(_PIECE):
+            pieces.append(piece)
+            size += len(piece)
+            if isinstance(file, gzip.GzipFile):
+                check_unpacked(size, _bytes_taken(file), path, "unpack it with gunzip")
+            elif size > _MOST_OF_A_PIPE and not can_be_read_again(path):
+                problem = f"expected a pipe that ends, got more than {_MOST_OF_A_PIPE} bytes"
+                raise InputError(f"{problem}; write them to a file", file=name_of(path))
+    if not pieces:
+        problem = "expected some content, got an empty file; check it"
+        raise InputError(problem, file=name_of(path))
+    return b"".join(pieces)
+
+
+def check_unpacked(unpacked: int, packed: int, path: str | PathLike[str], remedy: str) -> None:
+    """Raise InputError for bytes that unpack to so much that the file must be a trap."""
+    if unpacked > _LARGE and unpacked > _MOST_SHRUNK * packed:
+        problem = f"expected a file that unpacks to at most {_MOST_SHRUNK} times its size"
+        got = f"got one of {packed} bytes that unpacks to {unpacked} or more"
+        raise InputError(f"{problem}, {got}; if it is right, {remedy}", file=name_of(path))
+
+
+def can_be_read_again(path: str | PathLike[str]) -> bool:
+    """Whether a path is of a file, not of standard input or a pipe, whose content is gone."""
+    return str(path) != "-" and Path(path).is_file()
+
+
+def name_of(path: str | PathLike[str]) -> str | PathLike[str]:
+    """What an error calls the file."""
+    return "standard input" if str(path) == "-" else path
 
 
 @contextmanager
 def open_bytes(path: str | PathLike[str], title: str | None = None) -> Iterator[BinaryIO]:
-    """A file to read from, unpacked as it is read if it is gzip.
+    """A file to read from (``-``: standard input), unpacked as it is read if it is gzip.
 
     A ``title`` stands beside a bar on the terminal that shows how much has been read.  Raises
     InputError for a file that cannot be read.
@@ -49,19 +86,32 @@ def open_bytes(path: str | PathLike[str], title: str | None = None) -> Iterator[
             yield gzip.GzipFile(fileobj=file)  # pyright: ignore[reportReturnType]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             problem = f"expected a whole gzip file, got a damaged one ({error}); fetch it again"
-            raise InputError(problem, file=path) from None
+            raise InputError(problem, file=name_of(path)) from None
 
 
-def _open(path: str | PathLike[str]) -> io.BufferedReader:
+@contextmanager
+def _open(path: str | PathLike[str]) -> Iterator[io.BufferedReader]:
+    if str(path) == "-":
+        if sys.stdin is None:
+            raise InputError("expected text, got none; it is closed", file=name_of(path))
+        yield sys.stdin.buffer  # pyright: ignore[reportReturnType]
+        return
     try:
-        return open(path, "rb")
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not file.isatty()):
+                raise InputError("expected a file or a pipe, got a device; name one", file=path)
+            yield file
     except FileNotFoundError:
         problem = f"expected a file, got nothing of that name in {Path.cwd()}; check the path"
         raise InputError(problem, file=path) from None
     except IsADirectoryError:
         raise InputError("expected a file, got a folder; name a file in it", file=path) from None
-    except OSError as error:
+    except PermissionError as error:
         problem = f"expected a readable file, got '{error.strerror}'; check its permissions"
+        raise InputError(problem, file=path) from None
+    except OSError as error:
+        problem = f"expected a readable file, got '{error.strerror or error}'; check the path"
         raise InputError(problem, file=path) from None
 
 
@@ -78,26 +128,9 @@ def _watched(file: io.BufferedReader, title: str | None) -> Iterator[Any]:
         yield io.BufferedReader(watched, 2**20)  # pyright: ignore[reportArgumentType]
 
 
-def decode_utf8(data: bytes, path: str | PathLike[str]) -> str:
-    """The text of UTF-8 bytes without their byte order mark, line ends as they are.
-
-    Raises InputError with the line of the first byte that cannot be text.
-    """
-    if data.startswith(_UTF16_MARKS):
-        problem = "expected UTF-8, got UTF-16; convert it with iconv -f utf-16 -t utf-8"
-        raise InputError(problem, file=path)
+def _bytes_taken(file: gzip.GzipFile) -> int:
+    """How much of a packed file has been read so far; 0 of a pipe, which cannot tell."""
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # counted in error.object: the decoder has taken the byte order mark off
-        line = error.object.count(b"\n", 0, error.start) + 1
-        byte = error.object[error.start]
-        problem = (
-            f"expected UTF-8, got byte 0x{byte:02X}; "
-            "if the file is Latin-1, convert it with iconv -f latin1 -t utf-8"
-        )
-        raise InputError(problem, file=path, line=line) from None
-    if (position := text.find("\0")) >= 0:
-        problem = "expected text, got a NUL byte; this is a binary file, or one in UTF-16"
-        raise InputError(problem, file=path, line=text.count("\n", 0, position) + 1)
-    return text
+        return file.fileobj.tell()  # pyright: ignore[reportOptionalMemberAccess]
+    except OSError:
+        return 0

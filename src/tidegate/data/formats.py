@@ -1,213 +1,160 @@
-"""The formats of a table: a polars frame out of a file, and the line on which a row stands.
-
-polars reads the good file fast; only a file that fails or looks suspicious is gone through again,
-slowly, to say in one line which line is wrong and what to do.
-"""
+"""The formats of a table: a polars frame out of a file, and the line on which a row stands."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
-from tidegate.data.files import decode_utf8, read_bytes
+from tidegate.data.delimited import Delimited, separator_of
+from tidegate.data.encodings import decode, lines_of
+from tidegate.data.files import can_be_read_again, check_unpacked, read_bytes
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["line_of_row", "read_frame", "shown"]
+__all__ = ["PLAIN", "Layout", "line_of_row", "read_frame"]
 
-_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
-_ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (also with .gz) or .parquet"
-_SHOWN: Final = 40  # characters of a cell in a message
+_OWN_SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
+_ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet or .xlsx"
+# A number with a decimal comma, perhaps points between its thousands
+_DECIMAL_COMMA: Final = r"^[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?$"
 
 
-def read_frame(path: str | PathLike[str], *, header: bool = True) -> polars.DataFrame:
-    """The whole table in a file.  Raises InputError, with the line, where it is malformed.
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a table is written, where neither its name nor its content says so.
 
-    Without a ``header`` the first row is data, and the columns are called 1, 2 and so on.
+    ``separator`` of cells (None: found out) and ``decimal`` mark (None: a comma where ``;`` or a
+    tab separates cells and a column's numbers have one), of .csv and .tsv; ``header``: whether the
+    first row names the columns; ``encoding`` of text (None: UTF-8, or as a byte order mark says);
+    ``sheet`` of a workbook (None: the first).
     """
+
+    separator: str | None = None
+    decimal: str | None = None
+    header: bool = True
+    encoding: str | None = None
+    sheet: str | None = None
+
+    def check(self, kind: str, path: str | PathLike[str]) -> None:
+        """Raise InputError for what cannot be, of a file of this kind least of all."""
+        if self.separator is not None and (
+            len(self.separator) != 1 or self.separator in '"\r\n' or not self.separator.isascii()
+        ):
+            problem = "expected one character between cells, such as ';', or 'tab'"
+            raise InputError(f"option separator: {problem}, got {self.separator!r}")
+        if self.decimal not in (None, ".", ","):
+            raise InputError(f"option decimal: expected '.' or ',', got {self.decimal!r}")
+        if self.decimal == "," == self.separator:
+            raise InputError("option decimal: expected another mark than the separator ','")
+        if not self.header and kind not in _OWN_SEPARATORS:
+            problem = f"expected a .csv or .tsv, which may lack a header, got {kind}"
+            raise InputError(f"{problem}; leave out --no-header", file=path)
+        for option, kinds in (
+            ("separator", "csv tsv"),
+            ("decimal", "csv tsv"),
+            ("encoding", "csv tsv jsonl ndjson"),
+            ("sheet", "xlsx"),
+        ):
+            if (value := getattr(self, option)) is not None and kind not in kinds.split():
+                problem = f"expected none for a .{kind} file, got {value!r}; leave it out"
+                raise InputError(f"option {option}: {problem}")
+
+
+PLAIN: Final = Layout()
+
+
+def read_frame(path: str | PathLike[str], layout: Layout) -> polars.DataFrame:
+    """The whole table in a file.  Raises InputError, with the line, where it is malformed."""
     kind = _kind(path)
-    if not header and kind not in _DELIMITERS:
-        problem = f"expected a .csv or .tsv, which may lack a header, got {kind}"
-        raise InputError(f"{problem}; leave out --no-header", file=path)
+    layout.check(kind, path)
     if kind == "parquet":
         return _read_parquet(path)
-    if kind in _DELIMITERS:
-        return _read_delimited(path, _DELIMITERS[kind], header)
-    return _read_json_lines(path)
+    if kind == "xlsx":
+        from tidegate.data.workbooks import read_sheet
+
+        return read_sheet(path, layout.sheet)
+    if kind in _OWN_SEPARATORS:
+        text = _delimited(path, kind, layout)
+        frame = text.frame()
+        commas = layout.decimal == "," if layout.decimal else text.separator in ";\t"
+        return _with_points(frame) if commas else frame
+    return _read_json_lines(path, layout.encoding)
 
 
-def line_of_row(path: str | PathLike[str], row: int, *, header: bool = True) -> int | None:
-    """The line (from 1) on which a row (from 0) of the table starts; None in Parquet."""
+def line_of_row(path: str | PathLike[str], row: int, layout: Layout) -> int | None:
+    """The line (from 1) on which a row (from 0) of the table starts; None where there is none.
+
+    A format may have no lines, and a pipe cannot be read again.
+    """
     kind = _kind(path)
-    if kind == "parquet":
+    if kind in ("parquet", "xlsx") or not can_be_read_again(path):
         return None
-    if kind in _DELIMITERS:
-        records = _records(decode_utf8(read_bytes(path), path), _DELIMITERS[kind], path, header)
-        return next(islice(records, row + 1, None))[0]
-    return next(islice(_json_texts(path), row, None))[0]
-
-
-def shown(cell: Any) -> str:
-    """A cell as a message quotes it, cut at 40 characters."""
-    text = str(cell)
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+    if kind in _OWN_SEPARATORS:
+        return _delimited(path, kind, layout).line_of(row)
+    return next(islice(_json_texts(path, layout.encoding), row, None))[0]
 
 
 def _kind(path: str | PathLike[str]) -> str:
-    match = re.search(r"\.(csv|tsv|jsonl|ndjson)(?:\.gz)?$|\.(parquet)$", str(path).lower())
+    match = re.search(r"\.(csv|tsv|jsonl|ndjson)(?:\.gz)?$|\.(parquet|xlsx)$", str(path).lower())
     if match is None:
         raise InputError(f"expected a table ending in {_ENDINGS}; rename or convert it", file=path)
     return match[1] or match[2]
 
 
+def _delimited(path: str | PathLike[str], kind: str, layout: Layout) -> Delimited:
+    text = decode(read_bytes(path), path, layout.encoding)
+    own = _OWN_SEPARATORS[kind]
+    separator = layout.separator or separator_of(text, own)
+    # a .tsv never has quotes, unless it is one by name only
+    quoted = not (kind == "tsv" and separator == "\t")
+    return Delimited(text, path, separator=separator, quoted=quoted, header=layout.header)
+
+
+def _with_points(frame: polars.DataFrame) -> polars.DataFrame:
+    """Columns that are numbers with a decimal comma, with a point instead."""
+    changed = []
+    for column in frame:
+        cells = column.str.strip_chars()
+        numbers = cells.str.contains(_DECIMAL_COMMA)
+        if (cells.str.contains(",", literal=True) & numbers).any() and (
+            2 * (numbers.sum() or 0) >= (cells != "").sum()
+        ):
+            points = cells.str.replace_all(".", "", literal=True)
+            points = points.str.replace(",", ".", literal=True)
+            changed.append(points.zip_with(numbers.fill_null(False), column).alias(column.name))
+    return frame.with_columns(changed)
+
+
 def _read_parquet(path: str | PathLike[str]) -> polars.DataFrame:
+    import io
+
     import polars
 
     data = read_bytes(path)
     try:
+        lazy = polars.scan_parquet(io.BytesIO(data))
+        cells = lazy.select(polars.len()).collect().item() * len(lazy.collect_schema())
+        check_unpacked(8 * cells, len(data), path, "write it as CSV")
         return polars.read_parquet(data)
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
-        reason = str(error).splitlines()[0][:100]
+        reason = (str(error).splitlines() or [""])[0][:100]
         problem = f"expected a Parquet file, got one that cannot be read ({reason}); write it again"
         raise InputError(problem, file=path) from None
 
 
-def _read_delimited(
-    path: str | PathLike[str], delimiter: str, has_header: bool
-) -> polars.DataFrame:
-    import polars
-
-    data = read_bytes(path)
-    if b"\0" in data:
-        decode_utf8(data, path)  # names the line, or UTF-16
-    quote = '"' if delimiter == "," else None
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if not data.strip():
-        raise InputError("expected a header and rows, got blank lines only", file=path)
-    try:
-        frame = polars.read_csv(
-            data,
-            infer_schema=False,
-            separator=delimiter,
-            quote_char=quote,
-            has_header=has_header,
-        )
-    except (polars.exceptions.PolarsError, polars.exceptions.PanicException):
-        frame = None
-    if frame is not None and not has_header:
-        frame.columns = _numbered(frame.width)
-    if frame is None or _suspicious(data, frame, delimiter, has_header):
-        records = _records(decode_utf8(data, path), delimiter, path, has_header)
-        header, *rows = (row for _, row in records)
-        cells = [[cell or None for cell in column] for column in zip(*rows, strict=True)]
-        cells = cells or [[] for _ in header]
-        series = [
-            polars.Series(name, column, dtype=polars.String)
-            for name, column in zip(header, cells, strict=True)
-        ]
-        return polars.DataFrame(series)
-    blank = polars.all_horizontal(polars.all().is_null() | (polars.all() == ""))
-    return frame.filter(~blank)
-
-
-def _numbered(columns: int) -> list[str]:
-    """Names of the columns of a table without a header."""
-    return [str(i) for i in range(1, columns + 1)]
-
-
-def _suspicious(data: bytes, frame: polars.DataFrame, delimiter: str, has_header: bool) -> bool:
-    """Whether polars may have read the file otherwise than its writer meant."""
-    head = io.StringIO(data[:1_000_000].decode("utf-8", "replace"), newline="")
-    with _long_cells_allowed():
-        header = next((row for row in _reader(head, delimiter, strict=False) if any(row)), [])
-    header = header if has_header else _numbered(len(header))
-    odd_quotes = delimiter == "," and data.count(b'"') % 2 == 1
-    # polars fills a row that is too short with nulls
-    may_be_short = frame.height > 0 and frame[frame.columns[-1]].null_count() > 0
-    return header != frame.columns or odd_quotes or may_be_short
-
-
-@contextmanager
-def _long_cells_allowed() -> Iterator[None]:
-    limit = csv.field_size_limit(2**31 - 1)  # 131,072 characters otherwise, for the whole process
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _reader(file: io.StringIO, delimiter: str, *, strict: bool) -> Any:
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    return csv.reader(file, delimiter=delimiter, quoting=quoting, strict=strict)
-
-
-def _records(
-    text: str, delimiter: str, path: str | PathLike[str], has_header: bool
-) -> Iterator[tuple[int, list[str]]]:
-    """Line and cells of the header (numbers, if it has none) and of each row, but blank ones.
-
-    Raises InputError for a quote never closed, a row of another length, a name given twice.
-    """
-    header: list[str] = []
-    line = 1
-    with _long_cells_allowed():
-        reader = _reader(io.StringIO(text, newline=""), delimiter, strict=True)
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                problem = f"expected cells in closed quotes, got an error ({error})"
-                remedy = 'close the quote that opens here, or double those inside a cell ("")'
-                raise InputError(f"{problem}; {remedy}", file=path, line=line) from None
-            if row is None:
-                return
-            if any(row):
-                if not header and not has_header:
-                    header = _numbered(len(row))
-                    yield line, header
-                if not header:
-                    header = row
-                    _check_header(header, path, line)
-                elif len(row) != len(header):
-                    raise _ragged(row, header, path, line, reader.line_num)
-                yield line, row
-            line = reader.line_num + 1
-
-
-def _check_header(header: list[str], path: str | PathLike[str], line: int) -> None:
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:
-        problem = f"expected each column name once, got {shown(twice)} {header.count(twice)} times"
-        data = all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", cell) for cell in header)
-        remedy = "is the first row data? then read it with --no-header" if data else "rename one"
-        raise InputError(f"{problem}; {remedy}", file=path, line=line)
-
-
-def _ragged(
-    row: list[str], header: list[str], path: str | PathLike[str], line: int, last_line: int
-) -> InputError:
-    first = "first row" if header == _numbered(len(header)) else "header"
-    problem = f"expected {len(header)} fields as in the {first}, got {len(row)}"
-    remedy = "put cells that hold the separator in quotes" if len(row) > len(header) else "add them"
-    if last_line > line:
-        remedy = f"is the quote that opens here closed only on line {last_line}?"
-    return InputError(f"{problem}; {remedy}", file=path, line=line)
-
-
-def _read_json_lines(path: str | PathLike[str]) -> polars.DataFrame:
+def _read_json_lines(path: str | PathLike[str], encoding: str | None) -> polars.DataFrame:
     import polars
 
     columns: dict[str, list[Any]] = {}
-    for count, (line, text) in enumerate(_json_texts(path)):
+    for count, (line, text) in enumerate(_json_texts(path, encoding)):
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -217,7 +164,10 @@ def _read_json_lines(path: str | PathLike[str]) -> polars.DataFrame:
             problem = f"expected one JSON object per line, got a {type(row).__name__}"
             remedy = "write each row as an object on its own line"
             raise InputError(f"{problem}; {remedy}", file=path, line=line)
-        for key in row:  # a column per key, in the order in which they come up
+        for key, cell in row.items():  # a column per key, in the order in which they come up
+            if (half := _half_a_character([key, cell])) is not None:
+                problem = f"expected characters, got half of one, {half}; write both halves"
+                raise InputError(problem, file=path, line=line, column=key)
             columns.setdefault(key, [None] * count)
         for key, cells in columns.items():
             cells.append(row.get(key))
@@ -229,10 +179,19 @@ def _read_json_lines(path: str | PathLike[str]) -> polars.DataFrame:
     )
 
 
-def _json_texts(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
-    lines = decode_utf8(read_bytes(path), path).split("\n")
+def _json_texts(path: str | PathLike[str], encoding: str | None) -> Iterator[tuple[int, str]]:
+    lines = lines_of(decode(read_bytes(path), path, encoding))
     return ((i, line) for i, line in enumerate(lines, 1) if line.strip())
 
 
+def _half_a_character(values: Any) -> str | None:
+    r"""A surrogate without the one that belongs to it, as JSON writes it: \ud83d."""
+    text = json.dumps(values, ensure_ascii=False)
+    found = re.search("[\ud800-\udfff]", text)
+    return None if found is None else f"\\u{ord(found[0]):x}"
+
+
 def _json_cell(cell: Any) -> str | None:
-    return cell if cell is None or isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)

@@ -1,102 +1,121 @@
-"""The grid of a time series: reading times, finding the step between them, going on from the last.
+"""The grid of a time series: finding the step between its times, going on from the last.
 
-Times are datetime64[s] (UTC where the source named a zone) or int64; a step is an int for integer
-times, else a timedelta64 in seconds or calendar months.
+Times are datetime64[s] or [us] (UTC where the source named a zone), int64 or float64; a step is an
+int or float for times that count, else a timedelta64 in seconds, microseconds or calendar months,
+or a business day.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from tidegate.errors import InputError
+from tidegate.data.times import AS_NUMPY, RowError, TimeStyle
 
 __all__ = [
-    "RowError",
+    "BusinessDay",
     "Step",
     "advance",
     "grid_positions",
-    "parse_time",
     "step_from_json",
     "step_to_json",
+    "time_type",
 ]
 
-Step = int | np.timedelta64
+
+@dataclass(frozen=True)
+class BusinessDay:
+    """The step from one of Monday to Friday to the next."""
+
+
+Step = int | float | np.timedelta64 | BusinessDay
 
 _DAY: Final = 86_400  # seconds
 _UNITS: Final = ((604_800, "week"), (_DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-_UNPADDED: Final = re.compile(
-    r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?"
-)
+_JITTER: Final = 0.01  # of a step, by which decimal times may be off their grid: they are rounded
 
 
-class RowError(InputError):
-    """A row (0-based) that breaks the series; who knows the file says which line that is."""
-
-    def __init__(self, problem: str, row: int) -> None:
-        super().__init__(f"row {row}: {problem}")
-        self.problem, self.row = problem, row
-
-
-def parse_time(text: str) -> np.datetime64 | None:
-    """An ISO date or time ("2016-07", "2016-07-01 13:00", "…T13:00Z") in seconds, or None.
-
-    A zone is converted to UTC; year-month-day may be unpadded or written with slashes.
-    """
-    text = text.strip()
-    if match := _UNPADDED.fullmatch(text):
-        year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
-        try:
-            return np.datetime64(datetime(year, month, day, hour, minute, second), "s")
-        except ValueError:
-            return None
-    if re.fullmatch(r"\d{4}-\d{2}", text) and 1 <= int(text[5:]) <= 12:
-        return np.datetime64(text, "s")
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return None if moment.microsecond else np.datetime64(moment, "s")
-
-
-def grid_positions(times: np.ndarray) -> tuple[Step, np.ndarray]:
+def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step, np.ndarray]:
     """The step of a grid of times [N], its commonest difference, and every row's place on it.
 
     Places are int64 [N], from 0; a gap shows as a difference above 1.  Raises RowError (InputError)
-    for times that do not increase or do not lie on the grid.
+    for times that do not increase or do not lie on the grid, written in their ``style``.
     """
     if len(times) < 2:
         raise RowError(f"expected two times or more, got {len(times)}; give more rows", 0)
-    differences = np.diff(times).astype(np.int64)
-    if (differences <= 0).any():
-        row = int(np.argmax(differences <= 0)) + 1
-        if differences[row - 1] == 0:
-            problem = f"expected each time once, got {times[row]} again; keep one row of them"
-            raise RowError(problem, row)
-        problem = f"expected rows sorted by time, got {times[row]} after {times[row - 1]}"
+    rises = times[1:] > times[:-1]
+    if not rises.all():
+        row = int(np.argmin(rises)) + 1
+        before, got = style.write(times[row - 1 : row + 1])
+        if times[row] == times[row - 1]:
+            raise RowError(f"expected each time once, got {got} again; keep one row of them", row)
+        problem = f"expected rows sorted by time, got {got} after {before}"
         raise RowError(f"{problem}; sort them by time", row)
+    if times.dtype.kind == "f":
+        step, positions, good = _decimal_grid(times)
+    elif times.dtype.kind == "M" and _are_business_days(times):
+        days = times.astype("datetime64[D]")
+        step, positions = BusinessDay(), np.busday_count(days[0], days)
+        good = np.ones(len(times), bool)
+    else:
+        step, positions, good = _even_grid(times)
+    if not good.all():
+        row = int(np.argmin(good))
+        before, got = style.write(times[row - 1 : row + 1])
+        problem = f"expected times {_spoken(step)} apart, got {got} after {before}"
+        remedy = "bring them to a regular grid, or number the rows and name that column by --time"
+        raise RowError(f"{problem}; {remedy}", row)
+    return step, positions
+
+
+def _even_grid(times: np.ndarray) -> tuple[Step, np.ndarray, np.ndarray]:
+    """Step, places, and which rows lie on them: whole numbers, moments or months."""
     integer = times.dtype == np.int64
     months = None if integer else _months(times)
     ticks = times.astype(np.int64) if months is None else months
     lengths, counts = np.unique(np.diff(ticks), return_counts=True)
     length = int(lengths[counts.argmax()])
-    step = length if integer else np.timedelta64(length, "s" if months is None else "M")
     positions, rest = np.divmod(ticks - ticks[0], length)
-    if rest.any():
-        row = int(np.argmax(rest != 0))
-        problem = f"expected times {_spoken(step)} apart, got {times[row]} after {times[row - 1]}"
-        raise RowError(f"{problem}; bring them to a regular grid", row)
-    return step, positions
+    if integer:
+        return length, positions, rest == 0
+    unit = "M" if months is not None else str(np.datetime_data(times.dtype)[0])
+    if unit == "us" and length % 10**6 == 0:
+        length, unit = length // 10**6, "s"
+    return np.timedelta64(length, unit), positions, rest == 0
+
+
+def _decimal_grid(times: np.ndarray) -> tuple[Step, np.ndarray, np.ndarray]:
+    """As ``_even_grid``, for decimal times, each of which has been rounded."""
+    differences = np.diff(times)
+    rough = float(np.median(differences))
+    positions = np.concatenate([[0], np.cumsum(np.maximum(np.rint(differences / rough), 1))])
+    step = float(f"{(times[-1] - times[0]) / positions[-1]:.6g}")
+    positions = np.rint((times - times[0]) / step).astype(np.int64)
+    off = np.abs(times - times[0] - positions * step)
+    good = (off <= _JITTER * step) & np.concatenate([[True], np.diff(positions) > 0])
+    return step, positions, good
+
+
+def _are_business_days(times: np.ndarray) -> bool:
+    """Whether times are midnights, or the like, of days that leave out weekends and little else."""
+    days = times.astype("datetime64[D]")
+    clock = times - days
+    steps = np.diff(days).astype(np.int64)
+    weekend = steps[(days[:-1].astype(np.int64) + 3) % 7 == 4]  # after Fridays
+    return bool(
+        (clock == clock[0]).all()
+        and np.is_busday(days).all()
+        and 2 * (steps == 1).sum() > len(steps)
+        and len(weekend) > 0
+    )
 
 
 def _months(times: np.ndarray) -> np.ndarray | None:
     """Month numbers, if all times lie at the same point of the month or all at its end."""
-    if np.diff(times).astype(np.int64).min() < 28 * _DAY:
+    if np.diff(times).min() < np.timedelta64(28, "D"):
         return None
     for shift in (0, _DAY):
         moments = times + np.timedelta64(shift, "s")
@@ -109,36 +128,57 @@ def _months(times: np.ndarray) -> np.ndarray | None:
 def advance(times: np.ndarray, step: Step, count: int) -> np.ndarray:
     """The ``count`` grid times after the last of times [N]."""
     last, ahead = times[-1], np.arange(1, count + 1)
-    if isinstance(step, int) or np.datetime_data(step.dtype)[0] == "s":
+    if isinstance(step, BusinessDay):
+        day = last.astype("datetime64[D]")
+        return np.busday_offset(day, ahead, roll="backward").astype(times.dtype) + (last - day)
+    if isinstance(step, int | float) or np.datetime_data(step.dtype)[0] != "M":
         return last + ahead * step
     month = last.astype("datetime64[M]")
     next_day = (times + np.timedelta64(1, "D")).astype("datetime64[M]")
     if (next_day > times.astype("datetime64[M]")).all():  # month ends: the 31st, the 28th ...
         end = (month + ahead * step + 1).astype("datetime64[D]") - 1
-        return end.astype("datetime64[s]") + (last - last.astype("datetime64[D]"))
-    return (month + ahead * step).astype("datetime64[s]") + (last - month)
+        return end.astype(times.dtype) + (last - last.astype("datetime64[D]"))
+    return (month + ahead * step).astype(times.dtype) + (last - month)
 
 
 def _spoken(step: Step) -> str:
-    if isinstance(step, int):
+    if isinstance(step, BusinessDay):
+        return "1 business day"
+    if isinstance(step, int | float):
         return str(step)
     unit, _ = np.datetime_data(step.dtype)
     length = int(step.astype(np.int64))
+    if unit == "us":
+        return f"{length / 10**6:g} seconds"
     size, name = (1, "month") if unit == "M" else next(u for u in _UNITS if length % u[0] == 0)
     return f"{length // size} {name}{'s' if length != size else ''}"
 
 
+def time_type(step: Step) -> str:
+    """The dtype of times that are so far apart."""
+    if isinstance(step, int | float):
+        return "int64" if isinstance(step, int) else "float64"
+    return "datetime64[us]"
+
+
 def step_to_json(step: Step) -> str:
-    """A step as text: "1" (integer times), "3600s" or "1M"."""
-    if isinstance(step, int):
+    """A step as text: "1" or "0.5" (times that count), "3600s", "500000us", "1M" or "1B"."""
+    if isinstance(step, BusinessDay):
+        return "1B"
+    if isinstance(step, int | float):
         return str(step)
     return f"{int(step.astype(np.int64))}{np.datetime_data(step.dtype)[0]}"
 
 
 def step_from_json(text: Any) -> Step:
     """The step that ``step_to_json`` wrote.  Raises ValueError for anything else."""
-    match = re.fullmatch(r"([1-9]\d{0,17})([sM]?)", text) if isinstance(text, str) else None
-    if match is None:
-        raise ValueError(f"a step must read like 1, 3600s or 1M, got {text!r}")
-    length = int(match[1])
-    return np.timedelta64(length, "s" if match[2] == "s" else "M") if match[2] else length
+    if text == "1B":
+        return BusinessDay()
+    match = re.fullmatch(r"([1-9][0-9]{0,17})(s|us|M)?", text) if isinstance(text, str) else None
+    if match is not None:
+        length = int(match[1])
+        return np.timedelta64(length, match[2]) if match[2] else length
+    decimal = r"[0-9]{1,20}(\.[0-9]{1,30})?(e[+-][0-9]{1,3})?"
+    if isinstance(text, str) and re.fullmatch(decimal, text) and 0 < float(text) < np.inf:
+        return float(text)
+    raise ValueError(f"a step must read like 1, 0.5, 3600s, 1M or 1B, got {text!r}")

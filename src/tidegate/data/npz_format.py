@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from os import PathLike
 
 import numpy as np
 
-from tidegate.data.files import read_bytes
+from tidegate.data.files import check_unpacked, read_bytes
 from tidegate.data.sequences import Answers, SequenceSet
 from tidegate.errors import InputError
 
 __all__ = ["read_npz"]
 
 _KNOWN = ("X", "values", "lengths", "y")
+_LONGEST = 2**40  # steps; more are no length but a number gone wrong
 
 
 def read_npz(path: str | PathLike[str], answers: Answers) -> SequenceSet:
@@ -38,12 +40,17 @@ def read_npz(path: str | PathLike[str], answers: Answers) -> SequenceSet:
 def _arrays(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     data = read_bytes(path)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:100]
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            unpacked = sum(member.file_size for member in members)
+            check_unpacked(unpacked, len(data), path, "write it with numpy.savez, uncompressed")
+            arrays = {
+                member.filename.removesuffix(".npy"): _array(archive, member) for member in members
+            }
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file leads to
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise ValueError(
             f"expected a .npz file of numbers and text, got one that cannot be read ({reason}); "
             "write it with numpy.savez, without object arrays"
@@ -57,6 +64,29 @@ def _arrays(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array.  Raises ValueError where it claims another size than it has, or holds objects."""
+    with archive.open(member) as file:
+        content = file.read(member.file_size + 1)
+    head = io.BytesIO(content)
+    version = np.lib.format.read_magic(head)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise ValueError(f"{member.filename} is of version {version} of the format")
+    shape, fortran, dtype = read_header(head)
+    if dtype.hasobject or dtype.names is not None or dtype.itemsize == 0:
+        raise ValueError(f"{member.filename} holds {str(dtype)[:40]}, not numbers or text")
+    values = content[head.tell() :]
+    # sizes in Python's integers, which cannot wrap around
+    if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(values):
+        raise ValueError(f"{member.filename} has {len(values)} bytes of values for {list(shape)}")
+    array = np.frombuffer(values, dtype=dtype)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
 def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Float64 [T, I] each."""
     name = "X" if "X" in arrays else "values"
@@ -64,7 +94,8 @@ def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     if array.dtype.kind not in "iufb" or array.ndim not in (most - 1, most) or 0 in array.shape:
         shape = "[N, T, I] or [N, T]" if name == "X" else "[sum of lengths, I]"
         raise ValueError(f"{name}: expected numbers {shape}, got {array.dtype} {list(array.shape)}")
-    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # of longer floats, which then are infinite
+        array = array.astype(np.float64)
     array = array if array.ndim == most else array[..., None]
     if np.isinf(array).any():
         raise ValueError(f"{name}: expected finite numbers, got infinity; correct it, or put NaN")
@@ -80,8 +111,9 @@ def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     if "lengths" not in arrays:
         raise ValueError("expected lengths beside values, got none; add how long each one is")
     lengths = _lengths(arrays, None)
-    if lengths.sum() != len(array):
-        raise ValueError(f"lengths: expected a sum of {len(array)} values, got {lengths.sum()}")
+    total = sum(lengths.tolist())  # of Python's integers: others may wrap around to the right sum
+    if total != len(array):
+        raise ValueError(f"lengths: expected a sum of {len(array)} values, got {total}")
     return np.split(array, np.cumsum(lengths)[:-1])
 
 
@@ -94,6 +126,8 @@ def _lengths(arrays: dict[str, np.ndarray], count: int | None) -> np.ndarray:
             f"{lengths.dtype} {list(lengths.shape)}"
             + (f" with {lengths.min()}" if good and lengths.min() < 1 else "")
         )
+    if lengths.max() > _LONGEST:
+        raise ValueError(f"lengths: expected up to {_LONGEST}, got {lengths.max()}")
     return lengths.astype(np.int64)
 
 
@@ -109,4 +143,10 @@ def _answers(arrays: dict[str, np.ndarray], count: int, answers: Answers) -> np.
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(f"y: expected finite numbers, got {y[~np.isfinite(y)][0]}")
-    return y.astype(str) if answers == "label" else y.astype(np.float64)
+    if answers == "number":
+        return y.astype(np.float64)
+    labels = y.astype(str)
+    for number, label in enumerate(labels.tolist(), 1):
+        if not label.strip() or not label.isprintable():
+            raise ValueError(f"y: expected a label for each sequence, got {label!r} for {number}")
+    return labels

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.data.formats import shown
+from tidegate.data.delimited import shown
+from tidegate.data.formats import PLAIN, Layout
 from tidegate.data.sequences import Answers, SequenceSet
-from tidegate.data.tables import numbers_of, read_table, row_error, select, times_of
+from tidegate.data.tables import as_text, numbers_of, read_table, row_error, select, times_of
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class SequenceTable:
     values: tuple[str, ...] = ()
     answer: str | None = None
     channels: int = 1
-    header: bool = True
+    layout: Layout = PLAIN
 
     def read(self, answers: Answers) -> SequenceSet:
         """The sequences in the order in which they begin, named by their id, or row from 1.
@@ -44,7 +45,7 @@ class SequenceTable:
         Raises InputError, with line and column, for what cannot be used.
         """
         self._check(answers)
-        frame = read_table(self.path, header=self.header)
+        frame = read_table(self.path, layout=self.layout)
         asked = self.answer if answers is not None else None
         roles = [name for name in (self.id, self.time, asked) if name is not None]
         others = {self.id, self.time, self.answer}
@@ -54,7 +55,7 @@ class SequenceTable:
             got = f"got {', '.join(names) or 'none'}; name them by --values"
             problem = f"expected columns of values beside {', '.join(roles) or 'no other'}, {got}"
             raise InputError(problem, file=self.path)
-        columns = [numbers_of(self.path, frame[name], header=self.header) for name in names]
+        columns = [numbers_of(self.path, frame[name], self.layout) for name in names]
         cells = np.column_stack(columns)  # [rows, columns]
         if self.id is None:
             groups = list(np.arange(frame.height)[:, None])
@@ -101,7 +102,7 @@ class SequenceTable:
     def _groups(self, frame: polars.DataFrame) -> tuple[list[np.ndarray], list[str]]:
         """Rows of each sequence, in their order, and its id."""
         assert self.id is not None
-        ids = np.array(["" if cell is None else str(cell) for cell in frame[self.id].to_list()])
+        ids = np.array([as_text(cell) for cell in frame[self.id].to_list()])
         if (ids == "").any():
             row = int((ids == "").argmax())
             raise self._error(row, "expected an id, got an empty cell; fill it", self.id)
@@ -118,7 +119,7 @@ class SequenceTable:
         """Raise InputError unless times rise within every sequence."""
         times = _as_numbers(column)
         if times is None:
-            times = times_of(self.path, column, header=self.header)
+            times, _ = times_of(self.path, column, self.layout)
         for rows in groups:
             falls = np.flatnonzero(times[rows[1:]] <= times[rows[:-1]])
             if len(falls):
@@ -131,10 +132,10 @@ class SequenceTable:
     ) -> np.ndarray:
         """The answer of each sequence, [N], which all its rows must agree on."""
         if answers == "number":
-            found = numbers_of(self.path, column, header=self.header)
+            found = numbers_of(self.path, column, self.layout)
             missing = np.isnan(found)
         else:
-            found = np.array(["" if cell is None else str(cell) for cell in column.to_list()])
+            found = np.array([as_text(cell) for cell in column.to_list()])
             missing = np.char.strip(found) == ""
         if missing.any():
             row = int(missing.argmax())
@@ -151,7 +152,7 @@ class SequenceTable:
         return found[[rows[0] for rows in groups]]
 
     def _error(self, row: int, problem: str, column: str | None = None) -> InputError:
-        return row_error(self.path, row, problem, column=column, header=self.header)
+        return row_error(self.path, row, problem, self.layout, column=column)
 
 
 def _as_numbers(column: polars.Series) -> np.ndarray | None:

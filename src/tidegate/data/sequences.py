@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,9 @@ from typing import Literal
 import numpy as np
 
 __all__ = ["Answers", "SequenceSet", "pad_sequences", "parse_number", "with_evidence"]
+
+# As tables have them: no 1_000 and no digits of other scripts, which Python knows as well.
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
 # What is read beside the values: labels of classes, numbers, or nothing.
 Answers = Literal["label", "number"] | None
@@ -52,10 +56,7 @@ def with_evidence(tokens: Sequence[int], evidence: np.ndarray) -> np.ndarray:
 
 def parse_number(text: str) -> float:
     """The finite number that ``text`` says.  Raises ValueError, in one line, for any other."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(number):
         raise ValueError(f"expected a finite number, got {text[:40]!r}; correct it")
     return number

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidegate.data.grid import RowError, Step, advance, grid_positions, parse_time
+from tidegate.data.grid import BusinessDay, Step, advance, grid_positions
+from tidegate.data.times import AS_NUMPY, RowError, TimeStyle, fewest_seconds
 from tidegate.errors import InputError
 
 __all__ = [
@@ -28,15 +29,17 @@ __all__ = [
 ]
 
 _DAY: Final = 86_400  # seconds
-_DIGITS: Final = re.compile(r"-?\d+")
+_LARGEST: Final = 1e300  # a value that differences, and sums of some, do not overflow
+_DIGITS: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
     """One or several channels on a regular grid of times, with covariates on the same rows.
 
-    ``times`` is datetime64[s] [N] (UTC where the source named a zone) or int64 [N]; ``values``
-    float64 [N, C]; ``covariates`` float64 [N, K].  Build it with ``Series.of`` or ``read_series``.
+    ``times`` [N] is datetime64[s] or [us] (UTC where the source named a zone), int64 or float64;
+    ``values`` float64 [N, C]; ``covariates`` float64 [N, K]; ``style`` how the source writes times.
+    Build it with ``Series.of`` or ``read_series``.
     """
 
     times: np.ndarray
@@ -45,6 +48,7 @@ class Series:
     values: np.ndarray
     covariate_names: tuple[str, ...]
     covariates: np.ndarray
+    style: TimeStyle = AS_NUMPY
 
     @classmethod
     def of(
@@ -56,17 +60,12 @@ class Series:
         covariates: Any = None,
         covariate_names: Sequence[str] | None = None,
     ) -> Series:
-        """The series of arrays: times [N] (dates or integers), values [N] or [N, C].
+        """The series of arrays: times [N] (dates or numbers), values [N] or [N, C].
 
         Raises InputError for shapes that disagree, values that are not finite, times that are
         not sorted and gapless.
         """
-        times = np.asarray(times)
-        whole = np.issubdtype(times.dtype, np.integer)
-        try:
-            times = times.astype(np.int64 if whole else "datetime64[s]")
-        except (TypeError, ValueError):
-            raise InputError(f"expected dates or integers as times, got {times[:1]}") from None
+        times = _times(times)
         table = _channels(values, len(times), "values")
         extra = np.empty((len(times), 0)) if covariates is None else covariates
         extra = _channels(extra, len(times), "covariates")
@@ -82,7 +81,8 @@ class Series:
         if len(gaps):
             row = int(gaps[0]) + 1
             due = advance(times[:row], step, 1)[0]
-            raise RowError(f"expected {due}, got {times[row]}; insert the missing rows", row)
+            problem = f"expected {due}, got {times[row]}"
+            raise RowError(f"{problem}; insert the missing rows, or number the rows as times", row)
         return cls(times, step, names, table, covariate_names, extra)
 
     def __len__(self) -> int:
@@ -98,6 +98,7 @@ class Series:
             self.values[part],
             self.covariate_names,
             self.covariates[part],
+            self.style,
         )
 
     def row_of(self, moment: str | int | float) -> int:
@@ -105,28 +106,62 @@ class Series:
 
         An int is a row number; a float in (0, 1) a fraction of the rows; text is a time, standing
         for the first row at or after it, or else a number as above ("8640", "0.6").  Where times
-        are integers, an integer in text is a time.  Raises InputError outside the series.
+        are numbers, or dates of as many digits, a number in text is a time.  Raises InputError
+        outside the series.
         """
         n = len(self)
-        number = _number(moment, integer_times=self.times.dtype == np.int64)
+        time, number = None, moment
+        if isinstance(moment, str):
+            text, number = moment.strip(), None
+            if re.fullmatch(r"0?\.[0-9]+", text):
+                number = float(text)
+            elif (time := self._time(text)) is None and _DIGITS.fullmatch(text):
+                number = int(text)
         if isinstance(number, float):
             if not 0 < number < 1:
                 raise InputError(f"expected a fraction between 0 and 1, got {number}")
             return round(number * n)
-        if isinstance(number, int):
-            if not 0 <= number <= n:
+        if number is not None:
+            if not 0 <= int(number) <= n:
                 raise InputError(f"expected a row from 0 to {n}, got {number}")
-            return number
-        time = _parsed(str(moment), integer=self.times.dtype == np.int64)
-        after_last = self.future_times(1)[0]
-        if time is None or not self.times[0] <= time <= after_last:
-            problem = f"expected a time from {self.times[0]} to {after_last}, got {moment!r}"
+            return int(number)
+        after_last = self.future_times(1)
+        if time is None or not self.times[0] <= time <= after_last[0]:
+            first, last = self.style.write(np.concatenate([self.times[:1], after_last]))
+            problem = f"expected a time from {first} to {last}, got {moment!r}"
             raise InputError(f"{problem}; a row number or a fraction such as 0.8 also serves")
         return int(np.searchsorted(self.times, time))
+
+    def _time(self, text: str) -> Any:
+        """The time that a text says, in the source's own way or another; None if it says none."""
+        if self.times.dtype.kind != "M":
+            decimals = r"(\.[0-9]+)?" if self.times.dtype.kind == "f" else ""
+            number = re.fullmatch(f"{_DIGITS.pattern}{decimals}", text)
+            return None if number is None else self.times.dtype.type(text)
+        time = self.style.read(text)
+        return AS_NUMPY.read(text) if time is None else time
 
     def future_times(self, horizon: int) -> np.ndarray:
         """The ``horizon`` times after the last one, [horizon]."""
         return advance(self.times, self.step, horizon)
+
+
+def _times(given: Any) -> np.ndarray:
+    """Times as a series has them.  Raises InputError for what are none."""
+    times = np.asarray(given)
+    if times.dtype.kind in "iu":
+        return times.astype(np.int64)
+    if times.dtype.kind == "f":
+        if not np.isfinite(times).all():
+            raise RowError("expected a time, got none", int(np.isfinite(times).argmin()))
+        return times.astype(np.float64)
+    try:
+        times = times.astype("datetime64[us]")
+    except (TypeError, ValueError):
+        raise InputError(f"expected dates or numbers as times, got {times[:1]}") from None
+    if np.isnat(times).any():
+        raise RowError("expected a time, got none", int(np.isnat(times).argmax()))
+    return fewest_seconds(times)
 
 
 def _channels(array: Any, rows: int, what: str) -> np.ndarray:
@@ -146,20 +181,6 @@ def _names(names: Sequence[str] | None, channels: int, what: str) -> tuple[str, 
     return tuple(names)
 
 
-def _number(moment: str | int | float, *, integer_times: bool) -> int | float | None:
-    if not isinstance(moment, str):
-        return moment if isinstance(moment, float) else int(moment)
-    if _DIGITS.fullmatch(moment):
-        return None if integer_times else int(moment)
-    return float(moment) if re.fullmatch(r"0?\.\d+", moment) else None
-
-
-def _parsed(text: str, *, integer: bool) -> np.int64 | np.datetime64 | None:
-    if integer:
-        return np.int64(text) if _DIGITS.fullmatch(text) and len(text) < 19 else None
-    return parse_time(text)
-
-
 @dataclass(frozen=True, eq=False)
 class Scaler:
     """Mean and scale of each channel [C]; a channel that never changes has scale 1."""
@@ -174,9 +195,13 @@ class Scaler:
         if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
             shape = list(values.shape)
             raise InputError(f"expected finite values [N, C] with N > 0 to scale, got {shape}")
-        deviation = values.std(axis=0)
+        if (np.abs(values).max(axis=0) > _LARGEST).any():
+            raise InputError(f"expected numbers up to {_LARGEST:g}, got {np.abs(values).max():g}")
+        unit = _unit(values)
+        scaled = values / unit
+        deviation = scaled.std(axis=0) * unit
         usable = (values.max(axis=0) > values.min(axis=0)) & (deviation > 0)
-        return cls(values.mean(axis=0), np.where(usable, deviation, 1.0))
+        return cls(scaled.mean(axis=0) * unit, np.where(usable, deviation, 1.0))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Values [..., C] as multiples of the scale from the mean."""
@@ -204,6 +229,16 @@ class Scaler:
         if len(mean) != len(scale) or not finite or not (scale > 0).all():
             raise ValueError("a scaler must have one finite mean and one scale above 0 per channel")
         return cls(mean, scale)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """A power of two near the largest of each channel's values [N, C], by which to divide.
+
+    That loses nothing, while the squares of numbers near 1e300 would overflow, and of those near
+    1e-300 vanish.
+    """
+    _, exponent = np.frexp(np.abs(values).max(axis=0))
+    return np.ldexp(1.0, np.clip(exponent, -1000, 1023))
 
 
 def windows(
@@ -281,24 +316,26 @@ def smape(actual: np.ndarray, forecast: np.ndarray) -> float:
 
 
 def guess_season(step: Step, values: np.ndarray | None = None) -> int:
-    """Rows in a season: a day below one day's step, 7 days, 52 weeks, 12 months, 4 quarters.
+    """Rows in a season: a day below one day's step, 7 days, 5 business days, 52 weeks, 12 months.
 
     Other steps: the first clear peak of the autocorrelation of values [N, C] after differencing;
     1 where there is none.
     """
-    if not isinstance(step, int):
-        length = int(step.astype(np.int64))
-        if np.datetime_data(step.dtype)[0] == "M":
+    if isinstance(step, BusinessDay):
+        return 5
+    if not isinstance(step, int | float):
+        unit, length = np.datetime_data(step.dtype)[0], int(step.astype(np.int64))
+        if unit == "M":
             return 12 // length if 12 % length == 0 else 1
-        if 60 <= length < _DAY and _DAY % length == 0:
+        if unit == "s" and 60 <= length < _DAY and _DAY % length == 0:
             return _DAY // length
-        if length in (_DAY, 7 * _DAY):
+        if unit == "s" and length in (_DAY, 7 * _DAY):
             return 7 if length == _DAY else 52
     return 1 if values is None else _peak_lag(values)
 
 
 def _peak_lag(values: np.ndarray) -> int:
-    changes = np.diff(values, axis=0)
+    changes = np.diff(values / _unit(values), axis=0)
     changes = changes - changes.mean(axis=0)
     n = len(changes)
     spectrum = np.abs(np.fft.rfft(changes, 2 * n, axis=0)) ** 2

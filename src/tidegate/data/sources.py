@@ -6,15 +6,16 @@ they are used, so that help texts are fast.
 
 from __future__ import annotations
 
-import sys
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
+    from tidegate.data.formats import Layout
     from tidegate.data.sequences import Answers, SequenceSet
 
 __all__ = [
@@ -25,15 +26,48 @@ __all__ = [
     "PredictableSource",
     "Source",
     "TimeSeries",
+    "as_list",
+    "split_list",
 ]
 
-_TABLE = "CSV, TSV, JSONL or Parquet; the first three also gzipped"
+_TABLE = "CSV, TSV, JSONL, Parquet or .xlsx; the first three also gzipped"
 _COLUMN, _COLUMNS = "COLUMN", "COLUMN,..."
+_LISTED = re.compile(r'\s*("(?:[^"]|"")*"|[^",]*)\s*(,|$)')
 
 
-def _told(help: str, metavar: str | None = _COLUMN, *, default: Any = MISSING) -> Any:
-    """A field with its help text and the word that stands for its value there (None: a flag)."""
-    return field(default=default, metadata={"help": help, "metavar": metavar})
+def _told(
+    help: str, metavar: str | None = _COLUMN, *, default: Any = MISSING, kept: bool = True
+) -> Any:
+    """A field with its help text and the word that stands for its value there (None: a flag).
+
+    ``kept``: it is about the task, so that later files are read as in training.
+    """
+    return field(default=default, metadata={"help": help, "metavar": metavar, "kept": kept})
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Names split by commas; one that has a comma, or spaces at its ends, stands in quotes.
+
+    Raises InputError for a quote that is not closed.
+    """
+    names, at = [], 0
+    while at < len(text):
+        match = _LISTED.match(text, at)
+        if match is None:
+            problem = f"expected names split by commas, those with a comma in quotes, got {text!r}"
+            raise InputError(f"{problem}; write a quote within quotes twice")
+        name = match[1]
+        names.append(name[1:-1].replace('""', '"') if name.startswith('"') else name.strip())
+        at = match.end()
+    return tuple(name for name in names if name)
+
+
+def as_list(names: Sequence[str]) -> str:
+    """What ``split_list`` reads as these names."""
+    odd = re.compile(r'[",\r\n]|^\s|\s$')
+    return ",".join(
+        '"' + name.replace('"', '""') + '"' if odd.search(name) else name for name in names
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +81,25 @@ class Source(ABC):
     FILE: ClassVar[str]
     HAS_VALIDATION_FILE: ClassVar[bool] = True
 
+    encoding: str | None = _told(
+        "of text: cp1252, gb18030, ... (default: UTF-8)", "NAME", default=None, kept=False
+    )
+    separator: str | None = _told(
+        "of a .csv or .tsv: what stands between cells (default: found out)",
+        "CHARACTER",
+        default=None,
+        kept=False,
+    )
+    decimal: str | None = _told(
+        "of a .csv or .tsv: decimal mark of its numbers (default: found out)",
+        "CHARACTER",
+        default=None,
+        kept=False,
+    )
+    sheet: str | None = _told(
+        "of an .xlsx: which sheet (default: the first)", "NAME", default=None, kept=False
+    )
+
     @abstractmethod
     def read(self, file: str, *, learning: bool) -> tuple[Any, ...]:
         """What an estimator's ``fit`` (``learning``) or ``evaluate`` is given.
@@ -56,9 +109,9 @@ class Source(ABC):
 
     def provenance(self) -> dict[str, str | int | bool]:
         """What was told, as scalars, by the names under which a model file keeps it."""
-        told = {_kept_as(f): getattr(self, f.name) for f in fields(self)}
+        told = {_kept_as(f): getattr(self, f.name) for f in fields(self) if f.metadata["kept"]}
         told = {name: v for name, v in told.items() if v not in (None, ())}
-        return {name: ",".join(v) if isinstance(v, tuple) else v for name, v in told.items()}
+        return {name: as_list(v) if isinstance(v, tuple) else v for name, v in told.items()}
 
     @classmethod
     def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
@@ -69,9 +122,10 @@ class Source(ABC):
         told = {}
         for f in fields(cls):
             value = given.get(f.name)
-            if value is None and (value := provenance.get(_kept_as(f))) is not None:
+            kept = f.metadata["kept"]
+            if kept and value is None and (value := provenance.get(_kept_as(f))) is not None:
                 several = f.metadata["metavar"] == _COLUMNS
-                value = tuple(filter(None, value.split(","))) if several else value
+                value = split_list(value) if several else value
             if value is not None:
                 told[f.name] = value
             elif f.default is MISSING:
@@ -79,6 +133,29 @@ class Source(ABC):
                     f"expected the name of the {f.name} column, got none; give --{f.name} COLUMN"
                 )
         return cls(**told)
+
+    def layout(self, *, header: bool = True) -> Layout:
+        """How a table is written, as far as it was told."""
+        from tidegate.data.formats import Layout
+
+        names = {"tab": "\t", "\\t": "\t", "space": " "}
+        separator = (
+            self.separator if self.separator is None else names.get(self.separator, self.separator)
+        )
+        return Layout(
+            separator=separator,
+            decimal=self.decimal,
+            header=header,
+            encoding=self.encoding,
+            sheet=self.sheet,
+        )
+
+    def _refuse_table_options(self, file: str) -> None:
+        """Raise InputError for an option about tables, since ``file`` is none."""
+        for name in ("separator", "decimal", "sheet"):
+            if (value := getattr(self, name)) is not None:
+                problem = f"expected none, for {file} is no table"
+                raise InputError(f"option {name}: {problem}, got {value!r}; leave it out")
 
 
 def _kept_as(f: Field[Any]) -> str:
@@ -111,41 +188,32 @@ class LabelledTexts(PredictableSource):
     def read(self, file: str, *, learning: bool) -> tuple[list[str], list[str]]:
         from tidegate.data.tables import read_labelled_texts
 
-        return read_labelled_texts(file, self.text, self.label, allow_one_class=not learning)
+        return read_labelled_texts(
+            file, self.text, self.label, self.layout(), allow_one_class=not learning
+        )
 
     def read_inputs(self, file: str) -> tuple[list[str], list[str]]:
         """Each text of the table, or each line of a ``.txt`` file, or of stdin for ``-``."""
         if file == "-" or _is_plain_text(file):
-            texts = _lines(file)
-        else:
-            from tidegate.data.tables import read_table
+            from tidegate.data.text import read_lines
 
-            values = read_table(file, [self.text])[self.text].to_list()
-            texts = ["" if value is None else str(value) for value in values]
+            self._refuse_table_options(file)
+            texts = read_lines(file, self.encoding)
+        else:
+            from tidegate.data.tables import as_text, read_table
+
+            values = read_table(file, [self.text], self.layout())[self.text].to_list()
+            texts = [as_text(value) for value in values]
         return texts, [" ".join(text.split()) for text in texts]
 
     def error_at(self, file: str, index: int, problem: str) -> InputError:
         from tidegate.data.tables import row_error
 
-        return row_error(file, index, problem, column=self.label)
+        return row_error(file, index, problem, self.layout(), column=self.label)
 
 
 def _is_plain_text(file: str) -> bool:
-    return file.removesuffix(".gz").endswith(".txt")
-
-
-def _lines(file: str) -> list[str]:
-    """The lines of a text file, or of stdin for ``-``; empty ones are left out."""
-    if file == "-":
-        content = sys.stdin.read()
-    else:
-        from tidegate.data.text import read_text
-
-        content = read_text(file)
-    lines = [line for line in content.splitlines() if line.strip()]
-    if not lines:
-        raise InputError("expected a text on each line, got none", file=file)
-    return lines
+    return file.lower().removesuffix(".gz").endswith(".txt")
 
 
 @final
@@ -161,10 +229,11 @@ class PlainText(Source):
         if self.text is None or (_is_plain_text(file) and not learning):
             from tidegate.data.text import read_text
 
-            return (read_text(file),)
+            self._refuse_table_options(file)
+            return (read_text(file, self.encoding),)
         from tidegate.data.tables import read_texts
 
-        return (read_texts(file, self.text),)
+        return (read_texts(file, self.text, self.layout()),)
 
 
 @final
@@ -185,10 +254,11 @@ class TimeSeries(Source):
     )
 
     def read(self, file: str, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
-        from tidegate.data.tables import read_series
+        from tidegate.data.series_tables import read_series
 
         columns = self.target, self.covariate
-        return (read_series(file, self.time, *columns, fill_gaps=self.fill_gaps),)
+        series = read_series(file, self.time, *columns, self.layout(), fill_gaps=self.fill_gaps)
+        return (series,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +293,7 @@ class SequenceSource(PredictableSource):
         """Values, N arrays [T, I], and answers [N]."""
         if learning and not _is_table(file):  # later, what is told may be of the training's table
             told = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+            told = [name for name in told if name != "encoding"]  # of a .ts, too
             if told:
                 problem = "expected none, for it is about tables"
                 raise InputError(f"option {told[0]}: {problem}, got {getattr(self, told[0])!r}")
@@ -247,16 +318,17 @@ class SequenceSource(PredictableSource):
                 values=self.values,
                 answer=self.answer_column,
                 channels=self.channels,
-                header=self.header,
+                layout=self.layout(header=self.header),
             )
             return table.read(answers)
+        self._refuse_table_options(file)
         if file.lower().endswith(".npz"):
             from tidegate.data.npz_format import read_npz
 
             return read_npz(file, answers)
         from tidegate.data.ts_format import read_ts
 
-        return read_ts(file, answers)
+        return read_ts(file, answers, self.encoding)
 
 
 def _is_table(file: str) -> bool:

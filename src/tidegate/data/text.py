@@ -19,13 +19,15 @@ from tidegate.data.encoders import (
     learn_merges,
     special_words,
 )
-from tidegate.data.files import decode_utf8, read_bytes
+from tidegate.data.encodings import decode, lines_of
+from tidegate.data.files import name_of, read_bytes
 from tidegate.errors import InputError
 
 __all__ = [
     "LEVELS",
     "TextEncoder",
     "encoder_from_json",
+    "read_lines",
     "read_text",
     "train_encoder",
 ]
@@ -84,7 +86,7 @@ def train_encoder(
         if count >= min_count and word not in special and len(word) <= MAX_WORD_LENGTH
     ]
     if not kept:
-        raise InputError(f"expected words seen {min_count} times or more, got none; lower it")
+        raise InputError(_no_words(texts, min_count))
     room = MAX_VOCABULARY if vocabulary_size is None else vocabulary_size
     kept = kept[: room - len(special)]
     return _that_fits_a_file(
@@ -148,15 +150,32 @@ def encoder_from_json(description: Any) -> TextEncoder:
     return BpeEncoder(pairs, **options)
 
 
-def read_text(path: str | PathLike[str]) -> str:
-    """The text of a UTF-8 file, gzipped or not, line ends as they are.
+def read_text(path: str | PathLike[str], encoding: str | None = None) -> str:
+    """The text of a file in UTF-8 or the ``encoding``, gzipped or not, line ends as they are.
 
-    Raises InputError with the line for a missing or empty file, a byte that is not UTF-8, a NUL.
+    Raises InputError with the line for a missing or empty file, a byte that cannot be, a NUL.
     """
-    text = decode_utf8(read_bytes(path), path)
+    text = decode(read_bytes(path), name_of(path), encoding)
     if not text.strip():
-        raise InputError("expected some text, got white space only; check the file", file=path)
+        problem = "expected some text, got white space only; check the file"
+        raise InputError(problem, file=name_of(path))
     return text
+
+
+def read_lines(path: str | PathLike[str], encoding: str | None = None) -> list[str]:
+    """The lines of such a file, blank ones among them; ``-``: of standard input."""
+    return lines_of(decode(read_bytes(path), name_of(path), encoding))
+
+
+def _no_words(texts: Iterable[str], min_count: int) -> str:
+    """What is wrong where no word can be learned, and what helps."""
+    longest = max((len(word) for text in texts for word in text.split()), default=0)
+    if longest > MAX_WORD_LENGTH:
+        problem = f"expected words split by spaces, got one of {longest} characters"
+        return f"{problem}; learn such a text by level char or bpe"
+    problem = f"expected words seen {min_count} times or more, got none"
+    remedy = "lower min_count" if min_count > 1 else "learn by level char or bpe"
+    return f"{problem}; {remedy}"
 
 
 def _characters(texts: Iterable[str], vocabulary_size: int | None, min_count: int) -> str:
@@ -165,5 +184,6 @@ def _characters(texts: Iterable[str], vocabulary_size: int | None, min_count: in
     seen = np.flatnonzero(counts >= min_count)
     kept = np.sort(seen[np.argsort(-counts[seen], kind="stable")[:room]])  # ties: lower code point
     if not len(kept):
-        raise InputError(f"expected characters seen {min_count} times or more, got none; lower it")
+        problem = f"expected characters seen {min_count} times or more, got none"
+        raise InputError(f"{problem}; give more text, or lower min_count")
     return "".join(map(chr, kept.tolist()))

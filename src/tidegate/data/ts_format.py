@@ -7,13 +7,15 @@ commas, a missing one is ``?``.  Source: "ts File Format v1.0", sktime's documen
 
 from __future__ import annotations
 
+import contextlib
 import re
 from os import PathLike
 
 import numpy as np
 
-from tidegate.data.files import decode_utf8, read_bytes
-from tidegate.data.formats import shown
+from tidegate.data.delimited import shown
+from tidegate.data.encodings import decode, lines_of
+from tidegate.data.files import read_bytes
 from tidegate.data.sequences import Answers, SequenceSet, parse_number
 from tidegate.errors import InputError
 
@@ -23,7 +25,9 @@ _FLAGS = ("timestamps", "univariate", "equallength", "classlabel", "targetlabel"
 _COUNTS = ("dimensions", "dimension", "serieslength")  # sktime writes the second, too
 
 
-def read_ts(path: str | PathLike[str], answers: Answers) -> SequenceSet:
+def read_ts(
+    path: str | PathLike[str], answers: Answers, encoding: str | None = None
+) -> SequenceSet:
     """The sequences of a ``.ts`` file, also gzipped, named by their number from 1.
 
     Raises InputError, with the line, for a malformed file, and for one whose header promises other
@@ -32,7 +36,8 @@ def read_ts(path: str | PathLike[str], answers: Answers) -> SequenceSet:
     header = _Header()
     values: list[np.ndarray] = []
     found: list[str | float] = []
-    for number, text in enumerate(decode_utf8(read_bytes(path), path).split("\n"), 1):
+    content = decode(read_bytes(path), path, encoding)
+    for number, text in enumerate(lines_of(content), 1):
         line = text.strip()
         if not line or line.startswith("#"):
             continue
@@ -144,11 +149,12 @@ class _Header:
 def _numbers(part: str) -> np.ndarray:
     """The values of one dimension, float64 [T]."""
     cells = [cell.strip() for cell in part.split(",")]
+    if re.fullmatch(r"[0-9eE+\-.,\s]*", part):
+        with contextlib.suppress(ValueError):
+            numbers = np.array(cells, dtype=np.float64)
+            if np.isfinite(numbers).all():
+                return numbers
     try:
-        numbers = np.array(cells, dtype=np.float64)
-    except ValueError:
-        numbers = np.array([np.nan if c == "?" else parse_number(c) for c in cells])
-    if np.isinf(numbers).any():
-        cell = shown(cells[int(np.isinf(numbers).argmax())])
-        raise ValueError(f"expected finite numbers, got {cell}; correct it, or write ?")
-    return numbers
+        return np.array([np.nan if c in ("?", "NaN", "nan") else parse_number(c) for c in cells])
+    except ValueError as error:
+        raise ValueError(f"{error}, or write ? where it is missing") from None

@@ -6,10 +6,11 @@ a line that says how many words and how many numbers there are.
 
 from __future__ import annotations
 
+import codecs
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from tidegate.errors import InputError
 
 __all__ = ["read_vectors"]
 
+_LONGEST: Final = 2**24  # bytes of a line: a million numbers of 16
 _SHOWN: Final = 40  # bytes of a line in a message
 
 
@@ -57,12 +59,10 @@ def read_vectors(
     return np.array(list(vectors)), np.stack(list(vectors.values()))
 
 
-def _entries(
-    lines: Iterable[bytes], path: str | PathLike[str]
-) -> Iterator[tuple[int, bytes, bytes]]:
+def _entries(lines: BinaryIO, path: str | PathLike[str]) -> Iterator[tuple[int, bytes, bytes]]:
     """Line, word and numbers of every entry, which are as many as in the first."""
     size = 0
-    for line, content in enumerate(lines, 1):
+    for line, content in enumerate(_lines(lines, path), 1):
         word, _, numbers = content.rstrip(b" \r\n").partition(b" ")
         count = numbers.count(b" ") + bool(numbers)
         if line == 1 and count == 1 and word.isdigit() and numbers.isdigit():
@@ -83,6 +83,18 @@ def _entries(
             raise InputError(f"{problem} after {shown!r}; {remedy}", file=path, line=line)
 
 
+def _lines(file: BinaryIO, path: str | PathLike[str]) -> Iterator[bytes]:
+    """The lines of a file without a byte order mark, none of them too long for memory."""
+    line = file.readline(_LONGEST).removeprefix(codecs.BOM_UTF8)
+    while line:
+        if len(line) == _LONGEST and not line.endswith(b"\n"):
+            problem = f"expected lines of words and numbers, got one of {_LONGEST} bytes or more"
+            remedy = "vectors in a binary form must be written as text first"
+            raise InputError(f"{problem}; {remedy}", file=path)
+        yield line
+        line = file.readline(_LONGEST)
+
+
 def _vector(path: str | PathLike[str], line: int, numbers: bytes) -> np.ndarray:
     fields = numbers.split(b" ")
     vector = np.array([_number(field) for field in fields])
@@ -95,6 +107,6 @@ def _vector(path: str | PathLike[str], line: int, numbers: bytes) -> np.ndarray:
 
 def _number(text: bytes) -> float:
     try:
-        return float(text)
+        return math.nan if b"_" in text else float(text)
     except ValueError:
         return math.nan

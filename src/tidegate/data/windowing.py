@@ -106,11 +106,13 @@ class Windows:
 
     def __init__(self, windowing: Windowing, series: Series, starts: np.ndarray) -> None:
         self.windowing, self.starts = windowing, starts
-        self.values = windowing.scaler.transform(series.values).astype(np.float32)  # [N, C]
-        self.covariates = series.covariates.astype(np.float32)  # [N, K]
+        # float64 until the last known value is taken off: of 1234567890.5, which a meter may read,
+        # float32 keeps multiples of 128, while its rows differ by less than one
+        self.values = windowing.scaler.transform(series.values)  # [N, C]
+        covariates = series.covariates  # [N, K]
         if windowing.covariate_scaler is not None:
-            scaled = windowing.covariate_scaler.transform(series.covariates)
-            self.covariates = scaled.astype(np.float32)
+            covariates = windowing.covariate_scaler.transform(covariates)
+        self.covariates = covariates.astype(np.float32)
         # by length: making such a view takes longer than reading a batch through it
         self._pieces: dict[int, np.ndarray] = {}
 
@@ -120,7 +122,8 @@ class Windows:
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """What the network reads, float32 [T, B, input_size]; T = context / segment."""
         w = self.windowing
-        past = _segments(self._of_series(rows, 0, w.context) - self._anchors(rows), w.segment)
+        past = self._of_series(rows, 0, w.context) - self._anchors(rows)
+        past = _segments(past.astype(np.float32), w.segment)
         if not w.covariate_names:
             return past
         known = _pieces(self.covariates, w.context)[self._starts(rows)]
@@ -130,15 +133,15 @@ class Windows:
         """What it should put out, float32 [B, output_size]."""
         w = self.windowing
         future = self._of_series(rows, w.context, w.horizon) - self._anchors(rows)
-        return future.reshape(len(rows), -1)
+        return future.astype(np.float32).reshape(len(rows), -1)
 
     def forecasts(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs for all rows, [rows, output_size], in original units: [windows, horizon, C]."""
         w = self.windowing
         rows = np.arange(len(outputs))
-        scaled = outputs.reshape(len(rows), -1, w.horizon) + self._anchors(rows)
+        scaled = outputs.astype(np.float64).reshape(len(rows), -1, w.horizon) + self._anchors(rows)
         scaled = scaled.reshape(len(self.starts), len(w.names), w.horizon)
-        return w.scaler.inverse(scaled.transpose(0, 2, 1).astype(np.float64))
+        return w.scaler.inverse(scaled.transpose(0, 2, 1))
 
     def _starts(self, rows: np.ndarray) -> np.ndarray:
         return self.starts[rows // self.windowing.rows_per_window]
@@ -153,11 +156,11 @@ class Windows:
             return pieces[starts]
         return pieces[starts, rows % len(self.windowing.names), None]
 
-    def _anchors(self, rows: np.ndarray) -> np.ndarray | np.float32:
+    def _anchors(self, rows: np.ndarray) -> np.ndarray | float:
         """The last known values, [B, C or 1, 1]."""
         w = self.windowing
         if not w.anchored:
-            return np.float32(0)
+            return 0.0
         last = self._starts(rows) + w.context - 1
         if w.joint:
             return self.values[last, :, None]

@@ -57,7 +57,7 @@ class Backtest:
             prefix = "" if name == "model" else f"{name}_"
             errors = values - self.truth
             absolute = np.abs(errors).mean((0, 1))
-            figures[f"{prefix}mse"] = (errors**2).mean((0, 1)) / deviation**2
+            figures[f"{prefix}mse"] = ((errors / deviation) ** 2).mean((0, 1))
             figures[f"{prefix}mae"] = absolute / deviation
             figures[f"{prefix}mase"] = absolute / usable
             pairs = zip(np.moveaxis(self.truth, 2, 0), np.moveaxis(values, 2, 0), strict=True)

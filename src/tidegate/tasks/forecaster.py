@@ -9,8 +9,9 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
-from tidegate.data.grid import step_to_json
+from tidegate.data.grid import step_to_json, time_type
 from tidegate.data.series import Scaler, Series, guess_season, windows
+from tidegate.data.sources import as_list
 from tidegate.data.windowing import Windowing, Windows, choose_context, choose_segment
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import Backtest, seasonal_naive_error
@@ -112,8 +113,8 @@ class Forecaster(Estimator):
                 "training_rows": cut,
                 "validation_rows": end - cut,
                 "rows_from": str(series.times[0]),
-                "target_columns": ",".join(series.names),
-                "covariate_columns": ",".join(series.covariate_names),
+                "target_columns": as_list(series.names),
+                "covariate_columns": as_list(series.covariate_names),
             },
         )
         if len(series) - end >= w.horizon:
@@ -312,7 +313,7 @@ class Forecaster(Estimator):
         if not good or not (self.naive_error_ >= 0).all():
             raise ValueError("naive_error: expected a number from 0 per series")
         self.unseen_from_ = scaling["unseen_from"]
-        _time(self.unseen_from_, "int64" if isinstance(w.step, int) else "datetime64[s]")
+        _time(self.unseen_from_, time_type(w.step))
 
 
 def _time(text: str, dtype: Any) -> Any:

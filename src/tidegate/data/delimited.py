@@ -1,0 +1,195 @@
+"""Tables as text: cells split by a separator, which may stand in quotes.
+
+polars reads the good file fast; only a file that fails or looks suspicious is gone through again,
+slowly, to say in one line which line is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final
+
+from tidegate.errors import InputError
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["Delimited", "separator_of", "shown"]
+
+SEPARATORS: Final = (",", ";", "\t", "|")
+_HEAD: Final = 1_000_000  # characters looked at to tell the separator, or a table's layout
+_LOOKED_AT: Final = 20  # records
+_SHOWN: Final = 40  # characters of a cell in a message
+
+
+def shown(cell: Any) -> str:
+    """A cell as a message quotes it, cut at 40 characters."""
+    text = str(cell)
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def separator_of(text: str, own: str) -> str:
+    """What splits the cells of a table: ``own``, unless another one splits it evenly.
+
+    Even: the first records have as many cells as the header, two or more.
+    """
+    head = text[:_HEAD]
+    for separator in (own, *(s for s in SEPARATORS if s != own)):
+        reader = _reader(io.StringIO(head, newline=""), separator, quoted=True, strict=False)
+        with _long_cells_allowed():
+            records = [row for row in islice(reader, _LOOKED_AT) if row]
+        if len(text) > _HEAD and len(records) > 1:
+            records = records[:-1]  # it may be cut
+        widths = {len(row) for row in records}
+        if len(widths) == 1 and widths != {1}:
+            return separator
+    return own
+
+
+class Delimited:
+    """The records of a table's text.
+
+    A line without any cell is no record, unless the table has but one column: then it is an empty
+    cell.  Without a ``header`` the columns are called 1, 2 and so on.
+    """
+
+    def __init__(
+        self, text: str, path: str | PathLike[str], *, separator: str, quoted: bool, header: bool
+    ) -> None:
+        self.text, self.path, self.separator = text, path, separator
+        self.quoted, self.has_header = quoted, header
+
+    def frame(self) -> polars.DataFrame:
+        """All rows, every cell as text, an empty one null or "".
+
+        Raises InputError, with the line, where the text is malformed.
+        """
+        import polars
+
+        if not self.text.strip("\r\n"):
+            raise InputError("expected a header and rows, got blank lines only", file=self.path)
+        try:
+            frame = polars.read_csv(
+                self.text.encode(),
+                infer_schema=False,
+                separator=self.separator,
+                quote_char='"' if self.quoted else None,
+                has_header=self.has_header,
+            )
+        except (polars.exceptions.PolarsError, polars.exceptions.PanicException):
+            frame = None
+        if frame is not None and not self.has_header:
+            frame.columns = _numbered(frame.width)
+        if frame is not None and not self._suspicious(frame):
+            return frame
+        header, *rows = (row for _, row in self.records())
+        cells = [[cell or None for cell in column] for column in zip(*rows, strict=True)]
+        cells = cells or [[] for _ in header]
+        return polars.DataFrame(
+            [
+                polars.Series(name, column, dtype=polars.String)
+                for name, column in zip(header, cells, strict=True)
+            ]
+        )
+
+    def line_of(self, row: int) -> int:
+        """The line (from 1) on which a row (from 0) starts."""
+        return next(islice(self.records(), row + 1, None))[0]
+
+    def records(self) -> Iterator[tuple[int, list[str]]]:
+        """Line and cells of the header (numbers, if it has none) and of each row.
+
+        Raises InputError for a quote never closed, a row of another length, a name given twice.
+        """
+        header: list[str] = []
+        line = 1
+        with _long_cells_allowed():
+            file = io.StringIO(self.text, newline="")
+            reader = _reader(file, self.separator, quoted=self.quoted, strict=True)
+            while True:
+                try:
+                    row = next(reader, None)
+                except csv.Error as error:
+                    problem = f"expected cells in closed quotes, got an error ({error})"
+                    remedy = 'close the quote that opens here, or double those inside a cell ("")'
+                    raise InputError(f"{problem}; {remedy}", file=self.path, line=line) from None
+                if row is None:
+                    return
+                if not row and len(header) == 1:
+                    row = [""]
+                if row and not header and not self.has_header:
+                    header = _numbered(len(row))
+                    yield line, header
+                if row and not header:
+                    header = row
+                    _check_header(header, self.path, line)
+                elif row and len(row) != len(header):
+                    raise _ragged(row, header, self.path, line, reader.line_num)
+                if row:
+                    yield line, row
+                line = reader.line_num + 1
+
+    def _suspicious(self, frame: polars.DataFrame) -> bool:
+        """Whether polars may have read the text otherwise than its writer meant."""
+        import polars
+
+        head = io.StringIO(self.text[:_HEAD], newline="")
+        with _long_cells_allowed():
+            reader = _reader(head, self.separator, quoted=self.quoted, strict=False)
+            header = next((row for row in reader if row), [])
+        header = header if self.has_header else _numbered(len(header))
+        odd_quotes = self.quoted and self.text.count('"') % 2 == 1
+        # polars fills a row that is too short with nulls, and makes a row of a line without cells
+        may_be_short = frame.height > 0 and frame[frame.columns[-1]].null_count() > 0
+        empty = polars.all_horizontal(polars.all().is_null() | (polars.all() == ""))
+        return (
+            header != frame.columns
+            or odd_quotes
+            or may_be_short
+            or frame.select(empty.any()).item() is True
+        )
+
+
+def _numbered(columns: int) -> list[str]:
+    """Names of the columns of a table without a header."""
+    return [str(i) for i in range(1, columns + 1)]
+
+
+@contextmanager
+def _long_cells_allowed() -> Iterator[None]:
+    limit = csv.field_size_limit(2**31 - 1)  # 131,072 characters otherwise, for the whole process
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _reader(file: io.StringIO, separator: str, *, quoted: bool, strict: bool) -> Any:
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    return csv.reader(file, delimiter=separator, quoting=quoting, strict=strict)
+
+
+def _check_header(header: Sequence[str], path: str | PathLike[str], line: int) -> None:
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        problem = f"expected each column name once, got {shown(twice)} {header.count(twice)} times"
+        data = all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", cell) for cell in header)
+        remedy = "is the first row data? then read it with --no-header" if data else "rename one"
+        raise InputError(f"{problem}; {remedy}", file=path, line=line)
+
+
+def _ragged(
+    row: list[str], header: list[str], path: str | PathLike[str], line: int, last_line: int
+) -> InputError:
+    first = "first row" if header == _numbered(len(header)) else "header"
+    problem = f"expected {len(header)} fields as in the {first}, got {len(row)}"
+    remedy = "put cells that hold the separator in quotes" if len(row) > len(header) else "add them"
+    if last_line > line:
+        remedy = f"is the quote that opens here closed only on line {last_line}?"
+    return InputError(f"{problem}; {remedy}", file=path, line=line)

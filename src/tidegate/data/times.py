@@ -1,0 +1,301 @@
+"""Times as people write them: read from a column, and written again in the same way.
+
+A column is read as a whole, since one cell may not tell: 03/04/2016 is a day of March or of April,
+201503 a month or a number.  Times become datetime64[s], or [us] where seconds have fractions; or
+int64 or float64 where they only count.  Where a column names offsets from UTC, times are UTC; but
+where rows stand at the same time of local days, through a change of the clocks, they are that local
+time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from tidegate.data.calendar_text import (
+    CODES,
+    KINDS,
+    moments_of,
+    month_named,
+    of_24_hours,
+    parts_of,
+    template_of,
+)
+from tidegate.errors import InputError
+
+__all__ = ["AS_NUMPY", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
+
+_YEARS: Final = (1800, 2200)  # of dates written in digits alone; other numbers only count
+_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_EPOCH: Final = (10**9, 4 * 10**9)  # seconds: from 2001 to 2096
+
+
+class RowError(InputError):
+    """A row (0-based) that breaks the series; who knows the file says which line that is."""
+
+    def __init__(self, problem: str, row: int) -> None:
+        super().__init__(f"row {row}: {problem}")
+        self.problem, self.row = problem, row
+
+
+class TimeStyle(Protocol):
+    """How a column's times are written."""
+
+    def write(self, times: np.ndarray) -> list[str]:
+        """Times [N], as read by the column's reader, as its cells would say them."""
+        ...
+
+    def read(self, text: str) -> Any:
+        """The time that a text says, None if it says none in this style."""
+        ...
+
+
+class _AsNumpy:
+    """Times that came as an array."""
+
+    def write(self, times: np.ndarray) -> list[str]:
+        return [str(time) for time in times]
+
+    def read(self, text: str) -> Any:
+        if text.strip().isdigit():
+            return None
+        try:
+            times, style = read_times([text.strip()])
+        except RowError:
+            return None
+        return times[0] if isinstance(style, Calendar) else None
+
+
+AS_NUMPY: Final[TimeStyle] = _AsNumpy()
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Times that count, with as many ``decimals``; ``per_second``: of Unix time, in that unit."""
+
+    decimals: int = 0
+    per_second: int | None = None
+
+    def write(self, times: np.ndarray) -> list[str]:
+        if self.per_second is not None:
+            ticks = times.astype("datetime64[us]").astype(np.int64)
+            if self.decimals == 0:
+                return [str(t * self.per_second // 10**6) for t in ticks.tolist()]
+            return [f"{t // 10**6}.{t % 10**6:06}"[: self.decimals - 6 or None] for t in ticks]
+        if times.dtype == np.int64:
+            return [str(t) for t in times]
+        return [f"{t:.{self.decimals}f}" for t in times]
+
+    def read(self, text: str) -> Any:
+        if self.per_second is None or not re.fullmatch(r"[0-9]{10,19}", text):
+            return None
+        return np.datetime64(int(text) * 10**6 // self.per_second, "us")
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Times of the calendar: ``template`` is for ``str.format``; ``offset`` from UTC in seconds.
+
+    ``day_first``: of dates with the year at the end.
+    """
+
+    template: str
+    offset: int = 0
+    day_first: bool | None = None
+    digits: int = 0
+
+    def write(self, times: np.ndarray) -> list[str]:
+        moments = (times.astype("datetime64[us]") + np.timedelta64(self.offset, "s")).tolist()
+        return [self.template.format(**parts_of(moment)) for moment in moments]
+
+    def read(self, text: str) -> Any:
+        text = text.strip()
+        if text.isdigit() and len(text) != self.digits:
+            return None
+        try:
+            times, style = read_times([text], day_first=self.day_first)
+        except RowError:
+            return None
+        if not isinstance(style, Calendar):
+            return None
+        return times[0] if _has_zone(text) else times[0] - np.timedelta64(self.offset, "s")
+
+
+def read_times(
+    cells: Sequence[str], *, day_first: bool | None = None
+) -> tuple[np.ndarray, TimeStyle]:
+    """The times of a column's cells, [N], and how they are written.
+
+    Raises RowError (InputError) for the first cell that is no time, or not one like the others.
+    """
+    if all(re.fullmatch(r"[+-]?[0-9]{1,19}", cell) for cell in cells):
+        return _whole(cells)
+    numbers = [_DECIMAL.fullmatch(cell) is not None for cell in cells]
+    if all(numbers):
+        return _decimal(cells)
+    if 2 * sum(numbers) > len(cells):
+        row = numbers.index(False)
+        problem = f"expected a number as time, like most, got {cells[row][:40]!r}"
+        raise RowError(f"{problem}; correct it or remove the row", row)
+    return _of_calendar(cells, day_first)
+
+
+def _whole(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
+    numbers = np.array([int(cell) for cell in cells], dtype=object)
+    if max(numbers) >= 2**63 or min(numbers) < -(2**63):
+        row = next(i for i, n in enumerate(numbers) if not -(2**63) <= n < 2**63)
+        raise RowError(f"expected a number of up to 18 digits, got {cells[row]}", row)
+    numbers = numbers.astype(np.int64)
+    sizes = {len(cell) for cell in cells}
+    for parts in CODES if len(sizes) == 1 and numbers.min() > 0 else ():
+        digits = sum(parts.values())
+        if sizes != {digits}:
+            continue
+        values, rest = {}, digits
+        for name, size in parts.items():
+            rest -= size
+            values[name] = numbers // 10**rest % 10**size
+        year = values.get("year", values.get("week_year"))
+        moments, good = moments_of(values)
+        if good.all() and year.min() >= _YEARS[0] and year.max() <= _YEARS[1]:
+            template = "".join(f"{{{name}:0{size}}}" for name, size in parts.items())
+            return fewest_seconds(moments), Calendar(template, digits=digits)
+    for per_second in (1, 10**3, 10**6, 10**9):
+        seconds = numbers // per_second
+        if seconds.min() >= _EPOCH[0] and seconds.max() < _EPOCH[1] and len(numbers) > 1:
+            steps, counts = np.unique(np.diff(numbers), return_counts=True)
+            # of a minute or more: a counter that has come so far goes on by ones
+            if steps[counts.argmax()] % (60 * per_second) == 0:
+                ticks = numbers // max(1, per_second // 10**6) * (10**6 // min(per_second, 10**6))
+                return fewest_seconds(ticks.astype("datetime64[us]")), Numbers(0, per_second)
+    return numbers, Numbers()
+
+
+def _decimal(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
+    numbers = np.array(cells, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        row = int(np.isfinite(numbers).argmin())
+        raise RowError(f"expected a finite number as time, got {cells[row]}; correct it", row)
+    decimals = max(len(cell.partition(".")[2].partition("e")[0]) for cell in cells)
+    decimals = max(1, decimals) if not any("e" in cell.lower() for cell in cells) else 9
+    if decimals <= 6 and numbers.min() >= _EPOCH[0] and numbers.max() < _EPOCH[1]:
+        steps, counts = np.unique(np.diff(numbers), return_counts=True)
+        if len(steps) and steps[counts.argmax()] % 60 == 0:
+            ticks = np.rint(numbers * 1e6).astype(np.int64)
+            return fewest_seconds(ticks.astype("datetime64[us]")), Numbers(decimals, 1)
+    return numbers, Numbers(decimals)
+
+
+def _of_calendar(cells: Sequence[str], day_first: bool | None) -> tuple[np.ndarray, TimeStyle]:
+    matches = _matches(cells)
+    names = matches[0].re.groupindex
+    found = {name: [match[name] for match in matches] for name in names}
+    values = {
+        name: np.array([int(text or _LEAST.get(name, 0)) for text in texts], dtype=np.int64)
+        for name, texts in found.items()
+        if name not in ("zone", "half", "name", "fraction")
+    }
+    if "first" in values:
+        day_first = _is_day_first(values, cells, day_first, dotted="." in matches[0][0][:3])
+        order = ("first", "other") if day_first else ("other", "first")
+        values["day"], values["month"] = (values.pop(name) for name in order)
+    if "name" in found:
+        values["month"] = np.array([month_named(text) for text in found["name"]])
+    if "half" in found:
+        values["hour"] = of_24_hours(values["hour"], found["half"])
+    if "fraction" in found:
+        values["nanosecond"] = np.array([int((f or "0").ljust(9, "0")) for f in found["fraction"]])
+    moments, good = moments_of(values)
+    if not good.all():
+        raise _no_time(cells, int(good.argmin()))
+    offsets = _offsets(found.get("zone", []), cells)
+    local = moments - moments.astype("datetime64[D]")
+    # rows at one time of the day, whatever the clocks do, are days apart
+    if len(set(offsets.tolist())) > 1 and not (local == local[0]).all():
+        moments, shift = moments - offsets.astype("timedelta64[s]"), int(offsets[-1])
+    elif len(set(offsets.tolist())) == 1:
+        moments, shift = moments - offsets.astype("timedelta64[s]"), int(offsets[0])
+    else:
+        shift = 0
+    template, digits = template_of(matches, found, day_first)
+    return fewest_seconds(moments), Calendar(template, shift, day_first, digits)
+
+
+_LEAST: Final = {"month": 1, "day": 1, "quarter": 1, "week": 1, "weekday": 1}
+
+
+def _matches(cells: Sequence[str]) -> list[re.Match[str]]:
+    """Each cell as a date of one kind.  Raises RowError."""
+    pattern = next((p for p in KINDS.values() if p.fullmatch(cells[0])), None)
+    if pattern is None:
+        raise _no_time(cells, 0)
+    matches = []
+    for row, cell in enumerate(cells):
+        match = pattern.fullmatch(cell)
+        if match is None:
+            if any(p.fullmatch(cell) for p in KINDS.values()):
+                problem = f"expected a time written as {cells[0]}, the first one, got {cell[:40]!r}"
+                raise RowError(f"{problem}; write all in one way", row)
+            raise _no_time(cells, row)
+        matches.append(match)
+    return matches
+
+
+def _has_zone(text: str) -> bool:
+    matches = [pattern.fullmatch(text) for pattern in KINDS.values()]
+    return any(match and match.groupdict().get("zone") for match in matches)
+
+
+def _no_time(cells: Sequence[str], row: int) -> RowError:
+    cell = cells[row]
+    shown = repr(cell if len(cell) <= 40 else cell[:40] + "…")
+    problem = f"expected a time such as 2016-07-01 13:00, got {shown}"
+    if not cell.strip():
+        return RowError(f"{problem}; fill it or remove the row", row)
+    if re.match(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2}\b(?!\d)", cell):
+        return RowError(f"{problem}; write the year in four digits", row)
+    return RowError(f"{problem}; rewrite it as year-month-day", row)
+
+
+def _is_day_first(
+    values: dict[str, np.ndarray], cells: Sequence[str], told: bool | None, *, dotted: bool
+) -> bool:
+    """Whether 03/04/2016 is in April: dots say so, or a number above 12.  Raises RowError."""
+    if told is not None:
+        return told
+    first, other = values["first"].max() > 12, values["other"].max() > 12
+    if first != other:
+        return bool(first)
+    if dotted and not other:
+        return True
+    row = int(values["other"].argmax()) if other else 0
+    problem = f"expected a time such as 2016-07-01 13:00, got {cells[row]!r}"
+    reason = "no row tells which number is the day and which is the month"
+    if other:
+        reason = "in some rows the day comes first, in others the month"
+    raise RowError(f"{problem}: {reason}; rewrite it as year-month-day", row)
+
+
+def _offsets(zones: Sequence[str | None], cells: Sequence[str]) -> np.ndarray:
+    """Seconds east of UTC, int64 [N]; empty where no cell says.  Raises RowError."""
+    if not any(zones):
+        return np.empty(0, np.int64)
+    offsets = np.zeros(len(zones), np.int64)
+    for row, zone in enumerate(zones):
+        if zone is None:
+            raise RowError(f"expected a time with its zone, as others have, got {cells[row]}", row)
+        if zone[0] in "+-":
+            digits = zone[1:].replace(":", "").ljust(4, "0")
+            seconds = 3600 * int(digits[:2]) + 60 * int(digits[2:])
+            offsets[row] = seconds if zone[0] == "+" else -seconds
+    return offsets
+
+
+def fewest_seconds(moments: np.ndarray) -> np.ndarray:
+    """Moments datetime64[us] as [s] unless one has a fraction of a second."""
+    seconds = moments.astype("datetime64[s]")
+    return seconds if (seconds == moments).all() else moments
