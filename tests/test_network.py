@@ -135,7 +135,7 @@ WRONG = {
     "both inputs": ({"input_size": 2}, "input_size: expected either it or vocabulary_size"),
     "readout": ({"readout": "last+first"}, "readout: expected 'every' or a sum of last, mean, max"),
     "dropout": ({"dropout": 1.0}, r"dropout: expected a probability in \[0, 1\)"),
-    "no layers": ({"hidden_sizes": ()}, "hidden_sizes: expected one or more"),
+    "no layers": ({"hidden_sizes": ()}, "hidden_sizes: expected 1 to 64 sizes"),
 }
 
 

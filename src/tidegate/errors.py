@@ -32,12 +32,10 @@ class InputError(ValueError):
         self.file, self.line, self.column = file, line, column
 
 
-_SHORT = Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxset = 6
-
-
-def shown(value: Any) -> str:
-    """A value that a stranger gave, short enough for a line, with control characters escaped."""
-    text = _SHORT.repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def shown(value: Any, longest: int = 80) -> str:
+    """A value that a stranger gave, of at most ``longest`` characters, control ones escaped."""
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = longest
+    short.maxlist = short.maxdict = short.maxset = 6
+    text = short.repr(value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."

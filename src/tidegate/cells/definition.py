@@ -62,7 +62,7 @@ class Cell:
         return rows * (input_size + hidden_size) + (2 * rows if bias else 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickle holds where the cell is defined, as of a function, and copies are the cell."""
+        """A cell is serialised as the place where it is defined; a copy is the cell itself."""
         return _defined_in, (self.equations.__module__, self.equations.__qualname__)
 
 

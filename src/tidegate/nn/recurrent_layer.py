@@ -278,7 +278,8 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         """For each state of the cell [B, its size] of every layer and direction."""
         layers = self.num_layers * self.directions
         if hx is None:  # one [B, H] of zeros for all
-            return tuple((x.new_zeros(batch, size),) * layers for size in self.state_sizes)
+            zeros = {size: x.new_zeros(batch, size) for size in set(self.state_sizes)}
+            return tuple((zeros[size],) * layers for size in self.state_sizes)
         rows = () if unbatched else (batch,)
         shapes = [(layers, *rows, size) for size in self.state_sizes]
         letters = f"[layers * directions, {'' if unbatched else 'B, '}H]"

@@ -133,8 +133,8 @@ class RunFolder:
                 old, new = then[part].get(name), now[part].get(name)
                 if old != new:
                     raise InputError(
-                        f"{subject} {name}: expected {shown(old)}, as when the run began, got "
-                        f"{shown(new)}; "
+                        f"{subject} {name}: expected {shown(old, 400)}, as when the run began, "
+                        f"got {shown(new, 400)}; "
                         "give it as it was, or begin a new run in another folder",
                         file=self.path,
                     )
