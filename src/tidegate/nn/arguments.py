@@ -101,7 +101,7 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
     lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}; count steps")
-    if lengths.dim() != 1 or len(lengths) != batch:
+    if lengths.dim() != 1 or lengths.shape[0] != batch:
         raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
     lengths = lengths.to("cpu", torch.int64)
     if batch == 0:

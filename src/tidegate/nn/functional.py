@@ -54,8 +54,9 @@ def compact(cell: Cell, weights: LayerWeights) -> None:
     if not torch.backends.cudnn.is_acceptable(weights.weight_ih):
         return
     mode = cudnn_rnn.get_cudnn_mode(cell.name.upper())
-    input_size, hidden_size = weights.weight_ih.shape[1], len(weights.weight_hh) // len(cell.gates)
-    projection = 0 if weights.weight_hr is None else len(weights.weight_hr)
+    input_size = weights.weight_ih.shape[1]
+    hidden_size = weights.weight_hh.shape[0] // len(cell.gates)
+    projection = 0 if weights.weight_hr is None else weights.weight_hr.shape[0]
     sizes = input_size, mode, hidden_size, projection, 1  # one layer
     with torch.no_grad(), torch.cuda.device_of(weights.weight_ih):
         torch._cudnn_rnn_flatten_weight(tensors, len(tensors), *sizes, False, False)  # pyright: ignore

@@ -72,7 +72,7 @@ def _recurrent_products(
     cell: Cell, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, mask: Tensor | None
 ) -> SimpleNamespace:
     """``u`` of the equations; the blocks that take the state as it is share one product."""
-    size = len(weight_hh) // len(cell.gates)
+    size = weight_hh.shape[0] // len(cell.gates)
     rows = {g: slice(k * size, (k + 1) * size) for k, g in enumerate(cell.gates)}
 
     def product(v: Tensor, block: slice) -> Tensor:
