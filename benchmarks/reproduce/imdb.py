@@ -78,7 +78,7 @@ def main() -> None:
         "language_models": language_models(learned[0], arguments.seed),
     }
     # three epochs, by reviews of other films: docs/notebook/sentiment.md
-    starts = [model_file(d, arguments.seed) for d in DIRECTIONS]
+    starts = tuple(model_file(d, arguments.seed) for d in DIRECTIONS)
     model = tg.TextClassifier(seed=arguments.seed, init_from=starts, epochs=3)
     clock = Clock()
     model.fit(*learned)
