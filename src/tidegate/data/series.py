@@ -196,7 +196,8 @@ class Scaler:
             shape = list(values.shape)
             raise InputError(f"expected finite values [N, C] with N > 0 to scale, got {shape}")
         if (np.abs(values).max(axis=0) > _LARGEST).any():
-            raise InputError(f"expected numbers up to {_LARGEST:g}, got {np.abs(values).max():g}")
+            problem = f"expected numbers up to {_LARGEST:g}, got {np.abs(values).max():g}"
+            raise InputError(f"{problem}; does it stand for a missing one? write NaN instead")
         unit = _unit(values)
         scaled = values / unit
         deviation = scaled.std(axis=0) * unit
