@@ -56,7 +56,7 @@ class Layout:
             raise InputError("option decimal: expected another mark than the separator ','")
         if not self.header and kind not in _OWN_SEPARATORS:
             problem = f"expected a .csv or .tsv, which may lack a header, got {kind}"
-            raise InputError(f"{problem}; leave out --no-header", file=path)
+            raise InputError(f"{problem}; leave out --no-header, or give --header", file=path)
         for option, kinds in (
             ("separator", "csv tsv"),
             ("decimal", "csv tsv"),
