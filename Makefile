@@ -77,10 +77,10 @@ $(PACKAGES): constraints.txt
 	touch $@
 
 $(BUILD): $(PACKAGES) pyproject.toml $(SOURCES)
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,compare,dev]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,compare,excel,dev]'
 	touch $@
 
 # The libraries that only `make bench` needs.
 $(PEERS): $(BUILD)
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,compare,dev,bench]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,compare,excel,dev,bench]'
 	touch $@

@@ -312,7 +312,7 @@ def test_another_kind_of_series_is_refused(model, series, change, problem):
         ({"train_until": "350"}, "option train_until: expected a moment before validate_until"),
         ({"train_until": "2031-01-01"}, "option train_until: expected a time from 2020"),
         ({"validate_until": "yesterday"}, "option validate_until: expected a time"),
-        ({"context": 300, "segment": 10}, "expected room for 300 rows of context"),
+        ({"context": 300, "segment": 10}, "expected 306 rows or more, 300 of context"),
         ({"season": 281}, "more than one season of 281, got 280"),
     ],
 )

@@ -237,7 +237,7 @@ def test_windows_are_all_those_whose_targets_lie_inside(n: int, context: int, ho
     if expected:
         assert windows(values, context, horizon, a, last).tolist() == expected
     else:
-        with pytest.raises(InputError, match="expected room for"):
+        with pytest.raises(InputError, match="expected .* rows or more"):
             windows(values, context, horizon, a, last)
 
 
@@ -296,3 +296,18 @@ def test_season_is_found_by_autocorrelation_where_the_calendar_says_nothing(seas
     assert guess_season(1, rng.normal(size=(300, 1))) == 1
     assert guess_season(1, np.ones((50, 2))) == 1
     assert guess_season(1, np.ones((2, 1))) == 1
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300, 1e160, 5.0])
+def test_numbers_of_any_size_are_scaled_alike(size: float):
+    values = np.sin(np.arange(200.0) * np.pi / 6)[:, None]
+    expected = Scaler.fit(values).transform(values)
+    scaled = Scaler.fit(values * size).transform(values * size)
+    # rtol: one rounding of the values times a size, another of its deviation
+    np.testing.assert_allclose(scaled, expected, rtol=1e-13, atol=1e-14)
+    assert guess_season(1, values * size) == guess_season(1, values) == 12
+
+
+def test_a_number_whose_differences_overflow_is_refused():
+    with pytest.raises(InputError, match=r"expected numbers up to 1e\+300, got 1.7e\+308"):
+        Scaler.fit(np.array([[1.7e308], [-1.7e308]]))

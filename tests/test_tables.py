@@ -127,7 +127,7 @@ def test_a_cell_of_a_million_characters_is_read_and_may_precede_an_error(tmp_pat
         ("t.csv.gz", gzip.compress(REVIEWS * 99)[:-20], "whole gzip file, got a damaged one"),
         ("t.csv.gz", REVIEWS, "expected gzip data"),
         ("t.parquet", b"PAR1 no", "expected a Parquet file"),
-        ("t.xls", b"PK", "expected a table ending in .csv"),
+        ("t.dat", b"PK", "expected a table ending in .csv"),
         ("t.csv", b"text,label\na,1\n,0\n", "line 3, column 'text': expected a text"),
         ("t.csv", b'text,label\na,1\n"",0\n', "line 3, column 'text': expected a text"),
         ("t.csv", b"text,label\na,1\n  ,0\n", "line 3, column 'text': expected a text"),

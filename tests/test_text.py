@@ -382,3 +382,13 @@ def test_a_vocabulary_too_long_for_a_model_file_is_refused_before_training(monke
     # either remedy helps
     assert train_encoder(prose, "word", vocabulary_size=9).size == 9
     assert train_encoder(prose, "word", min_count=2).size == 3
+
+
+def test_a_text_without_spaces_is_learned_by_characters():
+    text = "今天天气很好我们一起去公园玩" * 20
+    with pytest.raises(InputError, match="got one of 280 characters; .* level char or bpe"):
+        train_encoder(text, "word")
+    assert train_encoder(text, "char").size > 10
+    assert train_encoder(text, "bpe", 300).size > 256
+    with pytest.raises(InputError, match="words seen 9 times or more, got none; lower min_count"):
+        train_encoder("each word is here once", "word", min_count=9)

@@ -72,6 +72,7 @@ SUMMER = timedelta(hours=1)
         (["November 2015", "December 2015"], "1M", "January 2016"),
         (["30-Jun-2016", "01-Jul-2016"], "86400s", "02-Jul-2016"),
         (["30 JUN 2016", "1 JUL 2016"], "86400s", "2 JUL 2016"),
+        (["June 29, 2016", "June 30, 2016"], "86400s", "July 01, 2016"),
         (["2015-W52", "2015-W53"], "604800s", "2016-W01"),
         (["2015W53", "2016W01"], "604800s", "2016W02"),
         (["2015-W53-1", "2015-W53-2"], "86400s", "2015-W53-3"),
@@ -141,6 +142,13 @@ def test_a_time_is_followed_by_the_next_one_in_its_own_writing(
         (["2016-01-01", ""], "fill it or remove the row"),
         (["2016-01-01", "soon"], "expected a time such as 2016-07-01 13:00, got 'soon'"),
         (["2016-02-30", "2016-03-01"], "got '2016-02-30'; rewrite it"),
+        ([*(f"201601{day}" for day in range(10, 32)), "20160132"], "got 20160132, which is none"),
+        (["01-Jan-15", "02-Jan-15"], "write the year in four digits"),
+        (["00:00", "00:15"], "write the date before it, or number the rows"),
+        (["FY2015", "FY2016"], "write the first one alone"),
+        (["2015/16", "2016/17"], "write the first one alone"),
+        (["2015-01-01 00:00 CET", "2015-01-01 01:00 CET"], r"as its offset from UTC, such as \+01"),
+        (["9999-12-30", "9999-12-32"], "got '9999-12-32'"),
         (["2015-W54", "2016-W01"], "got '2015-W54'"),
         (["2016-01-01 13:00 PM", "2016-01-01 14:00 PM"], "got '2016-01-01 13:00 PM'"),
         (["2016-01-01 00:00:60", "2016-01-01 00:01:00"], "got '2016-01-01 00:00:60'"),
@@ -153,7 +161,7 @@ def test_a_time_is_followed_by_the_next_one_in_its_own_writing(
 def test_what_cannot_be_read_as_a_time_is_named_with_what_to_do(
     tmp_path: Path, times: list[str], problem: str
 ) -> None:
-    with pytest.raises(InputError, match=f"load.csv, line [23], column 'time': .*{problem}"):
+    with pytest.raises(InputError, match=f"load.csv, line [0-9]+, column 'time': .*{problem}"):
         read_series(table(tmp_path, times), "time", ["load"])
 
 

@@ -19,6 +19,7 @@ from tidegate.errors import InputError
 _EXTRAS = {
     "train": {"accelerate", "matplotlib", "polars", "tokenizers", "torch", "torchmetrics"},
     "compare": {"scipy", "sklearn"},
+    "excel": {"fastexcel"},
 }
 
 

@@ -33,6 +33,7 @@ KINDS: Final = {
         ("year last", r"(?P<first>\d{1,2})([-/.])(?P<other>\d{1,2})\2(?P<year>\d{4})", _CLOCK),
         ("digits", r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)", _CLOCK),
         ("named day", r"(?P<day>\d{1,2})([- ])(?P<name>[A-Za-z]{3,9})\2(?P<year>\d{4})", _CLOCK),
+        ("month day", r"(?P<name>[A-Za-z]{3,9}) (?P<day>\d{1,2}),? (?P<year>\d{4})", _CLOCK),
         ("named month", r"(?P<name>[A-Za-z]{3,9})[- ](?P<year>\d{4})", ""),
         ("week", r"(?P<week_year>\d{4})-?W(?P<week>\d\d)(?:-?(?P<weekday>[1-7]))?", ""),
         ("quarter", r"(?P<year>\d{4})[- ]?[Qq](?P<quarter>[1-4])", ""),
@@ -127,7 +128,7 @@ def template_of(
         elif name == "fraction":
             text += "{" + f"fraction_{max(len(f or '') for f in found[name])}" + "}"
         elif name == "name":
-            long = any(len(cell or "") > 4 for cell in found[name])
+            long = any(len(c or "") > 3 and c != "Sept" for c in found[name])
             style = "_capitals" if part.isupper() else "_small" if part.islower() else ""
             text += "{" + ("month_name" if long else "month_letters") + style + "}"
         else:

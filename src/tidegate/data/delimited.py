@@ -130,10 +130,22 @@ class Delimited:
                     header = row
                     _check_header(header, self.path, line)
                 elif row and len(row) != len(header):
-                    raise _ragged(row, header, self.path, line, reader.line_num)
+                    raise self._ragged(row, header, line, reader.line_num)
                 if row:
                     yield line, row
                 line = reader.line_num + 1
+
+    def _ragged(self, row: list[str], header: list[str], line: int, last_line: int) -> InputError:
+        first = "first row" if header == _numbered(len(header)) else "header"
+        problem = f"expected {len(header)} fields as in the {first}, got {len(row)}"
+        remedy = "add them"
+        if len(row) > len(header):
+            remedy = "take the tab out of the cell that holds one, or write a .csv with quotes"
+            if self.quoted:
+                remedy = "put cells that hold the separator in quotes"
+        if last_line > line:
+            remedy = f"is the quote that opens here closed only on line {last_line}?"
+        return InputError(f"{problem}; {remedy}", file=self.path, line=line)
 
     def _suspicious(self, frame: polars.DataFrame) -> bool:
         """Whether polars may have read the text otherwise than its writer meant."""
@@ -182,14 +194,3 @@ def _check_header(header: Sequence[str], path: str | PathLike[str], line: int) -
         data = all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", cell) for cell in header)
         remedy = "is the first row data? then read it with --no-header" if data else "rename one"
         raise InputError(f"{problem}; {remedy}", file=path, line=line)
-
-
-def _ragged(
-    row: list[str], header: list[str], path: str | PathLike[str], line: int, last_line: int
-) -> InputError:
-    first = "first row" if header == _numbered(len(header)) else "header"
-    problem = f"expected {len(header)} fields as in the {first}, got {len(row)}"
-    remedy = "put cells that hold the separator in quotes" if len(row) > len(header) else "add them"
-    if last_line > line:
-        remedy = f"is the quote that opens here closed only on line {last_line}?"
-    return InputError(f"{problem}; {remedy}", file=path, line=line)

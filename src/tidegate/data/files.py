@@ -131,6 +131,6 @@ def _watched(file: io.BufferedReader, title: str | None) -> Iterator[Any]:
 def _bytes_taken(file: gzip.GzipFile) -> int:
     """How much of a packed file has been read so far; 0 of a pipe, which cannot tell."""
     try:
-        return file.fileobj.tell()  # pyright: ignore[reportOptionalMemberAccess]
+        return file.fileobj.tell()  # pyright: ignore
     except OSError:
         return 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAIN", "Layout", "line_of_row", "read_frame"]
 
 _OWN_SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
-_ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet or .xlsx"
+_ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet, .xlsx or .xls"
 # A number with a decimal comma, perhaps points between its thousands
 _DECIMAL_COMMA: Final = r"^[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?$"
 
@@ -56,12 +56,12 @@ class Layout:
             raise InputError("option decimal: expected another mark than the separator ','")
         if not self.header and kind not in _OWN_SEPARATORS:
             problem = f"expected a .csv or .tsv, which may lack a header, got {kind}"
-            raise InputError(f"{problem}; leave out --no-header", file=path)
+            raise InputError(f"{problem}; leave out --no-header, or give --header", file=path)
         for option, kinds in (
             ("separator", "csv tsv"),
             ("decimal", "csv tsv"),
             ("encoding", "csv tsv jsonl ndjson"),
-            ("sheet", "xlsx"),
+            ("sheet", "xlsx xls"),
         ):
             if (value := getattr(self, option)) is not None and kind not in kinds.split():
                 problem = f"expected none for a .{kind} file, got {value!r}; leave it out"
@@ -77,7 +77,7 @@ def read_frame(path: str | PathLike[str], layout: Layout) -> polars.DataFrame:
     layout.check(kind, path)
     if kind == "parquet":
         return _read_parquet(path)
-    if kind == "xlsx":
+    if kind in ("xlsx", "xls"):
         from tidegate.data.workbooks import read_sheet
 
         return read_sheet(path, layout.sheet)
@@ -95,7 +95,7 @@ def line_of_row(path: str | PathLike[str], row: int, layout: Layout) -> int | No
     A format may have no lines, and a pipe cannot be read again.
     """
     kind = _kind(path)
-    if kind in ("parquet", "xlsx") or not can_be_read_again(path):
+    if kind in ("parquet", "xlsx", "xls") or not can_be_read_again(path):
         return None
     if kind in _OWN_SEPARATORS:
         return _delimited(path, kind, layout).line_of(row)
@@ -103,7 +103,7 @@ def line_of_row(path: str | PathLike[str], row: int, layout: Layout) -> int | No
 
 
 def _kind(path: str | PathLike[str]) -> str:
-    match = re.search(r"\.(csv|tsv|jsonl|ndjson)(?:\.gz)?$|\.(parquet|xlsx)$", str(path).lower())
+    match = re.search(r"\.(csv|tsv|jsonl|ndjson)(?:\.gz)?$|\.(parquet|xlsx?)$", str(path).lower())
     if match is None:
         raise InputError(f"expected a table ending in {_ENDINGS}; rename or convert it", file=path)
     return match[1] or match[2]

@@ -196,7 +196,8 @@ class Scaler:
             shape = list(values.shape)
             raise InputError(f"expected finite values [N, C] with N > 0 to scale, got {shape}")
         if (np.abs(values).max(axis=0) > _LARGEST).any():
-            raise InputError(f"expected numbers up to {_LARGEST:g}, got {np.abs(values).max():g}")
+            problem = f"expected numbers up to {_LARGEST:g}, got {np.abs(values).max():g}"
+            raise InputError(f"{problem}; does it stand for a missing one? write NaN instead")
         unit = _unit(values)
         scaled = values / unit
         deviation = scaled.std(axis=0) * unit
@@ -255,10 +256,23 @@ def windows(
     first = max(first_target - context, 0)
     last = min(last_target, len(values)) - horizon - context
     if last < first:
-        problem = f"expected room for {context} rows of context and {horizon} of horizon"
-        got = f"got rows {first_target} to {min(last_target, len(values))} as targets"
-        raise InputError(f"{problem}, {got}; give more rows or make the context shorter")
+        raise InputError(_no_room(context, horizon, first_target, min(last_target, len(values))))
     return np.arange(first, last + 1, dtype=np.int64)
+
+
+def _no_room(context: int, horizon: int, first_target: int, end: int) -> str:
+    """What is wrong where no window fits before row ``end``, and what helps."""
+    if first_target <= context:  # what is seen begins with the first row
+        problem = f"expected {context + horizon} rows or more, {context} of context and {horizon} "
+        problem += f"of horizon, got {end}; give more rows"
+        if end > horizon:
+            return f"{problem}, or a context of {end - horizon} or less"
+        return f"{problem}, or a horizon below {end}" if end > 1 else problem
+    problem = f"expected {horizon} rows or more to forecast, the horizon, got {end - first_target}"
+    problem += f" (row {first_target} to {end}); give more rows"
+    if end > first_target:
+        problem += f", or a horizon of {end - first_target} or less"
+    return f"{problem}, or let them begin at row {end - horizon}" if end > horizon else problem
 
 
 def window_rows(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:

@@ -96,6 +96,11 @@ class Source(ABC):
         default=None,
         kept=False,
     )
+    header: bool = _told(
+        "of a .csv or .tsv: the first row names the columns; else they are 1, 2, ...",
+        None,
+        default=True,
+    )
     sheet: str | None = _told(
         "of an .xlsx: which sheet (default: the first)", "NAME", default=None, kept=False
     )
@@ -134,7 +139,7 @@ class Source(ABC):
                 )
         return cls(**told)
 
-    def layout(self, *, header: bool = True) -> Layout:
+    def layout(self) -> Layout:
         """How a table is written, as far as it was told."""
         from tidegate.data.formats import Layout
 
@@ -145,7 +150,7 @@ class Source(ABC):
         return Layout(
             separator=separator,
             decimal=self.decimal,
-            header=header,
+            header=self.header,
             encoding=self.encoding,
             sheet=self.sheet,
         )
@@ -280,9 +285,6 @@ class SequenceSource(PredictableSource):
     channels: int = _told(
         "of a table with a row per sequence: how many columns make a step", "N", default=1
     )
-    header: bool = _told(
-        "of a table: the first row names the columns; else they are 1, 2, ...", None, default=True
-    )
 
     @property
     @abstractmethod
@@ -318,7 +320,7 @@ class SequenceSource(PredictableSource):
                 values=self.values,
                 answer=self.answer_column,
                 channels=self.channels,
-                layout=self.layout(header=self.header),
+                layout=self.layout(),
             )
             return table.read(answers)
         self._refuse_table_options(file)

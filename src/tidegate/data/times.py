@@ -30,7 +30,16 @@ from tidegate.errors import InputError
 __all__ = ["AS_NUMPY", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
 
 _YEARS: Final = (1800, 2200)  # of dates written in digits alone; other numbers only count
+# What a cell looks like that is no time, and what to do.
+_HINTS: Final = (
+    (r"\s*", "fill it or remove the row"),
+    (r"\d{1,2}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{2}(\D.*)?", "write the year in four digits"),
+    (r"\d{1,2}:\d{2}(:\d{2})?", "write the date before it, or number the rows"),
+    (r"(FY|\d{4}\s?[-/])\s?\d{2,4}", "of a year that begins in another, write the first one alone"),
+    (r"\d{4}-.*\d\s?[A-Za-z/_]{2,}", "write the zone as its offset from UTC, such as +01:00"),
+)
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DECIMALS: Final = 9  # of a time that counts; more are rounding
 _EPOCH: Final = (10**9, 4 * 10**9)  # seconds: from 2001 to 2096
 
 
@@ -110,6 +119,8 @@ class Calendar:
 
     def write(self, times: np.ndarray) -> list[str]:
         moments = (times.astype("datetime64[us]") + np.timedelta64(self.offset, "s")).tolist()
+        if any(type(moment) is int for moment in moments):  # as numpy gives those beyond
+            raise InputError("expected times from the year 1 to 9999, got others")
         return [self.template.format(**parts_of(moment)) for moment in moments]
 
     def read(self, text: str) -> Any:
@@ -159,8 +170,12 @@ def _whole(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
         for name, size in parts.items():
             rest -= size
             values[name] = numbers // 10**rest % 10**size
-        year = values.get("year", values.get("week_year"))
+        year = values["week_year" if "week" in values else "year"]
         moments, good = moments_of(values)
+        if digits >= 8 and 0.9 * len(good) <= good.sum() < len(good):
+            row = int(good.argmin())
+            problem = f"expected a date written like {cells[int(good.argmax())]}, got {cells[row]}"
+            raise RowError(f"{problem}, which is none; correct it or remove the row", row)
         if good.all() and year.min() >= _YEARS[0] and year.max() <= _YEARS[1]:
             template = "".join(f"{{{name}:0{size}}}" for name, size in parts.items())
             return fewest_seconds(moments), Calendar(template, digits=digits)
@@ -181,7 +196,8 @@ def _decimal(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
         row = int(np.isfinite(numbers).argmin())
         raise RowError(f"expected a finite number as time, got {cells[row]}; correct it", row)
     decimals = max(len(cell.partition(".")[2].partition("e")[0]) for cell in cells)
-    decimals = max(1, decimals) if not any("e" in cell.lower() for cell in cells) else 9
+    exact = not any("e" in cell.lower() for cell in cells)
+    decimals = min(max(1, decimals), _DECIMALS) if exact else _DECIMALS
     if decimals <= 6 and numbers.min() >= _EPOCH[0] and numbers.max() < _EPOCH[1]:
         steps, counts = np.unique(np.diff(numbers), return_counts=True)
         if len(steps) and steps[counts.argmax()] % 60 == 0:
@@ -254,11 +270,8 @@ def _no_time(cells: Sequence[str], row: int) -> RowError:
     cell = cells[row]
     shown = repr(cell if len(cell) <= 40 else cell[:40] + "…")
     problem = f"expected a time such as 2016-07-01 13:00, got {shown}"
-    if not cell.strip():
-        return RowError(f"{problem}; fill it or remove the row", row)
-    if re.match(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2}\b(?!\d)", cell):
-        return RowError(f"{problem}; write the year in four digits", row)
-    return RowError(f"{problem}; rewrite it as year-month-day", row)
+    remedy = next((text for pattern, text in _HINTS if re.fullmatch(pattern, cell)), None)
+    return RowError(f"{problem}; {remedy or 'rewrite it as year-month-day'}", row)
 
 
 def _is_day_first(

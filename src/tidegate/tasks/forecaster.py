@@ -100,10 +100,12 @@ class Forecaster(Estimator):
         known = series.rows(0, end)
         _need_finite(known)
         self.windowing_ = w = self._windowing(known.rows(0, cut))
-        train, validation = (
-            Windows(w, known, windows(known.values, w.context, w.horizon, first, last))
-            for first, last in ((w.context, cut), (cut, end))
-        )
+        starts = windows(known.values, w.context, w.horizon, w.context, cut)
+        try:
+            judged = windows(known.values, w.context, w.horizon, cut, end)
+        except InputError as e:
+            raise InputError(f"option train_until: {e}") from e
+        train, validation = Windows(w, known, starts), Windows(w, known, judged)
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
         self._train(
@@ -194,6 +196,8 @@ class Forecaster(Estimator):
                 raise InputError(f"option {name}: {e}") from e
         end = len(series) if rows["validate_until"] is None else rows["validate_until"]
         cut = round(0.8 * end) if rows["train_until"] is None else rows["train_until"]
+        if not 0 < cut < end and self.train_until is None:
+            raise InputError(f"expected 3 rows or more to learn from, got {end}; give more rows")
         if not 0 < cut < end:
             raise InputError(
                 f"option train_until: expected a moment before validate_until (row {end}), "
@@ -289,7 +293,8 @@ class Forecaster(Estimator):
                 )
         expected, got = step_to_json(w.step), step_to_json(series.step)
         if expected != got:
-            raise InputError(f"expected rows {expected} apart, as in training, got {got}")
+            problem = f"expected rows {expected} apart, as in training, got {got}"
+            raise InputError(f"{problem}; bring them to that step, or train on rows like these")
         return network, w
 
     def _learned(self) -> dict[str, Any]:
