@@ -20,7 +20,8 @@ Format 2
                     a default are there just where they differ from it.
   ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
                     and so are the next two.
-  ``labels``        list of different strings, one per output.
+  ``labels``        list of different values, one per output: all strings, all whole numbers (from
+                    -2^63 to 2^63 - 1), all numbers with a fraction or exponent, or all booleans.
   ``scaling``       object: how series or sequences of numbers become inputs.
   ``options``       object: training options; each value a JSON scalar or a list of scalars.
   ``metrics``       object: name to finite number, or null for a figure undefined on its data.
@@ -106,7 +107,7 @@ class ModelFile:
     architecture: Architecture
     tensors: dict[str, np.ndarray]
     encoder: dict[str, Any] | None = None
-    labels: list[str] | None = None
+    labels: list[str] | list[int] | list[float] | list[bool] | None = None
     scaling: dict[str, Any] | None = None
     options: dict[str, Any]
     metrics: dict[str, float]
@@ -214,13 +215,11 @@ def _check_values(values: Any) -> dict[str, Any]:
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     labels = values["labels"]
-    if labels is not None:
-        count = len(labels)
-        good = count == architecture.output_size and all(isinstance(x, str) for x in labels)
-        if not good or len(set(labels)) < count:
-            raise ValueError(
-                f"labels: expected {architecture.output_size} different strings, got {count} values"
-            )
+    if labels is not None and not _are_labels(labels, architecture.output_size):
+        raise ValueError(
+            f"labels: expected {architecture.output_size} different strings, whole numbers, "
+            f"numbers or booleans, all of one kind, got {len(labels)} values"
+        )
     for part in ("options", "metrics", "provenance"):
         if not isinstance(values[part], dict):
             raise ValueError(f"{part}: expected an object, got another value")
@@ -237,6 +236,17 @@ def _check_values(values: Any) -> dict[str, Any]:
             raise ValueError(f"metrics: expected a finite number for {name[:40]!r}")
     kept = {key: values[key] for key in _KEYS}
     return kept | {"architecture": architecture, "metrics": metrics}
+
+
+def _are_labels(values: list[Any], count: int) -> bool:
+    kinds = {type(value) for value in values}
+    if len(kinds) != 1 or not kinds <= {str, int, float, bool} or len(set(values)) != len(values):
+        return False
+    if len(values) != count:
+        return False
+    if kinds == {int}:
+        return all(-(2**63) <= value < 2**63 for value in values)
+    return kinds != {float} or all(map(math.isfinite, values))
 
 
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}
