@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,37 @@ def test_equal_numbers_are_equal_labels() -> None:
     assert model.score(TEXTS, [float(v) for v in PLACES]) == model.score(TEXTS, PLACES)
     with pytest.raises(InputError, match=r"training texts \(0, 1, 2\), got '0'"):
         model.score(TEXTS, [str(v) for v in PLACES])
+
+
+def test_the_command_line_judges_texts_of_any_type_of_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table holds text; what it stands for is known from the model."""
+    from tidegate.cli import main
+
+    path, table = tmp_path / "m.safetensors", tmp_path / "t.csv"
+    for kind in TYPES:
+        y = [TYPES[kind][i] for i in PLACES]
+        model = texts().fit(TEXTS, y)
+        model.provenance_ |= {"text_column": "text", "label_column": "label"}
+        model.save(path)
+        pl.DataFrame({"text": TEXTS, "label": [str(v) for v in y]}).write_csv(table)
+        assert main(["evaluate", str(path), str(table), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(
+            model.score(TEXTS, y)
+        )
+        assert main(["predict", str(path), str(table), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["predictions"]
+        assert [one["label"] for one in told] == model.predict(TEXTS).tolist()
+
+
+def test_a_language_model_reads_columns() -> None:
+    small: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 2, "show_progress": False}
+    told = [
+        tg.LanguageModel(**small, sample_steps=()).fit(form(TEXTS)).evaluate(form(TEXTS))
+        for form in (list, np.array, pd.Series, pl.Series)
+    ]
+    assert told[1:] == told[:1] * 3
 
 
 def test_a_label_that_training_lacked_counts_as_missed() -> None:
