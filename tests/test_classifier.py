@@ -30,7 +30,7 @@ def small(**options):
 @pytest.fixture(scope="module")
 def model():
     torch.set_num_threads(1)
-    return small(epochs=20, dropout=0.1, embedding_dropout=0.0, learning_rate=1e-2).fit(
+    return small(epochs=100, dropout=0.1, embedding_dropout=0.0, learning_rate=1e-2).fit(
         TEXTS, LABELS
     )
 

@@ -56,7 +56,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> tg.SequenceClassifier:
-    return classifier(epochs=4, hidden_sizes=(24,)).fit(X, Y)
+    return classifier(fewest_steps=400, hidden_sizes=(24,)).fit(X, Y)
 
 
 def test_the_shape_of_waves_is_learned(model: tg.SequenceClassifier) -> None:
@@ -64,7 +64,7 @@ def test_the_shape_of_waves_is_learned(model: tg.SequenceClassifier) -> None:
 
 
 def test_a_sum_is_learned() -> None:
-    model = regressor(epochs=6, hidden_sizes=(24,), segment=1).fit(*sums(200, 0))
+    model = regressor(fewest_steps=600, hidden_sizes=(24,), segment=1).fit(*sums(200, 0))
     figures = model.evaluate(*sums(200, 1))
     assert figures["r2"] > 0.8
     assert figures["mse"] < 0.2 * figures["mean_mse"]
@@ -267,7 +267,7 @@ WRONG = {
     ),
     "words": (lambda: regressor().fit(X, Y), "y: expected numbers, got str at index 0"),
     "numbers": (lambda: regressor().fit(X, [1, 2]), r"one number per sequence, 60, got 2"),
-    "nan": (lambda: regressor().fit(X[:2], [1, np.nan]), "y: numbers, got nan at index 1"),
+    "nan": (lambda: regressor().fit(X[:2], [1, np.nan]), "numbers, got nan at index 1"),
     "none": (lambda: regressor().fit(X[:2], [1, None]), "numbers, got None at index 1"),
     "channels": (lambda: classifier(**SMALL).fit(X, Y).predict([np.ones((4, 2))]),
                  "sequence 0: expected 1 channels"),

@@ -12,6 +12,7 @@ import typer
 
 from tidegate.data.sources import Source, split_list
 from tidegate.errors import InputError
+from tidegate.training.options import help_of
 
 if TYPE_CHECKING:
     from tidegate.tasks.estimator import Estimator
@@ -121,10 +122,7 @@ def _place(parameter: inspect.Parameter) -> int:
 
 def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.Parameter:
     """A field as typer wants it: a flag, or text that ``_parsed`` turns into the field's type."""
-    text = f.metadata.get("help", "")
-    text = text.replace("the task's DEFAULT_EPOCHS", str(estimator.DEFAULT_EPOCHS))
-    if choices := f.metadata.get("choices"):
-        text += ": " + ", ".join(choices)
+    text = help_of(f, estimator)
     if f.name in _DEFAULT_HERE:
         text += f" ({_DEFAULT_HERE[f.name]})"
     if hint is bool:

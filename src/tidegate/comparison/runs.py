@@ -87,7 +87,8 @@ def equal_sizes(
 
     How many those are depends on the data: one step of training shows it.
     """
-    tried = copy_of(model, cell=cells[0], epochs=None, max_minutes=None, max_steps=1)
+    free = {"epochs": None, "fewest_steps": None, "max_minutes": None}
+    tried = copy_of(model, cell=cells[0], **free, max_steps=1)
     experiment.fit(tried)
     architecture = tried.network_.architecture
     return {

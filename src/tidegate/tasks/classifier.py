@@ -40,6 +40,7 @@ class TextClassifier(TextTask, Classifier):
     TASK: ClassVar[str] = "text-classifier"
     INPUTS: ClassVar[str] = "texts"
     DEFAULT_EPOCHS: ClassVar[int] = 6
+    DEFAULT_STEPS: ClassVar[int] = 300
 
     level: str = option("word", "what a token is", choices=LEVELS)
     vocabulary_size: int | None = option(30_000, "most frequent tokens kept")

@@ -38,6 +38,7 @@ class Forecaster(JudgedForecaster):
 
     TASK: ClassVar[str] = "forecaster"
     DEFAULT_EPOCHS: ClassVar[int] = 4
+    DEFAULT_STEPS: ClassVar[int] = 400
 
     horizon: int = option(24, "rows ahead to forecast", at_least=1)
     context: int | None = option(
@@ -60,11 +61,6 @@ class Forecaster(JudgedForecaster):
     )
     dropout: float = option(
         0.3, "between recurrent layers and before the output", at_least=0, below=1
-    )
-    epochs: int | None = option(
-        None,
-        "stop after so many passes over the data (default: 4 if no limit is given)",
-        at_least=1,
     )
     batch_size: int = option(128, "windows per step, over all processes", at_least=1)
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tidegate.training.many_to_one import ManyToOne
 
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
-_FEWEST_STEPS = 100  # in an epoch
 
 Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
 
@@ -35,6 +34,7 @@ class SequenceEstimator(Estimator):
 
     INPUTS: ClassVar[str] = "sequences"
     DEFAULT_EPOCHS: ClassVar[int] = 20
+    DEFAULT_STEPS: ClassVar[int] = 2000
     SCALING_PARTS: ClassVar[frozenset[str]] = frozenset({"inputs"})  # of the model file
 
     segment: int | None = option(
@@ -117,7 +117,6 @@ class SequenceEstimator(Estimator):
                 unit=self.INPUTS,
                 batch_size=self.batch_size,
                 seed=self.seed,
-                fewest_steps=_FEWEST_STEPS,
                 vary=self._vary,
                 prefix="training_" if alone else "",
                 **more,

@@ -28,10 +28,9 @@ Answered = tuple[Sequence[np.ndarray], np.ndarray]
 class ManyToOne(ABC):
     """An objective whose batches are sequences and their answers.
 
-    ``unit`` is what the sequences are, in the plural.  An epoch has ``fewest_steps`` at least: it
-    passes over a small set several times.  With ``vary``, what is learned from are variations of
-    the training sequences; those to validate are as the network reads them.  Where these are the
-    training sequences themselves, ``prefix`` says so in the names of their figures.
+    ``unit`` is what the sequences are, in the plural.  With ``vary``, what is learned from are
+    variations of the training sequences; those to validate are as the network reads them.  Where
+    these are the training sequences themselves, ``prefix`` says so in the names of their figures.
     """
 
     metric: str
@@ -46,15 +45,12 @@ class ManyToOne(ABC):
         unit: str,
         batch_size: int,
         seed: int,
-        fewest_steps: int = 50,
         vary: Variation | None = None,
         prefix: str = "",
     ) -> None:
         self.network, self.train, self.validation, self.unit = network, train, validation, unit
         self.batch_size, self.seed, self.vary, self.prefix = batch_size, seed, vary, prefix
         self.lengths = np.array([len(sequence) for sequence in train[0]])
-        self.steps_in_pass = -(-len(self.lengths) // batch_size)
-        self.passes = -(-fewest_steps // self.steps_in_pass)
 
     @abstractmethod
     def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
@@ -65,8 +61,8 @@ class ManyToOne(ABC):
         """What the outputs [N, O] come to, that which chooses the best weights among them."""
 
     def steps_in_epoch(self) -> int:
-        """Optimiser steps in one epoch: one pass, or several over a small set."""
-        return self.passes * self.steps_in_pass
+        """Optimiser steps in one pass over the sequences."""
+        return -(-len(self.lengths) // self.batch_size)
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
         """Inputs [T, B] or [T, B, I], lengths [B] and answers [B].
@@ -77,8 +73,7 @@ class ManyToOne(ABC):
         """
         rng = np.random.default_rng((self.seed, epoch))
         all_sequences, answers = self.train
-        batches = [b for _ in range(self.passes) for b in self._pass(rng)]
-        for number, batch in enumerate(batches[first:], first):
+        for number, batch in enumerate(self._pass(rng)[first:], first):
             rows = batch[rank::world]
             if len(rows) == 0:
                 yield None
@@ -99,7 +94,7 @@ class ManyToOne(ABC):
         pool = 64 * self.batch_size
         pools = [order[i : i + pool] for i in range(0, len(order), pool)]
         order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
-        starts = rng.permutation(self.steps_in_pass) * self.batch_size
+        starts = rng.permutation(self.steps_in_epoch()) * self.batch_size
         return [order[start : start + self.batch_size] for start in starts]
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
@@ -110,8 +105,13 @@ class ManyToOne(ABC):
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         assert isinstance(network, SequenceNetwork)
         sequences, answers = self.validation
-        figures = self.figures(network_outputs(network, sequences), answers)
-        return {f"{self.prefix}{name}": value for name, value in figures.items()}
+        outputs = network_outputs(network, sequences)
+        figures = self.figures(outputs, answers)
+        figures = {f"{self.prefix}{name}": value for name, value in figures.items()}
+        if self.prefix:  # nothing is held out
+            return figures
+        loss = self.error(torch.from_numpy(outputs), torch.from_numpy(answers)).item()
+        return {"loss": loss, **figures}
 
     def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
         return None
