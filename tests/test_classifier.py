@@ -24,7 +24,7 @@ SMALL = {"embedding_size": 8, "hidden_sizes": (12,), "batch_size": 8}
 
 
 def small(**options):
-    return tg.TextClassifier(**{**SMALL, "epochs": 1, "show_progress": False, **options})
+    return tg.TextClassifier(**{**SMALL, "epochs": 1, "verbose": 0, **options})
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_scikit_learns_manners():
     assert copy is not model
     assert copy.get_params() == model.get_params()
     assert repr(copy) == (
-        "TextClassifier(batch_size=8, epochs=1, show_progress=False, cell='lstm', "
+        "TextClassifier(batch_size=8, epochs=1, verbose=0, cell='lstm', "
         "hidden_sizes=(12,), embedding_size=8)"
     )
     assert model.set_params(cell="gru") is model

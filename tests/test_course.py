@@ -31,12 +31,12 @@ def _one_thread() -> None:
 
 
 def texts(**options: Any) -> tg.TextClassifier:
-    quiet = {"show_progress": False, "embedding_size": 4, "hidden_sizes": (4,)}
+    quiet = {"verbose": 0, "embedding_size": 4, "hidden_sizes": (4,)}
     return tg.TextClassifier(**quiet | options)
 
 
 def sequences(**options: Any) -> tg.SequenceClassifier:
-    return tg.SequenceClassifier(**{"show_progress": False, "hidden_sizes": (4,), **options})
+    return tg.SequenceClassifier(**{"verbose": 0, "hidden_sizes": (4,), **options})
 
 
 # an epoch, and how long a run is
@@ -85,7 +85,7 @@ def test_only_the_clock_brings_patience_by_default() -> None:
     assert TrainingOptions(max_minutes=1.0, patience=3).resolved_patience() == 3
     objective = TinyObjective()
     options = {"max_minutes": 10.0, "evaluate_every": 1, "learning_rate": 1e-30}
-    result = fit(objective, TrainingOptions(**options, show_progress=False))
+    result = fit(objective, TrainingOptions(**options, verbose=0))
     assert (result.stopped, result.steps) == ("patience", result.best_step + LAST_PATIENCE)
 
 
@@ -107,9 +107,9 @@ def test_the_validation_loss_is_the_training_loss_of_the_validation_part() -> No
     model = sequences(**still, crop=0.0, batch_size=20, validation_fraction=0.5)
     model.fit(BLOCK, NOISE[:20], validation=(BLOCK, NOISE[:20]))
     check(model, "cross_entropy")
-    model = tg.SequenceRegressor(
-        **still, batch_size=20, show_progress=False, hidden_sizes=(4,)
-    ).fit(BLOCK, BLOCK[:, 0] * 7, validation=(BLOCK, BLOCK[:, 0] * 7))
+    model = tg.SequenceRegressor(**still, batch_size=20, verbose=0, hidden_sizes=(4,)).fit(
+        BLOCK, BLOCK[:, 0] * 7, validation=(BLOCK, BLOCK[:, 0] * 7)
+    )
     check(model, None)
     (row,) = rows(model)  # the figure is in the unit of y
     assert row["mse"] == pytest.approx(row["validation_loss"] * model.target_.scale[0] ** 2)
@@ -224,7 +224,7 @@ def test_the_patience_that_is_named_gives_the_same_weights(
 ) -> None:
     options = {"evidence": False, "learning_rate": 0.02, "epochs": 40, "dropout": 0.0}
     options |= {"embedding_dropout": 0.0, "average": 0.0}
-    whole = texts(**options, show_progress=True).fit(TEXTS, NOISE)
+    whole = texts(**options, verbose=1).fit(TEXTS, NOISE)
     said = capsys.readouterr().out.splitlines()[-1]
     assert "what came after overfitted; patience " in said
     patience = int(said.split("patience ")[1].split()[0])

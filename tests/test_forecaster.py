@@ -51,7 +51,7 @@ def test_electricity_is_forecast_better_than_by_repeating_a_day(shared_data):
         max_steps=150,
         hidden_sizes=(48,),
         learning_rate=1e-2,
-        show_progress=False,
+        verbose=0,
     ).fit(series)
     assert model.windowing_.context == 336
     assert model.windowing_.segment == model.windowing_.season == 24

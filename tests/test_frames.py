@@ -199,7 +199,7 @@ LABELS = ["a", "b"] * 12
 ])  # fmt: skip
 def test_every_form_of_the_same_sequences_gives_the_same_answers(form: Any) -> None:
     def fitted(x: Any) -> Any:
-        small = {"hidden_sizes": (4,), "max_steps": 2, "show_progress": False}
+        small = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
         return tg.SequenceClassifier(**small).fit(x, LABELS)
 
     expected = fitted(SEQUENCES).predict_proba(SEQUENCES)
@@ -210,7 +210,7 @@ def test_every_form_of_the_same_sequences_gives_the_same_answers(form: Any) -> N
 
 def test_columns_of_nested_series_are_channels() -> None:
     nested = pd.DataFrame({c: [pd.Series(r) for r in SEQUENCES * k] for c, k in (("x", 1), ("y", 2))})  # fmt: skip  # noqa: E501
-    small = {"hidden_sizes": (4,), "max_steps": 2, "show_progress": False}
+    small = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
     model = tg.SequenceClassifier(**small).fit(nested, LABELS)
     stacked = np.stack([SEQUENCES, SEQUENCES * 2], axis=2)
     np.testing.assert_array_equal(model.predict_proba(nested), model.predict_proba(stacked))

@@ -206,6 +206,13 @@ HOSTILE_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"metrics": {"accuracy": "high"}}, "metrics: expected a finite number for 'accuracy'"),
     ({"metrics": {"accuracy": True}}, "metrics: expected a finite number for 'accuracy'"),
     ({"metrics": {"accuracy": 10**400}}, "a number of 401 digits"),
+    ({"history": []}, "history: expected an object"),
+    ({"history": {"step": 1}}, "history: expected lists of one length"),
+    ({"history": {"step": [1], "a": [1, 2]}}, "history: expected lists of one length"),
+    ({"history": {"step": [1] * 10_001}}, "history: expected lists of one length, at most 10000"),
+    ({"history": {"a": [1]}}, "history: expected a list named 'step'"),
+    ({"history": {"step": [True]}}, "history: expected finite numbers for 'step'"),
+    ({"history": {"step": ["1"]}}, "history: expected finite numbers for 'step'"),
     ({"provenance": {"x": [1]}}, "provenance: expected a scalar for 'x'"),
     ({"labels": ["\ud800", "b"]}, "surrogates not allowed"),
 ]

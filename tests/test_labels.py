@@ -43,12 +43,12 @@ def _one_thread() -> None:
 
 
 def texts(**options: Any) -> Any:
-    small = {"embedding_size": 4, "hidden_sizes": (4,), "max_steps": 2, "show_progress": False}
+    small = {"embedding_size": 4, "hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
     return tg.TextClassifier(**small | options)
 
 
 def sequences(**options: Any) -> Any:
-    small = {"hidden_sizes": (4,), "max_steps": 2, "show_progress": False}
+    small = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
     return tg.SequenceClassifier(**small | options)
 
 
@@ -136,7 +136,7 @@ def test_the_command_line_judges_texts_of_any_type_of_label(
 
 
 def test_a_language_model_reads_columns() -> None:
-    small: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 2, "show_progress": False}
+    small: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
     told = [
         tg.LanguageModel(**small, sample_steps=()).fit(form(TEXTS)).evaluate(form(TEXTS))
         for form in (list, np.array, pd.Series, pl.Series)

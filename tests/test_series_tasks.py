@@ -38,11 +38,11 @@ def sums(count: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def classifier(**options: Any) -> tg.SequenceClassifier:
-    return tg.SequenceClassifier(**{"epochs": 1, "show_progress": False, **options})
+    return tg.SequenceClassifier(**{"epochs": 1, "verbose": 0, **options})
 
 
 def regressor(**options: Any) -> tg.SequenceRegressor:
-    return tg.SequenceRegressor(**{"epochs": 1, "show_progress": False, **options})
+    return tg.SequenceRegressor(**{"epochs": 1, "verbose": 0, **options})
 
 
 X, Y = waves(60, 0)
@@ -247,7 +247,7 @@ def test_scikit_learns_manners() -> None:
     assert is_classifier(classifier())
     assert is_regressor(regressor())
     copy = clone(classifier(cell="lstm"))
-    assert repr(copy) == "SequenceClassifier(epochs=1, show_progress=False, cell='lstm')"
+    assert repr(copy) == "SequenceClassifier(epochs=1, verbose=0, cell='lstm')"
     block = np.random.default_rng(0).normal(size=(20, 9))
     for estimator, answers in ((classifier, np.arange(20) % 2), (regressor, np.arange(20.0))):
         scores = cross_val_score(estimator(**SMALL), block, answers, cv=2)

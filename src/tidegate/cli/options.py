@@ -21,7 +21,7 @@ PANELS = ("Data", "Model", "Training", "Run")
 # Those that are not where their field's definition would put them.
 _PANEL = {
     **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume"), "Run"),
-    **dict.fromkeys(("show_progress", "sample_steps", "sample_length"), "Run"),
+    **dict.fromkeys(("verbose", "sample_steps", "sample_length"), "Run"),
     **dict.fromkeys(("bptt", "loss"), "Training"),
     **dict.fromkeys(("joint", "anchored"), "Model"),
     **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),

@@ -19,7 +19,7 @@ from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
-from tidegate.training.options import option
+from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Labelled = tuple[Any, Any]  # texts and their labels
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class TextClassifier(TextTask, Classifier):
     """Tells which label a text carries: embedding, recurrent layers, pooling, dense layer.

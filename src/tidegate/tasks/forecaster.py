@@ -17,7 +17,7 @@ from tidegate.data.windowing import Windowing, Windows, choose_context, choose_s
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
-from tidegate.training.options import option
+from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _SCALING_KEYS = {"windowing", "naive_error", "unseen_from"}
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class Forecaster(JudgedForecaster):
     """Forecasts one or several series, each from its own past or jointly.

@@ -20,13 +20,14 @@ from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
-from tidegate.training.options import option
+from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class LanguageModel(TextTask):
     """Predicts the next character, word or BPE token of a text, and writes on from a prompt.

@@ -10,11 +10,13 @@ import numpy as np
 from tidegate.data.sequence_inputs import as_sequences
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.series import SequenceEstimator
+from tidegate.training.options import documented
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceClassifier(SequenceEstimator, Classifier):
     """Tells which label a sequence of numbers carries: recurrent layers, pooling, dense layer.

@@ -12,12 +12,13 @@ from tidegate.data.sequence_inputs import as_sequences
 from tidegate.data.series import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
-from tidegate.training.options import option
+from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceRegressor(SequenceEstimator):
     """Tells a number from a sequence of numbers: recurrent layers, pooling, dense layer.

@@ -68,7 +68,9 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
         precision = precision_of_use(options.precision, processes.device)
         stack.enter_context(products_of(precision))
         run = _Run(objective, options, processes)
-        progress = stack.enter_context(Progress(options.speaks, objective.unit))
+        progress = stack.enter_context(
+            Progress(options.verbose if options.speaks else 0, objective.unit)
+        )
         if precision != options.precision and options.speaks:
             progress.say(f"precision {options.precision}: no faster here, {precision} is used")
         if avoids_gpu and torch.cuda.is_available() and options.speaks:
@@ -247,7 +249,7 @@ class _Run:
         }
         at.history.append(row)
         at.loss_sum = at.units = 0.0
-        progress.evaluated(name, value)
+        progress.evaluated(row, name)
         if save:
             self._save()
         if self.folder is not None:

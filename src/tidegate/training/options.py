@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from tidegate.errors import InputError
 from tidegate.training.schedules import SCHEDULES
@@ -44,6 +46,9 @@ def option(
     return field(default=default, metadata={"help": help, "choices": choices, "bounds": given})
 
 
+AnyOptions = TypeVar("AnyOptions", bound="TrainingOptions")
+
+
 def help_of(f: Field[Any], of: type[TrainingOptions]) -> str:
     """What an option does, in words, with the defaults of the class it is listed for."""
     text = f.metadata["help"]
@@ -53,6 +58,19 @@ def help_of(f: Field[Any], of: type[TrainingOptions]) -> str:
     if choices := f.metadata["choices"]:
         text += ": " + ", ".join(choices)
     return text
+
+
+def documented(estimator: type[AnyOptions]) -> type[AnyOptions]:
+    """The class, its docstring ending with what each of its options does and its default."""
+    lines = [inspect.cleandoc(estimator.__doc__ or ""), "", "Parameters", "----------"]
+    for f in fields(estimator):
+        lines.append(f"{f.name} : {f.type}, default {f.default!r}")
+        lines += textwrap.wrap(help_of(f, estimator), 96, initial_indent=_IN, subsequent_indent=_IN)
+    estimator.__doc__ = "\n".join(lines)
+    return estimator
+
+
+_IN = "    "
 
 
 @dataclass(kw_only=True)
@@ -142,7 +160,12 @@ class TrainingOptions:
         60.0, "time between saves of the training state (0: after every step)", at_least=0
     )
     resume: bool = option(False, "go on with the run in the run folder")
-    show_progress: bool = option(True, "live progress bar, when on a terminal")
+    verbose: int = option(
+        1,
+        "0: silent; 1: a live bar, on a terminal or in a notebook; 2: a line per evaluation",
+        at_least=0,
+        at_most=2,
+    )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
@@ -166,8 +189,8 @@ class TrainingOptions:
 
     @property
     def speaks(self) -> bool:
-        """Whether this process shows progress: among several, the first."""
-        return self.show_progress and os.environ.get("RANK", "0") == "0"
+        """Whether this process says anything: among several, the first."""
+        return self.verbose > 0 and os.environ.get("RANK", "0") == "0"
 
     def epoch_limit(self) -> int | None:
         """``epochs``, or DEFAULT_EPOCHS when no limit at all is given."""

@@ -20,7 +20,7 @@ MAY_DIFFER = {
     "max_steps",
     "max_minutes",
     "patience",
-    "show_progress",
+    "verbose",
     "resume",
     "run_folder",
     "checkpoint_seconds",
