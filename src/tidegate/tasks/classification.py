@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +12,8 @@ import numpy as np
 from tidegate.data.items import Label, as_labels
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.weights import check_class_weight, label_weights, normalised
+from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -27,6 +29,34 @@ class Classifier(Estimator):
     """
 
     INPUTS: ClassVar[str]
+
+    class_weight: str | Mapping[Label, float] | None = option(
+        None,
+        "how much labels count in the loss: balanced makes rare ones weigh as much as frequent "
+        "ones; in Python also a dict of label and weight (default: every input counts alike)",
+    )
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        check_class_weight(self.class_weight)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option by name; a dict of weights as a list of label, weight, label, ..."""
+        values, given = super().to_json(), self.class_weight
+        if isinstance(given, Mapping):
+            labels = as_labels(list(given))
+            pairs = zip(labels, map(float, given.values()), strict=True)
+            values["class_weight"] = [one for pair in pairs for one in pair]
+        return values
+
+    @classmethod
+    def options_from_json(cls, values: dict[str, Any]) -> dict[str, Any]:
+        options = super().options_from_json(values)
+        given = options.get("class_weight")
+        if isinstance(given, tuple):
+            options["class_weight"] = dict(zip(given[::2], given[1::2], strict=True))
+        return options
 
     def predict(self, inputs: Any) -> np.ndarray:
         """The likeliest label of each input, [N]."""
@@ -138,6 +168,19 @@ class Classifier(Estimator):
                 f"labels: expected those of the training {self.INPUTS} ({known}), got "
                 f"{e.args[0]!r}; mend the label, or train with it"
             ) from None
+
+    def _weights(
+        self, train: np.ndarray, validation: np.ndarray, of_samples: np.ndarray
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """How much training and validation inputs count, by their labels' positions, int64 [N].
+
+        ``of_samples`` [N] are the training inputs' own weights.
+        """
+        of_labels = label_weights(self.class_weight, self.classes_.tolist(), train)
+        judged = of_labels[validation]
+        return normalised(of_labels[train] * of_samples), normalised(
+            judged
+        ) if judged.any() else None
 
     def _learned(self) -> dict[str, Any]:
         return {"labels": self.classes_.tolist()}

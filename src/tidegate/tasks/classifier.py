@@ -19,6 +19,7 @@ from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
+from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -87,8 +88,17 @@ class TextClassifier(TextTask, Classifier):
         0.0, "part of the texts scored once after training", at_least=0, below=1
     )
 
-    def fit(self, texts: Any, labels: Any, validation: Labelled | None = None) -> Self:
+    def fit(
+        self,
+        texts: Any,
+        labels: Any,
+        validation: Labelled | None = None,
+        *,
+        sample_weight: Any = None,
+    ) -> Self:
         """Learn from texts and their labels; random parts (or ``validation``) are held out.
+
+        ``sample_weight`` [N]: how much each text counts in the loss, 0 not at all.
 
         Raises InputError for options or data that cannot be used, TrainingError for a loss that
         is not finite.
@@ -112,6 +122,8 @@ class TextClassifier(TextTask, Classifier):
         if validation is not None:
             others = as_texts(validation[0])
             judged = others, self._indices(self._labels(others, validation[1]))
+        of_samples = sample_weights(sample_weight, len(known))[train]
+        weights = self._weights(learned[1], judged[1], of_samples)
         start = start or self._learned_start(learned[0], sentences=False)
         self.encoder_: TextEncoder = start.encoder
         parts = [
@@ -129,7 +141,12 @@ class TextClassifier(TextTask, Classifier):
                 evidence_size=0 if self.evidence_ is None else self.evidence_.width,
             ),
             lambda network: Classification(
-                network, *parts, unit=self.INPUTS, batch_size=self.batch_size, seed=self.seed
+                network,
+                *parts,
+                unit=self.INPUTS,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                weights=weights,
             ),
             {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
         )

@@ -236,10 +236,8 @@ class Estimator(TrainingOptions):
         from tidegate.checkpoint import ModelFileError, verify
         from tidegate.nn.network import SequenceNetwork
 
-        options: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in model.options.items()
-        }
         try:
+            options = cls.options_from_json(model.options)
             # where a run was kept belongs to that run
             estimator = cls(**options | {"run_folder": None, "resume": False})
             estimator.check()
@@ -253,6 +251,11 @@ class Estimator(TrainingOptions):
         estimator.metrics_, estimator.provenance_ = model.metrics, model.provenance
         estimator.history_ = model.history
         return estimator
+
+    @classmethod
+    def options_from_json(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of the constructor, of what ``to_json`` gave and a file keeps."""
+        return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
     def _learned(self) -> dict[str, Any]:
         """The task's own parts of the model file: encoder, labels, scaling."""

@@ -10,6 +10,7 @@ import numpy as np
 from tidegate.data.sequence_inputs import as_sequences
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.series import SequenceEstimator
+from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import documented
 
 if TYPE_CHECKING:
@@ -28,8 +29,17 @@ class SequenceClassifier(SequenceEstimator, Classifier):
 
     TASK: ClassVar[str] = "series-classifier"
 
-    def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        sample_weight: Any = None,
+    ) -> Self:
         """Learn from sequences and their labels; random parts (or ``validation``) are held out.
+
+        ``sample_weight`` [N]: how much each sequence counts in the loss, 0 not at all.
 
         Raises InputError for options or data that cannot be used, TrainingError for a loss that is
         not finite.
@@ -42,7 +52,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         if validation is not None:
             others = as_sequences(validation[0], sequences[0].shape[1])
             held_out = others, self._indices(self._labels(others, validation[1]))
-        train, held_out, test = self._parts(sequences, self._indices(labels), held_out)
+        train, held_out, test, rows = self._parts(sequences, self._indices(labels), held_out)
 
         from tidegate.training.classification import Classification
 
@@ -51,6 +61,9 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             train,
             held_out,
             output_size=len(self.classes_),
+            weights=self._weights(
+                train[1], held_out[1], sample_weights(sample_weight, len(sequences))[rows]
+            ),
             by="cross_entropy",
         )
         if len(test[0]):

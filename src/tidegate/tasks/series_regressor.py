@@ -12,6 +12,7 @@ from tidegate.data.sequence_inputs import as_sequences
 from tidegate.data.series import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
+from tidegate.tasks.weights import normalised, sample_weights
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -39,8 +40,17 @@ class SequenceRegressor(SequenceEstimator):
         below=1,
     )
 
-    def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        sample_weight: Any = None,
+    ) -> Self:
         """Learn from sequences and their numbers; random parts (or ``validation``) are held out.
+
+        ``sample_weight`` [N]: how much each sequence counts in the loss, 0 not at all.
 
         Raises InputError for options or data that cannot be used, TrainingError for a loss that is
         not finite.
@@ -52,7 +62,7 @@ class SequenceRegressor(SequenceEstimator):
         if validation is not None:
             others = as_sequences(validation[0], sequences[0].shape[1])
             held_out = others, _numbers(others, validation[1])
-        train, held_out, test = self._parts(sequences, numbers, held_out)
+        train, held_out, test, rows = self._parts(sequences, numbers, held_out)
         self.target_ = Scaler.fit(train[1][:, None])
 
         from tidegate.training.regression import Regression
@@ -61,6 +71,7 @@ class SequenceRegressor(SequenceEstimator):
             Regression,
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
+            weights=(normalised(sample_weights(sample_weight, len(sequences))[rows]), None),
             scale=float(self.target_.scale[0]),
         )
         if len(test[0]):

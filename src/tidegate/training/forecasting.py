@@ -71,7 +71,7 @@ class Forecasting:
             lost += errors.size * loss(*map(torch.from_numpy, (outputs, targets))).item()
             squared, absolute = squared + np.sum(errors**2), absolute + np.sum(np.abs(errors))
             count += errors.size
-        return {"loss": lost / count, "mse": squared / count, "mae": absolute / count}
+        return {"validation_loss": lost / count, "mse": squared / count, "mae": absolute / count}
 
     def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
         return None

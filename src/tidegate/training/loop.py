@@ -231,7 +231,7 @@ class _Run:
         with torch.no_grad(), self.average.applied() if self.average else nullcontext():
             metrics, at.seconds, save = self.processes.first(self._measure)
             value = metrics[name]
-            better = self._is_better(value, metrics.get("loss"))
+            better = self._is_better(value, metrics.get("validation_loss"))
             if better:
                 self.best = {n: t.clone() for n, t in self.network.state_dict().items()}
         if better:
@@ -244,7 +244,6 @@ class _Run:
             "seconds": round(at.seconds, 3),
             "learning_rate": at.learning_rate,
             "train_loss": at.loss_sum / at.units if at.units else math.nan,
-            **({"validation_loss": metrics.pop("loss")} if "loss" in metrics else {}),
             **metrics,
         }
         at.history.append(row)

@@ -59,7 +59,7 @@ class Objective(Protocol):
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Validation figures, ``metric`` among them.  Runs in process 0, in evaluation mode.
 
-        ``loss`` is that of training on the validation part, missing where there is none.
+        ``validation_loss`` is training's loss on the validation part; missing where there is none.
         """
         ...
 
