@@ -164,6 +164,9 @@ def test_days_go_by_the_clock_on_the_wall(frame: str) -> None:
     pd.date_range("1990-01-31", periods=ROWS, freq="ME"),
     pd.date_range("1990-01-01", periods=ROWS, freq="QS"),
     pd.date_range("1990-01-01", periods=ROWS, freq="W-MON"),
+    pd.date_range("1990-01-01", periods=ROWS, freq="B"),
+    pd.date_range("1990-01-01", periods=ROWS, freq="250ms"),
+    pd.Index(np.arange(ROWS) * 0.5 + 1.0),
     pd.period_range("1990-01", periods=ROWS, freq="M"),
     pd.period_range("1990-01-01", periods=ROWS, freq="D"),
     pd.RangeIndex(7, 7 + 2 * ROWS, 2, name="n"),
@@ -238,6 +241,23 @@ def test_columns_of_an_array_are_chosen_by_number() -> None:
     np.testing.assert_array_equal(model.predict(block), small().fit(wind).forecast(wind).values)
 
 
+def test_digits_that_are_months_go_on_as_months() -> None:
+    months = pd.date_range("1990-01", periods=ROWS, freq="MS").strftime("%Y%m").astype(int)
+    for data in (COLUMN.assign(when=months), PANDAS.set_axis(months.rename("when"))):
+        model = small().fit(data, time="when") if "when" in data else small().fit(data)
+        ahead = model.forecast(data).reset_index()
+        assert ahead["when"].tolist()[:2] == [202305, 202306]
+        assert ahead["when"].dtype == months.dtype
+
+
+def test_the_end_of_training_is_told_as_the_column_says_times() -> None:
+    data = COLUMN.assign(when=COLUMN["when"].dt.strftime("%d.%m.%Y %H:%M"))
+    told = {"train_until": "12.01.2020 16:00", "validate_until": "15.01.2020 04:00"}
+    model = small(**told).fit(data)
+    assert model.provenance_["training_rows"] == 280
+    assert model.forecast(data)["when"].iloc[0] == "17.01.2020 16:00"
+
+
 def test_columns_without_text_for_names() -> None:
     data = pd.DataFrame(VALUES)
     ahead = small().fit(data, target=1).forecast(data)
@@ -283,7 +303,8 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "missing": (PANDAS.where(PANDAS["level"] != VALUES[9, 0]), {}, "row 9: expected finite"),
     "no time": (COLUMN.assign(when=COLUMN["when"].mask(COLUMN.index == 5)), {}, "row 5: expected a "
                 "time, got none"),
-    "milliseconds": (PANDAS.set_axis(HOURS + pd.Timedelta("500ms")), {}, "row 0: expected whole "),
+    "nanoseconds": (PANDAS.set_axis(HOURS.as_unit("ns") + pd.Timedelta("1ns")), {}, "row 0: "
+                    "expected whole microseconds"),
     "twice": (pd.concat([PANDAS, PANDAS], axis=1), {}, "different"),
     "unsorted": (PANDAS[::-1], {}, "expected rows sorted by time"),
 }  # fmt: skip

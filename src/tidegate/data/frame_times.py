@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tidegate.data.grid import parse_time
+from tidegate.data.times import AS_NUMPY, RowError, TimeStyle, fewest_seconds, read_times
 from tidegate.errors import InputError
 
 __all__ = ["Axis", "column_axis", "index_axis", "looks_like_times"]
@@ -23,14 +23,16 @@ _DAY = np.timedelta64(86_400, "s")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Axis:
-    """``times``: datetime64[s] or int64 [N]; ``continued`` makes later ones what the frame holds.
+    """``times`` [N] as a Series has them; ``continued`` makes of later ones what the frame holds.
 
-    ``numbered``: these are row numbers, which a column of times would outdo.
+    ``numbered``: these are row numbers, which a column of times would outdo.  ``style``: how text
+    says them.
     """
 
     times: np.ndarray
     continued: Callable[[np.ndarray], Any]
     numbered: bool = False
+    style: TimeStyle = AS_NUMPY
 
 
 def looks_like_times(column: Any) -> bool:
@@ -41,37 +43,30 @@ def looks_like_times(column: Any) -> bool:
         return True
     if column.dtype not in (nw.String, nw.Object) or not len(column):
         return False
-    return parse_time(str(column.item(0))) is not None
+    return AS_NUMPY.read(str(column.item(0))) is not None
 
 
 def column_axis(column: Any) -> Axis:
-    """The times in a column of dates, times, integers or text.  Raises InputError."""
+    """The times in a column of dates, times, numbers or text.  Raises InputError."""
     import narwhals as nw
 
-    name = str(column.name)
-    if column.dtype.is_integer():
-        numbers = column.to_numpy()
-        if numbers.dtype.kind not in "iu":  # a missing one makes them float
-            raise InputError("expected a number in every row, got none in some", column=name)
-        return Axis(
-            times=numbers.astype(np.int64), continued=lambda later: _column_like(column, later)
-        )
-    if column.dtype == nw.Date:
-        times = _whole_seconds(column.cast(nw.Datetime("us")).to_numpy(), name)
-        return Axis(times=times, continued=lambda later: _column_like(column, later))
-    if isinstance(column.dtype, nw.Datetime) or _pandas_zone(column) is not None:
+    name, kind = str(column.name), column.dtype
+    if isinstance(kind, nw.Datetime) or _pandas_zone(column) is not None:
         return _of_datetimes(column, name)
-    if column.dtype in (nw.String, nw.Object, nw.Categorical):
-        texts = [str(text) for text in column.to_list()]
-        times = [parse_time(text) for text in texts]
-        for text, time in zip(texts, times, strict=True):
-            if time is None:
-                raise InputError(f"expected times, got {text[:40]!r}", column=name)
-        return Axis(
-            times=np.array(times, dtype="datetime64[s]"),
-            continued=lambda later: _from_list(column, _written_like(texts[-1], later)),
-        )
-    raise InputError(f"expected dates, times or integers, got {column.dtype}", column=name)
+    if kind in (nw.String, nw.Object, nw.Categorical):
+        return _of_text(column, name)
+    if kind == nw.Date:
+        times = _known(column.cast(nw.Datetime("us")).to_numpy(), name)
+    elif kind.is_integer() and column.null_count() == 0:
+        return _of_text(column, name)  # 201503 may be a month
+    elif kind.is_numeric():
+        times = column.cast(nw.Float64).to_numpy()
+        if not np.isfinite(times).all():
+            row = int(np.isfinite(times).argmin())
+            raise InputError(f"row {row}: expected a time, got none; fill it in", column=name)
+    else:
+        raise InputError(f"expected dates, times or numbers, got {kind}", column=name)
+    return Axis(times=times, continued=lambda later: _column_like(column, later))
 
 
 def index_axis(frame: Any) -> Axis | None:
@@ -95,23 +90,46 @@ def index_axis(frame: Any) -> Axis | None:
             return pandas.period_range(first, periods=len(later), freq=index.freq, name=index.name)
 
         return Axis(times=column_axis(starts).times, continued=later_periods)
+    if isinstance(index, pandas.RangeIndex):
+
+        def later_numbers(later: np.ndarray) -> Any:
+            ends = int(later[0]), int(later[-1]) + index.step, index.step
+            return pandas.RangeIndex(*ends, name=index.name)
+
+        return Axis(times=index.to_numpy(), continued=later_numbers, numbered=True)
     column = _wrapped(index.to_series(name="index"))
     if column.dtype in (nw.String, nw.Object) and not looks_like_times(column):
         return None  # names of rows
     axis = column_axis(column)
 
     def later_index(later: np.ndarray) -> Any:
-        if isinstance(index, pandas.RangeIndex):
-            ends = int(later[0]), int(later[-1]) + index.step, index.step
-            return pandas.RangeIndex(*ends, name=index.name)
         made = pandas.Index(axis.continued(later))
         made.name = index.name
         if getattr(index, "freq", None) is not None:
             made.freq = index.freq
         return made
 
-    numbered = axis.times.dtype == np.int64
-    return Axis(times=axis.times, continued=later_index, numbered=numbered)
+    numbered = axis.times.dtype.kind != "M"
+    return Axis(times=axis.times, continued=later_index, numbered=numbered, style=axis.style)
+
+
+def _of_text(column: Any, name: str) -> Axis:
+    """Times as people write them, in text or digits, to be written again in the same way."""
+    import narwhals as nw
+
+    cells = ["" if cell is None else str(cell).strip() for cell in column.to_list()]
+    try:
+        times, style = read_times(cells)
+    except RowError as e:
+        raise InputError(str(e), column=name) from None
+
+    def written(later: np.ndarray) -> Any:
+        digits = column.dtype.is_integer()
+        cells = [int(cell) if digits else cell for cell in style.write(later)]
+        made = nw.new_series(column.name, cells, backend=column.implementation)
+        return (made.cast(column.dtype) if digits else made).to_native()
+
+    return Axis(times=times, continued=written, style=style)
 
 
 def _of_datetimes(column: Any, name: str) -> Axis:
@@ -128,9 +146,9 @@ def _of_datetimes(column: Any, name: str) -> Axis:
         utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
         wall = column.dt.replace_time_zone(None).to_numpy()
     else:
-        times = _whole_seconds(column.to_numpy(), name)
+        times = _known(column.to_numpy(), name)
         return Axis(times=times, continued=lambda later: _column_like(column, later))
-    utc, wall, clock = _whole_seconds(utc, name), _whole_seconds(wall, name), _clock(str(zone))
+    utc, wall, clock = _known(utc, name), _known(wall, name), _clock(str(zone))
 
     def in_zone(later: np.ndarray) -> Any:
         if pandas_zone is None:
@@ -139,9 +157,9 @@ def _of_datetimes(column: Any, name: str) -> Axis:
         return made.dt.tz_localize("UTC").dt.tz_convert(zone)
 
     def by_the_wall(later: np.ndarray) -> Any:
-        local = [time.item().replace(tzinfo=clock) for time in later.astype("datetime64[s]")]
+        local = [time.item().replace(tzinfo=clock) for time in later.astype("datetime64[us]")]
         moments = [time.astimezone(UTC).replace(tzinfo=None) for time in local]
-        return in_zone(np.array(moments, dtype="datetime64[s]"))
+        return in_zone(np.array(moments, dtype="datetime64[us]"))
 
     if clock is None or len(wall) < 2 or np.diff(wall).min() < _DAY:
         return Axis(times=utc, continued=in_zone)
@@ -160,19 +178,18 @@ def _clock(zone: str) -> ZoneInfo | None:
         return None
 
 
-def _whole_seconds(times: np.ndarray, name: str) -> np.ndarray:
-    """Times [N] as datetime64[s].  Raises InputError for missing ones and parts of a second."""
+def _known(times: np.ndarray, name: str) -> np.ndarray:
+    """Times [N] as datetime64[s], or [us].  Raises InputError for missing and finer ones."""
     if np.isnat(times).any():
         row = int(np.isnat(times).argmax())
-        raise InputError(f"row {row}: expected a time, got none; remove that row", column=name)
-    seconds = times.astype("datetime64[s]")
-    if (seconds != times).any():
-        row = int((seconds != times).argmax())
+        raise InputError(f"row {row}: expected a time, got none; fill it in", column=name)
+    moments = times.astype("datetime64[us]")
+    if (moments != times).any():
+        row = int((moments != times).argmax())
         raise InputError(
-            f"row {row}: expected whole seconds, got {times[row]}; number the rows instead",
-            column=name,
+            f"row {row}: expected whole microseconds, got {times[row]}; round them", column=name
         )
-    return seconds
+    return fewest_seconds(moments)
 
 
 def _wrapped(native: Any) -> Any:
@@ -185,34 +202,9 @@ def _column_like(column: Any, later: np.ndarray, zone: str | None = None) -> Any
     """``later`` as a native column of the library and the type of ``column``."""
     import narwhals as nw
 
-    if later.dtype != np.int64:
+    if later.dtype.kind == "M":
         later = later.astype("datetime64[us]")
     made = nw.new_series(column.name, later, backend=column.implementation)
     if zone is not None:
         made = made.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     return made.cast(column.dtype).to_native()
-
-
-def _from_list(column: Any, values: list[str]) -> Any:
-    import narwhals as nw
-
-    return nw.new_series(column.name, values, backend=column.implementation).to_native()
-
-
-def _written_like(text: str, times: np.ndarray) -> list[str]:
-    """Times written as ``text`` is: as far as it goes, with its separators and in its zone."""
-    text = text.strip()
-    try:
-        zone = datetime.fromisoformat(text).tzinfo
-    except ValueError:
-        zone = None
-    if zone is not None:
-        moments = [time.item().replace(tzinfo=UTC).astimezone(zone) for time in times]
-        written = [moment.isoformat(timespec="seconds") for moment in moments]
-        written = [one.replace("+00:00", "Z") if text.endswith("Z") else one for one in written]
-    else:
-        length = len(text) if len(text) in (7, 10, 16) else 19
-        written = [str(time)[:length] for time in times]
-    if "T" not in text:
-        written = [one.replace("T", " ") for one in written]
-    return [one.replace("-", "/") for one in written] if "/" in text else written

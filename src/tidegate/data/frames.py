@@ -57,7 +57,13 @@ class Held:
                 np.ascontiguousarray(series.values[:, [series.names.index(n) for n in some]])
                 for some in (names, covariate_names)
             )
-            series = Series(series.times, series.step, names, values, covariate_names, covariates)
+            series = replace(
+                series,
+                names=names,
+                values=values,
+                covariate_names=covariate_names,
+                covariates=covariates,
+            )
         elif not self.named and not covariate_names and len(series.names) == len(names):
             series = replace(series, names=names)
         for what, expected, got in (
@@ -222,6 +228,9 @@ def _of_frame(frame: Any, time: str | None, target: Any, covariate: Any) -> Held
         covariates=np.stack([columns[n] for n in covariates], axis=1) if covariates else None,
         covariate_names=covariates or None,
     )
+
+    if axis is not None:
+        series = replace(series, style=axis.style)
 
     def give_back(forecast: Forecast) -> Any:
         return _frame_of(frame, labels, time_column, axis, forecast)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 History = Mapping[str, Sequence[float]]
 
-# Of every evaluation; the columns beside them are the task's figures.
-COLUMNS = ("step", "epoch", "seconds", "learning_rate", "train_loss", "validation_loss")
+# Of every evaluation; then validation_loss where a part is held out, and the task's figures.
+FIRST_COLUMNS = ("step", "epoch", "seconds", "learning_rate", "train_loss")
+COLUMNS = (*FIRST_COLUMNS, "validation_loss")
 
 _TRAINING, _VALIDATION, _FIGURE = "#3b75af", "#d1495b", "#3a8a5f"
 _MOST_FIGURES = 2  # panels below the losses

@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from tidegate.container import ModelFileError
 from tidegate.errors import InputError
 from tidegate.nn.recurrent_layer import slow_on_gpu
-from tidegate.training.curve import COLUMNS, as_columns, hindsight
+from tidegate.training.curve import COLUMNS, FIRST_COLUMNS, as_columns, hindsight
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.limits import Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
@@ -275,7 +275,7 @@ class _Run:
         if value == best and loss is not None:
             at = self.position
             row = next(row for row in at.history if row["step"] == at.best_step)
-            return loss < row["validation_loss"]
+            return loss < row.get("validation_loss", math.inf)
         return value < best if self.objective.lower_is_better else value > best
 
     def _evaluation_due(self) -> bool:
@@ -320,7 +320,7 @@ class _Run:
     def _restore(self, state: TrainingState) -> None:
         average = {} if self.average is None else self.average.named()
         try:
-            check_position(state, self.steps_in_epoch, _COLUMNS, self.objective.metric)
+            check_position(state, self.steps_in_epoch, FIRST_COLUMNS, self.objective.metric)
             check_tensors(state, self.network, self.options, average)
             self.network.load_state_dict(state.under("weights"))
             self.carry = restored_carry(state, self.objective, self.network, self.processes)
