@@ -211,6 +211,17 @@ def test_every_form_of_the_same_sequences_gives_the_same_answers(form: Any) -> N
     assert model.score(form(SEQUENCES), LABELS) == model.score(SEQUENCES, LABELS)
 
 
+@pytest.mark.parametrize(("x", "problem"), [
+    (None, "sequences: expected a list of arrays, or one array, got NoneType"),
+    ("abc", "expected a list of arrays, or one array, got str"),
+    ({"a": 1}, "got dict"),
+    (COLUMN[["when", "level"]].astype({"when": str}), "column 'when': expected numbers, or a seq"),
+])  # fmt: skip
+def test_sequences_of_no_use_are_refused(x: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        tg.SequenceClassifier(verbose=0).fit(x, LABELS)
+
+
 def test_columns_of_nested_series_are_channels() -> None:
     nested = pd.DataFrame({c: [pd.Series(r) for r in SEQUENCES * k] for c, k in (("x", 1), ("y", 2))})  # fmt: skip  # noqa: E501
     small = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
@@ -289,6 +300,7 @@ def test_cross_validation_over_time(data: Any) -> None:
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "text": ("load.csv", {}, "expected a data frame, a Series, or numbers .* got str"),
+    "no rows": (COLUMN[:0], {}, "expected rows, one for each time, got none"),
     "None": (None, {}, "expected a data frame, a Series, or numbers"),
     "cube": (np.ones((4, 3, 2)), {}, r"got shape \[4, 3, 2\]; give one series per column"),
     "time of an array": (VALUES, {"time": "t"}, "time: expected none for ndarray.* give a data"),

@@ -168,7 +168,7 @@ def _of_datetimes(column: Any, name: str) -> Axis:
 
 def _pandas_zone(column: Any) -> Any:
     """The time zone of a column of pandas, asked of it: narwhals 2.28 misses America/New_York."""
-    return getattr(column.to_native().dtype, "tz", None)
+    return getattr(getattr(column.to_native(), "dtype", None), "tz", None)
 
 
 def _clock(zone: str) -> ZoneInfo | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,6 +99,8 @@ def held_series(
     if isinstance(data, Series):
         return Held(series=data, timed=True, give_back=lambda forecast: forecast)
     data = opened(data)
+    if hasattr(data, "to_native") and not len(data):
+        raise InputError("expected rows, one for each time, got none")
     if hasattr(data, "get_column"):
         return _of_frame(data, time, target, covariate)
     if hasattr(data, "to_native"):
@@ -127,14 +129,26 @@ def rows_of(data: Any) -> Any:
     if hasattr(data, "to_native") and not hasattr(data, "get_column"):
         return data.to_list()
     if not hasattr(data, "get_column"):
+        if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
+            kind = type(data).__name__
+            raise InputError(f"sequences: expected a list of arrays, or one array, got {kind}")
         return data
     import narwhals as nw
 
     columns = [data.get_column(label) for label in data.columns]
     if all(column.dtype.is_numeric() or column.dtype == nw.Boolean for column in columns):
         return np.stack([_numbers(column, str(column.name)) for column in columns], axis=1)
-    channels = zip(*(column.to_list() for column in columns), strict=True)
-    return [np.stack([array_of(one) for one in row], axis=-1) for row in channels]
+    channels = []
+    for column in columns:
+        try:
+            channels.append([array_of(cell) for cell in column.to_list()])
+        except (TypeError, ValueError):
+            raise InputError(
+                f"expected numbers, or a sequence of numbers in each cell, got {column.dtype}; "
+                "leave the column out",
+                column=str(column.name),
+            ) from None
+    return [np.stack(row, axis=-1) for row in zip(*channels, strict=True)]
 
 
 def array_of(item: Any) -> np.ndarray:
@@ -190,6 +204,8 @@ def _of_array(data: Any, time: str | None, target: Any, covariate: Any) -> Held:
 
 def _of_column(column: Any) -> Held:
     """A Series of pandas, with its index, or of polars, without times."""
+    import narwhals as nw
+
     name = column.name
     axis = index_axis(column)
     values = _numbers(column, "value" if name is None else str(name))
@@ -197,10 +213,12 @@ def _of_column(column: Any) -> Held:
     series = Series.of(times, values, names=["value" if name is None else str(name)])
 
     def give_back(forecast: Forecast) -> Any:
-        native = column.to_native()
         if axis is None:
-            return type(native)(name=name, values=forecast.values[:, 0])
-        return type(native)(forecast.values[:, 0], index=axis.continued(forecast.times), name=name)
+            made = nw.new_series(name, forecast.values[:, 0], backend=column.implementation)
+            return made.to_native()
+        return type(column.to_native())(
+            forecast.values[:, 0], index=axis.continued(forecast.times), name=name
+        )
 
     return Held(series=series, timed=axis is not None, named=False, flat=True, give_back=give_back)
 
@@ -242,7 +260,8 @@ def _frame_of(
     frame: Any, labels: dict[str, Any], time_column: str | None, axis: Axis | None, ahead: Forecast
 ) -> Any:
     """The forecast as a frame of the library of ``frame``."""
-    kind = type(frame.to_native())
+    kind: Any = type(frame.to_native())
+    kind = getattr(kind, "from_pydict", kind)  # of pyarrow
     columns = dict(zip((labels[n] for n in ahead.names), ahead.values.T, strict=True))
     if time_column is not None:
         assert axis is not None
