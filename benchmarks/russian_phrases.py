@@ -46,7 +46,7 @@ def network(cell: str, evidence: bool) -> tg.TextClassifier:
         min_count=1,
         epochs=20,
         batch_size=16,
-        show_progress=False,
+        verbose=0,
     )
 
 

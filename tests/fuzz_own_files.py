@@ -34,7 +34,7 @@ JUNK: list[Any] = [
     float("nan"), float("inf"), "", "tensor", "x" * 300, "\x1b[31m", "1970", "NaT", "999999999999",
     "adam", "char", "é̂", [], [[]], [0], ["a", "a"], [1e300], {}, {"a": 1}, {"list": []},
 ]  # fmt: skip
-SMALL: dict[str, Any] = {"max_steps": 2, "show_progress": False, "hidden_sizes": (3,)}
+SMALL: dict[str, Any] = {"max_steps": 2, "verbose": 0, "hidden_sizes": (3,)}
 TEXTS = ["a good film", "a bad film", "good", "bad, bad"] * 5
 CLASSES = ["good", "bad"] * 10
 BOOK = "the cat sat on the mat\n" * 40
@@ -93,7 +93,7 @@ def states(folder: Path) -> list[tuple[Path, Use]]:
     """Training states of every optimiser, and how a run goes on with each."""
     made = []
     for name in LEARNING_RATES:
-        options = {"optimizer": name, "average": 0.9, "evaluate_every": 2, "show_progress": False}
+        options = {"optimizer": name, "average": 0.9, "evaluate_every": 2, "verbose": 0}
         kept = folder / name
         fit(TinyObjective(), TrainingOptions(**options, max_steps=4, run_folder=kept))
 

@@ -44,6 +44,7 @@ def classifier() -> ModelFile:
         labels=["good", "schlecht, naïve"],
         options={"epochs": 3, "run_folder": None, "hidden_sizes": [3]},
         metrics={"accuracy": 0.9, "auroc": math.nan},
+        history={"step": [10, 20], "train_loss": [0.7, 0.25], "auroc": [math.nan, 0.5]},
         provenance={"data": "reviews.csv"},
         test_vector={
             "input": np.array([[1, 2], [4, 0]]),
@@ -65,6 +66,7 @@ def forecaster() -> ModelFile:
         scaling={"mean": [1.5], "scale": [2.0], "horizon": 4},
         options={},
         metrics={},
+        history={},
         provenance={},
         test_vector={
             "input": rng.standard_normal((3, 1, 2)).astype(np.float32),

@@ -28,7 +28,7 @@ from tidegate.checkpoint import (
 from tidegate.errors import InputError
 
 SOURCES = Path(__file__).resolve().parents[1] / "src" / "tidegate"
-GOLDEN = "a629e716da6ca981afc5da5bdca7838d3997e592a28b00e38b72def05dc2837e"  # of classifier()
+GOLDEN = "cabeed65f957266242ede8bec724d3ded682b81eeec367f59d28cef2ddec24bf"  # of classifier()
 
 
 @pytest.fixture

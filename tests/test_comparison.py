@@ -21,7 +21,7 @@ from tidegate.tasks import TASKS
 from tidegate.training import loop
 from tidegate.training.objective import TrainingError
 
-QUIET = {"show_progress": False, "max_steps": 6, "evaluate_every": 3}
+QUIET = {"verbose": 0, "max_steps": 6, "evaluate_every": 3}
 
 
 def texts(count=40):

@@ -108,7 +108,7 @@ def test_chunked_softmax_equals_torchs(words):
 TEXT = "the tide goes out, the tide comes in; what was sand is sea again.\n" * 80
 REVIEWS = [f"a {w} film about {t}" for w in ("good", "fine", "bad", "dull") for t in "abcdefghij"]
 LABELS = ["+"] * 20 + ["-"] * 20
-QUIET = {"show_progress": False, "dropout": 0.0, "max_steps": 8, "evaluate_every": 4}
+QUIET = {"verbose": 0, "dropout": 0.0, "max_steps": 8, "evaluate_every": 4}
 
 
 def language_model(**options: Any) -> tg.LanguageModel:
@@ -201,7 +201,7 @@ def test_rounded_products_are_rounded_in_steps_and_exact_in_evaluations():
 
 def test_dropout_of_every_kind_trains_and_is_announced(capsys: pytest.CaptureFixture[str]):
     model = text_classifier(
-        device="cuda", dropout=0.3, recurrent_dropout=0.3, embedding_dropout=0.3, show_progress=True
+        device="cuda", dropout=0.3, recurrent_dropout=0.3, embedding_dropout=0.3, verbose=1
     )
     assert np.isfinite(model.metrics_["cross_entropy"])
     assert "step by step" in capsys.readouterr().out

@@ -32,7 +32,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if optimizer not in made:
             made[optimizer] = tmp_path_factory.mktemp(optimizer)
             options = TrainingOptions(
-                **OPTIONS, optimizer=optimizer, run_folder=made[optimizer], show_progress=False
+                **OPTIONS, optimizer=optimizer, run_folder=made[optimizer], verbose=0
             )
             fit(TinyObjective(), options)
         return made[optimizer]
@@ -42,7 +42,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 def resumed(folder: Path, optimizer: str = "adamw", **changed: Any) -> None:
     options = {**OPTIONS, "max_steps": 12, "optimizer": optimizer, "resume": True, **changed}
-    fit(TinyObjective(), TrainingOptions(run_folder=folder, show_progress=False, **options))
+    fit(TinyObjective(), TrainingOptions(run_folder=folder, verbose=0, **options))
 
 
 def held(folder: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -99,7 +99,7 @@ def test_embedding_with_a_shared_moment_resumes_and_is_checked(tmp_path: Path) -
     import tidegate as tg
 
     def model(**changed: Any) -> tg.TextClassifier:
-        given = {"run_folder": tmp_path, "show_progress": False, "evaluate_every": 2}
+        given = {"run_folder": tmp_path, "verbose": 0, "evaluate_every": 2}
         return tg.TextClassifier(**{**given, "hidden_sizes": (3,), "embedding_size": 4, **changed})
 
     texts, labels = ["good film", "bad film"] * 10, ["a", "b"] * 10
@@ -224,7 +224,7 @@ def test_a_value_that_cannot_be_of_this_run_is_refused(
 
 def test_a_carry_where_an_epoch_begins_is_refused(tmp_path: Path) -> None:
     options = {**OPTIONS, "max_steps": 7}
-    fit(TinyObjective(), TrainingOptions(run_folder=tmp_path, show_progress=False, **options))
+    fit(TinyObjective(), TrainingOptions(run_folder=tmp_path, verbose=0, **options))
     tensors, values = held(tmp_path)
     assert values["carries"] == [None]
     values["carries"] = [{"list": ["tensor"]}]
@@ -276,7 +276,7 @@ def test_thousands_of_evaluations_are_taken_up_again(tmp_path: Path) -> None:
     """As many rows of the history as a header may not have lists."""
     fit(
         TinyObjective(),
-        TrainingOptions(run_folder=tmp_path, show_progress=False, max_steps=5, evaluate_every=1),
+        TrainingOptions(run_folder=tmp_path, verbose=0, max_steps=5, evaluate_every=1),
     )
     tensors, values = held(tmp_path)
     row = tensors["history"][:1]

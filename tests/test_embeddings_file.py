@@ -125,7 +125,7 @@ def vectors(tmp_path):
 
 
 def classifier(**options):
-    quiet = {"show_progress": False, "max_steps": 2, "hidden_sizes": (4,)}
+    quiet = {"verbose": 0, "max_steps": 2, "hidden_sizes": (4,)}
     return tg.TextClassifier(**{**quiet, **options})
 
 
@@ -135,7 +135,7 @@ def rows(model):
 
 
 def test_known_words_start_with_their_vectors_and_others_like_them(vectors, capsys):
-    model = classifier(embeddings=vectors, freeze_embeddings=True, show_progress=True)
+    model = classifier(embeddings=vectors, freeze_embeddings=True, verbose=1)
     model.fit(TEXTS, LABELS)
     assert model.network_.architecture.embedding_size == 3
     found = rows(model)
@@ -173,7 +173,7 @@ def test_vectors_are_trained_further_unless_frozen(vectors):
 
 def test_a_language_model_starts_with_vectors_and_may_tie_them(tmp_path, vectors):
     options = {"level": "word", "lowercase": True, "sample_steps": (), "bptt": 8, "max_steps": 1}
-    options |= {"show_progress": False, "embeddings": vectors, "hidden_sizes": (3,)}
+    options |= {"verbose": 0, "embeddings": vectors, "hidden_sizes": (3,)}
     model = tg.LanguageModel(**options, freeze_embeddings=True).fit("\n".join(TEXTS))
     assert rows(model)["film"].tolist() == [4, 5, 6]
     tied = tg.LanguageModel(**options, tie_embeddings=True, learning_rate=1e-30, weight_decay=0.0)

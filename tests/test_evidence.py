@@ -99,7 +99,7 @@ def test_a_damaged_table_is_refused():
 
 
 def classifier(**options):
-    small = {"embedding_size": 8, "hidden_sizes": (8,), "epochs": 1, "show_progress": False}
+    small = {"embedding_size": 8, "hidden_sizes": (8,), "epochs": 1, "verbose": 0}
     return tg.TextClassifier(**small | options)
 
 

@@ -51,7 +51,7 @@ def test_electricity_is_forecast_better_than_by_repeating_a_day(shared_data):
         max_steps=150,
         hidden_sizes=(48,),
         learning_rate=1e-2,
-        show_progress=False,
+        verbose=0,
     ).fit(series)
     assert model.windowing_.context == 336
     assert model.windowing_.segment == model.windowing_.season == 24
@@ -234,7 +234,7 @@ def objective_of(series, **options):
 def test_processes_share_a_batch_and_a_resumed_epoch_goes_on(series):
     objective = objective_of(series)
     whole = list(objective.batches(2, 0, 0, 1))
-    assert len(whole) == objective.steps_in_epoch() >= 100
+    assert len(whole) == objective.steps_in_epoch() == 18
     shares = [list(objective.batches(2, 0, rank, 2)) for rank in (0, 1)]
     for batch, *parts in zip(whole, *shares, strict=True):
         together = [p for p in parts if p is not None]
@@ -242,18 +242,18 @@ def test_processes_share_a_batch_and_a_resumed_epoch_goes_on(series):
         for rank, part in enumerate(together):
             assert torch.equal(part[0], batch[0][:, rank::2])
             assert torch.equal(part[1], batch[1][rank::2])
-    resumed = list(objective.batches(2, 40, 0, 1))
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(whole[40:], resumed, strict=True))
+    resumed = list(objective.batches(2, 7, 0, 1))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(whole[7:], resumed, strict=True))
     other = next(iter(objective.batches(3, 0, 0, 1)))
     assert not torch.equal(other[0], whole[0][0])
 
 
-def test_an_epoch_reads_every_window_equally_often(series):
+def test_an_epoch_reads_every_window_once(series):
     objective = objective_of(series)
     targets = torch.cat([batch[1] for batch in objective.batches(0, 0, 0, 1)])
     _, counts = targets.unique(dim=0, return_counts=True)
     assert len(counts) == len(objective.train)
-    assert counts.unique().tolist() == [objective.passes]
+    assert counts.unique().tolist() == [1]
 
 
 def test_a_run_is_told_from_one_on_other_data(series):

@@ -85,7 +85,7 @@ def test_a_task_starts_with_the_memories_it_is_given(cell, monkeypatch):
     untrained = TrainingResult([], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="")
     monkeypatch.setattr("tidegate.training.loop.fit", lambda *_: untrained)
     x, y = torch.rand(8, 20, 1).numpy(), torch.rand(8).numpy()
-    options = {"cell": cell, "hidden_sizes": (16, 16), "show_progress": False}
+    options = {"cell": cell, "hidden_sizes": (16, 16), "verbose": 0}
     model = tg.SequenceRegressor(chrono=LONGEST, **options).fit(x, y)
     for layer in model.network_.recurrent:
         steps = biases(layer, "l0_reverse")[KEEPS[cell]].exp() + 1

@@ -25,7 +25,7 @@ SMALL = {
 
 
 def small(**options):
-    return tg.LanguageModel(**{**SMALL, "max_steps": 60, "show_progress": False, **options})
+    return tg.LanguageModel(**{**SMALL, "max_steps": 60, "verbose": 0, **options})
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_each_epoch_reads_every_stream_in_order_and_resumes_at_any_step():
 )
 def test_vectors_start_at_the_size_that_serves_the_cell(options, expected):
     model = tg.LanguageModel(
-        embedding_size=256, max_steps=1, learning_rate=1e-9, show_progress=False, **options
+        embedding_size=256, max_steps=1, learning_rate=1e-9, verbose=0, **options
     ).fit("a tide " * 50)
     vectors = model.network_.embedding.weight.detach()
     assert float(vectors.std()) == pytest.approx(expected, rel=0.05)

@@ -28,7 +28,7 @@ from tidegate.errors import InputError
 from tidegate.nn.layers import layer_for
 from tidegate.tasks.estimator import Estimator, NotFittedError
 
-QUICK: dict[str, Any] = {"epochs": None, "max_steps": 3, "show_progress": False}
+QUICK: dict[str, Any] = {"epochs": None, "max_steps": 3, "verbose": 0}
 SMALL = {**QUICK, "hidden_sizes": (4,)}
 RISING, LABELS = [np.linspace(0, (-1) ** n, 12) for n in range(24)], ["up", "down"] * 12
 TEXTS, MOODS = ["a lovely film", "a dreadful film"] * 12, ["good", "bad"] * 12

@@ -21,7 +21,7 @@ TEXTS = [
 ]
 LABELS = ["good" if text.endswith(("good", "made")) else "bad" for text in TEXTS]
 LM = {"level": "word", "lowercase": True, "bptt": 8, "batch_size": 8, "sample_steps": ()}
-QUIET = {"show_progress": False, "max_steps": 1}
+QUIET = {"verbose": 0, "max_steps": 1}
 
 
 def language_model(**options):
@@ -137,7 +137,7 @@ def test_what_was_taken_over_is_said_and_kept(forward, backward, tmp_path, capsy
     paths = [tmp_path / "forward.safetensors", tmp_path / "backward.safetensors"]
     for model, path in zip((forward, backward), paths, strict=True):
         model.save(path)
-    fitted = classifier(init_from=paths[0], show_progress=True).fit(TEXTS, LABELS)
+    fitted = classifier(init_from=paths[0], verbose=1).fit(TEXTS, LABELS)
     assert f"taken over: embedding and recurrent layers of {paths[0]}" in capsys.readouterr().out
     assert fitted.provenance_["started_fresh"] == "reverse direction, evidence, dense layer"
 

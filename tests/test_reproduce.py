@@ -90,7 +90,7 @@ def test_an_ablation_changes_how_the_layers_start_and_leaves_nothing_behind(comm
                 hidden_sizes=(4,),
                 max_steps=1,
                 learning_rate=1e-9,
-                show_progress=False,
+                verbose=0,
                 **{"cell": "lstm", **options},
             ).fit("a tide " * 50)
         biases = [p for n, p in model.network_.named_parameters() if "bias_ih" in n]

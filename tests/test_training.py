@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -250,12 +251,49 @@ class Talking(TinyObjective):
         return f"sample at {step}" if step == 2 else None
 
 
-@pytest.mark.parametrize("show", [True, False])
-def test_without_a_terminal_only_texts_are_printed(
-    show: bool, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("verbose", "said"), [(1, "sample at 2\n"), (0, "")])
+def test_without_a_terminal_only_texts_are_printed_and_silent_is_silent(
+    verbose: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(Talking(), max_steps=4, show_progress=show)
-    assert capsys.readouterr() == ("sample at 2\n", "")
+    run(Talking(), max_steps=4, verbose=verbose)
+    assert capsys.readouterr() == (said, "")
+
+
+def test_a_line_for_each_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(TinyObjective(), max_steps=8, evaluate_every=4, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2  step 8  0:00  train loss ")
+    for name in ("train_loss", "error", "largest"):
+        assert f"{name.replace('_', ' ')} {result.history[1][name]:.4g}" in lines[1]
+
+
+def test_in_a_notebook_a_bar_is_drawn_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As IPython's display does it, which is no dependency of ours."""
+    shown: list[str] = []
+
+    class Place:
+        def update(self, content: Any) -> None:
+            shown.append(content._repr_html_())
+
+    def display(content: Any, *, display_id: bool) -> Place:
+        assert display_id
+        shown.append(content._repr_html_())
+        return Place()
+
+    notebook, shower = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    notebook.get_ipython = lambda: types.SimpleNamespace(kernel=1)  # type: ignore[attr-defined]
+    shower.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", shower)
+    monkeypatch.setattr("tidegate.training.progress._REFRESH_S", 0.0)
+    run(TinyObjective(), max_steps=8, evaluate_every=4, verbose=1)
+    assert len(shown) == 1 + 8
+    assert '<progress value="1.0000" max="1"' in shown[-1]
+    assert all(part in shown[-1] for part in ("epoch 2", "100%", "loss ", "error ", "steps/s"))
+    assert capsys.readouterr() == ("", "")
 
 
 class _Terminal(io.StringIO):
@@ -281,7 +319,7 @@ def test_on_a_terminal_a_bar_shows_loss_metric_and_time_left(
 def test_progress_off_makes_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with Progress(False, "tokens") as progress:
+    with Progress(0, "tokens") as progress:
         progress.step(0.5, 1, 2.0, 10)
-        progress.evaluated("perplexity", 3.0)
+        progress.evaluated({"perplexity": 3.0}, "perplexity")
     assert terminal.getvalue() == ""

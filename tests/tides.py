@@ -19,7 +19,7 @@ SMALL = {
     "dropout": 0.0,
     "train_until": "280",
     "validate_until": "340",
-    "show_progress": False,
+    "verbose": 0,
 }
 
 

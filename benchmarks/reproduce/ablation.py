@@ -95,7 +95,7 @@ def language_model(data: Path, seed: int) -> Callable[[dict[str, Any]], float]:
 
     def judge(options: dict[str, Any]) -> float:
         model = tg.LanguageModel(
-            epochs=EPOCHS, sample_steps=(), show_progress=False, seed=seed, **options
+            epochs=EPOCHS, sample_steps=(), verbose=0, seed=seed, **options
         )
         return model.fit(text).metrics_["cross_entropy"]
 
@@ -115,7 +115,7 @@ def classifier(data: Path, seed: int) -> Callable[[dict[str, Any]], float]:
                 ([rows[i]["text"] for i in part], [rows[i]["label"] for i in part])
                 for part in (learned, judged)
             ]
-            model = tg.TextClassifier(seed=draw, show_progress=False, **options).fit(*parts[0])
+            model = tg.TextClassifier(seed=draw, verbose=0, **options).fit(*parts[0])
             accuracy.append(model.evaluate(*parts[1])["accuracy"])
         return statistics.mean(accuracy)
 

@@ -48,7 +48,7 @@ def measure(series: Series, horizon: int) -> Row:
             train_until=str(12 * HOURS),
             validate_until=str(16 * HOURS),
             seed=seed,
-            show_progress=False,
+            verbose=0,
         )
         models.append(model.fit(series))
         times.append(clock.read())

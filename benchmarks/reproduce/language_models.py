@@ -12,6 +12,7 @@ from record import Clock
 import tidegate as tg
 from tidegate.data.text import read_text
 from tidegate.tasks.estimator import Estimator
+from tidegate.training.curve import as_rows
 
 RUNS = Path("runs") / "reproduce"
 
@@ -59,5 +60,5 @@ def trained(model: Estimator, clock: Clock) -> dict[str, Any]:
         "seconds": model.provenance_["training_seconds"],
         "cpu_seconds": clock.read()["cpu_seconds"],
         "validation": {k: v for k, v in model.metrics_.items() if not k.startswith("test_")},
-        "curve": model.history_,
+        "curve": as_rows(model.history_),
     }

@@ -91,7 +91,7 @@ def adder(cell: str, seed: int) -> tuple[tg.SequenceRegressor, dict[str, float],
         batch_size=50,
         epochs=5,
         seed=seed,
-        show_progress=False,
+        verbose=0,
     )
     model.fit(*learned)
     return model, model.evaluate(*unseen), _reach(model, unseen)

@@ -140,7 +140,7 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
     figures, times = [], []
     for seed in SEEDS:
         clock = Clock()
-        model = tg.SequenceClassifier(seed=seed, show_progress=False).fit(learned, labels)
+        model = tg.SequenceClassifier(seed=seed, verbose=0).fit(learned, labels)
         times.append(clock.read())
         figures.append(model.evaluate(unseen, truth))
         print(f"{row.name}, seed {seed}: {figures[-1]['accuracy']:.4f}", flush=True)

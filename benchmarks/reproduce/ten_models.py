@@ -141,7 +141,7 @@ def judged(model: Model, cell: str, seed: int) -> tuple[str, float, float, Any]:
         bidirectional=False,
         readout="last",
         seed=seed,
-        show_progress=False,
+        verbose=0,
         **options,
     )
     estimator.fit(*learned)

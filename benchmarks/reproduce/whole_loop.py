@@ -264,13 +264,13 @@ def tasks() -> dict[str, Callable[[], tuple[Any, Any]]]:
     series = (np.sin(hours) + 0.3 * rng.standard_normal(hours.shape)).astype(np.float64)
     return {
         "language model (GRU 384, characters, 32 x 100)": lambda: prepared(
-            tidegate.LanguageModel(show_progress=False), letters
+            tidegate.LanguageModel(verbose=0), letters
         ),
         "text classifier (bidirectional GRU 128, 32 texts)": lambda: prepared(
-            tidegate.TextClassifier(show_progress=False), texts, labels
+            tidegate.TextClassifier(verbose=0), texts, labels
         ),
         "forecaster (GRU 128, 7 series, 336 hours)": lambda: prepared(
-            tidegate.Forecaster(horizon=24, show_progress=False),
+            tidegate.Forecaster(horizon=24, verbose=0),
             Series.of(np.arange(len(series)), series),
         ),
     }

@@ -20,13 +20,17 @@ Format 2
                     a default are there just where they differ from it.
   ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
                     and so are the next two.
-  ``labels``        list of different strings, one per output.
+  ``labels``        list of different values, one per output: all strings, all whole numbers (from
+                    -2^63 to 2^63 - 1), all numbers with a fraction or exponent, or all booleans.
   ``scaling``       object: how series or sequences of numbers become inputs.
   ``options``       object: training options; each value a JSON scalar or a list of scalars.
   ``metrics``       object: name to finite number, or null for a figure undefined on its data.
+  ``history``       object: name to list of numbers, finite or null (undefined), one for each
+                    evaluation during training; all of one length, from 0 to 10 000, ``step`` among
+                    them unless there are none.
   ``provenance``    object: name to JSON scalar (who, when, with what).  A writer MAY leave it
                     empty, and MUST NOT put date or place anywhere else: the same model gives the
-                    same bytes.
+                    same bytes.  (What training took is in ``history``, as ``seconds``.)
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by data/text.py,
   data/windowing.py and tasks/forecaster.py, data/sequence_inputs.py and tasks/series.py.
@@ -88,7 +92,11 @@ TASK_PARTS = {
     "series-classifier": ("labels", "scaling"),
     "series-regressor": ("scaling",),
 }
-_KEYS = ("task", "architecture", "encoder", "labels", "scaling", "options", "metrics", "provenance")
+_KEYS = (
+    *("task", "architecture", "encoder", "labels", "scaling"),
+    *("options", "metrics", "history", "provenance"),
+)
+MAX_EVALUATIONS = 10_000
 _MAX_TEST_STEPS = 65_536
 _REMEDY = "copy the file again from where it came, or train the model again"
 _DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"}
@@ -106,10 +114,11 @@ class ModelFile:
     architecture: Architecture
     tensors: dict[str, np.ndarray]
     encoder: dict[str, Any] | None = None
-    labels: list[str] | None = None
+    labels: list[str] | list[int] | list[float] | list[bool] | None = None
     scaling: dict[str, Any] | None = None
     options: dict[str, Any]
     metrics: dict[str, float]
+    history: dict[str, list[float]]
     provenance: dict[str, Any]
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
     test_vector: dict[str, np.ndarray]
@@ -125,6 +134,9 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
     values["architecture"] = model.architecture.to_json()
     values["metrics"] = {k: None if math.isnan(v) else v for k, v in model.metrics.items()}
+    values["history"] = {
+        k: [v if math.isfinite(v) else None for v in column] for k, column in model.history.items()
+    }
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
     entries = {name: _info(array) for name, array in tensors.items()}
     _check_values(_parsed(text, entries))
@@ -214,14 +226,12 @@ def _check_values(values: Any) -> dict[str, Any]:
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     labels = values["labels"]
-    if labels is not None:
-        count = len(labels)
-        good = count == architecture.output_size and all(isinstance(x, str) for x in labels)
-        if not good or len(set(labels)) < count:
-            raise ValueError(
-                f"labels: expected {architecture.output_size} different strings, got {count} values"
-            )
-    for part in ("options", "metrics", "provenance"):
+    if labels is not None and not _are_labels(labels, architecture.output_size):
+        raise ValueError(
+            f"labels: expected {architecture.output_size} different strings, whole numbers, "
+            f"numbers or booleans, all of one kind, got {len(labels)} values"
+        )
+    for part in ("options", "metrics", "history", "provenance"):
         if not isinstance(values[part], dict):
             raise ValueError(f"{part}: expected an object, got another value")
     for name, value in values["options"].items():
@@ -236,7 +246,35 @@ def _check_values(values: Any) -> dict[str, Any]:
         if type(value) not in (int, float) or math.isinf(value):
             raise ValueError(f"metrics: expected a finite number for {name[:40]!r}")
     kept = {key: values[key] for key in _KEYS}
-    return kept | {"architecture": architecture, "metrics": metrics}
+    history = _checked_history(values["history"])
+    return kept | {"architecture": architecture, "metrics": metrics, "history": history}
+
+
+def _checked_history(columns: dict[str, Any]) -> dict[str, list[float]]:
+    """The history with NaN for null; ValueError unless it is as specified."""
+    lengths = {len(c) if isinstance(c, list) else -1 for c in columns.values()}
+    if len(lengths) > 1 or not lengths <= set(range(MAX_EVALUATIONS + 1)):
+        raise ValueError(
+            f"history: expected lists of one length, at most {MAX_EVALUATIONS} numbers"
+        )
+    if columns and "step" not in columns:
+        raise ValueError("history: expected a list named 'step', got none")
+    history = {n: [math.nan if v is None else v for v in c] for n, c in columns.items()}
+    for name, column in history.items():
+        if any(type(v) not in (int, float) or math.isinf(v) for v in column):
+            raise ValueError(f"history: expected finite numbers for {name[:40]!r}")
+    return history
+
+
+def _are_labels(values: list[Any], count: int) -> bool:
+    kinds = {type(value) for value in values}
+    if len(kinds) != 1 or not kinds <= {str, int, float, bool} or len(set(values)) != len(values):
+        return False
+    if len(values) != count:
+        return False
+    if kinds == {int}:
+        return all(-(2**63) <= value < 2**63 for value in values)
+    return kinds != {float} or all(map(math.isfinite, values))
 
 
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}

@@ -37,4 +37,11 @@ def cell_of(layer: str, **options: str) -> Cell:
     raise ValueError(f"{name}: expected {known}, got {value!r}")
 
 
-__all__ = ["CELLS", "SHORT_NAMES", "Cell", "cell_of", "get_cell"]
+def title(cell: str) -> str:
+    """What a reader calls a cell: ``GRU`` for gru, ``RNN`` for rnn_tanh, ``RNN relu``."""
+    short = {name: s for s, name in SHORT_NAMES.items()}
+    name, _, form = short.get(cell, cell).partition("_")
+    return f"{name.upper()} {form.replace('_', ' ')}".strip()
+
+
+__all__ = ["CELLS", "SHORT_NAMES", "Cell", "cell_of", "get_cell", "title"]

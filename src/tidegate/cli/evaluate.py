@@ -74,7 +74,7 @@ def _evaluate_classifier(
     fitted: Classifier, source: PredictableSource, file: str, data: tuple[Any, Any], json: bool
 ) -> dict[str, Any]:
     inputs, labels = data
-    _refuse_unknown_labels(fitted, source, file, labels)
+    labels = _known_labels(fitted, source, file, labels)
     figures: dict[str, Any] = fitted.evaluate(inputs, labels)
     matrix = fitted.confusion_matrix(inputs, labels)
     if json:
@@ -89,12 +89,14 @@ def _evaluate_classifier(
     return accuracy_told(figures, figures["n"], fitted.INPUTS)
 
 
-def _refuse_unknown_labels(
+def _known_labels(
     fitted: Classifier, source: PredictableSource, file: str, labels: Sequence[str]
-) -> None:
-    known = set(fitted.classes_.tolist())
+) -> list[Any]:
+    """The labels that the texts in a file stand for, of the type they had in training."""
+    known = {str(label): label for label in fitted.classes_.tolist()}
     for row, label in enumerate(labels):
         if label not in known:
             shown = ", ".join(sorted(known)[:10])
             problem = f"expected a label of the training {fitted.INPUTS} ({shown}), got {label!r}"
             raise source.error_at(file, row, f"{problem}; mend it, or train with it")
+    return [known[label] for label in labels]

@@ -12,6 +12,7 @@ import typer
 
 from tidegate.data.sources import Source, split_list
 from tidegate.errors import InputError
+from tidegate.training.options import help_of
 
 if TYPE_CHECKING:
     from tidegate.tasks.estimator import Estimator
@@ -20,7 +21,7 @@ PANELS = ("Data", "Model", "Training", "Run")
 # Those that are not where their field's definition would put them.
 _PANEL = {
     **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume"), "Run"),
-    **dict.fromkeys(("show_progress", "sample_steps", "sample_length"), "Run"),
+    **dict.fromkeys(("verbose", "sample_steps", "sample_length"), "Run"),
     **dict.fromkeys(("bptt", "loss"), "Training"),
     **dict.fromkeys(("joint", "anchored"), "Model"),
     **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),
@@ -121,10 +122,7 @@ def _place(parameter: inspect.Parameter) -> int:
 
 def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.Parameter:
     """A field as typer wants it: a flag, or text that ``_parsed`` turns into the field's type."""
-    text = f.metadata.get("help", "")
-    text = text.replace("the task's DEFAULT_EPOCHS", str(estimator.DEFAULT_EPOCHS))
-    if choices := f.metadata.get("choices"):
-        text += ": " + ", ".join(choices)
+    text = help_of(f, estimator)
     if f.name in _DEFAULT_HERE:
         text += f" ({_DEFAULT_HERE[f.name]})"
     if hint is bool:

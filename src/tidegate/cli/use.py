@@ -165,6 +165,7 @@ def info(model: Model, json: Json = False) -> None:
 
     from tidegate.checkpoint import load_model
     from tidegate.tasks import task_class
+    from tidegate.tasks.summary import layers_of, summary_text
 
     held = load_model(model)
     architecture = held.architecture
@@ -172,7 +173,7 @@ def info(model: Model, json: Json = False) -> None:
     changed = {
         name: value
         for name, value in held.options.items()
-        if name not in ("run_folder", "resume", "show_progress")
+        if name not in ("run_folder", "resume", "verbose")
         and (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
     }
     summary = {
@@ -186,6 +187,7 @@ def info(model: Model, json: Json = False) -> None:
             {
                 **summary,
                 "architecture": architecture.to_json(),
+                "layers": [layer._asdict() for layer in layers_of(architecture)],
                 "metrics": held.metrics,
                 "options": held.options,
                 "provenance": held.provenance,
@@ -195,6 +197,7 @@ def info(model: Model, json: Json = False) -> None:
     shown = {name: value for name, value in architecture.to_json().items() if value is not None}
     print_table(str(model), {k: v for k, v in summary.items() if v is not None})
     print_table("\narchitecture", shown)
+    print("\n" + summary_text("layers", architecture))
     print_table("\nfigures", held.metrics)
     if changed:
         print_table("\noptions that differ from the defaults", changed)

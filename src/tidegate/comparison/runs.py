@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import SHORT_NAMES
+from tidegate.cells import title as title
 from tidegate.comparison.equal_parameters import with_equal_parameters
 from tidegate.comparison.experiment import Experiment, Figures
 from tidegate.errors import InputError
@@ -46,7 +46,9 @@ class Run:
     @property
     def history(self) -> list[dict[str, float]]:
         """A row per evaluation."""
-        return self.model.history_
+        from tidegate.training.curve import as_rows
+
+        return as_rows(self.model.history_)
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -73,13 +75,6 @@ class Failure:
     problem: str
 
 
-def title(cell: str) -> str:
-    """What a reader calls a cell: ``GRU`` for gru, ``RNN`` for rnn_tanh, ``RNN relu``."""
-    short = {name: s for s, name in SHORT_NAMES.items()}
-    name, _, form = short.get(cell, cell).partition("_")
-    return f"{name.upper()} {form.replace('_', ' ')}".strip()
-
-
 def equal_sizes(
     experiment: Experiment, model: Estimator, cells: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
@@ -87,7 +82,8 @@ def equal_sizes(
 
     How many those are depends on the data: one step of training shows it.
     """
-    tried = copy_of(model, cell=cells[0], epochs=None, max_minutes=None, max_steps=1)
+    free = {"epochs": None, "fewest_steps": None, "max_minutes": None}
+    tried = copy_of(model, cell=cells[0], **free, max_steps=1)
     experiment.fit(tried)
     architecture = tried.network_.architecture
     return {

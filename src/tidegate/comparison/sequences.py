@@ -12,6 +12,7 @@ import numpy as np
 
 from tidegate.comparison.answered import ACCURACY, AnsweredExperiment, Part
 from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.data.items import as_labels
 from tidegate.data.sequence_inputs import SequenceInputs, as_sequences
 
 _PENALTIES = tuple(10.0**k for k in range(-2, 5))
@@ -58,7 +59,7 @@ class SequenceClassification(_Sequences):
         ]
 
     def _part(self, inputs: Any, answers: Any) -> Part:
-        return Part(as_sequences(inputs), np.asarray(answers))
+        return Part(as_sequences(inputs), np.array(as_labels(answers)))
 
     def _targets(self, model: Any, answers: np.ndarray) -> np.ndarray:
         return np.searchsorted(model.classes_, answers)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tidegate.comparison.answered import ACCURACY, AnsweredExperiment, Part
 from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.tasks.text_task import checked_texts
+from tidegate.data.items import as_labels, as_texts
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 
@@ -52,7 +52,7 @@ class TextClassification(AnsweredExperiment):
         ]
 
     def _part(self, inputs: Any, answers: Any) -> Part:
-        return Part(checked_texts(inputs), np.asarray(answers))
+        return Part(as_texts(inputs), np.array(as_labels(answers)))
 
     def _read(self, model: Any, inputs: list[Any]) -> list[np.ndarray]:
         return model.encode(inputs)

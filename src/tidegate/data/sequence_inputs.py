@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tidegate.data.frames import array_of, rows_of
 from tidegate.data.series import Scaler
 from tidegate.errors import InputError
 
@@ -92,13 +93,16 @@ class SequenceInputs:
 def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
     """Arrays [T, C] or [T] in a list, or one [N, T, C] or [N, T], as float64 [T, C] each.
 
+    The list may be a column, an array a frame or column of pandas or polars; a frame's rows are
+    sequences of one channel, or of its columns where their cells are sequences.
+
     NaN is a missing value.  Raises InputError for other shapes, values that are not numbers or
     infinite, no steps, and another number of channels than ``channels`` or the first one's.
     """
     sequences = []
-    for i, item in enumerate(inputs):
+    for i, item in enumerate(rows_of(inputs)):
         try:
-            array = np.asarray(item, dtype=np.float64)
+            array = array_of(item)
         except (TypeError, ValueError):
             raise InputError(f"sequence {i}: expected an array of numbers, got another") from None
         array = array[:, None] if array.ndim == 1 else array

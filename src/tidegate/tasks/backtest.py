@@ -77,3 +77,15 @@ def seasonal_naive_error(training: np.ndarray, season: int) -> np.ndarray:
             "give more rows, or a shorter season"
         )
     return np.abs(training[season:] - training[:-season]).mean(0)
+
+
+def spread_of_targets(values: np.ndarray, rows: np.ndarray, horizon: int) -> np.ndarray:
+    """Variance of each series [C] over all targets: rows [W] and the ``horizon`` from there on.
+
+    values [N, C]; a row counts as often as it is a target.
+    """
+    counts = np.zeros(len(values) + 1)
+    np.add.at(counts, rows, 1)
+    np.add.at(counts, rows + horizon, -1)
+    weights = counts.cumsum()[:-1, None] / (len(rows) * horizon)
+    return (weights * (values - (weights * values).sum(0)) ** 2).sum(0)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from tidegate.data.items import Label, as_labels
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.weights import check_class_weight, label_weights, normalised
+from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -21,30 +23,66 @@ if TYPE_CHECKING:
 class Classifier(Estimator):
     """Tells which of the labels seen in training an input carries.
 
-    ``classes_`` holds the labels in order (of ``predict_proba``'s columns).  ``INPUTS`` is what a
-    subclass classifies, in the plural.
+    Labels are all str, all int, all float or all bool, and stay so in the model file.  ``classes_``
+    holds them in order (of ``predict_proba``'s columns).  ``INPUTS`` is what a subclass classifies,
+    in the plural.
     """
 
     INPUTS: ClassVar[str]
 
-    def predict(self, inputs: Sequence[Any]) -> np.ndarray:
+    class_weight: str | Mapping[Label, float] | None = option(
+        None,
+        "how much labels count in the loss: balanced makes rare ones weigh as much as frequent "
+        "ones; in Python also a dict of label and weight (default: every input counts alike)",
+    )
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        check_class_weight(self.class_weight)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option by name; a dict of weights as a list of label, weight, label, ..."""
+        values, given = super().to_json(), self.class_weight
+        if isinstance(given, Mapping):
+            labels = as_labels(list(given))
+            pairs = zip(labels, map(float, given.values()), strict=True)
+            values["class_weight"] = [one for pair in pairs for one in pair]
+        return values
+
+    @classmethod
+    def options_from_json(cls, values: dict[str, Any]) -> dict[str, Any]:
+        options = super().options_from_json(values)
+        given = options.get("class_weight")
+        if isinstance(given, tuple):
+            options["class_weight"] = dict(zip(given[::2], given[1::2], strict=True))
+        return options
+
+    def predict(self, inputs: Any) -> np.ndarray:
         """The likeliest label of each input, [N]."""
         return self.classes_[self._log_probabilities(inputs).argmax(1)]
 
-    def predict_proba(self, inputs: Sequence[Any]) -> np.ndarray:
+    def predict_proba(self, inputs: Any) -> np.ndarray:
         """Probability of each label, [N, labels], in the order of ``classes_``."""
         return np.exp(self.predict_log_proba(inputs))
 
-    def predict_log_proba(self, inputs: Sequence[Any]) -> np.ndarray:
+    def predict_log_proba(self, inputs: Any) -> np.ndarray:
         """Logarithm of ``predict_proba``, [N, labels]."""
         return self._log_probabilities(inputs).astype(np.float64)
 
-    def score(self, inputs: Sequence[Any], labels: ArrayLike) -> float:
-        """Accuracy."""
-        predicted, truth = self._judged(inputs, labels)
-        return float((predicted.argmax(1) == truth).mean())
+    def score(self, inputs: Any, labels: Any) -> float:
+        """Accuracy; a label that was not in the training part counts as missed.
 
-    def evaluate(self, inputs: Sequence[Any], labels: ArrayLike) -> dict[str, float]:
+        Raises InputError where no label was.
+        """
+        known = self._known(inputs)
+        truth = self._labels(known, labels)
+        if set(truth).isdisjoint(self.classes_.tolist()):
+            self._indices(truth)
+        predicted = self.predict(known).tolist()
+        return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
+
+    def evaluate(self, inputs: Any, labels: Any) -> dict[str, float]:
         """Figures on labelled inputs.
 
         ``accuracy``; ``macro_f1``, the plain mean of each label's F1; ``auroc`` for two labels
@@ -68,7 +106,7 @@ class Classifier(Estimator):
         }
         return {name: float(value) for name, value in figures.items()} | {"n": len(indices)}
 
-    def confusion_matrix(self, inputs: Sequence[Any], labels: ArrayLike) -> np.ndarray:
+    def confusion_matrix(self, inputs: Any, labels: Any) -> np.ndarray:
         """Inputs by true label (row) and predicted label (column), in the order of ``classes_``."""
         log_p, truth = self._judged(inputs, labels)
         matrix = np.zeros((len(self.classes_), len(self.classes_)), dtype=np.int64)
@@ -76,50 +114,76 @@ class Classifier(Estimator):
         return matrix
 
     @abstractmethod
-    def _log_probabilities(self, inputs: Sequence[Any]) -> np.ndarray:
+    def _log_probabilities(self, inputs: Any) -> np.ndarray:
         """Log-probability of each label, float32 [N, labels].  Raises InputError."""
 
-    def _judged(self, inputs: Sequence[Any], labels: ArrayLike) -> tuple[np.ndarray, ...]:
-        """Log-probabilities [N, labels], and positions of the true labels in ``classes_`` [N]."""
-        truth = self._indices(self._labels(inputs, labels))
-        return self._log_probabilities(inputs), truth
+    @abstractmethod
+    def _known(self, inputs: Any) -> list[Any]:
+        """The inputs as a list, [N].  Raises InputError."""
 
-    def _labels(self, inputs: Sequence[Any], labels: ArrayLike) -> np.ndarray:
+    def _judged(self, inputs: Any, labels: Any) -> tuple[np.ndarray, ...]:
+        """Log-probabilities [N, labels], and positions of the true labels in ``classes_`` [N]."""
+        known = self._known(inputs)
+        truth = self._indices(self._labels(known, labels))
+        return self._log_probabilities(known), truth
+
+    def _labels(self, inputs: Sequence[Any], labels: Any) -> list[Label]:
         """The labels, [N].  Raises InputError unless there is one per input."""
-        truth = np.asarray(labels)
+        truth = as_labels(labels)
         what = self.INPUTS
-        if truth.ndim != 1 or len(truth) != len(inputs):
+        if len(truth) != len(inputs):
             raise InputError(
-                f"labels: expected one per {what.removesuffix('s')}, {len(inputs)}, got shape "
-                f"{list(truth.shape)}"
+                f"labels: expected one per {what.removesuffix('s')}, {len(inputs)}, got "
+                f"{len(truth)}"
             )
         if not len(truth):
             raise InputError(f"{what}: expected at least one, got none")
         return truth
 
-    def _learn_classes(self, labels: np.ndarray) -> None:
-        """Set ``classes_``.  Raises InputError for fewer than two."""
-        self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
+    def _learn_classes(self, labels: Sequence[Label]) -> None:
+        """Set ``classes_``.  Raises InputError for fewer than two, and for labels of two types."""
+        for i, label in enumerate(labels):
+            if type(label) is not type(labels[0]):
+                first, other = (type(one).__name__ for one in (labels[0], label))
+                raise InputError(
+                    f"labels: expected all of one type, got {first} {labels[0]!r} at index 0 and "
+                    f"{other} {label!r} at index {i}; make them all {first} or all str"
+                )
+        classes = sorted(set(labels))
+        if len(classes) < 2:
             raise InputError(
-                f"labels: expected at least two different ones, got only {self.classes_[0]!r}; "
+                f"labels: expected at least two different ones, got only {classes[0]!r}; "
                 "a classifier needs something to tell apart"
             )
+        self.classes_ = np.array(classes)
 
-    def _indices(self, labels: np.ndarray) -> np.ndarray:
-        """Position of each label in ``classes_``, int64 [N]."""
-        positions = {str(label): i for i, label in enumerate(self.classes_)}
+    def _indices(self, labels: Sequence[Label]) -> np.ndarray:
+        """Position of each label in ``classes_``, int64 [N]; equal numbers are equal labels."""
+        positions = {label: i for i, label in enumerate(self.classes_.tolist())}
         try:
-            return np.array([positions[str(label)] for label in labels], dtype=np.int64)
+            return np.array([positions[label] for label in labels], dtype=np.int64)
         except KeyError as e:
-            known = ", ".join(map(str, self.classes_[:10]))
+            known = ", ".join(repr(label) for label in self.classes_[:10].tolist())
             raise InputError(
                 f"labels: expected those of the training {self.INPUTS} ({known}), got "
                 f"{e.args[0]!r}; mend the label, or train with it"
             ) from None
 
+    def _weights(
+        self, train: np.ndarray, validation: np.ndarray, of_samples: np.ndarray
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """How much training and validation inputs count, by their labels' positions, int64 [N].
+
+        ``of_samples`` [N] are the training inputs' own weights.
+        """
+        of_labels = label_weights(self.class_weight, self.classes_.tolist(), train)
+        judged = of_labels[validation]
+        return normalised(of_labels[train] * of_samples), normalised(
+            judged
+        ) if judged.any() else None
+
     def _learned(self) -> dict[str, Any]:
-        return {"labels": [str(label) for label in self.classes_]}
+        return {"labels": self.classes_.tolist()}
 
     def _restore(self, model: ModelFile) -> None:
         assert model.labels is not None  # held by the file's schema

@@ -10,6 +10,7 @@ import numpy as np
 
 from tidegate.data.encoders import WordEncoder
 from tidegate.data.evidence import MAX_LABELS, Evidence, learn_evidence
+from tidegate.data.items import as_texts
 from tidegate.data.sequences import with_evidence
 from tidegate.data.text import LEVELS, TextEncoder
 from tidegate.errors import InputError
@@ -17,15 +18,17 @@ from tidegate.tasks.classification import Classifier
 from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
-from tidegate.tasks.text_task import TextTask, checked_texts
-from tidegate.training.options import option
+from tidegate.tasks.text_task import TextTask
+from tidegate.tasks.weights import sample_weights
+from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
 
-Labelled = tuple[Sequence[str], Sequence[Any]]
+Labelled = tuple[Any, Any]  # texts and their labels
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class TextClassifier(TextTask, Classifier):
     """Tells which label a text carries: embedding, recurrent layers, pooling, dense layer.
@@ -39,6 +42,7 @@ class TextClassifier(TextTask, Classifier):
     TASK: ClassVar[str] = "text-classifier"
     INPUTS: ClassVar[str] = "texts"
     DEFAULT_EPOCHS: ClassVar[int] = 6
+    DEFAULT_STEPS: ClassVar[int] = 300
 
     level: str = option("word", "what a token is", choices=LEVELS)
     vocabulary_size: int | None = option(30_000, "most frequent tokens kept")
@@ -85,15 +89,22 @@ class TextClassifier(TextTask, Classifier):
     )
 
     def fit(
-        self, texts: Sequence[str], labels: Sequence[Any], validation: Labelled | None = None
+        self,
+        texts: Any,
+        labels: Any,
+        validation: Labelled | None = None,
+        *,
+        sample_weight: Any = None,
     ) -> Self:
         """Learn from texts and their labels; random parts (or ``validation``) are held out.
+
+        ``sample_weight`` [N]: how much each text counts in the loss, 0 not at all.
 
         Raises InputError for options or data that cannot be used, TrainingError for a loss that
         is not finite.
         """
         self.check()
-        known = checked_texts(texts)
+        known = as_texts(texts)
         truth = self._labels(known, labels)
         self._learn_classes(truth)
         start = self._known_start()
@@ -104,16 +115,20 @@ class TextClassifier(TextTask, Classifier):
             test=self.test_fraction,
             what=self.INPUTS,
         )
-        if validation is None:
-            validation = [known[i] for i in held_out], truth[held_out].tolist()
-        learned = [known[i] for i in train], truth[train]
+        answers = self._indices(truth)
+        learned, judged, tested = (
+            ([known[i] for i in rows], answers[rows]) for rows in (train, held_out, test)
+        )
+        if validation is not None:
+            others = as_texts(validation[0])
+            judged = others, self._indices(self._labels(others, validation[1]))
+        of_samples = sample_weights(sample_weight, len(known))[train]
+        weights = self._weights(learned[1], judged[1], of_samples)
         start = start or self._learned_start(learned[0], sentences=False)
         self.encoder_: TextEncoder = start.encoder
-        answers = self._indices(learned[1])
-        judged = checked_texts(validation[0]), self._labels(*validation)
         parts = [
-            (self._learn_evidence(learned[0], answers), answers),
-            (self.encode(judged[0]), self._indices(judged[1])),
+            (self._learn_evidence(*learned), learned[1]),
+            (self.encode(judged[0]), judged[1]),
         ]
 
         from tidegate.training.classification import Classification
@@ -126,20 +141,28 @@ class TextClassifier(TextTask, Classifier):
                 evidence_size=0 if self.evidence_ is None else self.evidence_.width,
             ),
             lambda network: Classification(
-                network, *parts, unit=self.INPUTS, batch_size=self.batch_size, seed=self.seed
+                network,
+                *parts,
+                unit=self.INPUTS,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                weights=weights,
             ),
             {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
         )
         if len(test):
-            figures = self.evaluate([known[i] for i in test], truth[test].tolist())
+            figures = self.evaluate(tested[0], self.classes_[tested[1]])
             self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
         return self
 
-    def _log_probabilities(self, texts: Sequence[str]) -> np.ndarray:
+    def _known(self, inputs: Any) -> list[str]:
+        return as_texts(inputs)
+
+    def _log_probabilities(self, inputs: Any) -> np.ndarray:
         from tidegate.training.classification import log_probabilities
 
         network = self.network_
-        return log_probabilities(network, self.encode(checked_texts(texts)))
+        return log_probabilities(network, self.encode(as_texts(inputs)))
 
     def _learn_evidence(self, texts: list[str], answers: np.ndarray) -> list[np.ndarray]:
         """Set ``evidence_``; the training texts as the network reads them."""
@@ -181,11 +204,11 @@ class TextClassifier(TextTask, Classifier):
             (model,) = models
             a = model.network_.architecture
             readout = a.readout if self._left_open("readout") else self.readout
-            labels = [str(label) for label in self.classes_]
+            labels = self.classes_.tolist()
             return start_from_models(
                 models,
                 origin,
-                whole=readout == a.readout and labels == [str(label) for label in model.classes_],
+                whole=readout == a.readout and labels == model.classes_.tolist(),
                 bidirectional=a.bidirectional,
                 readout=readout,
             )

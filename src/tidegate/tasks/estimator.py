@@ -18,6 +18,8 @@ from tidegate.errors import InputError
 from tidegate.training.options import TrainingOptions, option
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tidegate.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.training.objective import Objective, TrainingResult
@@ -32,8 +34,8 @@ class Estimator(TrainingOptions):
     """A task: its options are its constructor's arguments, what it has learned ends in ``_``.
 
     ``network_``: the trained network; ``metrics_``: its validation figures (and test figures, where
-    a part was held out); ``history_``: a row per evaluation during training; ``provenance_``:
-    versions, data and date.
+    a part was held out); ``history_``: step, epoch, losses and figures of every evaluation during
+    training, a list each; ``provenance_``: versions, data and date.
     """
 
     TASK: ClassVar[str]
@@ -87,6 +89,32 @@ class Estimator(TrainingOptions):
         shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in changed)
         return f"{type(self).__name__}({shown})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from tidegate.tasks.summary import as_html
+
+        changed = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
+        learned = None
+        if self.__sklearn_is_fitted__():
+            count = self.network_.architecture.parameter_count()
+            learned = {"parameters": count, **self.metrics_}
+        return as_html(type(self).__name__, changed, learned)
+
+    def summary(self) -> None:
+        """Print the network's layers, what they put out and how many weights they have."""
+        from tidegate.tasks.summary import summary_text
+
+        print(summary_text(type(self).__name__, self.network_.architecture))
+
+    def plot_history(self) -> Figure:
+        """Losses and figures over the training steps, with the best weights marked.
+
+        A notebook shows the picture; elsewhere ``figure.savefig("history.png")`` keeps it.
+        """
+        from tidegate.training.curve import draw_history
+
+        return draw_history(self.history_, int(self.provenance_["best_step"]))
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
@@ -138,6 +166,7 @@ class Estimator(TrainingOptions):
         ``data`` says in a few scalars what it is trained on, for the provenance; ``initialise``
         sets weights that are known before, and says in the same way which.
         """
+        from tidegate.training.curve import as_columns
         from tidegate.training.loop import fit
 
         network = self.initial_network(architecture)
@@ -145,7 +174,7 @@ class Estimator(TrainingOptions):
         result = fit(objective_of(network), self)
         self.network_ = network.cpu().eval()
         self.metrics_ = dict(result.metrics)
-        self.history_ = result.history
+        self.history_ = as_columns(result.history)
         self.provenance_ = {
             **data,
             **started,
@@ -164,7 +193,7 @@ class Estimator(TrainingOptions):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model file (format: tidegate.checkpoint), replacing an old one atomically."""
-        from tidegate.checkpoint import ModelFile, save_model
+        from tidegate.checkpoint import MAX_EVALUATIONS, ModelFile, save_model
 
         network = self.network_
         tensors = {n: t.numpy().astype(np.float32) for n, t in network.state_dict().items()}
@@ -179,6 +208,7 @@ class Estimator(TrainingOptions):
                 tensors=tensors,
                 options=options,
                 metrics=self.metrics_,
+                history=_thinned(self.history_, MAX_EVALUATIONS),
                 provenance=self.provenance_,
                 test_vector=_test_vector(network),
                 **self._learned(),
@@ -206,10 +236,8 @@ class Estimator(TrainingOptions):
         from tidegate.checkpoint import ModelFileError, verify
         from tidegate.nn.network import SequenceNetwork
 
-        options: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in model.options.items()
-        }
         try:
+            options = cls.options_from_json(model.options)
             # where a run was kept belongs to that run
             estimator = cls(**options | {"run_folder": None, "resume": False})
             estimator.check()
@@ -221,7 +249,13 @@ class Estimator(TrainingOptions):
         verify(path, model, _run(network, model.test_vector))
         estimator.network_ = network
         estimator.metrics_, estimator.provenance_ = model.metrics, model.provenance
+        estimator.history_ = model.history
         return estimator
+
+    @classmethod
+    def options_from_json(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of the constructor, of what ``to_json`` gave and a file keeps."""
+        return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
     def _learned(self) -> dict[str, Any]:
         """The task's own parts of the model file: encoder, labels, scaling."""
@@ -230,6 +264,12 @@ class Estimator(TrainingOptions):
     def _restore(self, model: ModelFile) -> None:
         """Take the task's own parts back from the file."""
         raise NotImplementedError
+
+
+def _thinned(history: dict[str, list[float]], most: int) -> dict[str, list[float]]:
+    """``history``, or of a very long one every second, third, ... evaluation."""
+    count = len(history.get("step", ()))
+    return {name: column[:: -(-count // most) or 1] for name, column in history.items()}
 
 
 def encoder_of(model: ModelFile) -> TextEncoder:

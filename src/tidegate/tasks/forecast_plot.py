@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.container import write_atomically
+from tidegate.data.frames import Forecast
 from tidegate.data.series import Series
 from tidegate.errors import InputError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tidegate.tasks.backtest import Backtest
-    from tidegate.tasks.forecaster import Forecast
 
 FORMATS = ("png", "svg", "pdf")
 

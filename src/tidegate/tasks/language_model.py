@@ -12,20 +12,22 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
+from tidegate.data.items import as_texts
 from tidegate.data.text import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.sampling import sample
 from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
-from tidegate.tasks.text_task import TextTask, checked_texts
-from tidegate.training.options import option
+from tidegate.tasks.text_task import TextTask
+from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class LanguageModel(TextTask):
     """Predicts the next character, word or BPE token of a text, and writes on from a prompt.
@@ -129,7 +131,7 @@ class LanguageModel(TextTask):
             )
 
         if not isinstance(text, str):
-            texts = checked_texts(text)
+            texts = as_texts(text)
             rows = split_rows(
                 len(texts),
                 self.seed,
@@ -325,4 +327,4 @@ def _one_text(text: str | Sequence[str]) -> str:
     """The text itself, or several one after another."""
     if isinstance(text, str):
         return text
-    return "".join(f"{one}\n" for one in checked_texts(text))
+    return "".join(f"{one}\n" for one in as_texts(text))

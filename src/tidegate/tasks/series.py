@@ -17,10 +17,9 @@ from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
-    from tidegate.training.many_to_one import ManyToOne
+    from tidegate.training.many_to_one import ManyToOne, Weights
 
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
-_FEWEST_STEPS = 100  # in an epoch
 
 Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
 
@@ -35,6 +34,7 @@ class SequenceEstimator(Estimator):
 
     INPUTS: ClassVar[str] = "sequences"
     DEFAULT_EPOCHS: ClassVar[int] = 20
+    DEFAULT_STEPS: ClassVar[int] = 2000
     SCALING_PARTS: ClassVar[frozenset[str]] = frozenset({"inputs"})  # of the model file
 
     segment: int | None = option(
@@ -79,8 +79,11 @@ class SequenceEstimator(Estimator):
 
     def _parts(
         self, sequences: list[np.ndarray], answers: np.ndarray, validation: Answered | None
-    ) -> tuple[Answered, Answered, Answered]:
-        """What is learned from, what chooses the best weights, and what is held out for a test."""
+    ) -> tuple[Answered, Answered, Answered, np.ndarray]:
+        """What is learned from, what chooses the best weights, and what is held out for a test.
+
+        The last are the rows of the first.
+        """
         fraction = self.validation_fraction
         if fraction is None:
             fraction = 0.1 if len(sequences) >= _FEW else 0
@@ -92,7 +95,7 @@ class SequenceEstimator(Estimator):
             what=self.INPUTS,
         )
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
-        return train, validation or drawn, test
+        return train, validation or drawn, test, rows[0]
 
     def _learn(
         self,
@@ -101,13 +104,18 @@ class SequenceEstimator(Estimator):
         validation: Answered,
         *,
         output_size: int,
+        weights: Weights,
         **more: Any,
     ) -> None:
-        """Train on answers as ``objective`` wants them, which is given ``more``."""
+        """Train on answers as ``objective`` wants them, which is given ``more``.
+
+        ``weights`` are those of the training and of the validation part, [N] or None.
+        """
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment)
         scaled = [inputs.scaled(sequence) for sequence in train[0]]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train if alone else validation
+        weights = (weights[0], weights[0]) if alone else weights
         self._train(
             self._architecture(output_size),
             lambda network: objective(
@@ -117,9 +125,9 @@ class SequenceEstimator(Estimator):
                 unit=self.INPUTS,
                 batch_size=self.batch_size,
                 seed=self.seed,
-                fewest_steps=_FEWEST_STEPS,
                 vary=self._vary,
                 prefix="training_" if alone else "",
+                weights=weights,
                 **more,
             ),
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tidegate.data.sequence_inputs import as_sequences
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.series import SequenceEstimator
+from tidegate.tasks.weights import sample_weights
+from tidegate.training.options import documented
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceClassifier(SequenceEstimator, Classifier):
     """Tells which label a sequence of numbers carries: recurrent layers, pooling, dense layer.
@@ -27,8 +29,17 @@ class SequenceClassifier(SequenceEstimator, Classifier):
 
     TASK: ClassVar[str] = "series-classifier"
 
-    def fit(self, X: Any, y: ArrayLike, validation: tuple[Any, ArrayLike] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        sample_weight: Any = None,
+    ) -> Self:
         """Learn from sequences and their labels; random parts (or ``validation``) are held out.
+
+        ``sample_weight`` [N]: how much each sequence counts in the loss, 0 not at all.
 
         Raises InputError for options or data that cannot be used, TrainingError for a loss that is
         not finite.
@@ -40,21 +51,28 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         held_out = None
         if validation is not None:
             others = as_sequences(validation[0], sequences[0].shape[1])
-            held_out = others, self._labels(others, validation[1])
-        train, held_out, test = self._parts(sequences, labels, held_out)
+            held_out = others, self._indices(self._labels(others, validation[1]))
+        train, held_out, test, rows = self._parts(sequences, self._indices(labels), held_out)
 
         from tidegate.training.classification import Classification
 
         self._learn(
             Classification,
-            (train[0], self._indices(train[1])),
-            (held_out[0], self._indices(held_out[1])),
+            train,
+            held_out,
             output_size=len(self.classes_),
+            weights=self._weights(
+                train[1], held_out[1], sample_weights(sample_weight, len(sequences))[rows]
+            ),
             by="cross_entropy",
         )
         if len(test[0]):
-            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(*test).items()}
+            figures = self.evaluate(test[0], self.classes_[test[1]])
+            self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
         return self
+
+    def _known(self, inputs: Any) -> list[np.ndarray]:
+        return as_sequences(inputs, self.inputs_.channels)
 
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
         from tidegate.training.classification import log_softmax

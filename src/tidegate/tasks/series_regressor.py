@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from tidegate.data.items import as_items
 from tidegate.data.sequence_inputs import as_sequences
 from tidegate.data.series import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
-from tidegate.training.options import option
+from tidegate.tasks.weights import normalised, sample_weights
+from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _LARGEST = 1e150  # a number whose square there is
 
 
+@documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceRegressor(SequenceEstimator):
     """Tells a number from a sequence of numbers: recurrent layers, pooling, dense layer.
@@ -40,8 +42,17 @@ class SequenceRegressor(SequenceEstimator):
         below=1,
     )
 
-    def fit(self, X: Any, y: ArrayLike, validation: tuple[Any, ArrayLike] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        sample_weight: Any = None,
+    ) -> Self:
         """Learn from sequences and their numbers; random parts (or ``validation``) are held out.
+
+        ``sample_weight`` [N]: how much each sequence counts in the loss, 0 not at all.
 
         Raises InputError for options or data that cannot be used, TrainingError for a loss that is
         not finite.
@@ -53,7 +64,7 @@ class SequenceRegressor(SequenceEstimator):
         if validation is not None:
             others = as_sequences(validation[0], sequences[0].shape[1])
             held_out = others, _numbers(others, validation[1])
-        train, held_out, test = self._parts(sequences, numbers, held_out)
+        train, held_out, test, rows = self._parts(sequences, numbers, held_out)
         self.target_ = Scaler.fit(train[1][:, None])
 
         from tidegate.training.regression import Regression
@@ -62,6 +73,7 @@ class SequenceRegressor(SequenceEstimator):
             Regression,
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
+            weights=(normalised(sample_weights(sample_weight, len(sequences))[rows]), None),
             scale=float(self.target_.scale[0]),
         )
         if len(test[0]):
@@ -72,11 +84,11 @@ class SequenceRegressor(SequenceEstimator):
         """The number told from each sequence, float64 [N]."""
         return self.target_.inverse(self._outputs(X).astype(np.float64))[:, 0]
 
-    def score(self, X: Any, y: ArrayLike) -> float:
+    def score(self, X: Any, y: Any) -> float:
         """R squared: 1 is perfect, 0 no better than always telling the mean of ``y``."""
         return self.evaluate(X, y)["r2"]
 
-    def evaluate(self, X: Any, y: ArrayLike) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """Figures on sequences whose numbers are known, in units of ``y``.
 
         ``mse``; ``mae``; ``r2``, the share of the variance of ``y`` that is explained (NaN where
@@ -121,17 +133,26 @@ class SequenceRegressor(SequenceEstimator):
             raise ValueError("target: expected the scale of one number, and one output")
 
 
-def _numbers(sequences: list[np.ndarray], y: ArrayLike) -> np.ndarray:
+def _numbers(sequences: list[np.ndarray], y: Any) -> np.ndarray:
     """``y`` as float64 [N].  Raises InputError unless it is a finite number per sequence."""
-    try:
-        numbers = np.asarray(y, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"y: expected numbers, got {np.asarray(y).dtype}") from None
-    if numbers.shape != (len(sequences),):
+    items = as_items(y, "y")
+    numbers = np.empty(len(items))
+    for i, item in enumerate(items):
+        try:
+            numbers[i] = item
+        except (TypeError, ValueError):
+            kind = type(item).__name__
+            raise InputError(f"y: expected numbers, got {kind} at index {i}") from None
+        if not np.isfinite(numbers[i]):
+            raise InputError(
+                f"y: expected finite numbers, got {item} at index {i}; "
+                "fill it in, or leave out that sequence and its number"
+            )
+    if len(numbers) != len(sequences):
         expected = f"one number per sequence, {len(sequences)}"
-        raise InputError(f"y: expected {expected}, got shape {list(numbers.shape)}")
-    if not len(numbers) or not np.isfinite(numbers).all():
-        raise InputError("y: expected finite numbers, one or more, got others")
+        raise InputError(f"y: expected {expected}, got {len(numbers)}")
+    if not len(numbers):
+        raise InputError("y: expected one number or more, got none")
     if np.abs(numbers).max() > _LARGEST:
         problem = f"y: expected numbers up to {_LARGEST:g}, got {np.abs(numbers).max():g}"
         raise InputError(f"{problem}; divide all by a power of ten")

@@ -156,14 +156,3 @@ class TextTask(Estimator):
             return told
 
         self._train(architecture, objective_of, data, initialise)
-
-
-def checked_texts(texts: Sequence[str]) -> list[str]:
-    """The texts as a list.  Raises InputError for one str, and for what is no text."""
-    if isinstance(texts, str):
-        raise InputError("texts: expected a list of texts, got one str; pass [text]")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"texts: expected str, got {type(text).__name__} at index {i}")
-    return texts

@@ -22,10 +22,11 @@ class Classification(ManyToOne):
 
     def __init__(self, *arguments: Any, by: str = "accuracy", **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.metric, self.lower_is_better = f"{self.prefix}{by}", by == "cross_entropy"
+        self.metric = self.chosen_by(by)
+        self.lower_is_better = not self.metric.endswith("accuracy")
 
-    def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        return F.cross_entropy(outputs, answers)
+    def error(self, outputs: Tensor, answers: Tensor, reduction: str = "mean") -> Tensor:
+        return F.cross_entropy(outputs, answers, reduction=reduction)
 
     def figures(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         """Accuracy, and cross-entropy in nats per sequence."""

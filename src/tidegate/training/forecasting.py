@@ -16,9 +16,6 @@ from tidegate.nn.network import SequenceNetwork
 from tidegate.training.objective import StepResult
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
-# An epoch over a short series passes over it several times, so that evaluating stays the lesser
-# part of the work and the default number of epochs is enough to learn from it.
-_LEAST_STEPS = 100
 _EVALUATION_ROWS = 1024
 
 
@@ -41,16 +38,15 @@ class Forecasting:
     ) -> None:
         self.network, self.train, self.validation = network, train, validation
         self.loss_name, self.batch_size, self.seed = loss, batch_size, seed
-        self.passes = -(-_LEAST_STEPS * batch_size // len(train))
 
     def steps_in_epoch(self) -> int:
-        """Optimiser steps in one epoch: one pass over the windows, several over few."""
-        return -(-self.passes * len(self.train) // self.batch_size)
+        """Optimiser steps in one pass over the windows."""
+        return -(-len(self.train) // self.batch_size)
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
         """Inputs [T, B, I] and targets [B, O], rows drawn in random order."""
         rng = np.random.default_rng((self.seed, epoch))
-        order = np.concatenate([rng.permutation(len(self.train)) for _ in range(self.passes)])
+        order = rng.permutation(len(self.train))
         for step in range(first, self.steps_in_epoch()):
             rows = order[step * self.batch_size :][: self.batch_size][rank::world]
             if len(rows) == 0:
@@ -67,12 +63,15 @@ class Forecasting:
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Errors on the validation windows, in standard deviations of the training span."""
         assert isinstance(network, SequenceNetwork)
-        squared = absolute = count = 0.0
+        loss = LOSSES[self.loss_name]
+        squared = absolute = lost = count = 0.0
         for rows, outputs in _outputs(network, self.validation):
-            errors = (outputs - self.validation.targets(rows)).astype(np.float64)
+            targets = self.validation.targets(rows)
+            errors = (outputs - targets).astype(np.float64)
+            lost += errors.size * loss(*map(torch.from_numpy, (outputs, targets))).item()
             squared, absolute = squared + np.sum(errors**2), absolute + np.sum(np.abs(errors))
             count += errors.size
-        return {"mse": squared / count, "mae": absolute / count}
+        return {"validation_loss": lost / count, "mse": squared / count, "mae": absolute / count}
 
     def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
         return None

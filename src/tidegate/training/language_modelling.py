@@ -108,7 +108,8 @@ class LanguageModelling:
         """Cross-entropy (nats per token) and perplexity on the validation text."""
         assert isinstance(network, SequenceNetwork)
         entropy = score(network, self.validation, self.never_target).cross_entropy
-        return {"cross_entropy": entropy, "perplexity": math.exp(min(entropy, 700.0))}
+        told = {"validation_loss": entropy, "cross_entropy": entropy}
+        return told | {"perplexity": math.exp(min(entropy, 700.0))}
 
     def at_step(self, step: int, network: nn.Module) -> str | None:
         """A sample of what the network would write by now, at the chosen steps."""

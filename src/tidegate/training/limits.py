@@ -24,14 +24,16 @@ class Limits:
         for name, fraction in self._used(at, at.step).items():
             if fraction >= 1:
                 return name
-        patience = self.options.patience
+        patience = self.options.resolved_patience()
         return "patience" if patience is not None and at.waited >= patience else None
 
     def _used(self, at: Position, steps: float) -> dict[str, float]:
         """What fraction of each limit is used after ``steps`` steps."""
         options, used = self.options, {}
-        if (epochs := options.epoch_limit()) is not None:
-            used["epochs"] = steps / (epochs * self.steps_in_epoch)
+        if (limit := options.step_limit(self.steps_in_epoch)) is not None:
+            epochs = options.epoch_limit() or 0
+            name = "fewest_steps" if limit > epochs * self.steps_in_epoch else "epochs"
+            used[name] = steps / limit
         if options.max_steps is not None:
             used["max_steps"] = steps / options.max_steps
         if options.max_minutes is not None:

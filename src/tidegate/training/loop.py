@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from tidegate.container import ModelFileError
 from tidegate.errors import InputError
 from tidegate.nn.recurrent_layer import slow_on_gpu
+from tidegate.training.curve import COLUMNS, FIRST_COLUMNS, as_columns, hindsight
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.limits import Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
@@ -40,8 +41,6 @@ from tidegate.training.run_folder import RunFolder
 from tidegate.training.schedules import learning_rate_factor
 from tidegate.training.state import REMEDY, Position, TrainingState, flatten
 
-# Of every row of the history, beside the validation figures.
-_COLUMNS = ("step", "epoch", "seconds", "learning_rate", "train_loss")
 _DRAW_EVERY_S = 30.0
 
 __all__ = ["Objective", "StepResult", "TrainingError", "TrainingResult", "fit"]
@@ -69,7 +68,9 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
         precision = precision_of_use(options.precision, processes.device)
         stack.enter_context(products_of(precision))
         run = _Run(objective, options, processes)
-        progress = stack.enter_context(Progress(options.speaks, objective.unit))
+        progress = stack.enter_context(
+            Progress(options.verbose if options.speaks else 0, objective.unit)
+        )
         if precision != options.precision and options.speaks:
             progress.say(f"precision {options.precision}: no faster here, {precision} is used")
         if avoids_gpu and torch.cuda.is_available() and options.speaks:
@@ -90,6 +91,7 @@ class _Run:
         if self.steps_in_epoch < 1:
             raise InputError("expected training data for at least one step, got none")
         self.limits = Limits(options, self.steps_in_epoch)
+        self.evaluate_every = options.steps_between_evaluations(self.steps_in_epoch)
         self.position = Position()
         self.carry: Any = None
         self.best: dict[str, Tensor] | None = None
@@ -133,10 +135,13 @@ class _Run:
         self.network.load_state_dict(self.best)
         self.network.eval()
         at = self.position
+        told = hindsight(as_columns(at.history), at.best_step, self.objective.metric)
+        if told is not None and self.options.speaks:
+            progress.say(told)
         best_row = next(row for row in at.history if row["step"] == at.best_step)
         return TrainingResult(
             history=at.history,
-            metrics={k: v for k, v in best_row.items() if k not in _COLUMNS},
+            metrics={k: v for k, v in best_row.items() if k not in COLUMNS},
             best_step=at.best_step,
             steps=at.step,
             epochs=at.step / self.steps_in_epoch,
@@ -226,7 +231,7 @@ class _Run:
         with torch.no_grad(), self.average.applied() if self.average else nullcontext():
             metrics, at.seconds, save = self.processes.first(self._measure)
             value = metrics[name]
-            better = self._is_better(value)
+            better = self._is_better(value, metrics.get("validation_loss"))
             if better:
                 self.best = {n: t.clone() for n, t in self.network.state_dict().items()}
         if better:
@@ -243,7 +248,7 @@ class _Run:
         }
         at.history.append(row)
         at.loss_sum = at.units = 0.0
-        progress.evaluated(name, value)
+        progress.evaluated(row, name)
         if save:
             self._save()
         if self.folder is not None:
@@ -262,15 +267,19 @@ class _Run:
         # saving must not become the main work of a run that evaluates often
         return metrics, seconds, seconds - self.saved_at >= 20 * self.save_cost_s
 
-    def _is_better(self, value: float) -> bool:
+    def _is_better(self, value: float, loss: float | None) -> bool:
+        """Than the best so far; of equal figures, such as accuracies, that with the lower loss."""
         best = self.position.best_value
         if best is None or math.isnan(best):
             return True
+        if value == best and loss is not None:
+            at = self.position
+            row = next(row for row in at.history if row["step"] == at.best_step)
+            return loss < row.get("validation_loss", math.inf)
         return value < best if self.objective.lower_is_better else value > best
 
     def _evaluation_due(self) -> bool:
-        every = self.options.evaluate_every
-        return self.position.batch == 0 if every is None else self.position.step % every == 0
+        return self.position.step % self.evaluate_every == 0
 
     def _evaluated_step(self) -> float:
         history = self.position.history
@@ -311,7 +320,7 @@ class _Run:
     def _restore(self, state: TrainingState) -> None:
         average = {} if self.average is None else self.average.named()
         try:
-            check_position(state, self.steps_in_epoch, _COLUMNS, self.objective.metric)
+            check_position(state, self.steps_in_epoch, FIRST_COLUMNS, self.objective.metric)
             check_tensors(state, self.network, self.options, average)
             self.network.load_state_dict(state.under("weights"))
             self.carry = restored_carry(state, self.objective, self.network, self.processes)
@@ -352,7 +361,7 @@ class _Run:
     def _draw(self) -> None:
         assert self.folder is not None
         at = self.position
-        self.folder.draw_curve(at.history, self.objective.metric, at.best_step)
+        self.folder.draw_curve(at.history, at.best_step)
         self.drawn_at = at.seconds
 
 

@@ -25,13 +25,17 @@ Variation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 Answered = tuple[Sequence[np.ndarray], np.ndarray]
 
 
+# How much each training and each validation sequence counts in the loss, float32 [N] with a mean
+# of 1; None: all alike.
+Weights = tuple[np.ndarray | None, np.ndarray | None]
+
+
 class ManyToOne(ABC):
     """An objective whose batches are sequences and their answers.
 
-    ``unit`` is what the sequences are, in the plural.  An epoch has ``fewest_steps`` at least: it
-    passes over a small set several times.  With ``vary``, what is learned from are variations of
-    the training sequences; those to validate are as the network reads them.  Where these are the
-    training sequences themselves, ``prefix`` says so in the names of their figures.
+    ``unit`` is what the sequences are, in the plural.  With ``vary``, what is learned from are
+    variations of the training sequences; those to validate are as the network reads them.  Where
+    these are the training sequences themselves, ``prefix`` says so in the names of their figures.
     """
 
     metric: str
@@ -46,30 +50,30 @@ class ManyToOne(ABC):
         unit: str,
         batch_size: int,
         seed: int,
-        fewest_steps: int = 50,
         vary: Variation | None = None,
         prefix: str = "",
+        weights: Weights = (None, None),
     ) -> None:
         self.network, self.train, self.validation, self.unit = network, train, validation, unit
         self.batch_size, self.seed, self.vary, self.prefix = batch_size, seed, vary, prefix
+        self.weights = weights
+        self.loss_name = f"{prefix or 'validation_'}loss"
         self.lengths = np.array([len(sequence) for sequence in train[0]])
-        self.steps_in_pass = -(-len(self.lengths) // batch_size)
-        self.passes = -(-fewest_steps // self.steps_in_pass)
 
     @abstractmethod
-    def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        """Mean loss of outputs [B, O] where answers [B] were right."""
+    def error(self, outputs: Tensor, answers: Tensor, reduction: str = "mean") -> Tensor:
+        """Loss of outputs [B, O] where answers [B] were right: its mean, or [B] for "none"."""
 
     @abstractmethod
     def figures(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         """What the outputs [N, O] come to, that which chooses the best weights among them."""
 
     def steps_in_epoch(self) -> int:
-        """Optimiser steps in one epoch: one pass, or several over a small set."""
-        return self.passes * self.steps_in_pass
+        """Optimiser steps in one pass over the sequences."""
+        return -(-len(self.lengths) // self.batch_size)
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
-        """Inputs [T, B] or [T, B, I], lengths [B] and answers [B].
+        """Inputs [T, B] or [T, B, I], lengths [B], answers [B] and, where there are, weights [B].
 
         Sequences are shuffled, then sorted by length within pools of 64 batches, so that a batch
         holds like lengths and little padding yet differs from epoch to epoch; batches are read in
@@ -77,9 +81,8 @@ class ManyToOne(ABC):
         """
         rng = np.random.default_rng((self.seed, epoch))
         all_sequences, answers = self.train
-        batches = [b for _ in range(self.passes) for b in self._pass(rng)]
-        for number, batch in enumerate(batches[first:], first):
-            rows = batch[rank::world]
+        for number, drawn in enumerate(self._pass(rng)[first:], first):
+            rows = drawn[rank::world]
             if len(rows) == 0:
                 yield None
                 continue
@@ -90,8 +93,9 @@ class ManyToOne(ABC):
                     place = np.random.default_rng((self.seed, epoch, number, rank + k * world))
                     sequences[k] = self.vary(sequences[k], place)
             padded, lengths = pad_sequences(sequences)
-            truth = torch.from_numpy(answers[rows])
-            yield network_inputs(padded), torch.from_numpy(lengths), truth
+            batch = network_inputs(padded), *map(torch.from_numpy, (lengths, answers[rows]))
+            weights = self.weights[0]
+            yield batch if weights is None else (*batch, torch.from_numpy(weights[rows]))
 
     def _pass(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Row numbers of every batch of one pass over the data."""
@@ -99,19 +103,43 @@ class ManyToOne(ABC):
         pool = 64 * self.batch_size
         pools = [order[i : i + pool] for i in range(0, len(order), pool)]
         order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
-        starts = rng.permutation(self.steps_in_pass) * self.batch_size
+        starts = rng.permutation(self.steps_in_epoch()) * self.batch_size
         return [order[start : start + self.batch_size] for start in starts]
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
-        inputs, lengths, answers = batch
+        inputs, lengths, answers, *weights = batch
         outputs, _ = network(inputs, lengths)
-        return StepResult(self.error(outputs, answers), len(answers))
+        return StepResult(self._mean_error(outputs, answers, *weights), len(answers))
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         assert isinstance(network, SequenceNetwork)
         sequences, answers = self.validation
-        figures = self.figures(network_outputs(network, sequences), answers)
-        return {f"{self.prefix}{name}": value for name, value in figures.items()}
+        outputs = network_outputs(network, sequences)
+        figures = self.figures(outputs, answers)
+        told = {f"{self.prefix}{name}": value for name, value in figures.items()}
+        if self.prefix and self.weights[1] is None:  # nothing is held out
+            return told
+        given = [a for a in (outputs, answers, self.weights[1]) if a is not None]
+        loss = self._mean_error(*map(torch.from_numpy, given)).item()
+        return {self.loss_name: loss, **told}
+
+    def chosen_by(self, figure: str) -> str:
+        """What chooses the best weights: the loss where inputs do not count alike, else a figure.
+
+        Figures count all alike, and would choose weights that have not learned the heavier inputs.
+        """
+        return f"{self.prefix}{figure}" if self.weights[1] is None else self.loss_name
+
+    def _mean_error(
+        self, outputs: Tensor, answers: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Mean of the losses times their weights: these have a mean of 1 over the whole part.
+
+        Not over each batch: there a weight would count for less the fewer others stand beside it.
+        """
+        if weights is None:
+            return self.error(outputs, answers)
+        return (weights * self.error(outputs, answers, "none")).mean()
 
     def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
         return None
@@ -129,6 +157,8 @@ class ManyToOne(ABC):
             digest.update(np.array([len(s) for s in sequences]).tobytes())
             digest.update(np.concatenate(sequences).tobytes())
             digest.update(answers.tobytes())
+        for weights in self.weights:
+            digest.update(b"" if weights is None else weights.tobytes())
         return digest.hexdigest()
 
 

@@ -57,7 +57,10 @@ class Objective(Protocol):
         ...
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
-        """Validation figures, ``metric`` among them.  Runs in process 0, in evaluation mode."""
+        """Validation figures, ``metric`` among them.  Runs in process 0, in evaluation mode.
+
+        ``validation_loss`` is training's loss on the validation part; missing where there is none.
+        """
         ...
 
     def at_step(self, step: int, network: nn.Module) -> str | None:
@@ -77,9 +80,10 @@ class Objective(Protocol):
 class TrainingResult:
     """What a run came to; the network already holds the best weights.
 
-    ``history`` has a row per evaluation: step, epoch, seconds, learning_rate, train_loss and the
-    validation figures.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one,
-    too.  ``stopped`` names the limit reached: epochs, max_steps, max_minutes or patience.
+    ``history`` has a row per evaluation: step, epoch, seconds, learning_rate, train_loss,
+    validation_loss (where a part is held out) and the validation figures.  ``metrics`` are those of
+    ``best_step``.  ``epochs`` counts a part of one, too.  ``stopped`` names the limit reached:
+    epochs, fewest_steps, max_steps, max_minutes or patience.
     """
 
     history: list[dict[str, float]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from tidegate.errors import InputError
 from tidegate.training.schedules import SCHEDULES
@@ -23,6 +25,8 @@ LEARNING_RATES = {
     "adadelta": 1.0,
     "rmsprop": 1e-3,
 }
+# Evaluations without a better one, after which a run that only the clock limits is ended.
+LAST_PATIENCE = 20
 MOMENTUM = {"sgd": 0.0, "nesterov": 0.9, "rmsprop": 0.0}
 
 
@@ -42,6 +46,33 @@ def option(
     return field(default=default, metadata={"help": help, "choices": choices, "bounds": given})
 
 
+AnyOptions = TypeVar("AnyOptions", bound="TrainingOptions")
+
+
+def help_of(f: Field[Any], of: type[TrainingOptions]) -> str:
+    """What an option does, in words, with the defaults of the class it is listed for."""
+    text = f.metadata["help"]
+    for name in ("DEFAULT_EPOCHS", "DEFAULT_STEPS"):
+        text = text.replace(name, str(getattr(of, name)))
+    text = text.replace("DEFAULT_SPACING", str(of.default_spacing()))
+    if choices := f.metadata["choices"]:
+        text += ": " + ", ".join(choices)
+    return text
+
+
+def documented(estimator: type[AnyOptions]) -> type[AnyOptions]:
+    """The class, its docstring ending with what each of its options does and its default."""
+    lines = [inspect.cleandoc(estimator.__doc__ or ""), "", "Parameters", "----------"]
+    for f in fields(estimator):
+        lines.append(f"{f.name} : {f.type}, default {f.default!r}")
+        lines += textwrap.wrap(help_of(f, estimator), 96, initial_indent=_IN, subsequent_indent=_IN)
+    estimator.__doc__ = "\n".join(lines)
+    return estimator
+
+
+_IN = "    "
+
+
 @dataclass(kw_only=True)
 class TrainingOptions:
     """How to train.  A subclass adds options with ``option``; ``check`` holds for those too.
@@ -51,6 +82,7 @@ class TrainingOptions:
     """
 
     DEFAULT_EPOCHS: ClassVar[int] = 10
+    DEFAULT_STEPS: ClassVar[int] = 0
 
     optimizer: str = option("adamw", "how weights are changed", choices=tuple(LEARNING_RATES))
     learning_rate: float | None = option(
@@ -80,16 +112,29 @@ class TrainingOptions:
     batch_size: int = option(32, "sequences per step, over all processes", at_least=1)
     epochs: int | None = option(
         None,
-        "stop after so many epochs (default: the task's DEFAULT_EPOCHS if no limit is given)",
+        "stop after so many epochs, passes over the data (default: DEFAULT_EPOCHS if no limit is "
+        "given)",
         at_least=1,
+    )
+    fewest_steps: int | None = option(
+        None,
+        "optimiser steps to train for at least, by more passes over few data than epochs says "
+        "(default: DEFAULT_STEPS if no limit is given)",
+        at_least=0,
     )
     max_steps: int | None = option(None, "stop after so many optimiser steps", at_least=1)
     max_minutes: float | None = option(None, "stop after so much time", above=0)
     patience: int | None = option(
-        None, "stop after so many evaluations in a row without a better one", at_least=1
+        None,
+        "stop after so many evaluations in a row without a better one (default: "
+        f"{LAST_PATIENCE} if max_minutes is the only limit, else none)",
+        at_least=1,
     )
     evaluate_every: int | None = option(
-        None, "steps between evaluations (default: one evaluation per epoch)", at_least=1
+        None,
+        "steps between evaluations (default: those of an epoch; where epochs is not given, "
+        "DEFAULT_SPACING at least)",
+        at_least=1,
     )
     average: float = option(
         0.0,
@@ -115,7 +160,12 @@ class TrainingOptions:
         60.0, "time between saves of the training state (0: after every step)", at_least=0
     )
     resume: bool = option(False, "go on with the run in the run folder")
-    show_progress: bool = option(True, "live progress bar, when on a terminal")
+    verbose: int = option(
+        1,
+        "0: silent; 1: a live bar, on a terminal or in a notebook; 2: a line per evaluation",
+        at_least=0,
+        at_most=2,
+    )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
@@ -129,19 +179,54 @@ class TrainingOptions:
                 f"option momentum: expected none for {self.optimizer}, got {self.momentum}; "
                 f"it belongs to {', '.join(MOMENTUM)}"
             )
+        if self.max_steps is not None and (self.fewest_steps or 0) > self.max_steps:
+            raise InputError(
+                f"option fewest_steps: expected at most max_steps, {self.max_steps}, got "
+                f"{self.fewest_steps}"
+            )
         if self.resume and self.run_folder is None:
             raise InputError("option resume: expected a run_folder to go on with, got none")
 
     @property
     def speaks(self) -> bool:
-        """Whether this process shows progress: among several, the first."""
-        return self.show_progress and os.environ.get("RANK", "0") == "0"
+        """Whether this process says anything: among several, the first."""
+        return self.verbose > 0 and os.environ.get("RANK", "0") == "0"
 
     def epoch_limit(self) -> int | None:
         """``epochs``, or DEFAULT_EPOCHS when no limit at all is given."""
-        if self.epochs is None and self.max_steps is None and self.max_minutes is None:
-            return self.DEFAULT_EPOCHS
-        return self.epochs
+        return self.DEFAULT_EPOCHS if self._unlimited else self.epochs
+
+    def step_limit(self, steps_in_epoch: int) -> int | None:
+        """Steps after which ``epochs`` and ``fewest_steps`` end the run."""
+        epochs = self.epoch_limit()
+        if epochs is None:
+            return None
+        fewest = self.DEFAULT_STEPS if self._unlimited else 0
+        fewest = fewest if self.fewest_steps is None else self.fewest_steps
+        return max(epochs * steps_in_epoch, fewest)
+
+    def steps_between_evaluations(self, steps_in_epoch: int) -> int:
+        """``evaluate_every``, or an epoch; of few data, and unless ``epochs`` is given, several.
+
+        So evaluating stays the lesser part of the work.
+        """
+        if self.evaluate_every is not None:
+            return self.evaluate_every
+        return max(steps_in_epoch, 0 if self.epochs is not None else self.default_spacing())
+
+    @classmethod
+    def default_spacing(cls) -> int:
+        """Fewest steps between evaluations, unless it is told how many."""
+        return cls.DEFAULT_STEPS // cls.DEFAULT_EPOCHS
+
+    def resolved_patience(self) -> int | None:
+        """``patience``; LAST_PATIENCE where the clock alone would end the run."""
+        alone = self.max_minutes is not None and self.epochs is None and self.max_steps is None
+        return LAST_PATIENCE if self.patience is None and alone else self.patience
+
+    @property
+    def _unlimited(self) -> bool:
+        return self.epochs is None and self.max_steps is None and self.max_minutes is None
 
     def resolved_momentum(self) -> float:
         return MOMENTUM.get(self.optimizer, 0.0) if self.momentum is None else self.momentum

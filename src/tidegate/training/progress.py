@@ -1,32 +1,35 @@
-"""What a run shows while it goes: one live line on a terminal, and the texts of ``at_step``."""
+"""What a run shows while it goes: a live line, or a line per evaluation; texts of ``at_step``."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 _REFRESH_S = 0.1
 
 
 class Progress:
-    """A bar on stderr if ``show`` and that is a terminal; texts on stdout in any case."""
+    """What ``verbose`` says: 0 nothing, 1 a bar, 2 a line per evaluation; with both, texts.
 
-    def __init__(self, show: bool, unit: str) -> None:
-        self._unit = unit
-        self._bar: Any = None
+    The bar stands on stderr if that is a terminal, or in the cell of a notebook; lines and texts
+    go to stdout.
+    """
+
+    def __init__(self, verbose: int, unit: str) -> None:
+        self._unit, self._silent, self._lines = unit, verbose == 0, verbose == 2
+        self._bar: Bar | None = _bar() if verbose == 1 else None
         self._due = 0.0
         self._loss: float | None = None
         self._figure = ""
         self._units = 0.0
-        if show and sys.stderr.isatty():
-            self._bar = _bar()
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("", total=1.0, figures="")
             self._began = self._counted_since = time.monotonic()
             self._fraction_before: float | None = None
         return self
@@ -44,7 +47,7 @@ class Progress:
         now = time.monotonic()
         if self._fraction_before is None:  # above 0 when resumed
             self._fraction_before = fraction
-        if now < self._due:
+        if now < self._due and fraction < 1:
             return
         self._due = now + _REFRESH_S
         rate = self._units / max(now - self._counted_since, 1e-9)
@@ -54,20 +57,86 @@ class Progress:
         left = (now - self._began) * (1 - fraction) / gained if gained > 0 else None
         figures = [f"loss {self._loss:.4f}", self._figure, f"{_short(rate)} {self._unit}/s"]
         figures.append(f"{_clock(left)} left" if left is not None else "")
-        self._bar.update(
-            self._task,
-            completed=min(fraction, 1.0),
-            description=f"epoch {epoch + 1}",
-            figures="  ".join(filter(None, figures)),
-        )
+        shown = "  ".join(filter(None, figures))
+        self._bar.show(min(fraction, 1.0), f"epoch {epoch + 1}", shown)
 
-    def evaluated(self, name: str, value: float) -> None:
-        self._figure = f"{name.replace('_', ' ')} {value:.4g}"
+    def evaluated(self, row: Mapping[str, float], metric: str) -> None:
+        """An evaluation is done: its row of the history, in which ``metric`` counts most."""
+        self._figure = f"{metric.replace('_', ' ')} {row[metric]:.4g}"
         # an evaluation is no training: leave its time out of the rate
         self._units, self._counted_since = 0.0, time.monotonic()
+        if self._lines:
+            told = [f"epoch {row['epoch']:.0f}  step {row['step']:.0f}  {_clock(row['seconds'])}"]
+            told += [f"{n.replace('_', ' ')} {v:.4g}" for n, v in row.items() if n not in _PLACE]
+            self.say("  ".join(told))
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        if not self._silent:
+            print(text, flush=True)
+
+
+_PLACE = ("step", "epoch", "seconds", "learning_rate")
+
+
+class Bar(Protocol):
+    """A line that is drawn over and over."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def show(self, fraction: float, about: str, figures: str) -> None: ...
+
+
+def _bar() -> Bar | None:
+    """The bar for where this runs; None where a line cannot be drawn over."""
+    interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if hasattr(interactive, "kernel"):  # as in a notebook, not in a terminal
+        return NotebookBar()
+    return TerminalBar() if sys.stderr.isatty() else None
+
+
+class NotebookBar:
+    """Plain HTML, which every notebook shows without an extension."""
+
+    def start(self) -> None:
+        from IPython.display import display  # pyright: ignore[reportMissingImports]
+
+        self._place = display(_Html(""), display_id=True)
+
+    def stop(self) -> None:
+        """What was shown last stays."""
+
+    def show(self, fraction: float, about: str, figures: str) -> None:
+        told = html.escape(f"{about}  {fraction:.0%}  {figures}").replace("  ", "&ensp;")
+        bar = f'<progress value="{fraction:.4f}" max="1" style="width:20em"></progress>'
+        self._place.update(_Html(f"{bar}&ensp;{told}"))
+
+
+class _Html:
+    def __init__(self, content: str) -> None:
+        self._content = content
+
+    def _repr_html_(self) -> str:
+        return self._content
+
+    def __repr__(self) -> str:
+        return "training"
+
+
+class TerminalBar:
+    """One line on stderr; further bars stand below it."""
+
+    def start(self) -> None:
+        self._lines = _terminal_lines()
+        self._lines.start()
+        self._task = self._lines.add_task("", total=1.0, figures="")
+
+    def stop(self) -> None:
+        self._lines.stop()
+
+    def show(self, fraction: float, about: str, figures: str) -> None:
+        self._lines.update(self._task, completed=fraction, description=about, figures=figures)
 
 
 @cache
@@ -78,7 +147,7 @@ def console() -> Any:
     return Console(stderr=True)
 
 
-def _bar() -> Any:
+def _terminal_lines() -> Any:
     from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(

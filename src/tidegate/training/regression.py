@@ -21,10 +21,10 @@ class Regression(ManyToOne):
 
     def __init__(self, *arguments: Any, scale: float, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.scale, self.metric = scale, f"{self.prefix}mse"
+        self.scale, self.metric = scale, self.chosen_by("mse")
 
-    def error(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        return F.mse_loss(outputs.squeeze(1), answers)
+    def error(self, outputs: Tensor, answers: Tensor, reduction: str = "mean") -> Tensor:
+        return F.mse_loss(outputs.squeeze(1), answers, reduction=reduction)
 
     def figures(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         """Mean squared and mean absolute error."""

@@ -10,15 +10,17 @@ from typing import Any
 
 from tidegate.container import write_atomically
 from tidegate.errors import InputError, shown
+from tidegate.training.curve import as_columns, draw_history, png_of
 from tidegate.training.state import TrainingState, read_state, write_state
 
 # A run may be resumed with other values of these: limits, places and looks.
 MAY_DIFFER = {
     "epochs",
+    "fewest_steps",
     "max_steps",
     "max_minutes",
     "patience",
-    "show_progress",
+    "verbose",
     "resume",
     "run_folder",
     "checkpoint_seconds",
@@ -93,35 +95,10 @@ class RunFolder:
             writer.writerows(rows)
         write_atomically(self.path / "metrics.csv", text.getvalue().encode())
 
-    def draw_curve(self, rows: list[dict[str, float]], metric: str, best_step: int) -> None:
-        """Training loss and validation figure over the steps, as curve.png."""
-        # not pyplot: it takes twice as long to import, and looks for a display
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        steps = [row["step"] for row in rows]
-        figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
-        loss_axis = figure.add_subplot()
-        metric_axis = loss_axis.twinx()
-        drawn = []
-        for axis, name, label, colour in (
-            (loss_axis, "train_loss", "training loss", "tab:blue"),
-            (metric_axis, metric, f"validation {metric.replace('_', ' ')}", "tab:red"),
-        ):
-            drawn += axis.plot(steps, [row[name] for row in rows], ".-", color=colour, label=label)
-            axis.set_ylabel(label, color=colour)
-            axis.tick_params(axis="y", colors=colour)
-        if best_step:
-            drawn.append(
-                loss_axis.axvline(
-                    best_step, color="grey", linestyle=":", label=f"best weights, step {best_step}"
-                )
-            )
-        loss_axis.set_xlabel("optimiser step")
-        figure.legend(handles=drawn, loc="outside upper center", ncols=3, frameon=False)
-        image = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(image)
-        write_atomically(self.path / "curve.png", image.getvalue())
+    def draw_curve(self, rows: list[dict[str, float]], best_step: int) -> None:
+        """The losses and figures over the steps, as curve.png."""
+        picture = png_of(draw_history(as_columns(rows), best_step))
+        write_atomically(self.path / "curve.png", picture)
 
     def _write_config(self, settings: dict[str, Any]) -> None:
         text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"

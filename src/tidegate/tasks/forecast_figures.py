@@ -1,0 +1,150 @@
+"""What forecasters are judged by: their forecasts of what is known by now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidegate.data.frames import Held, held_series, opened
+from tidegate.data.series import Series, windows
+from tidegate.data.windowing import Windows
+from tidegate.errors import InputError, shown
+from tidegate.tasks.backtest import Backtest, spread_of_targets
+from tidegate.tasks.estimator import Estimator
+
+Moment = str | int | float  # a time, a row number or a fraction, as Series.row_of reads it
+
+_CHUNK = 2048  # windows evaluated at once, which bounds memory on long series
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class JudgedForecaster(Estimator):
+    """A forecaster held against what came; what it reads and how is ``windowing_``."""
+
+    def score(self, data: Any, *, start: Moment | None = None, end: Moment | None = None) -> float:
+        """R squared of all forecasts that ``evaluate`` would judge, the mean over the series.
+
+        1 is perfect, 0 no better than always telling the mean of what came; NaN where no series
+        changes.
+        """
+        held = self._held(data)
+        starts = self._starts(held, start, end)
+        by_series = self._figures(held.series, starts)
+        w = self.windowing_
+        spread = spread_of_targets(held.series.values, starts + w.context, w.horizon)
+        unexplained = np.array([row["mse"] for row in by_series.values()]) * w.scaler.scale**2
+        explained = 1 - unexplained[spread > 0] / spread[spread > 0]
+        return float(explained.mean()) if len(explained) else float("nan")
+
+    def evaluate(
+        self, data: Any, start: Moment | None = None, end: Moment | None = None
+    ) -> dict[str, float]:
+        """Figures on all windows whose targets lie from ``start`` to before ``end``.
+
+        ``start`` is by default the first row that fit has not learned from; rows without times,
+        such as an array's, count as new.  ``mse``, ``mae``: in standard deviations of the training
+        span, as is the custom for ETT; ``mase``: mean absolute error over that of the seasonal
+        naive forecast on the training span (Hyndman & Koehler 2006), NaN for series that only
+        repeat; ``smape``: mean of 200 |y - f| / (|y| + |f|), in original units; each averaged over
+        the series.  The same with ``naive_`` and ``seasonal_naive_`` before it for these
+        forecasts; ``n``: windows.
+        """
+        by_series = list(self.evaluate_series(data, start, end).values())
+        figures = {}
+        for name in by_series[0]:
+            values = [v for v in (row[name] for row in by_series) if not np.isnan(v)]
+            figures[name] = float(np.mean(values)) if values else float("nan")
+        return figures | {"n": by_series[0]["n"]}
+
+    def evaluate_series(
+        self, data: Any, start: Moment | None = None, end: Moment | None = None
+    ) -> dict[str, dict[str, float]]:
+        """The figures of ``evaluate`` for each series, by its name."""
+        held = self._held(data)
+        return self._figures(held.series, self._starts(held, start, end))
+
+    def backtest(
+        self, data: Any, start: Moment | None = None, end: Moment | None = None
+    ) -> Backtest:
+        """Forecasts end to end, one per ``horizon`` rows, up to ``end``; ``start`` as above."""
+        held = self._held(data)
+        starts = self._starts(held, start, end)
+        return self._backtest(held.series, starts[:: -self.windowing_.horizon][::-1])
+
+    def _figures(self, series: Series, starts: np.ndarray) -> dict[str, dict[str, float]]:
+        w = self.windowing_
+        sums: dict[str, Any] = {}
+        for chunk in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
+            figures = self._backtest(series, chunk).figures(w.scaler.scale, self.naive_error_)
+            for name, values in figures.items():
+                sums[name] = sums.get(name, 0) + values * len(chunk)
+        return {
+            name: {k: float(v[c] / len(starts)) for k, v in sums.items()} | {"n": len(starts)}
+            for c, name in enumerate(w.names)
+        }
+
+    def _backtest(self, series: Series, starts: np.ndarray) -> Backtest:
+        from tidegate.training.forecasting import forecast_windows
+
+        w = self.windowing_
+        values = forecast_windows(self.network_, Windows(w, series, starts))
+        return Backtest.of(series, starts + w.context, w.season, values)
+
+    def _starts(self, held: Held, start: Moment | None, end: Moment | None) -> np.ndarray:
+        """First rows of the windows to evaluate, which have a season before their targets, too."""
+        w, series = self.windowing_, held.series
+        if start is None and not held.timed:
+            start = 0
+        first = self._first_unseen(series) if start is None else series.row_of(start)
+        last = len(series) if end is None else series.row_of(end)
+        if start is None and last - first < w.horizon:
+            raise InputError(
+                f"expected {w.horizon} rows or more from {self.unseen_from_} on, which the model "
+                f"has not learned from, got {max(last - first, 0)}; give newer rows, or a start"
+            )
+        first = max(first, w.context, w.season)
+        starts = windows(series.values, w.context, w.horizon, first, last)
+        need_finite(series.rows(int(starts[0]), int(starts[-1]) + w.context + w.horizon))
+        return starts
+
+    def _first_unseen(self, series: Series) -> int:
+        return int(np.searchsorted(series.times, time_of(self.unseen_from_, series.times.dtype)))
+
+    def _held(self, data: Any) -> Held:
+        """The series in ``data``.  Raises InputError for one of another kind than in training.
+
+        Data that do not name their series are taken as those of the training, in their order.
+        """
+        self.network_  # noqa: B018  raises where there is none
+        w, data = self.windowing_, opened(data)
+        told: dict[str, Any] = {}
+        if (columns := getattr(data, "columns", None)) is not None:
+            time = self.provenance_.get("time_column")
+            told["time"] = time if time in [str(name) for name in columns] else None
+            told |= {"target": list(w.names), "covariate": list(w.covariate_names)}
+        return held_series(data, **told).as_in_training(w.names, w.covariate_names, w.step)
+
+
+def time_of(text: str, dtype: Any) -> Any:
+    """The time that ``str`` made text of.  Raises ValueError for other text."""
+    # numpy also reads "now", which is another time each time, and "NaT"
+    if not isinstance(text, str) or text[:1] not in "-0123456789":
+        raise ValueError(f"expected a time as text, got {shown(text)}")
+    return np.array(text).astype(dtype)[()]
+
+
+def need_finite(series: Series) -> None:
+    """Raise InputError, naming row and column, for a value that is not finite."""
+    for names, array in (
+        (series.names, series.values),
+        (series.covariate_names, series.covariates),
+    ):
+        if not np.isfinite(array).all():
+            row, channel = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise InputError(
+                f"expected a finite value at {series.times[row]}, got {array[row, channel]}; "
+                "fill it in, or leave out the rows up to it",
+                column=names[channel],
+            )

@@ -1,0 +1,95 @@
+"""What a model is, for people: its layers as a table, its options and figures in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+from tidegate.architecture import Architecture
+from tidegate.cells import title as title_of
+
+
+class Layer(NamedTuple):
+    """One layer: what it is, what it puts out ([T, B, width] or [B, width]), its weights."""
+
+    name: str
+    kind: str
+    output: str
+    parameters: int
+
+
+def layers_of(architecture: Architecture) -> list[Layer]:
+    """The layers from the input on; T steps, B sequences.  Needs no torch."""
+    a = architecture
+    counts: dict[str, int] = {}
+    for tensor, shape in a.tensor_shapes().items():
+        if ".running_" not in tensor:
+            name = tensor.rsplit(".", 1)[0]
+            counts[name] = counts.get(name, 0) + prod(shape)
+    cell = title_of(a.cell)
+    found = []
+
+    def add(name: str, kind: str, width: int, parameters: int, steps: str = "T, ") -> None:
+        found.append(Layer(name, kind, f"[{steps}B, {width}]", parameters))
+
+    if a.embedding_size is not None:
+        add("embedding", "Embedding", a.embedding_size, counts["embedding"])
+        if a.evidence_size:
+            add("evidence", "Linear, added", a.embedding_size, counts["evidence"])
+    for k, size in enumerate(a.hidden_sizes):
+        kind = f"{cell}, both directions" if a.bidirectional else cell
+        add(f"recurrent.{k}", kind, a.directions * size, counts[f"recurrent.{k}"])
+        if f"norms.{k}" in counts:
+            add(f"norms.{k}", "BatchNorm", a.directions * size, counts[f"norms.{k}"])
+    steps = "T, " if a.readout == "every" else ""
+    if not steps:
+        add("pooling", a.readout, a.feature_size, 0, steps)
+    kind = "Linear, embedding's weight" if a.tie_embeddings else "Linear"
+    add("dense", kind, a.output_size, counts["dense"], steps)
+    return found
+
+
+def summary_text(title: str, architecture: Architecture) -> str:
+    """The layers as lines of text."""
+    rows = [("layer", "kind", "output", "parameters")]
+    rows += [
+        (layer.name, layer.kind, layer.output, _spaced(layer.parameters))
+        for layer in layers_of(architecture)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=False)),
+                   row[3].rjust(widths[3])])
+        for row in rows
+    ]  # fmt: skip
+    lines.insert(1, "-" * len(lines[0]))
+    total = f"{_spaced(architecture.parameter_count())} parameters; T steps, B sequences"
+    return "\n".join([title, *lines, total])
+
+
+def as_html(name: str, changed: Mapping[str, Any], fitted: Mapping[str, Any] | None) -> str:
+    """An estimator as a small table: options that differ from their defaults, then what it learned.
+
+    ``fitted`` is None for one that has learned nothing.
+    """
+    state = "not fitted" if fitted is None else "fitted"
+    parts = [f"<b>{html.escape(name)}</b> ({state})"]
+    for title, values in (("options", changed), ("learned", fitted or {})):
+        if values:
+            rows = "".join(
+                f"<tr><td>{html.escape(key)}</td><td>{html.escape(_short(value))}</td></tr>"
+                for key, value in values.items()
+            )
+            parts.append(f"<table><tr><th colspan=2>{title}</th></tr>{rows}</table>")
+    return "<div>" + "".join(parts) + "</div>"
+
+
+def _spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
