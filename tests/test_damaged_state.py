@@ -136,7 +136,11 @@ CHANGED_TENSORS: list[tuple[str, Callable[[np.ndarray], np.ndarray | None], str]
     ("optimizer.dense.bias/step", lambda a: a + 1, "expected 0 to 10 steps"),
     ("optimizer.dense.bias/step", lambda a: a - 0.5, "expected 0 to 10 steps"),
     ("optimizer.dense.bias/step", lambda a: a[None], "expected float32 [], got float32 [1]"),
-    ("optimizer.none/step", lambda _: np.ones((), np.float32), "got or missed 'optimizer.none/step'"),
+    (
+        "optimizer.none/step",
+        lambda _: np.ones((), np.float32),
+        "got or missed 'optimizer.none/step'",
+    ),
     ("carry.0.0", lambda a: a[:, :-1], "'carry.0.0': expected float32 [1, 6, 4]"),
     ("carry.0.0", lambda a: a.astype(np.float64), "'carry.0.0': expected float32"),
     ("carry.0.0", lambda a: a * np.inf, "'carry.0.0': expected finite values"),

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidegate.cli.reading import Json, Model, about_file, refuse, source_for, telling
-from tidegate.cli.show import beside_baselines, print_json, print_table
+from tidegate.cli.show import (
+    accuracy_interval,
+    accuracy_told,
+    beside_baselines,
+    print_json,
+    print_table,
+)
 from tidegate.data.sources import PredictableSource
 from tidegate.tasks import TASKS
 
@@ -72,6 +78,7 @@ def _evaluate_classifier(
     figures: dict[str, Any] = fitted.evaluate(inputs, labels)
     matrix = fitted.confusion_matrix(inputs, labels)
     if json:
+        figures |= accuracy_interval(figures, figures["n"])
         return {**figures, "labels": fitted.classes_.tolist(), "confusion": matrix.tolist()}
     if len(fitted.classes_) <= 12:
         rows = {
@@ -79,7 +86,7 @@ def _evaluate_classifier(
             for true, row in zip(fitted.classes_, matrix, strict=True)
         }
         print_table("true label: how often each label was predicted", rows)
-    return figures
+    return accuracy_told(figures, figures["n"], fitted.INPUTS)
 
 
 def _refuse_unknown_labels(

@@ -13,7 +13,14 @@ import typer
 
 from tidegate.cli.processes import launch, process_rank
 from tidegate.cli.reading import about_file
-from tidegate.cli.show import beside_baselines, clock, print_json, print_table
+from tidegate.cli.show import (
+    accuracy_interval,
+    accuracy_told,
+    beside_baselines,
+    clock,
+    print_json,
+    print_table,
+)
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS, task_class
 from tidegate.tasks.estimator import Estimator, default_model_path
@@ -107,6 +114,8 @@ class TrainingRun:
         validation = {k: v for k, v in figures.items() if not k.startswith("test_")}
         own = all(k.startswith("training_") for k in validation)  # there was no validation part
         parameters = model.network_.architecture.parameter_count()
+        what = getattr(model, "INPUTS", "")
+        counts = {"validation": about.get(f"validation_{what}", 0), "test": test.get("n", 0)}
         if self.json:
             print_json(
                 {
@@ -120,13 +129,18 @@ class TrainingRun:
                     "stopped_by": about["stopped_by"],
                     "measured_on": "test" if test else "training" if own else "validation",
                     **(test or validation),
+                    **accuracy_interval(
+                        test or validation, counts["test" if test else "validation"]
+                    ),
                     "validation": validation,
                     "test": test or None,
                 }
             )
             return
-        rows = {k if own else f"validation {k}": v for k, v in validation.items()}
-        rows |= {f"test {k}": v for k, v in beside_baselines(test).items()}
+        chosen = accuracy_told(validation, counts["validation"], what)
+        tested = accuracy_told(test, counts["test"], what)
+        rows = {k if own else f"validation {k}": v for k, v in chosen.items()}
+        rows |= {f"test {k}": v for k, v in beside_baselines(tested).items()}
         rows |= {"parameters": parameters, "training time": clock(about["training_seconds"])}
         rows |= {"steps": f"{about['steps']} (best weights: {about['best_step']})"}
         print_table("", rows)

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tidegate.intervals import wilson, with_interval
+
 
 def print_json(values: Mapping[str, Any]) -> None:
     """One object on one line; a figure that is undefined is null."""
@@ -46,6 +48,21 @@ def beside_baselines(figures: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in figures.items()
         if name not in others
     }
+
+
+def accuracy_told(figures: Mapping[str, Any], count: int, what: str) -> dict[str, Any]:
+    """Figures for people: an accuracy of ``count`` inputs with how far it may be off."""
+    if "accuracy" not in figures:
+        return dict(figures)
+    return {**figures, "accuracy": with_interval(figures["accuracy"], count, what)}
+
+
+def accuracy_interval(figures: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """For machines: the ends of the 95 % interval, and whether the inputs are too few to tell."""
+    if "accuracy" not in figures:
+        return {}
+    interval = wilson(figures["accuracy"], count)
+    return {"accuracy_interval": list(interval), "too_few_to_tell": interval.wide}
 
 
 def as_text(value: Any) -> str:
