@@ -39,7 +39,9 @@ def test_a_table_advice_and_a_report_come_of_one_command(tidegate: Tidegate, tas
     assert outcome.code == 0, outcome.err
     for told in ("LSTM", "GRU", FIGURES[task], BASELINES[task], "±", "2 seeds"):
         assert told in outcome.out
-    report, best = re.findall(r"^(?:report|best model): (.*)$", outcome.out, re.MULTILINE)
+    report, best = re.findall(
+        r"^(?:report|best model of the advised cell): (.*)$", outcome.out, re.MULTILINE
+    )
     page = Path(report).read_text(encoding="utf-8")
     assert f"tidegate {line(task)}" in page
     assert ("What they write" in page) == (task == "language-model")

@@ -372,3 +372,13 @@ def test_tokenising_before_and_after_a_fork_prints_nothing():
 def test_char_encoder_refuses_unsorted_characters():
     with pytest.raises(ValueError, match="sorted and distinct"):
         CharEncoder("ba")
+
+
+def test_a_vocabulary_too_long_for_a_model_file_is_refused_before_training(monkeypatch):
+    monkeypatch.setattr("tidegate.data.text.MAX_VOCABULARY_BYTES", 400)
+    prose = " ".join(f"word{i}" for i in range(100)) + " word1 word2"
+    with pytest.raises(InputError, match="lower vocabulary_size or raise min_count"):
+        train_encoder(prose, "word")
+    # either remedy helps
+    assert train_encoder(prose, "word", vocabulary_size=9).size == 9
+    assert train_encoder(prose, "word", min_count=2).size == 3

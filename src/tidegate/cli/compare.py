@@ -143,7 +143,8 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
         if json:
             print_json(result.to_json() | {"report": str(report)})
         else:
-            print(f"\n{result}\n\nreport: {report}\nbest model: {result.best.path}")
+            print(f"\n{result}\n\nreport: {report}")
+            print(f"best model of the advised cell: {result.best.path}")
 
     file, _, rest = about.example.partition(" ")
     compare.__doc__ = f"{_HELP}\n\nExample: tidegate compare {file} --task {about.command} {rest}"

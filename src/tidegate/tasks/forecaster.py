@@ -13,7 +13,7 @@ from tidegate.data.grid import step_to_json, time_type
 from tidegate.data.series import Scaler, Series, guess_season, windows
 from tidegate.data.sources import as_list
 from tidegate.data.windowing import Windowing, Windows, choose_context, choose_segment
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 from tidegate.tasks.backtest import Backtest, seasonal_naive_error
 from tidegate.tasks.estimator import Estimator
 from tidegate.training.options import option
@@ -308,7 +308,10 @@ class Forecaster(Estimator):
         sizes = (architecture.input_size, architecture.output_size, architecture.readout)
         if sizes != (w.input_size, w.output_size, "last"):
             raise ValueError("windowing: expected sizes as in the architecture, got others")
-        self.naive_error_ = np.array(scaling["naive_error"], dtype=np.float64)
+        errors = scaling["naive_error"]
+        if not isinstance(errors, list) or any(type(e) not in (int, float) for e in errors):
+            raise ValueError("naive_error: expected a list of numbers")
+        self.naive_error_ = np.array(errors, dtype=np.float64)
         good = self.naive_error_.shape == (len(w.names),) and np.isfinite(self.naive_error_).all()
         if not good or not (self.naive_error_ >= 0).all():
             raise ValueError("naive_error: expected a number from 0 per series")
@@ -318,8 +321,9 @@ class Forecaster(Estimator):
 
 def _time(text: str, dtype: Any) -> Any:
     """The time that ``str`` made text of.  Raises ValueError for other text."""
-    if not isinstance(text, str):
-        raise ValueError(f"expected a time as text, got {text!r}")
+    # numpy also reads "now", which is another time each time, and "NaT"
+    if not isinstance(text, str) or text[:1] not in "-0123456789":
+        raise ValueError(f"expected a time as text, got {shown(text)}")
     return np.array(text).astype(dtype)[()]
 
 
