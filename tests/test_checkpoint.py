@@ -28,7 +28,7 @@ from tidegate.checkpoint import (
 from tidegate.errors import InputError
 
 SOURCES = Path(__file__).resolve().parents[1] / "src" / "tidegate"
-GOLDEN = "cabeed65f957266242ede8bec724d3ded682b81eeec367f59d28cef2ddec24bf"  # of classifier()
+GOLDEN = "b0889066fa1bbc3d5801fb3db1160c85c7f67dda640ee5f1fa434fd3c59593e7"  # of classifier()
 
 
 @pytest.fixture

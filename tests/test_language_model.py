@@ -192,7 +192,7 @@ def test_held_out_text_never_reaches_training():
 
 
 def test_samples_are_printed_at_the_chosen_steps(capsys):
-    small(max_steps=6, sample_steps=(2, 5), sample_length=12).fit(TEXT)
+    small(max_steps=6, sample_steps=(2, 5), sample_length=12, verbose=2).fit(TEXT)
     printed = capsys.readouterr().out
     assert "step 2, held-out perplexity" in printed
     assert "step 5, held-out perplexity" in printed

@@ -196,7 +196,7 @@ def test_a_reversed_model_of_words_is_given_sentence_ends_and_predicts_starts(ba
     leading = "".join(backward.generate("was good", 60, seed=1))
     assert "\n" in leading
     assert not {"<unk>", "<s>", "</s>"} & set(leading.split())
-    language_model(reverse=True, sample_steps=(2,), max_steps=2)
+    language_model(reverse=True, sample_steps=(2,), max_steps=2, verbose=2)
     assert "step 2, held-out perplexity" in capsys.readouterr().out
 
 

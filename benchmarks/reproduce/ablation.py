@@ -94,9 +94,7 @@ def language_model(data: Path, seed: int) -> Callable[[dict[str, Any]], float]:
     text = read_text(data / "warpeace" / "warpeace_input.txt.gz")[:CHARACTERS]
 
     def judge(options: dict[str, Any]) -> float:
-        model = tg.LanguageModel(
-            epochs=EPOCHS, sample_steps=(), verbose=0, seed=seed, **options
-        )
+        model = tg.LanguageModel(epochs=EPOCHS, sample_steps=(), verbose=0, seed=seed, **options)
         return model.fit(text).metrics_["cross_entropy"]
 
     return judge

@@ -78,7 +78,7 @@ class Held:
         if self.timed and step_to_json(step) != step_to_json(series.step):
             raise InputError(
                 f"expected rows {step_to_json(step)} apart, as in training, got "
-                f"{step_to_json(series.step)}"
+                f"{step_to_json(series.step)}; bring them to that step, or train on rows like these"
             )
         return replace(self, series=series)
 
