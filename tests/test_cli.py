@@ -143,9 +143,23 @@ def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, comma
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_option_of_an_estimator_is_one_of_its_command(tidegate: Tidegate, task: str) -> None:
-    shown = tidegate(f"train {TASKS[task].command} --help").out
+    shown = tidegate(f"train {TASKS[task].command} --help-all").out
     for f in fields(task_class(task)):  # pyright: ignore[reportArgumentType]
         assert re.search(rf"--{f.name.replace('_', '-')}\s", shown), f.name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_lists_what_people_use_first_and_says_how_to_see_the_rest(
+    tidegate: Tidegate, task: str
+) -> None:
+    few = tidegate(f"train {TASKS[task].command} --help").out
+    shown = set(re.findall(r"--[a-z][a-z-]+", few)) - {"--help", "--help-all"}
+    assert {"--output", "--epochs", "--cell", "--resume"} <= shown
+    assert len(shown) <= 18  # with --no-..., and the columns of a table
+    (more,) = re.findall(r"--help-all .* Show (\d+) more options", few)
+    every = tidegate(f"train {TASKS[task].command} --help-all").out
+    listed = re.findall(r"^│ [* ]*--", every, re.MULTILINE)
+    assert len(listed) - len(re.findall(r"^│ [* ]*--", few, re.MULTILINE)) == int(more)
 
 
 def test_without_a_command_the_help_is_shown(tidegate: Tidegate) -> None:

@@ -97,7 +97,7 @@ def test_the_same_command_goes_on_where_it_was_interrupted(
 @pytest.mark.parametrize("task", TASKS)
 def test_every_option_of_a_task_is_one_of_the_comparison(tidegate: Tidegate, task: str) -> None:  # noqa: F811
     about = TASKS[task]
-    shown = tidegate(f"compare --task {about.command} --help").out
+    shown = tidegate(f"compare --task {about.command} --help-all").out
     assert f"tidegate compare {about.example.split()[0]} --task" in shown.split("Example:")[1]
     for f in fields(task_class(task)):  # pyright: ignore[reportArgumentType]
         found = re.search(rf"--{f.name.replace('_', '-')}\s", shown)

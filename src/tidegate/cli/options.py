@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from tidegate.data.sources import Source, split_list
+from tidegate.data.sources import Source, names_columns, split_list
 from tidegate.errors import InputError
 from tidegate.training.options import help_of
 
@@ -22,8 +22,9 @@ PANELS = ("Data", "Model", "Training", "Run")
 _PANEL = {
     **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume"), "Run"),
     **dict.fromkeys(("verbose", "sample_steps", "sample_length"), "Run"),
-    **dict.fromkeys(("bptt", "loss"), "Training"),
-    **dict.fromkeys(("joint", "anchored"), "Model"),
+    **dict.fromkeys(("bptt", "loss", "class_weight"), "Training"),
+    **dict.fromkeys(("joint", "anchored", "chrono", "forget_bias", "embedding_scale"), "Model"),
+    **dict.fromkeys(("level", "evidence"), "Model"),
     **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),
 }
 # Options whose default is the command line's own.
@@ -81,14 +82,17 @@ def with_options(
     """The command ``run`` with the options of each group, which reach it as a dict of that name.
 
     Of the parameters of ``run`` itself, all but those of the groups and those to ``leave_out`` are
-    options, too.
+    options, too.  ``--help`` leaves out the hidden ones, ``--help-all`` shows them.
     """
     own = inspect.signature(run, eval_str=True).parameters.values()
     hidden = {*groups, *leave_out}
     own = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name not in hidden]
     made = [parameter for options in groups.values() for parameter, _ in options.values()]
+    if more := sum(getattr(_about(p), "hidden", False) for p in [*own, *made]):
+        own.append(_help_all(more))
 
     def command(**values: Any) -> None:
+        values.pop("help_all", None)
         told = {
             group: {n: _parsed(n, values.pop(n), hint) for n, (_, hint) in options.items()}
             for group, options in groups.items()
@@ -115,9 +119,34 @@ def _panel(f: Field[Any]) -> str:
 
 def _place(parameter: inspect.Parameter) -> int:
     """Arguments first, then by panel: help shows panels in the order of their first option."""
-    about = next(iter(getattr(parameter.annotation, "__metadata__", ())), None)
-    panel = getattr(about, "rich_help_panel", None)
+    panel = getattr(_about(parameter), "rich_help_panel", None)
     return PANELS.index(panel) if panel in PANELS else -1
+
+
+def _about(parameter: inspect.Parameter) -> Any:
+    """What typer is told of a parameter, None for one of typer's own."""
+    return next(iter(getattr(parameter.annotation, "__metadata__", ())), None)
+
+
+def _help_all(more: int) -> inspect.Parameter:
+    """The option that shows a command's help with its hidden options."""
+
+    def show(ctx: typer.Context, wanted: bool) -> None:
+        if wanted:
+            for parameter in ctx.command.params:
+                parameter.hidden = False  # pyright: ignore[reportAttributeAccessIssue]
+            print(ctx.get_help())
+            raise typer.Exit
+
+    option = typer.Option(
+        "--help-all", is_eager=True, callback=show, help=f"Show {more} more options and exit."
+    )
+    return inspect.Parameter(
+        "help_all",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, option],
+    )
 
 
 def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.Parameter:
@@ -129,7 +158,12 @@ def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.
         kind, default, metavar = bool, f.default, None
     else:
         kind, default, metavar = str | None, _as_text(f.default), _metavar(hint)
-    option = typer.Option(help=text.replace("[", r"\["), metavar=metavar, rich_help_panel=_panel(f))
+    option = typer.Option(
+        help=text.replace("[", r"\["),
+        metavar=metavar,
+        rich_help_panel=_panel(f),
+        hidden=not f.metadata["common"],
+    )
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
@@ -156,7 +190,8 @@ def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:
 def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -> inspect.Parameter:
     name = f.name.replace("_", "-")
     names = f"--{name}/--no-{name}" if negated else f"--{name}"
-    option = typer.Option(names, help=help, metavar=f.metadata["metavar"], rich_help_panel="Data")
+    metavar, hidden = f.metadata["metavar"], not names_columns(f)
+    option = typer.Option(names, help=help, metavar=metavar, rich_help_panel="Data", hidden=hidden)
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )

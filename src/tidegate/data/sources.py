@@ -26,6 +26,7 @@ __all__ = [
     "PredictableSource",
     "Source",
     "TimeSeries",
+    "names_columns",
     "as_list",
     "split_list",
 ]
@@ -43,6 +44,11 @@ def _told(
     ``kept``: it is about the task, so that later files are read as in training.
     """
     return field(default=default, metadata={"help": help, "metavar": metavar, "kept": kept})
+
+
+def names_columns(f: Field[Any]) -> bool:
+    """Whether a field of a source names columns of a table."""
+    return f.metadata["metavar"] in (_COLUMN, _COLUMNS)
 
 
 def split_list(text: str) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class TextClassifier(TextTask, Classifier):
     )
     embedding_size: int = option(128, "width of a token's vector", at_least=1)
     hidden_sizes: tuple[int, ...] = option(
-        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1
+        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1, common=True
     )
     bidirectional: bool = option(True, "read in both directions")
     readout: str = option(

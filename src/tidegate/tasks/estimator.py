@@ -40,9 +40,9 @@ class Estimator(TrainingOptions):
 
     TASK: ClassVar[str]
 
-    cell: str = option("gru", "rnn, lstm, gru, rnn_relu or gru_reset_before")
+    cell: str = option("gru", "rnn, lstm, gru, rnn_relu or gru_reset_before", common=True)
     hidden_sizes: tuple[int, ...] = option(
-        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1
+        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1, common=True
     )
     batch_norm: bool = option(False, "batch normalisation between recurrent layers")
     dropout: float = option(

@@ -41,7 +41,7 @@ class Forecaster(JudgedForecaster):
     DEFAULT_EPOCHS: ClassVar[int] = 4
     DEFAULT_STEPS: ClassVar[int] = 400
 
-    horizon: int = option(24, "rows ahead to forecast", at_least=1)
+    horizon: int = option(24, "rows ahead to forecast", at_least=1, common=True)
     context: int | None = option(
         None, "past rows that are read (default: 14 seasons, fewer of a short series)", at_least=1
     )

@@ -39,14 +39,14 @@ class LanguageModel(TextTask):
 
     TASK: ClassVar[str] = "language-model"
 
-    level: str = option("char", "what a token is", choices=LEVELS)
+    level: str = option("char", "what a token is", choices=LEVELS, common=True)
     vocabulary_size: int | None = option(
         None, "most frequent tokens kept (default: every character or word; 8192 for bpe)"
     )
     lowercase: bool = option(False, "fold capitals")
     embedding_size: int = option(128, "width of a token's vector", at_least=1)
     hidden_sizes: tuple[int, ...] = option(
-        (384,), "units of each recurrent layer: 384 or 384,384", at_least=1
+        (384,), "units of each recurrent layer: 384 or 384,384", at_least=1, common=True
     )
     tie_embeddings: bool = option(
         False, "one matrix for embedding and output; both sizes must be equal"

@@ -39,11 +39,16 @@ def option(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
+    common: bool = False,
 ) -> Any:
-    """A dataclass field with its help text and the values it takes, which ``check`` holds it to."""
+    """A dataclass field with its help text and the values it takes, which ``check`` holds it to.
+
+    ``common``: people use it first, so that ``--help`` shows it, not ``--help-all`` alone.
+    """
     bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
     given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return field(default=default, metadata={"help": help, "choices": choices, "bounds": given})
+    about = {"help": help, "choices": choices, "bounds": given, "common": common}
+    return field(default=default, metadata=about)
 
 
 AnyOptions = TypeVar("AnyOptions", bound="TrainingOptions")
@@ -115,6 +120,7 @@ class TrainingOptions:
         "stop after so many epochs, passes over the data (default: DEFAULT_EPOCHS if no limit is "
         "given)",
         at_least=1,
+        common=True,
     )
     fewest_steps: int | None = option(
         None,
@@ -123,7 +129,7 @@ class TrainingOptions:
         at_least=0,
     )
     max_steps: int | None = option(None, "stop after so many optimiser steps", at_least=1)
-    max_minutes: float | None = option(None, "stop after so much time", above=0)
+    max_minutes: float | None = option(None, "stop after so much time", above=0, common=True)
     patience: int | None = option(
         None,
         "stop after so many evaluations in a row without a better one (default: "
@@ -159,7 +165,7 @@ class TrainingOptions:
     checkpoint_seconds: float = option(
         60.0, "time between saves of the training state (0: after every step)", at_least=0
     )
-    resume: bool = option(False, "go on with the run in the run folder")
+    resume: bool = option(False, "go on with the run in the run folder", common=True)
     verbose: int = option(
         1,
         "0: silent; 1: a live bar, on a terminal or in a notebook; 2: a line per evaluation",
