@@ -93,6 +93,7 @@ def adopt_openmp(path: str) -> bool:
     """Run on the threads of this OpenMP library, if it is loaded; returns whether it is."""
 
 most_kept_bytes: int
+most_threads: int
 
 def empty(shape: list[int] | tuple[int, ...]) -> Any:
     """Undefined float32 values, for DLPack; their memory is kept for the next call."""
