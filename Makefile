@@ -44,7 +44,7 @@ sanitize: ready
 	    -D Python_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
 	$(BIN)/cmake --build build/sanitize/address
 	$(BIN)/ctest --test-dir build/sanitize/address --output-on-failure --parallel
-	LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$(shell g++ -print-file-name=$(library)))" \
+	LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(library)))" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    $(BIN)/python csrc/tests/with_module.py build/sanitize/address/_engine.*.so \
 	    -q -p no:cacheprovider tests/test_engine_arguments.py
