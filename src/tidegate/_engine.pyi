@@ -150,7 +150,11 @@ def backward(
     """One sweep back through time; arrays as in csrc/sweep.h."""
 
 class Layer:
-    """One layer in one direction for inference, its weights packed once; one caller at a time."""
+    """One layer in one direction for inference, its weights packed once.
+
+    Sequences may be run from several threads at a time; a step while another thread is in one
+    raises RuntimeError.
+    """
 
     def __init__(
         self,
