@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
-SOURCES := CMakeLists.txt csrc/engine.cmake $(wildcard csrc/*.h csrc/*.cpp csrc/generated/*.h)
+SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake csrc/*.h csrc/*.cpp csrc/generated/*.h)
 FORMATTED := $(filter %.h %.cpp,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp)
 AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
@@ -37,11 +37,17 @@ check: ready sanitize neon
 	$(BIN)/python benchmarks/results_page.py --check
 	$(BIN)/python -m pytest -q
 
-# The engine's C++ tests under gcc's sanitizers: memory and undefined behaviour, then threads.
+# The engine's C++ tests under gcc's sanitizers: memory and undefined behaviour, then threads; and
+# the Python module, given wrong arguments. Python does not load what the module must find first.
 sanitize: ready
-	$(CONFIGURE_TESTS) -B build/sanitize/address -D SANITIZER=address,undefined > /dev/null
+	$(CONFIGURE_TESTS) -B build/sanitize/address -D SANITIZER=address,undefined -D MODULE=ON \
+	    -D Python_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
 	$(BIN)/cmake --build build/sanitize/address
 	$(BIN)/ctest --test-dir build/sanitize/address --output-on-failure --parallel
+	LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(library)))" \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	    $(BIN)/python csrc/tests/with_module.py build/sanitize/address/_engine.*.so \
+	    -q --capture=sys -p no:cacheprovider tests/test_engine_arguments.py
 	$(CONFIGURE_TESTS) -B build/sanitize/thread -D SANITIZER=thread > /dev/null
 	$(BIN)/cmake --build build/sanitize/thread --target threads_test
 	$(BIN)/ctest --test-dir build/sanitize/thread --output-on-failure --tests-regex threads_test

@@ -36,8 +36,7 @@ constexpr CellKernels cell_kernels() {
             pack_forward<Cell>,
             pack_backward<Cell>,
             workspace_floats<Cell>,
-            forward_sweep<Cell, false>,
-            forward_sweep<Cell, true>,
+            forward_sweep<Cell>,
             backward_sweep<Cell>};
 }
 
@@ -55,8 +54,7 @@ constexpr CellKernels staged_kernels() {
             pack_staged_forward<Cell>,
             pack_staged_backward<Cell>,
             workspace_floats<Cell>,
-            staged_forward_sweep<Cell, false>,
-            staged_forward_sweep<Cell, true>,
+            staged_forward_sweep<Cell>,
             staged_backward_sweep<Cell>};
 }
 
@@ -73,7 +71,7 @@ const Kernels table{TIDEGATE_STRING(TIDEGATE_ISA),
                     elementwise<sigmoid>,
                     affine_panel_floats,
                     pack_affine,
-                    affine,
+                    kRounded ? nullptr : affine,
                     product_workspace_floats,
                     multiply,
                     softmax_cross_entropy,

@@ -49,6 +49,7 @@ struct ForwardSweep {
     float* operand;             // [n, H] of workspace, if the cell is staged
     float* workspace;           // of workspace_floats(hidden, n)
     Share share{};              // of the units; all of them where factors are rounded
+    bool training = false;      // whether gates, extra and c are kept for the way back
 };
 
 // One thread's sweep back through time.
@@ -88,8 +89,7 @@ struct CellKernels {
     void (*pack_backward)(const float* weight_hh, std::ptrdiff_t hidden, float* panels, int part,
                           int parts);
     std::ptrdiff_t (*workspace_floats)(std::ptrdiff_t hidden, std::ptrdiff_t rows);
-    void (*infer)(const ForwardSweep&);
-    void (*train)(const ForwardSweep&);
+    void (*forward)(const ForwardSweep&);
     void (*backward)(const BackwardSweep&);
 };
 
@@ -116,7 +116,7 @@ struct Kernels {
     const char* isa;
     Elementwise exp, tanh, sigmoid;
     // y [rows, outputs] = x [rows, inputs] W^T + b with W [outputs, inputs] and b (or null) packed
-    // before, 64-byte aligned.
+    // before, 64-byte aligned; `affine` is null in the sets that round, which only train.
     std::ptrdiff_t (*affine_panel_floats)(std::ptrdiff_t outputs, std::ptrdiff_t inputs);
     void (*pack_affine)(const float* weight, const float* bias, std::ptrdiff_t outputs,
                         std::ptrdiff_t inputs, float* panels, int part, int parts);

@@ -99,7 +99,7 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
             share.wait();
             ForwardSweep mine = sweep;
             mine.share = share;
-            cell_->infer(mine);
+            cell_->forward(mine);
         });
     }
     put_final_h(part, H, h, final[0]);
@@ -128,7 +128,7 @@ void Layer::step(const float* x, std::int64_t B, float* const states[2]) {
         sweep.h[1] = sweep.y = h;
         sweep.c0 = sweep.c = states[1];
         sweep.operand = operand;
-        cell_->infer(sweep);
+        cell_->forward(sweep);
     });
     std::memcpy(states[0], h, sizeof(float) * static_cast<std::size_t>(B * H));
 }

@@ -74,6 +74,10 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
 // Calls body.template run<R>(first_row) for tiles of nearly equal height that cover `rows` rows.
 template <int MaxRows, class Body>
 TIDEGATE_INLINE void for_each_tile(std::ptrdiff_t rows, const Body& body) {
+    if constexpr (MaxRows == 1) {
+        for (std::ptrdiff_t row = 0; row < rows; ++row) body.template run<1>(row);
+        return;
+    }
     const std::ptrdiff_t tiles = (rows + MaxRows - 1) / MaxRows;
     std::ptrdiff_t first = 0;
     for (std::ptrdiff_t i = 0; i < tiles; ++i) {

@@ -15,6 +15,9 @@ constexpr bool kRounded = true;
 constexpr bool kRounded = false;
 #endif
 
+// Rows of a tile of the time loop, whose products are made before where factors are rounded.
+constexpr int sweep_rows(int width) { return kRounded ? 1 : max_rows(width); }
+
 constexpr Index kTile = 16;                         // rows, or outputs
 constexpr Index kTileDepth = 32;                    // factors
 constexpr Index kTileNumbers = kTile * kTileDepth;  // of one kilobyte

@@ -11,21 +11,20 @@ namespace tidegate::TIDEGATE_ISA {
 
 // Forward panels hold [1 + H][G][U][kLanes] floats: the biases, then W_hh's columns, the G gates of
 // the same U vectors of units side by side, so that a tile ends with everything the cell needs.
-template <class Cell>
-constexpr int kForwardWidth = Cell::kGates >= 3 ? 1 : 3 / Cell::kGates;
+constexpr int gates_width(int gates) { return gates >= 3 ? 1 : 3 / gates; }
 
 inline Index gate_panel_floats(Index H, Index gates) {
     if constexpr (kRounded) return rounded_gate_floats(H, gates);
     return Panels(H, 1).vectors * kLanes * gates * (H + 1);
 }
 
-// Packs `gates` gates from `gate` on, panels `width` vectors of units wide. weight_hh: [G*H, H];
-// bias: [G*H] or null; share `part` of `parts`.
-inline void pack_gates(const float* weight_hh, const float* bias, Index H, Index gate, Index gates,
-                       int width, float* packed, int part, int parts) {
+// Packs `gates` gates from `gate` on. weight_hh: [G*H, H]; bias: [G*H] or null; share `part` of
+// `parts`.
+inline void pack_gates(const float* weight_hh, const float* bias, Index H, Index gate, int gates,
+                       float* packed, int part, int parts) {
     if constexpr (kRounded)
         return pack_rounded_gates(weight_hh, bias, H, gate, gates, packed, part, parts);
-    const Panels panels(H, width);
+    const Panels panels(H, gates_width(gates));
     for (Index p = panels.count * part / parts; p < panels.count * (part + 1) / parts; ++p) {
         const Index wide = panels.width(p), stride = gates * wide * kLanes;
         float* panel = packed + panels.first(p) * kLanes * gates * (H + 1);
@@ -47,7 +46,7 @@ Index forward_panel_floats(Index H) {
 template <class Cell>
 void pack_forward(const float* weight_hh, const float* bias, Index H, float* packed, int part,
                   int parts) {
-    pack_gates(weight_hh, bias, H, 0, Cell::kGates, kForwardWidth<Cell>, packed, part, parts);
+    pack_gates(weight_hh, bias, H, 0, Cell::kGates, packed, part, parts);
 }
 
 // Backward panels hold [rows][U][kLanes] floats: rows of W_hh as they stand, cut into columns.
@@ -93,7 +92,7 @@ Index workspace_floats(Index H, Index rows) {
 }
 
 // One tile of one step: U vectors of units, the rows from `first` on.
-template <class Cell, bool Training, int U>
+template <class Cell, int U>
 struct ForwardTile {
     const ForwardSweep& s;
     const float* panel;
@@ -109,7 +108,8 @@ struct ForwardTile {
     TIDEGATE_INLINE void run(Index first) const {
         constexpr int G = Cell::kGates, V = G * U;
         const Index H = s.hidden;
-        const float* gates = s.gates + (token + first) * G * H + unit;
+        // rounded: of a row that comes soon
+        const float* gates = s.gates + (token + first + (kRounded ? 8 : 0)) * G * H + unit;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
             for (int g = 0; g < G; ++g) __builtin_prefetch(gates + (r * G + g) * H, 1);
@@ -148,7 +148,7 @@ struct ForwardTile {
         for (int k = 0; k < S; ++k) put(after[k] + row * H + at, next[k], valid);
         put(s.y + (s.place ? s.place[t] : t) * H + at, next[0], valid);
         if (masked) put(masked + row * H + at, next[0] * get(s.mask + row * H + at, valid), valid);
-        if constexpr (Training) {
+        if (s.training) {
             for (int g = 0; g < G; ++g) put(gates_row + g * H, saved[g], valid);
             for (int e = 0; e < Cell::kExtra; ++e)
                 put(s.extra + (t * Cell::kExtra + e) * H + at, saved[G + e], valid);
@@ -164,18 +164,19 @@ inline void mask_first_state(const ForwardSweep& s) {
     s.share.wait();
 }
 
-template <class Cell, bool Training>
+template <class Cell>
 void forward_sweep(const ForwardSweep& s) {
     constexpr int G = Cell::kGates, S = Cell::kStates;
     const Index H = s.hidden;
-    const Panels panels(H, kForwardWidth<Cell>);
+    constexpr int kWidest = gates_width(G);
+    const Panels panels(H, kWidest);
     const bool streams = forward_panel_floats<Cell>(H) > kSecondCache;
     mask_first_state(s);
     const float* c = s.c0;
     for (Index step = 0; step < s.rows.steps; ++step) {
         const Index n = s.rows.count[step], token = s.rows.start[step];
         const int now = step % 2, next = 1 - now;
-        float* c_after = Training && S > 1 ? s.c + token * H : s.c;
+        float* c_after = s.training && S > 1 ? s.c + token * H : s.c;
         const float* operand = s.mask ? s.masked[now] : s.h[now];
         if constexpr (kRounded) multiply_rounded_gates(operand, n, H, G, s.panels, s.workspace);
         for (Index p = s.share.begin(panels.count); p < s.share.end(panels.count); ++p) {
@@ -184,63 +185,92 @@ void forward_sweep(const ForwardSweep& s) {
             const float* next_panel = streams ? s.panels + next_unit * G * (H + 1) : nullptr;
             const auto run = [&](auto width) {
                 constexpr int U = decltype(width)::value;
-                ForwardTile<Cell, Training, U> tile{s,           s.panels + unit * G * (H + 1),
-                                                    operand,     {s.h[now]},
-                                                    {s.h[next]}, s.mask ? s.masked[next] : nullptr,
-                                                    token,       unit,
-                                                    next_panel,  n};
+                ForwardTile<Cell, U> tile{s,           s.panels + unit * G * (H + 1),
+                                          operand,     {s.h[now]},
+                                          {s.h[next]}, s.mask ? s.masked[next] : nullptr,
+                                          token,       unit,
+                                          next_panel,  n};
                 if constexpr (S > 1) {
                     tile.before[1] = c;
                     tile.after[1] = c_after;
                 }
-                for_each_tile<max_rows(G * U)>(n, tile);
+                for_each_tile<sweep_rows(G * U)>(n, tile);
             };
-            switch_width<kForwardWidth<Cell>>(panels.width(p), run);
+            switch_width<kWidest>(panels.width(p), run);
         }
         c = c_after;
         s.share.wait();  // for the other units of h
     }
 }
 
-// One tile of the product d(state before) = direct part + mask * (d_u W_hh).
-template <class Cell, int U>
+// Factors of a product: `depth` of each row, which begin `stride` floats apart.
+struct Factors {
+    const float* data;
+    Index stride, depth;
+};
+
+// A tile of out [rows, H] = (add ? out : 0) + mask * (factors W), `count` factors side by side.
+template <int U>
 struct BackwardTile {
     const BackwardSweep& s;
     const float* panel;
-    const float* d_gates;     // [n, G*H]
-    const float* d_products;  // [n, kSeparate*H]
-    Index unit, rows;
+    const Factors* factors;
+    int count;
+    float* out;
+    bool add;
+    Index unit, rows, depth;
 
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
-        constexpr int G = Cell::kGates, E = Cell::kSeparate;
         const Index H = s.hidden;
         Vec sums[R][U] = {};
         if constexpr (kRounded) {
-            RoundedProduct(s.workspace, rows, H, G * H).get<R, U>(sums, 0, first, unit);
-        } else if constexpr (E == 0) {
-            multiply_panel<R, U>(sums, d_gates + first * G * H, G * H, panel, G * H);
+            RoundedProduct(s.workspace, rows, H, depth).get<R, U>(sums, 0, first, unit);
         } else {
-            for (int g = 0; g < G; ++g) {
-                const int slot = Cell::kSlot[g];
-                const float* a =
-                    slot < 0 ? d_gates + (first * G + g) * H : d_products + (first * E + slot) * H;
-                multiply_panel<R, U>(sums, a, (slot < 0 ? G : E) * H, panel + g * H * U * kLanes,
-                                     H);
+            const float* from = panel;
+            for (int i = 0; i < count; ++i) {
+                const Factors f = factors[i];
+                multiply_panel<R, U>(sums, f.data + first * f.stride, f.stride, from, f.depth);
+                from += f.depth * U * kLanes;
             }
         }
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
                 const Index at = unit + u * kLanes, valid = H - at;
                 if (at >= H) continue;
-                float* d_state = s.d_states[0] + (first + r) * H + at;
-                const Vec direct = get(d_state, valid);
+                float* to = out + (first + r) * H + at;
+                const Vec start = add ? get(to, valid) : broadcast(0.0f);
                 const Vec scale =
                     s.mask ? get(s.mask + (first + r) * H + at, valid) : broadcast(1.0f);
-                put(d_state, multiply_add(scale, sums[r][u], direct), valid);
+                put(to, multiply_add(scale, sums[r][u], start), valid);
             }
     }
 };
+
+// W packed by pack_rows. Compiled once for all cells, as its tiles take long to compile.
+TIDEGATE_NOINLINE inline void back_product(const BackwardSweep& s, Index rows, const float* packed,
+                                           const Factors* factors, int count, float* out,
+                                           bool add) {
+    const Panels panels(s.hidden, kBackwardWidth);
+    Index depth = 0;
+    for (int i = 0; i < count; ++i) depth += factors[i].depth;
+    if constexpr (kRounded) {
+        const RoundedProduct product(s.workspace, rows, s.hidden, depth);
+        for (Index row = 0; row < rows; ++row)
+            for (Index i = 0, at = 0; i < count; at += factors[i++].depth)
+                product.set(row, at, factors[i].data + row * factors[i].stride, factors[i].depth);
+        product.multiply(rows, packed);
+    }
+    for (Index p = s.share.begin(panels.count); p < s.share.end(panels.count); ++p) {
+        const Index unit = panels.first(p) * kLanes;
+        switch_width<kBackwardWidth>(panels.width(p), [&](auto width) {
+            constexpr int U = decltype(width)::value;
+            const BackwardTile<U> tile{
+                s, packed + unit * depth, factors, count, out, add, unit, rows, depth};
+            for_each_tile<sweep_rows(U)>(rows, tile);
+        });
+    }
+}
 
 // The units of d_states that a thread computes, and reads again in the step before: whole panels.
 struct Units {
@@ -299,38 +329,20 @@ void backward_pointwise(const BackwardSweep& s, Index step) {
 
 template <class Cell>
 void backward_sweep(const BackwardSweep& s) {
-    constexpr int G = Cell::kGates, D = Cell::kSeparate;
+    constexpr int G = Cell::kGates, D = Cell::kSeparate, count = D > 0 ? G : 1;
     const Index H = s.hidden;
-    const Panels panels(H, kBackwardWidth);
     for (Index step = s.rows.steps - 1; step >= 0; --step) {
         backward_pointwise<Cell>(s, step);
         if (step == 0 && !s.needs_d_state0) break;
         s.share.wait();  // for the other units of d_gates and d_products
-        const Index n = s.rows.count[step], token = s.rows.start[step];
-        const float *d_gates = s.d_gates + token * G * H,
-                    *d_products = s.d_products + token * D * H;
-        if constexpr (kRounded) {
-            const RoundedProduct product(s.workspace, n, H, G * H);
-            for (Index row = 0; row < n; ++row)
-                for (int g = 0; g < G; ++g) {
-                    const int slot = Cell::kSlot[g];
-                    product.set(
-                        row, g * H,
-                        slot < 0 ? d_gates + (row * G + g) * H : d_products + (row * D + slot) * H,
-                        H);
-                }
-            product.multiply(n, s.panels);
+        const Index token = s.rows.start[step];
+        Factors factors[count] = {{s.d_gates + token * G * H, G * H, G * H}};
+        for (int g = 0; D > 0 && g < G; ++g) {
+            const int slot = Cell::kSlot[g];
+            factors[g] = slot < 0 ? Factors{s.d_gates + (token * G + g) * H, G * H, H}
+                                  : Factors{s.d_products + (token * D + slot) * H, D * H, H};
         }
-        for (Index p = s.share.begin(panels.count); p < s.share.end(panels.count); ++p) {
-            const Index unit = panels.first(p) * kLanes;
-            const auto run = [&](auto width) {
-                constexpr int U = decltype(width)::value;
-                const BackwardTile<Cell, U> tile{
-                    s, s.panels + unit * G * H, d_gates, d_products, unit, n};
-                for_each_tile<max_rows(U)>(n, tile);
-            };
-            switch_width<kBackwardWidth>(panels.width(p), run);
-        }
+        back_product(s, s.rows.count[step], s.panels, factors, count, s.d_states[0], true);
     }
 }
 

@@ -15,6 +15,7 @@
 #endif
 
 #define TIDEGATE_INLINE inline __attribute__((always_inline))
+#define TIDEGATE_NOINLINE __attribute__((noinline))
 
 namespace tidegate::TIDEGATE_ISA {
 
@@ -50,10 +51,20 @@ TIDEGATE_INLINE Vec load(const float* p) {
 
 TIDEGATE_INLINE void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// All bits of the first `count` lanes, none of the others.
+TIDEGATE_INLINE __m256i first_lanes(std::ptrdiff_t count) {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes);
+}
+#endif
+
 // The first `count` floats at p, zero in the other lanes; 0 <= count <= kLanes. Reads no further.
 TIDEGATE_INLINE Vec load_first(const float* p, std::ptrdiff_t count) {
 #if defined(__AVX512F__)
     return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1u), p);
+#elif defined(__AVX2__)
+    return _mm256_maskload_ps(p, first_lanes(count));
 #else
     Vec v{};
     for (std::ptrdiff_t i = 0; i < count; ++i) v[i] = p[i];
@@ -65,6 +76,8 @@ TIDEGATE_INLINE Vec load_first(const float* p, std::ptrdiff_t count) {
 TIDEGATE_INLINE void store_first(float* p, Vec v, std::ptrdiff_t count) {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1u), v);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(p, first_lanes(count), v);
 #else
     for (std::ptrdiff_t i = 0; i < count; ++i) p[i] = v[i];
 #endif

@@ -7,17 +7,13 @@
 namespace tidegate::TIDEGATE_ISA {
 
 template <class Cell>
-constexpr int kFirstWidth = Cell::kFirst >= 3 ? 1 : 3 / Cell::kFirst;
-template <class Cell>
 constexpr int kSecondGates = Cell::kGates - Cell::kFirst;
-template <class Cell>
-constexpr int kSecondWidth = kSecondGates<Cell> >= 3 ? 1 : 3 / kSecondGates<Cell>;
 
 template <class Cell>
 void pack_staged_forward(const float* weight_hh, const float* bias, Index H, float* packed,
                          int part, int parts) {
-    pack_gates(weight_hh, bias, H, 0, Cell::kFirst, kFirstWidth<Cell>, packed, part, parts);
-    pack_gates(weight_hh, bias, H, Cell::kFirst, kSecondGates<Cell>, kSecondWidth<Cell>,
+    pack_gates(weight_hh, bias, H, 0, Cell::kFirst, packed, part, parts);
+    pack_gates(weight_hh, bias, H, Cell::kFirst, kSecondGates<Cell>,
                packed + gate_panel_floats(H, Cell::kFirst), part, parts);
 }
 
@@ -68,23 +64,24 @@ struct ProductTile {
     }
 };
 
-template <int G, int Widest, class Finish>
+template <int G, class Finish>
 void for_each_product(const Share& share, Index rows, Index H, const float* packed,
                       const float* operand, float* workspace, const Finish& finish) {
-    const Panels panels(H, Widest);
+    constexpr int kWidest = gates_width(G);
+    const Panels panels(H, kWidest);
     if constexpr (kRounded) multiply_rounded_gates(operand, rows, H, G, packed, workspace);
     for (Index p = share.begin(panels.count); p < share.end(panels.count); ++p) {
         const Index unit = panels.first(p) * kLanes;
-        switch_width<Widest>(panels.width(p), [&](auto width) {
+        switch_width<kWidest>(panels.width(p), [&](auto width) {
             constexpr int U = decltype(width)::value;
             const ProductTile<G, U, Finish> tile{
                 packed + unit * G * (H + 1), operand, H, unit, finish, packed, workspace, rows};
-            for_each_tile<max_rows(G * U)>(rows, tile);
+            for_each_tile<sweep_rows(G * U)>(rows, tile);
         });
     }
 }
 
-template <class Cell, bool Training>
+template <class Cell>
 void staged_forward_sweep(const ForwardSweep& s) {
     constexpr int G = Cell::kGates, F = Cell::kFirst;
     const Index H = s.hidden;
@@ -108,8 +105,8 @@ void staged_forward_sweep(const ForwardSweep& s) {
             put(s.operand + row * H + at, Cell::operand(saved, &state) * scale(row, at, valid),
                 valid);
         };
-        for_each_product<F, kFirstWidth<Cell>>(
-            s.share, n, H, s.panels, s.mask ? s.masked[step % 2] : before, s.workspace, first);
+        for_each_product<F>(s.share, n, H, s.panels, s.mask ? s.masked[step % 2] : before,
+                            s.workspace, first);
         s.share.wait();  // for the other units of the operand
         const auto second = [&](Index row, Index at, Index valid, const Vec* product) {
             float* gates_row = gates + row * G * H + at;
@@ -124,61 +121,11 @@ void staged_forward_sweep(const ForwardSweep& s) {
             put(after + row * H + at, next, valid);
             put(s.y + (s.place ? s.place[token + row] : token + row) * H + at, next, valid);
             if (masked_next) put(masked_next + row * H + at, next * scale(row, at, valid), valid);
-            if constexpr (Training)
+            if (s.training)
                 for (int g = F; g < G; ++g) put(gates_row + g * H, saved[g], valid);
         };
-        for_each_product<G - F, kSecondWidth<Cell>>(s.share, n, H, second_panels, s.operand,
-                                                    s.workspace, second);
+        for_each_product<G - F>(s.share, n, H, second_panels, s.operand, s.workspace, second);
         s.share.wait();  // for the other units of h
-    }
-}
-
-// out [rows, H] = (add ? out : 0) + mask * (d_gates[:, from : from + depth] W).
-template <int U>
-struct BackProductTile {
-    const BackwardSweep& s;
-    const float *panel, *d_gates;
-    float* out;
-    Index stride, depth, unit, rows;
-    bool add;
-
-    template <int R>
-    TIDEGATE_INLINE void run(Index first) const {
-        const Index H = s.hidden;
-        Vec sums[R][U] = {};
-        if constexpr (kRounded) {
-            RoundedProduct(s.workspace, rows, H, depth).get<R, U>(sums, 0, first, unit);
-        } else {
-            multiply_panel<R, U>(sums, d_gates + first * stride, stride, panel, depth);
-        }
-        for (int r = 0; r < R; ++r)
-            for (int u = 0; u < U; ++u) {
-                const Index at = unit + u * kLanes, valid = H - at, row = first + r;
-                if (at >= H) continue;
-                float* to = out + row * H + at;
-                const Vec scale = s.mask ? get(s.mask + row * H + at, valid) : broadcast(1.0f);
-                const Vec start = add ? get(to, valid) : broadcast(0.0f);
-                put(to, multiply_add(scale, sums[r][u], start), valid);
-            }
-    }
-};
-
-inline void back_product(const BackwardSweep& s, Index rows, const float* packed,
-                         const float* d_gates, Index stride, Index depth, float* out, bool add) {
-    const Panels panels(s.hidden, kBackwardWidth);
-    if constexpr (kRounded) {
-        const RoundedProduct product(s.workspace, rows, s.hidden, depth);
-        for (Index row = 0; row < rows; ++row) product.set(row, 0, d_gates + row * stride, depth);
-        product.multiply(rows, packed);
-    }
-    for (Index p = s.share.begin(panels.count); p < s.share.end(panels.count); ++p) {
-        const Index unit = panels.first(p) * kLanes;
-        switch_width<kBackwardWidth>(panels.width(p), [&](auto width) {
-            constexpr int U = decltype(width)::value;
-            const BackProductTile<U> tile{
-                s, packed + unit * depth, d_gates, out, stride, depth, unit, rows, add};
-            for_each_tile<max_rows(U)>(rows, tile);
-        });
     }
 }
 
@@ -231,13 +178,14 @@ void staged_backward_sweep(const BackwardSweep& s) {
     for (Index step = s.rows.steps - 1; step >= 0; --step) {
         const Index n = s.rows.count[step];
         const float* d_gates = s.d_gates + s.rows.start[step] * G * H;
+        const Factors early{d_gates, G * H, F * H}, late{d_gates + F * H, G * H, (G - F) * H};
         staged_pointwise<Cell, false>(s, step);
         s.share.wait();  // for the other units of d_gates, here and below
-        back_product(s, n, second_panels, d_gates + F * H, G * H, (G - F) * H, s.d_operand, false);
+        back_product(s, n, second_panels, &late, 1, s.d_operand, false);
         staged_pointwise<Cell, true>(s, step);
         if (step == 0 && !s.needs_d_state0) break;
         s.share.wait();
-        back_product(s, n, s.panels, d_gates, G * H, F * H, s.d_states[0], true);
+        back_product(s, n, s.panels, &early, 1, s.d_states[0], true);
     }
 }
 

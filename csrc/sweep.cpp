@@ -100,7 +100,8 @@ void forward_part(const CellKernels& cell, const Schedule& schedule, const Sched
     side_by_side(sharers_of(cell, schedule), [&](const Share& share) {
         ForwardSweep mine = sweep;
         mine.share = share;
-        cell.train(mine);
+        mine.training = true;
+        cell.forward(mine);
     });
     put_final_h(part, H, sweep.h, call.final[0]);
     if (cell.states > 1)

@@ -86,7 +86,8 @@ struct BackwardCall {
 };
 void backward(const CellKernels& cell, const Schedule& schedule, const BackwardCall& call);
 
-// One layer in one direction for inference, its weights packed once. One caller at a time.
+// One layer in one direction for inference, its weights packed once. Several threads may call
+// forward() at a time, one step().
 class Layer {
   public:
     // weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases: [G*H] or null; packed by `threads`.

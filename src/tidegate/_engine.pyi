@@ -93,6 +93,7 @@ def adopt_openmp(path: str) -> bool:
     """Run on the threads of this OpenMP library, if it is loaded; returns whether it is."""
 
 most_kept_bytes: int
+most_threads: int
 
 def empty(shape: list[int] | tuple[int, ...]) -> Any:
     """Undefined float32 values, for DLPack; their memory is kept for the next call."""
@@ -149,7 +150,11 @@ def backward(
     """One sweep back through time; arrays as in csrc/sweep.h."""
 
 class Layer:
-    """One layer in one direction for inference, its weights packed once; one caller at a time."""
+    """One layer in one direction for inference, its weights packed once.
+
+    Sequences may be run from several threads at a time; a step while another thread is in one
+    raises RuntimeError.
+    """
 
     def __init__(
         self,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate import _engine
+from tidegate.cells import CELLS
 
 Array = NDArray[np.float32]
 
@@ -47,9 +51,10 @@ def shares_units(threads: int, batch_size: int, recurrent_weights: int) -> bool:
 class EngineLayer:
     """One layer in one direction, for inference.
 
-    weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases: [G*H] or None; float32, torch.nn's order of
-    gates.  They are packed here, once.  An object serves one thread at a time.  Raises ValueError
-    or TypeError unless the engine has the cell and the arrays these shapes.
+    cell: one of ``tidegate._engine.cells()``.  weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases:
+    [G*H], both or none; numpy float32, torch.nn's order of gates.  They are packed here, once.
+    Sequences may be run from several threads at a time; a stream of steps serves one thread at a
+    time.  Raises TypeError or ValueError that names the argument, what was expected and what came.
     """
 
     def __init__(
@@ -60,46 +65,182 @@ class EngineLayer:
         bias_ih: Array | None = None,
         bias_hh: Array | None = None,
     ) -> None:
-        self._layer = _engine.Layer(cell, weight_ih, weight_hh, bias_ih, bias_hh)
-        self.input_size, self.hidden_size = weight_ih.shape[1], weight_hh.shape[1]
-        self._state_count = 2 if cell == "lstm" else 1
+        if not isinstance(cell, str):
+            raise TypeError(f"cell: expected a name, got {type(cell).__name__}")
+        if cell not in _engine.cells():
+            known = ", ".join(_engine.cells())
+            raise ValueError(f"cell: expected one the engine has, {known}; got {cell!r}")
+        weight_ih, weight_hh = _dense("weight_ih", weight_ih), _dense("weight_hh", weight_hh)
+        gates = len(CELLS[cell].gates)
+        hidden_size = weight_hh.shape[1] if weight_hh.ndim == 2 else 0
+        _check_weight("weight_hh", weight_hh, gates, hidden_size, "H")
+        _check_weight("weight_ih", weight_ih, gates, hidden_size, "I")
+        biases = bias_ih, bias_hh
+        if (bias_ih is None) != (bias_hh is None):
+            name, other = ("bias_ih", "bias_hh")[:: 1 if bias_ih is None else -1]
+            raise ValueError(
+                f"{name}: expected an array, got None beside {other}; give both or none"
+            )
+        if bias_ih is not None and bias_hh is not None:
+            biases = _dense("bias_ih", bias_ih), _dense("bias_hh", bias_hh)
+            for name, bias in zip(("bias_ih", "bias_hh"), biases, strict=True):
+                _check_shape(name, bias, "[G*H]", (gates * hidden_size,))
+        self._layer = _engine.Layer(cell, weight_ih, weight_hh, *biases)
+        self.input_size, self.hidden_size = weight_ih.shape[1], hidden_size
+        self._state_count = len(CELLS[cell].state)
         self._size, self._recurrent_size = weight_ih.size + weight_hh.size, weight_hh.size
 
     def initial_state(self, batch_size: int) -> tuple[Array, ...]:
         """Zeros, [B, H] for each state of the cell."""
-        shape = (batch_size, self.hidden_size)
+        shape = (_count("batch_size", batch_size, 0), self.hidden_size)
         return tuple(np.zeros(shape, np.float32) for _ in range(self._state_count))
 
     def forward(
         self,
         x: Array,
-        state: tuple[Array, ...] | None = None,
-        lengths: NDArray[np.int64] | None = None,
+        state: Sequence[Array] | None = None,
+        lengths: NDArray[np.integer] | Sequence[int] | None = None,
         reverse: bool = False,
         threads: int | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         """Hidden states of every step and the final state.
 
-        x: [T, B, I]; state: [B, H] each, None for zeros; lengths: [B], in steps.  Returns y
-        [T, B, H], zero from each row's length on, and the final state.  ``threads`` None takes all
-        processors if there is enough to do.
+        x: [T, B, I]; state: [B, H] each, None for zeros; float32.  lengths: [B] integers from 0 to
+        T.  Returns y [T, B, H], zero from each row's length on, and the final state.  ``threads``
+        None takes all processors if there is enough to do.  Raises TypeError or ValueError.
         """
-        T, B, inputs = x.shape  # noqa: N806
-        if inputs != self.input_size:
-            raise ValueError(f"x: expected [T, B, {self.input_size}], got [{T}, {B}, {inputs}]")
+        x = _dense("x", x)
+        if x.ndim != 3 or x.shape[2] != self.input_size:
+            raise ValueError(f"x: expected [T, B, {self.input_size}], got {list(x.shape)}")
+        T, B, _ = x.shape  # noqa: N806
+        if lengths is not None:
+            lengths = _lengths(lengths, T, B)
+        if not isinstance(reverse, bool | np.bool_):
+            raise TypeError(f"reverse: expected True or False, got {type(reverse).__name__}")
         if threads is None:
-            threads = threads_for(T * B * self._size, _processors())
+            worth = T * B * self._size
+            threads = 1 if worth < 2 * _SMALLEST_SHARE else threads_for(worth, _processors())
+        else:
+            threads = _count("threads", threads, 1, _engine.most_threads)
         by_units = shares_units(threads, B, self._recurrent_size)
-        schedule = _engine.schedule(T, B, lengths, reverse, threads, by_units)
-        given = self.initial_state(B) if state is None else state
-        started = [np.ascontiguousarray(s, np.float32) for s in given]
+        schedule = _engine.schedule(T, B, lengths, bool(reverse), threads, by_units)
         final = self.initial_state(B)
+        started: Sequence[Array] = final  # zeros, which the engine may replace
+        if state is not None:
+            started = self._states(state, B)
         y = np.empty((T, B, self.hidden_size), np.float32)
-        x = np.ascontiguousarray(x, np.float32)
-        self._layer.forward(schedule, x, None, started, list(final), y)
+        self._layer.forward(schedule, x, None, list(started), list(final), y)
         return y, final
 
     def step(self, x: Array, state: tuple[Array, ...]) -> Array:
-        """One step of a stream: x [B, I]; ``state`` is replaced in place.  Returns the new h."""
-        self._layer.step(x, *state)
+        """One step of a stream: x [B, I]; ``state`` is replaced in place.  Returns the new h.
+
+        The arrays of ``state`` are those of ``initial_state``: float32, dense, writable, none of
+        them in memory of another.  Raises TypeError or ValueError, and RuntimeError while another
+        thread is in a step of this layer.
+        """
+        if type(x) is _Ndarray and type(state) is tuple:
+            try:
+                self._layer.step(x, *state)
+                return state[0]
+            except TypeError:  # what it is that cannot be used is found out below
+                pass
+        x = _dense("x", x)
+        if x.ndim != 2:
+            raise ValueError(f"x: expected [B, {self.input_size}], got {list(x.shape)}")
+        states = self._states(state, len(x))
+        for k, (given, dense) in enumerate(zip(state, states, strict=True)):
+            if given is not dense or not given.flags.writeable:
+                raise ValueError(
+                    f"state[{k}]: expected dense rows that can be written, got an array that is "
+                    f"{'not dense' if given is not dense else 'read-only'}; call {_COPY}"
+                )
+        self._layer.step(x, *states)
         return state[0]
+
+    def _states(self, state: Any, batch_size: int) -> list[Array]:
+        """The given states, dense."""
+        expected = f"a tuple of {self._state_count} array(s) [B, H]"
+        if not isinstance(state, tuple | list):
+            raise TypeError(f"state: expected {expected}, got {type(state).__name__}")
+        if len(state) != self._state_count:
+            raise ValueError(f"state: expected {expected}, got {len(state)}")
+        dense = [_dense(f"state[{k}]", s) for k, s in enumerate(state)]
+        for k, array in enumerate(dense):
+            _check_shape(f"state[{k}]", array, "[B, H]", (batch_size, self.hidden_size))
+        return dense
+
+
+_Ndarray = np.ndarray
+_COPY = "numpy.array(a, order='C')"
+
+
+def _dense(name: str, array: Any) -> Array:
+    """The array itself, or a copy with dense rows in the machine's order of bytes."""
+    if type(array) is _Ndarray and array.dtype is _FLOAT32 and array.flags.c_contiguous:
+        return array
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{name}: expected a numpy array, got {type(array).__name__}; "
+            "call numpy.asarray(a, numpy.float32)"
+        )
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without mask, got one; call a.filled(value)")
+    if array.dtype.kind != "f" or array.dtype.itemsize != _FLOAT32.itemsize:
+        raise TypeError(
+            f"{name}: expected float32, got {array.dtype}; call numpy.asarray(a, numpy.float32)"
+        )
+    return np.ascontiguousarray(array, _FLOAT32).reshape(array.shape)  # a scalar stays one
+
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+def _check_shape(name: str, array: Array, letters: str, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected {letters} = {list(shape)}, got {list(array.shape)}")
+
+
+def _check_weight(name: str, weight: Array, gates: int, hidden_size: int, width: str) -> None:
+    shape = weight.shape
+    if len(shape) != 2 or min(shape) < 1 or shape[0] != gates * hidden_size:
+        rows = f"{gates} * H = {gates * hidden_size}" if hidden_size else f"{gates} * H"
+        raise ValueError(
+            f"{name}: expected [{rows}, {width}] with {width} of at least 1, got {list(shape)}"
+        )
+
+
+def _count(name: str, value: Any, least: int, most: int | None = None) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
+    if count < least or (most is not None and count > most):
+        wanted = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name}: expected {wanted}, got {count}")
+    return count
+
+
+def _lengths(lengths: Any, steps: int, batch_size: int) -> NDArray[np.int64]:
+    """int64 [B], each within 0 .. T."""
+    if isinstance(lengths, np.ma.MaskedArray):
+        raise TypeError("lengths: expected an array without mask, got one; call a.filled(value)")
+    if not isinstance(lengths, np.ndarray | list | tuple):
+        raise TypeError(f"lengths: expected an array of integers, got {type(lengths).__name__}")
+    if not isinstance(lengths, np.ndarray) and len(lengths) == 0:
+        lengths = np.zeros(0, np.int64)
+    try:
+        array = np.asarray(lengths)
+    except ValueError:
+        raise ValueError(
+            f"lengths: expected [B] = [{batch_size}], got rows unlike each other"
+        ) from None
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths: expected integers, got {array.dtype}; count steps")
+    if array.shape != (batch_size,):
+        raise ValueError(f"lengths: expected [B] = [{batch_size}], got {list(array.shape)}")
+    if batch_size and (array.min() < 0 or array.max() > steps):
+        raise ValueError(f"lengths: expected 0 to T = {steps}, got {array.min()} to {array.max()}")
+    return np.ascontiguousarray(array, np.int64)
