@@ -152,7 +152,7 @@ def read_times(
         row = numbers.index(False)
         problem = f"expected a number as time, like most, got {cells[row][:40]!r}"
         raise RowError(f"{problem}; correct it or remove the row", row)
-    return _of_calendar(cells, day_first)
+    return _of_iso(cells) or _of_calendar(cells, day_first)
 
 
 def _whole(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
@@ -204,6 +204,23 @@ def _decimal(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
             ticks = np.rint(numbers * 1e6).astype(np.int64)
             return fewest_seconds(ticks.astype("datetime64[us]")), Numbers(decimals, 1)
     return numbers, Numbers(decimals)
+
+
+def _of_iso(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle] | None:
+    """Times that numpy can read, in a seventh of the time; None unless all are written alike."""
+    pattern = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?"
+    alike = re.fullmatch(pattern, cells[0]) and len({len(cell) for cell in cells}) == 1
+    if not alike or not set().union(*cells) <= set("0123456789-: T"):
+        return None
+    try:
+        times = np.array(cells, dtype="datetime64[s]")
+    except ValueError:
+        return None
+    match = KINDS["year first"].fullmatch(cells[-1])
+    if match is None:
+        return None
+    template, _ = template_of([match], {name: [match[name]] for name in match.re.groupindex}, None)
+    return times, Calendar(template)
 
 
 def _of_calendar(cells: Sequence[str], day_first: bool | None) -> tuple[np.ndarray, TimeStyle]:
