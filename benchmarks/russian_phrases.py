@@ -44,7 +44,8 @@ def network(cell: str, evidence: bool) -> tg.TextClassifier:
         bidirectional=False,
         readout="last",
         min_count=1,
-        epochs=20,
+        fewest_steps=1080,
+        evaluate_every=54,
         batch_size=16,
         verbose=0,
     )

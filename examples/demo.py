@@ -96,7 +96,7 @@ def learn_to_forecast() -> None:
     times = np.datetime64("2026-01-05T00") + hours * np.timedelta64(1, "h")
     series = Series.of(times, 20 + hours / 300 + profile + noise, names=["load"])
     known, truth = series.rows(0, len(series) - 48), series.rows(len(series) - 48, len(series))
-    model = tg.Forecaster(horizon=48, epochs=10, seed=1)
+    model = tg.Forecaster(horizon=48, fewest_steps=1000, seed=1)
     model.fit(known)
     model.save(OUT / "load.safetensors")
     forecast = model.forecast(known)

@@ -298,6 +298,12 @@ def test_cross_validation_over_time(data: Any) -> None:
     assert np.isfinite(cross_val_score(clone(whole), data, cv=splits)).all()
 
 
+def test_a_comparison_takes_a_frame() -> None:
+    result = tg.compare(small(), PANDAS, cells=("gru",), seeds=1)
+    expected = tg.compare(small(), SERIES, cells=("gru",), seeds=1)
+    assert [run.held_out for run in result.runs] == [run.held_out for run in expected.runs]
+
+
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "text": ("load.csv", {}, "expected a data frame, a Series, or numbers .* got str"),
     "no rows": (COLUMN[:0], {}, "expected rows, one for each time, got none"),

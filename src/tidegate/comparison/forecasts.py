@@ -17,7 +17,8 @@ from tidegate.comparison.experiment import (
 )
 from tidegate.comparison.paired import in_blocks
 from tidegate.comparison.ridge import Ridge
-from tidegate.data.series import Series, windows
+from tidegate.data.frames import held_series
+from tidegate.data.series import windows
 from tidegate.data.windowing import Windows
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import Backtest
@@ -26,7 +27,10 @@ _CHUNK = 2048  # windows forecast at once, which bounds memory
 
 
 class Forecasts(Experiment):
-    """The experiment on a series; the model's options say which rows of it are held out."""
+    """The experiment on a series, in any form that ``fit`` takes.
+
+    The model's options say which rows of it are held out.
+    """
 
     metric: ClassVar[Metric] = Metric(
         name="mse", label="mean squared error, standardised", lower_is_better=True
@@ -34,13 +38,13 @@ class Forecasts(Experiment):
     unit: str = "windows"
     examples: str = "stretches of windows"
 
-    def __init__(self, model: Any, series: Series, *, validation: None, test: None) -> None:
+    def __init__(self, model: Any, data: Any, *, validation: None, test: None) -> None:
         if validation is not None or test is not None:
             raise InputError(
                 "expected one series, got others to hold out; name the rows to hold out by "
                 "train_until and validate_until"
             )
-        self.series = series
+        self.series = series = held_series(data).series
         cut, end = model.spans(series)
         self.learned, self.chosen = (0, cut), (cut, end)
         last = len(series)
