@@ -23,9 +23,9 @@ from tidegate.checkpoint import (
     load_model,
     save_model,
     verify,
-    write_atomically,
 )
 from tidegate.errors import InputError
+from tidegate.output.writing import write_atomically
 
 SOURCES = Path(__file__).resolve().parents[1] / "src" / "tidegate"
 GOLDEN = "a629e716da6ca981afc5da5bdca7838d3997e592a28b00e38b72def05dc2837e"  # of classifier()

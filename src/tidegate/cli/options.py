@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PANELS = ("Data", "Model", "Training", "Run")
 # Those that are not where their field's definition would put them.
 _PANEL = {
-    **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume"), "Run"),
+    **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume", "force"), "Run"),
     **dict.fromkeys(("show_progress", "sample_steps", "sample_length"), "Run"),
     **dict.fromkeys(("bptt", "loss"), "Training"),
     **dict.fromkeys(("joint", "anchored"), "Model"),
@@ -145,7 +145,7 @@ def _source_parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
         default = inspect.Parameter.empty
     elif kind is str:
         kind, default = str | None, _as_text(default) or None
-    return _told(f, kind, default, f.metadata["help"], negated=default is True)
+    return _told(f, kind, default, f.metadata["help"], negated=kind is bool)
 
 
 def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:

@@ -17,6 +17,8 @@ from tidegate.training.options import option
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
 
+_LARGEST = 1e150  # a number whose squared errors can be added up
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceRegressor(SequenceEstimator):
@@ -130,4 +132,9 @@ def _numbers(sequences: list[np.ndarray], y: ArrayLike) -> np.ndarray:
         raise InputError(f"y: expected {expected}, got shape {list(numbers.shape)}")
     if not len(numbers) or not np.isfinite(numbers).all():
         raise InputError("y: expected finite numbers, one or more, got others")
+    if (largest := np.abs(numbers).max()) > _LARGEST:
+        raise InputError(
+            f"y: expected numbers up to {_LARGEST:g}, whose squares can be added up, got one of "
+            f"size {largest:g}; divide them by a power of ten"
+        )
     return numbers

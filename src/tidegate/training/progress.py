@@ -7,6 +7,8 @@ import time
 from functools import cache
 from typing import Any
 
+from tidegate.terminal import say
+
 _REFRESH_S = 0.1
 
 
@@ -67,7 +69,7 @@ class Progress:
         self._units, self._counted_since = 0.0, time.monotonic()
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        say(text)
 
 
 @cache
