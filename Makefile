@@ -23,7 +23,7 @@ test: ready
 	$(BIN)/python -m pytest -q
 
 bench: $(PEERS)
-	$(BIN)/tidegate bench --output benchmarks/results/layers.json
+	$(BIN)/tidegate bench --output benchmarks/results/layers.json --force
 	$(BIN)/python -m tidegate.bench.report
 
 check: ready sanitize neon

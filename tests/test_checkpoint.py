@@ -23,9 +23,9 @@ from tidegate.checkpoint import (
     load_model,
     save_model,
     verify,
-    write_atomically,
 )
 from tidegate.errors import InputError
+from tidegate.output.writing import write_atomically
 
 SOURCES = Path(__file__).resolve().parents[1] / "src" / "tidegate"
 GOLDEN = "b0889066fa1bbc3d5801fb3db1160c85c7f67dda640ee5f1fa434fd3c59593e7"  # of classifier()

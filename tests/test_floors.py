@@ -9,10 +9,10 @@ import tidegate
 
 PACKAGE = Path(tidegate.__file__).parent
 FLOORS = [
-    {"errors", "expr"},
+    {"terminal", "errors", "expr"},
     {"cells"},
     {"bptt", "engine", "export", "architecture"},
-    {"data", "sampling", "container", "intervals"},
+    {"data", "sampling", "container", "output", "intervals"},
     {"checkpoint"},
     {"nn"},
     {"training"},

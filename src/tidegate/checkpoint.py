@@ -58,30 +58,18 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tidegate.architecture import EVIDENCE_KINDS, Architecture
-from tidegate.container import (
-    ModelFileError,
-    TensorInfo,
-    pack,
-    parse_json,
-    unpack,
-    write_atomically,
-)
+from tidegate.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.errors import InputError, shown
+from tidegate.output.writing import write_atomically
 
-__all__ = [
-    "ModelFile",
-    "ModelFileError",
-    "load_model",
-    "save_model",
-    "verify",
-    "write_atomically",
-]
+__all__ = ["ModelFile", "ModelFileError", "is_model_file", "load_model", "save_model", "verify"]
 
 FORMAT = 2
 # Which of encoder, labels and scaling a task has; the others are null.
@@ -163,6 +151,22 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
     except ValueError as e:
         raise ModelFileError(f"{e}; {_REMEDY}", file=path) from e
     return model
+
+
+def is_model_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says of itself that it is a model, of this format or another; it may be
+    damaged further on.
+    """
+    said: list[bool] = []
+
+    def look(entries: dict[str, TensorInfo], text: str) -> None:  # noqa: ARG001
+        values = parse_json(text, "metadata")
+        said.append(isinstance(values, dict) and {"format", "task"} <= set(values))
+        raise ValueError("the rest is not wanted")
+
+    with suppress(ModelFileError):
+        unpack(path, look, remedy="")
+    return said == [True]
 
 
 def verify(path: str | os.PathLike[str], model: ModelFile, output: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Tensors and one JSON text in a safetensors file: written atomically, read within bounds.
+"""Tensors and one JSON text in a safetensors file: packed, and read within bounds.
 
 Model files (checkpoint.py) and training states (training/state.py) are both such files.  The last
 32 bytes are the SHA-256 digest of all bytes before them; the header calls them tensor ``digest``,
@@ -14,7 +14,6 @@ import struct
 from collections.abc import Callable
 from hashlib import sha256
 from math import isinf, prod
-from pathlib import Path
 from stat import S_ISREG
 from typing import Any, BinaryIO, NamedTuple
 
@@ -46,36 +45,6 @@ class TensorInfo(NamedTuple):
 
     dtype: str
     shape: tuple[int, ...]
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace ``path`` by ``data``, so that a reader sees all of the old file or all of the new.
-
-    Holds through a kill or a power cut at any moment: the bytes are on the disk under another name
-    in the same folder before the name changes.  Raises InputError where it cannot be written.
-    """
-    target = Path(os.path.realpath(path))  # a link stays a link
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-        if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except OSError as e:
-        raise InputError(
-            f"expected a place to write {len(data)} bytes to, got: {e.strerror}; "
-            "make the folder, free some space or name another file",
-            file=path,
-        ) from e
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def pack(tensors: dict[str, np.ndarray], text: str) -> bytes:

@@ -6,12 +6,15 @@ from os import PathLike
 from reprlib import Repr
 from typing import Any
 
+from tidegate.terminal import one_line
+
 
 class InputError(ValueError):
     """A file, a value or an option of the user's that cannot be used.
 
     ``problem`` reads "expected ..., got ...; remedy".  ``file``, ``line`` (1-based) and ``column``
-    (a name) say where.  The text is one line; the command line prints it and exits with 2.
+    (a name) say where.  The text is one line of printable characters, not a long one; the command
+    line prints it and exits with 2.
     """
 
     def __init__(
@@ -28,7 +31,7 @@ class InputError(ValueError):
         if column is not None:
             place.append(f"column {column!r}")
         message = f"{', '.join(place)}: {problem}" if place else problem
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
         self.file, self.line, self.column = file, line, column
 
 

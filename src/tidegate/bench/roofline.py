@@ -11,7 +11,7 @@ import numpy as np
 
 from tidegate.bench.catalogue import OURS
 from tidegate.bench.shapes import MODES, Shape, least_bytes, operations
-from tidegate.container import write_atomically
+from tidegate.output.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,6 +16,7 @@ from tidegate.bench.shapes import Shape, operations
 from tidegate.bench.summary import ratios
 from tidegate.bench.timing import Timed, in_turns
 from tidegate.bench.work import Results
+from tidegate.output.places import MARK
 
 # Of the largest value: sums over thousands of float32 terms, taken in another order.
 _TOLERANCE = 1e-4
@@ -51,7 +52,7 @@ def run(
                 _set_fractions([row], about)
                 say(line(row))
     _set_fractions(rows, about)
-    return {"machine": about, "rows": rows}
+    return {"generator": MARK, "machine": about, "rows": rows}
 
 
 def _set_fractions(rows: Sequence[Row], about: dict[str, Any]) -> None:
@@ -134,4 +135,4 @@ def as_json(results: dict[str, Any]) -> str:
     """One row on a line, for whoever compares two runs."""
     rows = ",\n".join(f"  {json.dumps(row)}" for row in results["rows"])
     about = json.dumps(results["machine"], indent=1).replace("\n", "\n ")
-    return f'{{\n "machine": {about},\n "rows": [\n{rows}\n ]\n}}\n'
+    return f'{{\n "generator": "{MARK}",\n "machine": {about},\n "rows": [\n{rows}\n ]\n}}\n'

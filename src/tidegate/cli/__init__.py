@@ -1,8 +1,8 @@
 """The command line: ``tidegate train | compare | evaluate | predict | generate | forecast | info |
 bench``.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.  An error is one line on
-stderr.
+Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted, 143 ended by SIGTERM, 141 where
+nobody reads the output on.  An error is one line on stderr.
 """
 
 from __future__ import annotations
@@ -11,9 +11,20 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
-from tidegate.cli.processes import let_the_first_process_speak
+from tidegate.cli.processes import let_the_first_process_speak, process_rank
+from tidegate.cli.signals import (
+    OUTPUT_ERRORS,
+    Signals,
+    drop_stdout,
+    prepare_streams,
+    stdout_problem,
+)
 from tidegate.errors import InputError
+from tidegate.terminal import one_line, say
+
+_BROKEN_PIPE = 141
 
 # What 'pip install tidegate[EXTRA]' adds; a command that needs one of them says so.
 _EXTRAS = {
@@ -25,43 +36,93 @@ _EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default that of ``sys.argv``; its exit code."""
+    signals = Signals()
+    with signals.raised():
+        prepare_streams()
+        if sys.stdout is None:
+            return _fail("standard output: expected an open one, got a closed one", 1)
+        try:
+            code = _run(list(sys.argv[1:] if arguments is None else arguments), signals)
+        except KeyboardInterrupt as e:
+            code = _interrupted(e, signals)
+    problem = stdout_problem()
+    if problem is None:
+        return code
+    drop_stdout()
+    if isinstance(problem, BrokenPipeError):
+        return _BROKEN_PIPE
+    return _fail(_stdout_failed(problem), 1)
+
+
+def _run(given: list[str], signals: Signals) -> int:
     import typer
 
     from tidegate.cli.app import Invocation, command
 
-    given = list(sys.argv[1:] if arguments is None else arguments)
     invocation = Invocation(given, traceback=bool(os.environ.get("TIDEGATE_TRACEBACK")))
+    try:
+        # not its main(), which turns a KeyboardInterrupt into an error of its own
+        with command().make_context("tidegate", given or ["--help"], obj=invocation) as context:
+            code = context.command.invoke(context)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as e:
+        return e.exit_code
+    except SystemExit:  # by rich, which has let stdout go
+        return _BROKEN_PIPE
+    except Exception as e:
+        if signals.number:  # a library made another error of it
+            raise KeyboardInterrupt from e
+        if isinstance(e, BrokenPipeError):
+            return _BROKEN_PIPE
+        problem, code = _told(e)
+        if invocation.traceback:
+            say("".join(traceback.format_exception(e)).rstrip(), sys.stderr)
+        elif problem.startswith(f"{type(e).__name__}: "):
+            problem += "; TIDEGATE_TRACEBACK=1 shows where"
+        return _fail(problem, code)
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What is said of an error, and the exit code."""
+    import typer
+
     # typer carries its own click, and exports but one of its usage errors
     usage_error = typer.BadParameter.__mro__[1]
-    try:
-        code = command().main(
-            given or ["--help"], prog_name="tidegate", standalone_mode=False, obj=invocation
-        )
-        return code if isinstance(code, int) else 0
-    except InputError as e:
-        return _fail(invocation, e, str(e), 2)
-    except ModuleNotFoundError as e:
-        package = (e.name or "").split(".")[0]
-        extra = next((extra for extra, added in _EXTRAS.items() if package in added), None)
-        if extra is None:
-            return _fail(invocation, e, f"{type(e).__name__}: {e}", 1)
-        remedy = f"install it with: pip install 'tidegate[{extra}]'"
-        return _fail(invocation, e, f"this command needs {package}; {remedy}", 2)
-    except Exception as e:
-        if isinstance(e, usage_error):
-            return _fail(invocation, e, _usage_problem(e), 2)
-        if _is_training_error(e):
-            return _fail(invocation, e, str(e), 1)
-        where = "" if invocation.traceback else "; TIDEGATE_TRACEBACK=1 shows where"
-        return _fail(invocation, e, f"{type(e).__name__}: {e}{where}", 1)
+    if isinstance(error, InputError):
+        return str(error), 2
+    if isinstance(error, usage_error):
+        return _usage_problem(error), 2
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").split(".")[0]
+        for extra, added in _EXTRAS.items():
+            if package in added:
+                remedy = f"install it with: pip install 'tidegate[{extra}]'"
+                return f"this command needs {package}; {remedy}", 2
+    if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS and error.filename is None:
+        return _stdout_failed(error), 1
+    if _is_training_error(error):
+        return str(error), 1
+    return f"{type(error).__name__}: {error}", 1
 
 
-def _fail(invocation: object, error: Exception, problem: str, code: int) -> int:
+def _stdout_failed(problem: OSError) -> str:
+    return f"standard output: expected a place to write to, got: {problem.strerror}"
+
+
+def _fail(problem: str, code: int) -> int:
     let_the_first_process_speak()
-    if getattr(invocation, "traceback", False):
-        traceback.print_exception(error)
-    print("error:", " ".join(problem.split()), file=sys.stderr)
+    with suppress(OSError):  # a stderr that takes nothing; the exit code still tells
+        print("error:", one_line(problem), file=sys.stderr)
     return code
+
+
+def _interrupted(error: KeyboardInterrupt, signals: Signals) -> int:
+    """Say it in one line, which the command may have written; of several processes, the first."""
+    if not process_rank():
+        if sys.stderr.isatty():  # after the ^C
+            print(file=sys.stderr)
+        print(str(error) or "interrupted", file=sys.stderr)
+    return signals.exit_code
 
 
 def _is_training_error(error: Exception) -> bool:

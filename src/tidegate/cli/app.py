@@ -14,6 +14,7 @@ from tidegate.cli.bench import bench
 from tidegate.cli.compare import compare_command
 from tidegate.cli.evaluate import evaluate
 from tidegate.tasks import TASKS
+from tidegate.terminal import quoted
 
 
 @dataclass
@@ -22,6 +23,13 @@ class Invocation:
 
     arguments: list[str]
     traceback: bool = False
+
+    def command(self, *more: str) -> str:
+        """The line to paste into a shell that does the same, with ``more`` options, which win."""
+        given = [a for a in self.arguments if a != "--resume"]
+        # what follows -- is no option
+        at = given.index("--") if "--" in given else len(given)
+        return " ".join(["tidegate", *map(quoted, [*given[:at], *more, *given[at:]])])
 
 
 class _MainGroup(TyperGroup):

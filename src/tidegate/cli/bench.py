@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,11 @@ from typing import Annotated
 import typer
 
 from tidegate.bench.catalogue import CELLS, FIGURES, LIBRARIES, PEERS
-from tidegate.cli.show import print_json, print_table
+from tidegate.cli.reading import Force
+from tidegate.cli.show import print_json, print_table, said_aside
 from tidegate.errors import InputError
+from tidegate.output.places import check_output
+from tidegate.terminal import say
 
 _FIGURES_HELP = "; ".join(f"{name}: {about}" for name, about in FIGURES.items())
 
@@ -47,6 +49,7 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="PATH", help="a JSON file of it all")
     ] = None,
+    force: Force = False,
     json: Annotated[
         bool, typer.Option("--json", help="print one JSON object and nothing else on stdout")
     ] = False,
@@ -63,35 +66,33 @@ def bench(
     chosen_figures = _chosen("figures", figures, FIGURES)
     chosen_cells, chosen_peers = _chosen("cells", cells, CELLS), _chosen("peers", peers, PEERS)
     chosen_shapes = [parse_shape(text) for text in _parts(shapes or "")]
-    if output is not None and not output.parent.is_dir():
-        raise InputError("expected a folder to write to, got none; make it first", file=output)
+    if output is not None:
+        check_output(output, force=force)
 
     from tidegate.bench.figures import Choice
     from tidegate.bench.run import as_json, run
-    from tidegate.container import write_atomically
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if json else sys.stdout, flush=True)
+    from tidegate.output.writing import write_atomically
 
     installed = [name for name in chosen_peers if not LIBRARIES[name].missing]
-    for name in chosen_peers:
-        if name not in installed:
-            say(f"{name}: left out, not installed: {', '.join(LIBRARIES[name].missing)}")
-    if len(installed) < len(chosen_peers):
-        say("pip install 'tidegate[bench]' brings the packages")
-    try:
-        results = run(chosen_figures, Choice(chosen_cells, chosen_shapes, installed), repeats, say)
-    except KeyboardInterrupt:
-        print("interrupted; nothing is written", file=sys.stderr)
-        raise typer.Exit(130) from None
-    if output is not None:
-        write_atomically(output, as_json(results).encode())
+    choice = Choice(chosen_cells, chosen_shapes, installed)
+    with said_aside(json, output):
+        for name in chosen_peers:
+            if name not in installed:
+                say(f"{name}: left out, not installed: {', '.join(LIBRARIES[name].missing)}")
+        if len(installed) < len(chosen_peers):
+            say("pip install 'tidegate[bench]' brings the packages")
+        try:
+            results = run(chosen_figures, choice, repeats, say)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; nothing is written") from None
+        if output is not None:
+            write_atomically(output, as_json(results).encode())
+        if not json:
+            _print_summary(results["rows"])
+            if output is not None:
+                say(f"written: {output}")
     if json:
         print_json(results)
-    else:
-        _print_summary(results["rows"])
-        if output is not None:
-            print(f"written: {output}")
 
 
 def _print_summary(rows: list[dict]) -> None:

@@ -2,10 +2,7 @@
 
 # Annotations are evaluated where they stand, since one of them is the task's own: no __future__.
 
-import contextlib
 import itertools
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
-from tidegate.cli.reading import about_file
-from tidegate.cli.show import print_json
+from tidegate.cli.reading import about_file, files_read
+from tidegate.cli.show import print_json, said_aside
 from tidegate.data.sources import Source
 from tidegate.errors import InputError
+from tidegate.output.places import check_folder
 from tidegate.tasks import TASKS, task_class
+from tidegate.terminal import path_text, say
 
 _PANEL = "Comparison"
 _BY_COMMAND = {about.command: task for task, about in TASKS.items()}
@@ -53,7 +52,6 @@ Seeds = Annotated[
 EqualParameters = Annotated[
     bool,
     typer.Option(
-        "--equal-parameters",
         help="hidden sizes with which every cell has as many parameters as the first (default: "
         "the same hidden sizes)",
         rich_help_panel=_PANEL,
@@ -119,11 +117,9 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
         if named is None:
             known = ", ".join(_BY_COMMAND)
             raise InputError(f"option task: expected one of {known}, got {task!r}")
-        command = f"tidegate {shlex.join(ctx.obj.arguments)}"
-        # what is said meanwhile must not mix with the JSON object
-        aside = contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext()
+        command = ctx.obj.command()
         try:
-            with aside:
+            with said_aside(json, None):
                 result, folder = _compared(
                     named,
                     file,
@@ -137,14 +133,13 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
                     command=command,
                 )
         except KeyboardInterrupt:
-            print(f"\ninterrupted; go on with: {command}", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
         report = folder / "report.html"
         if json:
             print_json(result.to_json() | {"report": str(report)})
         else:
-            print(f"\n{result}\n\nreport: {report}")
-            print(f"best model of the advised cell: {result.best.path}")
+            say(f"\n{result}\n\nreport: {report}")
+            say(f"best model of the advised cell: {result.best.path}")
 
     file, _, rest = about.example.partition(" ")
     compare.__doc__ = f"{_HELP}\n\nExample: tidegate compare {file} --task {about.command} {rest}"
@@ -175,6 +170,7 @@ def _compared(
     if not folder.parent.is_dir():
         problem = f"expected a folder {folder.parent} to write to, got none; make it first"
         raise InputError(problem, file=folder)
+    check_folder(folder)
     model = task_class(task)(**options)
     model.check()  # before a long file is read
     parts = [None if p is None else source.read(str(p), learning=False) for p in held_out]
@@ -187,7 +183,8 @@ def _compared(
             validation=validation,
             test=test,
             folder=folder,
-            provenance={"data": str(file), **source.provenance()},
+            inputs=files_read(options, file, *held_out),
+            provenance={"data": path_text(file), **source.provenance()},
             **how,
         )
     return result, folder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.reading import Json, Model, about_file, refuse, source_for, telling
+from tidegate.cli.reading import Force, Json, Model, about_file, refuse, source_for, telling
 from tidegate.cli.show import (
     accuracy_interval,
     accuracy_told,
@@ -39,6 +39,7 @@ def evaluate(
     plot: Annotated[
         Path | None, typer.Option(metavar="PATH", help="of a series: its last forecasts, .png .svg")
     ] = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Measure a model on data it has not seen.
@@ -48,6 +49,10 @@ def evaluate(
     from tidegate.tasks import load
     from tidegate.tasks.classification import Classifier
 
+    if plot is not None:
+        from tidegate.tasks.forecast_plot import check_plot_path, plot_backtest
+
+        check_plot_path(plot, inputs=(model, file), force=force)
     fitted: Any = load(model)
     source = source_for(fitted, told)
     if fitted.TASK != "forecaster":
@@ -59,9 +64,7 @@ def evaluate(
         elif fitted.TASK == "forecaster":
             figures = fitted.evaluate(*data, start, end)
             if plot is not None:
-                from tidegate.tasks.forecast_plot import plot_backtest
-
-                plot_backtest(plot, fitted.backtest(*data, start, end))
+                plot_backtest(plot, fitted.backtest(*data, start, end), force=force)
         else:
             figures = fitted.evaluate(*data)
     if json:

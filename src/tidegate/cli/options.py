@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PANELS = ("Data", "Model", "Training", "Run")
 # Those that are not where their field's definition would put them.
 _PANEL = {
-    **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume"), "Run"),
+    **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume", "force"), "Run"),
     **dict.fromkeys(("verbose", "sample_steps", "sample_length"), "Run"),
     **dict.fromkeys(("bptt", "loss", "class_weight"), "Training"),
     **dict.fromkeys(("joint", "anchored", "chrono", "forget_bias", "embedding_scale"), "Model"),
@@ -177,7 +177,7 @@ def _source_parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
         default = inspect.Parameter.empty
     elif kind is str:
         kind, default = str | None, _as_text(default) or None
-    return _told(f, kind, default, f.metadata["help"], negated=default is True)
+    return _told(f, kind, default, f.metadata["help"], negated=kind is bool)
 
 
 def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:

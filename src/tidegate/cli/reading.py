@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file of tidegate train")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
+Force = Annotated[bool, typer.Option(help="replace a file that tidegate did not write")]
 
 
 def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -44,6 +45,15 @@ def refuse(fitted: Estimator, options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value is not None:
             raise InputError(f"option {name}: expected none for a {fitted.TASK}, got {value}")
+
+
+def files_read(options: Mapping[str, Any], *files: Path | None) -> list[Path]:
+    """Every file that a training reads: ``files``, and those that its ``options`` name."""
+    started_from = options.get("init_from") or ()
+    if not isinstance(started_from, tuple):
+        started_from = (started_from,)
+    given = [*files, *started_from, options.get("embeddings")]
+    return [Path(one) for one in given if one is not None]
 
 
 @contextlib.contextmanager

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from tidegate.cli.app import Invocation
 from tidegate.cli.processes import launch, process_rank
-from tidegate.cli.reading import about_file
+from tidegate.cli.reading import about_file, files_read
 from tidegate.cli.show import (
     accuracy_interval,
     accuracy_told,
@@ -20,16 +19,22 @@ from tidegate.cli.show import (
     clock,
     print_json,
     print_table,
+    said_aside,
 )
 from tidegate.errors import InputError
+from tidegate.output.lock import output_lock
+from tidegate.output.places import check_folder, check_output, refuse_inputs
 from tidegate.tasks import TASKS, task_class
 from tidegate.tasks.estimator import Estimator, default_model_path
+from tidegate.terminal import path_text, quoted_path, say
+
+_ELSEWHERE = "elsewhere.safetensors"
 
 
 class TrainingRun:
     """One run of one task on the file ``data``.
 
-    ``arguments`` is what was typed: several processes are given it, and the way to resume.
+    ``invocation`` is what was typed: several processes are given it, and the way to resume.
     """
 
     def __init__(
@@ -38,15 +43,17 @@ class TrainingRun:
         data: Path,
         options: dict[str, Any],
         *,
+        validation: Path | None,
         output: Path | None,
         devices: int,
         json: bool,
-        arguments: list[str],
+        invocation: Invocation,
     ) -> None:
         self.output = output or default_model_path(task, data)
         self.folder = options["run_folder"] or Path("runs") / self.output.stem
         self.model: Estimator = task_class(task)(**{**options, "run_folder": self.folder})
-        self.data, self.devices, self.json, self.arguments = data, devices, json, arguments
+        self.inputs = files_read(options, data, validation)
+        self.data, self.devices, self.json, self.invocation = data, devices, json, invocation
         self.first = process_rank() in (None, 0)
 
     def go(self, read: Callable[[], tuple[Any, ...]], about: dict[str, Any]) -> None:
@@ -58,93 +65,136 @@ class TrainingRun:
         if self.devices < 1:
             raise InputError(f"option devices: expected at least 1, got {self.devices}")
         if self.first:
-            self._refuse_to_overwrite()
+            self._check_places()
         if self.devices > 1 and process_rank() is None:
-            raise typer.Exit(launch(self.devices, self.arguments))
-        # what is said meanwhile, such as samples, must not mix with the JSON object
-        aside = contextlib.redirect_stdout(sys.stderr) if self.json else contextlib.nullcontext()
-        with aside:
-            self._learn(read)
-        if self.first:
-            self.model.provenance_ |= {"data": str(self.data), **about}
-            self.model.save(self.output)
-            self._report()
+            with output_lock(self.output):
+                pass  # if another run holds it, say so before processes are started
+            raise typer.Exit(launch(self.devices, self.invocation.arguments))
+        with said_aside(self.json, self.output):
+            if not self.first:
+                self._learn(read)
+                return
+            with output_lock(self.output):
+                self._learn(read)
+                self.model.provenance_ |= {"data": path_text(self.data), **about}
+                self._save()
+            if not self.json:
+                self._report()
+        if self.json:
+            self._print_json()
 
-    def _refuse_to_overwrite(self) -> None:
-        """Raise InputError where the run could not write, or would write over another."""
-        if not self.output.parent.is_dir():
+    def _check_places(self) -> None:
+        """Raise InputError where the run could not write, or would write over other files."""
+        from tidegate.checkpoint import is_model_file
+        from tidegate.training.run_folder import FILES
+
+        check_output(self.output, inputs=self.inputs, force=self.model.force, ours=is_model_file)
+        check_folder(self.folder)
+        refuse_inputs(self.folder, FILES, self.inputs)
+        output, folder = (Path(os.path.realpath(p)) for p in (self.output, self.folder))
+        if output in (folder, *folder.parents, *(folder / name for name in FILES)):
             raise InputError(
-                f"expected a folder {self.output.parent} to write to, got none; make it first",
+                f"expected an output apart from the run folder {self.folder}, got a part of it; "
+                "name another file, or another folder by --run-folder",
                 file=self.output,
             )
-        if self.output.is_dir():
-            raise InputError("expected the name of a file to write, got a folder", file=self.output)
-        if (self.folder / "state.safetensors").exists() and not self.model.resume:
+        if self._has_state() and not (self.model.resume or self.model.force):
             raise InputError(
                 "expected a run folder that is free, got one that holds a run; go on with that "
-                "run by --resume, or name another folder by --run-folder",
+                "run by --resume, replace it by --force, or name another folder by --run-folder",
                 file=self.folder,
             )
 
     def _learn(self, read: Callable[[], tuple[Any, ...]]) -> None:
-        import torch  # noqa: F401  where there is none, say so before a long file is read
+        # this needs torch: where there is none, say so before a long file is read
+        from tidegate.training.run_folder import RunStopped
 
         model: Any = self.model
         try:
             data = read()
             if self.first:
-                print(f"run folder: {self.folder}", flush=True)
+                say(f"run folder: {self.folder}")
             with about_file(self.data):
                 model.fit(*data)
         except KeyboardInterrupt:
-            if self.first:
-                print(f"\n{self._interrupted()}", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise KeyboardInterrupt(self._interrupted()) from None
+        except RunStopped as e:
+            if not self._has_state():
+                raise
+            problem = f"{e}: {self.invocation.command('--resume')}"
+            raise InputError(problem) from e
 
     def _interrupted(self) -> str:
-        if not (self.folder / "state.safetensors").exists():
+        if not self._has_state():
             return "interrupted before anything was saved"
-        given = [a for a in self.arguments if a != "--resume"]
-        return f"interrupted; go on with: tidegate {shlex.join(given)} --resume"
+        return f"interrupted; go on with: {self.invocation.command('--resume')}"
 
-    def _report(self) -> None:
-        model = self.model
-        figures, about = model.metrics_, model.provenance_
+    def _has_state(self) -> bool:
+        return (self.folder / "state.safetensors").exists()
+
+    def _save(self) -> None:
+        """Write the model; where that fails, say how to get at what was trained."""
+        try:
+            self.model.save(self.output, force=self.model.force)
+        except InputError as e:
+            elsewhere = ("--resume", "--run-folder", str(self.folder), "-o", _ELSEWHERE)
+            raise InputError(
+                f"{e}; what was trained is kept in {self.folder}; write it elsewhere, without "
+                f"training again, with: {self.invocation.command(*elsewhere)}"
+            ) from e
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any], bool]:
+        """Figures of the validation part and of the test part, and whether there was no such part
+        of its own.
+        """
+        figures = self.model.metrics_
         test = {k.removeprefix("test_"): v for k, v in figures.items() if k.startswith("test_")}
         validation = {k: v for k, v in figures.items() if not k.startswith("test_")}
-        own = all(k.startswith("training_") for k in validation)  # there was no validation part
-        parameters = model.network_.architecture.parameter_count()
-        what = getattr(model, "INPUTS", "")
-        counts = {"validation": about.get(f"validation_{what}", 0), "test": test.get("n", 0)}
-        if self.json:
-            print_json(
-                {
-                    "task": model.TASK,
-                    "model": str(self.output),
-                    "run_folder": str(self.folder),
-                    "parameters": parameters,
-                    "seconds": about["training_seconds"],
-                    "steps": about["steps"],
-                    "best_step": about["best_step"],
-                    "stopped_by": about["stopped_by"],
-                    "measured_on": "test" if test else "training" if own else "validation",
-                    **(test or validation),
-                    **accuracy_interval(
-                        test or validation, counts["test" if test else "validation"]
-                    ),
-                    "validation": validation,
-                    "test": test or None,
-                }
-            )
-            return
-        chosen = accuracy_told(validation, counts["validation"], what)
-        tested = accuracy_told(test, counts["test"], what)
+        return validation, test, all(k.startswith("training_") for k in validation)
+
+    def _counts(self, test: dict[str, Any]) -> tuple[int, int]:
+        """Inputs of the validation part and of the test part, 0 where the task has none."""
+        counted = self.model.provenance_.get(f"validation_{self._inputs()}", 0)
+        return counted, test.get("n", 0)
+
+    def _inputs(self) -> str:
+        return getattr(self.model, "INPUTS", "")
+
+    def _print_json(self) -> None:
+        validation, test, own = self._parts()
+        about = self.model.provenance_
+        validated, tested = self._counts(test)
+        print_json(
+            {
+                "task": self.model.TASK,
+                "model": str(self.output),
+                "run_folder": str(self.folder),
+                "parameters": self.model.network_.architecture.parameter_count(),
+                "seconds": about["training_seconds"],
+                "steps": about["steps"],
+                "best_step": about["best_step"],
+                "stopped_by": about["stopped_by"],
+                "measured_on": "test" if test else "training" if own else "validation",
+                **(test or validation),
+                **accuracy_interval(test or validation, tested if test else validated),
+                "validation": validation,
+                "test": test or None,
+            }
+        )
+
+    def _report(self) -> None:
+        validation, test, own = self._parts()
+        about = self.model.provenance_
+        validated, tested = self._counts(test)
+        chosen = accuracy_told(validation, validated, self._inputs())
+        told = accuracy_told(test, tested, self._inputs())
         rows = {k if own else f"validation {k}": v for k, v in chosen.items()}
-        rows |= {f"test {k}": v for k, v in beside_baselines(tested).items()}
-        rows |= {"parameters": parameters, "training time": clock(about["training_seconds"])}
+        rows |= {f"test {k}": v for k, v in beside_baselines(told).items()}
+        rows |= {"parameters": self.model.network_.architecture.parameter_count()}
+        rows |= {"training time": clock(about["training_seconds"])}
         rows |= {"steps": f"{about['steps']} (best weights: {about['best_step']})"}
         print_table("", rows)
-        print(f"curve: {self.folder / 'curve.png'}")
-        print(f"model: {self.output}")
-        names = {"model": shlex.quote(str(self.output)), "data": shlex.quote(str(self.data))}
-        print("next:  " + TASKS[model.TASK].then.format(**names))
+        say(f"curve: {self.folder / 'curve.png'}")
+        say(f"model: {self.output}")
+        names = {"model": quoted_path(self.output), "data": quoted_path(self.data)}
+        say("next:  " + TASKS[self.model.TASK].then.format(**names))

@@ -4,15 +4,43 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Any
 
+from tidegate.errors import InputError
 from tidegate.intervals import wilson, with_interval
+from tidegate.output.writing import own_descriptor
+from tidegate.terminal import UNSAFE, elided, printable, say
 
 
 def print_json(values: Mapping[str, Any]) -> None:
     """One object on one line; a figure that is undefined is null."""
-    print(json.dumps(_finite(values), ensure_ascii=False), flush=True)
+    plain = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(_finite(values), ensure_ascii=plain)
+    print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
+
+
+def print_text(text: str, end: str = "\n") -> None:
+    """Text as it is, for a file or a program; on a terminal without control characters."""
+    if sys.stdout.isatty():
+        text = printable(text.replace("\r", ""), lines=True)
+    print(text, end=end, flush=True)
+
+
+def said_aside(json: bool, output: Path | None) -> AbstractContextManager[object]:
+    """What is said inside goes to stderr where stdout is for one JSON object, or for the output.
+
+    Raises InputError where it is for both.
+    """
+    to_stdout = output is not None and own_descriptor(output) == 1
+    if json and to_stdout:
+        raise InputError(
+            "option json: expected none beside an output to stdout, got both; name a file"
+        )
+    return redirect_stdout(sys.stderr) if json or to_stdout else nullcontext()
 
 
 def print_table(title: str, rows: Mapping[str, Any]) -> None:
@@ -24,9 +52,9 @@ def print_table(title: str, rows: Mapping[str, Any]) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name.replace("_", " "), as_text(value))
+        table.add_row(printable(name.replace("_", " ")), elided(printable(as_text(value))))
     if title:
-        print(title)
+        say(title)
     Console(highlight=False, markup=False).print(table)
 
 

@@ -18,7 +18,8 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="the model file (default: in this folder, named after FILE and the task)",
+        help="the model file (default: in this folder, named after FILE and the task); another "
+        "model there is replaced, any other file with --force alone",
         rich_help_panel="Run",
     ),
 ]
@@ -72,10 +73,11 @@ def train_command(task: str) -> Callable[..., None]:
             task,
             file,
             options,
+            validation=validation,
             output=output,
             devices=devices,
             json=json,
-            arguments=ctx.obj.arguments,
+            invocation=ctx.obj,
         )
         run.go(read, source.provenance())
 

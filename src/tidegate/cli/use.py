@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.reading import Json, Model, about_file, source_for, telling
-from tidegate.cli.show import as_text, clock, print_json, print_table
+from tidegate.cli.reading import Force, Json, Model, about_file, source_for, telling
+from tidegate.cli.show import as_text, clock, print_json, print_table, print_text
 from tidegate.data.sources import PredictableSource, TimeSeries
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
+from tidegate.terminal import printable
 
 _PREDICTING = {n: t.source for n, t in TASKS.items() if issubclass(t.source, PredictableSource)}
 
@@ -57,9 +59,10 @@ def predict(
         return
     for name, answer in zip(names, answers, strict=True):
         if "value" in answer:
-            print(f"{answer['value']}\t{name}")
+            print(f"{answer['value']}\t{printable(name)}")
         else:
-            print(f"{answer['label']}\t{max(answer['probabilities'].values()):.3f}\t{name}")
+            label, probability = printable(answer["label"]), max(answer["probabilities"].values())
+            print(f"{label}\t{probability:.3f}\t{printable(name)}")
 
 
 def _label(fitted: Any, probabilities: Any) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def generate(
         float | None,
         typer.Option(metavar="X", help="only the likeliest tokens that share X of probability"),
     ] = None,
-    greedy: Annotated[bool, typer.Option("--greedy", help="always the likeliest token")] = False,
+    greedy: Annotated[bool, typer.Option(help="always the likeliest token")] = False,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="for the same text again (default: any)")
     ] = None,
@@ -108,7 +111,7 @@ def generate(
         print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})
         return
     for piece in [*pieces, prompt] if fitted.reverse else chain([prompt], pieces):
-        print(piece, end="", flush=True)
+        print_text(piece, end="")
     print()
 
 
@@ -119,19 +122,34 @@ def forecast(
     told: dict[str, Any],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="PATH", help="a CSV file (default: the terminal)"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="a new CSV file, or one to replace with --force (default: the terminal)",
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="PATH", help="a picture of it: .png or .svg")
     ] = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Forecast what follows the last row of a file.
 
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
     """
-    from tidegate.container import write_atomically
+    from tidegate.output.places import check_output, never_ours
+    from tidegate.output.writing import write_atomically
 
+    if output is not None:
+        check_output(output, inputs=(model, file), force=force, ours=never_ours)
+    if plot is not None:
+        if output is not None and os.path.realpath(plot) == os.path.realpath(output):
+            raise InputError("option plot: expected another file than the output's", file=plot)
+        from tidegate.tasks.forecast_plot import check_plot_path, plot_forecast
+
+        check_plot_path(plot, inputs=(model, file), force=force)
     fitted = _load(model, "forecaster")
     source = source_for(fitted, told)
     (series,) = source.read(str(file), learning=False)
@@ -144,16 +162,14 @@ def forecast(
     # a float of Python's is written with as many digits as tell it from its neighbours
     writer.writerows([time, *row] for time, row in zip(times, ahead.values.tolist(), strict=True))
     if plot is not None:
-        from tidegate.tasks.forecast_plot import plot_forecast
-
-        plot_forecast(plot, series, ahead)
+        plot_forecast(plot, series, ahead, force=force)
     if output is not None:
         write_atomically(output, table.getvalue().encode())
     if json:
         values = dict(zip(ahead.names, ahead.values.T.tolist(), strict=True))
         print_json({"times": times, "forecast": values})
     elif output is None:
-        print(table.getvalue(), end="")
+        print_text(table.getvalue(), end="")
 
 
 def info(model: Model, json: Json = False) -> None:
@@ -173,7 +189,7 @@ def info(model: Model, json: Json = False) -> None:
     changed = {
         name: value
         for name, value in held.options.items()
-        if name not in ("run_folder", "resume", "verbose")
+        if name not in ("run_folder", "resume", "force", "verbose")
         and (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
     }
     summary = {

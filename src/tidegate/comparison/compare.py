@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,22 +12,26 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import get_cell
+from tidegate.checkpoint import is_model_file
 from tidegate.comparison.advice import Candidate, Scores, advise
 from tidegate.comparison.drawing import Reach
 from tidegate.comparison.experiment import Experiment, Metric, experiment_of
 from tidegate.comparison.gradient_reach import gradient_reach
 from tidegate.comparison.progress import RunsProgress
-from tidegate.comparison.result import Comparison
+from tidegate.comparison.result import FIGURES, PICTURES, REPORT, Comparison
 from tidegate.comparison.runs import (
     Failure,
     Run,
     copy_of,
     equal_sizes,
+    places_of,
     run_all,
     seconds_per_epoch,
     title,
 )
 from tidegate.errors import InputError
+from tidegate.output.lock import lock
+from tidegate.output.places import check_folder, check_output, is_marked, refuse_inputs
 from tidegate.tasks.estimator import Estimator
 
 _SAMPLE = 300  # tokens that a language model writes for the report
@@ -40,6 +46,7 @@ def compare(
     test: Any = None,
     equal_parameters: bool = False,
     folder: str | PathLike[str] | None = None,
+    inputs: Sequence[str | PathLike[str]] = (),
     provenance: Mapping[str, str | int | bool] | None = None,
     command: str | None = None,
 ) -> Comparison:
@@ -53,8 +60,9 @@ def compare(
     such as ``max_minutes``, are those of each run.
 
     With a ``folder`` a report is written there, beside models and run folders, to whose models
-    ``provenance`` is added; what has finished there is not repeated.  ``command`` is what the
-    report says was typed.
+    ``provenance`` is added; what has finished there is not repeated.  Files there that tidegate did
+    not write are replaced with the model's option ``force`` alone, and none of ``inputs`` ever is.
+    ``command`` is what the report says was typed.
 
     Raises InputError for options or data that cannot be used; a run that fails otherwise is told
     of in the result; TrainingError if all do.
@@ -63,10 +71,7 @@ def compare(
     import sklearn  # noqa: F401
 
     cells = _checked(cells, seeds)
-    if folder is not None:
-        folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise InputError("expected the name of a folder to write to, got a file", file=folder)
+    folder = None if folder is None else Path(folder)
     model = copy_of(model, run_folder=None, resume=False)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
@@ -80,7 +85,13 @@ def compare(
     ]
     runs: list[Run] = []
     failures: list[Failure] = []
-    with RunsProgress(model.speaks, len(models)) as progress:
+    with ExitStack() as stack:
+        if folder is not None:
+            _check_places(folder, models, inputs)
+            folder.mkdir(parents=True, exist_ok=True)
+            expected = "a folder that no other comparison writes"
+            stack.enter_context(lock(folder / ".lock", folder, expected))
+        progress = stack.enter_context(RunsProgress(model.speaks, len(models)))
         for outcome in run_all(
             experiment,
             models,
@@ -97,9 +108,28 @@ def compare(
         progress.begin("baselines and gradients")
         runs.sort(key=lambda run: cells.index(run.cell))  # seeds stay in their order
         result = _concluded(model, experiment, runs, failures, equal_parameters, command)
-    if folder is not None:
-        result.write(folder)
+        if folder is not None:
+            result.write(folder)
     return result
+
+
+def _check_places(
+    folder: Path, models: Sequence[Estimator], inputs: Sequence[str | PathLike[str]]
+) -> None:
+    """Raise InputError where the comparison could not write, or would write over other files."""
+    from tidegate.training.run_folder import FILES
+
+    check_folder(folder)
+    places = [places_of(model, folder) for model in models]
+    ours = dict.fromkeys((path for path, _ in places), is_model_file)
+    pictures = [f"{name}.png" for name in PICTURES]
+    ours |= {folder / name: is_marked for name in (REPORT, FIGURES, *pictures)}
+    for path, is_ours in ours.items():
+        if os.path.lexists(path):
+            check_output(path, inputs=inputs, force=models[0].force, ours=is_ours)
+    for _, run_folder in places:
+        check_folder(run_folder)
+        refuse_inputs(run_folder, FILES, inputs)
 
 
 def _checked(cells: Sequence[str], seeds: int) -> list[str]:

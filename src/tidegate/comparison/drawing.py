@@ -13,6 +13,7 @@ import numpy as np
 from tidegate.comparison.experiment import Baseline, Metric
 from tidegate.comparison.gradient_reach import FADED
 from tidegate.comparison.runs import Run, title
+from tidegate.output.places import MARK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def as_png(draw: Draw) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     image = io.BytesIO()
-    FigureCanvasAgg(_drawn(draw)).print_png(image)
+    FigureCanvasAgg(_drawn(draw)).print_png(image, metadata={"Software": MARK})
     return image.getvalue()
 
 

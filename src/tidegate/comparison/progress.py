@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from tidegate.terminal import say
 from tidegate.training.progress import console
 
 
@@ -37,7 +38,7 @@ class RunsProgress:
     def done(self, text: str) -> None:
         """A run has ended: say with what."""
         if self._show:
-            print(text, flush=True)
+            say(text)
         if self._bar is not None:
             self._bar.advance(self._task)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tidegate.comparison.drawing import as_svg
 from tidegate.comparison.runs import title
 from tidegate.comparison.table import cells_of, columns_of
+from tidegate.output.places import MARK
 
 if TYPE_CHECKING:
     from tidegate.comparison.result import Comparison
@@ -76,6 +77,7 @@ def as_html(comparison: Comparison) -> str:
         [
             '<!doctype html><html lang="en"><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta name="generator" content="{MARK}">',
             f"<title>{heading} {escape(_subject(c))}</title><style>{_STYLE}</style>",
             *sections,
             "</html>",

@@ -13,7 +13,12 @@ from tidegate.comparison.drawing import Draw, Reach, as_png, curves, faded, reac
 from tidegate.comparison.experiment import Baseline, Metric
 from tidegate.comparison.runs import Failure, Run, title
 from tidegate.comparison.table import Row, as_text, rows_of
-from tidegate.container import write_atomically
+from tidegate.output.places import MARK
+from tidegate.output.writing import write_atomically
+
+# Names of what ``Comparison.write`` writes.
+REPORT, FIGURES = "report.html", "comparison.json"
+PICTURES = ("curve-time", "curve-steps", "gradient-reach")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,11 +83,12 @@ class Comparison:
     @property
     def pictures(self) -> dict[str, Draw]:
         """By the names of their files."""
-        return {
-            "curve-time": curves(self.runs, self.baselines, self.metric, "seconds"),
-            "curve-steps": curves(self.runs, self.baselines, self.metric, "step"),
-            "gradient-reach": reaches(self.reach),
-        }
+        draws = (
+            curves(self.runs, self.baselines, self.metric, "seconds"),
+            curves(self.runs, self.baselines, self.metric, "step"),
+            reaches(self.reach),
+        )
+        return dict(zip(PICTURES, draws, strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """All figures, in JSON's types (a figure may be NaN)."""
@@ -136,6 +142,8 @@ class Comparison:
         pictures = self.pictures
         for name, draw in pictures.items():
             write_atomically(folder / f"{name}.png", as_png(draw))
-        text = json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(folder / "comparison.json", text.encode())
-        write_atomically(folder / "report.html", as_html(self).encode())
+        values = {"generator": MARK} | self.to_json()
+        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        # a name that is no UTF-8 as JSON writes it, and then as it stands there
+        write_atomically(folder / FIGURES, text.encode(errors="backslashreplace"))
+        write_atomically(folder / REPORT, as_html(self).encode(errors="backslashreplace"))

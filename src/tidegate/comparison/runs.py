@@ -110,10 +110,9 @@ def run_all(
     """
     for model in models:
         begin(model)
-        name = f"{model.cell}-seed-{model.seed}"
         path = None
         if folder is not None:
-            path, run_folder = folder / f"{name}.safetensors", folder / "runs" / name
+            path, run_folder = places_of(model, folder)
             begun = (run_folder / "state.safetensors").exists()
             model.set_params(run_folder=run_folder, resume=begun)
         try:
@@ -127,7 +126,7 @@ def run_all(
             continue
         model.provenance_ |= provenance
         if path is not None:
-            model.save(path)
+            model.save(path, force=model.force)
         yield Run(
             cell=model.cell,
             seed=model.seed,
@@ -137,6 +136,12 @@ def run_all(
             training=training,
             losses=losses,
         )
+
+
+def places_of(model: Estimator, folder: Path) -> tuple[Path, Path]:
+    """Where a comparison in ``folder`` keeps a model's file, and its run."""
+    name = f"{model.cell}-seed-{model.seed}"
+    return folder / f"{name}.safetensors", folder / "runs" / name
 
 
 def copy_of(model: Estimator, **changed: Any) -> Any:

@@ -181,6 +181,9 @@ def _names(names: Sequence[str] | None, channels: int, what: str) -> tuple[str, 
     return tuple(names)
 
 
+_FARTHEST: Final = 1e30  # in standard deviations: products of it stay within float32's 3.4e38
+
+
 @dataclass(frozen=True, eq=False)
 class Scaler:
     """Mean and scale of each channel [C]; a channel that never changes has scale 1."""
@@ -197,7 +200,8 @@ class Scaler:
             raise InputError(f"expected finite values [N, C] with N > 0 to scale, got {shape}")
         if (np.abs(values).max(axis=0) > _LARGEST).any():
             problem = f"expected numbers up to {_LARGEST:g}, got {np.abs(values).max():g}"
-            raise InputError(f"{problem}; does it stand for a missing one? write NaN instead")
+            remedy = "write NaN if it stands for a missing one, else divide all by a power of ten"
+            raise InputError(f"{problem}; {remedy}")
         unit = _unit(values)
         scaled = values / unit
         deviation = scaled.std(axis=0) * unit
@@ -205,8 +209,18 @@ class Scaler:
         return cls(scaled.mean(axis=0) * unit, np.where(usable, deviation, 1.0))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Values [..., C] as multiples of the scale from the mean."""
-        return (values - self.mean) / self.scale
+        """Values [..., C] as multiples of the scale from the mean; NaN stays.
+
+        Raises InputError for a value so far away that float32 could not hold what follows.
+        """
+        with np.errstate(over="ignore"):
+            scaled = (values - self.mean) / self.scale
+        if (far := np.abs(scaled) > _FARTHEST).any():
+            raise InputError(
+                f"expected values like those that were learned from, got {values[far][0]:g}, more "
+                f"than {_FARTHEST:g} standard deviations away; check its unit"
+            )
+        return scaled
 
     def inverse(self, scaled: np.ndarray) -> np.ndarray:
         """The values [..., C] that ``transform`` scaled."""
@@ -226,7 +240,7 @@ class Scaler:
             if not isinstance(numbers, list) or any(type(x) not in (int, float) for x in numbers):
                 raise ValueError(f"scaler key {key!r} must be a list of numbers")
         mean, scale = np.array(mean, dtype=np.float64), np.array(scale, dtype=np.float64)
-        finite = np.isfinite(mean).all() and np.isfinite(scale).all()
+        finite = (np.abs(mean) <= _LARGEST).all() and (np.abs(scale) <= _LARGEST).all()
         if len(mean) != len(scale) or not finite or not (scale > 0).all():
             raise ValueError("a scaler must have one finite mean and one scale above 0 per channel")
         return cls(mean, scale)

@@ -15,6 +15,7 @@ from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
 from tidegate.data.text import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
+from tidegate.output.places import check_output
 from tidegate.training.options import TrainingOptions, option
 
 if TYPE_CHECKING:
@@ -191,10 +192,15 @@ class Estimator(TrainingOptions):
 
     # the file
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model file (format: tidegate.checkpoint), replacing an old one atomically."""
-        from tidegate.checkpoint import MAX_EVALUATIONS, ModelFile, save_model
+    def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
+        """Write the model file (format: tidegate.checkpoint), replacing an old one atomically.
 
+        Raises InputError where it cannot be written, and for a file of another kind that is there,
+        unless ``force`` says to replace it.
+        """
+        from tidegate.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
+
+        check_output(path, force=force, ours=is_model_file)
         network = self.network_
         tensors = {n: t.numpy().astype(np.float32) for n, t in network.state_dict().items()}
         options = {
@@ -239,7 +245,7 @@ class Estimator(TrainingOptions):
         try:
             options = cls.options_from_json(model.options)
             # where a run was kept belongs to that run
-            estimator = cls(**options | {"run_folder": None, "resume": False})
+            estimator = cls(**options | {"run_folder": None, "resume": False, "force": False})
             estimator.check()
             estimator._restore(model)
         except (KeyError, TypeError, ValueError) as e:
@@ -324,5 +330,6 @@ def _version(package: str) -> str:
 
 def default_model_path(task: str, data: str | PathLike[str]) -> Path:
     """Where the command line puts a model of ``task`` learned from ``data``: beside the caller."""
-    name = Path(data).name.split(".")[0]
+    # of .txt: txt; a name that begins with a dash would be taken for an option
+    name = Path(data).name.lstrip(".-").split(".")[0] or "model"
     return Path(f"{name}-{task}.safetensors")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.container import write_atomically
 from tidegate.data.frames import Forecast
 from tidegate.data.series import Series
 from tidegate.errors import InputError
+from tidegate.output.places import MARK, check_output
+from tidegate.output.writing import write_atomically
+from tidegate.terminal import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,22 +31,28 @@ _WINDOWS = 7  # of a backtest: the last ones
 _TRUTH, _MODEL, _NAIVE = "#333333", "#d1495b", "#6f9fc8"
 
 
-def check_plot_path(path: str | PathLike[str]) -> str:
-    """The format that a file's ending names.  Raises InputError for another, or no such folder."""
+def check_plot_path(
+    path: str | PathLike[str], *, inputs: Iterable[str | PathLike[str]] = (), force: bool = False
+) -> str:
+    """The format that a file's ending names.
+
+    Raises InputError for another, and for a file that ``output.places.check_output`` refuses.
+    """
     ending = Path(path).suffix.lower().lstrip(".")
     if ending not in FORMATS:
         endings = ", ".join(f".{known}" for known in FORMATS)
         raise InputError(f"expected the ending of a picture, {endings}, got {ending!r}", file=path)
-    if not Path(path).parent.is_dir():
-        raise InputError("expected a folder to write to, got none; make it first", file=path)
+    check_output(path, inputs=inputs, force=force)
     return ending
 
 
-def plot_forecast(path: str | PathLike[str], series: Series, forecast: Forecast) -> None:
+def plot_forecast(
+    path: str | PathLike[str], series: Series, forecast: Forecast, *, force: bool = False
+) -> None:
     """The end of ``series`` and the forecast, one panel per series.
 
     Where ``series`` goes on beyond the forecast's first time, its values are drawn as the truth.
-    Raises InputError for a path that ``check_plot_path`` refuses.
+    Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
     horizon = len(forecast.times)
     origin = int(np.searchsorted(series.times, forecast.times[0]))  # rows known to the forecast
@@ -61,13 +70,13 @@ def plot_forecast(path: str | PathLike[str], series: Series, forecast: Forecast)
             values = np.concatenate([series.values[origin - 1 : origin, c], values])
         axes.plot(times, values, color=_MODEL, label="forecast")
         axes.axvline(forecast.times[0], color="0.8", linewidth=0.8, zorder=0)  # pyright: ignore
-    _save(path, figure, panels, series.times)
+    _save(path, figure, panels, series.times, force)
 
 
-def plot_backtest(path: str | PathLike[str], backtest: Backtest) -> None:
+def plot_backtest(path: str | PathLike[str], backtest: Backtest, *, force: bool = False) -> None:
     """The last forecasts of a backtest against what came and the seasonal naive forecast.
 
-    Raises InputError for a path that ``check_plot_path`` refuses.
+    Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
     last = slice(-_WINDOWS, None)
     times = backtest.times[last]
@@ -84,7 +93,7 @@ def plot_backtest(path: str | PathLike[str], backtest: Backtest) -> None:
                 axes.plot(times[k], window, color=colour, label=label if k == 0 else None)
         for origin in times[:, 0]:
             axes.axvline(origin, color="0.85", linewidth=0.8, zorder=0)
-    _save(path, figure, panels, times.ravel())
+    _save(path, figure, panels, times.ravel(), force)
 
 
 def _panels(names: tuple[str, ...], title: str) -> tuple[Figure, list[Axes]]:
@@ -99,16 +108,16 @@ def _panels(names: tuple[str, ...], title: str) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     panels = list(figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0])
     for axes, name in zip(panels, shown, strict=True):
-        axes.set_ylabel(name)
+        axes.set_ylabel(printable(name), parse_math=False)  # a name is no formula
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
     return figure, panels
 
 
-def _save(path: Any, figure: Figure, panels: list[Axes], times: np.ndarray) -> None:
+def _save(path: Any, figure: Figure, panels: list[Axes], times: np.ndarray, force: bool) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    picture_format = check_plot_path(path)
+    picture_format = check_plot_path(path, force=force)
     bottom = panels[-1]
     if np.issubdtype(times.dtype, np.datetime64):
         locator = AutoDateLocator()
@@ -118,5 +127,6 @@ def _save(path: Any, figure: Figure, panels: list[Axes], times: np.ndarray) -> N
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     image = io.BytesIO()
-    figure.savefig(image, format=picture_format)
+    mark = {"Software" if picture_format == "png" else "Creator": MARK}
+    figure.savefig(image, format=picture_format, metadata=mark)
     write_atomically(path, image.getvalue())

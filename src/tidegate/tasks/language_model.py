@@ -20,7 +20,7 @@ from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
-from tidegate.training.options import documented, option
+from tidegate.training.options import check_seed, documented, option
 
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
@@ -202,6 +202,7 @@ class LanguageModel(TextTask):
         written.  ``seed`` None draws another text each time.
         """
         network = self.network_
+        check_seed(seed)
         if length < 0:
             raise InputError(f"expected a length of 0 or more tokens, got {length}")
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}

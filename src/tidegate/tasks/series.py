@@ -142,8 +142,13 @@ class SequenceEstimator(Estimator):
 
     def _read(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         """What the network reads of each sequence."""
-        inputs = self.inputs_
-        return [inputs.segments(inputs.scaled(sequence)) for sequence in sequences]
+        inputs, read = self.inputs_, []
+        for i, sequence in enumerate(sequences):
+            try:
+                read.append(inputs.segments(inputs.scaled(sequence)))
+            except InputError as e:
+                raise InputError(f"sequence {i}: {e}") from None
+        return read
 
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""

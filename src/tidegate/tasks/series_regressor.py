@@ -18,7 +18,7 @@ from tidegate.training.options import documented, option
 if TYPE_CHECKING:
     from tidegate.checkpoint import ModelFile
 
-_LARGEST = 1e150  # a number whose square there is
+_LARGEST = 1e150  # a number whose squared errors can be added up
 
 
 @documented

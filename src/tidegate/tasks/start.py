@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from os import PathLike, fspath
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from tidegate.data.vectors import read_vectors
 from tidegate.errors import InputError
 from tidegate.tasks import load
 from tidegate.tasks.estimator import Estimator
+from tidegate.terminal import path_text
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
@@ -73,7 +74,7 @@ def start_from_vectors(path: str | PathLike[str], encoder: TextEncoder, title: s
     return VectorStart(
         encoder=encoder,
         decides={"embedding_size": vectors.shape[1]},
-        origin=fspath(path),
+        origin=path_text(path),
         positions=positions,
         vectors=vectors,
     )
@@ -116,7 +117,8 @@ def load_models(given: Models) -> list[Any]:
 def model_names(given: Models) -> list[str]:
     """The path of each model, or its class if it came without one."""
     return [
-        type(one).__name__ if isinstance(one, Estimator) else fspath(one) for one in _several(given)
+        type(one).__name__ if isinstance(one, Estimator) else path_text(one)
+        for one in _several(given)
     ]
 
 

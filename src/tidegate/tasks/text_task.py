@@ -14,6 +14,7 @@ from tidegate.data.text import train_encoder
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.start import Start, load_models, model_names, start_from_vectors
+from tidegate.terminal import say
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class TextTask(Estimator):
             told = start.initialise(network, self.seed)
             if self.speaks:
                 for name, value in told.items():
-                    print(f"{name.replace('_', ' ')}: {value}", flush=True)
+                    say(f"{name.replace('_', ' ')}: {value}")
             if self.freeze_embeddings:
                 assert network.embedding is not None
                 network.embedding.weight.requires_grad_(False)

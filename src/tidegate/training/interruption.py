@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps, so that what is saved is a whole number of them."""
+"""Ctrl-C or a polite kill between two steps, so that what is saved is a whole number of them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,30 @@ from types import FrameType
 
 
 @contextmanager
-def interruption_noted() -> Iterator[Callable[[], bool]]:
-    """Inside, a first Ctrl-C is only noted, which the function given tells; a second interrupts.
+def interruption_noted() -> Iterator[Callable[[], int]]:
+    """Inside, a first Ctrl-C is only noted: the function given tells its number, 0 before it.
 
+    A second one does what it did outside.  So it is with SIGTERM, where the program handles that.
     Python hands signals to the main thread alone: in another nothing is changed.
     """
-    noted = False
+    noted = 0
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal noted
-        if noted and callable(before):
-            before(number, frame)
-        noted = True
+        if noted:
+            before[number](number, frame)
+        noted = number
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, note)
+    before: dict[int, Callable[[int, FrameType | None], object]] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):  # not where it is ignored, or ends the process
+                before[number] = handler
+    for number in before:
+        signal.signal(number, note)
     try:
         yield lambda: noted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
@@ -67,7 +68,11 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
         stack.enter_context(denormals_flushed())
         precision = precision_of_use(options.precision, processes.device)
         stack.enter_context(products_of(precision))
-        run = _Run(objective, options, processes)
+        folder = None
+        # only process 0 has a folder: on several machines the others need not see its disk
+        if options.run_folder is not None and processes.rank == 0:
+            folder = stack.enter_context(RunFolder(options.run_folder, options.force))
+        run = _Run(objective, options, processes, folder)
         progress = stack.enter_context(
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
@@ -84,7 +89,11 @@ class _Run:
     """Everything that changes while a network is trained."""
 
     def __init__(
-        self, objective: Objective, options: TrainingOptions, processes: Processes
+        self,
+        objective: Objective,
+        options: TrainingOptions,
+        processes: Processes,
+        folder: RunFolder | None,
     ) -> None:
         self.objective, self.options, self.processes = objective, options, processes
         self.steps_in_epoch = objective.steps_in_epoch()
@@ -96,10 +105,7 @@ class _Run:
         self.carry: Any = None
         self.best: dict[str, Tensor] | None = None
         self.settings = self._settings()
-        # only process 0 has a folder: on several machines the others need not see its disk
-        self.folder = None
-        if options.run_folder is not None and processes.rank == 0:
-            self.folder = RunFolder(options.run_folder)
+        self.folder = folder
         state = processes.first(self._open_folder)
 
         self.network = objective.network.to(processes.device)
@@ -122,7 +128,7 @@ class _Run:
         self.network.train()
         # several processes are not interrupted at the same step, and can only save together
         alone = self.processes.world == 1 and self.folder is not None
-        with interruption_noted() if alone else nullcontext(lambda: False) as interrupted:
+        with interruption_noted() if alone else nullcontext(lambda: 0) as interrupted:
             while self.limits.reached(self.position) is None:
                 self._train_epoch(progress, interrupted)
         if self._evaluated_step() != self.position.step:
@@ -149,7 +155,7 @@ class _Run:
             stopped=self.limits.reached(at) or "",
         )
 
-    def _train_epoch(self, progress: Progress, interrupted: Callable[[], bool]) -> None:
+    def _train_epoch(self, progress: Progress, interrupted: Callable[[], int]) -> None:
         """The rest of the epoch, or of the run if that is shorter."""
         at, objective, processes = self.position, self.objective, self.processes
         epoch = at.epoch
@@ -168,9 +174,10 @@ class _Run:
                     self.network.train()
             if at.seconds - self.saved_at >= self.options.checkpoint_seconds:
                 self._save()
-            if interrupted():
+            if number := interrupted():
                 if self.saved_step != at.step:
                     self._save()
+                signal.raise_signal(number)  # the second one interrupts
                 raise KeyboardInterrupt
             if at.epoch > epoch or self.limits.reached(at) is not None:
                 return
@@ -252,7 +259,8 @@ class _Run:
         if save:
             self._save()
         if self.folder is not None:
-            self.folder.append_metrics(row)
+            with self.folder.writing():
+                self.folder.append_metrics(row)
             if at.seconds - self.drawn_at >= _DRAW_EVERY_S:
                 self._draw()
 
@@ -355,13 +363,15 @@ class _Run:
         for rank, (_, arrays) in enumerate(carries):
             tensors |= {f"carry.{rank}.{i}": array for i, array in enumerate(arrays)}
         nestings = [nesting for nesting, _ in carries]
-        self.folder.save(TrainingState(self.position, nestings, self.settings, tensors))
+        with self.folder.writing():
+            self.folder.save(TrainingState(self.position, nestings, self.settings, tensors))
         self.save_cost_s = time.monotonic() - began
 
     def _draw(self) -> None:
         assert self.folder is not None
         at = self.position
-        self.folder.draw_curve(at.history, at.best_step)
+        with self.folder.writing():
+            self.folder.draw_curve(at.history, at.best_step)
         self.drawn_at = at.seconds
 
 

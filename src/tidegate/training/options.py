@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from tidegate.errors import InputError
+from tidegate.terminal import path_text
 from tidegate.training.schedules import SCHEDULES
 
 # Names of the optimisers, with a learning rate at which recurrent networks of 64 to 512 units
@@ -27,6 +28,7 @@ LEARNING_RATES = {
 }
 # Evaluations without a better one, after which a run that only the clock limits is ended.
 LAST_PATIENCE = 20
+LARGEST_SEED = 2**63 - 1
 MOMENTUM = {"sgd": 0.0, "nesterov": 0.9, "rmsprop": 0.0}
 
 
@@ -154,7 +156,9 @@ class TrainingOptions:
         "(bfloat16: up to twice as fast with AMX or AMD's AVX-512 BF16, elsewhere of no effect)",
         choices=("float32", "bfloat16"),
     )
-    seed: int = option(0, "of initial weights, data order and dropout", at_least=0)
+    seed: int = option(
+        0, "of initial weights, data order and dropout", at_least=0, at_most=LARGEST_SEED
+    )
     device: str = option(
         "auto",
         "auto (a GPU, if there is one that has a kernel for every layer), cpu, cuda, cuda:1, ...",
@@ -166,6 +170,10 @@ class TrainingOptions:
         60.0, "time between saves of the training state (0: after every step)", at_least=0
     )
     resume: bool = option(False, "go on with the run in the run folder", common=True)
+    force: bool = option(
+        False,
+        "replace files that tidegate did not write, and, without resume, a run in the run folder",
+    )
     verbose: int = option(
         1,
         "0: silent; 1: a live bar, on a terminal or in a notebook; 2: a line per evaluation",
@@ -252,7 +260,14 @@ class TrainingOptions:
     def to_json(self) -> dict[str, Any]:
         """Every option by name; a path as its text."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+        return {n: path_text(v) if isinstance(v, Path | str) else v for n, v in values.items()}
+
+
+def check_seed(seed: int | None) -> None:
+    """Raise InputError unless ``seed`` is None or one that random numbers can be drawn by."""
+    about = next(f for f in fields(TrainingOptions) if f.name == "seed")
+    if (problem := _problem(seed, int | None, about.metadata)) is not None:
+        raise InputError(f"option seed: expected {problem}, got {seed!r}")
 
 
 def _problem(value: Any, hint: Any, metadata: Any) -> str | None:
@@ -273,7 +288,7 @@ def _problem(value: Any, hint: Any, metadata: Any) -> str | None:
     if int in allowed or float in allowed:
         whole = float not in allowed
         expected = ("a whole number " if whole else "a number ") + " and ".join(
-            f"{name} {bound:g}" for name, bound in bounds.items()
+            f"{name} {bound}" for name, bound in bounds.items()
         )
         kind = Integral if whole else Real
         good = isinstance(value, kind) and not isinstance(value, bool) and value == value

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
 
+from tidegate.terminal import say
+
 _REFRESH_S = 0.1
 
 
@@ -72,7 +74,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         if not self._silent:
-            print(text, flush=True)
+            say(text)
 
 
 _PLACE = ("step", "epoch", "seconds", "learning_rate")

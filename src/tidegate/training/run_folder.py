@@ -5,14 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tidegate.container import write_atomically
 from tidegate.errors import InputError, shown
+from tidegate.output.lock import lock
+from tidegate.output.places import check_folder
+from tidegate.output.writing import write_atomically
 from tidegate.training.curve import as_columns, draw_history, png_of
 from tidegate.training.state import TrainingState, read_state, write_state
 
+# Names of what a run writes into its folder.
+FILES = ("config.json", "metrics.csv", "curve.png", "state.safetensors")
 # A run may be resumed with other values of these: limits, places and looks.
 MAY_DIFFER = {
     "epochs",
@@ -22,33 +28,49 @@ MAY_DIFFER = {
     "patience",
     "verbose",
     "resume",
+    "force",
     "run_folder",
     "checkpoint_seconds",
 }
 
 
-class RunFolder:
-    """What one run leaves behind.  Nothing here overwrites another run."""
+class RunStopped(InputError):
+    """The run folder cannot be written to any more; what was saved there before is whole."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+
+class RunFolder:
+    """What one run leaves behind.
+
+    From ``begin`` or ``go_on`` to the end of the ``with`` no other run can use the folder.  Nothing
+    here overwrites another run or anyone's files, unless ``force`` says to.
+    """
+
+    def __init__(self, path: Path, force: bool = False) -> None:
+        self.path, self.force = Path(path), force
         self.state_path = self.path / "state.safetensors"
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._held.close()
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Make the folder for a new run.  Raises InputError if it holds a run already."""
-        metrics = self.path / "metrics.csv"
-        if self.state_path.exists() or (metrics.exists() and metrics.stat().st_size > 0):
-            raise InputError(
-                "expected a folder without a run, got one that holds a run already; "
-                "resume that run, or name another folder",
-                file=self.path,
-            )
+        check_folder(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise InputError(
-                f"expected a folder to write to, got: {e.strerror}", file=self.path
+                f"expected a folder to write to, got: {e.strerror}; name another one",
+                file=self.path,
             ) from e
+        self._lock()
+        if not self.force:
+            self._refuse_to_overwrite()
+        for name in FILES:  # of another run, and no longer true
+            (self.path / name).unlink(missing_ok=True)
         self._write_config(settings)
         self.write_metrics([])
 
@@ -63,6 +85,7 @@ class RunFolder:
                 "name the folder of that run, or begin a new one by leaving out resume",
                 file=self.path,
             )
+        self._lock()
         for left_over in self.path.glob(".*.partial"):  # of a process killed while writing
             left_over.unlink(missing_ok=True)
         state = read_state(self.state_path)
@@ -75,17 +98,35 @@ class RunFolder:
         # rows that were written after the state: the resumed run comes by them again
         self.write_metrics(history)
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say in an error about what is written inside what there is to go on with."""
+        try:
+            yield
+        except InputError as e:
+            kept = "nothing was saved before; begin again when there is room"
+            if self.state_path.exists():
+                kept = "the last state that was saved is kept; go on with it by resume"
+            stopped = RunStopped(f"{e}; {kept}")
+            stopped.file = e.file
+            raise stopped from e
+
     def save(self, state: TrainingState) -> None:
         write_state(self.state_path, state)
 
     def append_metrics(self, row: dict[str, float]) -> None:
         """Add an evaluation to metrics.csv; the first one names the columns."""
         path = self.path / "metrics.csv"
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        try:
+            with open(path, "a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                if file.tell() == 0:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as e:
+            raise InputError(
+                f"expected a place to write a row to, got: {e.strerror}; free some space", file=path
+            ) from e
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         text = io.StringIO()
@@ -99,6 +140,33 @@ class RunFolder:
         """The losses and figures over the steps, as curve.png."""
         picture = png_of(draw_history(as_columns(rows), best_step))
         write_atomically(self.path / "curve.png", picture)
+
+    def _lock(self) -> None:
+        expected = "a run folder that no other run uses"
+        self._held.enter_context(lock(self.path / ".lock", self.path, expected))
+
+    def _refuse_to_overwrite(self) -> None:
+        """Raise InputError for a run that is here, and for files that are of no run."""
+        if not _is_config(self.path / "config.json"):
+            for name in FILES:
+                if (self.path / name).exists():
+                    raise InputError(
+                        f"expected a folder for a new run, got one with a {name} that is of no "
+                        "run; name another folder, or replace that file by force",
+                        file=self.path,
+                    )
+            return
+        metrics = self.path / "metrics.csv"
+        if self.state_path.exists():
+            remedy = "go on with it by resume, replace it by force, or name another folder"
+        elif metrics.exists() and metrics.stat().st_size > 0:
+            remedy = "its state is gone, so replace it by force, or name another folder"
+        else:
+            return  # it ended before it had come to anything
+        raise InputError(
+            f"expected a folder without a run, got one that holds a run already; {remedy}",
+            file=self.path,
+        )
 
     def _write_config(self, settings: dict[str, Any]) -> None:
         text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
@@ -127,3 +195,12 @@ class RunFolder:
                 "give the same files, or begin a new run in another folder",
                 file=self.path,
             )
+
+
+def _is_config(path: Path) -> bool:
+    """Whether a file is what ``_write_config`` wrote, of this version or another."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and {"options", "fingerprint", "processes"} <= set(values)

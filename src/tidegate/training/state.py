@@ -12,15 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tidegate.container import (
-    ModelFileError,
-    TensorInfo,
-    pack,
-    parse_json,
-    unpack,
-    write_atomically,
-)
+from tidegate.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.errors import shown
+from tidegate.output.writing import write_atomically
 
 FORMAT = 2
 REMEDY = "begin a new run: leave out resume and name another run_folder"

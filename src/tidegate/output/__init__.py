@@ -1,0 +1,1 @@
+"""Where a file may be written, how it is written, and who may write there at the same time."""
