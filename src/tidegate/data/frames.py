@@ -214,7 +214,7 @@ def _of_column(column: Any) -> Held:
 
     def give_back(forecast: Forecast) -> Any:
         if axis is None:
-            made = nw.new_series(name, forecast.values[:, 0], backend=column.implementation)
+            made = nw.new_series(name or "", forecast.values[:, 0], backend=column.implementation)
             return made.to_native()
         return type(column.to_native())(
             forecast.values[:, 0], index=axis.continued(forecast.times), name=name
