@@ -13,6 +13,7 @@
 #include <string>
 
 #include "kernels.h"
+#include "openmp.h"
 #include "shared_product.h"
 #include "sweep.h"
 #include "threads.h"
