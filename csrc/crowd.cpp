@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <atomic>
+#include <mutex>
 
 namespace tidegate {
 namespace {
@@ -12,13 +13,19 @@ using namespace std::chrono_literals;
 
 // The system takes a processor away for a slice, 3 ms and more on Linux; interrupts are shorter.
 constexpr auto kSlice = 1ms;
-// Two losses so close are no chance: a busy neighbour takes a slice in every 10 ms or so.
-constexpr auto kSoon = 100ms;
-// How long a crowd is remembered, so that it is not taken for gone between two slices.
+// So much is lost in a crowd before a tenth of a second goes by without a loss. A busy neighbour
+// takes half of a processor; the system's own threads take one for 4 ms now and then.
+constexpr auto kLost = 10ms;
+constexpr auto kQuiet = 100ms;
+// How long a crowd is remembered: to the next loss, once the threads wait for each other in sleep.
 constexpr auto kRemembered = 250ms;
 
 constexpr Clock::time_point kNever{};
-std::atomic<Clock::time_point> last_loss{kNever}, crowd_ends{kNever};
+std::atomic<Clock::time_point> crowd_ends{kNever};
+
+std::mutex mutex;  // of these two
+Clock::time_point last_loss{kNever};
+Clock::duration lost{0};
 
 // Of the calling thread, without the time it waited for a processor.
 std::chrono::nanoseconds computed() {
@@ -33,9 +40,14 @@ Watch::Watch() : began_(Clock::now()), computed_(computed()) {}
 
 Watch::~Watch() {
     const Clock::time_point now = Clock::now();
-    if (now - began_ < kSlice || (now - began_) - (computed() - computed_) < kSlice) return;
-    const Clock::time_point before = last_loss.exchange(now);
-    if (before != kNever && now - before < kSoon) crowd_ends = now + kRemembered;
+    if (now - began_ < kSlice) return;
+    const Clock::duration waited = (now - began_) - (computed() - computed_);
+    if (waited < kSlice) return;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (last_loss == kNever || began_ - last_loss > kQuiet) lost = Clock::duration::zero();
+    last_loss = now;
+    lost += waited;
+    if (lost >= kLost) crowd_ends = now + kRemembered;
 }
 
 bool crowded() {

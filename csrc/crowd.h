@@ -18,7 +18,7 @@ class Watch {
     std::chrono::nanoseconds computed_;
 };
 
-// Whether that happened more than once and not long ago. Who waits for another thread then does
+// Whether that happened a lot and not long ago. Who waits for another thread then does
 // well to sleep: the other one may need the very processor.
 bool crowded();
 
