@@ -43,7 +43,8 @@ Watch::~Watch() {
     if (now - began_ < kSlice) return;
     const Clock::duration waited = (now - began_) - (computed() - computed_);
     if (waited < kSlice) return;
-    const std::lock_guard<std::mutex> lock(mutex);
+    const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
+    if (!lock) return;  // another thread notes its own, or did so when this process was forked
     if (last_loss == kNever || began_ - last_loss > kQuiet) lost = Clock::duration::zero();
     last_loss = now;
     lost += waited;

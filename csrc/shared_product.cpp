@@ -22,7 +22,8 @@ constexpr std::ptrdiff_t kBlock = 2 * kUnit;
 // A piece's rows at least, since each packs the other factor; and the pieces of a share at most.
 constexpr std::ptrdiff_t kFewestRows = 4 * kBlock, kMostCuts = 8;
 
-// Of a share of so many rows, if who has a core is to take over from who has lost his.
+// Of a share of so many rows in a crowd: a thread that has a processor takes what another, which
+// has lost its own, has not begun.
 int cuts_of(std::ptrdiff_t rows) {
     return static_cast<int>(std::clamp<std::ptrdiff_t>(rows / kFewestRows, 1, kMostCuts));
 }
