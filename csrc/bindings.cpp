@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "memory.h"
+#include "openmp.h"
 #include "shared_product.h"
 #include "threads.h"
 

@@ -36,7 +36,8 @@ if(amx IN_LIST engine_isas)
 endif()
 
 add_library(sweeps STATIC
-  ${CMAKE_CURRENT_LIST_DIR}/layer.cpp ${CMAKE_CURRENT_LIST_DIR}/memory.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/crowd.cpp ${CMAKE_CURRENT_LIST_DIR}/layer.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/memory.cpp ${CMAKE_CURRENT_LIST_DIR}/openmp.cpp
   ${CMAKE_CURRENT_LIST_DIR}/shared_product.cpp ${CMAKE_CURRENT_LIST_DIR}/sweep.cpp
   ${CMAKE_CURRENT_LIST_DIR}/team.cpp ${CMAKE_CURRENT_LIST_DIR}/threads.cpp)
 target_compile_options(sweeps PRIVATE -Wall -Wextra)

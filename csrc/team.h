@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "crowd.h"
 #include "kernels.h"
 #include "threads.h"
 
@@ -27,7 +28,8 @@ class Team {
     std::atomic<unsigned> meetings_{0};
 };
 
-// Calls body(share) on up to `count` threads at a time, whose shares make up the whole.
+// Calls body(share) on up to `count` threads at a time, whose shares make up the whole. On one in a
+// crowd, where one of them would be waited for at nearly every step.
 template <class Body>
 void side_by_side(int count, const Body& body) {
     Team team(count);
@@ -35,7 +37,7 @@ void side_by_side(int count, const Body& body) {
         const Share share = team.join();
         if (share.count > 0) body(share);
     };
-    if (count <= 1 || !parallel_if_free(count, member))
+    if (count <= 1 || crowded() || !parallel_if_free(count, member))
         parallel_for(1, [&](int) { body(Share{}); });
 }
 

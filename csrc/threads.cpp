@@ -1,69 +1,47 @@
 #include "threads.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdint>
 #include <list>
 #include <mutex>
 #include <optional>
 #include <thread>
 
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
+#include "crowd.h"
+#include "flush.h"
+#include "openmp.h"
 
 namespace tidegate {
 namespace {
-
-// Denormal results and operands count as zero while it lives: each one costs microcode otherwise.
-class FlushToZero {
-  public:
-#if defined(__x86_64__)
-    FlushToZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-    ~FlushToZero() { _mm_setcsr(before_); }
-
-  private:
-    unsigned before_;
-#elif defined(__aarch64__)
-    FlushToZero() {
-        asm volatile("mrs %0, fpcr" : "=r"(before_));
-        asm volatile("msr fpcr, %0" ::"r"(before_ | (std::uint64_t{1} << 24)));
-    }
-    ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
-
-  private:
-    std::uint64_t before_;
-#endif
-};
 
 // The pieces of one call; every thread takes the next one until none is left.
 struct Work {
     void (*task)(void*, int);
     void* context;
-    int count;
+    int count, threads;
     std::atomic<int> next{0};
 
     void run() {
         const FlushToZero flush;
+        std::optional<Watch> watch;
+        if (threads > 1) watch.emplace();
         for (int i; (i = next.fetch_add(1)) < count;) task(context, i);
     }
 };
-
-using GompParallel = void (*)(void (*)(void*), void*, unsigned threads, unsigned flags);
-std::atomic<GompParallel> gomp_parallel{nullptr};
 
 // How long a thread of ours looks for more work, or for the end of the others', before it sleeps.
 // To wake one takes 50 us and more; the layers of a network follow each other faster.
 constexpr std::chrono::microseconds kAwake{500};
 
-// Returns when condition() holds, and after kAwake; who wants the core meanwhile gets it.
+// Returns when condition() holds, and after kAwake; who wants the core meanwhile gets it. At once
+// in a crowd: who gives a core away gets it back milliseconds later, but who is woken sooner.
 template <class Condition>
 void look_for(const Condition& condition) {
+    if (crowded()) return;
     const auto end = std::chrono::steady_clock::now() + kAwake;
     while (!condition() && std::chrono::steady_clock::now() < end) {
         for (int i = 0; i < 8; ++i) pause();
@@ -103,15 +81,17 @@ class Pool {
     bool run(Work& work) {
         std::unique_lock<std::mutex> alone(in_use_, std::try_to_lock);
         if (!alone) return false;
+        // In a crowd one more, to take over from the first whose core the system gives to others.
+        const int helpers = crowded() ? work.threads : work.threads - 1;
         {
             std::lock_guard<std::mutex> lock(mutex_);
-            while (static_cast<int>(workers_.size()) < work.count - 1) {
+            while (static_cast<int>(workers_.size()) < helpers) {
                 Worker& fresh = workers_.emplace_back();
                 fresh.thread = std::thread([this, &fresh] { serve(fresh); });
             }
             wake_elsewhere();
             work_ = &work;
-            wanted_ = work.count - 1;
+            wanted_ = helpers;
         }
         wake_.notify_all();
         work.run();
@@ -177,14 +157,11 @@ class Pool {
 
 std::atomic<Pool*> pool{nullptr};
 
-// In a forked child the parent's threads do not exist: forget the pools that count on them.
-void forget_pools() {
-    gomp_parallel = nullptr;
-    pool = nullptr;
-}
+// In a forked child the parent's threads do not exist: forget the pool that counts on them.
+void forget_pool() { pool = nullptr; }
 
 Pool& own_pool() {
-    static const int registered = pthread_atfork(nullptr, nullptr, forget_pools);
+    static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
     (void)registered;
     Pool* current = pool.load();
     if (!current) {
@@ -197,54 +174,19 @@ Pool& own_pool() {
 
 }  // namespace
 
-namespace {
-
-thread_local std::optional<FlushToZero> flushed_here;
-
-// Calls change(nullptr) once in each thread of the team, the caller's among them.
-void in_each_thread(int threads, void (*change)(void*)) {
-    const GompParallel gomp = gomp_parallel.load();
-    if (gomp && threads > 1) {
-        gomp(change, nullptr, static_cast<unsigned>(threads), 0);
-    } else {
-        change(nullptr);
-    }
-}
-
-}  // namespace
-
-FlushedTeam::FlushedTeam(int threads) : threads_(threads) {
-    in_each_thread(threads_, [](void*) {
-        if (!flushed_here) flushed_here.emplace();
-    });
-}
-
-FlushedTeam::~FlushedTeam() {
-    in_each_thread(threads_, [](void*) { flushed_here.reset(); });
-}
-
-bool parallel_if_free(int count, void (*task)(void*, int), void* context) {
-    Work work{task, context, count};
-    if (const GompParallel gomp = gomp_parallel.load()) {
-        gomp([](void* p) { static_cast<Work*>(p)->run(); }, &work, static_cast<unsigned>(count), 0);
+bool parallel_if_free(int count, int threads, void (*task)(void*, int), void* context) {
+    Work work{task, context, count, threads};
+    if (crowded()) {
+        let_openmp_sleep(threads);  // all of whose threads would have to come: ours need not
+    } else if (on_openmp(threads, [](void* p) { static_cast<Work*>(p)->run(); }, &work)) {
         return true;
     }
     return own_pool().run(work);
 }
 
-void parallel_for(int count, void (*task)(void*, int), void* context) {
-    if (count > 1 && parallel_if_free(count, task, context)) return;
-    Work{task, context, count}.run();
-}
-
-bool adopt_openmp(const char* path) {
-    static const int registered = pthread_atfork(nullptr, nullptr, forget_pools);
-    (void)registered;
-    void* library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
-    if (!library) return false;
-    const auto found = reinterpret_cast<GompParallel>(dlsym(library, "GOMP_parallel"));
-    if (found) gomp_parallel = found;
-    return found != nullptr;
+void parallel_for(int count, int threads, void (*task)(void*, int), void* context) {
+    if (count > 1 && threads > 1 && parallel_if_free(count, threads, task, context)) return;
+    Work{task, context, count, 1}.run();
 }
 
 }  // namespace tidegate

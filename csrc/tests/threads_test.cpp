@@ -1,6 +1,6 @@
 // The pool of threads and the sweeps on it, for the thread sanitizer: every piece runs once,
-// callers do not meet, the same threads give the same bits. OpenMP's pool is not looked at: its
-// runtime is not built for the sanitizer.
+// callers do not meet, the same threads give the same bits, beside busy neighbours too. OpenMP's
+// pool is not looked at: its runtime is not built for the sanitizer.
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <thread>
 
+#include "../crowd.h"
+#include "../shared_product.h"
 #include "../threads.h"
 #include "calls.h"
 
@@ -19,6 +21,7 @@ extern const Kernels table;
 
 namespace {
 
+using namespace std::chrono_literals;
 using namespace tests;
 
 int failures = 0;
@@ -29,9 +32,9 @@ void expect(bool holds, const char* claim) {
     std::printf("not so: %s\n", claim);
 }
 
-bool every_piece_runs_once(int pieces) {
+bool every_piece_runs_once(int pieces, int threads) {
     std::vector<int> runs(static_cast<std::size_t>(pieces));
-    tidegate::parallel_for(pieces, [&](int i) { ++runs[static_cast<std::size_t>(i)]; });
+    tidegate::parallel_for(pieces, threads, [&](int i) { ++runs[static_cast<std::size_t>(i)]; });
     return std::all_of(runs.begin(), runs.end(), [](int n) { return n == 1; });
 }
 
@@ -86,12 +89,67 @@ Floats train(const CellKernels& cell, bool ragged, int threads, bool by_units) {
     return all;
 }
 
+Floats multiply(Index rows, Index columns, Index depth, bool transposed) {
+    Random random(2);
+    const Floats a = draw(random, rows * depth, 1), b = draw(random, depth * columns, 1);
+    Floats c = nans(rows * columns);
+    tidegate::Product product{};
+    product.a = {a.data(), transposed ? rows : depth, transposed};
+    product.b = {b.data(), columns, false};
+    product.c = c.data();
+    product.stride = product.columns = columns;
+    product.rows = rows;
+    product.depth = depth;
+    tidegate::multiply(tidegate::baseline::table, product, 2);
+    return c;
+}
+
+// A thread that sleeps while it is watched looks like one whose processor was taken away.
+void lose_processor(std::chrono::milliseconds time) {
+    const tidegate::Watch watch;
+    std::this_thread::sleep_for(time);
+}
+
+// Results of everything that runs otherwise in a crowd.
+std::vector<Floats> results(bool in_crowd) {
+    std::vector<Floats> all;
+    const auto add = [&](const auto& result_of) {
+        while (in_crowd && !tidegate::crowded()) lose_processor(12ms);
+        all.push_back(result_of());
+    };
+    const tidegate::Kernels& kernels = tidegate::baseline::table;
+    for (int i = 0; i < kernels.cell_count; ++i)
+        for (const bool ragged : {false, true})
+            for (const bool by_units : {false, true})
+                add([&] { return train(kernels.cells[i], ragged, 2, by_units); });
+    for (const bool transposed : {false, true}) {
+        add([&] { return multiply(1733, 35, 9, transposed); });   // shares of rows, in pieces
+        add([&] { return multiply(811, 1301, 7, transposed); });  // shares of columns
+    }
+    return all;
+}
+
+void check_crowd() {
+    const std::vector<Floats> calm = results(false);
+    std::this_thread::sleep_until(tidegate::end_of_crowd() + 200ms);
+    lose_processor(3ms);
+    expect(!tidegate::crowded(), "what the system takes now and then is no crowd");
+    for (int i = 0; i < 3; ++i) lose_processor(3ms);
+    expect(tidegate::crowded(), "losses soon after each other are a crowd");
+    for (int pieces = 1; pieces <= 20; ++pieces)
+        expect(every_piece_runs_once(pieces, 2), "every piece runs once in a crowd");
+    meet(3);
+    expect(results(true) == calm, "a crowd changes no bit");
+    std::this_thread::sleep_until(tidegate::end_of_crowd());
+    expect(!tidegate::crowded(), "a crowd that is not seen again has gone");
+}
+
 }  // namespace
 
 int main() {
     for (int pieces = 1; pieces <= 5; ++pieces)
         for (int i = 0; i < 200; ++i)
-            expect(every_piece_runs_once(pieces), "every piece runs once");
+            expect(every_piece_runs_once(pieces, pieces), "every piece runs once");
     for (int i = 0; i < 20; ++i) meet(3);
     for (int i = 0; i < 20; ++i)
         expect(fewest_processors_after_sleep(3) == processors(),
@@ -102,7 +160,7 @@ int main() {
     std::vector<std::thread> callers;
     for (int c = 0; c < 4; ++c)
         callers.emplace_back([&] {
-            for (int i = 0; i < 200; ++i) wrong += !every_piece_runs_once(3);
+            for (int i = 0; i < 200; ++i) wrong += !every_piece_runs_once(3, 3);
         });
     for (std::thread& caller : callers) caller.join();
     expect(wrong == 0, "callers at the same time do not meet");
@@ -115,6 +173,7 @@ int main() {
                     expect(train(kernels.cells[i], ragged, threads, by_units) ==
                                train(kernels.cells[i], ragged, threads, by_units),
                            "the same threads give the same bits");
+    check_crowd();
     std::printf("threads: %d failed\n", failures);
     return failures ? 1 : 0;
 }

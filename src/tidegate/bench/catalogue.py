@@ -17,6 +17,7 @@ FIGURES = {
     "step": "one step of a stream, numpy in and out",
     "adam": "a whole training step of a small classifier",
     "loop": "a Python loop over torch's cells, as it is and under torch.compile",
+    "neighbours": "training beside one to four busy processes, as a share of the speed alone",
 }
 
 

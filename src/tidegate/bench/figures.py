@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tidegate.bench.catalogue import LIBRARIES, OURS, OURS_ON_NUMPY
 from tidegate.bench.shapes import MODES, SHAPES, Shape
+from tidegate.bench.timing import SHORTEST_TURN_S
 from tidegate.bench.work import (
     LayerWork,
     Work,
@@ -25,6 +26,10 @@ _STEP_SHAPE = Shape(1, 1, 128, 128)
 # gradient fades on its way back until it is denormal, which costs time where it is not flushed.
 _ADAM_SHAPE = Shape(64, 200, 128, 128)
 _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS = 10_000, 64, 2
+# Beside none to four busy processes.  A turn must hold many of the system's slices, of 3 to 4 ms.
+_NEIGHBOURS = range(5)
+_NEIGHBOURS_SHAPE = Shape(64, 200, 128, 128)
+_LONG_TURN_S = 0.7
 # Short, since torch.compile takes half a minute and more for tens of steps.
 _LOOP_SHAPE = Shape(32, 10, 64, 64)
 
@@ -34,7 +39,9 @@ class Case:
     """One row of results.  Contestants with one and the same work must agree on its results.
 
     ``contestants``: a label, the library and the work of each, ours first; ``seconds``: what its
-    turns may take in all; ``padding``: steps of the padded batch for each true one.
+    turns may take in all, ``turn_seconds`` one of them at least; ``padding``: steps of the padded
+    batch for each true one; ``neighbours``: busy processes beside the turns, None where that is
+    not what is measured.
     """
 
     figure: str
@@ -43,7 +50,9 @@ class Case:
     mode: str
     contestants: dict[str, tuple[str, Work]]
     seconds: float = 1.5
+    turn_seconds: float = SHORTEST_TURN_S
     padding: float | None = None
+    neighbours: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,22 @@ def loop(choice: Choice) -> Iterator[Case]:
                 yield Case("loop", cell, _LOOP_SHAPE, mode, _side_by_side(work, rivals))
 
 
+def neighbours(choice: Choice) -> Iterator[Case]:
+    """A layer's training and a whole training step, beside none to four busy processes.
+
+    torch.nn runs in a process of its own: in ours the engine keeps its threads from spinning.
+    """
+    for shape in choice.shapes or [_NEIGHBOURS_SHAPE] if "gru" in choice.cells else ():
+        of_layer = layer_work("gru", shape, "training")
+        whole_step = adam_work(shape, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS)
+        for mode, work in (("training", of_layer), ("adam", whole_step)):
+            for count in _NEIGHBOURS:
+                contestants = _side_by_side(work, choice.rivals("gru", mode, ["torch-flushed"]))
+                yield Case(
+                    "neighbours", "gru", shape, mode, contestants, 1.0, _LONG_TURN_S, None, count
+                )
+
+
 CASES: dict[str, Callable[[Choice], Iterator[Case]]] = {
-    made.__name__: made for made in (layers, numpy, reset, ragged, step, adam, loop)
+    made.__name__: made for made in (layers, numpy, reset, ragged, step, adam, loop, neighbours)
 }

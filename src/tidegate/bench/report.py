@@ -49,6 +49,13 @@ _FIGURES_EXPLAINED = (
     "state, B 64, T 200; its gradient fades until it is denormal. Python: step by step, T 10."
 )
 
+_NEIGHBOURS = {"training": "a GRU layer's training", "adam": "a training step as in Adam"}
+_NEIGHBOURS_EXPLAINED = (
+    "The share of its speed alone that training keeps while other processes keep a processor busy "
+    "each. The fair share is what it would keep if each of its threads had as much of the "
+    "processors as each of those processes."
+)
+
 # A line's title, and what it has in which columns.
 _Lines = dict[str, dict[tuple[str, str], str]]
 
@@ -66,6 +73,8 @@ def block(results: Mapping[str, Any]) -> str:
     parts.append(_slower([row for row in rows if row["figure"] == "layers"]))
     if others := _other_lines(rows, summaries):
         parts += [_table("what else was timed", others), _FIGURES_EXPLAINED]
+    if beside := [row for row in rows if row["figure"] == "neighbours"]:
+        parts += [_neighbours(beside), _NEIGHBOURS_EXPLAINED]
     parts.append(
         f"`make bench` measures again and rewrites this. Every time is in `{RESULTS}`; the layers' "
         f"speed beside the machine's limits is drawn in [{ROOFLINE}]({ROOFLINE.name}). Keras on "
@@ -123,6 +132,23 @@ def _other_lines(rows: Sequence[Mapping[str, Any]], summaries: Sequence[Summary]
                 title += f", {steps:.2f} times the steps"
             lines.setdefault(title, {})[s.cell, s.mode] = _ratio(s)
     return lines
+
+
+def _neighbours(rows: Sequence[Mapping[str, Any]]) -> str:
+    counts = sorted({row["neighbours"] for row in rows} - {0})
+    found = {(row["mode"], row["neighbours"]): row for row in rows}
+    names = {OURS: LIBRARIES[OURS].title, "torch-flushed": LIBRARIES["torch"].title}
+    fair = next(iter(_NEIGHBOURS))
+    table = [
+        ["busy processes beside it", *map(str, counts)],
+        ["---"] * (len(counts) + 1),
+        ["fair share", *(f"{found[fair, n]['fair_share']:.2f}" for n in counts)],
+    ]
+    for mode, about in _NEIGHBOURS.items():
+        for name in (n for n in names if n in found[mode, 0]["seconds"]):
+            parts = (f"**{found[mode, n]['shares'][name]:.2f}**" for n in counts)
+            table.append([f"{about}: {names[name]}", *parts])
+    return "\n".join(f"| {' | '.join(line)} |" for line in table)
 
 
 def _ratio(s: Summary) -> str:

@@ -12,6 +12,7 @@ from tidegate.bench import machine, onednn
 from tidegate.bench.catalogue import OURS
 from tidegate.bench.figures import CASES, Case, Choice
 from tidegate.bench.hosts import Hosts
+from tidegate.bench.neighbours import busy, fair_share, shares
 from tidegate.bench.shapes import Shape, operations
 from tidegate.bench.summary import ratios
 from tidegate.bench.timing import Timed, in_turns
@@ -49,6 +50,11 @@ def run(
             for case in CASES[figure](choice):
                 row = _measured(case, hosts, product, turns)
                 rows.append(row)
+                if case.neighbours is not None:
+                    row["shares"] = shares(row, rows)
+                    row["fair_share"] = fair_share(
+                        case.neighbours, about["threads"], about["processors"]
+                    )
                 _set_fractions([row], about)
                 say(line(row))
     _set_fractions(rows, about)
@@ -82,7 +88,8 @@ def _measured(case: Case, hosts: Hosts, product: Timed, turns: int | None) -> Ro
             _must_agree(case, label, ours, theirs)
     if case.figure == "layers":
         timed["product"] = product
-    seconds, taken = in_turns(timed, turns, case.seconds)
+    with busy(case.neighbours or 0):
+        seconds, taken = in_turns(timed, turns, case.seconds, case.turn_seconds)
     peak_seconds = seconds.pop("product", None)
     row: Row = {
         "figure": case.figure,
@@ -93,6 +100,8 @@ def _measured(case: Case, hosts: Hosts, product: Timed, turns: int | None) -> Ro
         "seconds": seconds,
         "ratios": ratios(seconds),
     }
+    if case.neighbours is not None:
+        row["neighbours"] = case.neighbours
     if case.padding is not None:
         row["padding"] = case.padding
     if peak_seconds is not None:
@@ -125,6 +134,9 @@ def line(row: Row) -> str:
     ]
     if "fraction_of_peak" in row:
         parts.append(f"{row['fraction_of_peak']:.2f} of peak")
+    if row.get("neighbours"):
+        each = ", ".join(f"{name} {share:.2f}" for name, share in row["shares"].items())
+        parts.append(f"beside {row['neighbours']}: share {each} (fair {row['fair_share']:.2f})")
     if "padding" in row:
         parts.append(f"padding {row['padding']:.2f}")
     parts += [f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items()]

@@ -16,7 +16,7 @@ Timed = Callable[[int], float]
 Spread = list[float]
 
 FEWEST_TURNS, MOST_TURNS = 5, 25
-_SHORTEST_TURN_S = 0.01  # shorter calls are repeated within a turn
+SHORTEST_TURN_S = 0.01  # shorter calls are repeated within a turn
 _LONGEST_WAIT_S = 0.2
 
 
@@ -70,18 +70,22 @@ def _others_run() -> bool:
 
 
 def in_turns(
-    contestants: Mapping[str, Timed], turns: int | None = None, seconds: float = 3.0
+    contestants: Mapping[str, Timed],
+    turns: int | None = None,
+    seconds: float = 3.0,
+    shortest: float = SHORTEST_TURN_S,
 ) -> tuple[dict[str, Spread], int]:
     """Seconds per call of each contestant, and how many turns each had.
 
-    ``turns`` None takes as many as fill ``seconds``, 5 to 25.  The order changes from turn to turn,
+    ``turns`` None takes as many as fill ``seconds``, 5 to 25.  A turn has as many calls as fill
+    ``shortest`` seconds.  The order changes from turn to turn,
     so that none always follows the same neighbour.
     """
     calls, length = {}, 0.0
     for name, timed in contestants.items():
         began = time.perf_counter()
         one = timed(1)
-        calls[name] = max(1, round(_SHORTEST_TURN_S / one))
+        calls[name] = max(1, round(shortest / one))
         length += time.perf_counter() - began + (calls[name] - 1) * one
     if turns is None:
         turns = min(MOST_TURNS, max(FEWEST_TURNS, int(seconds / length)))

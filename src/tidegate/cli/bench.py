@@ -43,7 +43,7 @@ def bench(
             metavar="N",
             min=1,
             help="turns of every contestant (default: as many as a row's few seconds hold, 5 to "
-            "25; nine minutes in all on two cores)",
+            "25; eleven minutes in all on two cores)",
         ),
     ] = None,
     output: Annotated[

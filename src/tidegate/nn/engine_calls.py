@@ -16,7 +16,7 @@ from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportU
 
 from tidegate import _engine
 from tidegate.engine import shares_units, threads_for
-from tidegate.nn.products import multiply, rounds
+from tidegate.nn.products import in_engine, multiply, rounds
 
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
 
@@ -184,7 +184,7 @@ def backward(
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
-    with _engine.Flushed(torch.get_num_threads()):
+    with _engine.Flushed(1 if in_engine(d_ih) else torch.get_num_threads()):
         multiply(d_gates.t(), _tokens(x, schedule), d_ih)
         if second_operand is not None:
             multiply(d_gates[:, first_rows:].t(), second_operand, d_hh[first_rows:])
