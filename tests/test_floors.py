@@ -9,7 +9,7 @@ import tidegate
 
 PACKAGE = Path(tidegate.__file__).parent
 FLOORS = [
-    {"errors", "expr"},
+    {"errors", "expr", "registration"},
     {"cells"},
     {"bptt", "engine", "export", "architecture"},
     {"data", "sampling", "container", "intervals"},
