@@ -62,7 +62,7 @@ def run(
     elif training:
         y, h, c, *_ = _Recurrence.apply(*arguments)  # pyright: ignore[reportGeneralTypeIssues]
     else:
-        y, h, c = engine_calls.infer(*arguments)  # pyright: ignore[reportCallIssue]
+        y, h, c = engine_calls.infer(*arguments)
     return y, (h,) if second is None else (h, c)
 
 
@@ -77,7 +77,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse = arguments
-        y, h, c, *saved = engine_calls.forward(*arguments, True)
+        y, h, c, *saved = engine_calls.forward(*arguments, True)  # pyright: ignore[reportCallIssue]
         frozen = not weight_ih.requires_grad
         ctx.unneeded = (x if frozen else None, bias_ih, bias_hh)
         ctx.versions = _versions(ctx.unneeded)
