@@ -9,7 +9,7 @@ import tidegate
 
 PACKAGE = Path(tidegate.__file__).parent
 FLOORS = [
-    {"terminal", "errors", "expr"},
+    {"terminal", "errors", "expr", "registration"},
     {"cells"},
     {"bptt", "engine", "export", "architecture"},
     {"data", "sampling", "container", "output", "intervals"},

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tidegate.registration import register_with_torch
+
 if TYPE_CHECKING:
     from tidegate.comparison.compare import compare
     from tidegate.nn.cell_layers import GRUCell, LSTMCell, RNNCell
@@ -68,3 +70,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+register_with_torch()

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from tidegate.cells import Cell
+from tidegate.nn.engine_reach import is_batched, is_recorded, is_traced
+from tidegate.nn.functional import autocasts
 
 
 def check_size(name: str, value: Any) -> int:
@@ -52,12 +54,12 @@ def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:
         raise TypeError(f"input: expected a torch.Tensor, got {type(x).__name__}")
     if x.dim() not in shapes:
         raise ValueError(f"input: expected {' or '.join(shapes.values())}, got {list(x.shape)}")
-    if x.shape[-1] != weight_ih.shape[1]:
+    if not is_traced() and x.shape[-1] != weight_ih.shape[1]:
         raise RuntimeError(
             f"input: expected I = input_size = {weight_ih.shape[1]} in its last dimension, "
             f"got {list(x.shape)}"
         )
-    if x.dtype != weight_ih.dtype:
+    if x.dtype != weight_ih.dtype and not autocasts((x, weight_ih)):
         both = x.is_floating_point() or x.is_complex()  # no layer has weights of whole numbers
         raise ValueError(
             f"input: expected {weight_ih.dtype} as the weights, got {x.dtype}; "
@@ -82,11 +84,12 @@ def check_hidden(
     for name, tensor, shape in zip(names, given, shapes, strict=True):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
-        if tuple(tensor.shape) != shape:
+        if not is_traced() and tuple(tensor.shape) != shape:
             raise RuntimeError(
                 f"{name}: expected {letters} = {list(shape)}, got {list(tensor.shape)}"
             )
-        if tensor.dtype != x.dtype or tensor.device != x.device:
+        fits = tensor.dtype == x.dtype or autocasts((x, tensor))
+        if not fits or tensor.device != x.device:
             raise RuntimeError(
                 f"{name}: expected {x.dtype} on {x.device} as the input, got {tensor.dtype} on "
                 f"{tensor.device}; call {name}.to(input)"
@@ -98,12 +101,17 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
     """Lengths as int64 [B] on the CPU, or None where every row is full."""
     if lengths is None:
         return None
-    lengths = torch.as_tensor(lengths)
+    are_the_callers = isinstance(lengths, Tensor)
+    if not are_the_callers:
+        lengths = torch.tensor(lengths, device="cpu")  # whatever the default device
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}; count steps")
-    if lengths.dim() != 1 or lengths.shape[0] != batch:
+    if lengths.dim() != 1 or (not is_traced() and lengths.shape[0] != batch):
         raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
-    lengths = lengths.to("cpu", torch.int64)
+    # in any case a copy: the caller may change its own before the backward pass
+    lengths = lengths.to("cpu", torch.int64, copy=are_the_callers)
+    if is_recorded() or is_batched(lengths):  # the values come later, and are checked then
+        return lengths
     if batch == 0:
         return None
     least, most = map(int, lengths.aminmax())

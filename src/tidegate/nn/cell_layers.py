@@ -10,7 +10,7 @@ from torch.fx import Proxy
 
 from tidegate.cells import Cell, cell_of
 from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_size
-from tidegate.nn.functional import LayerWeights, choose_path, recurrence
+from tidegate.nn.functional import LayerWeights, describe_path, recurrence
 from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
 
@@ -63,9 +63,8 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         return state[0] if len(self.cell.state) == 1 else state
 
     def explain(self) -> str:
-        """Which path runs this cell, and why."""
-        path, reason = choose_path(self.cell, self.weight_ih, None)
-        return f"{path}: {reason}"
+        """Which path runs this cell, here where it is asked, and why."""
+        return describe_path(self.cell, tuple(self.parameters()))
 
     def extra_repr(self) -> str:
         """As torch.nn's: sizes, and what differs from its default."""

@@ -42,12 +42,12 @@ def forward(
     T, B, _ = x.shape  # noqa: N806
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
     shapes = output_shapes(cell, x, c0, weight_hh, training)
-    if not training:
+    if not training or x.numel() == 0:  # of nothing nothing is saved, either
         outputs = infer(
             cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse
         )
         gates, extra, cells = (x.new_empty(shape) for shape in shapes[3:])
-        return *outputs, gates, extra, cells, torch.tensor(threads)
+        return *outputs, gates, extra, cells, x.new_full((), threads, dtype=torch.int64)
     y, h, c, gates, extra, cells = (new_array(x, shape) for shape in shapes)
     schedule = _schedule(x, lengths, reverse, threads, weight_hh)
     n = schedule.tokens
@@ -67,7 +67,7 @@ def forward(
         _states(h, c, c0 is not None),
         rounds(),
     )
-    return y, h, c, gates, extra, cells, torch.tensor(threads)
+    return y, h, c, gates, extra, cells, x.new_full((), threads, dtype=torch.int64)
 
 
 def infer(
@@ -144,12 +144,16 @@ def backward(
     ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
     """
     T, B, H = y.shape  # noqa: N806
+    shapes = gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
+    if y.numel() == 0:  # the final state is the initial one
+        kept = {1: d_h, 2: d_c}
+        given = [kept.get(k) for k in range(len(shapes))]
+        zeros = (x.new_zeros(shape) for shape in shapes)
+        return tuple(z if g is None else g.clone() for z, g in zip(zeros, given, strict=True))  # pyright: ignore[reportReturnType]
     schedule = _schedule(x, lengths, reverse, int(threads), weight_hh)
     n = schedule.tokens
     slots = _engine.product_slots(cell)
-    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (
-        new_array(x, shape) for shape in gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
-    )
+    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (new_array(x, shape) for shape in shapes)
     d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
     separate = sum(s >= 0 for s in slots) * H
     if not separate:
@@ -283,11 +287,9 @@ def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def view(a: Tensor | None) -> Any:
-    """A tensor as the engine takes it, dense, without autograd; a capsule is the cheapest way."""
+    """A tensor as the engine takes it, dense; a capsule is the cheapest way."""
     if a is None:
         return None
-    if a.requires_grad:
-        a = a.detach()
     return to_dlpack(a if a.is_contiguous() else a.contiguous())
 
 

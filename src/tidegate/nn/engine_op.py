@@ -6,20 +6,20 @@ The engine's calls themselves: nn/engine_calls.py.  Letters: T time, B batch, I 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate import _engine
 from tidegate.cells import get_cell
 from tidegate.nn import engine_calls, reference
+from tidegate.nn.engine_reach import is_recorded, is_traced, reason_against_memory
 
 State = tuple[Tensor, ...]
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
-_CELLS = frozenset(_engine.cells())
+_NO_MEMORY = torch.empty(0, dtype=torch.float32, device="cpu")
 
 # whether the backward pass that runs now was asked to retain_graph
 _keeps_graph: Callable[[], bool] = getattr(
@@ -52,91 +52,149 @@ def run(
     arguments = (
         cell, x, state[0], second,  # pyright: ignore[reportGeneralTypeIssues]
         weight_ih, weight_hh, bias_ih, bias_hh, lengths,
-        recurrent_mask, reverse, training,
+        recurrent_mask, reverse,
     )  # fmt: skip
-    if torch.compiler.is_compiling():
-        y, h, c, *_ = torch.ops.tidegate.recurrence(*arguments)
+    if is_recorded():
+        # what is exported or traced will infer; trained all the same, it computes forward twice
+        for_inference = torch.compiler.is_exporting() or is_traced()
+        saves = training and not for_inference
+        y, h, c, *_ = torch.ops.tidegate.recurrence(*arguments, saves)
     elif training:
         y, h, c, *_ = _Recurrence.apply(*arguments)  # pyright: ignore[reportGeneralTypeIssues]
     else:
-        y, h, c = engine_calls.infer(*arguments[:-1])
+        y, h, c = engine_calls.infer(*arguments)
     return y, (h,) if second is None else (h, c)
 
 
-def reason_against(cell: str, x: Tensor) -> str | None:
-    """Why the engine cannot run this layer; None if it can."""
-    if cell not in _CELLS:
-        return f"the engine has no kernel for {cell}"
-    if x.device.type != "cpu":
-        return f"the engine runs on the CPU, the input is on {x.device}"
-    if x.dtype != torch.float32:
-        return f"the engine computes in float32, the input is {x.dtype}"
-    if x.numel() == 0:
-        return "there is nothing to compute: T, B or I is 0"
-    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
-    if functorch.peek_interpreter_stack() is not None:
-        return "the engine has no rule for torch.func transforms"
-    return None
+class _Recurrence(torch.autograd.Function):
+    """The operator in eager mode, where one of torch.library costs 0.1 ms more.
+
+    As with torch.nn's layers, what the backward pass does not need may be changed in place before
+    it: the biases always, the input where its weights are frozen.  So may the output, which it does
+    need: an output that was changed is computed again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+        cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse = arguments
+        y, h, c, *saved = engine_calls.forward(*arguments, True)  # pyright: ignore[reportCallIssue]
+        frozen = not weight_ih.requires_grad
+        ctx.unneeded = (x if frozen else None, bias_ih, bias_hh)
+        ctx.versions = _versions(ctx.unneeded)
+        needed = (None if frozen else x, h0, c0, weight_ih, weight_hh, lengths, mask)
+        # y.data: the same memory under a version counter of its own, so that y may be changed
+        ctx.save_for_backward(*needed, y.data, *saved)
+        # this has the version counter of y without its memory, which hooks may have moved elsewhere
+        ctx.witness = y.detach()
+        ctx.witness.data = _NO_MEMORY
+        ctx.version = ctx.witness._version
+        ctx.cell, ctx.reverse, ctx.owns_saved = cell, reverse, True
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*saved)
+        return y, h, c, *saved
+
+    @staticmethod
+    def backward(ctx: Any, *incoming: Any) -> tuple[Tensor | None, ...]:
+        x, h0, c0, weight_ih, weight_hh, lengths, mask, *saved = ctx.saved_tensors
+        first, bias_ih, bias_hh = ctx.unneeded
+        inputs = (first if x is None else x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+        was_changed = ctx.witness._version != ctx.version
+        by_reference = _is_for_the_reference(incoming)
+        if (was_changed or by_reference) and _versions(ctx.unneeded) != ctx.versions:
+            raise RuntimeError(
+                "backward: expected the layer's input and biases as they were in its forward pass, "
+                "as its output was changed in place or second derivatives are asked for; got one "
+                "changed in place too: change a clone of it"
+            )
+        if by_reference:
+            gradients = _reference_gradients(ctx, inputs, lengths, mask, incoming)
+        else:
+            if was_changed:
+                saved = engine_calls.forward(ctx.cell, *inputs, lengths, mask, ctx.reverse, True)
+                saved = [saved[0], *saved[3:]]
+            gradients = _engine_gradients(ctx, inputs, lengths, mask, saved, incoming)
+        return None, *gradients, None, None, None
 
 
-def _fake_forward(cell, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
-    shapes = engine_calls.output_shapes(cell, x, c0, weight_hh, training=rest[-1])
-    return (*map(x.new_empty, shapes), torch.empty((), dtype=torch.int64))
-
-
-def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-    cell, x, h0, c0, w_ih, w_hh, bias_ih, bias_hh, lengths, mask, reverse, _ = inputs
+def _setup_operator(ctx: Any, inputs: tuple, output: tuple) -> None:
+    cell, *tensors, reverse, saves = inputs
     y, _, _, *saved = output
-    ctx.save_for_backward(x, h0, c0, w_ih, w_hh, lengths, mask, y, *saved, bias_ih, bias_hh)
-    ctx.cell, ctx.reverse = cell, reverse
+    ctx.save_for_backward(*tensors, *((y, *saved) if saves else ()))
+    # recorded, they are outputs like any other
+    ctx.cell, ctx.reverse, ctx.owns_saved = cell, reverse, False
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*saved)
 
 
-def _backward(
-    run_backward: Callable[..., tuple[Tensor, ...]],
-    ctx: Any,
-    d_y: Tensor | None,
-    d_h: Tensor | None,
-    d_c: Tensor | None,
-    *_: Any,
-) -> tuple[Tensor | None, ...]:
-    *saved, bias_ih, bias_hh = ctx.saved_tensors
-    needs = ctx.needs_input_grad[1:8]  # x, h0, c0, the weights, the biases
-    if torch.is_grad_enabled():  # create_graph: these gradients will be differentiated
-        gradients = _differentiable_gradients(ctx, (*saved[:7], bias_ih, bias_hh), (d_y, d_h, d_c))
+def _operator_backward(ctx: Any, *incoming: Any) -> tuple[Tensor | None, ...]:
+    *inputs, lengths, mask = ctx.saved_tensors[:9]
+    saved = ctx.saved_tensors[9:]
+    if _is_for_the_reference(incoming):
+        gradients = _reference_gradients(ctx, inputs, lengths, mask, incoming)
     else:
-        gradients = run_backward(ctx.cell, d_y, d_h, d_c, *saved, ctx.reverse, needs[0], needs[1])
-    kept = (g if n else None for g, n in zip(gradients, needs, strict=True))
-    return None, *kept, None, None, None, None
+        if not saved:  # the operator was recorded where no gradients were wanted
+            y, _, _, *rest = torch.ops.tidegate.recurrence(
+                ctx.cell, *inputs, lengths, mask, ctx.reverse, True
+            )
+            saved = (y, *rest)
+        gradients = _engine_gradients(ctx, inputs, lengths, mask, saved, incoming)
+    return None, *gradients, None, None, None, None
 
 
-def _differentiable_gradients(
-    ctx: Any, saved: tuple[Tensor | None, ...], incoming: tuple[Tensor | None, ...]
+def _is_for_the_reference(incoming: Gradients) -> bool:
+    """Whether gradients will themselves be differentiated, or are not plain tensors.
+
+    They are batched where Jacobians are vectorised.
+    """
+    plain = [g for g in incoming[:3] if g is not None]
+    return torch.is_grad_enabled() or reason_against_memory(plain) is not None
+
+
+def _engine_gradients(
+    ctx: Any, inputs: Any, lengths: Tensor | None, mask: Tensor | None, saved: Any, incoming: Any
 ) -> tuple[Tensor | None, ...]:
-    """The same gradients, from the reference."""
-    x, h0, c0, weight_ih, weight_hh, lengths, mask, bias_ih, bias_hh = saved
-    inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
-    state: Any = (h0,) if c0 is None else (h0, c0)
-    assert x is not None
-    assert weight_ih is not None
-    assert weight_hh is not None
-    y, final = reference.unroll(
-        get_cell(ctx.cell), F.linear(x, weight_ih, bias_ih), state, weight_hh, bias_hh,
-        lengths, ctx.reverse, mask,
+    needs = ctx.needs_input_grad[1:8]  # x, h0, c0, the weights, the biases
+    arguments: Any = (
+        ctx.cell, *incoming[:3], *inputs[:5], lengths, mask, *saved, ctx.reverse, *needs[:2],
     )  # fmt: skip
+    if is_recorded():
+        gradients = torch.ops.tidegate.recurrence_backward(*arguments)
+    else:  # without retain_graph nobody will read the saved gates again
+        overwrite = ctx.owns_saved and not _keeps_graph()
+        gradients = engine_calls.backward(*arguments, overwrite=overwrite)
+    return tuple(g if n else None for g, n in zip(gradients, needs, strict=True))
+
+
+def _reference_gradients(
+    ctx: Any, inputs: Any, lengths: Tensor | None, mask: Tensor | None, incoming: Any
+) -> tuple[Tensor | None, ...]:
+    """The same gradients, through the reference."""
+    x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh = inputs
+    state = (h0,) if c0 is None else (h0, c0)
+    with torch.enable_grad():
+        y, final = reference.unroll(
+            get_cell(ctx.cell), F.linear(x, weight_ih, bias_ih), state, weight_hh, bias_hh,
+            lengths, ctx.reverse, mask,
+        )  # fmt: skip
     reached = [(o, g) for o, g in zip((y, *final), incoming, strict=False) if g is not None]
     outputs, gradients = zip(*reached, strict=True)
-    wanted = [t for t in inputs if t is not None and t.requires_grad]
+    needs = ctx.needs_input_grad[1:8]
+    wanted = [t for t, n in zip(inputs, needs, strict=True) if n]
     found = iter(
-        torch.autograd.grad(outputs, wanted, gradients, create_graph=True, allow_unused=True)
+        torch.autograd.grad(
+            outputs, wanted, gradients, create_graph=torch.is_grad_enabled(), allow_unused=True
+        )
     )
-    return tuple(next(found) if t is not None and t.requires_grad else None for t in inputs)
+    return tuple(next(found) if n else None for n in needs)
 
 
-def _run_eager_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    # without retain_graph nobody will read the saved gates again
-    return engine_calls.backward(*arguments, overwrite=not _keeps_graph())
+def _versions(tensors: tuple[Tensor | None, ...]) -> list[int]:
+    return [t._version for t in tensors if t is not None and not t.is_inference()]
+
+
+def _fake_forward(cell, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
+    shapes = engine_calls.output_shapes(cell, x, c0, weight_hh, training=rest[-1])
+    return (*map(x.new_empty, shapes), torch.empty((), dtype=torch.int64, device="cpu"))
 
 
 def _fake_backward(cell, d_y, d_h, d_c, x, h0, c0, weight_ih, weight_hh, *rest):  # noqa: ARG001
@@ -144,26 +202,14 @@ def _fake_backward(cell, d_y, d_h, d_c, x, h0, c0, weight_ih, weight_hh, *rest):
     return tuple(map(x.new_empty, shapes))
 
 
-class _Recurrence(torch.autograd.Function):
-    """The same in eager mode, where an operator of torch.library costs 0.1 ms more."""
-
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
-        output = engine_calls.forward(*arguments)
-        _setup_context(ctx, arguments, output)
-        return output
-
-    backward = staticmethod(partial(_backward, _run_eager_backward))
-
-
 def _register() -> None:
+    forward = torch.library.custom_op("tidegate::recurrence", engine_calls.forward, mutates_args=())
+    forward.register_fake(_fake_forward)
+    forward.register_autograd(_operator_backward, setup_context=_setup_operator)
     backward = torch.library.custom_op(
         "tidegate::recurrence_backward", engine_calls.backward, mutates_args=()
     )
     backward.register_fake(_fake_backward)
-    forward = torch.library.custom_op("tidegate::recurrence", engine_calls.forward, mutates_args=())
-    forward.register_fake(_fake_forward)
-    forward.register_autograd(partial(_backward, backward), setup_context=_setup_context)
 
 
 _register()

@@ -5,6 +5,8 @@ This is the seam: the one place that decides which code runs a recurrence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
@@ -12,8 +14,9 @@ from torch import Tensor, nn
 from torch.backends.cudnn import rnn as cudnn_rnn
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import Cell
-from tidegate.nn import engine_op, reference
+from tidegate.cells import CELLS, Cell
+from tidegate.nn import engine_op, engine_reach, reference
+from tidegate.nn.products import rounds
 from tidegate.nn.reference import State
 
 # torch's own kernel of a cell, if it has one
@@ -70,20 +73,51 @@ def reason_against_torch(cell: Cell, recurrent_dropout: bool) -> str | None:
 
 
 def choose_path(
-    cell: Cell, x: Tensor, recurrent_mask: Tensor | None, projects: bool = False
+    cell: Cell,
+    tensors: Sequence[Tensor],
+    recurrent_dropout: bool = False,
+    ragged: bool = False,
+    projects: bool = False,
 ) -> tuple[str, str]:
-    """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason."""
-    against = engine_op.reason_against(cell.name, x)
+    """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason.
+
+    tensors: the input first, then initial states, weights and biases, as far as they are known.
+    """
+    x = tensors[0]
+    against = engine_reach.reason_against(cell.name, tensors)
     if projects:
         against = "the engine has no kernel with projections"
     if against is None:
         return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
         return "reference", against
-    against_torch = reason_against_torch(cell, recurrent_mask is not None)
+    against_torch = reason_against_torch(cell, recurrent_dropout)
+    transform = engine_reach.transform_around(tensors)
+    if against_torch is None and transform not in (None, engine_reach.FUNCTIONAL_GRADIENT):
+        against_torch = "torch's kernels have none either"
+    if against_torch is None and ragged and (transform or engine_reach.is_recorded()):
+        against_torch = "torch packs ragged batches by values that are not there yet"
+    if against_torch is None and engine_reach.are_wrapped(tensors):
+        against_torch = "torch's kernels change in place what a wrapper may not hold"
     if against_torch is not None:
         return "reference", f"{against}, and {against_torch}"
     return "torch", f"torch's own {cell.name} kernel: {against}"
+
+
+def describe_path(
+    cell: Cell, tensors: Sequence[Tensor], recurrent_dropout: bool = False, projects: bool = False
+) -> str:
+    """The path that would run here and now, and the reason, for people to read."""
+    in_float32 = _is_under_autocast(tensors)
+    known = [t.float() for t in tensors] if in_float32 else tensors
+    path, reason = choose_path(cell, known, recurrent_dropout, projects=projects)
+    if path == "engine" and engine_reach.is_recorded():
+        reason += ", as the operator tidegate::recurrence"
+    elif path == "engine" and rounds():
+        reason += ", products of bfloat16 factors where gradients are wanted"
+    if in_float32:
+        reason += "; under autocast it computes in float32 and returns the types of torch.nn"
+    return f"{path}: {reason}"
 
 
 def recurrence(
@@ -102,8 +136,13 @@ def recurrence(
     [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
     Raises RuntimeError where ``strict`` and only the step-by-step reference can run.
     """
-    projects = weights.weight_hr is not None
-    path, reason = choose_path(cell, x, recurrent_mask, projects)
+    tensors = (x, *state, *weights.tensors)
+    if torch.is_autocast_enabled("cpu") and _is_under_autocast(tensors):
+        return _under_autocast(cell, x, state, weights, lengths, reverse, recurrent_mask, strict)
+    path, reason = choose_path(
+        cell, tensors, recurrent_mask is not None, lengths is not None,
+        weights.weight_hr is not None,
+    )  # fmt: skip
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
     if path == "engine":
@@ -124,6 +163,53 @@ def recurrence(
         cell, gates_x, state, weights.weight_hh, weights.bias_hh, lengths, reverse, recurrent_mask,
         weights.weight_hr,
     )  # fmt: skip
+
+
+def autocasts(tensors: Sequence[Tensor]) -> bool:
+    """Whether autocast is on and may take these tensors in a type of its own: never float64."""
+    device = tensors[0].device.type
+    return torch.is_autocast_enabled(device) and all(
+        t.is_floating_point() and t.dtype != torch.float64 for t in tensors
+    )
+
+
+def _is_under_autocast(tensors: Sequence[Tensor]) -> bool:
+    return tensors[0].is_cpu and autocasts(tensors)
+
+
+def _under_autocast(
+    cell: Cell,
+    x: Tensor,
+    state: State,
+    weights: LayerWeights,
+    lengths: Tensor | None,
+    reverse: bool,
+    recurrent_mask: Tensor | None,
+    strict: bool,
+) -> tuple[Tensor, State]:
+    """All in float32, which the engine is fastest in; outputs are of the type torch.nn gives."""
+    lower = torch.get_autocast_dtype("cpu")
+    given = torch.promote_types(lower, state[0].dtype) if cell.name in _KEEPS_TYPE else lower
+    others = (None if w is None else w.float() for w in weights[2:])
+    exact = LayerWeights(weights.weight_ih.float(), weights.weight_hh.float(), *others)
+    mask = None if recurrent_mask is None else recurrent_mask.float()
+    with torch.autocast("cpu", enabled=False):
+        y, final = recurrence(
+            cell, x.float(), tuple(s.float() for s in state), exact, lengths, reverse, mask, strict
+        )
+    return y.to(given), tuple(s.to(given) for s in final)
+
+
+def _keeps_type(cell: Cell) -> bool:
+    """Whether a float32 state stays so where products are of a lower type: it enters the sum."""
+    lower = torch.zeros(1, dtype=torch.bfloat16)
+    products = SimpleNamespace(**dict.fromkeys(cell.gates, lower))
+    recurrent = SimpleNamespace(**dict.fromkeys(cell.gates, lambda _: lower))
+    states = [torch.zeros(1), *[lower] * (len(cell.state) - 1)]
+    return cell.step(torch, products, recurrent, *states)[0][0].dtype == torch.float32
+
+
+_KEEPS_TYPE = frozenset(name for name, cell in CELLS.items() if _keeps_type(cell))
 
 
 def _torch_rectangular(

@@ -64,6 +64,4 @@ _LEFT_BEHIND = torch.backends.mkl.is_available() and not _engine.is_intel()
 
 
 def _capsule(t: Tensor) -> Any:
-    if t.requires_grad:
-        t = t.detach()
     return to_dlpack(t if 1 in t.stride() else t.contiguous())

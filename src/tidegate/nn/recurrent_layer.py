@@ -23,12 +23,11 @@ from tidegate.nn.arguments import (
 from tidegate.nn.dropout import dropout
 from tidegate.nn.functional import (
     LayerWeights,
-    choose_path,
     compact,
+    describe_path,
     reason_against_torch,
     recurrence,
 )
-from tidegate.nn.products import rounds
 from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
 
@@ -198,15 +197,14 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
             finals.append(final)
         return x.squeeze(0), self._as_given(_stacked(finals))
 
-    def explain(self) -> str:
-        """Which path runs this layer in its present mode, and why."""
+    def explain(self, *inputs: Tensor) -> str:
+        """Which path runs this layer in its present mode, here where it is asked, and why.
+
+        ``inputs``: what the layer will be called with, where they are more than plain tensors.
+        """
         masked = self.training and self.recurrent_dropout > 0
-        probe = next(self.parameters())
-        mask = probe if masked else None
-        path, reason = choose_path(self.cell, probe, mask, projects=self.proj_size > 0)
-        if path == "engine" and rounds():
-            reason += ", products of bfloat16 factors where gradients are wanted"
-        return f"{path}: {reason}"
+        tensors = (*inputs, *self.parameters())
+        return describe_path(self.cell, tensors, masked, projects=self.proj_size > 0)
 
     def extra_repr(self) -> str:
         """As torch.nn's: sizes and what differs from its default, then what torch.nn has not."""

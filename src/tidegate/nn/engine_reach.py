@@ -1,0 +1,102 @@
+"""What the engine can take: which cells, which tensors, and what torch may be doing meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
+from torch.autograd import forward_ad
+
+from tidegate import _engine
+
+_CELLS = frozenset(_engine.cells())
+_PLAIN = {Tensor, nn.Parameter}
+# what torch records operators with: they have a shape and no memory
+_RECORDED = {FakeTensor, FunctionalTensor}
+_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# whether torch.jit.trace runs: it warns of sizes that are compared
+is_traced: Callable[[], bool] = torch.jit.is_tracing  # pyright: ignore[reportPrivateImportUsage]
+
+FUNCTIONAL_GRADIENT = "torch.func's grad"  # alone among the transformations torch's kernels have it
+
+
+def is_recorded() -> bool:
+    """Whether torch records or observes operators now, so that a call must be one.
+
+    torch.compile, torch.export, torch.jit.trace, make_fx and every TorchDispatchMode do.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._is_tracing()  # pyright: ignore[reportAttributeAccessIssue]
+    )
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether torch.func.vmap hides values of several rows behind this tensor."""
+    return _functorch.is_batchedtensor(tensor)
+
+
+def are_wrapped(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors of some class of their own are among these."""
+    return not torch.compiler.is_compiling() and not _PLAIN.issuperset(map(type, tensors))
+
+
+def reason_against(cell: str, tensors: Sequence[Tensor]) -> str | None:
+    """Why the engine cannot run a layer on these tensors, its input first; None if it can."""
+    x = tensors[0]
+    if cell not in _CELLS:
+        return f"the engine has no kernel for {cell}"
+    if not x.is_cpu:
+        return f"the engine runs on the CPU, the input is on {x.device}"
+    if x.dtype != torch.float32:
+        return f"the engine computes in float32, the input is {x.dtype}"
+    if torch._C._are_functorch_transforms_active():
+        return f"the engine has no rule for {transform_around(tensors)}"
+    if torch.compiler.is_compiling():  # no tensor is there yet
+        return None
+    if forward_ad._current_level >= 0 and _has_tangent(tensors):
+        return f"the engine has no rule for {transform_around(tensors)}"
+    return reason_against_memory(tensors)
+
+
+def reason_against_memory(tensors: Sequence[Tensor]) -> str | None:
+    """Why the engine cannot read the memory of these tensors; None if it can, or need not yet."""
+    if not _PLAIN.issuperset(map(type, tensors)):
+        foreign = set(map(type, tensors)) - _PLAIN
+        if foreign <= _RECORDED and is_recorded():
+            return None
+        return f"the engine reads plain tensors, one is a {foreign.pop().__name__}"
+    try:
+        has_memory = 0 not in map(Tensor.data_ptr, tensors)
+    except RuntimeError:  # sparse, or batched by torch.func
+        has_memory = False
+    if not has_memory:
+        if tensors[0].numel() == 0:
+            return "there is nothing to compute: T, B or I is 0"
+        return "the engine reads dense tensors, one has no memory of its own"
+    if True in map(Tensor.is_neg, tensors):
+        return "the engine reads memory as it is, one tensor is a negated view"
+    return None
+
+
+def transform_around(tensors: Sequence[Tensor]) -> str | None:
+    """The transformation of torch.func, or forward-mode derivative, that a call is part of."""
+    if torch._C._are_functorch_transforms_active():
+        if torch.compiler.is_compiling():
+            return "torch.func's transformations"
+        levels = [level.key().name.lower() for level in _functorch.get_interpreter_stack()]
+        return f"torch.func's {' of '.join(dict.fromkeys(levels))}"
+    return "forward-mode derivatives" if _has_tangent(tensors) else None
+
+
+def _has_tangent(tensors: Sequence[Tensor]) -> bool:
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return False
+    return any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)

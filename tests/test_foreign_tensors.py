@@ -1,0 +1,144 @@
+"""Tensors that are no plain memory, and autocast: another path or an error, as from torch.nn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.two_tensor import TwoTensor
+
+import tidegate as tg
+
+
+class Labelled(Tensor):
+    """A subclass as people write them."""
+
+
+def without_memory(t: Tensor) -> Tensor:
+    t = t.clone()
+    t.untyped_storage().resize_(0)
+    return t
+
+
+VALID: dict[str, Callable[[Tensor], Tensor]] = {
+    "subclass": lambda t: t.as_subclass(Labelled),
+    "wrapper": lambda t: TwoTensor(t, t.clone()),
+    "negated view": lambda t: torch._neg_view(-t),
+    "part of a conjugate": lambda t: torch.complex(t, -t).conj().imag,
+}
+INVALID: dict[str, Callable[[Tensor], Tensor]] = {
+    "fake": lambda t: FakeTensorMode().from_tensor(t),
+    "sparse": lambda t: t.to_sparse(),
+    "meta": lambda t: t.to("meta"),
+    "freed": without_memory,
+}
+
+
+def call(layer: nn.Module, place: str, convert: Callable[[Tensor], Tensor], ragged: bool) -> Any:
+    torch.manual_seed(0)
+    x, h = torch.randn(6, 2, 5), torch.randn(1, 2, 7)
+    if place == "x":
+        x = convert(x)
+    elif place == "h0":
+        h = convert(h)
+    else:
+        weight = convert(getattr(layer, place).detach())
+        setattr(layer, place, nn.Parameter(weight, requires_grad=False))
+    return layer(x, h, lengths=[6, 3]) if ragged else layer(x, h)
+
+
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("place", ["x", "h0", "weight_hh_l0", "bias_ih_l0"])
+@pytest.mark.parametrize("kind", VALID)
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_tensors_that_only_torch_can_read_give_the_same(
+    kind: str, place: str, ragged: bool, reset: str
+) -> None:
+    layer = tg.GRU(5, 7, reset=reset).requires_grad_(False)
+    expected, _ = call(layer, place, lambda t: t, ragged)
+    y, _ = call(layer, place, VALID[kind], ragged)
+    inside = y.a if isinstance(y, TwoTensor) else y.as_subclass(Tensor)
+    torch.testing.assert_close(inside, expected)
+
+
+@pytest.mark.parametrize("place", ["x", "h0", "weight_hh_l0", "bias_ih_l0"])
+@pytest.mark.parametrize("kind", INVALID)
+def test_tensors_without_memory_are_an_error(kind: str, place: str) -> None:
+    with pytest.raises((RuntimeError, TypeError, ValueError, AssertionError)):
+        call(tg.GRU(5, 7).requires_grad_(False), place, INVALID[kind], ragged=False)
+
+
+def test_explain_names_the_tensor_that_the_engine_cannot_read() -> None:
+    layer, x = tg.GRU(5, 7), torch.randn(6, 2, 5)
+    assert "one is a Labelled" in layer.explain(x.as_subclass(Labelled))
+    assert "no memory of its own" in layer.explain(without_memory(x))
+
+
+def test_a_fake_layer_gives_shapes() -> None:
+    with FakeTensorMode():
+        y, h = tg.GRU(5, 7, num_layers=2)(torch.randn(6, 2, 5))
+        assert (y.shape, h.shape) == ((6, 2, 7), (2, 2, 7))
+
+
+LOWER = (torch.bfloat16, torch.float16)
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "rnn": (nn.RNN, tg.RNN),
+    "gru": (nn.GRU, tg.GRU),
+    "lstm": (nn.LSTM, tg.LSTM),
+}
+
+
+@pytest.mark.parametrize("of_x", [True, False], ids=["x float32", "x lower"])
+@pytest.mark.parametrize("of_state", ["none", "float32", "lower"])
+@pytest.mark.parametrize("lower", LOWER, ids=str)
+@pytest.mark.parametrize("name", PAIRS)
+def test_under_autocast_types_and_values_are_those_of_torch_nn(
+    name: str, lower: torch.dtype, of_state: str, of_x: bool
+) -> None:
+    theirs, ours = (cls(5, 7, num_layers=2) for cls in PAIRS[name])
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(6, 2, 5, dtype=torch.float32 if of_x else lower, requires_grad=True)
+    state: Any = None
+    if of_state != "none":
+        h = torch.randn(2, 2, 7, dtype=lower if of_state == "lower" else torch.float32)
+        state = (h, h.clone()) if name == "lstm" else h
+    results = []
+    for layer in (theirs, ours):
+        if name == "lstm" and lower == torch.float16 and layer is theirs:
+            continue  # torch has no kernel for most of these
+        with torch.autocast("cpu", dtype=lower):
+            y, _ = layer(x, state)
+        leaves = [x, *layer.parameters()]
+        results.append([y, *torch.autograd.grad(y.float().square().mean(), leaves)])
+    for a, b in zip(results[0], results[-1], strict=True):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(a.float(), b.float(), rtol=0.1, atol=0.03)
+
+
+def test_autocast_is_told_and_can_be_switched_off_inside() -> None:
+    layer, x = tg.GRU(5, 7), torch.randn(6, 2, 5)
+    expected = layer(x)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert "under autocast it computes in float32" in layer.explain()
+        assert layer.step(x[0])[0].dtype == torch.float32
+        with torch.autocast("cpu", enabled=False):
+            assert torch.equal(layer(x)[0], expected)
+    double = tg.GRU(5, 7).double()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert double(x.double())[0].dtype == torch.float64
+
+
+def test_autocast_inside_a_compiled_function_equals_eager() -> None:
+    layer, linear = tg.LSTM(5, 7), nn.Linear(5, 5)
+
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return layer(linear(x))[0]
+
+    x = torch.randn(6, 2, 5)
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), run(x), rtol=0, atol=0)
