@@ -312,7 +312,7 @@ def test_ctrl_c_that_a_library_made_another_error_of_is_an_interruption(
 @pytest.mark.parametrize("task", TASKS)
 def test_every_boolean_option_can_be_switched_on_and_off(tidegate: Tidegate, task: str) -> None:  # noqa: F811
     about = TASKS[task]
-    shown = tidegate(f"train {about.command} --help").out
+    shown = tidegate(f"train {about.command} --help-all").out
     listed = [*fields(task_class(task)), *fields(about.source)]  # pyright: ignore
     flags = [f.name.replace("_", "-") for f in listed if isinstance(f.default, bool)]
     assert "force" in flags
@@ -336,10 +336,10 @@ def test_a_finite_number_never_gives_nan() -> None:
         with pytest.raises(InputError, match=r"sequence 3: .*standard deviations away; check its"):
             tg.SequenceRegressor(**options).fit(X, y).predict(strange)
         if abs(value) > 1e150:
-            with pytest.raises(InputError, match=r"up to 1e\+150.*divide them by a power"):
+            with pytest.raises(InputError, match=r"up to 1e\+150.*divide all by a power"):
                 tg.SequenceRegressor(**options).fit(X, goal)
         if abs(value) > 1e300:
-            with pytest.raises(InputError, match=r"up to 1e\+300.*divide them by a power"):
+            with pytest.raises(InputError, match=r"up to 1e\+300.*divide all by a power"):
                 tg.SequenceRegressor(**options).fit(strange, y)
     for big in (1e140, 1e-200):
         model = tg.SequenceRegressor(**options).fit(X * big, y * big)  # as the remedy says
