@@ -31,7 +31,7 @@ __all__ = [
     "split_list",
 ]
 
-_TABLE = "CSV, TSV, JSONL, Parquet or .xlsx; the first three also gzipped"
+_TABLE = "a table: CSV, TSV, JSONL (these three may be gzipped), Parquet or .xlsx"
 _COLUMN, _COLUMNS = "COLUMN", "COLUMN,..."
 _LISTED = re.compile(r'\s*("(?:[^"]|"")*"|[^",]*)\s*(,|$)')
 
@@ -80,35 +80,42 @@ def as_list(names: Sequence[str]) -> str:
 class Source(ABC):
     """One kind of FILE.
 
-    ``FILE`` is its help text; ``HAS_VALIDATION_FILE`` says whether ``fit`` takes a second one, to
-    choose the best weights by.
+    ``FILE`` is its help text; ``HAS_VALIDATION_FILE`` says whether ``fit`` takes a second file,
+    which chooses the best weights.
     """
 
     FILE: ClassVar[str]
     HAS_VALIDATION_FILE: ClassVar[bool] = True
 
     encoding: str | None = _told(
-        "of text: cp1252, gb18030, ... (default: UTF-8)", "NAME", default=None, kept=False
+        "encoding of text files: cp1252, gb18030, ... (default: UTF-8)",
+        "NAME",
+        default=None,
+        kept=False,
     )
     separator: str | None = _told(
-        "of a .csv or .tsv: what stands between cells (default: found out)",
+        "character between the cells of a .csv or .tsv file (default: detected)",
         "CHARACTER",
         default=None,
         kept=False,
     )
     decimal: str | None = _told(
-        "of a .csv or .tsv: decimal mark of its numbers (default: found out)",
+        "decimal mark of the numbers in a .csv or .tsv file (default: detected)",
         "CHARACTER",
         default=None,
         kept=False,
     )
     header: bool = _told(
-        "of a .csv or .tsv: the first row names the columns; else they are 1, 2, ...",
+        "whether the first row of a .csv or .tsv file names the columns; if not, their names are "
+        "1, 2, ...",
         None,
         default=True,
     )
     sheet: str | None = _told(
-        "of an .xlsx: which sheet (default: the first)", "NAME", default=None, kept=False
+        "sheet to read of an .xlsx file (default: the first)",
+        "NAME",
+        default=None,
+        kept=False,
     )
 
     @abstractmethod
@@ -193,8 +200,8 @@ class LabelledTexts(PredictableSource):
 
     FILE: ClassVar[str] = _TABLE
 
-    text: str = _told("column of the texts")
-    label: str = _told("column of the labels")
+    text: str = _told("column that holds the texts")
+    label: str = _told("column that holds the labels")
 
     def read(self, file: str, *, learning: bool) -> tuple[list[str], list[str]]:
         from tidegate.data.tables import read_labelled_texts
@@ -232,9 +239,9 @@ def _is_plain_text(file: str) -> bool:
 class PlainText(Source):
     """One long text, or the texts in a column of a table, one after another."""
 
-    FILE: ClassVar[str] = "text in UTF-8, also gzipped; or a table with --text"
+    FILE: ClassVar[str] = "a text file in UTF-8, which may be gzipped; or, with --text, a table"
 
-    text: str | None = _told("column of the texts, where FILE is a table", default=None)
+    text: str | None = _told("column that holds the texts, if FILE is a table", default=None)
 
     def read(self, file: str, *, learning: bool) -> tuple[str | list[str]]:
         if self.text is None or (_is_plain_text(file) and not learning):
@@ -255,13 +262,13 @@ class TimeSeries(Source):
     FILE: ClassVar[str] = _TABLE
     HAS_VALIDATION_FILE: ClassVar[bool] = False
 
-    time: str = _told("column of the moments, one row each, evenly spaced")
-    target: tuple[str, ...] = _told("columns to forecast: OT or HULL,OT", _COLUMNS)
+    time: str = _told("column of times; rows are evenly spaced in time")
+    target: tuple[str, ...] = _told("columns to forecast, such as OT or HULL,OT", _COLUMNS)
     covariate: tuple[str, ...] = _told(
-        "columns known up to the present that help", _COLUMNS, default=()
+        "more columns to read; their future values need not be known", _COLUMNS, default=()
     )
     fill_gaps: bool = _told(
-        "carry the last value over missing rows and values", None, default=False
+        "fill missing rows and values with the last known value", None, default=False
     )
 
     def read(self, file: str, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
@@ -276,20 +283,26 @@ class TimeSeries(Source):
 class SequenceSource(PredictableSource):
     """Sequences of numbers: a ``.ts`` or ``.npz`` file, or a table, to which the options belong."""
 
-    FILE: ClassVar[str] = ".ts, .npz, or a table: CSV, TSV, JSONL, Parquet; text also gzipped"
+    FILE: ClassVar[str] = (
+        "a .ts or .npz file, or a table: CSV, TSV, JSONL, Parquet or .xlsx; text may be gzipped"
+    )
     ANSWERS: ClassVar[Literal["label", "number"]]
 
     id: str | None = _told(
-        "of a table with a row per step: column that tells sequences apart", default=None
+        "table with one row per step: column that says which sequence a row belongs to",
+        default=None,
     )
     time: str | None = _told(
-        "of a table with a row per step: column of times, to check the order by", default=None
+        "table with one row per step: column of times, which checks the order of the rows",
+        default=None,
     )
     values: tuple[str, ...] = _told(
-        "of a table: columns of the values (default: all others)", _COLUMNS, default=()
+        "table: columns that hold the values of a step (default: all other columns)",
+        _COLUMNS,
+        default=(),
     )
     channels: int = _told(
-        "of a table with a row per sequence: how many columns make a step", "N", default=1
+        "table with one row per sequence: number of columns that make one step", "N", default=1
     )
 
     @property
@@ -350,7 +363,7 @@ class LabelledSequences(SequenceSource):
 
     ANSWERS: ClassVar[Literal["label", "number"]] = "label"
 
-    label: str | None = _told("of a table: column of the labels", default=None)
+    label: str | None = _told("table: column that holds the labels", default=None)
 
     @property
     def answer_column(self) -> str | None:
@@ -364,7 +377,7 @@ class MeasuredSequences(SequenceSource):
 
     ANSWERS: ClassVar[Literal["label", "number"]] = "number"
 
-    target: str | None = _told("of a table: column of the numbers to predict", default=None)
+    target: str | None = _told("table: column that holds the numbers to predict", default=None)
 
     @property
     def answer_column(self) -> str | None:

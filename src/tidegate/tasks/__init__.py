@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What the command line has to know of a task before it loads its module.
+    """What the command line knows about a task before it loads the task's module.
 
     ``example`` follows ``tidegate train COMMAND`` in its help; ``then`` is what to do next, with
     {model} and {data} for the files.
@@ -38,7 +38,7 @@ TASKS = {
         module="tidegate.tasks.classifier",
         estimator="TextClassifier",
         source=sources.LabelledTexts,
-        help="Train a classifier of texts, with any number of labels.",
+        help="Train a classifier that tells the label of a text.",
         example="reviews.csv --text review --label sentiment",
         then="echo 'some text' | tidegate predict {model} -",
     ),
@@ -47,7 +47,7 @@ TASKS = {
         module="tidegate.tasks.language_model",
         estimator="LanguageModel",
         source=sources.PlainText,
-        help="Train a language model of characters, words or BPE tokens.",
+        help="Train a language model that writes text: characters, words or BPE tokens.",
         example="book.txt --max-minutes 5",
         then="tidegate generate {model} --length 500",
     ),
@@ -56,7 +56,7 @@ TASKS = {
         module="tidegate.tasks.forecaster",
         estimator="Forecaster",
         source=sources.TimeSeries,
-        help="Train a forecaster of one or several series.",
+        help="Train a forecaster of one or several time series.",
         example="load.csv --time date --target OT --horizon 24",
         then="tidegate forecast {model} {data} --plot forecast.png",
     ),
@@ -65,7 +65,7 @@ TASKS = {
         module="tidegate.tasks.series_classifier",
         estimator="SequenceClassifier",
         source=sources.LabelledSequences,
-        help="Train a classifier of sequences of numbers, of any length.",
+        help="Train a classifier that tells the label of a sequence of numbers.",
         example="gestures.csv --id gesture --time t --values x,y --label kind",
         then="tidegate predict {model} {data}",
     ),
@@ -74,7 +74,7 @@ TASKS = {
         module="tidegate.tasks.series_regressor",
         estimator="SequenceRegressor",
         source=sources.MeasuredSequences,
-        help="Train a network to tell a number from a sequence of numbers, of any length.",
+        help="Train a regressor that tells one number from a sequence of numbers.",
         example="runs.csv --id run --time t --values speed,pulse --target score",
         then="tidegate predict {model} {data}",
     ),
@@ -87,7 +87,7 @@ def task_class(task: str) -> type[Estimator]:
 
 
 def load(path: str | PathLike[str]) -> Estimator:
-    """The fitted estimator in a model file, whichever task it is of.  Raises ModelFileError."""
+    """Read a fitted estimator, of any task, from a model file.  Raises ModelFileError."""
     from tidegate.checkpoint import load_model
 
     model = load_model(path)

@@ -32,8 +32,8 @@ class Classifier(Estimator):
 
     class_weight: str | Mapping[Label, float] | None = option(
         None,
-        "how much labels count in the loss: balanced makes rare ones weigh as much as frequent "
-        "ones; in Python also a dict of label and weight (default: every input counts alike)",
+        "how much each label counts in the loss. balanced: rare labels count as much as frequent "
+        "ones. In Python also a dict from label to weight (default: every input counts the same)",
     )
 
     def check(self) -> None:

@@ -44,48 +44,81 @@ class TextClassifier(TextTask, Classifier):
     DEFAULT_EPOCHS: ClassVar[int] = 6
     DEFAULT_STEPS: ClassVar[int] = 300
 
-    level: str = option("word", "what a token is", choices=LEVELS)
-    vocabulary_size: int | None = option(30_000, "most frequent tokens kept")
-    lowercase: bool = option(True, "fold capitals")
+    level: str = option(
+        "word", "unit of text, called a token, that is read in one step", choices=LEVELS
+    )
+    vocabulary_size: int | None = option(
+        30_000, "how many different tokens are known; rarer ones are read as unknown"
+    )
+    lowercase: bool = option(True, "read capitals as small letters")
     max_length: int | None = option(
-        400, "tokens of a text that are read: of a longer one, both ends", at_least=2
+        400,
+        "most tokens that are read of a text; of a longer text its beginning and its end are read "
+        "(none: no limit)",
+        at_least=2,
     )
-    embedding_size: int = option(128, "width of a token's vector", at_least=1)
+    embedding_size: int = option(
+        128, "how many numbers stand for a token (length of its vector)", at_least=1
+    )
     hidden_sizes: tuple[int, ...] = option(
-        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1, common=True
+        (128,),
+        "units in each recurrent layer: 128 is one layer, 128,64 are two",
+        at_least=1,
+        common=True,
     )
-    bidirectional: bool = option(True, "read in both directions")
+    bidirectional: bool = option(True, "read texts forwards and backwards")
     readout: str = option(
-        "mean+max", "what of the states the output sees: last, mean, max or a sum of these"
+        "mean+max",
+        "summary of all recurrent states that the output reads: last, mean, max, or several, as in "
+        "mean+max",
     )
     evidence: bool = option(
         True,
-        "read beside each word's vector what it, its pair with the word before and its letters say "
-        f"of the label; at level word, for up to {MAX_LABELS} labels",
+        "also read how often each word, word pair and letter group occurs under each label (level "
+        f"word, up to {MAX_LABELS} labels)",
     )
-    embedding_dropout: float = option(0.5, "on the tokens' vectors", at_least=0, below=1)
+    embedding_dropout: float = option(
+        0.5, "probability of dropping a value of a token's vector", at_least=0, below=1
+    )
     dropout: float = option(
-        0.5, "between recurrent layers and before the output", at_least=0, below=1
+        0.5,
+        "probability of dropping a value between recurrent layers and before the output",
+        at_least=0,
+        below=1,
     )
     recurrent_dropout: float = option(
-        0.2, "on the recurrent state, one mask per sequence", at_least=0, below=1
+        0.2,
+        "probability of dropping a unit of the recurrent state, for a whole sequence at a time",
+        at_least=0,
+        below=1,
     )
     learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
-    weight_decay: float | None = option(0.1, "on matrices, never on biases and norms", at_least=0)
+    weight_decay: float | None = option(
+        0.1,
+        "how strongly weights are pulled towards zero; not applied to biases and norms",
+        at_least=0,
+    )
     embedding_moment: str = option(
         "shared",
-        "Adam's second moment of the embedding: each weight's own, or one shared by all, so that a "
-        "rare word moves by as much as it has shown",
+        "how Adam scales updates of token vectors: own scales each weight by itself; shared scales "
+        "all alike, so that vectors of rare tokens change less",
         choices=("own", "shared"),
     )
     average: float = option(
-        0.99, "decay of a running average of the weights (0: none)", at_least=0, below=1
+        0.99,
+        "evaluate and keep a running average of the weights, with this decay in each step (0: the "
+        "weights themselves)",
+        at_least=0,
+        below=1,
     )
     validation_fraction: float = option(
-        0.1, "part of the texts that chooses the best weights", above=0, below=1
+        0.1, "fraction of the texts that is held out to choose the best weights", above=0, below=1
     )
     test_fraction: float = option(
-        0.0, "part of the texts scored once after training", at_least=0, below=1
+        0.0,
+        "fraction of the texts that is held out and scored once after training",
+        at_least=0,
+        below=1,
     )
 
     def fit(

@@ -41,24 +41,39 @@ class Estimator(TrainingOptions):
 
     TASK: ClassVar[str]
 
-    cell: str = option("gru", "rnn, lstm, gru, rnn_relu or gru_reset_before", common=True)
-    hidden_sizes: tuple[int, ...] = option(
-        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1, common=True
+    cell: str = option(
+        "gru", "recurrent cell: rnn, lstm, gru, rnn_relu or gru_reset_before", common=True
     )
-    batch_norm: bool = option(False, "batch normalisation between recurrent layers")
+    hidden_sizes: tuple[int, ...] = option(
+        (128,),
+        "units in each recurrent layer: 128 is one layer, 128,64 are two",
+        at_least=1,
+        common=True,
+    )
+    batch_norm: bool = option(False, "add batch normalisation between recurrent layers")
     dropout: float = option(
-        0.0, "between recurrent layers and before the output", at_least=0, below=1
+        0.0,
+        "probability of dropping a value between recurrent layers and before the output",
+        at_least=0,
+        below=1,
     )
     recurrent_dropout: float = option(
-        0.0, "on the recurrent state, one mask per sequence", at_least=0, below=1
+        0.0,
+        "probability of dropping a unit of the recurrent state, for a whole sequence at a time",
+        at_least=0,
+        below=1,
     )
     chrono: int | None = option(
         None,
-        "initial gate biases for memories of up to so many recurrent steps (chrono initialisation; "
-        "default: forget_bias alone); a simple RNN has no gates",
+        "start with gates that remember up to this many recurrent steps (chrono initialisation), "
+        "for data with long memories; a simple RNN has no gates (default: off)",
         at_least=3,
     )
-    forget_bias: float = option(1.0, "initial bias of an LSTM's forget gate, without chrono")
+    forget_bias: float = option(
+        1.0,
+        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; chrono "
+        "replaces it",
+    )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""

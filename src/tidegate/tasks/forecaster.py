@@ -41,29 +41,49 @@ class Forecaster(JudgedForecaster):
     DEFAULT_EPOCHS: ClassVar[int] = 4
     DEFAULT_STEPS: ClassVar[int] = 400
 
-    horizon: int = option(24, "rows ahead to forecast", at_least=1, common=True)
+    horizon: int = option(24, "how many rows ahead to forecast", at_least=1, common=True)
     context: int | None = option(
-        None, "past rows that are read (default: 14 seasons, fewer of a short series)", at_least=1
+        None,
+        "how many past rows a forecast reads (default: 14 seasons, fewer if the series is short)",
+        at_least=1,
     )
     season: int | None = option(
-        None, "rows after which the series repeats (default: guessed)", at_least=1
+        None,
+        "rows after which the series repeats, such as 24 for hourly data (default: guessed)",
+        at_least=1,
     )
     segment: int | None = option(
-        None, "rows read in one recurrent step (default: a season or a part of it)", at_least=1
+        None,
+        "rows read in one recurrent step; a divisor of context (default: a season or a part of it)",
+        at_least=1,
     )
-    joint: bool = option(False, "one network sees all series together, not each one alone")
-    anchored: bool = option(True, "read and forecast differences from the last known value")
-    loss: str = option("mae", "error that training makes small", choices=("mse", "mae", "huber"))
+    joint: bool = option(
+        False, "forecast all series from the past of all (default: each from its own past)"
+    )
+    anchored: bool = option(
+        True,
+        "read and forecast differences from the last known value; helps if the level drifts",
+    )
+    loss: str = option("mae", "error that training minimises", choices=("mse", "mae", "huber"))
     train_until: str | None = option(
-        None, "end of the rows to learn from: a time, row or fraction (default: 0.8)"
+        None,
+        "end of the training rows: a time, a row number or a fraction of the rows (default: 0.8 of "
+        "the rows before validate_until)",
     )
     validate_until: str | None = option(
-        None, "end of the rows that choose the best weights, the rest being a test (default: none)"
+        None,
+        "end of the validation rows, which choose the best weights; the rows after it are the test "
+        "(default: the last row, no test)",
     )
     dropout: float = option(
-        0.3, "between recurrent layers and before the output", at_least=0, below=1
+        0.3,
+        "probability of dropping a value between recurrent layers and before the output",
+        at_least=0,
+        below=1,
     )
-    batch_size: int = option(128, "windows per step, over all processes", at_least=1)
+    batch_size: int = option(
+        128, "windows in one optimiser step, over all processes together", at_least=1
+    )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""

@@ -39,46 +39,79 @@ class LanguageModel(TextTask):
 
     TASK: ClassVar[str] = "language-model"
 
-    level: str = option("char", "what a token is", choices=LEVELS, common=True)
-    vocabulary_size: int | None = option(
-        None, "most frequent tokens kept (default: every character or word; 8192 for bpe)"
+    level: str = option(
+        "char",
+        "unit of text, called a token, that is read and written in one step",
+        choices=LEVELS,
+        common=True,
     )
-    lowercase: bool = option(False, "fold capitals")
-    embedding_size: int = option(128, "width of a token's vector", at_least=1)
+    vocabulary_size: int | None = option(
+        None,
+        "how many different tokens are known; rarer ones are read as unknown (default: all "
+        "characters or words; 8192 for bpe)",
+    )
+    lowercase: bool = option(False, "read capitals as small letters")
+    embedding_size: int = option(
+        128, "how many numbers stand for a token (length of its vector)", at_least=1
+    )
     hidden_sizes: tuple[int, ...] = option(
-        (384,), "units of each recurrent layer: 384 or 384,384", at_least=1, common=True
+        (384,),
+        "units in each recurrent layer: 384 is one layer, 384,384 are two",
+        at_least=1,
+        common=True,
     )
     tie_embeddings: bool = option(
-        False, "one matrix for embedding and output; both sizes must be equal"
+        False,
+        "use one matrix for the embedding and the output layer; embedding_size must equal the last "
+        "of hidden_sizes",
     )
     reverse: bool = option(
-        False, "read and write backward, to initialise a classifier's reverse direction"
+        False,
+        "read and write text backwards; such a model can start a classifier's reverse direction",
     )
     embedding_scale: float | None = option(
         None,
-        "standard deviation of the numbers in tokens' vectors at first (default: 1 for an LSTM, "
-        "0.3 for other cells; with tie_embeddings one over the root of embedding_size)",
+        "standard deviation of the initial token vectors (default: 1 for an LSTM, 0.3 for other "
+        "cells; 1 / sqrt(embedding_size) with tie_embeddings)",
         above=0,
     )
-    embedding_dropout: float = option(0.0, "on the tokens' vectors", at_least=0, below=1)
-    forget_bias: float = option(0.0, "initial bias of an LSTM's forget gate, without chrono")
-    bptt: int = option(100, "steps of back-propagation through time", at_least=1)
+    embedding_dropout: float = option(
+        0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
+    )
+    forget_bias: float = option(
+        0.0,
+        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; chrono "
+        "replaces it",
+    )
+    bptt: int = option(
+        100, "tokens through which gradients are propagated back at a time", at_least=1
+    )
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
     dropout: float = option(
-        0.1, "between recurrent layers and before the output", at_least=0, below=1
+        0.1,
+        "probability of dropping a value between recurrent layers and before the output",
+        at_least=0,
+        below=1,
     )
     validation_fraction: float = option(
-        0.1, "part of the text, next to last, that chooses the best weights", above=0, below=1
+        0.1,
+        "fraction of the text that is held out to choose the best weights; it stands at the end, "
+        "before the test part",
+        above=0,
+        below=1,
     )
     test_fraction: float = option(
-        0.0, "last part of the text, scored once after training", at_least=0, below=1
+        0.0,
+        "fraction of the text, at its end, that is held out and scored once after training",
+        at_least=0,
+        below=1,
     )
     sample_steps: tuple[int, ...] = option(
         (100, 300, 500, 700, 1200, 2000),
-        "optimiser steps after which a sample is printed",
+        "optimiser steps after which a sample of generated text is printed",
         at_least=1,
     )
-    sample_length: int = option(200, "tokens of such a sample", at_least=1)
+    sample_length: int = option(200, "tokens in each printed sample", at_least=1)
 
     def fit(self, text: str | Sequence[str], validation: str | Sequence[str] | None = None) -> Self:
         """Learn from ``text``; its last parts (or ``validation``) are held out.

@@ -39,35 +39,49 @@ class SequenceEstimator(Estimator):
 
     segment: int | None = option(
         None,
-        "values read in one recurrent step (default: a twelfth of the median length)",
+        "steps of a sequence read in one recurrent step (default: a twelfth of the median length)",
         at_least=1,
     )
     crop: float = option(
         0.1,
-        "largest part of a sequence that is cut off at random, each time it is learned from",
+        "largest fraction of a sequence that training cuts off at random, to learn from more "
+        "variants of few sequences",
         at_least=0,
         below=1,
     )
     hidden_sizes: tuple[int, ...] = option(
-        (128,), "units of each recurrent layer: 128 or 128,64", at_least=1, common=True
+        (128,),
+        "units in each recurrent layer: 128 is one layer, 128,64 are two",
+        at_least=1,
+        common=True,
     )
-    bidirectional: bool = option(True, "read in both directions")
+    bidirectional: bool = option(True, "read sequences forwards and backwards")
     readout: str = option(
-        "mean+max", "what of the states the output sees: last, mean, max or a sum of these"
+        "mean+max",
+        "summary of all recurrent states that the output reads: last, mean, max, or several, as in "
+        "mean+max",
     )
     dropout: float = option(
-        0.3, "between recurrent layers and before the output", at_least=0, below=1
+        0.3,
+        "probability of dropping a value between recurrent layers and before the output",
+        at_least=0,
+        below=1,
     )
-    batch_size: int = option(16, "sequences per step, over all processes", at_least=1)
+    batch_size: int = option(
+        16, "sequences in one optimiser step, over all processes together", at_least=1
+    )
     validation_fraction: float | None = option(
         None,
-        f"part of the sequences that chooses the best weights (default: 0.1; of fewer than {_FEW} "
-        "none, since so small a part misleads)",
+        "fraction of the sequences that is held out to choose the best weights (default: 0.1; 0 "
+        f"for fewer than {_FEW} sequences, because so small a part misleads)",
         at_least=0,
         below=1,
     )
     test_fraction: float = option(
-        0.0, "part of the sequences scored once after training", at_least=0, below=1
+        0.0,
+        "fraction of the sequences that is held out and scored once after training",
+        at_least=0,
+        below=1,
     )
 
     def __sklearn_tags__(self) -> Any:

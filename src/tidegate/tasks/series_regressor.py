@@ -36,8 +36,8 @@ class SequenceRegressor(SequenceEstimator):
 
     crop: float = option(
         0.0,
-        "largest part of a sequence that is cut off at random, each time it is learned from; only "
-        "where its ends do not count",
+        "largest fraction of a sequence that training cuts off at random, to learn from more "
+        "variants; use it only if the ends of a sequence do not matter",
         at_least=0,
         below=1,
     )

@@ -38,18 +38,23 @@ class TextTask(Estimator):
     embedding_dropout: float
     embedding_scale: float | None = option(
         None,
-        "standard deviation of the numbers in tokens' vectors at first "
-        "(default: one over the root of embedding_size)",
+        "standard deviation of the initial token vectors (default: 1 / sqrt(embedding_size))",
         above=0,
     )
-    min_count: int = option(1, "occurrences below which a token is unknown", at_least=1)
+    min_count: int = option(
+        1, "read a token as unknown if it occurs fewer times than this", at_least=1
+    )
     init_from: tuple[Path | str | Estimator, ...] | Path | str | Estimator | None = option(
-        None, "trained models to start from; vocabulary and sizes, unless given, follow them"
+        None, "trained models whose weights, vocabulary and sizes this one starts with"
     )
     embeddings: Path | str | None = option(
-        None, "word vectors to start from: a text file of GloVe, word2vec or fastText, also gzipped"
+        None,
+        "file of word vectors to start with, in the text format of GloVe, word2vec or fastText; it "
+        "may be gzipped",
     )
-    freeze_embeddings: bool = option(False, "never change what init_from or embeddings brought")
+    freeze_embeddings: bool = option(
+        False, "keep the token vectors of init_from or embeddings unchanged in training"
+    )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""

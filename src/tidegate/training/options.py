@@ -91,92 +91,116 @@ class TrainingOptions:
     DEFAULT_EPOCHS: ClassVar[int] = 10
     DEFAULT_STEPS: ClassVar[int] = 0
 
-    optimizer: str = option("adamw", "how weights are changed", choices=tuple(LEARNING_RATES))
+    optimizer: str = option(
+        "adamw", "algorithm that updates the weights", choices=tuple(LEARNING_RATES)
+    )
     learning_rate: float | None = option(
-        None, "peak learning rate (default: the optimiser's own)", above=0
+        None, "peak learning rate (default: one that suits the optimizer)", above=0
     )
     momentum: float | None = option(
-        None, "of sgd, nesterov, rmsprop (default: 0.9 for nesterov, else 0)", at_least=0, below=1
+        None,
+        "momentum of sgd, nesterov or rmsprop (default: 0.9 for nesterov, 0 for the others)",
+        at_least=0,
+        below=1,
     )
     weight_decay: float | None = option(
-        None, "on matrices, never on biases and norms (default: 0.01 for adamw, else 0)", at_least=0
+        None,
+        "how strongly weights are pulled towards zero; not applied to biases and norms (default: "
+        "0.01 for adamw, 0 for the others)",
+        at_least=0,
     )
     embedding_moment: str = option(
         "own",
-        "Adam's second moment of an embedding: each weight's own, or one shared by all, so that a "
-        "rare word moves by as much as it has shown",
+        "how Adam scales updates of token vectors: own scales each weight by itself; shared scales "
+        "all alike, so that vectors of rare tokens change less",
         choices=("own", "shared"),
     )
     schedule: str = option(
-        "cosine", "course of the learning rate over the run", choices=tuple(SCHEDULES)
+        "cosine", "how the learning rate changes after the warm-up", choices=tuple(SCHEDULES)
     )
     warmup: float = option(
-        0.02, "fraction of the run in which the learning rate rises from 0", at_least=0, at_most=1
+        0.02,
+        "fraction of the run, at its start, in which the learning rate rises from 0 to its peak",
+        at_least=0,
+        at_most=1,
     )
     clip_norm: float | None = option(
-        1.0, "largest global gradient norm; longer gradients are shortened to it", above=0
+        1.0,
+        "largest norm of the gradient over all weights; a longer gradient is scaled down to it "
+        "(none: no limit)",
+        above=0,
     )
-    batch_size: int = option(32, "sequences per step, over all processes", at_least=1)
+    batch_size: int = option(
+        32, "sequences in one optimiser step, over all processes together", at_least=1
+    )
     epochs: int | None = option(
         None,
-        "stop after so many epochs, passes over the data (default: DEFAULT_EPOCHS if no limit is "
-        "given)",
+        "stop after this many epochs, which are passes over the training data (default: "
+        "DEFAULT_EPOCHS if no limit is given)",
         at_least=1,
         common=True,
     )
     fewest_steps: int | None = option(
         None,
-        "optimiser steps to train for at least, by more passes over few data than epochs says "
-        "(default: DEFAULT_STEPS if no limit is given)",
+        "train for at least this many optimiser steps, even if this takes more epochs; for small "
+        "data (default: DEFAULT_STEPS if no limit is given)",
         at_least=0,
     )
-    max_steps: int | None = option(None, "stop after so many optimiser steps", at_least=1)
-    max_minutes: float | None = option(None, "stop after so much time", above=0, common=True)
+    max_steps: int | None = option(None, "stop after this many optimiser steps", at_least=1)
+    max_minutes: float | None = option(None, "stop after this many minutes", above=0, common=True)
     patience: int | None = option(
         None,
-        "stop after so many evaluations in a row without a better one (default: "
-        f"{LAST_PATIENCE} if max_minutes is the only limit, else none)",
+        "stop when this many evaluations in a row bring no better result (default: "
+        f"{LAST_PATIENCE} if max_minutes is the only limit, else never)",
         at_least=1,
     )
     evaluate_every: int | None = option(
         None,
-        "steps between evaluations (default: those of an epoch; where epochs is not given, "
-        "DEFAULT_SPACING at least)",
+        "optimiser steps from one evaluation on the validation part to the next (default: one "
+        "epoch; if epochs is not given, also at least DEFAULT_SPACING steps)",
         at_least=1,
     )
     average: float = option(
         0.0,
-        "decay of a running average of the weights, such as 0.999 (0: none)",
+        "evaluate and keep a running average of the weights, with this decay in each step, such as "
+        "0.999 (0: the weights themselves)",
         at_least=0,
         below=1,
     )
     precision: str = option(
         "float32",
-        "of the factors of large products in training; their sums, states and weights stay float32 "
-        "(bfloat16: up to twice as fast with AMX or AMD's AVX-512 BF16, elsewhere of no effect)",
+        "number format in which training multiplies large matrices; weights, states and sums stay "
+        "float32. bfloat16 is up to twice as fast on CPUs with AMX or AMD's AVX-512 BF16, and is "
+        "not used on others",
         choices=("float32", "bfloat16"),
     )
     seed: int = option(
-        0, "of initial weights, data order and dropout", at_least=0, at_most=LARGEST_SEED
+        0,
+        "seed of all random choices: initial weights, held-out parts, order of the data, dropout",
+        at_least=0,
+        at_most=LARGEST_SEED,
     )
     device: str = option(
         "auto",
-        "auto (a GPU, if there is one that has a kernel for every layer), cpu, cuda, cuda:1, ...",
+        "where to train: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one and it has fast "
+        "kernels for every layer, else the CPU",
     )
     run_folder: Path | None = option(
-        None, "where config, metrics, curve and training state are kept"
+        None, "folder for the settings, metrics, curve and training state of the run"
     )
     checkpoint_seconds: float = option(
-        60.0, "time between saves of the training state (0: after every step)", at_least=0
+        60.0, "seconds between two saves of the training state (0: save every step)", at_least=0
     )
-    resume: bool = option(False, "go on with the run in the run folder", common=True)
+    resume: bool = option(False, "continue the run that is kept in the run folder", common=True)
     force: bool = option(
         False,
-        "replace files that tidegate did not write, and, without resume, a run in the run folder",
+        "replace files that tidegate did not write; without resume, also replace a run in the run "
+        "folder",
     )
     verbose: int = option(
         1,
-        "0: silent; 1: a live bar, on a terminal or in a notebook; 2: a line per evaluation",
+        "what to print. 0: nothing; 1: a live progress bar, on a terminal or in a notebook; 2: a "
+        "line for each evaluation",
         at_least=0,
         at_most=2,
     )
