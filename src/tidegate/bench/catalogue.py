@@ -11,13 +11,13 @@ CELLS = ("rnn", "gru", "lstm")
 
 FIGURES = {
     "layers": "one layer over a batch, inference and training",
-    "numpy": "the same inference on numpy arrays, weights packed once, beside ONNX Runtime",
-    "reset": "our GRU with the reset before the product, beside the usual one",
-    "ragged": "a batch of unequal lengths, beside the padded one and torch's PackedSequence",
-    "step": "one step of a stream, numpy in and out",
+    "numpy": "inference of that layer on numpy arrays, beside ONNX Runtime",
+    "reset": "our GRU with reset before the product, beside reset after it",
+    "ragged": "a batch of unequal lengths, beside padding and torch's PackedSequence",
+    "step": "one step of a stream, from numpy arrays to numpy arrays",
     "adam": "a whole training step of a small classifier",
-    "loop": "a Python loop over torch's cells, as it is and under torch.compile",
-    "neighbours": "training beside one to four busy processes, as a share of the speed alone",
+    "loop": "a Python loop over torch's cells, with and without torch.compile",
+    "neighbours": "training beside one to four busy processes, as a share of its speed alone",
 }
 
 

@@ -101,7 +101,7 @@ def _tidegate(
         ),
     ] = False,
 ) -> None:
-    """Recurrent networks from a file of text or numbers: train, evaluate, use.
+    """Train recurrent networks on a file of text or numbers, evaluate them and use them.
 
     Try: tidegate train language-model book.txt --max-minutes 5
     """

@@ -22,19 +22,22 @@ def bench(
     figures: Annotated[
         str, typer.Option(metavar="NAME,...", help=f"what to measure ({_FIGURES_HELP})")
     ] = ",".join(FIGURES),
-    cells: Annotated[str, typer.Option(metavar="NAME,...", help="of these")] = ",".join(CELLS),
+    cells: Annotated[str, typer.Option(metavar="NAME,...", help="cells to measure")] = ",".join(
+        CELLS
+    ),
     shapes: Annotated[
         str | None,
         typer.Option(
             metavar="BxTxIxH,...",
-            help="batch, steps, inputs, hidden units of layers (default: eleven shapes)",
+            help="shapes of layers: batch x time steps x inputs x hidden units (default: eleven "
+            "shapes)",
         ),
     ] = None,
     peers: Annotated[
         str,
         typer.Option(
             metavar="NAME,...",
-            help="beside these, if installed (Keras on TensorFlow is none of them)",
+            help="libraries to measure beside tidegate, if they are installed",
         ),
     ] = ",".join(PEERS),
     repeats: Annotated[
@@ -42,22 +45,24 @@ def bench(
         typer.Option(
             metavar="N",
             min=1,
-            help="turns of every contestant (default: as many as a row's few seconds hold, 5 to "
-            "25; eleven minutes in all on two cores)",
+            help="how often each library is timed (default: 5 to 25 times, as many as fit into a "
+            "few seconds; about eleven minutes in all on two cores)",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="PATH", help="a JSON file of it all")
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="JSON file to write all times to"),
     ] = None,
     force: Force = False,
     json: Annotated[
-        bool, typer.Option("--json", help="print one JSON object and nothing else on stdout")
+        bool, typer.Option("--json", help="print one JSON object and nothing else, for programs")
     ] = False,
 ) -> None:
-    """Time layers beside other libraries, in turns, once their results agree.
+    """Time the layers of tidegate and of other libraries, in turns.
 
-    A number after a name says how many times as long as ours it takes.
-    Run it with nothing else on the machine: it spoils others' figures, and they its.
+    A library is timed only if its results agree with ours. The number after its name says how many
+    times as long as tidegate it takes. Run nothing else on the machine meanwhile: it would change
+    the times.
 
     Example: tidegate bench --figures layers --shapes 64x200x128x128
     """

@@ -20,9 +20,10 @@ from tidegate.terminal import path_text, say
 
 _PANEL = "Comparison"
 _BY_COMMAND = {about.command: task for task, about in TASKS.items()}
-_HELP = """Compare cells on your own data, beside a simple baseline: a table, curves, advice.
+_HELP = """Compare cells on your own data with each other and with simple baselines.
 
-All runs are given the same parts of the data and the same budget, --max-minutes for each run."""
+Every run trains on the same part of the data, for at most --max-minutes. The report has a table,
+curves and advice on which cell to take."""
 
 # Options of estimators that a comparison decides itself, or that say which cell it must be.
 _DECIDED = {"cell", "run_folder", "resume", "sample_steps", "sample_length", "init_from", "reverse"}
@@ -31,7 +32,7 @@ Task = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help=f"{', '.join(_BY_COMMAND)}; its own options follow from it: --task NAME --help",
+        help=f"{', '.join(_BY_COMMAND)}; for the options of a task, add --help after it",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -39,21 +40,23 @@ Cells = Annotated[
     str,
     typer.Option(
         metavar="NAME,...",
-        help="of rnn, lstm, gru, rnn_relu, gru_reset_before",
+        help="cells to compare, some of rnn, lstm, gru, rnn_relu, gru_reset_before",
         rich_help_panel=_PANEL,
     ),
 ]
 Seeds = Annotated[
     int,
     typer.Option(
-        metavar="N", help="runs of each cell, with seeds that count up", rich_help_panel=_PANEL
+        metavar="N",
+        help="runs of each cell, each with another seed; to tell cells apart takes three or more",
+        rich_help_panel=_PANEL,
     ),
 ]
 EqualParameters = Annotated[
     bool,
     typer.Option(
-        help="hidden sizes with which every cell has as many parameters as the first (default: "
-        "the same hidden sizes)",
+        help="give every cell about as many weights as the first one (default: the same hidden "
+        "sizes)",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -63,20 +66,24 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="folder of the report and the models; what has finished there is not repeated "
-        "(default: in this folder, named after FILE and the task)",
+        help="folder for the report and the models (default: in this folder, named after FILE and "
+        "the task); runs that are finished there are not repeated",
         rich_help_panel=_PANEL,
     ),
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="print one JSON object and nothing else", rich_help_panel=_PANEL),
+    typer.Option(
+        "--json",
+        help="print one JSON object and nothing else, for programs",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Validation = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        help="like FILE, to choose by (default: a part of it)",
+        help="a file like FILE that chooses the best weights and cell (default: a part of FILE)",
         rich_help_panel="Data",
     ),
 ]
@@ -84,8 +91,8 @@ Test = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        help="like FILE, for the table's figures (default: --test-fraction of it; without either, "
-        "figures are of what is chosen by)",
+        help="a file like FILE that the figures of the table are measured on (default: "
+        "--test-fraction of FILE; if that is 0, the part that chooses)",
         rich_help_panel="Data",
     ),
 ]
@@ -98,7 +105,7 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
     """
     named = _BY_COMMAND.get(_task_in(arguments) or "")
     about = TASKS[named or "text-classifier"]
-    about_it = about.source.FILE if named else "data of the task's kind"
+    about_it = about.source.FILE if named else "a file of the kind that --task reads"
 
     def compare(
         ctx: typer.Context,

@@ -26,23 +26,32 @@ if TYPE_CHECKING:
 @telling(*(task.source for task in TASKS.values()))
 def evaluate(
     model: Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="data of the kind it learned from")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a file like the one in training")],
     told: dict[str, Any],
     start: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="of a series: first moment to forecast (default: new)"),
+        typer.Option(
+            metavar="WHEN",
+            help="forecaster: time of the first row to forecast (default: the first row that "
+            "training did not use)",
+        ),
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="of a series: where to stop (default: its end)"),
+        typer.Option(
+            metavar="WHEN", help="forecaster: time at which to stop (default: the last row)"
+        ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="of a series: its last forecasts, .png .svg")
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="forecaster: picture of the last forecasts to draw, .png or .svg"
+        ),
     ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Measure a model on data it has not seen.
+    """Measure how good a model is on data that it has not seen.
 
     Example: tidegate evaluate reviews-text-classifier.safetensors test.csv
     """

@@ -28,7 +28,7 @@ _PANEL = {
     **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),
 }
 # Options whose default is the command line's own.
-_DEFAULT_HERE = {"run_folder": "default: runs/ and the model file's name"}
+_DEFAULT_HERE = {"run_folder": "default: runs/NAME, NAME being that of the model file"}
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}
 
 

@@ -18,8 +18,12 @@ from tidegate.tasks import TASKS
 if TYPE_CHECKING:
     from tidegate.tasks.estimator import Estimator
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file of tidegate train")]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="a model file that tidegate train wrote")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="print one JSON object and nothing else, for programs")
+]
 Force = Annotated[bool, typer.Option(help="replace a file that tidegate did not write")]
 
 

@@ -18,29 +18,32 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="the model file (default: in this folder, named after FILE and the task); another "
-        "model there is replaced, any other file with --force alone",
+        help="model file to write (default: in this folder, named after FILE and the task); it "
+        "replaces an older model, but any other file only with --force",
         rich_help_panel="Run",
     ),
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="print one JSON object and nothing else", rich_help_panel="Run"),
+    typer.Option(
+        "--json", help="print one JSON object and nothing else, for programs", rich_help_panel="Run"
+    ),
 ]
 Devices = Annotated[
     int,
     typer.Option(
         metavar="N",
-        help="processes that train together on this machine (on several machines: this same "
-        "command under torchrun on each)",
+        help="processes that train together on this machine; for several machines, run this "
+        "command under torchrun on each",
         rich_help_panel="Run",
+        hidden=True,
     ),
 ]
 Validation = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        help="like FILE, to choose the best weights by (default: a part of it)",
+        help="a file like FILE that chooses the best weights (default: a part of FILE)",
         rich_help_panel="Data",
     ),
 ]

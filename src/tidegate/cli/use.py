@@ -28,14 +28,14 @@ def predict(
         str,
         typer.Argument(
             metavar="FILE|-",
-            help="like that of training, answers not needed; texts also one per line of a .txt "
-            "file, or of stdin for -",
+            help="a file like the one in training, without the answers; texts may also be the lines "
+            "of a .txt file or, for -, of standard input",
         ),
     ],
     told: dict[str, Any],
     json: Json = False,
 ) -> None:
-    """Answer for each text or series: label and its probability, or a number, and which it is of.
+    """Predict the label, with its probability, or the number of each text or sequence in a file.
 
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
@@ -75,25 +75,36 @@ def _label(fitted: Any, probabilities: Any) -> dict[str, Any]:
 
 def generate(
     model: Model,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="what the text begins with")] = "",
-    length: Annotated[int, typer.Option(metavar="N", help="tokens to write")] = 500,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="text to begin with")] = "",
+    length: Annotated[int, typer.Option(metavar="N", help="how many tokens to write")] = 500,
     temperature: Annotated[
-        float, typer.Option(metavar="X", help="below 1 plays safe, above 1 dares")
+        float,
+        typer.Option(
+            metavar="X",
+            help="below 1: likelier, duller text; above 1: more varied, with more errors",
+        ),
     ] = 0.8,
     top_k: Annotated[
-        int | None, typer.Option(metavar="N", help="only the N likeliest tokens")
+        int | None, typer.Option(metavar="N", help="choose among the N likeliest tokens only")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(metavar="X", help="only the likeliest tokens that share X of probability"),
+        typer.Option(
+            metavar="X",
+            help="choose among the likeliest tokens only, whose probabilities add up to X",
+        ),
     ] = None,
-    greedy: Annotated[bool, typer.Option(help="always the likeliest token")] = False,
+    greedy: Annotated[bool, typer.Option(help="always choose the likeliest token")] = False,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="for the same text again (default: any)")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="seed of the random choices; one seed gives one text (default: a new seed)",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write on from a prompt, token by token.  A model trained with --reverse writes up to it.
+    """Continue a text, token by token.  A model trained with --reverse writes what leads up to it.
 
     Example: tidegate generate book-language-model.safetensors --prompt 'The ' --seed 1
     """
@@ -118,7 +129,12 @@ def generate(
 @telling(TimeSeries)
 def forecast(
     model: Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="the series up to now")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="a file like the one in training, with the series up to now"
+        ),
+    ],
     told: dict[str, Any],
     output: Annotated[
         Path | None,
@@ -126,16 +142,17 @@ def forecast(
             "--output",
             "-o",
             metavar="PATH",
-            help="a new CSV file, or one to replace with --force (default: the terminal)",
+            help="CSV file to write (default: print it); replaces a file only with --force",
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="a picture of it: .png or .svg")
+        Path | None,
+        typer.Option(metavar="PATH", help="picture of the forecast to draw: .png or .svg"),
     ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Forecast what follows the last row of a file.
+    """Forecast the rows that follow the last row of a file.
 
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
     """
@@ -173,7 +190,7 @@ def forecast(
 
 
 def info(model: Model, json: Json = False) -> None:
-    """Tell what is in a model file; needs no torch.
+    """Show what a model file holds: task, layers, figures, options.  This needs no torch.
 
     Example: tidegate info reviews-text-classifier.safetensors
     """

@@ -289,20 +289,20 @@ class SequenceSource(PredictableSource):
     ANSWERS: ClassVar[Literal["label", "number"]]
 
     id: str | None = _told(
-        "table with one row per step: column that says which sequence a row belongs to",
+        "column that says which sequence a row belongs to, in a table with one row per step",
         default=None,
     )
     time: str | None = _told(
-        "table with one row per step: column of times, which checks the order of the rows",
+        "column of times, which checks the order of the rows, in a table with one row per step",
         default=None,
     )
     values: tuple[str, ...] = _told(
-        "table: columns that hold the values of a step (default: all other columns)",
+        "columns that hold the values, if FILE is a table (default: all other columns)",
         _COLUMNS,
         default=(),
     )
     channels: int = _told(
-        "table with one row per sequence: number of columns that make one step", "N", default=1
+        "number of columns that make one step, in a table with one row per sequence", "N", default=1
     )
 
     @property
@@ -363,7 +363,7 @@ class LabelledSequences(SequenceSource):
 
     ANSWERS: ClassVar[Literal["label", "number"]] = "label"
 
-    label: str | None = _told("table: column that holds the labels", default=None)
+    label: str | None = _told("column that holds the labels, if FILE is a table", default=None)
 
     @property
     def answer_column(self) -> str | None:
@@ -377,7 +377,9 @@ class MeasuredSequences(SequenceSource):
 
     ANSWERS: ClassVar[Literal["label", "number"]] = "number"
 
-    target: str | None = _told("table: column that holds the numbers to predict", default=None)
+    target: str | None = _told(
+        "column that holds the numbers to predict, if FILE is a table", default=None
+    )
 
     @property
     def answer_column(self) -> str | None:

@@ -100,8 +100,8 @@ class TextClassifier(TextTask, Classifier):
     )
     embedding_moment: str = option(
         "shared",
-        "how Adam scales updates of token vectors: own scales each weight by itself; shared scales "
-        "all alike, so that vectors of rare tokens change less",
+        "how Adam scales updates of token vectors (own: each weight by itself; shared: all alike, "
+        "so that vectors of rare tokens change less)",
         choices=("own", "shared"),
     )
     average: float = option(

@@ -58,7 +58,7 @@ class Forecaster(JudgedForecaster):
         at_least=1,
     )
     joint: bool = option(
-        False, "forecast all series from the past of all (default: each from its own past)"
+        False, "forecast all series from the past of all; otherwise each from its own past"
     )
     anchored: bool = option(
         True,

@@ -111,8 +111,8 @@ class TrainingOptions:
     )
     embedding_moment: str = option(
         "own",
-        "how Adam scales updates of token vectors: own scales each weight by itself; shared scales "
-        "all alike, so that vectors of rare tokens change less",
+        "how Adam scales updates of token vectors (own: each weight by itself; shared: all alike, "
+        "so that vectors of rare tokens change less)",
         choices=("own", "shared"),
     )
     schedule: str = option(
@@ -169,9 +169,9 @@ class TrainingOptions:
     )
     precision: str = option(
         "float32",
-        "number format in which training multiplies large matrices; weights, states and sums stay "
-        "float32. bfloat16 is up to twice as fast on CPUs with AMX or AMD's AVX-512 BF16, and is "
-        "not used on others",
+        "number format of large matrix products in training (weights, states and sums stay "
+        "float32; bfloat16 is up to twice as fast on CPUs with AMX or AMD's AVX-512 BF16, and has "
+        "no effect on others)",
         choices=("float32", "bfloat16"),
     )
     seed: int = option(
