@@ -22,7 +22,7 @@ _PANEL = "Comparison"
 _BY_COMMAND = {about.command: task for task, about in TASKS.items()}
 _HELP = """Compare cells on your own data with each other and with simple baselines.
 
-Every run trains on the same part of the data, for at most --max-minutes. The report has a table,
+All runs get the same data and the same limits, such as --max-minutes. The report holds a table,
 curves and advice on which cell to take."""
 
 # Options of estimators that a comparison decides itself, or that say which cell it must be.

@@ -28,8 +28,8 @@ def predict(
         str,
         typer.Argument(
             metavar="FILE|-",
-            help="a file like the one in training, without the answers; texts may also be the lines "
-            "of a .txt file or, for -, of standard input",
+            help="a file like the one in training, without the answers; texts may also be the "
+            "lines of a .txt file or, for -, of standard input",
         ),
     ],
     told: dict[str, Any],
