@@ -55,20 +55,24 @@ RNN = candidate("RNN", [0.60, 0.61, 0.62], parameters=1000, seconds=0.5)
 def test_level_cells_are_told_apart_by_their_weights():
     advised = advise([LSTM, GRU, RNN], [], ACCURACY, "test")
     assert advised.cell == "GRU"
-    assert advised.sentences[0].startswith(
-        "No difference between the LSTM and the GRU beyond chance (the GRU is behind by 0.0083 ("
-    )
-    assert "take the GRU, which has 25 % fewer weights" in advised.sentences[0]
-    assert "takes 17 % less time per epoch than the LSTM" in advised.sentences[0]
-    assert advised.sentences[1].startswith("The LSTM is better in accuracy than the RNN by 0.2 (")
+    level, behind, take, ahead, how = advised.sentences
+    assert level == "The LSTM and the GRU do not differ beyond chance."
+    assert behind.startswith("The GRU is behind by 0.0083 (")
+    assert take.startswith("Take the GRU, which has 25 % fewer weights")
+    assert "takes 17 % less time per epoch than the LSTM" in take
+    assert ahead.startswith("The LSTM is better in accuracy than the RNN by 0.2 (")
+    assert how.startswith("In brackets: the 95 % interval over the seeds")
 
 
 def test_a_cell_that_is_better_beyond_the_seeds_is_advised_whatever_it_costs():
     advised = advise([RNN, LSTM], [], ACCURACY, "test")
     assert advised.cell == "LSTM"
     assert advised.sentences == (
-        "Take the LSTM: on the validation part it is better in accuracy than the RNN by 0.2 "
-        "(0.18 to 0.22; p < 0.001); 95 % intervals over the seeds, p over the same 1000 texts.",
+        "Take the LSTM.",
+        "On the validation part it is better in accuracy than the RNN by 0.2 (0.18 to 0.22; "
+        "p < 0.001).",
+        "In brackets: the 95 % interval over the seeds, and p of a paired test on the same 1000 "
+        "texts.",
     )
 
 
@@ -105,7 +109,7 @@ def test_what_it_costs_more_is_told_too():
 def test_three_level_cells_are_listed():
     close = candidate("RNN", [0.78, 0.80, 0.81], parameters=500)
     advised = advise([LSTM, GRU, close], [], ACCURACY, "test")
-    assert "between the LSTM, the GRU and the RNN beyond" in str(advised)
+    assert "The LSTM, the GRU and the RNN do not differ beyond" in str(advised)
     assert advised.cell == "RNN"
 
 
@@ -119,21 +123,24 @@ def test_a_cell_alone_is_held_against_the_baseline_alone():
     assert advise([GRU], [], ACCURACY, "test").sentences == ()
     advised = advise([GRU], [baseline(0.5)], ACCURACY, "test")
     assert str(advised) == (
-        "The baselines are beaten. Accuracy on the test part: ridge 0.5, GRU 0.8017 (p < 0.001)."
+        "The GRU beats the baselines. Accuracy on the test part: ridge 0.5, GRU 0.8017 (p < 0.001)."
     )
 
 
 def test_a_baseline_that_wins_is_told_first():
     advised = advise([LSTM, GRU, RNN], [baseline(0.9)], ACCURACY, "validation")
     assert advised.sentences[0] == (
-        "A baseline wins. Accuracy on the validation part: ridge 0.9, GRU 0.8017 (p < 0.001)."
+        "A baseline beats the GRU. Accuracy on the validation part: ridge 0.9, GRU 0.8017 "
+        "(p < 0.001)."
     )
-    assert "take the GRU" in advised.sentences[1]
+    assert any(sentence.startswith("Take the GRU") for sentence in advised.sentences)
 
 
 def test_a_baseline_that_is_as_good_is_told_first():
     advised = advise([candidate("GRU", [0.8, 0.8])], [baseline(0.8)], ACCURACY, "test")
-    assert str(advised).startswith("A baseline is as good. Accuracy on the test part: ridge 0.8")
+    assert str(advised).startswith(
+        "A baseline is as good as the GRU. Accuracy on the test part: ridge 0.8"
+    )
 
 
 def test_level_figures_differ_by_zero_without_a_sign():
@@ -144,8 +151,8 @@ def test_level_figures_differ_by_zero_without_a_sign():
 def test_a_baseline_within_the_spread_is_told_first_to_be_level():
     advised = advise([LSTM, GRU], [baseline(0.80)], ACCURACY, "test")
     assert advised.sentences[0] == (
-        "A baseline is level: the difference may be chance. Accuracy on the test part: ridge 0.8, "
-        "GRU 0.8017 (p = 0.32)."
+        "A baseline is about as good as the GRU: the difference may be chance. Accuracy on the "
+        "test part: ridge 0.8, GRU 0.8017 (p = 0.32)."
     )
 
 
@@ -170,7 +177,7 @@ def test_level_means_that_welchs_test_does_not_tell_them_apart(scale):
     p = stats.ttest_ind(first, second, equal_var=False)[1]
     best, other = (("LSTM", first), ("GRU", second))
     advised = advise([candidate(*best), candidate(*other)], [], ACCURACY, "test")
-    assert ("No difference" in str(advised)) == (p > 0.05)
+    assert ("do not differ beyond chance" in str(advised)) == (p > 0.05)
 
 
 def test_runs_that_agree_to_the_last_digit_differ_if_their_figures_do():
@@ -191,12 +198,11 @@ def test_seventeen_texts_do_not_let_a_baseline_win_by_one():
     advised = advise([lstm, gru], [baseline(1.0, examples=17)], ACCURACY, "validation")
     assert advised.cell == "GRU"
     assert advised.sentences[0].startswith(
-        "17 texts are too few to tell a baseline and the cell apart. Accuracy on the validation "
+        "17 texts are too few to tell a baseline and the GRU apart. Accuracy on the validation "
     )
-    assert advised.sentences[1].startswith(
-        "17 texts are too few to tell the LSTM and the GRU apart (the GRU is behind by 0.02 ("
-    )
-    assert advised.sentences[2] == (
+    assert advised.sentences[1] == "17 texts are too few to tell the LSTM and the GRU apart."
+    assert advised.sentences[2].startswith("The GRU is behind by 0.02 (")
+    assert advised.sentences[3] == (
         "Until you have more, take the GRU, which has 25 % fewer weights than the LSTM."
     )
     assert not any(margin.told_apart for margin in advised.margins)
@@ -210,7 +216,7 @@ def test_a_difference_beyond_the_seeds_is_none_if_the_examples_make_it():
     (margin,) = advised.margins
     assert (margin.low, margin.told_apart) == (pytest.approx(0.03), False)
     assert margin.p == pytest.approx(stats.binomtest(3, 3).pvalue)
-    assert "No difference between the LSTM and the GRU beyond chance" in str(advised)
+    assert "The LSTM and the GRU do not differ beyond chance" in str(advised)
 
 
 def test_few_examples_tell_apart_what_is_far_apart():
@@ -219,7 +225,7 @@ def test_few_examples_tell_apart_what_is_far_apart():
     advised = advise([first, second], [baseline(0.25, examples=12)], ACCURACY, "test")
     assert advised.cell == "LSTM"
     assert "too few" not in str(advised)
-    assert "The baselines are beaten" in str(advised)
+    assert "The LSTM beats the baselines" in str(advised)
 
 
 @pytest.mark.parametrize(("right", "wrong"), [(0, 0), (1, 0), (5, 0), (6, 0), (8, 2), (3, 3)])

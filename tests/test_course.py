@@ -198,12 +198,12 @@ def entropies(values: list[float], train: list[float] | None = None) -> dict[str
 def test_a_run_that_overfitted_says_when_it_should_have_ended() -> None:
     values = [0.9, 0.8, 0.85, 0.7] + [0.7 + 0.1 * i for i in range(1, 10)]
     assert hindsight(entropies(values), 40, "cross_entropy") == (
-        "best weights at step 40 of 130: what came after overfitted; patience 2 would have ended "
-        "at step 60 with the same weights"
+        "the best weights are those of step 40 of 130; training after that step overfitted. With "
+        "patience 2 the run would have ended at step 60 with the same weights"
     )
     still = hindsight(entropies(values, train=[1.0] * 13), 40, "cross_entropy")
     assert still is not None
-    assert "what came after did no better" in still
+    assert "training after that step brought nothing better" in still
 
 
 def test_a_run_that_ended_in_time_says_nothing() -> None:
@@ -216,7 +216,7 @@ def test_of_accuracies_the_highest_is_best() -> None:
     told = entropies([0.9, 0.8, 0.9] + [1.0] * 9) | {"accuracy": [0.5, 0.5, 0.9] + [0.6] * 9}
     said = hindsight(told, 30, "accuracy")
     assert said is not None
-    assert "patience 2 would have ended at step 50" in said
+    assert "patience 2 the run would have ended at step 50" in said
 
 
 def test_the_patience_that_is_named_gives_the_same_weights(
@@ -226,7 +226,7 @@ def test_the_patience_that_is_named_gives_the_same_weights(
     options |= {"embedding_dropout": 0.0, "average": 0.0}
     whole = texts(**options, verbose=1).fit(TEXTS, NOISE)
     said = capsys.readouterr().out.splitlines()[-1]
-    assert "what came after overfitted; patience " in said
+    assert "training after that step overfitted. With patience " in said
     patience = int(said.split("patience ")[1].split()[0])
     short = texts(**options, patience=patience).fit(TEXTS, NOISE)
     assert short.provenance_["best_step"] == whole.provenance_["best_step"]

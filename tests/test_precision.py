@@ -65,7 +65,7 @@ def test_a_precision_that_is_not_used_is_announced(
     monkeypatch.setattr(randomness, "rounding_pays", lambda: pays)
     options = TrainingOptions(max_steps=1, precision="bfloat16", device="cpu")
     fit(TinyObjective(), options)
-    said = "precision bfloat16: no faster here, float32 is used" in capsys.readouterr().out
+    said = "bfloat16 is no faster on this processor: float32 is used" in capsys.readouterr().out
     assert said is not pays
 
 
@@ -218,7 +218,7 @@ def test_evaluations_and_other_instruction_sets_do_not_round() -> None:
         with products_of("bfloat16"):
             assert torch.equal(layer(x)[0], exact)
     with products_of("bfloat16"):
-        assert "bfloat16 factors where gradients are wanted" in layer.explain()
+        assert "products in bfloat16 when gradients are wanted" in layer.explain()
     assert "bfloat16" not in layer.explain()
     before = _engine.isa()
     _engine.select_isa("avx2")

@@ -154,7 +154,7 @@ def test_not_a_number_stops_with_step_batch_and_parameter(tmp_path: Path) -> Non
         run(TinyObjective(nan_at_step=10), epochs=3, run_folder=tmp_path, checkpoint_seconds=0)
     assert str(failure.value).startswith(
         "step 10 (epoch 2, batch 3): the loss is nan and the gradient of gru.weight_ih_l0 is not "
-        "finite; lower learning_rate or clip_norm, or look into that batch"
+        "finite; lower learning_rate or clip_norm, or check that batch's data"
     )
     state = read_state(tmp_path / "state.safetensors")
     assert state.position.step == 9
@@ -201,7 +201,7 @@ def test_where_a_gpu_would_be_slow_auto_takes_the_cpu_and_says_so(
     assert isinstance(objective.network, TinyNetwork)
     objective.network.gru = tg.GRU(3, 4, recurrent_dropout=0.2)  # type: ignore[assignment]
     run(objective, max_steps=2)
-    said = "step by step on a GPU, so the CPU is used: torch has no kernel with recurrent dropout"
+    said = "step by step, so the CPU is used: torch has no kernel with recurrent dropout"
     assert said in capsys.readouterr().out
     assert objective.network.dense.weight.device.type == "cpu"
 

@@ -95,13 +95,14 @@ class TrainingRun:
         if output in (folder, *folder.parents, *(folder / name for name in FILES)):
             raise InputError(
                 f"expected an output apart from the run folder {self.folder}, got a part of it; "
-                "name another file, or another folder by --run-folder",
+                "name another file, or another folder with --run-folder",
                 file=self.output,
             )
         if self._has_state() and not (self.model.resume or self.model.force):
             raise InputError(
                 "expected a run folder that is free, got one that holds a run; go on with that "
-                "run by --resume, replace it by --force, or name another folder by --run-folder",
+                "run with --resume, replace it with --force, or name another folder with "
+                "--run-folder",
                 file=self.folder,
             )
 
@@ -192,7 +193,7 @@ class TrainingRun:
         rows |= {f"test {k}": v for k, v in beside_baselines(told).items()}
         rows |= {"parameters": self.model.network_.architecture.parameter_count()}
         rows |= {"training time": clock(about["training_seconds"])}
-        rows |= {"steps": f"{about['steps']} (best weights: {about['best_step']})"}
+        rows |= {"steps": f"{about['steps']} (best weights at step {about['best_step']})"}
         print_table("", rows)
         say(f"curve: {self.folder / 'curve.png'}")
         say(f"model: {self.output}")

@@ -134,24 +134,26 @@ def _of_cells(
     """Which cell to take; ``margins``: how far the best one is ahead of each of the others."""
     best, count = level[0], margins[0].examples
     worse = [f"than the {m.worse} by {m}" for m in margins if m.told_apart]
-    how = f"95 % intervals over the seeds, p over the same {count} {examples}"
-    better = f"is better in {metric.label} {' and '.join(worse)}; {how}"
+    how = (
+        "In brackets: the 95 % interval over the seeds, and p of a paired test on the same "
+        f"{count} {examples}."
+    )
+    better = f"is better in {metric.label} {' and '.join(worse)}"
     if len(level) == 1:
-        return [f"Take the {best.title}: on the validation part it {better}."]
+        return [f"Take the {best.title}.", f"On the validation part it {better}.", how]
     *names, last = (f"the {c.title}" for c in level)
     between = f"{', '.join(names)} and {last}"
-    behind = [f"the {m.worse} is behind by {m}" for m in margins if m.worse == advised.title]
-    told = "".join(f" ({text}, {how})" for text in behind)
+    behind = [f"The {m.worse} is behind by {m}." for m in margins if m.worse == advised.title]
     other = best if best is not advised else level[1]
-    take = f"take the {advised.title}, {_cost(advised, other)}."
+    advised_cell = f"the {advised.title}, {_cost(advised, other)}."
     if count < FEW:
-        sentences = [
-            f"{count} {examples} are too few to tell {between} apart{told}.",
-            f"Until you have more, {take}",
-        ]
+        level_told = f"{count} {examples} are too few to tell {between} apart."
+        take = f"Until you have more, take {advised_cell}"
     else:
-        sentences = [f"No difference between {between} beyond chance{told}: {take}"]
-    return sentences + ([f"The {best.title} {better}."] if worse else [])
+        level_told = f"The {between.removeprefix('the ')} do not differ beyond chance."
+        take = f"Take {advised_cell}"
+    ahead = [f"The {best.title} {better}."] if worse else []
+    return [level_told, *behind, take, *ahead, *([how] if behind or ahead else [])]
 
 
 def _cost(advised: Candidate, other: Candidate) -> str:
@@ -194,13 +196,20 @@ def _of_baseline(
         examples=len(base.losses),
     )
     if own == base.held_out:
-        verdict = "A baseline is as good"
+        verdict = f"A baseline is as good as the {advised.title}"
+    elif margin.told_apart and margin.better == advised.title:
+        verdict = f"The {advised.title} beats the baselines"
     elif margin.told_apart:
-        verdict = "The baselines are beaten" if names[1] == base.name else "A baseline wins"
+        verdict = f"A baseline beats the {advised.title}"
     elif margin.examples < FEW:
-        verdict = f"{margin.examples} {examples} are too few to tell a baseline and the cell apart"
+        verdict = (
+            f"{margin.examples} {examples} are too few to tell a baseline and the {advised.title} "
+            "apart"
+        )
     else:
-        verdict = "A baseline is level: the difference may be chance"
+        verdict = (
+            f"A baseline is about as good as the {advised.title}: the difference may be chance"
+        )
     label = metric.label[0].upper() + metric.label[1:]
     figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g} ({as_p(margin.p)})"
     return margin, f"{verdict}. {label} on the {part} part: {figures}."

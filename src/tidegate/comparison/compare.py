@@ -224,7 +224,7 @@ def _budget(model: Estimator, runs: list[Run], equal_parameters: bool) -> str:
         "minutes": model.max_minutes,
     }
     given = " or ".join(f"{n:g} {what}" for what, n in limits.items() if n is not None)
-    return f"{sizes}; at most {given} each"
+    return f"{sizes}; at most {given} for each run"
 
 
 def _reach(experiment: Experiment, runs: list[Run]) -> Reach:

@@ -40,15 +40,17 @@ pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; white-spa
 """
 
 _RULE = (
-    "The rule: cells are compared on the validation part. The best one is better than another if "
-    "two things hold. Over the seeds: the 95 % interval of the difference of their means (Welch) "
-    "does not hold 0. Over the {examples}: a paired test on the same {examples} gives p < 0.05; it "
-    "is exact where at most 16 of them differ (McNemar's test for right and wrong answers), else "
-    "Student's t. Otherwise the two are level; fewer than 30 {examples} are called too few to "
-    "tell. Of level cells the one with the fewest weights is advised, and of those within 5 % of "
-    "that the fastest. The baseline that validates best is compared with the advised cell on the "
-    "{held_out} part in the same way. The best weights of a run are those that validate best, and "
-    "the best run is the one of the advised cell that validates best."
+    "How the advice is made: cells are compared on the validation part. The best cell is better "
+    "than another one if two tests agree. Over the seeds: the 95 % interval of the difference of "
+    "their means (Welch) does not contain 0. Over the {examples}: a paired test on the same "
+    "{examples} gives p < 0.05. The paired test is exact if at most 16 {examples} differ "
+    "(McNemar's test for right and wrong answers), else it is Student's t. If the tests do not "
+    "agree, the two cells are level; fewer than 30 {examples} are called too few to tell. Of level "
+    "cells, the one with the fewest weights is advised. If several are within 5 % of the fewest "
+    "weights, the fastest of them is advised. The baseline with the best validation figure is "
+    "compared with the advised cell in the same way, on the {held_out} part. Each run keeps the "
+    "weights with the best validation figure. The best run is the run of the advised cell with the "
+    "best validation figure."
 )
 
 
@@ -113,26 +115,30 @@ def _figure(svg: str, caption: str) -> str:
 def _about_table(c: Comparison) -> str:
     better = "Less" if c.metric.lower_is_better else "More"
     text = f"{c.about_figures} {better} is better. "
-    text += f"Training − {c.held_out}: what the kept weights do better on what they learned from. "
+    text += (
+        f"Training − {c.held_out}: the figure on the training part minus that on the {c.held_out} "
+        "part; a large difference is a sign of overfitting. "
+    )
     if c.unit == "texts":
-        text += "Evidence, if it is read, has counted the labels of these texts: it adds to that. "
+        text += "Evidence counts the labels of the training texts, which adds to the difference. "
     if c.metric.name == "accuracy":
         text += (
-            f"The seeds say nothing of which {c.unit} were held out. The 95 % interval (Wilson) "
-            f"says how far an accuracy on {c.size} {c.unit} may be from that on all {c.unit}. "
+            f"The spread over the seeds does not show how much depends on which {c.unit} were "
+            f"held out. The 95 % interval (Wilson) does: it says how far an accuracy on {c.size} "
+            f"{c.unit} may be from that on all {c.unit}. "
         )
     return text + _RULE.format(held_out=c.held_out, examples=c.examples)
 
 
 def _curves(c: Comparison) -> str:
-    band = "lines: means over the seeds; bands: from the least to the greatest seed."
+    band = "Lines are means over the seeds; bands reach from the lowest to the highest seed."
     by_time = _figure(
         as_svg(c.pictures["curve-time"], f"validation {c.metric.label} against time"),
-        f"Against training time, evaluations included; {band}",
+        f"Against training time, evaluations included. {band}",
     )
     by_steps = _figure(
         as_svg(c.pictures["curve-steps"], f"validation {c.metric.label} against steps"),
-        f"Against optimiser steps; {band}",
+        f"Against optimiser steps. {band}",
     )
     return f'<div class="pair">{by_time}{by_steps}</div>'
 
@@ -140,8 +146,8 @@ def _curves(c: Comparison) -> str:
 def _gradient_reach(c: Comparison) -> str:
     picture = _figure(
         as_svg(c.pictures["gradient-reach"], "gradient against distance from the last step"),
-        f"The loss at the last step T alone, and the state of the last recurrent layer; sequences "
-        f"of the {c.held_out} part; geometric mean over sequences and seeds. Dashed: before "
+        "Gradient of the loss at the last step T by the states of the last recurrent layer: its "
+        f"geometric mean over seeds and sequences of the {c.held_out} part. Dashed: before "
         "training. The gradient has faded where it is below a thousandth of that at T.",
     )
     return f'<div style="max-width: 34rem">{picture}</div>'
@@ -154,7 +160,7 @@ def _samples(c: Comparison) -> list[str]:
         f"<figure><figcaption>{title(cell)}</figcaption><pre>{escape(text)}</pre></figure>"
         for cell, text in c.samples.items()
     )
-    about = "Each cell's best run, from nothing, at temperature 0.8."
+    about = "Text by the best run of each cell, without a prompt, at temperature 0.8."
     return [
         "<h2>What they write</h2>",
         f'<p class="faint">{about}</p><div class="pair">{texts}</div>',
@@ -163,7 +169,14 @@ def _samples(c: Comparison) -> list[str]:
 
 def _runs(c: Comparison) -> str:
     name = c.metric.name
-    head = ["", "", f"validation {c.metric.label}", f"training {c.metric.label}", "s", "s to best"]
+    head = [
+        "",
+        "",
+        f"validation {c.metric.label}",
+        f"training {c.metric.label}",
+        "seconds",
+        "seconds to best weights",
+    ]
     if c.held_out == "test":
         head.insert(3, f"test {c.metric.label}")
     lines = []
@@ -192,7 +205,7 @@ def _made(c: Comparison) -> str:
         f"{about['date']}, Python {about['python']}, {versions}",
         f"{about['processor']}, {about['isa']}, {about['threads']} of {about['processors']} "
         "processors",
-        f"Seeds: {', '.join(map(str, c.seeds))}; parts drawn by seed {c.seeds[0]}",
+        f"Seeds: {', '.join(map(str, c.seeds))}; the parts were drawn with seed {c.seeds[0]}",
         f"Options: {c.options}",
     ]
     told = "".join(f"<li>{escape(line)}</li>" for line in lines)

@@ -69,10 +69,10 @@ class Comparison:
     @property
     def about_figures(self) -> str:
         """What the table's figures are of, in a sentence or two."""
-        count = f"{len(self.seeds)} seeds: mean ± standard deviation"
+        count = f"mean ± standard deviation over {len(self.seeds)} seeds"
         seeds = count if len(self.seeds) > 1 else "one seed"
         size = f"{self.size:,}".replace(",", " ")
-        return f"{self.held_out.capitalize()} part: {size} {self.unit}; {seeds}; {self.budget}."
+        return f"Figures on the {self.held_out} part: {size} {self.unit}; {seeds}; {self.budget}."
 
     @property
     def problems(self) -> list[str]:

@@ -54,9 +54,9 @@ def reason_against(cell: str, tensors: Sequence[Tensor]) -> str | None:
     if cell not in _CELLS:
         return f"the engine has no kernel for {cell}"
     if not x.is_cpu:
-        return f"the engine runs on the CPU, the input is on {x.device}"
+        return f"the engine runs on the CPU, but the input is on {x.device}"
     if x.dtype != torch.float32:
-        return f"the engine computes in float32, the input is {x.dtype}"
+        return f"the engine computes in float32, but the input is {x.dtype}"
     if torch._C._are_functorch_transforms_active():
         return f"the engine has no rule for {transform_around(tensors)}"
     if torch.compiler.is_compiling():  # no tensor is there yet
@@ -72,7 +72,7 @@ def reason_against_memory(tensors: Sequence[Tensor]) -> str | None:
         foreign = set(map(type, tensors)) - _PLAIN
         if foreign <= _RECORDED and is_recorded():
             return None
-        return f"the engine reads plain tensors, one is a {foreign.pop().__name__}"
+        return f"the engine reads plain tensors, but one is a {foreign.pop().__name__}"
     try:
         has_memory = 0 not in map(Tensor.data_ptr, tensors)
     except RuntimeError:  # sparse, or batched by torch.func
@@ -80,9 +80,9 @@ def reason_against_memory(tensors: Sequence[Tensor]) -> str | None:
     if not has_memory:
         if tensors[0].numel() == 0:
             return "there is nothing to compute: T, B or I is 0"
-        return "the engine reads dense tensors, one has no memory of its own"
+        return "the engine reads dense tensors, but one has no memory of its own"
     if True in map(Tensor.is_neg, tensors):
-        return "the engine reads memory as it is, one tensor is a negated view"
+        return "the engine cannot read a negated view, which one tensor is"
     return None
 
 

@@ -96,12 +96,12 @@ def choose_path(
     if against_torch is None and transform not in (None, engine_reach.FUNCTIONAL_GRADIENT):
         against_torch = "torch's kernels have none either"
     if against_torch is None and ragged and (transform or engine_reach.is_recorded()):
-        against_torch = "torch packs ragged batches by values that are not there yet"
+        against_torch = "torch packs ragged batches by their lengths, which have no values yet"
     if against_torch is None and engine_reach.are_wrapped(tensors):
-        against_torch = "torch's kernels change in place what a wrapper may not hold"
+        against_torch = "torch's kernels change tensors in place, which a wrapper may not allow"
     if against_torch is not None:
         return "reference", f"{against}, and {against_torch}"
-    return "torch", f"torch's own {cell.name} kernel: {against}"
+    return "torch", f"torch's own {cell.name} kernel, because {against}"
 
 
 def describe_path(
@@ -114,7 +114,9 @@ def describe_path(
     if path == "engine" and engine_reach.is_recorded():
         reason += ", as the operator tidegate::recurrence"
     elif path == "engine" and rounds():
-        reason += ", products of bfloat16 factors where gradients are wanted"
+        reason += ", with matrix products in bfloat16 when gradients are wanted"
+    elif path == "reference":
+        reason += "; so plain torch operations run, step by step"
     if in_float32:
         reason += "; under autocast it computes in float32 and returns the types of torch.nn"
     return f"{path}: {reason}"

@@ -101,14 +101,15 @@ def hindsight(history: History, best_step: int, chosen_by: str) -> str | None:
     patience = max(2, *np.diff([-1, *better]).tolist())
     if best + patience >= len(steps) - 1:
         return None
-    why = "did no better"
+    why = "brought nothing better"
     losses = history.get("validation_loss")
     if losses is not None and losses[-1] > losses[best]:
         fell = history["train_loss"][-1] < history["train_loss"][best]
         why = "overfitted" if fell else why
     return (
-        f"best weights at step {best_step} of {steps[-1]:.0f}: what came after {why}; patience "
-        f"{patience} would have ended at step {steps[best + patience]:.0f} with the same weights"
+        f"the best weights are those of step {best_step} of {steps[-1]:.0f}; training after that "
+        f"step {why}. With patience {patience} the run would have ended at step "
+        f"{steps[best + patience]:.0f} with the same weights"
     )
 
 

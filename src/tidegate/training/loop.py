@@ -77,11 +77,13 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
         if precision != options.precision and options.speaks:
-            progress.say(f"precision {options.precision}: no faster here, {precision} is used")
+            progress.say(
+                f"precision {options.precision} is no faster on this processor: {precision} is used"
+            )
         if avoids_gpu and torch.cuda.is_available() and options.speaks:
-            progress.say(f"recurrent layers go step by step on a GPU, so the CPU is used: {slow}")
+            progress.say(f"a GPU would run the layers step by step, so the CPU is used: {slow}")
         elif slow and processes.device.type != "cpu" and options.speaks:
-            progress.say(f"recurrent layers go step by step on a GPU, slow here: {slow}")
+            progress.say(f"the GPU runs the layers step by step, which is slow: {slow}")
         return run.to_the_end(progress)
 
 
@@ -305,7 +307,7 @@ class _Run:
         if self.options.run_folder is not None and self.saved_step:
             kept = f"; {self.options.run_folder} holds the state of step {self.saved_step}"
         return TrainingError(
-            f"{where}: {what}; lower learning_rate or clip_norm, or look into that batch{kept}"
+            f"{where}: {what}; lower learning_rate or clip_norm, or check that batch's data{kept}"
         )
 
     def _settings(self) -> dict[str, Any]:
