@@ -1,7 +1,7 @@
 """Recurrent networks on the CPU: layers for torch, tasks from a file, a runtime without torch.
 
-Every public name is imported when it is first used, so that ``import tidegate`` costs nothing and
-needs neither torch nor numpy.
+A public name is imported when it is first used, so ``import tidegate`` is fast and needs neither
+torch nor numpy.
 """
 
 from __future__ import annotations

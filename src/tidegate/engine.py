@@ -49,12 +49,13 @@ def shares_units(threads: int, batch_size: int, recurrent_weights: int) -> bool:
 
 
 class EngineLayer:
-    """One layer in one direction, for inference.
+    """One recurrent layer in one direction, for inference on numpy arrays.
 
-    cell: one of ``tidegate._engine.cells()``.  weight_ih: [G*H, I]; weight_hh: [G*H, H]; biases:
-    [G*H], both or none; numpy float32, torch.nn's order of gates.  They are packed here, once.
-    Sequences may be run from several threads at a time; a stream of steps serves one thread at a
-    time.  Raises TypeError or ValueError that names the argument, what was expected and what came.
+    cell: one of ``tidegate._engine.cells()``.  weight_ih: [G*H, I]; weight_hh: [G*H, H]; bias_ih
+    and bias_hh: [G*H], both or none; G is the number of gates.  All are numpy float32, with the
+    gates in torch.nn's order.  The constructor copies them, packed.  Several threads may call
+    ``forward`` at a time, but only one thread at a time may call ``step``.  Raises TypeError or
+    ValueError that names the argument, what was expected and what came.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class EngineLayer:
         self._size, self._recurrent_size = weight_ih.size + weight_hh.size, weight_hh.size
 
     def initial_state(self, batch_size: int) -> tuple[Array, ...]:
-        """Zeros, [B, H] for each state of the cell."""
+        """Make an initial state of zeros: an array [B, H] for each state of the cell."""
         shape = (_count("batch_size", batch_size, 0), self.hidden_size)
         return tuple(np.zeros(shape, np.float32) for _ in range(self._state_count))
 
@@ -103,11 +104,14 @@ class EngineLayer:
         reverse: bool = False,
         threads: int | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Hidden states of every step and the final state.
+        """Run the layer over whole sequences.
 
-        x: [T, B, I]; state: [B, H] each, None for zeros; float32.  lengths: [B] integers from 0 to
-        T.  Returns y [T, B, H], zero from each row's length on, and the final state.  ``threads``
-        None takes all processors if there is enough to do.  Raises TypeError or ValueError.
+        x: float32 [T, B, I].  state: the initial state, a float32 array [B, H] for each state of
+        the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true steps of
+        each sequence.  reverse: read from the last true step to the first.  threads: number of
+        threads; None uses all processors if there is enough work.  Returns y [T, B, H], the hidden
+        state of every step, which is zero after a sequence's length, and the final state.  Raises
+        TypeError or ValueError.
         """
         x = _dense("x", x)
         if x.ndim != 3 or x.shape[2] != self.input_size:
@@ -133,11 +137,11 @@ class EngineLayer:
         return y, final
 
     def step(self, x: Array, state: tuple[Array, ...]) -> Array:
-        """One step of a stream: x [B, I]; ``state`` is replaced in place.  Returns the new h.
+        """Run one step of a stream.  Overwrites ``state`` and returns the new h [B, H].
 
-        The arrays of ``state`` are those of ``initial_state``: float32, dense, writable, none of
-        them in memory of another.  Raises TypeError or ValueError, and RuntimeError while another
-        thread is in a step of this layer.
+        x: float32 [B, I].  state: arrays [B, H] as ``initial_state`` makes them: float32, dense,
+        writable, and not sharing memory.  Raises TypeError or ValueError, and RuntimeError if
+        another thread is in a step of this layer.
         """
         if type(x) is _Ndarray and type(state) is tuple:
             try:

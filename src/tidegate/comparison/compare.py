@@ -50,22 +50,23 @@ def compare(
     provenance: Mapping[str, str | int | bool] | None = None,
     command: str | None = None,
 ) -> Comparison:
-    """Train ``model`` with each of ``cells`` and ``seeds`` seeds on ``data``, as ``fit`` takes it.
+    """Train ``model`` with several cells and seeds on the same data, and advise on a cell.
 
-    All runs are given the same parts, drawn by the model's own seed, from which the seeds count up.
-    Figures are those of the test part: ``test``, or what the model's options hold out; without
-    either, of the validation part.  ``validation`` and ``test`` are of the kind of ``data`` (one
-    text; a pair of inputs and answers).  Every cell has the model's hidden sizes, or, with
-    ``equal_parameters``, as many parameters as the first cell has with these.  The model's limits,
-    such as ``max_minutes``, are those of each run.
+    ``data`` is what the model's ``fit`` takes.  Each of ``cells`` is trained with ``seeds`` seeds,
+    which count up from the model's own seed.  All runs get the same training, validation and test
+    parts, and the model's limits, such as ``max_minutes``, hold for each run.  The figures are
+    measured on the test part: ``test``, or the part that the model's options hold out; without
+    either, on the validation part.  ``validation`` and ``test`` have the form of ``data``: one
+    text, or a pair of inputs and answers.  Every cell has the model's hidden sizes.  With
+    ``equal_parameters`` every cell has about as many weights as the first one instead.
 
-    With a ``folder`` a report is written there, beside models and run folders, to whose models
-    ``provenance`` is added; what has finished there is not repeated.  Files there that tidegate did
-    not write are replaced with the model's option ``force`` alone, and none of ``inputs`` ever is.
-    ``command`` is what the report says was typed.
+    With ``folder``, the report, the models and the run folders are written there; runs that have
+    finished there are not repeated.  ``provenance`` is added to the models.  Files in ``folder``
+    that tidegate did not write are replaced only with the model's option ``force``; files in
+    ``inputs`` are never replaced.  The report shows ``command`` as the command that was typed.
 
-    Raises InputError for options or data that cannot be used; a run that fails otherwise is told
-    of in the result; TrainingError if all do.
+    Raises InputError for options or data that cannot be used.  The result names runs that failed
+    for another reason; raises TrainingError if all runs failed.
     """
     import scipy  # noqa: F401  where one of them is missing, say so before the runs
     import sklearn  # noqa: F401

@@ -1,4 +1,4 @@
-"""RNNCell, LSTMCell and GRUCell: torch.nn's classes of these names, one step of a layer each."""
+"""RNNCell, LSTMCell and GRUCell: one step of a layer, with torch.nn's interface."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ class CellLayer(OwnModule, nn.RNNCellBase):
             setattr(self, name, value)
 
     def forward(self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None) -> Any:
-        """The state after one step: input [B, I], state [B, H]; [I] and [H] for one sequence.
+        """Compute the state after one step.
 
-        hx: the state before, a pair (h, c) for the LSTM, None for zeros.  Raises ValueError,
-        TypeError or RuntimeError, where torch.nn does, naming the argument.
+        input: [B, I], or [I] for one sequence.  hx: the state before the step, [B, H], or [H] for
+        one sequence; a pair (h, c) for the LSTM; None for zeros.  Returns the new state in the form
+        of ``hx``.  Raises ValueError, TypeError or RuntimeError, where torch.nn does, naming the
+        argument.
         """
         if isinstance(input, Proxy):
             return one_node(self, input, hx=hx)
@@ -63,18 +65,18 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         return state[0] if len(self.cell.state) == 1 else state
 
     def explain(self) -> str:
-        """Which path runs this cell, here where it is asked, and why."""
+        """Say which path would run this cell now (engine, torch or reference), and why."""
         return describe_path(self.cell, tuple(self.parameters()))
 
     def extra_repr(self) -> str:
-        """As torch.nn's: sizes, and what differs from its default."""
+        """Show the sizes and what differs from its default, as torch.nn does."""
         usual = {"bias": True} | cell_of(self.cell.layer).options
         changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 
 class RNNCell(CellLayer):
-    """One step of the simple recurrent network, as torch.nn.RNNCell; ``tanh`` or ``relu``."""
+    """One step of the simple recurrent network (``tanh`` or ``relu``), as torch.nn.RNNCell."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class LSTMCell(CellLayer):
 
 
 class GRUCell(CellLayer):
-    """One step of gated recurrent units, as torch.nn.GRUCell; ``reset`` as of the layer GRU."""
+    """One step of gated recurrent units, as torch.nn.GRUCell; ``reset``: see the layer GRU."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from tidegate.nn.recurrent_layer import RecurrentLayer
 
 
 class RNN(RecurrentLayer):
-    """The simple recurrent network, as torch.nn.RNN.  Equations: docs/cells.md.
+    """Simple recurrent network with the interface of torch.nn.RNN.  Equations: docs/cells.md.
 
     ``nonlinearity`` is ``tanh`` or ``relu``.
     """
@@ -39,11 +39,11 @@ class RNN(RecurrentLayer):
 
 
 class LSTM(RecurrentLayer):
-    """Long short-term memory, as torch.nn.LSTM.  Equations: docs/cells.md.
+    """Long short-term memory with the interface of torch.nn.LSTM.  Equations: docs/cells.md.
 
-    With ``proj_size`` P > 0 the hidden state of every step, and so the output, is the product of
-    P x H weights with what the cell says (Sak et al. 2014, arXiv:1402.1128).  The engine has no
-    kernel for that: torch's runs.
+    With ``proj_size`` P > 0, a matrix of P x H weights projects the hidden state of every step to P
+    values, which are also the output (Sak et al. 2014, arXiv:1402.1128).  The engine has no kernel
+    for projections, so torch's kernel runs.
     """
 
     def __init__(
@@ -69,10 +69,11 @@ class LSTM(RecurrentLayer):
 
 
 class GRU(RecurrentLayer):
-    """Gated recurrent units, as torch.nn.GRU.  Equations: docs/cells.md.
+    """Gated recurrent units with the interface of torch.nn.GRU.  Equations: docs/cells.md.
 
-    ``reset`` is ``after`` (the reset gate scales the recurrent product: torch, cuDNN, Keras) or
-    ``before`` (it scales the state: Cho et al. 2014 v3, most textbooks).
+    ``reset`` is ``after`` or ``before``.  ``after``: the reset gate scales the product of recurrent
+    weights and state, as in torch, cuDNN and Keras.  ``before``: the reset gate scales the state,
+    as in Cho et al. 2014 v3 and most textbooks.
     """
 
     def __init__(

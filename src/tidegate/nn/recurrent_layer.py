@@ -33,20 +33,20 @@ from tidegate.nn.torch_tools import OwnModule, one_node
 
 
 class RecurrentLayer(OwnModule, nn.RNNBase):
-    """What the three layers of nn/layers.py share; each of them only names its cell.
+    """What the layers RNN, LSTM and GRU share; each of them only names its cell.
 
     Arguments, parameter names, shapes, initialisation and outputs are those of the torch.nn class
-    of the same name.  ``recurrent_dropout`` is the probability with which a unit of the hidden
-    state is hidden from the recurrent weights, one mask per sequence, in training only
-    (Gal & Ghahramani 2016, arXiv:1512.05287; what Keras calls recurrent_dropout).  ``strict``
-    raises RuntimeError where nothing but the slow step-by-step reference could run.
+    of the same name.  ``recurrent_dropout`` is the probability of hiding a unit of the hidden state
+    from the recurrent weights, in training only.  One sequence keeps one mask for all its steps
+    (Gal & Ghahramani 2016, arXiv:1512.05287; Keras has the same option).  With ``strict``, a call
+    raises RuntimeError if only the slow step-by-step reference could run.
 
-    A layer is a torch.nn.RNNBase, but no torch.nn.RNN, LSTM or GRU: torch.compile stops at every
-    instance of those three.  ``mode`` is the cell's name in capitals, torch.nn's where it has the
-    cell.
+    A layer is an instance of torch.nn.RNNBase, but not of torch.nn.RNN, LSTM or GRU, because
+    torch.compile stops at instances of those three.  ``mode`` is the name of the cell in capitals;
+    for cells that torch.nn has, it is torch.nn's name.
 
-    In training the engine saves, besides the input, 2 H (RNN), 4 H (GRU with ``reset="before"``),
-    5 H (GRU) or 7 H (LSTM) floats per token, layer and direction: docs/design.md.
+    In training the engine saves the input and, per token, layer and direction, this many floats:
+    2 H (RNN), 4 H (GRU with ``reset="before"``), 5 H (GRU) or 7 H (LSTM); see docs/design.md.
     """
 
     def __init__(
@@ -149,16 +149,20 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         hx: Tensor | tuple[Tensor, ...] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Any, Any]:
-        """Hidden states of the last layer at every step, and the final state of every layer.
+        """Run the layer over whole sequences.
 
         input: [T, B, I] ([B, T, I] if ``batch_first``; [T, I] for one sequence) or a
         PackedSequence.  hx: the initial state [num_layers * directions, B, H] ([.., H] for one
-        sequence), a pair (h, c) of these for the LSTM, None for zeros.
-        lengths: [B] integers from 0 to T; beyond its length a row's outputs are zero, its final
-        state is the one at its last true step and no gradient flows; length 0 returns its initial
-        state.  Returns y [T, B, directions * H], shaped as the input came, and the state.  With
-        ``proj_size`` H of h and y is that.  Raises ValueError, TypeError or RuntimeError, where
-        torch.nn does, naming the argument, what was expected and what came.
+        sequence); a pair (h, c) of these for the LSTM; None for zeros.
+        lengths: [B] integers from 0 to T, the number of true steps of each sequence.  After its
+        length, the outputs of a sequence are zero and no gradient flows.  Its final state is the
+        state at its last true step; with length 0 it is the initial state.
+
+        Returns y and the final state of every layer.  y: hidden states of the last layer at every
+        step, [T, B, directions * H], with the dimensions in the order of the input.  The state has
+        the form of ``hx``.  With ``proj_size``, the H of h and y is ``proj_size``.  Raises
+        ValueError, TypeError or RuntimeError, where torch.nn does, naming the argument, what was
+        expected and what came.
         """
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths)
@@ -181,10 +185,10 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         return y, self._as_given(final)
 
     def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
-        """One step of a stream, without dropout: input [B, I] -> y [B, H] and the new state.
+        """Run one step of a stream, without dropout: input [B, I] -> y [B, H] and the new state.
 
-        ``hx`` is the state that the previous call (or ``forward``) returned, None to begin.  Raises
-        ValueError for a bidirectional layer, which would need the future.
+        ``hx`` is the state that the previous call of ``step`` or ``forward`` returned, or None at
+        the beginning.  Raises ValueError for a bidirectional layer, which needs future steps.
         """
         if self.bidirectional:
             raise ValueError("step: expected a layer that reads forward, got bidirectional=True")
@@ -198,24 +202,25 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         return x.squeeze(0), self._as_given(_stacked(finals))
 
     def explain(self, *inputs: Tensor) -> str:
-        """Which path runs this layer in its present mode, here where it is asked, and why.
+        """Say which path would run this layer now (engine, torch or reference), and why.
 
-        ``inputs``: what the layer will be called with, where they are more than plain tensors.
+        The path depends on the mode (training or evaluation) and on what torch does around the
+        call.  ``inputs``: what the layer will be called with, if they are not plain tensors.
         """
         masked = self.training and self.recurrent_dropout > 0
         tensors = (*inputs, *self.parameters())
         return describe_path(self.cell, tensors, masked, projects=self.proj_size > 0)
 
     def extra_repr(self) -> str:
-        """As torch.nn's: sizes and what differs from its default, then what torch.nn has not."""
+        """Show sizes and what differs from its default, as torch.nn does, then our own options."""
         usual = cell_of(self.cell.layer).options | {"recurrent_dropout": 0.0, "strict": False}
         changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
         return ", ".join([super().extra_repr(), *changed])
 
     def flatten_parameters(self) -> None:
-        """Lay weights on a GPU side by side in memory, as cuDNN wants them; nothing on the CPU.
+        """Put weights on a GPU into one block of memory, as cuDNN wants; no effect on the CPU.
 
-        ``to`` and ``cuda`` do it already.
+        ``to`` and ``cuda`` already do this.
         """
         for k, suffix in self._names():
             compact(self.cell, self.layer_weights(k, suffix != ""))

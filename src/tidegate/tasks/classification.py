@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Classifier(Estimator):
-    """Tells which of the labels seen in training an input carries.
+    """Predicts one of the labels of the training data for each input.
 
-    Labels are all str, all int, all float or all bool, and stay so in the model file.  ``classes_``
-    holds them in order (of ``predict_proba``'s columns).  ``INPUTS`` is what a subclass classifies,
-    in the plural.
+    Labels are all str, all int, all float or all bool; the model file keeps their type.
+    ``classes_`` holds the labels in order, which is the order of the columns of ``predict_proba``.
+    ``INPUTS`` is what a subclass classifies, in the plural.
     """
 
     INPUTS: ClassVar[str]
@@ -59,21 +59,22 @@ class Classifier(Estimator):
         return options
 
     def predict(self, inputs: Any) -> np.ndarray:
-        """The likeliest label of each input, [N]."""
+        """Predict the most likely label of each input, [N]."""
         return self.classes_[self._log_probabilities(inputs).argmax(1)]
 
     def predict_proba(self, inputs: Any) -> np.ndarray:
-        """Probability of each label, [N, labels], in the order of ``classes_``."""
+        """Predict the probability of each label, [N, labels], in the order of ``classes_``."""
         return np.exp(self.predict_log_proba(inputs))
 
     def predict_log_proba(self, inputs: Any) -> np.ndarray:
-        """Logarithm of ``predict_proba``, [N, labels]."""
+        """Predict the natural logarithm of ``predict_proba``, [N, labels]."""
         return self._log_probabilities(inputs).astype(np.float64)
 
     def score(self, inputs: Any, labels: Any) -> float:
-        """Accuracy; a label that was not in the training part counts as missed.
+        """Measure the accuracy: the fraction of inputs whose label is predicted, 0 to 1.
 
-        Raises InputError where no label was.
+        A label that was not in the training data counts as not predicted.  Raises InputError if
+        none of the labels was in the training data.
         """
         known = self._known(inputs)
         truth = self._labels(known, labels)
@@ -83,12 +84,13 @@ class Classifier(Estimator):
         return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
 
     def evaluate(self, inputs: Any, labels: Any) -> dict[str, float]:
-        """Figures on labelled inputs.
+        """Measure figures on labelled inputs, by name.
 
-        ``accuracy``; ``macro_f1``, the plain mean of each label's F1; ``auroc`` for two labels
-        (NaN otherwise, or where only one occurs); ``calibration_error``: mean distance between
-        confidence and accuracy over 15 bins (Naeini et al. 2015); ``cross_entropy`` in nats per
-        input; ``n`` inputs.
+        ``accuracy``: fraction of inputs whose label is predicted.  ``macro_f1``: mean of the
+        labels' F1, every label counting the same.  ``auroc``: area under the ROC curve, for two
+        labels that both occur, else NaN.  ``calibration_error``: mean distance between confidence
+        and accuracy over 15 bins (Naeini et al. 2015).  ``cross_entropy``: in nats per input.
+        ``n``: number of inputs.
         """
         import torch
         from torchmetrics.functional import classification as metrics
@@ -107,7 +109,7 @@ class Classifier(Estimator):
         return {name: float(value) for name, value in figures.items()} | {"n": len(indices)}
 
     def confusion_matrix(self, inputs: Any, labels: Any) -> np.ndarray:
-        """Inputs by true label (row) and predicted label (column), in the order of ``classes_``."""
+        """Count inputs by true label (row) and predicted label (column), as in ``classes_``."""
         log_p, truth = self._judged(inputs, labels)
         matrix = np.zeros((len(self.classes_), len(self.classes_)), dtype=np.int64)
         np.add.at(matrix, (truth, log_p.argmax(1)), 1)

@@ -31,12 +31,14 @@ Labelled = tuple[Any, Any]  # texts and their labels
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class TextClassifier(TextTask, Classifier):
-    """Tells which label a text carries: embedding, recurrent layers, pooling, dense layer.
+    """Predicts the label of a text, such as its topic or sentiment.
 
-    ``classes_`` holds the labels in order (of ``predict_proba``'s columns), ``encoder_`` the
-    vocabulary, made of the training texts alone.  ``init_from`` takes a classifier, a language
-    model, or two of these of which the second was trained with ``reverse``: then each direction has
-    its own.  The reverse direction starts afresh beside one language model.
+    The network has an embedding, recurrent layers, pooling and a dense layer.  ``classes_`` holds
+    the labels in order, which is the order of the columns of ``predict_proba``.  ``encoder_`` holds
+    the vocabulary, which is learned from the training texts only.  ``init_from`` takes a text
+    classifier, a language model, or two language models.  The second of two must be trained with
+    ``reverse``; it starts the reverse direction.  With one language model, the reverse direction
+    starts with random weights.
     """
 
     TASK: ClassVar[str] = "text-classifier"
@@ -129,12 +131,14 @@ class TextClassifier(TextTask, Classifier):
         *,
         sample_weight: Any = None,
     ) -> Self:
-        """Learn from texts and their labels; random parts (or ``validation``) are held out.
+        """Train on N texts and their N labels.
 
-        ``sample_weight`` [N]: how much each text counts in the loss, 0 not at all.
+        ``validation``: texts and labels that choose the best weights; by default a random part of
+        ``texts`` is held out for this.  ``sample_weight`` [N]: how much each text counts in the
+        loss; 0 means not at all.
 
-        Raises InputError for options or data that cannot be used, TrainingError for a loss that
-        is not finite.
+        Raises InputError for options or data that cannot be used, and TrainingError for a loss
+        that is not finite.
         """
         self.check()
         known = as_texts(texts)

@@ -32,11 +32,11 @@ class NotFittedError(InputError, AttributeError):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Estimator(TrainingOptions):
-    """A task: its options are its constructor's arguments, what it has learned ends in ``_``.
+    """A task as an estimator: options are constructor arguments, learned attributes end in ``_``.
 
-    ``network_``: the trained network; ``metrics_``: its validation figures (and test figures, where
-    a part was held out); ``history_``: step, epoch, losses and figures of every evaluation during
-    training, a list each; ``provenance_``: versions, data and date.
+    ``network_`` is the trained network.  ``metrics_`` holds its validation figures, and its test
+    figures if a test part was held out.  ``history_`` holds a list each of the step, epoch, losses
+    and figures of every evaluation during training.  ``provenance_`` holds versions, data and date.
     """
 
     TASK: ClassVar[str]
@@ -85,11 +85,11 @@ class Estimator(TrainingOptions):
     # scikit-learn's manners: docs "Developing scikit-learn estimators"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
-        """Every option by name; nothing is nested, so ``deep`` changes nothing."""
+        """All options by name; options are not nested, so ``deep`` has no effect."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def set_params(self, **params: Any) -> Self:
-        """Change options.  Raises InputError for a name that is none."""
+        """Change options by name.  Raises InputError for a name that is not an option."""
         known = self.get_params()
         for name, value in params.items():
             if name not in known:
@@ -117,15 +117,15 @@ class Estimator(TrainingOptions):
         return as_html(type(self).__name__, changed, learned)
 
     def summary(self) -> None:
-        """Print the network's layers, what they put out and how many weights they have."""
+        """Print a table of the network's layers: output shapes and numbers of weights."""
         from tidegate.tasks.summary import summary_text
 
         print(summary_text(type(self).__name__, self.network_.architecture))
 
     def plot_history(self) -> Figure:
-        """Losses and figures over the training steps, with the best weights marked.
+        """Draw losses and figures over the training steps, with the step of the best weights.
 
-        A notebook shows the picture; elsewhere ``figure.savefig("history.png")`` keeps it.
+        A notebook shows the picture; elsewhere, ``figure.savefig("history.png")`` saves it.
         """
         from tidegate.training.curve import draw_history
 
@@ -208,10 +208,10 @@ class Estimator(TrainingOptions):
     # the file
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
-        """Write the model file (format: tidegate.checkpoint), replacing an old one atomically.
+        """Write the model file (format: tidegate.checkpoint), replacing an older model atomically.
 
-        Raises InputError where it cannot be written, and for a file of another kind that is there,
-        unless ``force`` says to replace it.
+        Raises InputError if the file cannot be written, or if ``path`` is a file that is not a
+        model; ``force`` replaces such a file.
         """
         from tidegate.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
 
@@ -238,7 +238,7 @@ class Estimator(TrainingOptions):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """The fitted model in a file.  Raises ModelFileError, also for a file of another task."""
+        """Read the fitted model from a file.  Raises ModelFileError, also for another task."""
         from tidegate.checkpoint import ModelFileError, load_model
 
         model = load_model(path)

@@ -21,13 +21,13 @@ _CHUNK = 2048  # windows evaluated at once, which bounds memory on long series
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class JudgedForecaster(Estimator):
-    """A forecaster held against what came; what it reads and how is ``windowing_``."""
+    """A forecaster that compares its forecasts with known rows; inputs follow ``windowing_``."""
 
     def score(self, data: Any, *, start: Moment | None = None, end: Moment | None = None) -> float:
-        """R squared of all forecasts that ``evaluate`` would judge, the mean over the series.
+        """Measure R squared of the forecasts that ``evaluate`` uses, as the mean over the series.
 
-        1 is perfect, 0 no better than always telling the mean of what came; NaN where no series
-        changes.
+        1 is perfect, 0 is no better than always forecasting the mean of the known rows.  NaN if no
+        series changes.
         """
         held = self._held(data)
         starts = self._starts(held, start, end)
@@ -41,15 +41,17 @@ class JudgedForecaster(Estimator):
     def evaluate(
         self, data: Any, start: Moment | None = None, end: Moment | None = None
     ) -> dict[str, float]:
-        """Figures on all windows whose targets lie from ``start`` to before ``end``.
+        """Measure figures of all forecasts of rows from ``start`` to before ``end``, by name.
 
-        ``start`` is by default the first row that fit has not learned from; rows without times,
-        such as an array's, count as new.  ``mse``, ``mae``: in standard deviations of the training
-        span, as is the custom for ETT; ``mase``: mean absolute error over that of the seasonal
-        naive forecast on the training span (Hyndman & Koehler 2006), NaN for series that only
-        repeat; ``smape``: mean of 200 |y - f| / (|y| + |f|), in original units; each averaged over
-        the series.  The same with ``naive_`` and ``seasonal_naive_`` before it for these
-        forecasts; ``n``: windows.
+        ``start`` is by default the first row that ``fit`` did not use; rows without times, such as
+        those of an array, count as new.  ``end`` is by default the end of the data.  ``mse`` and
+        ``mae``: mean squared and mean absolute error, in standard deviations of the training rows,
+        as is usual for the ETT data.  ``mase``: mean absolute error divided by that of the seasonal
+        naive forecast on the training rows (Hyndman & Koehler 2006); NaN for series that only
+        repeat.  ``smape``: mean of 200 |y - f| / (|y| + |f|), from 0 to 200.  Each is the mean over
+        the series.  ``naive_mse`` and so on are the figures of the naive forecast, which repeats
+        the last value; ``seasonal_naive_mse`` and so on are those of the forecast that repeats the
+        last season.  ``n``: number of forecasts.  Raises InputError for too few rows.
         """
         by_series = list(self.evaluate_series(data, start, end).values())
         figures = {}
@@ -61,14 +63,14 @@ class JudgedForecaster(Estimator):
     def evaluate_series(
         self, data: Any, start: Moment | None = None, end: Moment | None = None
     ) -> dict[str, dict[str, float]]:
-        """The figures of ``evaluate`` for each series, by its name."""
+        """Measure the figures of ``evaluate`` for each series, by the name of the series."""
         held = self._held(data)
         return self._figures(held.series, self._starts(held, start, end))
 
     def backtest(
         self, data: Any, start: Moment | None = None, end: Moment | None = None
     ) -> Backtest:
-        """Forecasts end to end, one per ``horizon`` rows, up to ``end``; ``start`` as above."""
+        """Forecast known rows end to end, one forecast per ``horizon`` rows, as ``evaluate``."""
         held = self._held(data)
         starts = self._starts(held, start, end)
         return self._backtest(held.series, starts[:: -self.windowing_.horizon][::-1])

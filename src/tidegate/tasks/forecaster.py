@@ -30,11 +30,11 @@ _SCALING_KEYS = {"windowing", "naive_error", "unseen_from"}
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class Forecaster(JudgedForecaster):
-    """Forecasts one or several series, each from its own past or jointly.
+    """Forecasts the next ``horizon`` rows of one or several time series.
 
-    ``windowing_`` tells how series become inputs: context, season, segment and scaling as chosen;
-    ``naive_error_`` [C] is the scale of MASE; ``unseen_from_`` the first time fit has not learned
-    from.
+    ``windowing_`` holds the chosen context, season, segment and scaling, by which series become
+    inputs.  ``naive_error_`` [C] is the scale of the error ``mase`` for each of C series.
+    ``unseen_from_`` is the first time that ``fit`` did not use.
     """
 
     TASK: ClassVar[str] = "forecaster"
@@ -97,17 +97,18 @@ class Forecaster(JudgedForecaster):
     def fit(
         self, data: Any, *, time: str | None = None, target: Any = None, covariate: Any = ()
     ) -> Self:
-        """Learn from the rows before ``train_until``; those up to ``validate_until`` choose.
+        """Train on the rows before ``train_until``.
 
-        Rows after that have no part in it; if they hold a window, their figures are added to
-        ``metrics_`` at the end, as ``test_mse`` and so on.  Raises InputError for options or
-        data that cannot be used, TrainingError for a loss that is not finite.
+        The rows from there to ``validate_until`` choose the best weights.  Later rows are the test:
+        if there are enough of them for one forecast, ``metrics_`` gets their figures after
+        training, as ``test_mse`` and so on.  Raises InputError for options or data that cannot be
+        used, and TrainingError for a loss that is not finite.
 
         data: a frame or Series of pandas or polars, an array [N] or [N, series], or what
-            ``tidegate.data.tables.read_series`` gives.  A row is a moment; rows are evenly spaced.
-        time: the column of the times, by default pandas' index or the only column of times.
-        target: the columns to forecast, by default all that are left.
-        covariate: columns that are known up to the present and help.
+            ``tidegate.data.tables.read_series`` gives.  Rows are evenly spaced in time.
+        time: the column of times, by default pandas' index or the only column of times.
+        target: the columns to forecast, by default all other columns.
+        covariate: more columns to read; their future values need not be known.
         """
         self.check()
         held = held_series(data, time=time, target=target, covariate=covariate)
@@ -142,11 +143,13 @@ class Forecaster(JudgedForecaster):
         return self
 
     def forecast(self, data: Any) -> Any:
-        """The ``horizon`` rows after the last one of ``data``, of which the context is read.
+        """Forecast the ``horizon`` rows after the last row of ``data``.
 
-        A frame or Series gives one of the same library, whose times go on from the last; anything
-        else a Forecast: times, names, values.  Raises InputError for other columns or another step
-        than in training, fewer rows than the context, and values that are not finite.
+        The forecast reads the last rows of ``data``, as many as the context has.  A pandas or
+        polars frame or Series gives a frame or Series of that library, whose times continue those
+        of ``data``.  Anything else gives a Forecast, with times, names and values.  Raises
+        InputError if columns or time step are not those of training, if there are fewer rows than
+        the context, and for values that are not finite.
         """
         held = self._held(data)
         series, w = held.series, self.windowing_
@@ -163,7 +166,7 @@ class Forecaster(JudgedForecaster):
         return held.give_back(Forecast(series.future_times(w.horizon), w.names, values))
 
     def predict(self, data: Any) -> np.ndarray:
-        """The values of ``forecast``, [horizon, series], or [horizon] for data of one dimension."""
+        """Forecast values only: [horizon, series], or [horizon] for data of one dimension."""
         held = self._held(data)
         values = self.forecast(held.series).values
         return values[:, 0] if held.flat else values

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class LanguageModel(TextTask):
-    """Predicts the next character, word or BPE token of a text, and writes on from a prompt.
+    """Predicts the next character, word or BPE token of a text, and continues a prompt.
 
-    ``encoder_`` holds the vocabulary, made of the training part alone.  At level ``word`` each
-    line of the text is a sentence, framed by a start and an end.  ``init_from`` takes a language
-    model, which then goes on learning on this text, with its own vocabulary.
+    ``encoder_`` holds the vocabulary, which is learned from the training part only.  At level
+    ``word`` each line of the text is a sentence, with a start and an end.  ``init_from`` takes one
+    language model; training continues with its weights and its vocabulary.
     """
 
     TASK: ClassVar[str] = "language-model"
@@ -114,13 +114,14 @@ class LanguageModel(TextTask):
     sample_length: int = option(200, "tokens in each printed sample", at_least=1)
 
     def fit(self, text: str | Sequence[str], validation: str | Sequence[str] | None = None) -> Self:
-        """Learn from ``text``; its last parts (or ``validation``) are held out.
+        """Train on one text or on several.
 
-        Several texts are read one after another, each ended by a line break; parts of them are
-        held out that are drawn by the seed.
+        Of one text, the last parts are held out to choose the best weights and to test them.
+        Several texts are read one after another, each ended by a line break; texts to hold out are
+        drawn with the seed.  ``validation`` is held out instead, if it is given.
 
-        Raises InputError for options or texts that cannot be used, TrainingError for a loss that
-        is not finite.
+        Raises InputError for options or texts that cannot be used, and TrainingError for a loss
+        that is not finite.
         """
         self.check()
         start = self._known_start()
@@ -188,13 +189,16 @@ class LanguageModel(TextTask):
         return text[:start], text[start:end], text[end:]
 
     def evaluate(self, text: str | Sequence[str]) -> dict[str, float]:
-        """How well the text, or several texts one after another, are predicted.
+        """Measure how well a text, or several texts one after another, is predicted, by name.
 
-        ``cross_entropy``: nats per token, every token of the text but its first given all before
-        it; ``perplexity``: e to that power; ``bits_per_character``: the same nats in bits over the
-        text's characters; ``tokens``: how many were predicted.  A sentence's start is given, not
-        predicted, and its end is predicted: of words, as many tokens count as the text has words
-        and lines, which is how perplexity is counted on the Penn Treebank (Mikolov et al. 2010).
+        ``cross_entropy``: nats per token; each token but the first is predicted from all tokens
+        before it.  ``perplexity``: e to the power of ``cross_entropy``.  ``bits_per_character``:
+        the total in bits, divided by the characters of the text.  ``tokens``: number of tokens that
+        were predicted.  At level ``word`` the end of a sentence is predicted, but its start is
+        given.  So the number of tokens is that of words and lines, as is usual for perplexity on
+        the Penn Treebank (Mikolov et al. 2010).
+
+        Raises InputError for a text of fewer than 2 tokens.
         """
         from tidegate.training.language_modelling import score
 
@@ -213,7 +217,7 @@ class LanguageModel(TextTask):
         }
 
     def score(self, text: str | Sequence[str]) -> float:
-        """Minus the cross-entropy, in nats per token: scikit-learn's larger is better."""
+        """Measure minus the cross-entropy, in nats per token; larger is better."""
         return -self.evaluate(text)["cross_entropy"]
 
     def generate(
@@ -227,12 +231,14 @@ class LanguageModel(TextTask):
         greedy: bool = False,
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Text that follows ``prompt``, piece by piece: ``length`` tokens.  With ``reverse``: text
-        that leads up to it.
+        """Write the ``length`` tokens that follow ``prompt``, as an iterator of pieces of text.
 
-        ``temperature`` below 1 plays safe, above 1 dares; ``top_k`` and ``top_p`` (nucleus) keep
-        the likeliest tokens only; ``greedy`` takes the likeliest.  The unknown token is never
-        written.  ``seed`` None draws another text each time.
+        A model trained with ``reverse`` writes the text that leads up to ``prompt``.
+        ``temperature``: below 1, likely tokens become likelier; above 1, less likely.  ``top_k``:
+        choose among the ``top_k`` likeliest tokens only.  ``top_p``: choose among the likeliest
+        tokens only, whose probabilities add up to ``top_p`` (nucleus).  ``greedy``: always choose
+        the likeliest token.  ``seed``: one seed gives one text; None draws another text each time.
+        The unknown token is never written.  Raises InputError for a value out of its range.
         """
         network = self.network_
         check_seed(seed)

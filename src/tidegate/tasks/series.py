@@ -26,10 +26,11 @@ Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceEstimator(Estimator):
-    """Tells one thing of a whole sequence of numbers, of any length and number of channels.
+    """Predicts one answer for a whole sequence of numbers, of any length and number of channels.
 
-    Sequences are a list of arrays [T, C] or [T], or one array [N, T, C] or [N, T]; NaN stands for a
-    missing value.  ``inputs_`` tells how they become inputs, scaled by the training part alone.
+    Sequences are a list of arrays [T, C] or [T], or one array [N, T, C] or [N, T]; NaN means a
+    missing value.  ``inputs_`` turns them into inputs; their scale is learned from the training
+    part only.
     """
 
     INPUTS: ClassVar[str] = "sequences"

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceClassifier(SequenceEstimator, Classifier):
-    """Tells which label a sequence of numbers carries: recurrent layers, pooling, dense layer.
+    """Predicts the label of a sequence of numbers, with recurrent layers and pooling.
 
-    X is a list of arrays [T, C] or [T], or one array [N, T, C] or [N, T]; NaN stands for a missing
-    value.  ``classes_`` holds the labels in order (of ``predict_proba``'s columns); ``inputs_``
-    tells how sequences become inputs, scaled by the training part alone.
+    X is a list of N arrays [T, C] or [T], or one array [N, T, C] or [N, T], with T time steps of C
+    channels; NaN means a missing value.  ``classes_`` holds the labels in order, which is the order
+    of the columns of ``predict_proba``.  ``inputs_`` turns sequences into inputs; their scale is
+    learned from the training part only.
     """
 
     TASK: ClassVar[str] = "series-classifier"
@@ -37,12 +38,14 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         *,
         sample_weight: Any = None,
     ) -> Self:
-        """Learn from sequences and their labels; random parts (or ``validation``) are held out.
+        """Train on N sequences ``X`` and their N labels ``y``.
 
-        ``sample_weight`` [N]: how much each sequence counts in the loss, 0 not at all.
+        ``validation``: sequences and labels that choose the best weights; by default
+        ``validation_fraction`` of ``X`` is held out for this.  ``sample_weight`` [N]: how much each
+        sequence counts in the loss; 0 means not at all.
 
-        Raises InputError for options or data that cannot be used, TrainingError for a loss that is
-        not finite.
+        Raises InputError for options or data that cannot be used, and TrainingError for a loss
+        that is not finite.
         """
         self.check()
         sequences = as_sequences(X)

@@ -24,11 +24,11 @@ _LARGEST = 1e150  # a number whose squared errors can be added up
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceRegressor(SequenceEstimator):
-    """Tells a number from a sequence of numbers: recurrent layers, pooling, dense layer.
+    """Predicts one number from a sequence of numbers, with recurrent layers and pooling.
 
-    X is a list of arrays [T, C] or [T], or one array [N, T, C] or [N, T]; NaN stands for a missing
-    value.  ``inputs_`` tells how sequences become inputs, ``target_`` the mean and scale of the
-    numbers; both are of the training part alone.
+    X is a list of N arrays [T, C] or [T], or one array [N, T, C] or [N, T], with T time steps of C
+    channels; NaN means a missing value.  ``inputs_`` turns sequences into inputs, and ``target_``
+    holds the mean and scale of the numbers; both are learned from the training part only.
     """
 
     TASK: ClassVar[str] = "series-regressor"
@@ -50,12 +50,14 @@ class SequenceRegressor(SequenceEstimator):
         *,
         sample_weight: Any = None,
     ) -> Self:
-        """Learn from sequences and their numbers; random parts (or ``validation``) are held out.
+        """Train on N sequences ``X`` and their N numbers ``y``.
 
-        ``sample_weight`` [N]: how much each sequence counts in the loss, 0 not at all.
+        ``validation``: sequences and numbers that choose the best weights; by default
+        ``validation_fraction`` of ``X`` is held out for this.  ``sample_weight`` [N]: how much each
+        sequence counts in the loss; 0 means not at all.
 
-        Raises InputError for options or data that cannot be used, TrainingError for a loss that is
-        not finite.
+        Raises InputError for options or data that cannot be used, and TrainingError for a loss
+        that is not finite.
         """
         self.check()
         sequences = as_sequences(X)
@@ -81,19 +83,20 @@ class SequenceRegressor(SequenceEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The number told from each sequence, float64 [N]."""
+        """Predict the number of each sequence, float64 [N], in units of ``y``."""
         return self.target_.inverse(self._outputs(X).astype(np.float64))[:, 0]
 
     def score(self, X: Any, y: Any) -> float:
-        """R squared: 1 is perfect, 0 no better than always telling the mean of ``y``."""
+        """Measure R squared: 1 is perfect, 0 is no better than always predicting the mean of y."""
         return self.evaluate(X, y)["r2"]
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
-        """Figures on sequences whose numbers are known, in units of ``y``.
+        """Measure figures on sequences whose numbers are known, by name.
 
-        ``mse``; ``mae``; ``r2``, the share of the variance of ``y`` that is explained (NaN where
-        that is 0); ``mean_mse``, ``mean_mae``, ``mean_r2``: the same of the trivial prediction, the
-        mean of the training part; ``n`` sequences.
+        ``mse``: mean squared error, in squared units of ``y``.  ``mae``: mean absolute error, in
+        units of ``y``.  ``r2``: the part of the variance of ``y`` that is explained, NaN if the
+        variance is 0.  ``mean_mse``, ``mean_mae``, ``mean_r2``: the same figures of the trivial
+        prediction, which is the mean of the training part.  ``n``: number of sequences.
         """
         sequences = as_sequences(X, self.inputs_.channels)
         truth = _numbers(sequences, y)

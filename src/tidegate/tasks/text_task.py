@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 class TextTask(Estimator):
     """A task that reads text: embedding, recurrent layers, dense layer.
 
-    ``init_from``: trained models (paths or fitted estimators) whose encoder, sizes and weights this
-    one starts with (Dai & Le 2015, arXiv:1511.01432); options left at their defaults follow them.
-    ``embeddings``: a file of word vectors that the embedding starts with.
+    ``init_from``: trained models, as paths or fitted estimators.  This model starts with their
+    encoder, sizes and weights (Dai & Le 2015, arXiv:1511.01432); options that are left at their
+    defaults take the values of these models.  ``embeddings``: a file of word vectors that the
+    embedding starts with.
     """
 
     level: str
