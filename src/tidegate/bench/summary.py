@@ -25,7 +25,7 @@ class Summary(NamedTuple):
 def ratios(seconds: Mapping[str, Spread]) -> dict[str, float]:
     """How many times as long as ours each contestant took, by medians.
 
-    torch as it comes and with denormals flushed are one, ``torch``: the faster of the two.
+    torch with and without denormals flushed counts as one, ``torch``: the faster of the two.
     """
     ours = seconds[OURS][0]
     found = {name: median / ours for name, (median, *_) in seconds.items() if name != OURS}

@@ -85,7 +85,7 @@ def bench(
             if name not in installed:
                 say(f"{name}: left out, not installed: {', '.join(LIBRARIES[name].missing)}")
         if len(installed) < len(chosen_peers):
-            say("pip install 'tidegate[bench]' brings the packages")
+            say("pip install 'tidegate[bench]' installs these packages")
         try:
             results = run(chosen_figures, choice, repeats, say)
         except KeyboardInterrupt:
@@ -104,10 +104,10 @@ def _print_summary(rows: list[dict]) -> None:
     from tidegate.bench.summary import summarise
 
     table = {
-        f"{s.figure} {s.cell} {s.mode}, {s.peer}": f"{s.mean:.2f} ({s.least:.2f}) of {s.count}"
+        f"{s.figure} {s.cell} {s.mode}, {s.peer}": f"{s.mean:.2f} ({s.least:.2f}), rows: {s.count}"
         for s in summarise(rows)
     }
-    print_table("\ntimes as long as ours: geometric mean (least) of how many rows", table)
+    print_table("\ntimes as long as tidegate takes: geometric mean (smallest) of the rows", table)
 
 
 def _chosen(option: str, given: str, known: Collection[str]) -> list[str]:
