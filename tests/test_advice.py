@@ -123,7 +123,8 @@ def test_a_cell_alone_is_held_against_the_baseline_alone():
     assert advise([GRU], [], ACCURACY, "test").sentences == ()
     advised = advise([GRU], [baseline(0.5)], ACCURACY, "test")
     assert str(advised) == (
-        "The GRU beats the baselines. Accuracy on the test part: ridge 0.5, GRU 0.8017 (p < 0.001)."
+        "The GRU beats the baselines. Accuracy on the test part: ridge 0.5, GRU 0.8017 (p < 0.001 "
+        "on the same 1000 texts)."
     )
 
 
@@ -131,7 +132,7 @@ def test_a_baseline_that_wins_is_told_first():
     advised = advise([LSTM, GRU, RNN], [baseline(0.9)], ACCURACY, "validation")
     assert advised.sentences[0] == (
         "A baseline beats the GRU. Accuracy on the validation part: ridge 0.9, GRU 0.8017 "
-        "(p < 0.001)."
+        "(p < 0.001 on the same 1000 texts)."
     )
     assert any(sentence.startswith("Take the GRU") for sentence in advised.sentences)
 
@@ -151,8 +152,16 @@ def test_level_figures_differ_by_zero_without_a_sign():
 def test_a_baseline_within_the_spread_is_told_first_to_be_level():
     advised = advise([LSTM, GRU], [baseline(0.80)], ACCURACY, "test")
     assert advised.sentences[0] == (
-        "A baseline is about as good as the GRU: the difference may be chance. Accuracy on the "
-        "test part: ridge 0.8, GRU 0.8017 (p = 0.32)."
+        "The difference between a baseline and the GRU may be chance. Accuracy on the test part: "
+        "ridge 0.8, GRU 0.8017 (p = 0.32 on the same 1000 texts)."
+    )
+
+
+def test_a_baseline_within_the_seeds_alone_is_told_with_the_reason():
+    spread = candidate("GRU", [0.3, 0.9])
+    advised = advise([spread], [baseline(0.8)], ACCURACY, "test")
+    assert str(advised).startswith(
+        "The difference between a baseline and the GRU may be chance, because the seeds differ as "
     )
 
 

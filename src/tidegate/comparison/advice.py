@@ -207,12 +207,13 @@ def _of_baseline(
             "apart"
         )
     else:
-        verdict = (
-            f"A baseline is about as good as the {advised.title}: the difference may be chance"
-        )
+        verdict = f"The difference between a baseline and the {advised.title} may be chance"
+        if margin.p < LEVEL:
+            verdict += ", because the seeds differ as much"
     label = metric.label[0].upper() + metric.label[1:]
-    figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g} ({as_p(margin.p)})"
-    return margin, f"{verdict}. {label} on the {part} part: {figures}."
+    figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g}"
+    test = f"{as_p(margin.p)} on the same {margin.examples} {examples}"
+    return margin, f"{verdict}. {label} on the {part} part: {figures} ({test})."
 
 
 def _of_two(best: Candidate, other: Candidate, sign: int) -> Margin:
