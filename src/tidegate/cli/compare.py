@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tidegate.cells import NAMES
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
 from tidegate.cli.reading import about_file, files_read
 from tidegate.cli.show import print_json, said_aside
@@ -39,7 +40,7 @@ Cells = Annotated[
     str,
     typer.Option(
         metavar="NAME,...",
-        help="of rnn, lstm, gru, rnn_relu, gru_reset_before",
+        help=f"of {', '.join(NAMES)}",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
+from tidegate.cells import NAMES, get_cell
 from tidegate.data.text import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -41,7 +41,7 @@ class Estimator(TrainingOptions):
 
     TASK: ClassVar[str]
 
-    cell: str = option("gru", "rnn, lstm, gru, rnn_relu or gru_reset_before", common=True)
+    cell: str = option("gru", f"one of {', '.join(NAMES)}", common=True)
     hidden_sizes: tuple[int, ...] = option(
         (128,), "units of each recurrent layer: 128 or 128,64", at_least=1, common=True
     )
