@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from test_cli import Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import Tidegate
 
 from tidegate.cli.compare import _DECIDED
 from tidegate.tasks import TASKS, task_class

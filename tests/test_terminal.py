@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import TINY, Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import TINY, Tidegate
 
 import tidegate as tg
 from tidegate.cli import main
