@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
 from typing import Any
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 __all__ = ["Label", "as_items", "as_labels", "as_texts"]
 
@@ -84,7 +84,7 @@ def _label(label: Any, index: int) -> Label:
         return float(label)
     raise InputError(
         f"labels: expected a str, int (64 bits), finite float or bool, got "
-        f"{type(label).__name__} {str(label)[:40]} at index {index}; make it a str"
+        f"{type(label).__name__} {shown(label)} at index {index}; make it a str"
     )
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tidegate.data.delimited import shown
 from tidegate.data.formats import PLAIN, Layout, line_of_row, read_frame
 from tidegate.data.times import RowError, TimeStyle, read_times
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:
     import polars
