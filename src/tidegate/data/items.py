@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate.errors import InputError, shown
 
-__all__ = ["Label", "as_items", "as_labels", "as_texts"]
+__all__ = ["Label", "as_items", "as_labels", "as_texts", "is_missing"]
 
 Label = str | int | float | bool
 
@@ -71,7 +71,7 @@ def as_labels(labels: Any) -> list[Label]:
 def _label(label: Any, index: int) -> Label:
     if isinstance(label, str):
         return str.__str__(label)
-    if _is_missing(label):
+    if is_missing(label):
         raise InputError(
             f"labels: expected a label at index {index}, got {label}; "
             "fill it in, or leave out that input and its label"
@@ -88,11 +88,11 @@ def _label(label: Any, index: int) -> Label:
     )
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """None, NaN, NaT, or pandas' NA, which is neither equal to itself nor different."""
-    if label is None:
+    if value is None:
         return True
     try:
-        return bool(label != label)
+        return bool(value != value)
     except (TypeError, ValueError):
-        return type(label).__name__ == "NAType"
+        return type(value).__name__ == "NAType"

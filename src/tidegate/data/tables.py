@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Sequence
 from os import PathLike
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tidegate.data.formats import PLAIN, Layout, line_of_row, read_frame
+from tidegate.data.items import is_missing
 from tidegate.data.times import RowError, TimeStyle, read_times
 from tidegate.errors import InputError, shown
 
@@ -184,5 +184,4 @@ def _missing_column(name: str, columns: list[str]) -> str:
 
 def as_text(cell: Any) -> str:
     """What a cell says; "" where it is missing, which NaN is, too."""
-    missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
-    return "" if missing else str(cell)
+    return "" if is_missing(cell) else str(cell)

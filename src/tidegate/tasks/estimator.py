@@ -86,20 +86,22 @@ class Estimator(TrainingOptions):
         return self
 
     def __repr__(self) -> str:
-        changed = (f for f in fields(self) if getattr(self, f.name) != f.default)
-        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in changed)
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._changed().items())
         return f"{type(self).__name__}({shown})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         from tidegate.tasks.summary import as_html
 
-        changed = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
         learned = None
         if self.__sklearn_is_fitted__():
             count = self.network_.architecture.parameter_count()
             learned = {"parameters": count, **self.metrics_}
-        return as_html(type(self).__name__, changed, learned)
+        return as_html(type(self).__name__, self._changed(), learned)
+
+    def _changed(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
 
     def summary(self) -> None:
         """Print the network's layers, what they put out and how many weights they have."""
