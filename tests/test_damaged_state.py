@@ -259,7 +259,7 @@ def test_the_remedy_of_a_damaged_state_helps(stopped: Callable, tmp_path: Path) 
     assert tensors
 
 
-def test_the_remedy_helps_on_the_command_line(tidegate: Tidegate) -> None:  # noqa: F811
+def test_the_remedy_helps_on_the_command_line(tidegate: Tidegate) -> None:
     line = f"train language-model book.txt {TINY['language-model']}"
     assert tidegate(line).code == 0
     path = Path("runs/book-language-model/state.safetensors")
