@@ -4,6 +4,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from command_line import tidegate  # noqa: F401  a fixture
 
 # Shared machines stall for longer than hypothesis' 200 ms; the whole test has pytest's timeout.
 hypothesis.settings.register_profile("tidegate", deadline=None)

@@ -20,10 +20,10 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
 import tidegate as tg
+from tidegate.cells import CELLS
 from tidegate.nn.layers import layer_for
 from tidegate.nn.recurrent_layer import RecurrentLayer
 
-CELLS = ("rnn_tanh", "rnn_relu", "gru", "gru_reset_before", "lstm")
 LENGTHS = torch.tensor([4, 0, 2])
 # torch compiles some of its own forward-mode formulas so
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

@@ -6,81 +6,15 @@ import io
 import json
 import os
 import re
-import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-
-from tidegate.cli import main
-from tidegate.tasks import TASKS, task_class
-
-TINY = {
-    "classifier": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --min-count 1",
-    "language-model": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --bptt 8",
-    "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
-    "series-classifier": "--hidden-sizes 4 --max-steps 4",
-    "series-regressor": "--hidden-sizes 4 --max-steps 4",
-}
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Tidegate = Callable[..., Outcome]
-
-
-@pytest.fixture
-def tidegate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Tidegate:
-    """Run a command line, in an empty folder that has the files of ``write_data``."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    write_data(tmp_path)
-
-    def run(line: str, *more: str) -> Outcome:
-        code = main([*shlex.split(line), *more])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
-
-
-def write_data(folder: Path) -> None:
-    rows = [f"{word} film number {i},{label}" for i in range(20) for word, label in WORDS]
-    table = "review,sentiment\n" + "\n".join(rows) + "\n"
-    (folder / "reviews.csv").write_text(table)
-    (folder / "test.csv").write_text(table)
-    (folder / "book.txt").write_text("the cat sat on the mat and the dog sat on the log\n" * 20)
-    times = np.datetime64("2024-01-01T00") + np.arange(24 * 14) * np.timedelta64(1, "h")
-    values = np.sin(np.arange(len(times)) * 2 * np.pi / 24) + 0.1 * np.cos(np.arange(len(times)))
-    lines = [f"{t},{v:.5f},{i % 7}" for i, (t, v) in enumerate(zip(times, values, strict=True))]
-    (folder / "load.csv").write_text("date,OT,day\n" + "\n".join(lines) + "\n")
-    steps = [(i, t, np.sin(t + i), i % 3) for i in range(20) for t in range(5 + i % 4)]
-    rows = [f"g{i},{t},{x:.5f},{x * x:.5f},k{kind},{kind}.5" for i, t, x, kind in steps]
-    table = "gesture,t,x,y,kind,force\n" + "\n".join(rows) + "\n"
-    (folder / "gestures.csv").write_text(table)
-    (folder / "new.csv").write_text(table)
-
-
-WORDS = [("lovely", "positive"), ("dreadful", "negative")]
-
-
-STEPS = "gestures.csv --id gesture --time t --values x,y"
+from command_line import STEPS, TINY, Outcome, Tidegate
 
 
 def _trained(tidegate: Tidegate, task: str) -> Outcome:
@@ -94,76 +28,6 @@ def _trained(tidegate: Tidegate, task: str) -> Outcome:
     outcome = tidegate(f"{line} {TINY[task]} --json")
     assert outcome.code == 0, outcome.err
     return outcome
-
-
-# help
-
-
-def test_help_imports_no_torch_numpy_or_polars_and_is_as_fast_as_its_libraries_allow() -> None:
-    code = (
-        "import sys; from tidegate.cli import main; code = main(['--help'])\n"
-        "print(code, {'torch', 'numpy', 'polars', 'matplotlib'} & set(sys.modules))"
-    )
-    printed, seconds = processor_seconds(code)
-    assert printed.splitlines()[-1] == "0 set()"
-    # of the same machine in the same minute, so that a slow one does not fail it
-    assert seconds < 3 * processor_seconds("import typer, rich.console, rich.table, rich.panel")[1]
-
-
-def processor_seconds(code: str) -> tuple[str, float]:
-    """What a program prints, and the least processor time of three runs."""
-    times, printed = [], ""
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [sys.executable, "-c", code]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return printed, min(times)
-
-
-def _commands() -> list[str]:
-    return [f"train {task.command}" for task in TASKS.values()] + [
-        "evaluate",
-        "predict",
-        "generate",
-        "forecast",
-        "info",
-        "bench",
-    ]
-
-
-@pytest.mark.parametrize("command", _commands())
-def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, command: str) -> None:
-    outcome = tidegate(f"{command} --help")
-    assert outcome.code == 0
-    assert f"tidegate {command} " in outcome.out.split("Example:")[1]
-    assert "--json" in outcome.out
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_every_option_of_an_estimator_is_one_of_its_command(tidegate: Tidegate, task: str) -> None:
-    shown = tidegate(f"train {TASKS[task].command} --help-all").out
-    for f in fields(task_class(task)):  # pyright: ignore[reportArgumentType]
-        assert re.search(rf"--{f.name.replace('_', '-')}\s", shown), f.name
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_help_lists_what_people_use_first_and_says_how_to_see_the_rest(
-    tidegate: Tidegate, task: str
-) -> None:
-    few = tidegate(f"train {TASKS[task].command} --help").out
-    shown = set(re.findall(r"--[a-z][a-z-]+", few)) - {"--help", "--help-all"}
-    assert {"--output", "--epochs", "--cell", "--resume"} <= shown
-    assert len(shown) <= 18  # with --no-..., and the columns of a table
-    (more,) = re.findall(r"--help-all .* Show (\d+) more options", few)
-    every = tidegate(f"train {TASKS[task].command} --help-all").out
-    listed = re.findall(r"^│ [* ]*--", every, re.MULTILINE)
-    assert len(listed) - len(re.findall(r"^│ [* ]*--", few, re.MULTILINE)) == int(more)
-
-
-def test_without_a_command_the_help_is_shown(tidegate: Tidegate) -> None:
-    assert "Commands" in tidegate("").out
 
 
 # what is trained, and used

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from test_cli import Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import Tidegate
 
 from tidegate.cli.compare import _DECIDED
 from tidegate.tasks import TASKS, task_class
@@ -34,7 +34,7 @@ def line(task: str) -> str:
 
 
 @pytest.mark.parametrize("task", RUNS)
-def test_a_table_advice_and_a_report_come_of_one_command(tidegate: Tidegate, task: str) -> None:  # noqa: F811
+def test_a_table_advice_and_a_report_come_of_one_command(tidegate: Tidegate, task: str) -> None:
     outcome = tidegate(line(task))
     assert outcome.code == 0, outcome.err
     for told in ("LSTM", "GRU", FIGURES[task], BASELINES[task], "±", "2 seeds"):
@@ -50,7 +50,7 @@ def test_a_table_advice_and_a_report_come_of_one_command(tidegate: Tidegate, tas
     assert tidegate(f"evaluate {best} {data}").code == 0
 
 
-def test_json_stands_alone_on_stdout(tidegate: Tidegate) -> None:  # noqa: F811
+def test_json_stands_alone_on_stdout(tidegate: Tidegate) -> None:
     outcome = tidegate(f"{line('language-model')} --json --max-minutes 5")
     assert len(outcome.out.splitlines()) == 1
     assert "5 minutes" in outcome.json["budget"]
@@ -62,14 +62,14 @@ def test_json_stands_alone_on_stdout(tidegate: Tidegate) -> None:  # noqa: F811
     assert "LSTM, seed 0" in outcome.err
 
 
-def test_a_test_file_gives_the_figures(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_test_file_gives_the_figures(tidegate: Tidegate) -> None:
     figures = tidegate(f"{line('classifier')} --test test.csv --json").json
     assert figures["measured_on"] == "test"
     assert figures["texts"] == 40
 
 
 def test_the_same_command_goes_on_where_it_was_interrupted(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from tidegate.training.language_modelling import LanguageModelling
@@ -95,7 +95,7 @@ def test_the_same_command_goes_on_where_it_was_interrupted(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_option_of_a_task_is_one_of_the_comparison(tidegate: Tidegate, task: str) -> None:  # noqa: F811
+def test_every_option_of_a_task_is_one_of_the_comparison(tidegate: Tidegate, task: str) -> None:
     about = TASKS[task]
     shown = tidegate(f"compare --task {about.command} --help-all").out
     assert f"tidegate compare {about.example.split()[0]} --task" in shown.split("Example:")[1]
@@ -104,7 +104,7 @@ def test_every_option_of_a_task_is_one_of_the_comparison(tidegate: Tidegate, tas
         assert bool(found) == (f.name not in _DECIDED), f.name
 
 
-def test_help_without_a_task_says_which_there_are(tidegate: Tidegate) -> None:  # noqa: F811
+def test_help_without_a_task_says_which_there_are(tidegate: Tidegate) -> None:
     shown = tidegate("compare --help").out
     assert all(about.command in shown for about in TASKS.values())
     assert "tidegate compare reviews.csv --task classifier" in shown.split("Example:")[1]
@@ -123,7 +123,7 @@ def test_help_without_a_task_says_which_there_are(tidegate: Tidegate) -> None:  
         (f"{line('classifier')} --validation book.txt", "book.txt"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tidegate: Tidegate, typed: str, expected: str) -> None:  # noqa: F811
+def test_what_is_wrong_is_said_in_one_line(tidegate: Tidegate, typed: str, expected: str) -> None:
     outcome = tidegate(typed)
     assert outcome.code == 2
     assert re.fullmatch(r"error: [^\n]+\n", outcome.err), outcome.err

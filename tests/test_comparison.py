@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import tidegate as tg
+from tidegate.cells import title
 from tidegate.comparison.answered import AnsweredExperiment
 from tidegate.comparison.experiment import _EXPERIMENTS, experiment_of
 from tidegate.comparison.ridge import Ridge
-from tidegate.comparison.runs import title
 from tidegate.data.series import Series
 from tidegate.errors import InputError
 from tidegate.intervals import wilson

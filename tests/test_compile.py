@@ -20,9 +20,9 @@ from torch._functorch.aot_autograd import make_boxed_func
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import tidegate as tg
+from tidegate.cells import CELLS
 from tidegate.nn.layers import layer_for
 
-CELLS = ("rnn_tanh", "rnn_relu", "gru", "gru_reset_before", "lstm")
 LENGTHS = {"full": None, "tensor": torch.tensor([3, 0, 6, 1]), "list": [3, 0, 6, 1]}
 # jit.trace and jit.save are deprecated, not gone
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

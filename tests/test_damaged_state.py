@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import TINY, Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import TINY, Tidegate
 from tiny_objective import TinyObjective
 
 from tidegate.checkpoint import ModelFileError
@@ -259,7 +259,7 @@ def test_the_remedy_of_a_damaged_state_helps(stopped: Callable, tmp_path: Path) 
     assert tensors
 
 
-def test_the_remedy_helps_on_the_command_line(tidegate: Tidegate) -> None:  # noqa: F811
+def test_the_remedy_helps_on_the_command_line(tidegate: Tidegate) -> None:
     line = f"train language-model book.txt {TINY['language-model']}"
     assert tidegate(line).code == 0
     path = Path("runs/book-language-model/state.safetensors")

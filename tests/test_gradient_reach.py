@@ -8,10 +8,9 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.architecture import Architecture
+from tidegate.cells import CELLS
 from tidegate.comparison.gradient_reach import gradient_reach
 from tidegate.nn.network import SequenceNetwork
-
-CELLS = ("rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before")
 
 
 def make_network(cell, *, readout="last", bidirectional=False, hidden_sizes=(3,), outputs=2):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import TINY, Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import TINY, Tidegate
 
 from tidegate.errors import InputError
 from tidegate.output.lock import lock, output_lock
@@ -50,7 +50,7 @@ def living(line: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.usefixtures("tidegate")
-def test_a_second_run_is_refused_and_a_killed_ones_place_is_free(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_second_run_is_refused_and_a_killed_ones_place_is_free(tidegate: Tidegate) -> None:
     folder = Path("runs/book-language-model")
     with living(LONG) as run:
         for line in (
@@ -77,7 +77,7 @@ def test_a_second_run_is_refused_and_a_killed_ones_place_is_free(tidegate: Tideg
     assert not list(Path.cwd().rglob("*.partial"))
 
 
-def test_ctrl_c_and_sigterm_let_go_of_the_locks_and_keep_the_run(tidegate: Tidegate) -> None:  # noqa: F811
+def test_ctrl_c_and_sigterm_let_go_of_the_locks_and_keep_the_run(tidegate: Tidegate) -> None:
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         shutil.rmtree("runs", ignore_errors=True)
         with living(LONG) as run:
@@ -89,7 +89,7 @@ def test_ctrl_c_and_sigterm_let_go_of_the_locks_and_keep_the_run(tidegate: Tideg
     assert tidegate(f"{LONG} --resume --max-minutes 0.001").code == 0
 
 
-def test_a_comparison_holds_its_folder(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_comparison_holds_its_folder(tidegate: Tidegate) -> None:
     line = "compare book.txt --task language-model --max-steps 2 --seeds 1 --cells gru -o found"
     Path("found").mkdir()
     with lock(Path("found/.lock"), "found", "a free folder"):
@@ -98,7 +98,7 @@ def test_a_comparison_holds_its_folder(tidegate: Tidegate) -> None:  # noqa: F81
     assert f"process {os.getpid()} on " in outcome.err
 
 
-def test_processes_that_train_together_share_the_lock(tidegate: Tidegate) -> None:  # noqa: F811
+def test_processes_that_train_together_share_the_lock(tidegate: Tidegate) -> None:
     line = f"{TRAIN} --devices 2 --device cpu --json --sample-steps 1"
     command = [sys.executable, "-m", "tidegate", *line.split()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

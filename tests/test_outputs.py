@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import TINY, Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import TINY, Tidegate
 
 import tidegate as tg
 from tidegate.checkpoint import is_model_file
@@ -31,7 +31,7 @@ FORECASTER = f"train forecaster load.csv --time date --target OT {TINY['forecast
 
 
 @pytest.fixture
-def forecaster(tidegate: Tidegate) -> str:  # noqa: F811
+def forecaster(tidegate: Tidegate) -> str:
     """The name of a forecaster's file."""
     outcome = tidegate(FORECASTER)
     assert outcome.code == 0, outcome.err
@@ -47,7 +47,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["book.txt", "./book.txt", "symbolic", "hard", "folder/book.txt"])
 def test_training_onto_its_input_is_refused_under_any_name(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     tmp_path: Path,
     name: str,
 ) -> None:
@@ -61,7 +61,7 @@ def test_training_onto_its_input_is_refused_under_any_name(
     assert content(tmp_path) == before
 
 
-def test_every_file_that_a_training_reads_is_an_input(tidegate: Tidegate) -> None:  # noqa: F811
+def test_every_file_that_a_training_reads_is_an_input(tidegate: Tidegate) -> None:
     Path("more.txt").write_text("the dog sat on the mat\n" * 9)
     Path("vectors.txt").write_text("the 1 2 3 4\ncat 1 2 3 4\n")
     assert tidegate(f"{TRAIN} -o first.safetensors").code == 0
@@ -77,7 +77,7 @@ def test_every_file_that_a_training_reads_is_an_input(tidegate: Tidegate) -> Non
         assert Path(output).read_bytes() == before
 
 
-def test_a_run_folder_that_would_replace_an_input_is_refused(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_run_folder_that_would_replace_an_input_is_refused(tidegate: Tidegate) -> None:
     Path("mine").mkdir()
     for name in ("config.json", "metrics.csv", "curve.png"):
         Path("book.txt").rename(f"mine/{name}")
@@ -90,7 +90,7 @@ def test_a_run_folder_that_would_replace_an_input_is_refused(tidegate: Tidegate)
 
 @pytest.mark.parametrize("output", ["load.csv", "MODEL", "link"])
 def test_a_forecast_onto_what_it_reads_is_refused(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     forecaster: str,
     output: str,
 ) -> None:
@@ -114,7 +114,7 @@ def test_a_forecast_onto_what_it_reads_is_refused(
     ],
 )
 def test_a_file_that_is_not_ours_is_replaced_by_force_alone(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     forecaster: str,
     line: str,
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_ours_is_replaced_by_force_alone(
 
 
 def test_our_own_models_pictures_and_empty_files_are_replaced(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     forecaster: str,
 ) -> None:
     for name in ("a.png", "a.svg", "a.pdf"):
@@ -145,7 +145,7 @@ def test_our_own_models_pictures_and_empty_files_are_replaced(
     assert tidegate(f"forecast {forecaster} load.csv -o empty.csv").code == 0
 
 
-def test_a_training_state_is_no_model_to_be_replaced(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_training_state_is_no_model_to_be_replaced(tidegate: Tidegate) -> None:
     assert tidegate(TRAIN).code == 0
     state = Path("runs/book-language-model/state.safetensors")
     before = state.read_bytes()
@@ -165,7 +165,7 @@ def test_saving_from_python_spares_what_tidegate_did_not_write(tmp_path: Path) -
     model.save(tmp_path / "data.csv")  # which is ours now
 
 
-def test_a_new_run_spares_files_that_are_of_no_run(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_new_run_spares_files_that_are_of_no_run(tidegate: Tidegate) -> None:
     Path("mine").mkdir()
     for name in ("config.json", "metrics.csv", "curve.png"):
         file = Path("mine") / name
@@ -181,7 +181,7 @@ def test_a_new_run_spares_files_that_are_of_no_run(tidegate: Tidegate) -> None: 
     assert again.json["steps"] == 2  # a new run, in the place of the old one
 
 
-def test_a_comparison_spares_a_report_that_is_not_ours(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_comparison_spares_a_report_that_is_not_ours(tidegate: Tidegate) -> None:
     line = "compare book.txt --task language-model --embedding-size 4 --hidden-sizes 4 --bptt 8 "
     line += "--max-steps 2 --seeds 1 --cells gru -o found"
     for name in ("report.html", "comparison.json", "curve-time.png", "gru-seed-0.safetensors"):
@@ -202,7 +202,7 @@ def test_a_comparison_spares_a_report_that_is_not_ours(tidegate: Tidegate) -> No
 
 @pytest.mark.parametrize("output", ["runs", "runs/m", "run/curve.png"])
 def test_an_output_in_the_way_of_the_run_folder_is_refused(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     output: str,
 ) -> None:
     folder = "run" if output == "run/curve.png" else "runs/m"
@@ -213,13 +213,13 @@ def test_an_output_in_the_way_of_the_run_folder_is_refused(
     assert "--run-folder" in outcome.err or "make it first" in outcome.err
 
 
-def test_two_outputs_are_two_files(tidegate: Tidegate, forecaster: str) -> None:  # noqa: F811
+def test_two_outputs_are_two_files(tidegate: Tidegate, forecaster: str) -> None:
     outcome = tidegate(f"forecast {forecaster} load.csv -o a.png --plot ./a.png")
     assert outcome.code == 2
     assert not Path("a.png").exists()
 
 
-def test_a_series_with_any_name_is_drawn(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_series_with_any_name_is_drawn(tidegate: Tidegate) -> None:
     table = Path("load.csv").read_text().replace("OT", "$\\bad{\x1b", 1)
     Path("load.csv").write_text(table)
     line = FORECASTER.replace("--target OT", "")
@@ -253,7 +253,7 @@ def test_devices_and_pipes_are_written_to_as_they_stand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["/dev/stdout | cat", "/dev/stdout > out", ">(cat > out); sleep 1"])
 def test_the_standard_output_is_an_output(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     forecaster: str,
     end: str,
 ) -> None:
@@ -262,7 +262,7 @@ def test_the_standard_output_is_an_output(
     assert output_of_shell(line, "| cat" in end) == Path("wanted.csv").read_bytes()
 
 
-def test_a_model_on_the_standard_output_is_mixed_with_nothing(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_model_on_the_standard_output_is_mixed_with_nothing(tidegate: Tidegate) -> None:
     Path("m").write_bytes(output_of_shell(f"{TRAIN} -o /dev/stdout | cat", True))
     assert tidegate("info m").code == 0
 
@@ -274,7 +274,7 @@ def output_of_shell(line: str, on_stdout: bool) -> bytes:
     return run.stdout if on_stdout else Path("out").read_bytes()
 
 
-def test_json_and_a_model_do_not_share_stdout(tidegate: Tidegate) -> None:  # noqa: F811
+def test_json_and_a_model_do_not_share_stdout(tidegate: Tidegate) -> None:
     outcome = tidegate(f"{TRAIN} -o /dev/stdout --json")
     assert outcome.code == 2
     assert "option json" in outcome.err
@@ -298,7 +298,7 @@ def test_json_and_a_model_do_not_share_stdout(tidegate: Tidegate) -> None:  # no
     ],
 )
 def test_a_place_that_cannot_be_written_is_found_before_training(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     monkeypatch: pytest.MonkeyPatch,
     where: str,
     told: str,
@@ -367,7 +367,7 @@ def followed(message: str) -> str:
     return message.rstrip().rpartition(": tidegate ")[2]
 
 
-def test_a_disk_that_is_full_is_found_before_training(tidegate: Tidegate, tmp_path: Path) -> None:  # noqa: F811
+def test_a_disk_that_is_full_is_found_before_training(tidegate: Tidegate, tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "small") as small:
         fill(small)
         for where in ("-o small/m.safetensors", "--run-folder small/run"):
@@ -377,7 +377,7 @@ def test_a_disk_that_is_full_is_found_before_training(tidegate: Tidegate, tmp_pa
             assert os.listdir(small) == ["rest"]
 
 
-def test_a_read_only_place_is_found_before_training(tidegate: Tidegate, tmp_path: Path) -> None:  # noqa: F811
+def test_a_read_only_place_is_found_before_training(tidegate: Tidegate, tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "small") as small:
         remount = ["mount", "-o", "remount,ro", str(small)]
         if subprocess.run(remount, capture_output=True, check=False).returncode:
@@ -389,7 +389,7 @@ def test_a_read_only_place_is_found_before_training(tidegate: Tidegate, tmp_path
 
 
 def test_the_remedy_gets_at_a_model_whose_disk_filled_up_without_training_again(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -415,7 +415,7 @@ def test_the_remedy_gets_at_a_model_whose_disk_filled_up_without_training_again(
 
 
 def test_a_run_folder_on_a_full_disk_stops_the_run_and_loses_nothing(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line = f"{TRAIN} --checkpoint-seconds 0 --max-steps 9 --evaluate-every 2"
@@ -438,7 +438,7 @@ def test_a_run_folder_on_a_full_disk_stops_the_run_and_loses_nothing(
 
 
 def test_a_metrics_file_that_cannot_grow_is_one_line(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     metrics = Path("runs/book-language-model/metrics.csv")

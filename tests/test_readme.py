@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cli import TINY, write_data
+from command_line import TINY, write_data
 
 from tidegate.cli import main
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_cli import TINY, Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import TINY, Tidegate
 
 from tidegate.intervals import wilson
 
 
-def test_one_validation_text_is_too_few_to_tell(tidegate: Tidegate) -> None:  # noqa: F811
+def test_one_validation_text_is_too_few_to_tell(tidegate: Tidegate) -> None:
     Path("three.csv").write_text("text,label\ngood film,a\nbad film,b\nvery good,a\n")
     columns = f"--text text --label label {TINY['classifier']}"
     told = tidegate(f"train classifier three.csv {columns} -o three.safetensors")
@@ -25,7 +25,7 @@ def test_one_validation_text_is_too_few_to_tell(tidegate: Tidegate) -> None:  # 
 
 @pytest.mark.parametrize("command", ["classifier", "series-classifier"])
 def test_training_and_evaluating_tell_the_interval(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     command: str,
 ) -> None:
     data, unit, columns = {
@@ -50,6 +50,6 @@ def test_training_and_evaluating_tell_the_interval(
     assert figures["accuracy_interval"] == list(wilson(figures["accuracy"], figures["n"]))
 
 
-def test_other_tasks_have_no_accuracy_to_tell_it_of(tidegate: Tidegate) -> None:  # noqa: F811
+def test_other_tasks_have_no_accuracy_to_tell_it_of(tidegate: Tidegate) -> None:
     line = f"train language-model book.txt {TINY['language-model']} --test-fraction 0.1 --json"
     assert "accuracy_interval" not in tidegate(line).json

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import TINY, Tidegate, tidegate  # noqa: F401  a fixture
+from command_line import TINY, Tidegate
 
 import tidegate as tg
 from tidegate.cli import main
@@ -34,7 +34,7 @@ PROGRAM = [sys.executable, "-m", "tidegate"]
 
 
 @pytest.fixture
-def model(tidegate: Tidegate) -> str:  # noqa: F811
+def model(tidegate: Tidegate) -> str:
     assert tidegate(TRAIN).code == 0
     return MODEL
 
@@ -78,7 +78,7 @@ def test_a_quoted_name_is_that_name_to_a_shell(name: str) -> None:
 
 
 def test_what_a_model_file_holds_is_printed_without_control_characters(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
 ) -> None:
     from tidegate.checkpoint import load_model, save_model
 
@@ -111,7 +111,7 @@ def test_what_a_model_file_holds_is_printed_without_control_characters(
     ["info {}", "predict {} -", "train language-model {}", "evaluate {} {}", "{}", "info x {}"],
 )
 def test_an_error_about_a_hostile_name_is_one_printable_line(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     line: str,
 ) -> None:
     for name in (HOSTILE, "x" * 7000, os.fsdecode(b"\xff\xfe")):
@@ -122,7 +122,7 @@ def test_an_error_about_a_hostile_name_is_one_printable_line(
         assert len(outcome.err) < 1100
 
 
-def test_a_hostile_column_is_printed_without_control_characters(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_hostile_column_is_printed_without_control_characters(tidegate: Tidegate) -> None:
     Path("bad.csv").write_text(f"{HOSTILE},sentiment\na,b\nc,d\n")
     outcome = tidegate("train classifier bad.csv --text review --label sentiment")
     assert outcome.code == 2
@@ -130,7 +130,7 @@ def test_a_hostile_column_is_printed_without_control_characters(tidegate: Tidega
 
 
 def test_generated_text_is_raw_in_a_pipe_and_printable_on_a_terminal(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
 ) -> None:
     Path("book.txt").write_text("a\x1b[31mb\x9b" * 200)
     outcome = tidegate(TRAIN)
@@ -185,7 +185,7 @@ def test_training_from_python_goes_on_where_the_console_cannot_show_a_sample(
     ],
 )
 def test_a_file_of_any_name_is_learned_from_and_the_next_command_works(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     name: str,
 ) -> None:
     Path("book.txt").rename(name)
@@ -209,7 +209,7 @@ def test_the_default_model_file_is_named_after_any_data() -> None:
 
 
 def test_an_interrupted_run_on_a_file_after_two_dashes_is_resumed_by_its_message(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from tidegate.training.language_modelling import LanguageModelling
@@ -231,7 +231,7 @@ def test_an_interrupted_run_on_a_file_after_two_dashes_is_resumed_by_its_message
 
 @pytest.mark.parametrize("seed", ["-1", "1.5", "x", str(2**63), "9" * 5000])
 def test_a_seed_that_is_none_is_an_error_of_one_line(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     model: str,
     seed: str,
 ) -> None:
@@ -291,7 +291,7 @@ def test_a_command_that_is_interrupted_says_so_in_one_line(model: str, number: i
 
 
 def test_ctrl_c_that_a_library_made_another_error_of_is_an_interruption(
-    tidegate: Tidegate,  # noqa: F811
+    tidegate: Tidegate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def load(_: object) -> None:
@@ -310,7 +310,7 @@ def test_ctrl_c_that_a_library_made_another_error_of_is_an_interruption(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_boolean_option_can_be_switched_on_and_off(tidegate: Tidegate, task: str) -> None:  # noqa: F811
+def test_every_boolean_option_can_be_switched_on_and_off(tidegate: Tidegate, task: str) -> None:
     about = TASKS[task]
     shown = tidegate(f"train {about.command} --help-all").out
     listed = [*fields(task_class(task)), *fields(about.source)]  # pyright: ignore

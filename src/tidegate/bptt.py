@@ -15,6 +15,25 @@ from tidegate import expr
 from tidegate.cells import Cell
 
 
+class _Operations:
+    """What a cell's equations call, on arrays of any float type."""
+
+    tanh = staticmethod(np.tanh)
+
+    @staticmethod
+    def sigmoid(a: np.ndarray) -> np.ndarray:
+        # tanh saturates where exp(-a) would overflow
+        return 0.5 * np.tanh(0.5 * a) + 0.5
+
+    @staticmethod
+    def relu(a: np.ndarray) -> np.ndarray:
+        return np.maximum(a, 0)
+
+    @staticmethod
+    def positive(a: np.ndarray) -> np.ndarray:
+        return (a > 0).astype(a.dtype)
+
+
 @dataclass(frozen=True)
 class Weights:
     """One layer in one direction: weight_ih [G*H, I], weight_hh [G*H, H], biases [G*H]."""
@@ -56,7 +75,7 @@ def forward(cell: Cell, x: np.ndarray, state: tuple[np.ndarray, ...], weights: W
             return before[node.name]
 
         product = _product(rows, weights)
-        new = expr.evaluate(cell.trace.states, leaf, expr.NumpyOps, product, values)
+        new = expr.evaluate(cell.trace.states, leaf, _Operations, product, values)
         state = tuple(new.values())
         steps.append(values)
         outputs.append(state[0])
@@ -94,7 +113,7 @@ def backward(
             assert isinstance(node, expr.StateGradient)
             return back[node.name]
 
-        found = expr.evaluate(roots, leaf, expr.NumpyOps, _product(rows, weights), values)
+        found = expr.evaluate(roots, leaf, _Operations, _product(rows, weights), values)
         for gate, block in rows.items():
             d_input, d_product = found["input", gate], found["product", gate]
             grad_x[t] += d_input @ weights.weight_ih[block]

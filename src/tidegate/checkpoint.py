@@ -241,14 +241,14 @@ def _check_values(values: Any) -> dict[str, Any]:
     for name, value in values["options"].items():
         items = value if isinstance(value, list) else [value]
         if any(isinstance(item, dict | list) for item in items):
-            raise ValueError(f"options: expected a scalar or a list of scalars for {name[:40]!r}")
+            raise ValueError(f"options: expected a scalar or a list of scalars for {shown(name)}")
     for name, value in values["provenance"].items():
         if isinstance(value, dict | list):
-            raise ValueError(f"provenance: expected a scalar for {name[:40]!r}, got another value")
+            raise ValueError(f"provenance: expected a scalar for {shown(name)}, got another value")
     metrics = {n: math.nan if v is None else v for n, v in values["metrics"].items()}
     for name, value in metrics.items():
         if type(value) not in (int, float) or math.isinf(value):
-            raise ValueError(f"metrics: expected a finite number for {name[:40]!r}")
+            raise ValueError(f"metrics: expected a finite number for {shown(name)}")
     kept = {key: values[key] for key in _KEYS}
     history = _checked_history(values["history"])
     return kept | {"architecture": architecture, "metrics": metrics, "history": history}
@@ -266,7 +266,7 @@ def _checked_history(columns: dict[str, Any]) -> dict[str, list[float]]:
     history = {n: [math.nan if v is None else v for v in c] for n, c in columns.items()}
     for name, column in history.items():
         if any(type(v) not in (int, float) or math.isinf(v) for v in column):
-            raise ValueError(f"history: expected finite numbers for {name[:40]!r}")
+            raise ValueError(f"history: expected finite numbers for {shown(name)}")
     return history
 
 
@@ -307,7 +307,7 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
     if missing := sorted(set(expected) - set(entries)):
         raise ValueError(f"expected a tensor {missing[0]!r}, got none")
     if unknown := sorted(set(entries) - set(expected)):
-        raise ValueError(f"expected only the architecture's tensors, got {unknown[0][:80]!r}")
+        raise ValueError(f"expected only the architecture's tensors, got {shown(unknown[0])}")
     for name, info in expected.items():
         if entries[name] != info:
             got = entries[name]

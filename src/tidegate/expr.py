@@ -20,8 +20,6 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 
 class Expr:
     """A node of a traced equation.  Nodes are compared by identity: sharing one is meaningful."""
@@ -138,25 +136,6 @@ class SymbolOps:
     sigmoid = staticmethod(lambda a: Unary("sigmoid", a))
     tanh = staticmethod(lambda a: Unary("tanh", a))
     relu = staticmethod(lambda a: Unary("relu", a))
-
-
-class NumpyOps:
-    """The operations on numpy arrays of any float type."""
-
-    tanh = staticmethod(np.tanh)
-
-    @staticmethod
-    def sigmoid(a: np.ndarray) -> np.ndarray:
-        # tanh saturates where exp(-a) would overflow
-        return 0.5 * np.tanh(0.5 * a) + 0.5
-
-    @staticmethod
-    def relu(a: np.ndarray) -> np.ndarray:
-        return np.maximum(a, 0)
-
-    @staticmethod
-    def positive(a: np.ndarray) -> np.ndarray:
-        return (a > 0).astype(a.dtype)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,15 @@ CELLS: dict[str, Cell] = {
 }  # fmt: skip
 
 SHORT_NAMES = {"rnn": "rnn_tanh"}
+_SHORT = {name: short for short, name in SHORT_NAMES.items()}
+NAMES = [_SHORT.get(name, name) for name in CELLS]  # as a person writes them
 
 
 def get_cell(name: str) -> Cell:
     """The cell called ``name``; ``rnn`` is short for ``rnn_tanh``.  Raises InputError."""
     cell = CELLS.get(SHORT_NAMES.get(name, name))
     if cell is None:
-        known = ", ".join([*SHORT_NAMES, *CELLS])
+        known = ", ".join(NAMES)
         raise InputError(f"expected a cell, one of {known}, got {name!r}; choose one of these")
     return cell
 
@@ -39,9 +41,8 @@ def cell_of(layer: str, **options: str) -> Cell:
 
 def title(cell: str) -> str:
     """What a reader calls a cell: ``GRU`` for gru, ``RNN`` for rnn_tanh, ``RNN relu``."""
-    short = {name: s for s, name in SHORT_NAMES.items()}
-    name, _, form = short.get(cell, cell).partition("_")
+    name, _, form = _SHORT.get(cell, cell).partition("_")
     return f"{name.upper()} {form.replace('_', ' ')}".strip()
 
 
-__all__ = ["CELLS", "SHORT_NAMES", "Cell", "cell_of", "get_cell", "title"]
+__all__ = ["CELLS", "NAMES", "Cell", "cell_of", "get_cell", "title"]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tidegate.cells import NAMES
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
 from tidegate.cli.reading import about_file, files_read
 from tidegate.cli.show import print_json, said_aside
@@ -40,7 +41,7 @@ Cells = Annotated[
     str,
     typer.Option(
         metavar="NAME,...",
-        help="cells to compare, some of rnn, lstm, gru, rnn_relu, gru_reset_before",
+        help=f"cells to compare, some of {', '.join(NAMES)}",
         rich_help_panel=_PANEL,
     ),
 ]

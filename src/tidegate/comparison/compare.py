@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import get_cell
+from tidegate.cells import get_cell, title
 from tidegate.checkpoint import is_model_file
 from tidegate.comparison.advice import Candidate, Scores, advise
 from tidegate.comparison.drawing import Reach
@@ -27,7 +27,6 @@ from tidegate.comparison.runs import (
     places_of,
     run_all,
     seconds_per_epoch,
-    title,
 )
 from tidegate.errors import InputError
 from tidegate.output.lock import lock

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tidegate.cells import title
 from tidegate.comparison.experiment import Baseline, Metric
 from tidegate.comparison.gradient_reach import FADED
-from tidegate.comparison.runs import Run, title
+from tidegate.comparison.runs import Run
 from tidegate.output.places import MARK
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
+from tidegate.cells import title
 from tidegate.comparison.drawing import as_svg
-from tidegate.comparison.runs import title
 from tidegate.comparison.table import cells_of, columns_of
 from tidegate.output.places import MARK
 

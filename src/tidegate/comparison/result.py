@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tidegate.cells import title
 from tidegate.comparison.advice import Advice
 from tidegate.comparison.drawing import Draw, Reach, as_png, curves, faded, reaches
 from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.runs import Failure, Run, title
+from tidegate.comparison.runs import Failure, Run
 from tidegate.comparison.table import Row, as_text, rows_of
 from tidegate.output.places import MARK
 from tidegate.output.writing import write_atomically

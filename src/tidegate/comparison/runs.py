@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import title as title
 from tidegate.comparison.equal_parameters import with_equal_parameters
 from tidegate.comparison.experiment import Experiment, Figures
 from tidegate.errors import InputError

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.cells import title
 from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.runs import Run, seconds_per_epoch, title
+from tidegate.comparison.runs import Run, seconds_per_epoch
 from tidegate.intervals import Interval, wilson
 
 

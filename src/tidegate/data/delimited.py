@@ -15,23 +15,16 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Delimited", "separator_of", "shown"]
+__all__ = ["Delimited", "separator_of"]
 
 SEPARATORS: Final = (",", ";", "\t", "|")
 _HEAD: Final = 1_000_000  # characters looked at to tell the separator, or a table's layout
 _LOOKED_AT: Final = 20  # records
-_SHOWN: Final = 40  # characters of a cell in a message
-
-
-def shown(cell: Any) -> str:
-    """A cell as a message quotes it, cut at 40 characters."""
-    text = str(cell)
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def separator_of(text: str, own: str) -> str:

@@ -12,7 +12,7 @@ import unicodedata
 from os import PathLike
 from typing import Final
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 __all__ = ["check_encoding", "decode", "lines_of", "looks_like"]
 
@@ -52,7 +52,7 @@ def check_encoding(name: str) -> None:
         usable = False
     if not usable:
         expected = "expected the name of an encoding, such as cp1252, cp1251, gb18030 or utf-16-le"
-        raise InputError(f"option encoding: {expected}, got {name[:40]!r}")
+        raise InputError(f"option encoding: {expected}, got {shown(name)}")
 
 
 def decode(data: bytes, path: str | PathLike[str], encoding: str | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tidegate.data.delimited import Delimited, separator_of
 from tidegate.data.encodings import decode, lines_of
 from tidegate.data.files import can_be_read_again, check_unpacked, read_bytes
+from tidegate.data.items import is_missing
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
@@ -192,6 +192,6 @@ def _half_a_character(values: Any) -> str | None:
 
 
 def _json_cell(cell: Any) -> str | None:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_missing(cell):
         return None
     return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)

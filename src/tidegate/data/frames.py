@@ -188,8 +188,8 @@ def _of_array(data: Any, time: str | None, target: Any, covariate: Any) -> Held:
             "give one series per column"
         )
     names = ["value"] if flat else [f"value_{i}" for i in range(table.shape[1])]
-    chosen = [names.index(n) for n in _chosen(target, names, covariate, (), "target")]
-    extra = [names.index(n) for n in _chosen(covariate, names, (), (), "covariate")]
+    chosen = [names.index(n) for n in _chosen(target, names, covariate, "target")]
+    extra = [names.index(n) for n in _chosen(covariate, names, (), "covariate")]
     series = Series.of(
         np.arange(len(table)),
         np.ascontiguousarray(table[:, chosen]),
@@ -236,8 +236,8 @@ def _of_frame(frame: Any, time: str | None, target: Any, covariate: Any) -> Held
     else:
         axis = index_axis(frame)
     others = [name for name in labels if name != time_column]
-    covariates = _chosen(covariate, others, (), (), "covariate")
-    targets = _chosen(target, others, covariates, (), "target")
+    covariates = _chosen(covariate, others, (), "covariate")
+    targets = _chosen(target, others, covariates, "target")
     columns = {n: _numbers(frame.get_column(labels[n]), n) for n in [*targets, *covariates]}
     series = Series.of(
         np.arange(len(frame)) if axis is None else axis.times,
@@ -294,12 +294,10 @@ def _time_column(
     return found[0] if found else None
 
 
-def _chosen(
-    asked: Any, names: Sequence[str], without: Any, default: Sequence[str], what: str
-) -> list[str]:
+def _chosen(asked: Any, names: Sequence[str], without: Any, what: str) -> list[str]:
     """The names that are asked for, by name or number, or else all but those ``without``."""
     if asked is None:
-        left_out = set(_chosen(without, names, (), (), what))
+        left_out = set(_chosen(without, names, (), what))
         left = [name for name in names if name not in left_out]
         if not left:
             raise InputError(f"{what}: expected a column to forecast, got none")
@@ -312,7 +310,7 @@ def _chosen(
             found.append(names[name])
         else:
             raise InputError(f"{what}: expected some of {_listed(names)}, got {name!r}")
-    return found or list(default)
+    return found
 
 
 def _as_names(asked: Any) -> list[Any]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
 from typing import Any
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
-__all__ = ["Label", "as_items", "as_labels", "as_texts"]
+__all__ = ["Label", "as_items", "as_labels", "as_texts", "is_missing"]
 
 Label = str | int | float | bool
 
@@ -71,7 +71,7 @@ def as_labels(labels: Any) -> list[Label]:
 def _label(label: Any, index: int) -> Label:
     if isinstance(label, str):
         return str.__str__(label)
-    if _is_missing(label):
+    if is_missing(label):
         raise InputError(
             f"labels: expected a label at index {index}, got {label}; "
             "fill it in, or leave out that input and its label"
@@ -84,15 +84,15 @@ def _label(label: Any, index: int) -> Label:
         return float(label)
     raise InputError(
         f"labels: expected a str, int (64 bits), finite float or bool, got "
-        f"{type(label).__name__} {str(label)[:40]} at index {index}; make it a str"
+        f"{type(label).__name__} {shown(label)} at index {index}; make it a str"
     )
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """None, NaN, NaT, or pandas' NA, which is neither equal to itself nor different."""
-    if label is None:
+    if value is None:
         return True
     try:
-        return bool(label != label)
+        return bool(value != value)
     except (TypeError, ValueError):
-        return type(label).__name__ == "NAType"
+        return type(value).__name__ == "NAType"

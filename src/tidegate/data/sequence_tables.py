@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.data.delimited import shown
 from tidegate.data.formats import PLAIN, Layout
 from tidegate.data.sequences import Answers, SequenceSet
 from tidegate.data.tables import as_text, numbers_of, read_table, row_error, select, times_of
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:
     import polars
@@ -124,7 +123,8 @@ class SequenceTable:
             falls = np.flatnonzero(times[rows[1:]] <= times[rows[:-1]])
             if len(falls):
                 before, row = rows[falls[0] : falls[0] + 2].tolist()
-                problem = f"expected a time after {shown(column[before])}, got {shown(column[row])}"
+                first, then = shown(str(column[before])), shown(str(column[row]))
+                problem = f"expected a time after {first}, got {then}"
                 raise self._error(row, f"{problem}; sort the rows of an id by time", self.time)
 
     def _answers(
@@ -143,7 +143,7 @@ class SequenceTable:
         for rows, name in zip(groups, names, strict=True):
             others = np.flatnonzero(found[rows] != found[rows[0]])
             if len(others):
-                first, other = shown(column[int(rows[0])]), shown(column[int(rows[others[0]])])
+                first, other = (shown(str(column[int(row)])) for row in (rows[0], rows[others[0]]))
                 problem = (
                     f"expected one {answers} for the id {shown(name)}, got {first} and {other}"
                 )

@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from tidegate.errors import shown
+
 __all__ = ["Answers", "SequenceSet", "pad_sequences", "parse_number", "with_evidence"]
 
 # As tables have them: no 1_000 and no digits of other scripts, which Python knows as well.
@@ -58,5 +60,5 @@ def parse_number(text: str) -> float:
     """The finite number that ``text`` says.  Raises ValueError, in one line, for any other."""
     number = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(number):
-        raise ValueError(f"expected a finite number, got {text[:40]!r}; correct it")
+        raise ValueError(f"expected a finite number, got {shown(text)}; correct it")
     return number

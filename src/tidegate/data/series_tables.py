@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tidegate.data.delimited import shown
 from tidegate.data.formats import PLAIN, Layout
 from tidegate.data.grid import Step, advance, grid_positions
 from tidegate.data.series import Series
 from tidegate.data.tables import numbers_of, read_table, row_error, select, times_of
 from tidegate.data.times import RowError, TimeStyle
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:
     import polars
@@ -110,7 +109,7 @@ def _several_series(table: polars.DataFrame, roles: Sequence[str], times: np.nda
     if not found:
         return None
     count, name = min(found)
-    values = ", ".join(shown(value) for value in table[name].unique(maintain_order=True)[:3])
+    values = ", ".join(shown(str(value)) for value in table[name].unique(maintain_order=True)[:3])
     problem = f"expected one series, got {count}, told apart by the column {shown(name)} ({values}"
     problem += ", ...)" if count > 3 else ")"
     return f"{problem}; keep the rows of one of them, or give each one a column of its own"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Sequence
 from os import PathLike
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tidegate.data.delimited import shown
 from tidegate.data.formats import PLAIN, Layout, line_of_row, read_frame
+from tidegate.data.items import is_missing
 from tidegate.data.times import RowError, TimeStyle, read_times
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:
     import polars
@@ -185,5 +184,4 @@ def _missing_column(name: str, columns: list[str]) -> str:
 
 def as_text(cell: Any) -> str:
     """What a cell says; "" where it is missing, which NaN is, too."""
-    missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
-    return "" if missing else str(cell)
+    return "" if is_missing(cell) else str(cell)

@@ -25,7 +25,7 @@ from tidegate.data.calendar_text import (
     parts_of,
     template_of,
 )
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 __all__ = ["AS_NUMPY", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
 
@@ -150,7 +150,7 @@ def read_times(
         return _decimal(cells)
     if 2 * sum(numbers) > len(cells):
         row = numbers.index(False)
-        problem = f"expected a number as time, like most, got {cells[row][:40]!r}"
+        problem = f"expected a number as time, like most, got {shown(cells[row])}"
         raise RowError(f"{problem}; correct it or remove the row", row)
     return _of_iso(cells) or _of_calendar(cells, day_first)
 
@@ -271,7 +271,7 @@ def _matches(cells: Sequence[str]) -> list[re.Match[str]]:
         match = pattern.fullmatch(cell)
         if match is None:
             if any(p.fullmatch(cell) for p in KINDS.values()):
-                problem = f"expected a time written as {cells[0]}, the first one, got {cell[:40]!r}"
+                problem = f"expected a time written as {cells[0]}, the first one, got {shown(cell)}"
                 raise RowError(f"{problem}; write all in one way", row)
             raise _no_time(cells, row)
         matches.append(match)
@@ -285,8 +285,7 @@ def _has_zone(text: str) -> bool:
 
 def _no_time(cells: Sequence[str], row: int) -> RowError:
     cell = cells[row]
-    shown = repr(cell if len(cell) <= 40 else cell[:40] + "…")
-    problem = f"expected a time such as 2016-07-01 13:00, got {shown}"
+    problem = f"expected a time such as 2016-07-01 13:00, got {shown(cell)}"
     remedy = next((text for pattern, text in _HINTS if re.fullmatch(pattern, cell)), None)
     return RowError(f"{problem}; {remedy or 'rewrite it as year-month-day'}", row)
 

@@ -13,11 +13,10 @@ from os import PathLike
 
 import numpy as np
 
-from tidegate.data.delimited import shown
 from tidegate.data.encodings import decode, lines_of
 from tidegate.data.files import read_bytes
 from tidegate.data.sequences import Answers, SequenceSet, parse_number
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 __all__ = ["read_ts"]
 

@@ -179,10 +179,8 @@ class Classifier(Estimator):
         ``of_samples`` [N] are the training inputs' own weights.
         """
         of_labels = label_weights(self.class_weight, self.classes_.tolist(), train)
-        judged = of_labels[validation]
-        return normalised(of_labels[train] * of_samples), normalised(
-            judged
-        ) if judged.any() else None
+        learned, judged = of_labels[train] * of_samples, of_labels[validation]
+        return normalised(learned), normalised(judged) if judged.any() else None
 
     def _learned(self) -> dict[str, Any]:
         return {"labels": self.classes_.tolist()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
+from tidegate.cells import NAMES, get_cell
 from tidegate.data.text import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -41,9 +41,7 @@ class Estimator(TrainingOptions):
 
     TASK: ClassVar[str]
 
-    cell: str = option(
-        "gru", "recurrent cell: rnn, lstm, gru, rnn_relu or gru_reset_before", common=True
-    )
+    cell: str = option("gru", f"recurrent cell, one of {', '.join(NAMES)}", common=True)
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",
@@ -101,20 +99,22 @@ class Estimator(TrainingOptions):
         return self
 
     def __repr__(self) -> str:
-        changed = (f for f in fields(self) if getattr(self, f.name) != f.default)
-        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in changed)
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._changed().items())
         return f"{type(self).__name__}({shown})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         from tidegate.tasks.summary import as_html
 
-        changed = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
         learned = None
         if self.__sklearn_is_fitted__():
             count = self.network_.architecture.parameter_count()
             learned = {"parameters": count, **self.metrics_}
-        return as_html(type(self).__name__, changed, learned)
+        return as_html(type(self).__name__, self._changed(), learned)
+
+    def _changed(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
 
     def summary(self) -> None:
         """Print a table of the network's layers: output shapes and numbers of weights."""

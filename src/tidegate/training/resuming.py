@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tidegate.errors import shown
 from tidegate.training.objective import Objective
 from tidegate.training.optimizers import NEVER_NEGATIVE, build_optimizer, optimizer_tensors
 from tidegate.training.options import TrainingOptions
@@ -59,7 +60,7 @@ def check_tensors(
         expected |= _optimizer_like(network, options)
     found = {n: array for n, array in state.tensors.items() if not n.startswith("carry.")}
     if different := sorted(set(expected) ^ set(found)):
-        raise ValueError(f"expected exactly its tensors, got or missed {different[0][:200]!r}")
+        raise ValueError(f"expected exactly its tensors, got or missed {shown(different[0])}")
     for name, like in expected.items():
         _check_tensor(name, found[name], like)
     for name, array in found.items():

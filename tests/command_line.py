@@ -1,0 +1,74 @@
+"""The command line as a test runs it, in a folder with a file for each task."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from tidegate.cli import main
+
+TINY = {
+    "classifier": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --min-count 1",
+    "language-model": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --bptt 8",
+    "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
+    "series-classifier": "--hidden-sizes 4 --max-steps 4",
+    "series-regressor": "--hidden-sizes 4 --max-steps 4",
+}
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Tidegate = Callable[..., Outcome]
+
+
+@pytest.fixture
+def tidegate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Tidegate:
+    """Run a command line, in an empty folder that has the files of ``write_data``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    write_data(tmp_path)
+
+    def run(line: str, *more: str) -> Outcome:
+        code = main([*shlex.split(line), *more])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+def write_data(folder: Path) -> None:
+    rows = [f"{word} film number {i},{label}" for i in range(20) for word, label in WORDS]
+    table = "review,sentiment\n" + "\n".join(rows) + "\n"
+    (folder / "reviews.csv").write_text(table)
+    (folder / "test.csv").write_text(table)
+    (folder / "book.txt").write_text("the cat sat on the mat and the dog sat on the log\n" * 20)
+    times = np.datetime64("2024-01-01T00") + np.arange(24 * 14) * np.timedelta64(1, "h")
+    values = np.sin(np.arange(len(times)) * 2 * np.pi / 24) + 0.1 * np.cos(np.arange(len(times)))
+    lines = [f"{t},{v:.5f},{i % 7}" for i, (t, v) in enumerate(zip(times, values, strict=True))]
+    (folder / "load.csv").write_text("date,OT,day\n" + "\n".join(lines) + "\n")
+    steps = [(i, t, np.sin(t + i), i % 3) for i in range(20) for t in range(5 + i % 4)]
+    rows = [f"g{i},{t},{x:.5f},{x * x:.5f},k{kind},{kind}.5" for i, t, x, kind in steps]
+    table = "gesture,t,x,y,kind,force\n" + "\n".join(rows) + "\n"
+    (folder / "gestures.csv").write_text(table)
+    (folder / "new.csv").write_text(table)
+
+
+WORDS = [("lovely", "positive"), ("dreadful", "negative")]
+
+STEPS = "gestures.csv --id gesture --time t --values x,y"

@@ -1,0 +1,81 @@
+"""What each command says of itself, and how fast."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+from command_line import Tidegate
+
+from tidegate.tasks import TASKS, task_class
+
+
+def test_help_imports_no_torch_numpy_or_polars_and_is_as_fast_as_its_libraries_allow() -> None:
+    code = (
+        "import sys; from tidegate.cli import main; code = main(['--help'])\n"
+        "print(code, {'torch', 'numpy', 'polars', 'matplotlib'} & set(sys.modules))"
+    )
+    printed, seconds = processor_seconds(code)
+    assert printed.splitlines()[-1] == "0 set()"
+    # of the same machine in the same minute, so that a slow one does not fail it
+    assert seconds < 3 * processor_seconds("import typer, rich.console, rich.table, rich.panel")[1]
+
+
+def processor_seconds(code: str) -> tuple[str, float]:
+    """What a program prints, and the least processor time of three runs."""
+    times, printed = [], ""
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-c", code]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return printed, min(times)
+
+
+def _commands() -> list[str]:
+    return [f"train {task.command}" for task in TASKS.values()] + [
+        "evaluate",
+        "predict",
+        "generate",
+        "forecast",
+        "info",
+        "bench",
+    ]
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, command: str) -> None:
+    outcome = tidegate(f"{command} --help")
+    assert outcome.code == 0
+    assert f"tidegate {command} " in outcome.out.split("Example:")[1]
+    assert "--json" in outcome.out
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_option_of_an_estimator_is_one_of_its_command(tidegate: Tidegate, task: str) -> None:
+    shown = tidegate(f"train {TASKS[task].command} --help-all").out
+    for f in fields(task_class(task)):  # pyright: ignore[reportArgumentType]
+        assert re.search(rf"--{f.name.replace('_', '-')}\s", shown), f.name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_lists_what_people_use_first_and_says_how_to_see_the_rest(
+    tidegate: Tidegate, task: str
+) -> None:
+    few = tidegate(f"train {TASKS[task].command} --help").out
+    shown = set(re.findall(r"--[a-z][a-z-]+", few)) - {"--help", "--help-all"}
+    assert {"--output", "--epochs", "--cell", "--resume"} <= shown
+    assert len(shown) <= 18  # with --no-..., and the columns of a table
+    (more,) = re.findall(r"--help-all .* Show (\d+) more options", few)
+    every = tidegate(f"train {TASKS[task].command} --help-all").out
+    listed = re.findall(r"^│ [* ]*--", every, re.MULTILINE)
+    assert len(listed) - len(re.findall(r"^│ [* ]*--", few, re.MULTILINE)) == int(more)
+
+
+def test_without_a_command_the_help_is_shown(tidegate: Tidegate) -> None:
+    assert "Commands" in tidegate("").out
