@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -349,3 +350,29 @@ def test_a_series_of_another_kind_is_refused(model: tg.Forecaster) -> None:
         model.forecast(VALUES[:, :1])
     with pytest.raises(InputError, match="call fit or load first"):
         small().predict(PANDAS)
+
+
+def test_pythons_own_dates_stay_dates() -> None:
+    days = [date(2020, 1, 1) + timedelta(n) for n in range(ROWS)]
+    for index in (pd.Index(days), pd.CategoricalIndex(pd.DatetimeIndex(days))):
+        ahead = small().fit(PANDAS.set_axis(index)).forecast(PANDAS.set_axis(index))
+        expected = index[-1] + timedelta(1)
+        assert ahead.index[0] == expected
+        assert isinstance(ahead.index[0], type(index[0]))
+
+
+@pytest.mark.parametrize("freq", ["BME", "WOM-3FRI"])
+def test_one_day_of_each_month_goes_on_as_months(freq: str) -> None:
+    data = PANDAS.set_axis(pd.date_range("1990-01-01", periods=ROWS, freq=freq))
+    with pytest.raises(InputError, match="write the months alone, such as 1990-01"):
+        small().fit(data)
+    months = data.set_axis(data.index.to_period("M"))
+    assert small().fit(months).forecast(months).index[0] == months.index[-1] + 1
+
+
+def test_durations_are_to_be_seconds() -> None:
+    data = PANDAS.set_axis(pd.timedelta_range("0s", periods=ROWS, freq="h", name="t"))
+    with pytest.raises(InputError, match="got Duration.*; give the seconds"):
+        small().fit(data)
+    seconds = data.set_axis(data.index.total_seconds())
+    assert small().fit(seconds).forecast(seconds).index[0] == ROWS * 3600

@@ -200,3 +200,15 @@ def test_cross_validation_takes_labels_of_any_type(kind: str) -> None:
     y = [TYPES[kind][i] for i in PLACES]
     for make, inputs in ((texts, TEXTS), (sequences, BLOCK)):
         assert np.isfinite(cross_val_score(make(), inputs, y, cv=2)).all()
+
+
+def test_half_a_character_is_refused_before_training() -> None:
+    with pytest.raises(InputError, match="text at index 1, got a lone surrogate at character 1;"):
+        texts().fit(["x", "y", "z"], ["a", "b\ud800", "a"])
+
+
+def test_two_types_of_labels_get_one_remedy_each() -> None:
+    with pytest.raises(InputError, match="make them all str$"):
+        texts().fit(["x", "y"], [1, "a"])
+    with pytest.raises(InputError, match="make them all float or all str$"):
+        texts().fit(["x", "y"], [0.5, 1])

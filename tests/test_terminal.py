@@ -74,6 +74,14 @@ def test_a_quoted_name_is_that_name_to_a_shell(name: str) -> None:
     assert not quoted_path(name).startswith("-")
 
 
+def test_a_quoted_name_is_one_that_stdout_can_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    shown = quoted("über it's.txt")
+    assert shown.isascii()
+    said = subprocess.run(["bash", "-c", f"printf '%s' {shown}"], capture_output=True, check=True)
+    assert said.stdout == "über it's.txt".encode()
+
+
 # doors
 
 

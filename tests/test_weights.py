@@ -183,3 +183,14 @@ def test_the_command_line_balances_labels(tmp_path: Path) -> None:
     told += ["-o", str(path), "--run-folder", str(tmp_path / "run")]
     assert main(["train", "classifier", str(table), *told, "--class-weight", "balanced"]) == 0
     assert load(path).class_weight == "balanced"  # pyright: ignore
+
+
+def test_score_weighs_inputs_as_scikit_learn_does() -> None:
+    model = classifier(max_steps=2).fit(BLOCK, RARE)
+    weights = np.arange(100.0)
+    right = model.predict(BLOCK) == RARE
+    assert model.score(BLOCK, RARE, weights) == pytest.approx(np.average(right, weights=weights))
+    with pytest.raises(InputError, match="sample_weight: expected some above 0, got only 0"):
+        model.score(BLOCK, RARE, sample_weight=np.zeros(100))
+    with pytest.raises(InputError, match="sample_weight: expected one per input, 100, got 1"):
+        model.score(BLOCK, RARE, sample_weight=[1])

@@ -16,6 +16,7 @@ LONGEST = 1000  # characters of a message or of a cell of a table
 # Control characters of ASCII and Latin-1, line separators, changes of the writing direction, and
 # halves of characters, which no encoding can write.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NO_ASCII = re.compile("[^ -~]")
 _UNSAFE_IN_LINES = re.compile(UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 
 
@@ -47,11 +48,13 @@ def path_text(path: str | os.PathLike[str]) -> str:
 
 
 def quoted(argument: str) -> str:
-    """An argument as a shell takes it, in one line of printable characters."""
-    if printable(argument) == argument:
+    """An argument as a shell takes it, in one line of characters that stdout can print."""
+    shown = argument.isascii() or _encoded(argument, sys.stdout) == argument
+    if shown and printable(argument) == argument:
         return shlex.quote(argument)
     written = argument.replace("\\", r"\\").replace("'", r"\'")
-    return f"$'{UNSAFE.sub(_in_octal, written)}'"  # of bash and zsh
+    unsafe = UNSAFE if shown else _NO_ASCII
+    return f"$'{unsafe.sub(_in_octal, written)}'"  # of bash and zsh
 
 
 def quoted_path(path: str | os.PathLike[str]) -> str:
@@ -63,9 +66,13 @@ def quoted_path(path: str | os.PathLike[str]) -> str:
 def say(text: str, file: TextIO | None = None) -> None:
     """Print lines on ``file``, by default stdout; what it cannot encode is written out."""
     stream = sys.stdout if file is None else file
+    print(_encoded(printable(text, lines=True), stream), file=stream, flush=True)
+
+
+def _encoded(text: str, stream: TextIO | None) -> str:
+    """``text``, what ``stream`` cannot encode written out, such as half of a character."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    shown = printable(text, lines=True).encode(encoding, "backslashreplace").decode(encoding)
-    print(shown, file=stream, flush=True)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _written_out(found: re.Match[str]) -> str:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.reading import Force, Json, Model, about_file, refuse, source_for, telling
+from tidegate.cli.reading import (
+    Force,
+    Json,
+    Model,
+    about_file,
+    file_to_write,
+    refuse,
+    source_for,
+    telling,
+)
 from tidegate.cli.show import (
     accuracy_interval,
     accuracy_told,
@@ -45,7 +54,9 @@ def evaluate(
     plot: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="forecaster: picture of the last forecasts to draw, .png or .svg"
+            parser=file_to_write,
+            metavar="PATH",
+            help="forecaster: picture of the last forecasts to draw, .png or .svg",
         ),
     ] = None,
     force: Force = False,

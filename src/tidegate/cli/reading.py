@@ -27,6 +27,14 @@ Json = Annotated[
 Force = Annotated[bool, typer.Option(help="replace a file that tidegate did not write")]
 
 
+def file_to_write(text: str) -> Path:
+    """The path of an output.  Raises BadParameter where the text can only name a folder."""
+    if not text or text.endswith("/"):
+        got = f"the folder {text}" if text else "none"
+        raise typer.BadParameter(f"expected the name of a file, got {got}; name a file")
+    return Path(text)
+
+
 def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command that is given ``told``: what the sources' options say, None where not given."""
     told = later_options(*sources)

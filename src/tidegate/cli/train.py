@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.options import estimator_options, source_options, with_options
+from tidegate.cli.reading import file_to_write
 from tidegate.cli.run import TrainingRun
 from tidegate.tasks import TASKS, task_class
 
@@ -18,6 +19,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
+        parser=file_to_write,
         help="model file to write (default: in this folder, named after FILE and the task); it "
         "replaces an older model, but any other file only with --force",
         rich_help_panel="Run",

@@ -11,7 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.reading import Force, Json, Model, about_file, source_for, telling
+from tidegate.cli.reading import (
+    Force,
+    Json,
+    Model,
+    about_file,
+    file_to_write,
+    source_for,
+    telling,
+)
 from tidegate.cli.show import as_text, clock, print_json, print_table, print_text
 from tidegate.data.sources import PredictableSource, TimeSeries
 from tidegate.errors import InputError
@@ -142,12 +150,17 @@ def forecast(
             "--output",
             "-o",
             metavar="PATH",
+            parser=file_to_write,
             help="CSV file to write (default: print it); replaces a file only with --force",
         ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="picture of the forecast to draw: .png or .svg"),
+        typer.Option(
+            metavar="PATH",
+            parser=file_to_write,
+            help="picture of the forecast to draw: .png or .svg",
+        ),
     ] = None,
     force: Force = False,
     json: Json = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,6 +106,8 @@ def line_of_row(path: str | PathLike[str], row: int, layout: Layout) -> int | No
 def _kind(path: str | PathLike[str]) -> str:
     match = re.search(r"\.(csv|tsv|jsonl|ndjson)(?:\.gz)?$|\.(parquet|xlsx?)$", str(path).lower())
     if match is None:
+        if os.path.isdir(path):
+            raise InputError("expected a table, got a folder; name a file in it", file=path)
         raise InputError(f"expected a table ending in {_ENDINGS}; rename or convert it", file=path)
     return match[1] or match[2]
 

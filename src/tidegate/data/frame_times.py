@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -65,7 +65,8 @@ def column_axis(column: Any) -> Axis:
             row = int(np.isfinite(times).argmin())
             raise InputError(f"row {row}: expected a time, got none; fill it in", column=name)
     else:
-        raise InputError(f"expected dates, times or numbers, got {kind}", column=name)
+        remedy = "give the seconds" if isinstance(kind, nw.Duration) else "name another column"
+        raise InputError(f"expected dates, times or numbers, got {kind}; {remedy}", column=name)
     return Axis(times=times, continued=lambda later: _column_like(column, later))
 
 
@@ -117,7 +118,8 @@ def _of_text(column: Any, name: str) -> Axis:
     """Times as people write them, in text or digits, to be written again in the same way."""
     import narwhals as nw
 
-    cells = ["" if cell is None else str(cell).strip() for cell in column.to_list()]
+    given = column.to_list()
+    cells = ["" if cell is None else str(cell).strip() for cell in given]
     try:
         times, style = read_times(cells)
     except RowError as e:
@@ -126,6 +128,9 @@ def _of_text(column: Any, name: str) -> Axis:
     def written(later: np.ndarray) -> Any:
         digits = column.dtype.is_integer()
         cells = [int(cell) if digits else cell for cell in style.write(later)]
+        if all(isinstance(cell, date) for cell in given):  # Python's own, as objects or categories
+            moments = all(isinstance(cell, datetime) for cell in given)
+            cells = later.astype("datetime64[us]" if moments else "datetime64[D]").tolist()
         made = nw.new_series(column.name, cells, backend=column.implementation)
         return (made.cast(column.dtype) if digits else made).to_native()
 

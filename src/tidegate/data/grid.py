@@ -66,7 +66,13 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
         row = int(np.argmin(good))
         before, got = style.write(times[row - 1 : row + 1])
         problem = f"expected times {_spoken(step)} apart, got {got} after {before}"
-        remedy = "bring them to a regular grid, or number the rows and name that column by --time"
+        remedy = (
+            "bring them to a regular grid, or number the rows and name that column by --time "
+            "(in Python: time=...)"
+        )
+        if (month := _one_of_each_month(times)) is not None:
+            problem = f"expected the same day of each month, or the last, got {got} after {before}"
+            remedy = f"write the months alone, such as {month}"
         raise RowError(f"{problem}; {remedy}", row)
     return step, positions
 
@@ -123,6 +129,15 @@ def _months(times: np.ndarray) -> np.ndarray | None:
         if (offsets == offsets[0]).all() and (shift == 0 or offsets[0] < np.timedelta64(1, "D")):
             return moments.astype("datetime64[M]").astype(np.int64)
     return None
+
+
+def _one_of_each_month(times: np.ndarray) -> str | None:
+    """The first month, where the months of times are evenly spaced, such as of last workdays."""
+    if times.dtype.kind != "M":
+        return None
+    months = times.astype("datetime64[M]")
+    steps = np.diff(months.astype(np.int64))
+    return str(months[0]) if steps[0] > 0 and (steps == steps[0]).all() else None
 
 
 def advance(times: np.ndarray, step: Step, count: int) -> np.ndarray:

@@ -70,6 +70,13 @@ def as_labels(labels: Any) -> list[Label]:
 
 def _label(label: Any, index: int) -> Label:
     if isinstance(label, str):
+        try:
+            label.encode()
+        except UnicodeEncodeError as e:
+            raise InputError(
+                f"labels: expected Unicode text at index {index}, got a lone surrogate at "
+                f"character {e.start}; decode the label as UTF-8"
+            ) from None
         return str.__str__(label)
     if is_missing(label):
         raise InputError(

@@ -12,7 +12,7 @@ import numpy as np
 from tidegate.data.items import Label, as_labels
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
-from tidegate.tasks.weights import check_class_weight, label_weights, normalised
+from tidegate.tasks.weights import check_class_weight, label_weights, normalised, sample_weights
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -70,18 +70,23 @@ class Classifier(Estimator):
         """Predict the natural logarithm of ``predict_proba``, [N, labels]."""
         return self._log_probabilities(inputs).astype(np.float64)
 
-    def score(self, inputs: Any, labels: Any) -> float:
+    def score(self, inputs: Any, labels: Any, sample_weight: Any = None) -> float:
         """Measure the accuracy: the fraction of inputs whose label is predicted, 0 to 1.
 
-        A label that was not in the training data counts as not predicted.  Raises InputError if
-        none of the labels was in the training data.
+        ``sample_weight`` [N]: how much each input counts (default: all the same).  A label that
+        was not in the training data counts as not predicted.  Raises InputError if none of the
+        labels was in the training data, or if no weight is above 0.
         """
         known = self._known(inputs)
         truth = self._labels(known, labels)
         if set(truth).isdisjoint(self.classes_.tolist()):
             self._indices(truth)
+        weights = sample_weights(sample_weight, len(known))
+        if not weights.any():
+            raise InputError("sample_weight: expected some above 0, got only 0")
         predicted = self.predict(known).tolist()
-        return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
+        right = [p == t for p, t in zip(predicted, truth, strict=True)]
+        return float(np.average(right, weights=weights))
 
     def evaluate(self, inputs: Any, labels: Any) -> dict[str, float]:
         """Measure figures on labelled inputs, by name.
@@ -147,9 +152,10 @@ class Classifier(Estimator):
         for i, label in enumerate(labels):
             if type(label) is not type(labels[0]):
                 first, other = (type(one).__name__ for one in (labels[0], label))
+                remedy = "str" if "str" in (first, other) else f"{first} or all str"
                 raise InputError(
                     f"labels: expected all of one type, got {first} {labels[0]!r} at index 0 and "
-                    f"{other} {label!r} at index {i}; make them all {first} or all str"
+                    f"{other} {label!r} at index {i}; make them all {remedy}"
                 )
         classes = sorted(set(labels))
         if len(classes) < 2:

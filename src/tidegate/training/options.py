@@ -197,7 +197,7 @@ class TrainingOptions:
         "replace files that tidegate did not write; without resume, also replace a run in the run "
         "folder",
     )
-    verbose: int = option(
+    verbose: int | bool = option(
         1,
         "what to print. 0: nothing; 1: a live progress bar, on a terminal or in a notebook; 2: a "
         "line for each evaluation",
@@ -206,10 +206,14 @@ class TrainingOptions:
     )
 
     def check(self) -> None:
-        """Raise InputError naming the first option whose value cannot be used."""
+        """Raise InputError naming the first option whose value cannot be used.
+
+        NumPy's numbers become Python's: theirs overflow, and JSON cannot hold them.
+        """
         hints = get_type_hints(type(self))
         for f in fields(self):
-            value = getattr(self, f.name)
+            value = _plain(getattr(self, f.name))
+            setattr(self, f.name, value)
             if (problem := _problem(value, hints[f.name], f.metadata)) is not None:
                 raise InputError(f"option {f.name}: expected {problem}, got {value!r}")
         if self.momentum is not None and self.optimizer not in MOMENTUM:
@@ -294,11 +298,20 @@ def check_seed(seed: int | None) -> None:
         raise InputError(f"option seed: expected {problem}, got {seed!r}")
 
 
+def _plain(value: Any) -> Any:
+    """A number of NumPy's, alone or in a tuple or a list, as Python's."""
+    import numpy as np  # help texts do without
+
+    if type(value) in (tuple, list):
+        return type(value)(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _problem(value: Any, hint: Any, metadata: Any) -> str | None:
     """What ``value`` should have been, or None if it is as its field's hint and bounds say."""
     if get_origin(hint) is tuple:  # such as tuple[int, ...]: every item within the bounds
         if not isinstance(value, tuple | list):
-            return "several values"
+            return "a tuple of values, such as (64, 32)"
         problems = (_problem(item, get_args(hint)[0], metadata) for item in value)
         return next((f"each to be {p}" for p in problems if p is not None), None)
     allowed = get_args(hint) or (hint,)
@@ -307,8 +320,10 @@ def _problem(value: Any, hint: Any, metadata: Any) -> str | None:
     choices, bounds = metadata.get("choices", ()), metadata.get("bounds", {})
     if choices:
         return None if value in choices else "one of " + ", ".join(choices)
-    if bool in allowed:
+    if allowed == (bool,):
         return None if isinstance(value, bool) else "True or False"
+    if isinstance(value, bool) and bool in allowed:
+        return None
     if int in allowed or float in allowed:
         whole = float not in allowed
         expected = ("a whole number " if whole else "a number ") + " and ".join(
