@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import Tidegate
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from test_cli import Tidegate, tidegate  # noqa: F401  a fixture
 
 import tidegate as tg
 from tidegate.errors import InputError
@@ -105,14 +105,14 @@ def test_a_whole_number_is_not_true() -> None:
     "forecast m.safetensors load.csv --plot pictures/",
     "evaluate m.safetensors load.csv --plot pictures/",
 ])  # fmt: skip
-def test_the_name_of_a_folder_is_no_output(tidegate: Tidegate, command: str) -> None:  # noqa: F811
+def test_the_name_of_a_folder_is_no_output(tidegate: Tidegate, command: str) -> None:
     outcome = tidegate(command)
     assert outcome.code == 2
     assert "expected the name of a file, got " in outcome.err
     assert not Path("models").exists()
 
 
-def test_a_folder_is_no_table(tidegate: Tidegate) -> None:  # noqa: F811
+def test_a_folder_is_no_table(tidegate: Tidegate) -> None:
     Path("tables").mkdir()
     outcome = tidegate("train classifier tables --text a --label b")
     assert outcome.code == 2
