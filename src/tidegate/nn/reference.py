@@ -5,7 +5,8 @@ Any device, any float type, twice differentiable.  Every faster path is held to 
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,14 @@ def unroll(
     return torch.stack(outputs[::-1] if reverse else outputs), state
 
 
+class _Gates:
+    """What the equations read of each gate, by its name; torch.compile knows no SimpleNamespace."""
+
+    def __init__(self, values: Iterable[tuple[str, Any]]) -> None:
+        for gate, value in values:
+            setattr(self, gate, value)
+
+
 def step(
     cell: Cell,
     gates_x_t: Tensor,
@@ -62,7 +71,7 @@ def step(
 ) -> State:
     """One step: gates_x_t [B, G*H], state and result [B, H] each, a projected output [B, P]."""
     blocks = gates_x_t.chunk(len(cell.gates), dim=-1)
-    w = SimpleNamespace(**dict(zip(cell.gates, blocks, strict=True)))
+    w = _Gates(zip(cell.gates, blocks, strict=True))
     u = _recurrent_products(cell, state[0], weight_hh, bias_hh, recurrent_mask)
     h, *others = cell.step(torch, w, u, *state)[0]
     return h if weight_hr is None else F.linear(h, weight_hr), *others
@@ -70,7 +79,7 @@ def step(
 
 def _recurrent_products(
     cell: Cell, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, mask: Tensor | None
-) -> SimpleNamespace:
+) -> _Gates:
     """``u`` of the equations; the blocks that take the state as it is share one product."""
     size = weight_hh.shape[0] // len(cell.gates)
     rows = {g: slice(k * size, (k + 1) * size) for k, g in enumerate(cell.gates)}
@@ -86,4 +95,4 @@ def _recurrent_products(
     def block_of(gate: str):
         return lambda v: of_state[gate] if v is h and gate in of_state else product(v, rows[gate])
 
-    return SimpleNamespace(**{g: block_of(g) for g in cell.gates})
+    return _Gates((g, block_of(g)) for g in cell.gates)
