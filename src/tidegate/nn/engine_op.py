@@ -105,7 +105,7 @@ class _Recurrence(torch.autograd.Function):
         *needed, lengths, mask, y, gates, extra, cells, threads = ctx.saved_tensors
         saved = (y, gates, extra, cells, threads)
         inputs = [u if n is None else n for n, u in zip(needed, ctx.unneeded, strict=True)]
-        was_changed = ctx.witness._version != ctx.version
+        was_changed = _was_changed(ctx)
         by_reference = _is_for_the_reference(incoming)
         if (was_changed or by_reference) and _versions(ctx.unneeded) != ctx.versions:
             raise RuntimeError(
@@ -123,6 +123,12 @@ class _Recurrence(torch.autograd.Function):
                 inputs[1] = ctx.start
             gradients = _engine_gradients(ctx, inputs, lengths, mask, saved, incoming)
         return None, *gradients, None, None, None
+
+
+@torch.compiler.disable
+def _was_changed(ctx: Any) -> bool:
+    """Whether the output was changed in place; compiled autograd would trace a tensor's version."""
+    return ctx.witness._version != ctx.version
 
 
 def _setup_operator(ctx: Any, inputs: tuple, output: tuple) -> None:

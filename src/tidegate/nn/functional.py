@@ -92,7 +92,7 @@ def choose_path(
     if x.numel() == 0:
         return "reference", against
     if engine_reach.are_freed(tensors):
-        return "none", "the memory of the input, a state or a weight was freed; give it memory"
+        return "none", "the input, a state or a weight has no memory of its own: it was freed"
     against_torch = reason_against_torch(cell, recurrent_dropout)
     transform = engine_reach.transform_around(tensors)
     if against_torch is None and transform not in (None, engine_reach.FUNCTIONAL_GRADIENT):

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import Cell
+from tidegate.cells import CELLS, Cell
 
 State = tuple[Tensor, ...]
+
+# found before torch.compile traces anything: it cannot enter the lock of a cached property
+_TOGETHER = {name: cell.gates_of_state for name, cell in CELLS.items()}
 
 
 def unroll(
@@ -88,7 +91,7 @@ def _recurrent_products(
         v = v if mask is None else v * mask
         return F.linear(v, weight_hh[block], None if bias_hh is None else bias_hh[block])
 
-    together = cell.gates_of_state
+    together = _TOGETHER[cell.name]
     span = slice(rows[together[0]].start, rows[together[-1]].stop)  # they stand side by side
     of_state = dict(zip(together, product(h, span).chunk(len(together), dim=-1), strict=True))
 
