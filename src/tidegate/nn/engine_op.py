@@ -104,7 +104,7 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *incoming: Any) -> tuple[Tensor | None, ...]:
         *needed, lengths, mask, y, gates, extra, cells, threads = ctx.saved_tensors
         saved = (y, gates, extra, cells, threads)
-        inputs: Any = [u if n is None else n for n, u in zip(needed, ctx.unneeded, strict=True)]
+        inputs = [u if n is None else n for n, u in zip(needed, ctx.unneeded, strict=True)]
         was_changed = _was_changed(ctx)
         by_reference = _is_for_the_reference(incoming)
         if (was_changed or by_reference) and _versions(ctx.unneeded) != ctx.versions:
@@ -117,7 +117,8 @@ class _Recurrence(torch.autograd.Function):
             gradients = _reference_gradients(ctx, inputs, lengths, mask, incoming)
         else:
             if was_changed:
-                saved = engine_calls.forward(ctx.cell, *inputs, lengths, mask, ctx.reverse, True)
+                given: Any = (*inputs, lengths, mask, ctx.reverse)
+                saved = engine_calls.forward(ctx.cell, *given, training=True)
                 saved = [saved[0], *saved[3:]]
             if ctx.start is not None:
                 inputs[1] = ctx.start
