@@ -33,7 +33,7 @@ void train_forward(const std::string& name, const Schedule& schedule, const Inpu
     const std::int64_t T = schedule.steps, B = schedule.batch, N = schedule.tokens;
     ForwardCall call{};
     call.hidden = H;
-    call.weight_hh = weight_hh.data();
+    call.weight_hh = memory_of("weight_hh", weight_hh);
     call.bias_hh = data_of("bias_hh", bias_hh, {rows}, false);
     call.mask = data_of("mask", mask, {B, H}, false);
     call.gates = data_of("gates", gates, {N, rows});
@@ -60,7 +60,7 @@ void train_backward(const std::string& name, const Schedule& schedule, const Inp
     const std::int64_t T = schedule.steps, B = schedule.batch, N = schedule.tokens;
     BackwardCall call{};
     call.hidden = H;
-    call.weight_hh = weight_hh.data();
+    call.weight_hh = memory_of("weight_hh", weight_hh);
     call.mask = data_of("mask", mask, {B, H}, false);
     call.gates = data_of("gates", MaybeIn(gates), {N, rows});
     call.extra = data_of("extra", extra, {N, cell.extra * H}, cell.extra > 0);
@@ -124,11 +124,12 @@ void new_layer(Stream* self, const std::string& name, const Input& weight_ih,
                                     ", I] with I of at least 1, got " +
                                     shape_text(shape_of(weight_ih)));
     const float* w_ih = data_of("weight_ih", MaybeIn(weight_ih), {rows, I});
+    const float* w_hh = memory_of("weight_hh", weight_hh);
     const float* b_ih = data_of("bias_ih", bias_ih, {rows}, false);
     const float* b_hh = data_of("bias_hh", bias_hh, {rows}, false);
     checked_threads(threads);
     nb::gil_scoped_release released;
-    new (self) Stream(kernels(), cell, I, H, w_ih, weight_hh.data(), b_ih, b_hh, threads);
+    new (self) Stream(kernels(), cell, I, H, w_ih, w_hh, b_ih, b_hh, threads);
 }
 
 void layer_forward(const Stream& layer, const Schedule& schedule, const Input& x,
@@ -163,6 +164,7 @@ void layer_step(Stream& layer, const Input& x, const InOut& h, const MaybeOut& c
                               data_of("state[1]", c, {B, H}, false)};
     if (c && states[0] < states[1] + B * H && states[1] < states[0] + B * H)
         throw std::invalid_argument("state: expected two arrays, each with memory of its own");
+    const float* inputs = memory_of("x", x);
     if (layer.stepping.exchange(true))
         throw std::runtime_error(
             "another thread is in a step of this layer; give each thread a layer of its own");
@@ -171,7 +173,7 @@ void layer_step(Stream& layer, const Input& x, const InOut& h, const MaybeOut& c
         ~Left() { stepping = false; }
     } left{layer.stepping};
     nb::gil_scoped_release released;
-    layer.step(x.data(), B, states);
+    layer.step(inputs, B, states);
 }
 
 Schedule new_schedule(std::int64_t T, std::int64_t B, const std::optional<Integers>& lengths,

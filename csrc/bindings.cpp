@@ -43,9 +43,10 @@ nb::ndarray<float, nb::device::cpu> empty(const std::vector<size_t>& shape) {
 
 nb::ndarray<nb::numpy, float> apply(Elementwise function, const Input& x) {
     auto values = std::make_unique<float[]>(x.size());
+    const float* given = memory_of("x", x);
     {
         nb::gil_scoped_release released;
-        function(x.data(), values.get(), static_cast<std::ptrdiff_t>(x.size()));
+        function(given, values.get(), static_cast<std::ptrdiff_t>(x.size()));
     }
     std::vector<size_t> shape(x.ndim());
     for (size_t axis = 0; axis < shape.size(); ++axis) shape[axis] = x.shape(axis);
@@ -60,8 +61,9 @@ Operand operand_of(const char* name, const Strided& a, size_t rows, size_t colum
         throw std::invalid_argument(std::string(name) + ": expected [" + is(rows) + ", " +
                                     is(columns) + "], got [" + is(a.shape(0)) + ", " +
                                     is(a.shape(1)) + "]");
-    if (a.stride(1) == 1 || columns <= 1) return {a.data(), a.stride(0), false};
-    if (a.stride(0) == 1 || rows <= 1) return {a.data(), a.stride(1), true};
+    const float* data = memory_of(name, a);
+    if (a.stride(1) == 1 || columns <= 1) return {data, a.stride(0), false};
+    if (a.stride(0) == 1 || rows <= 1) return {data, a.stride(1), true};
     throw std::invalid_argument(std::string(name) + ": expected dense rows or dense columns");
 }
 
@@ -74,7 +76,7 @@ void multiply_arrays(const Strided& a, const Strided& b,
     product.a = operand_of("a", a, rows, depth);
     product.b = operand_of("b", b, depth, columns);
     product.bias = data_of("bias", bias, {static_cast<std::int64_t>(columns)}, false);
-    product.c = out.data();
+    product.c = memory_of("out", out);
     product.stride = out.stride(0);
     product.rows = static_cast<std::ptrdiff_t>(rows);
     product.columns = static_cast<std::ptrdiff_t>(columns);
@@ -91,6 +93,7 @@ void softmax_cross_entropy(const InOut& logits, const Integers& targets, const I
         throw std::invalid_argument("logits: expected [N, V]");
     const auto rows = static_cast<std::int64_t>(logits.shape(0));
     const auto words = static_cast<std::int64_t>(logits.shape(1));
+    float* scores = memory_of("logits", logits);
     float* each = data_of("nats", MaybeOut(nats), {rows});
     const std::int64_t* wanted = data_of("targets", std::optional<Integers>(targets), {rows});
     for (std::int64_t r = 0; r < rows; ++r)
@@ -101,8 +104,8 @@ void softmax_cross_entropy(const InOut& logits, const Integers& targets, const I
     nb::gil_scoped_release released;
     parallel_for(threads, [&](int i) {
         const std::int64_t first = rows * i / threads, last = rows * (i + 1) / threads;
-        kernels().softmax_cross_entropy(logits.data() + first * words, last - first, words,
-                                        wanted + first, each + first, gradient);
+        kernels().softmax_cross_entropy(scores + first * words, last - first, words, wanted + first,
+                                        each + first, gradient);
     });
 }
 

@@ -57,6 +57,15 @@ bool has_shape(const Array& array, std::initializer_list<std::int64_t> shape) {
     return true;
 }
 
+// The data of an array; one whose memory was freed says that it has numbers and has none.
+template <class Array>
+auto memory_of(const char* name, const Array& array) -> decltype(array.data()) {
+    if (array.size() > 0 && array.data() == nullptr)
+        throw std::invalid_argument(std::string(name) +
+                                    ": expected an array with memory, got one without");
+    return array.data();
+}
+
 // The data of an array that must have this shape; null for None where that is allowed.
 template <class Array>
 auto data_of(const char* name, const std::optional<Array>& array,
@@ -69,7 +78,7 @@ auto data_of(const char* name, const std::optional<Array>& array,
     if (!has_shape(*array, shape))
         throw std::invalid_argument(std::string(name) + ": expected " + shape_text(shape) +
                                     ", got " + shape_text(shape_of(*array)));
-    return array->data();
+    return memory_of(name, *array);
 }
 
 // The units H of weights [gates * H, H].

@@ -212,6 +212,26 @@ def test_what_gradients_do_not_depend_on_may_be_changed_in_place() -> None:
         torch.autograd.grad(loss, leaf, create_graph=True)
 
 
+@pytest.mark.parametrize("cell", [nn.GRU, tg.GRU, nn.RNN, tg.RNN, tg.LSTM])
+def test_states_and_weights_that_no_gradient_needs_may_be_changed_in_place(cell: Any) -> None:
+    layer, leaf = cell(2, 3), draw(4, 3, 2).requires_grad_()
+    h = draw(1, 3, 3)
+    state = (h, h.clone()) if cell is tg.LSTM else h
+    layer.requires_grad_(False)
+    (expected,) = torch.autograd.grad(layer(leaf, state)[0].square().sum(), leaf)
+    loss = layer(leaf, state)[0].square().sum()
+    h.add_(1)
+    torch.testing.assert_close(torch.autograd.grad(loss, leaf)[0], expected)
+
+    layer.requires_grad_(True)
+    weights, x = list(layer.parameters()), leaf.detach()
+    wanted = torch.autograd.grad(layer(x, state)[0].square().sum(), weights)
+    loss = layer(x, state)[0].square().sum()
+    with torch.no_grad():
+        layer.weight_ih_l0.add_(1)
+    torch.testing.assert_close(torch.autograd.grad(loss, weights), wanted)
+
+
 @pytest.mark.parametrize("kind", ["numpy", "int32", "tensor", "list"])
 def test_lengths_changed_by_the_caller_after_the_call_change_nothing(kind: str) -> None:
     kinds: dict[str, Callable[[list[int]], Any]] = {

@@ -307,3 +307,27 @@ def test_no_call_of_the_module_crashes() -> None:
             except wrong:
                 refused += 1
         assert refused > 50, name
+
+
+@pytest.mark.parametrize("place", ["x", "weight_ih", "weight_hh", "bias_ih", "h0", "exp"])
+def test_the_engine_refuses_an_array_whose_memory_was_freed(place: str) -> None:
+    torch = pytest.importorskip("torch")
+    weights, x = draw("gru")
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    arrays = dict(zip(names, weights, strict=True)) | {"x": x, "h0": np.zeros((B, H), np.float32)}
+    freed = torch.from_numpy(arrays.get(place, x)).clone()
+    freed.untyped_storage().resize_(0)
+    given = arrays | {place: freed}
+
+    def call() -> Any:
+        if place == "exp":
+            return _engine.exp(freed)
+        layer = _engine.Layer("gru", *(given[name] for name in names), 1)
+        y, end = np.empty((T, B, H), np.float32), np.empty((B, H), np.float32)
+        schedule = _engine.schedule(T, B, None, False, 1, False)
+        layer.forward(schedule, given["x"], None, [given["h0"]], [end], y)
+        return y
+
+    shown = {"h0": "state0", "exp": "x"}.get(place, place)
+    with pytest.raises(ValueError, match=f"^{shown}: expected an array with memory"):
+        call()

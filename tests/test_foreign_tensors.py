@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.testing._internal.two_tensor import TwoTensor
 
 import tidegate as tg
@@ -24,6 +25,14 @@ def without_memory(t: Tensor) -> Tensor:
     return t
 
 
+def view_without_memory(t: Tensor) -> Tensor:
+    """Its address is how far it is into a storage that holds nothing."""
+    storage = torch.randn(t.numel() + 15)
+    view = storage[15:].view(t.shape)
+    storage.untyped_storage().resize_(0)
+    return view
+
+
 VALID: dict[str, Callable[[Tensor], Tensor]] = {
     "subclass": lambda t: t.as_subclass(Labelled),
     "wrapper": lambda t: TwoTensor(t, t.clone()),
@@ -35,6 +44,7 @@ INVALID: dict[str, Callable[[Tensor], Tensor]] = {
     "sparse": lambda t: t.to_sparse(),
     "meta": lambda t: t.to("meta"),
     "freed": without_memory,
+    "view of freed": view_without_memory,
 }
 
 
@@ -78,6 +88,15 @@ def test_explain_names_the_tensor_that_the_engine_cannot_read() -> None:
     assert "no memory of its own" in layer.explain(without_memory(x))
 
 
+@pytest.mark.parametrize("convert", [without_memory, view_without_memory])
+@pytest.mark.parametrize("layer", [tg.GRU(5, 7), tg.LSTM(5, 7)], ids=["gru", "lstm"])
+def test_freed_memory_is_refused_in_words(
+    layer: nn.Module, convert: Callable[[Tensor], Tensor]
+) -> None:
+    with pytest.raises(RuntimeError, match="no memory of its own: it was freed"):
+        layer(convert(torch.randn(6, 2, 5)))
+
+
 def test_a_fake_layer_gives_shapes() -> None:
     with FakeTensorMode():
         y, h = tg.GRU(5, 7, num_layers=2)(torch.randn(6, 2, 5))
@@ -117,6 +136,42 @@ def test_under_autocast_types_and_values_are_those_of_torch_nn(
     for a, b in zip(results[0], results[-1], strict=True):
         assert a.dtype == b.dtype
         torch.testing.assert_close(a.float(), b.float(), rtol=0.1, atol=0.03)
+
+
+CALLS: dict[str, Callable[[nn.Module], Any]] = {
+    "packed": lambda layer: layer(pack_padded_sequence(torch.ones(6, 2, 5), [6, 3])),
+    "packed lower": lambda layer: layer(
+        pack_padded_sequence(torch.ones(6, 2, 5, dtype=torch.bfloat16), [6, 3])
+    ),
+    "whole": lambda layer: layer(torch.ones(6, 2, 5)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("options", [{}, {"proj_size": 3, "num_layers": 2}], ids=str)
+def test_under_autocast_an_lstm_rounds_its_cell_state_only_where_torch_nn_does(
+    options: dict[str, Any], call: str
+) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (a, (h, c)), (b, (k, d)) = (CALLS[call](m.LSTM(5, 7, **options)) for m in (nn, tg))
+    if isinstance(a, PackedSequence):
+        a, b = a.data, b.data
+    assert (b.dtype, k.dtype, d.dtype) == (a.dtype, h.dtype, c.dtype)
+
+
+@pytest.mark.parametrize("lower", [True, False], ids=["x lower", "x float32"])
+@pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])
+def test_under_autocast_a_cell_returns_the_types_of_torch_nn(name: str, lower: bool) -> None:
+    x = torch.ones(2, 5, dtype=torch.bfloat16 if lower else torch.float32)
+    types = []
+    for library in (nn, tg):
+        cell, state = getattr(library, name)(5, 7), None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for _ in range(2):
+                state = cell(x, state)
+        types.append([s.dtype for s in (state if isinstance(state, tuple) else (state,))])
+    assert types[0] == types[1]
 
 
 def test_autocast_is_told_and_can_be_switched_off_inside() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tidegate.cells import Cell
-from tidegate.nn.engine_reach import is_batched, is_recorded, is_traced
+from tidegate.nn.engine_reach import all_values, is_recorded, is_traced
 from tidegate.nn.functional import autocasts
 
 
@@ -110,11 +110,12 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
         raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
     # in any case a copy: the caller may change its own before the backward pass
     lengths = lengths.to("cpu", torch.int64, copy=are_the_callers)
-    if is_recorded() or is_batched(lengths):  # the values come later, and are checked then
+    if is_recorded():  # the values come later, and are checked then
         return lengths
-    if batch == 0:
-        return None
-    least, most = map(int, lengths.aminmax())
+    values, is_batched = all_values(lengths)
+    if values.numel() == 0:
+        return lengths if is_batched else None
+    least, most = map(int, values.aminmax())
     if least < 0 or most > steps:
         raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}")
-    return None if least == steps else lengths
+    return None if least == steps and not is_batched else lengths

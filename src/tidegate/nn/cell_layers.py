@@ -59,7 +59,7 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         if not batched:
             x, state = x.unsqueeze(0), tuple(s.unsqueeze(0) for s in state)
         weights = LayerWeights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)  # pyright: ignore
-        _, state = recurrence(self.cell, x, state, weights)
+        _, state = recurrence(self.cell, x, state, weights, by_steps=True)
         if not batched:
             state = tuple(s.squeeze(0) for s in state)
         return state[0] if len(self.cell.state) == 1 else state

@@ -59,6 +59,8 @@ def run(
         for_inference = torch.compiler.is_exporting() or is_traced()
         saves = training and not for_inference
         y, h, c, *_ = torch.ops.tidegate.recurrence(*arguments, saves)
+        if saves:  # the backward pass reads y, which may be changed in place; the default compiler
+            y = y.clone()  # drops the copy where it sees that it is not
     elif training:
         y, h, c, *_ = _Recurrence.apply(*arguments)  # pyright: ignore[reportGeneralTypeIssues]
     else:
@@ -70,20 +72,25 @@ class _Recurrence(torch.autograd.Function):
     """The operator in eager mode, where one of torch.library costs 0.1 ms more.
 
     As with torch.nn's layers, what the backward pass does not need may be changed in place before
-    it: the biases always, the input where its weights are frozen.  So may the output, which it does
-    need: an output that was changed is computed again.
+    it: the biases, the input and the first state where their weights are frozen, weight_ih where
+    the input needs no gradient.  So may the output, which it does need: an output that was changed
+    is computed again.
     """
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse = arguments
         y, h, c, *saved = engine_calls.forward(*arguments, True)  # pyright: ignore[reportCallIssue]
-        frozen = not weight_ih.requires_grad
-        ctx.unneeded = (x if frozen else None, bias_ih, bias_hh)
+        inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+        of_x, _, _, of_weight_ih, of_weight_hh, _, _ = ctx.needs_input_grad[1:8]
+        is_needed = (of_weight_ih, of_weight_hh, True, of_x, True, False, False)
+        ctx.unneeded = tuple(None if n else t for t, n in zip(inputs, is_needed, strict=True))
         ctx.versions = _versions(ctx.unneeded)
-        needed = (None if frozen else x, h0, c0, weight_ih, weight_hh, lengths, mask)
+        needed = (t if n else None for t, n in zip(inputs, is_needed, strict=True))
+        # the kernels read h0 all the same; [B, H] is little to copy
+        ctx.start = None if of_weight_hh else h0.clone()
         # y.data: the same memory under a version counter of its own, so that y may be changed
-        ctx.save_for_backward(*needed, y.data, *saved)
+        ctx.save_for_backward(*needed, lengths, mask, y.data, *saved)
         # this has the version counter of y without its memory, which hooks may have moved elsewhere
         ctx.witness = y.detach()
         ctx.witness.data = _NO_MEMORY
@@ -95,25 +102,34 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *incoming: Any) -> tuple[Tensor | None, ...]:
-        x, h0, c0, weight_ih, weight_hh, lengths, mask, *saved = ctx.saved_tensors
-        first, bias_ih, bias_hh = ctx.unneeded
-        inputs = (first if x is None else x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
-        was_changed = ctx.witness._version != ctx.version
+        *needed, lengths, mask, y, gates, extra, cells, threads = ctx.saved_tensors
+        saved = (y, gates, extra, cells, threads)
+        inputs = [u if n is None else n for n, u in zip(needed, ctx.unneeded, strict=True)]
+        was_changed = _was_changed(ctx)
         by_reference = _is_for_the_reference(incoming)
         if (was_changed or by_reference) and _versions(ctx.unneeded) != ctx.versions:
             raise RuntimeError(
-                "backward: expected the layer's input and biases as they were in its forward pass, "
-                "as its output was changed in place or second derivatives are asked for; got one "
+                "backward: expected all that the layer was given as it was in its forward pass, as "
+                "its output was changed in place or second derivatives are asked for; got a tensor "
                 "changed in place too: change a clone of it"
             )
         if by_reference:
             gradients = _reference_gradients(ctx, inputs, lengths, mask, incoming)
         else:
             if was_changed:
-                saved = engine_calls.forward(ctx.cell, *inputs, lengths, mask, ctx.reverse, True)
+                given: Any = (*inputs, lengths, mask, ctx.reverse)
+                saved = engine_calls.forward(ctx.cell, *given, training=True)
                 saved = [saved[0], *saved[3:]]
+            if ctx.start is not None:
+                inputs[1] = ctx.start
             gradients = _engine_gradients(ctx, inputs, lengths, mask, saved, incoming)
         return None, *gradients, None, None, None
+
+
+@torch.compiler.disable
+def _was_changed(ctx: Any) -> bool:
+    """Whether the output was changed in place; compiled autograd would trace a tensor's version."""
+    return ctx.witness._version != ctx.version
 
 
 def _setup_operator(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -127,8 +143,9 @@ def _setup_operator(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 
 def _operator_backward(ctx: Any, *incoming: Any) -> tuple[Tensor | None, ...]:
-    *inputs, lengths, mask = ctx.saved_tensors[:9]
-    saved = ctx.saved_tensors[9:]
+    tensors = ctx.saved_tensors  # once: a checkpoint computes them anew at each asking
+    *inputs, lengths, mask = tensors[:9]
+    saved = tensors[9:]
     if _is_for_the_reference(incoming):
         gradients = _reference_gradients(ctx, inputs, lengths, mask, incoming)
     else:

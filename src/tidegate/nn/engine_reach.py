@@ -38,9 +38,30 @@ def is_recorded() -> bool:
     )
 
 
-def is_batched(tensor: Tensor) -> bool:
-    """Whether torch.func.vmap hides values of several rows behind this tensor."""
-    return _functorch.is_batchedtensor(tensor)
+def all_values(tensor: Tensor) -> tuple[Tensor, bool]:
+    """What torch.func's transformations hide behind ``tensor``, and whether vmap is one of them."""
+    is_batched = False
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        is_batched = is_batched or _functorch.is_batchedtensor(tensor)
+        tensor = _functorch.get_unwrapped(tensor)
+    return tensor, is_batched
+
+
+def are_freed(tensors: Sequence[Tensor]) -> bool:
+    """Whether one of these plain tensors has numbers and its storage none: torch crashes on some.
+
+    A view into a freed storage still has an address, how far it is into the storage.
+    """
+    return not torch.compiler.is_compiling() and any(
+        type(t) in _PLAIN
+        and t.is_cpu
+        and t.layout == torch.strided
+        and t.numel() > 0
+        and not _functorch.is_functorch_wrapped_tensor(t)
+        and not t._is_zerotensor()
+        and t.untyped_storage().nbytes() == 0
+        for t in tensors
+    )
 
 
 def are_wrapped(tensors: Sequence[Tensor]) -> bool:
@@ -74,7 +95,10 @@ def reason_against_memory(tensors: Sequence[Tensor]) -> str | None:
             return None
         return f"the engine reads plain tensors, but one is a {foreign.pop().__name__}"
     try:
-        has_memory = 0 not in map(Tensor.data_ptr, tensors)
+        addresses = map(Tensor.data_ptr, tensors)
+        offsets = map(Tensor.storage_offset, tensors)
+        # a view into a freed storage has its offset as address
+        has_memory = all(p and p != 4 * o for p, o in zip(addresses, offsets, strict=True))
     except RuntimeError:  # sparse, or batched by torch.func
         has_memory = False
     if not has_memory:

@@ -79,7 +79,7 @@ def choose_path(
     ragged: bool = False,
     projects: bool = False,
 ) -> tuple[str, str]:
-    """The path that will run, ``engine``, ``torch`` or ``reference``, and the reason.
+    """The path that will run, ``engine``, ``torch``, ``reference`` or ``none``, and the reason.
 
     tensors: the input first, then initial states, weights and biases, as far as they are known.
     """
@@ -91,6 +91,8 @@ def choose_path(
         return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
         return "reference", against
+    if engine_reach.are_freed(tensors):
+        return "none", "the input, a state or a weight has no memory of its own: it was freed"
     against_torch = reason_against_torch(cell, recurrent_dropout)
     transform = engine_reach.transform_around(tensors)
     if against_torch is None and transform not in (None, engine_reach.FUNCTIONAL_GRADIENT):
@@ -131,22 +133,30 @@ def recurrence(
     reverse: bool = False,
     recurrent_mask: Tensor | None = None,
     strict: bool = False,
+    by_steps: bool = False,
 ) -> tuple[Tensor, State]:
     """Hidden states of one layer in one direction.
 
     x: [T, B, I]; state: [B, H] each; lengths: int64 [B] on the CPU, or None; recurrent_mask:
     [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
-    Raises RuntimeError where ``strict`` and only the step-by-step reference can run.
+    ``by_steps``: torch.nn runs such a call step by step, which shows in its types under autocast.
+    Raises RuntimeError where ``strict`` and only the step-by-step reference can run, and where a
+    tensor has no memory any more.
     """
     tensors = (x, *state, *weights.tensors)
     if torch.is_autocast_enabled("cpu") and _is_under_autocast(tensors):
-        return _under_autocast(cell, x, state, weights, lengths, reverse, recurrent_mask, strict)
+        types = _types_under_autocast(cell, state, weights, by_steps)
+        return _under_autocast(
+            cell, x, state, weights, lengths, reverse, recurrent_mask, strict, types
+        )
     path, reason = choose_path(
         cell, tensors, recurrent_mask is not None, lengths is not None,
         weights.weight_hr is not None,
     )  # fmt: skip
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
+    if path == "none":
+        raise RuntimeError(reason)
     if path == "engine":
         w = weights
         return engine_op.run(
@@ -188,10 +198,9 @@ def _under_autocast(
     reverse: bool,
     recurrent_mask: Tensor | None,
     strict: bool,
+    types: Sequence[torch.dtype],
 ) -> tuple[Tensor, State]:
     """All in float32, which the engine is fastest in; outputs are of the type torch.nn gives."""
-    lower = torch.get_autocast_dtype("cpu")
-    given = torch.promote_types(lower, state[0].dtype) if cell.name in _KEEPS_TYPE else lower
     others = (None if w is None else w.float() for w in weights[2:])
     exact = LayerWeights(weights.weight_ih.float(), weights.weight_hh.float(), *others)
     mask = None if recurrent_mask is None else recurrent_mask.float()
@@ -199,19 +208,38 @@ def _under_autocast(
         y, final = recurrence(
             cell, x.float(), tuple(s.float() for s in state), exact, lengths, reverse, mask, strict
         )
-    return y.to(given), tuple(s.to(given) for s in final)
+    return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))
 
 
-def _keeps_type(cell: Cell) -> bool:
-    """Whether a float32 state stays so where products are of a lower type: it enters the sum."""
+def _types_under_autocast(
+    cell: Cell, state: State, weights: LayerWeights, by_steps: bool
+) -> list[torch.dtype]:
+    """Of each state that torch.nn returns; outputs have that of the first.
+
+    Products are of the lower type, and what is added to them widens the sum.  oneDNN, which runs
+    torch.nn's LSTM on a whole batch, rounds c too.
+    """
+    lower = torch.get_autocast_dtype("cpu")
+    widest = lower
+    for k in _ADDED[cell.name]:
+        if k == 0 or by_steps or weights.weight_hr is not None:
+            widest = torch.promote_types(widest, state[k].dtype)
+    first = widest if weights.weight_hr is None else lower  # a projection is a product
+    return [first, *[widest] * (len(state) - 1)]
+
+
+def _is_added(cell: Cell, k: int) -> bool:
+    """Whether state ``k`` is added to products, not only a factor of them."""
     lower = torch.zeros(1, dtype=torch.bfloat16)
     products = SimpleNamespace(**dict.fromkeys(cell.gates, lower))
     recurrent = SimpleNamespace(**dict.fromkeys(cell.gates, lambda _: lower))
-    states = [torch.zeros(1), *[lower] * (len(cell.state) - 1)]
+    states = [torch.zeros(1) if j == k else lower for j in range(len(cell.state))]
     return cell.step(torch, products, recurrent, *states)[0][0].dtype == torch.float32
 
 
-_KEEPS_TYPE = frozenset(name for name, cell in CELLS.items() if _keeps_type(cell))
+_ADDED = {
+    name: [k for k in range(len(cell.state)) if _is_added(cell, k)] for name, cell in CELLS.items()
+}
 
 
 def _torch_rectangular(

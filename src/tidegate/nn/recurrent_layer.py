@@ -194,10 +194,12 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
             raise ValueError("step: expected a layer that reads forward, got bidirectional=True")
         check_input(input, {2: "one step [B, I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(input, hx, len(input), unbatched=False)
-        x, finals = input.unsqueeze(0), list[State]()
+        x = input.unsqueeze(0)
+        finals: list[State] = []
         for k in range(self.num_layers):
             before = tuple(s[k] for s in states)
-            x, final = recurrence(self.cell, x, before, self.layer_weights(k), strict=self.strict)
+            weights = self.layer_weights(k)
+            x, final = recurrence(self.cell, x, before, weights, strict=self.strict, by_steps=True)
             finals.append(final)
         return x.squeeze(0), self._as_given(_stacked(finals))
 
@@ -231,7 +233,11 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
                 yield k, suffix
 
     def _stack(
-        self, x: Tensor, states: tuple[Sequence[Tensor], ...], lengths: Tensor | None
+        self,
+        x: Tensor,
+        states: tuple[Sequence[Tensor], ...],
+        lengths: Tensor | None,
+        is_packed: bool = False,
     ) -> tuple[Tensor, State]:
         finals: list[State] = []
         for k in range(self.num_layers):
@@ -243,7 +249,7 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
                 mask = self._recurrent_mask(before[0])
                 weights = self.layer_weights(k, reverse)
                 y, final = recurrence(
-                    self.cell, x, before, weights, lengths, reverse, mask, self.strict
+                    self.cell, x, before, weights, lengths, reverse, mask, self.strict, is_packed
                 )
                 outputs.append(y)
                 finals.append(final)
@@ -264,7 +270,7 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         x, true_lengths = pad_packed_sequence(packed)  # rows in the caller's order
         check_input(x, {3: "packed steps [.., I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(x, hx, x.shape[1], unbatched=False)
-        y, final = self._stack(x, states, true_lengths)
+        y, final = self._stack(x, states, true_lengths, is_packed=True)
         if packed.sorted_indices is not None:
             y = y[:, packed.sorted_indices]
             true_lengths = true_lengths[packed.sorted_indices.cpu()]

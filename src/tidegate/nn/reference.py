@@ -5,15 +5,19 @@ Any device, any float type, twice differentiable.  Every faster path is held to 
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import Cell
+from tidegate.cells import CELLS, Cell
 
 State = tuple[Tensor, ...]
+
+# found before torch.compile traces anything: it cannot enter the lock of a cached property
+_TOGETHER = {name: cell.gates_of_state for name, cell in CELLS.items()}
 
 
 def unroll(
@@ -51,6 +55,14 @@ def unroll(
     return torch.stack(outputs[::-1] if reverse else outputs), state
 
 
+class _Gates:
+    """What the equations read of each gate, by its name; torch.compile knows no SimpleNamespace."""
+
+    def __init__(self, values: Iterable[tuple[str, Any]]) -> None:
+        for gate, value in values:
+            setattr(self, gate, value)
+
+
 def step(
     cell: Cell,
     gates_x_t: Tensor,
@@ -62,7 +74,7 @@ def step(
 ) -> State:
     """One step: gates_x_t [B, G*H], state and result [B, H] each, a projected output [B, P]."""
     blocks = gates_x_t.chunk(len(cell.gates), dim=-1)
-    w = SimpleNamespace(**dict(zip(cell.gates, blocks, strict=True)))
+    w = _Gates(zip(cell.gates, blocks, strict=True))
     u = _recurrent_products(cell, state[0], weight_hh, bias_hh, recurrent_mask)
     h, *others = cell.step(torch, w, u, *state)[0]
     return h if weight_hr is None else F.linear(h, weight_hr), *others
@@ -70,7 +82,7 @@ def step(
 
 def _recurrent_products(
     cell: Cell, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, mask: Tensor | None
-) -> SimpleNamespace:
+) -> _Gates:
     """``u`` of the equations; the blocks that take the state as it is share one product."""
     size = weight_hh.shape[0] // len(cell.gates)
     rows = {g: slice(k * size, (k + 1) * size) for k, g in enumerate(cell.gates)}
@@ -79,11 +91,11 @@ def _recurrent_products(
         v = v if mask is None else v * mask
         return F.linear(v, weight_hh[block], None if bias_hh is None else bias_hh[block])
 
-    together = cell.gates_of_state
+    together = _TOGETHER[cell.name]
     span = slice(rows[together[0]].start, rows[together[-1]].stop)  # they stand side by side
     of_state = dict(zip(together, product(h, span).chunk(len(together), dim=-1), strict=True))
 
     def block_of(gate: str):
         return lambda v: of_state[gate] if v is h and gate in of_state else product(v, rows[gate])
 
-    return SimpleNamespace(**{g: block_of(g) for g in cell.gates})
+    return _Gates((g, block_of(g)) for g in cell.gates)
