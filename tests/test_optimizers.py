@@ -230,7 +230,7 @@ def test_gradient_norm_is_that_of_all_gradients_as_one_vector() -> None:
         ({"average": 1.0}, "option average: expected a number at least 0 and below 1, got 1.0"),
         ({"momentum": 0.9}, "option momentum: expected none for adamw"),
         ({"resume": "no"}, "option resume: expected True or False, got 'no'"),
-        ({"verbose": True}, "option verbose: expected a whole number at least 0 and at most 2"),
+        ({"verbose": 3}, "option verbose: expected a whole number at least 0 and at most 2"),
         ({"resume": True}, "option resume: expected a run_folder"),
         ({"device": 3}, "option device: expected text, got 3"),
         ({"batch_size": 0}, "option batch_size: expected a whole number at least 1, got 0"),
