@@ -131,9 +131,13 @@ std::vector<Floats> results(bool in_crowd) {
 
 void check_crowd() {
     const std::vector<Floats> calm = results(false);
-    std::this_thread::sleep_until(tidegate::end_of_crowd() + 200ms);
-    lose_processor(3ms);
-    expect(!tidegate::crowded(), "what the system takes now and then is no crowd");
+    bool stays_calm = false;  // other processes of this machine may make a crowd of their own
+    for (int i = 0; i < 20 && !stays_calm; ++i) {
+        std::this_thread::sleep_until(tidegate::end_of_crowd() + 200ms);
+        lose_processor(3ms);
+        stays_calm = !tidegate::crowded();
+    }
+    expect(stays_calm, "what the system takes now and then is no crowd");
     for (int i = 0; i < 3; ++i) lose_processor(3ms);
     expect(tidegate::crowded(), "losses soon after each other are a crowd");
     for (int pieces = 1; pieces <= 20; ++pieces)
