@@ -13,7 +13,7 @@ import numpy as np
 from grammar import reviews
 
 import tidegate as tg
-from tidegate.data.series import Series
+from tidegate.data.series.series import Series
 from tidegate.tasks.forecast_plot import plot_forecast
 
 OUT = Path("runs/demo")

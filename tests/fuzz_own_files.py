@@ -22,7 +22,7 @@ from tiny_objective import TinyObjective
 
 import tidegate as tg
 from tidegate.container import pack, unpack
-from tidegate.data.series import Series
+from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.tasks import load
 from tidegate.training.loop import fit

@@ -14,7 +14,7 @@ from tidegate.cells import title
 from tidegate.comparison.answered import AnsweredExperiment
 from tidegate.comparison.experiment import _EXPERIMENTS, experiment_of
 from tidegate.comparison.ridge import Ridge
-from tidegate.data.series import Series
+from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.intervals import wilson
 from tidegate.tasks import TASKS

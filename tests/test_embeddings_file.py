@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidegate as tg
-from tidegate.data.vectors import read_vectors
+from tidegate.data.text.vectors import read_vectors
 from tidegate.errors import InputError
 
 GLOVE = b"the 0.5 -1 2e-1\ncat 1 2 3\nThe 9 9 9\ndog 4 5 6\n"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidegate as tg
-from tidegate.data.evidence import BUCKETS, Evidence, learn_evidence
+from tidegate.data.text.evidence import BUCKETS, Evidence, learn_evidence
 from tidegate.errors import InputError
 from tidegate.tasks import load
 

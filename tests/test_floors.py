@@ -21,6 +21,8 @@ FLOORS = [
     {"comparison"},
     {"cli"},
 ]
+# the rooms within data/, lowest first; sources.py above them all opens what a command is given
+DATA_ROOMS = ["times", "files", "text", "series", "sequences", "sources"]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # what help texts and option checks are made of, without torch
 TORCH_FREE = {"training/__init__.py", "training/options.py", "training/schedules.py"}
@@ -65,6 +67,17 @@ def test_a_file_imports_only_lower_floors(path):
             continue
         same_floor = FLOOR_OF[other] == FLOOR_OF[room] and len(FLOORS[FLOOR_OF[room]]) > 1
         assert FLOOR_OF[other] < FLOOR_OF[room] or same_floor, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parts[0] == "data"], ids=str)
+def test_a_room_of_data_imports_only_lower_ones(path):
+    room = path.parts[1].removesuffix(".py")
+    if room == "__init__":
+        return
+    for name in imported_on_loading(path):
+        if name.startswith("tidegate.data."):
+            other = name.split(".")[2]
+            assert DATA_ROOMS.index(other) <= DATA_ROOMS.index(room), f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

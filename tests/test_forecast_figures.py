@@ -9,7 +9,7 @@ from tides import HORIZON, ROWS, SEASON, learned, small, tides
 
 import tidegate as tg
 from tidegate.checkpoint import ModelFileError, load_model, save_model
-from tidegate.data.series import Series, mase, smape
+from tidegate.data.series.series import Series, mase, smape
 from tidegate.errors import InputError
 from tidegate.tasks import load
 from tidegate.tasks.forecast_plot import plot_backtest, plot_forecast

@@ -10,9 +10,9 @@ from sklearn.base import clone
 from tides import CONTEXT, HORIZON, ROWS, changed, learned, small, tides
 
 import tidegate as tg
-from tidegate.data.series import Series
-from tidegate.data.series_tables import read_series
-from tidegate.data.windowing import Windows, choose_context, choose_segment
+from tidegate.data.series.series import Series
+from tidegate.data.series.tables import read_series
+from tidegate.data.series.windowing import Windows, choose_context, choose_segment
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import NotFittedError
 
@@ -223,7 +223,7 @@ def test_spans_are_times_rows_or_fractions(series):
 
 
 def objective_of(series, **options):
-    from tidegate.data.windowing import Windows
+    from tidegate.data.series.windowing import Windows
     from tidegate.training.forecasting import Forecasting
 
     model = small(**options).fit(series)

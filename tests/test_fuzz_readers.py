@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidegate.data.npz_format import read_npz
-from tidegate.data.sequence_tables import SequenceTable
-from tidegate.data.series_tables import read_series
-from tidegate.data.tables import numbers_of, read_labelled_texts, read_table
-from tidegate.data.text import read_lines, read_text
-from tidegate.data.ts_format import read_ts
-from tidegate.data.vectors import read_vectors
+from tidegate.data.files.tables import numbers_of, read_labelled_texts, read_table
+from tidegate.data.sequences.npz import read_npz
+from tidegate.data.sequences.tables import SequenceTable
+from tidegate.data.sequences.ts import read_ts
+from tidegate.data.series.tables import read_series
+from tidegate.data.text.reading import read_lines, read_text
+from tidegate.data.text.vectors import read_vectors
 from tidegate.errors import InputError
 
 SERIES = b"when,load,oil\n" + b"".join(b"2016-07-%02d,%d,3\n" % (d, d) for d in range(1, 20))

@@ -23,7 +23,7 @@ from tides import small, tides
 import tidegate as tg
 from tidegate.cells import CELLS
 from tidegate.checkpoint import ModelFileError
-from tidegate.data.series import Series
+from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.nn.layers import layer_for
 from tidegate.tasks.estimator import Estimator, NotFittedError

@@ -212,7 +212,7 @@ def test_texts_follow_one_another_and_some_are_held_out():
 
 def test_penn_treebanks_tokens_and_words_are_counted_as_is_usual(shared_data):
     """82,430 tokens of the test part with the ends of sentences; 10,000 words (Mikolov 2010)."""
-    from tidegate.data.text import read_text, train_encoder
+    from tidegate.data.text.reading import read_text, train_encoder
 
     train, test = (read_text(shared_data / f"ptb/ptb.{part}.txt.gz") for part in ("train", "test"))
     encoder = train_encoder(train, "word", sentences=True)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tidegate.cli import main
-from tidegate.data.series_tables import read_series
+from tidegate.data.series.tables import read_series
 
 Run = Callable[..., Any]
 TINY = "--hidden-sizes 4 --max-steps 2"

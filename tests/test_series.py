@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tidegate.data.grid import grid_positions, step_from_json, step_to_json
-from tidegate.data.series import (
+from tidegate.data.series.series import (
     Scaler,
     Series,
     guess_season,
@@ -22,7 +21,8 @@ from tidegate.data.series import (
     window_rows,
     windows,
 )
-from tidegate.data.times import AS_NUMPY
+from tidegate.data.times.grid import grid_positions, step_from_json, step_to_json
+from tidegate.data.times.styles import AS_NUMPY
 from tidegate.errors import InputError
 
 ETTH1 = Path(__file__).parents[2] / "shared" / "data" / "timeseries" / "ETTh1.csv.gz"

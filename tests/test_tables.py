@@ -11,8 +11,8 @@ import numpy as np
 import polars
 import pytest
 
-from tidegate.data.series_tables import read_series
-from tidegate.data.tables import read_labelled_texts, read_table
+from tidegate.data.files.tables import read_labelled_texts, read_table
+from tidegate.data.series.tables import read_series
 from tidegate.errors import InputError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

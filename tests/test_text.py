@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.data.encoders import CharEncoder, TextEncoder, WordEncoder
-from tidegate.data.text import encoder_from_json, read_text, train_encoder
+from tidegate.data.text.encoders import CharEncoder, TextEncoder, WordEncoder
+from tidegate.data.text.reading import encoder_from_json, read_text, train_encoder
 from tidegate.errors import InputError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -345,7 +345,7 @@ def _fresh_python(code: str) -> str:
 def test_characters_and_words_work_without_tokenizers_and_import_nothing_heavy():
     assert not _fresh_python(
         "import sys; sys.modules['tokenizers'] = None\n"
-        "from tidegate.data.text import train_encoder\n"
+        "from tidegate.data.text.reading import train_encoder\n"
         "for level in ('char', 'word'): train_encoder('a b', level).encode('a')\n"
         "assert not {'torch', 'polars', 'matplotlib'} & set(sys.modules)\n"
         "try: train_encoder('a b', 'bpe')\n"
@@ -359,7 +359,7 @@ def test_tokenising_before_and_after_a_fork_prints_nothing():
     assert not _fresh_python(
         "import os\n"
         "os.environ.pop('TOKENIZERS_PARALLELISM', None)\n"
-        "from tidegate.data.text import train_encoder\n"
+        "from tidegate.data.text.reading import train_encoder\n"
         "encoder = train_encoder('some text ' * 50, 'bpe', 260)\n"
         "encoder.encode_batch(['some text'] * 99)\n"
         "child = os.fork()\n"
@@ -375,7 +375,7 @@ def test_char_encoder_refuses_unsorted_characters():
 
 
 def test_a_vocabulary_too_long_for_a_model_file_is_refused_before_training(monkeypatch):
-    monkeypatch.setattr("tidegate.data.text.MAX_VOCABULARY_BYTES", 400)
+    monkeypatch.setattr("tidegate.data.text.reading.MAX_VOCABULARY_BYTES", 400)
     prose = " ".join(f"word{i}" for i in range(100)) + " word1 word2"
     with pytest.raises(InputError, match="lower vocabulary_size or raise min_count"):
         train_encoder(prose, "word")

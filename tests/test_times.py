@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.data.grid import step_from_json, step_to_json
-from tidegate.data.series_tables import read_series
-from tidegate.data.times import read_times
+from tidegate.data.series.tables import read_series
+from tidegate.data.times.grid import step_from_json, step_to_json
+from tidegate.data.times.styles import read_times
 from tidegate.errors import InputError
 
 BERLIN = ZoneInfo("Europe/Berlin")

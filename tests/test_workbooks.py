@@ -11,9 +11,9 @@ from xml.sax.saxutils import escape
 import pytest
 
 from tidegate.cli import main
-from tidegate.data.formats import Layout
-from tidegate.data.series_tables import read_series
-from tidegate.data.tables import read_labelled_texts, read_table
+from tidegate.data.files.formats import Layout
+from tidegate.data.files.tables import read_labelled_texts, read_table
+from tidegate.data.series.tables import read_series
 from tidegate.errors import InputError
 
 pytest.importorskip("fastexcel")

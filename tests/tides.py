@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 import tidegate as tg
-from tidegate.data.series import Series
+from tidegate.data.series.series import Series
 
 ROWS, SEASON, HORIZON, CONTEXT = 400, 12, 6, 24
 SMALL = {

@@ -25,7 +25,7 @@ from language_models import parsed
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
-from tidegate.data.text import read_text
+from tidegate.data.text.reading import read_text
 from tidegate.nn import network
 from tidegate.nn.recurrent_layer import RecurrentLayer
 

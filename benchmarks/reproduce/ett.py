@@ -28,8 +28,8 @@ from record import Clock, Record, Row, markdown
 
 import tidegate as tg
 from tidegate.comparison.forecasts import Forecasts
-from tidegate.data.series import Series
-from tidegate.data.series_tables import read_series
+from tidegate.data.series.series import Series
+from tidegate.data.series.tables import read_series
 
 SEEDS = (0, 1, 2)
 NAMES = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")

@@ -23,7 +23,7 @@ from language_models import parsed, train
 from record import Record, markdown
 
 import tidegate as tg
-from tidegate.data.text import read_text
+from tidegate.data.text.reading import read_text
 
 SOURCE = "Karpathy, Johnson & Li 2015, arXiv:1506.02078, table 1 (from memory)"
 PUBLISHED = {  # test nats per character

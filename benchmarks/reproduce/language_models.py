@@ -10,7 +10,7 @@ import torch
 from record import Clock
 
 import tidegate as tg
-from tidegate.data.text import read_text
+from tidegate.data.text.reading import read_text
 from tidegate.tasks.estimator import Estimator
 from tidegate.training.curve import as_rows
 

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import tidegate as tg
-from tidegate.data.text import read_text
+from tidegate.data.text.reading import read_text
 
 CHARACTERS = 1_100_000
 HELD_OUT = 0.1

@@ -32,7 +32,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import rnn
 
 import tidegate
-from tidegate.data.series import Series
+from tidegate.data.series.series import Series
 from tidegate.nn.network import SequenceNetwork, TokensAndEvidence
 from tidegate.training.loop import fit
 from tidegate.training.objective import Objective, StepResult

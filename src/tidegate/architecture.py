@@ -24,8 +24,8 @@ class Architecture:
     ``every`` (an output at each step) or a sum such as ``last+max``: what of the last layer's
     states, over a row's true steps, the dense layer sees.  ``tie_embeddings``: the dense layer's
     weight is that of the embedding (Press & Wolf 2017, arXiv:1608.05859), so that its features must
-    be as wide.  ``evidence_size``: numbers beside each token (data/evidence.py), of which a linear
-    map is added to the token's vector.
+    be as wide.  ``evidence_size``: numbers beside each token (data/text/evidence.py), of which a
+    linear map is added to the token's vector.
     """
 
     cell: str

@@ -32,14 +32,15 @@ Format 2
                     empty, and MUST NOT put date or place anywhere else: the same model gives the
                     same bytes.  (What training took is in ``history``, as ``seconds``.)
 
-  What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by data/text.py,
-  data/windowing.py and tasks/forecaster.py, data/sequence_inputs.py and tasks/series.py.
+  What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
+  data/text/reading.py, data/series/windowing.py and tasks/forecaster.py,
+  data/sequences/inputs.py and tasks/series.py.
 - The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
-                    which only a text-classifier's may be.  See data/evidence.py.
+                    which only a text-classifier's may be.  See data/text/evidence.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.

@@ -128,7 +128,7 @@ def padded(sequences: list[np.ndarray], targets: np.ndarray) -> Batch:
     """Sequences, tokens [T] or values [T, I], as one batch; empty ones are left out."""
     import torch
 
-    from tidegate.data.sequences import pad_sequences
+    from tidegate.data.sequences.sequences import pad_sequences
     from tidegate.training.many_to_one import network_inputs
 
     inputs, lengths = pad_sequences([s[-MOST_STEPS:] for s in sequences if len(s)])

@@ -17,9 +17,9 @@ from tidegate.comparison.experiment import (
 )
 from tidegate.comparison.paired import in_blocks
 from tidegate.comparison.ridge import Ridge
-from tidegate.data.frames import held_series
-from tidegate.data.series import windows
-from tidegate.data.windowing import Windows
+from tidegate.data.series.frames import held_series
+from tidegate.data.series.series import windows
+from tidegate.data.series.windowing import Windows
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import Backtest
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from tidegate.data.windowing import Windows
+from tidegate.data.series.windowing import Windows
 
 # In squared standard deviations, as the windows are; sums over some thousand of these to some
 # hundred thousand stand beside it.

@@ -12,8 +12,8 @@ import numpy as np
 
 from tidegate.comparison.answered import ACCURACY, AnsweredExperiment, Part
 from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.data.items import as_labels
-from tidegate.data.sequence_inputs import SequenceInputs, as_sequences
+from tidegate.data.files.items import as_labels
+from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 
 _PENALTIES = tuple(10.0**k for k in range(-2, 5))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tidegate.comparison.answered import ACCURACY, AnsweredExperiment, Part
 from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.data.items import as_labels, as_texts
+from tidegate.data.files.items import as_labels, as_texts
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
-    from tidegate.data.formats import Layout
-    from tidegate.data.sequences import Answers, SequenceSet
+    from tidegate.data.files.formats import Layout
+    from tidegate.data.sequences.sequences import Answers, SequenceSet
 
 __all__ = [
     "LabelledSequences",
@@ -154,7 +154,7 @@ class Source(ABC):
 
     def layout(self) -> Layout:
         """How a table is written, as far as it was told."""
-        from tidegate.data.formats import Layout
+        from tidegate.data.files.formats import Layout
 
         names = {"tab": "\t", "\\t": "\t", "space": " "}
         separator = (
@@ -204,7 +204,7 @@ class LabelledTexts(PredictableSource):
     label: str = _told("column that holds the labels")
 
     def read(self, file: str, *, learning: bool) -> tuple[list[str], list[str]]:
-        from tidegate.data.tables import read_labelled_texts
+        from tidegate.data.files.tables import read_labelled_texts
 
         return read_labelled_texts(
             file, self.text, self.label, self.layout(), allow_one_class=not learning
@@ -213,19 +213,19 @@ class LabelledTexts(PredictableSource):
     def read_inputs(self, file: str) -> tuple[list[str], list[str]]:
         """Each text of the table, or each line of a ``.txt`` file, or of stdin for ``-``."""
         if file == "-" or _is_plain_text(file):
-            from tidegate.data.text import read_lines
+            from tidegate.data.text.reading import read_lines
 
             self._refuse_table_options(file)
             texts = read_lines(file, self.encoding)
         else:
-            from tidegate.data.tables import as_text, read_table
+            from tidegate.data.files.tables import as_text, read_table
 
             values = read_table(file, [self.text], self.layout())[self.text].to_list()
             texts = [as_text(value) for value in values]
         return texts, [" ".join(text.split()) for text in texts]
 
     def error_at(self, file: str, index: int, problem: str) -> InputError:
-        from tidegate.data.tables import row_error
+        from tidegate.data.files.tables import row_error
 
         return row_error(file, index, problem, self.layout(), column=self.label)
 
@@ -245,11 +245,11 @@ class PlainText(Source):
 
     def read(self, file: str, *, learning: bool) -> tuple[str | list[str]]:
         if self.text is None or (_is_plain_text(file) and not learning):
-            from tidegate.data.text import read_text
+            from tidegate.data.text.reading import read_text
 
             self._refuse_table_options(file)
             return (read_text(file, self.encoding),)
-        from tidegate.data.tables import read_texts
+        from tidegate.data.files.tables import read_texts
 
         return (read_texts(file, self.text, self.layout()),)
 
@@ -272,7 +272,7 @@ class TimeSeries(Source):
     )
 
     def read(self, file: str, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
-        from tidegate.data.series_tables import read_series
+        from tidegate.data.series.tables import read_series
 
         columns = self.target, self.covariate
         series = read_series(file, self.time, *columns, self.layout(), fill_gaps=self.fill_gaps)
@@ -330,7 +330,7 @@ class SequenceSource(PredictableSource):
 
     def _read(self, file: str, answers: Answers) -> SequenceSet:
         if _is_table(file):
-            from tidegate.data.sequence_tables import SequenceTable
+            from tidegate.data.sequences.tables import SequenceTable
 
             table = SequenceTable(
                 path=file,
@@ -344,10 +344,10 @@ class SequenceSource(PredictableSource):
             return table.read(answers)
         self._refuse_table_options(file)
         if file.lower().endswith(".npz"):
-            from tidegate.data.npz_format import read_npz
+            from tidegate.data.sequences.npz import read_npz
 
             return read_npz(file, answers)
-        from tidegate.data.ts_format import read_ts
+        from tidegate.data.sequences.ts import read_ts
 
         return read_ts(file, answers, self.encoding)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.data.series import (
+from tidegate.data.series.series import (
     Series,
     naive_forecast,
     seasonal_naive_forecast,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tidegate.data.items import Label, as_labels
+from tidegate.data.files.items import Label, as_labels
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.weights import check_class_weight, label_weights, normalised, sample_weights

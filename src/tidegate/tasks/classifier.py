@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.data.encoders import WordEncoder
-from tidegate.data.evidence import MAX_LABELS, Evidence, learn_evidence
-from tidegate.data.items import as_texts
-from tidegate.data.sequences import with_evidence
-from tidegate.data.text import LEVELS, TextEncoder
+from tidegate.data.files.items import as_texts
+from tidegate.data.sequences.sequences import with_evidence
+from tidegate.data.text.encoders import WordEncoder
+from tidegate.data.text.evidence import MAX_LABELS, Evidence, learn_evidence
+from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.estimator import encoder_of

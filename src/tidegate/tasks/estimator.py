@@ -13,7 +13,7 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import NAMES, get_cell
-from tidegate.data.text import TextEncoder, encoder_from_json
+from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
 from tidegate.training.options import TrainingOptions, option

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.data.frames import Forecast
-from tidegate.data.series import Series
+from tidegate.data.series.frames import Forecast
+from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.output.places import MARK, check_output
 from tidegate.output.writing import write_atomically

@@ -9,11 +9,11 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
-from tidegate.data.frames import Forecast, held_series
-from tidegate.data.grid import time_type
-from tidegate.data.series import Scaler, Series, guess_season, windows
+from tidegate.data.series.frames import Forecast, held_series
+from tidegate.data.series.series import Scaler, Series, guess_season, windows
+from tidegate.data.series.windowing import Windowing, Windows, choose_context, choose_segment
 from tidegate.data.sources import as_list
-from tidegate.data.windowing import Windowing, Windows, choose_context, choose_segment
+from tidegate.data.times.grid import time_type
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
@@ -105,7 +105,7 @@ class Forecaster(JudgedForecaster):
         used, and TrainingError for a loss that is not finite.
 
         data: a frame or Series of pandas or polars, an array [N] or [N, series], or what
-            ``tidegate.data.tables.read_series`` gives.  Rows are evenly spaced in time.
+            ``tidegate.data.files.tables.read_series`` gives.  Rows are evenly spaced in time.
         time: the column of times, by default pandas' index or the only column of times.
         target: the columns to forecast, by default all other columns.
         covariate: more columns to read; their future values need not be known.

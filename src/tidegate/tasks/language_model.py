@@ -12,8 +12,8 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
-from tidegate.data.items import as_texts
-from tidegate.data.text import LEVELS, TextEncoder
+from tidegate.data.files.items import as_texts
+from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.sampling import sample
 from tidegate.tasks.estimator import encoder_of

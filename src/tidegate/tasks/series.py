@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
-from tidegate.data.sequence_inputs import SequenceInputs, as_sequences
+from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.splitting import split_rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.data.sequence_inputs import as_sequences
+from tidegate.data.sequences.inputs import as_sequences
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.series import SequenceEstimator
 from tidegate.tasks.weights import sample_weights

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.data.items import as_items
-from tidegate.data.sequence_inputs import as_sequences
-from tidegate.data.series import Scaler
+from tidegate.data.files.items import as_items
+from tidegate.data.sequences.inputs import as_sequences
+from tidegate.data.series.series import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
 from tidegate.tasks.weights import normalised, sample_weights

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.data.encoders import TextEncoder, WordEncoder
-from tidegate.data.vectors import read_vectors
+from tidegate.data.text.encoders import TextEncoder, WordEncoder
+from tidegate.data.text.vectors import read_vectors
 from tidegate.errors import InputError
 from tidegate.tasks import load
 from tidegate.tasks.estimator import Estimator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
-from tidegate.data.text import train_encoder
+from tidegate.data.text.reading import train_encoder
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.start import Start, load_models, model_names, start_from_vectors

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.data.items import as_items
+from tidegate.data.files.items import as_items
 from tidegate.errors import InputError
 
 BALANCED = "balanced"

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.data.windowing import Windows
+from tidegate.data.series.windowing import Windows
 from tidegate.nn.network import SequenceNetwork
 from tidegate.training.objective import StepResult
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tidegate.data.sequences import pad_sequences
+from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.nn.network import Inputs, SequenceNetwork, TokensAndEvidence
 from tidegate.training.objective import StepResult
 

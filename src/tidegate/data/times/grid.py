@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidegate.data.times import AS_NUMPY, RowError, TimeStyle
+from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle
 
 __all__ = [
     "BusinessDay",

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tidegate.data.formats import PLAIN, Layout
-from tidegate.data.grid import Step, advance, grid_positions
-from tidegate.data.series import Series
-from tidegate.data.tables import numbers_of, read_table, row_error, select, times_of
-from tidegate.data.times import RowError, TimeStyle
+from tidegate.data.files.formats import PLAIN, Layout
+from tidegate.data.files.tables import numbers_of, read_table, row_error, select, times_of
+from tidegate.data.series.series import Series
+from tidegate.data.times.grid import Step, advance, grid_positions
+from tidegate.data.times.styles import RowError, TimeStyle
 from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from tidegate.data.files import open_bytes
+from tidegate.data.files.reading import open_bytes
 from tidegate.errors import InputError
 
 __all__ = ["read_vectors"]

@@ -17,7 +17,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from tidegate.data import words
+from tidegate.data.text import words
 from tidegate.errors import InputError
 
 __all__ = [

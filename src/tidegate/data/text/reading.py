@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidegate.data import words
-from tidegate.data.encoders import (
+from tidegate.data.files.encodings import decode, lines_of
+from tidegate.data.files.reading import name_of, read_bytes
+from tidegate.data.text import words
+from tidegate.data.text.encoders import (
     BpeEncoder,
     CharEncoder,
     TextEncoder,
@@ -19,8 +21,6 @@ from tidegate.data.encoders import (
     learn_merges,
     special_words,
 )
-from tidegate.data.encodings import decode, lines_of
-from tidegate.data.files import name_of, read_bytes
 from tidegate.errors import InputError
 
 __all__ = [

@@ -11,10 +11,10 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
-from tidegate.data.delimited import Delimited, separator_of
-from tidegate.data.encodings import decode, lines_of
-from tidegate.data.files import can_be_read_again, check_unpacked, read_bytes
-from tidegate.data.items import is_missing
+from tidegate.data.files.delimited import Delimited, separator_of
+from tidegate.data.files.encodings import decode, lines_of
+from tidegate.data.files.items import is_missing
+from tidegate.data.files.reading import can_be_read_again, check_unpacked, read_bytes
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def read_frame(path: str | PathLike[str], layout: Layout) -> polars.DataFrame:
     if kind == "parquet":
         return _read_parquet(path)
     if kind in ("xlsx", "xls"):
-        from tidegate.data.workbooks import read_sheet
+        from tidegate.data.files.workbooks import read_sheet
 
         return read_sheet(path, layout.sheet)
     if kind in _OWN_SEPARATORS:

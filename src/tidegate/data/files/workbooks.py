@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from tidegate.data.files import read_bytes
+from tidegate.data.files.reading import read_bytes
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidegate.data.grid import BusinessDay, Step, advance, grid_positions
-from tidegate.data.times import AS_NUMPY, RowError, TimeStyle, fewest_seconds
+from tidegate.data.times.grid import BusinessDay, Step, advance, grid_positions
+from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds
 from tidegate.errors import InputError
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.data.frame_times import Axis, column_axis, index_axis, looks_like_times
-from tidegate.data.grid import Step, step_to_json
-from tidegate.data.series import Series
+from tidegate.data.series.series import Series
+from tidegate.data.times.frames import Axis, column_axis, index_axis, looks_like_times
+from tidegate.data.times.grid import Step, step_to_json
 from tidegate.errors import InputError
 
 __all__ = ["Forecast", "Held", "array_of", "held_series", "opened", "rows_of"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.data.formats import PLAIN, Layout
-from tidegate.data.sequences import Answers, SequenceSet
-from tidegate.data.tables import as_text, numbers_of, read_table, row_error, select, times_of
+from tidegate.data.files.formats import PLAIN, Layout
+from tidegate.data.files.tables import as_text, numbers_of, read_table, row_error, select, times_of
+from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:

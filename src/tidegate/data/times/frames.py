@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tidegate.data.times import AS_NUMPY, RowError, TimeStyle, fewest_seconds, read_times
+from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds, read_times
 from tidegate.errors import InputError
 
 __all__ = ["Axis", "column_axis", "index_axis", "looks_like_times"]

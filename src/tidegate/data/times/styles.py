@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from tidegate.data.calendar_text import (
+from tidegate.data.times.calendar_text import (
     CODES,
     KINDS,
     moments_of,

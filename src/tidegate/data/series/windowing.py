@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tidegate.data.grid import Step, step_from_json, step_to_json
-from tidegate.data.series import Scaler, Series
+from tidegate.data.series.series import Scaler, Series
+from tidegate.data.times.grid import Step, step_from_json, step_to_json
 
 _MOST_STEPS = 2**31  # of context, horizon, season and segment
 

@@ -13,9 +13,9 @@ from os import PathLike
 
 import numpy as np
 
-from tidegate.data.encodings import decode, lines_of
-from tidegate.data.files import read_bytes
-from tidegate.data.sequences import Answers, SequenceSet, parse_number
+from tidegate.data.files.encodings import decode, lines_of
+from tidegate.data.files.reading import read_bytes
+from tidegate.data.sequences.sequences import Answers, SequenceSet, parse_number
 from tidegate.errors import InputError, shown
 
 __all__ = ["read_ts"]

@@ -9,8 +9,8 @@ from os import PathLike
 
 import numpy as np
 
-from tidegate.data.files import check_unpacked, read_bytes
-from tidegate.data.sequences import Answers, SequenceSet
+from tidegate.data.files.reading import check_unpacked, read_bytes
+from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError
 
 __all__ = ["read_npz"]

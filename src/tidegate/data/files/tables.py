@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tidegate.data.formats import PLAIN, Layout, line_of_row, read_frame
-from tidegate.data.items import is_missing
-from tidegate.data.times import RowError, TimeStyle, read_times
+from tidegate.data.files.formats import PLAIN, Layout, line_of_row, read_frame
+from tidegate.data.files.items import is_missing
+from tidegate.data.times.styles import RowError, TimeStyle, read_times
 from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Texts: words, encoders to tokens, word vectors, counted evidence."""
