@@ -1,24 +1,31 @@
-"""Every cell, by name.  A new one is one function in one file of this folder."""
+"""Every cell, by name.  A new one is one function in one file of this folder, found by itself."""
 
 from __future__ import annotations
 
-from tidegate.cells import gru, lstm, rnn
+import importlib
+import pkgutil
+
 from tidegate.cells.definition import Cell
 from tidegate.errors import InputError
 
-CELLS: dict[str, Cell] = {
-    cell.name: cell for module in (rnn, lstm, gru) for cell in vars(module).values()
-    if isinstance(cell, Cell)
-}  # fmt: skip
 
-SHORT_NAMES = {"rnn": "rnn_tanh"}
-_SHORT = {name: short for short, name in SHORT_NAMES.items()}
-NAMES = [_SHORT.get(name, name) for name in CELLS]  # as a person writes them
+def _declared() -> dict[str, Cell]:
+    found = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        for value in vars(importlib.import_module(f"{__name__}.{module}")).values():
+            if isinstance(value, Cell):
+                found.setdefault(value.name, value)
+    return found
+
+
+CELLS: dict[str, Cell] = _declared()
+_NAMED = {cell.short: cell for cell in CELLS.values() if cell.short} | CELLS
+NAMES = [cell.short or name for name, cell in CELLS.items()]  # as a person writes them
 
 
 def get_cell(name: str) -> Cell:
-    """The cell called ``name``; ``rnn`` is short for ``rnn_tanh``.  Raises InputError."""
-    cell = CELLS.get(SHORT_NAMES.get(name, name))
+    """The cell called ``name``, which may be its short name.  Raises InputError."""
+    cell = _NAMED.get(name)
     if cell is None:
         known = ", ".join(NAMES)
         raise InputError(f"expected a cell, one of {known}, got {name!r}; choose one of these")
@@ -41,7 +48,8 @@ def cell_of(layer: str, **options: str) -> Cell:
 
 def title(cell: str) -> str:
     """What a reader calls a cell: ``GRU`` for gru, ``RNN`` for rnn_tanh, ``RNN relu``."""
-    name, _, form = _SHORT.get(cell, cell).partition("_")
+    known = CELLS.get(cell)
+    name, _, form = ((known and known.short) or cell).partition("_")
     return f"{name.upper()} {form.replace('_', ' ')}".strip()
 
 

@@ -1,65 +1,175 @@
-"""What a cell is: its equations with names, and what is derived from them."""
+"""What a cell declares, and what is derived from it: parameters, their shapes, the traced graph."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, Literal
 
-from tidegate import expr
+from tidegate.equations import adjoint as adjoints
+from tidegate.equations import expr
 
 Equations = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A block of H units in the weights.
+
+    ``role``: ``keeps`` the old state, ``writes`` to it, ``shows`` it; empty for none of these.  The
+    initial weights follow from it (nn/init.py).
+    """
+
+    meaning: str
+    role: Literal["keeps", "writes", "shows", ""] = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a cell carries from step to step: ``width`` is H units, or P, the size of a projection."""
+
+    meaning: str
+    width: Literal["H", "P"] = "H"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A tensor of one layer in one direction.
+
+    It stacks ``blocks`` (gates) of ``rows`` rows each; a projection is one block without a name.
+    ``columns`` is None for vectors.  Sizes are letters: I input, H hidden, P projection.
+    """
+
+    role: Literal["input", "recurrent", "input bias", "recurrent bias", "vector", "projection"]
+    blocks: tuple[str, ...]
+    rows: str
+    columns: str | None = None
+
+    @property
+    def is_bias(self) -> bool:
+        return self.role.endswith("bias")
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape for these ``sizes`` by letter."""
+        rows = len(self.blocks) * sizes[self.rows]
+        return (rows,) if self.columns is None else (rows, sizes[self.columns])
 
 
 @dataclass(frozen=True)
 class Cell:
     """A recurrent cell.
 
-    ``gates`` names the blocks of H rows in W_ih, W_hh and the biases, in the order of torch.nn's
-    weights, each with its meaning; ``state`` the states, the first being the output.  ``layer``
-    is the class of layers that runs it, and ``options`` are the arguments that choose it there.
+    ``gates`` names the blocks of H rows in the weights, in the order of torch.nn's weights.
+    ``states`` names the states; the first is the output.  ``vectors`` names parameters with one
+    entry per unit and the gates that have one; ``projections`` names matrices without bias, [P, H].
+    ``layer`` is the class of layers that runs the cell, and ``options`` are the arguments that
+    choose it there.  ``short`` is another name for it, ``torch`` the name of torch's fused function
+    of the same equations.  ``source`` says where the equations are from, ``use`` when to take them.
     """
 
     name: str
     layer: str
-    options: dict[str, str]
-    gates: dict[str, str]
-    state: dict[str, str]
+    gates: dict[str, Gate]
+    states: dict[str, State]
     source: str
+    use: str
     equations: Equations
+    options: dict[str, str]
+    vectors: dict[str, tuple[str, ...]]
+    projections: tuple[str, ...]
+    short: str | None
+    torch: str | None
 
-    def step(self, ops: Any, w: Any, u: Any, *state: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """One time step on arrays: the new states, and the watched values by name."""
-        new, watched = self.equations(ops, w, u, *state)
+    def step(
+        self, ops: Any, w: Any, u: Any, *others: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """One time step on arrays: the new states, and the watched values by name.
+
+        ``others``: what the equations take of further parameters, then the states.
+        """
+        new, watched = self.equations(ops, w, u, *others)
         return tuple(new.values()), watched
+
+    @property
+    def output(self) -> str:
+        """The state that is the layer's output."""
+        return next(iter(self.states))
 
     @cached_property
     def trace(self) -> expr.Trace:
-        return expr.trace(self.equations, tuple(self.gates), tuple(self.state))
+        return expr.trace(
+            self.equations, tuple(self.gates), tuple(self.states), self.vectors, self.projections
+        )
 
     @cached_property
-    def adjoint(self) -> expr.Adjoint:
-        return expr.adjoint(self.trace)
+    def adjoint(self) -> adjoints.Adjoint:
+        return adjoints.adjoint(self.trace)
 
     @cached_property
-    def gates_of_state(self) -> tuple[str, ...]:
-        """The blocks whose recurrent product takes the output state as it is, in one product."""
-        first = next(iter(self.state))
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter of one layer in one direction by name, in the order of torch.nn.
+
+        Only gates with an input product have rows in weight_ih, only gates with a recurrent one
+        rows in weight_hh.
+        """
+        reads = tuple(g for g in self.gates if g in self.trace.inputs)
+        recurs = tuple(g for g in self.gates if (expr.RECURRENT, g) in self.trace.products)
+        found = {}
+        if reads:
+            found["weight_ih"] = Parameter("input", reads, "H", "I")
+        if recurs:
+            width = self._operand_width()
+            found[expr.RECURRENT] = Parameter("recurrent", recurs, "H", width)
+        if reads:
+            found["bias_ih"] = Parameter("input bias", reads, "H")
+        if recurs:
+            found["bias_hh"] = Parameter("recurrent bias", recurs, "H")
+        found |= {name: Parameter("vector", blocks, "H") for name, blocks in self.vectors.items()}
+        found |= {name: Parameter("projection", ("",), "P", "H") for name in self.projections}
+        return found
+
+    def _operand_width(self) -> str:
+        """The letter of what recurrent products see: the width of a state that they take as it is."""
+        widths = {
+            self.states[e.a.name].width if isinstance(e.a, expr.State) else "H"
+            for e in self.trace.products.values()
+            if e.parameter == expr.RECURRENT
+        }
+        if len(widths) > 1:
+            raise ValueError(
+                f"{self.name}: expected recurrent products of one width, got H and P; "
+                "project what the others take too"
+            )
+        return widths.pop()
+
+    @cached_property
+    def gates_of_output(self) -> tuple[str, ...]:
+        """The gates whose recurrent product takes the output state as it is, in one product."""
         products = self.trace.products
         return tuple(
             g
             for g in self.gates
-            if g in products
-            and isinstance(products[g].a, expr.State)
-            and products[g].a.name == first  # pyright: ignore[reportAttributeAccessIssue]
+            if (expr.RECURRENT, g) in products
+            and isinstance(taken := products[expr.RECURRENT, g].a, expr.State)
+            and taken.name == self.output
         )
 
-    def parameter_count(self, input_size: int, hidden_size: int, bias: bool = True) -> int:
-        """Weights of one layer in one direction, with torch.nn's two biases."""
-        rows = len(self.gates) * hidden_size
-        return rows * (input_size + hidden_size) + (2 * rows if bias else 0)
+    @property
+    def is_projected(self) -> bool:
+        """Whether a layer of this cell has a size P beside I and H."""
+        return bool(self.projections)
+
+    def shapes(self, sizes: Mapping[str, int], bias: bool = True) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter for these ``sizes`` by letter; without ``bias`` no biases."""
+        kept = {n: p for n, p in self.parameters.items() if bias or not p.is_bias}
+        return {name: parameter.shape(sizes) for name, parameter in kept.items()}
+
+    def parameter_count(self, sizes: Mapping[str, int], bias: bool = True) -> int:
+        """Weights of one layer in one direction."""
+        return sum(prod(shape) for shape in self.shapes(sizes, bias).values())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A cell is serialised as the place where it is defined; a copy is the cell itself."""
@@ -73,11 +183,19 @@ def _defined_in(module: str, name: str) -> Cell:
 def cell(
     name: str,
     *,
-    layer: str,
-    options: dict[str, str] | None = None,
-    gates: dict[str, str],
-    state: dict[str, str],
+    gates: dict[str, Gate],
+    states: dict[str, State],
     source: str,
+    use: str,
+    layer: str = "Recurrent",
+    options: dict[str, str] | None = None,
+    vectors: dict[str, tuple[str, ...]] | None = None,
+    projections: tuple[str, ...] = (),
+    short: str | None = None,
+    torch: str | None = None,
 ) -> Callable[[Equations], Cell]:
     """Make a `Cell` of the function that holds its equations."""
-    return lambda equations: Cell(name, layer, options or {}, gates, state, source, equations)
+    return lambda equations: Cell(
+        name, layer, gates, states, source, use, equations, options or {}, vectors or {},
+        projections, short, torch,
+    )  # fmt: skip
