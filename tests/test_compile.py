@@ -21,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import tidegate as tg
 from tidegate.cells import CELLS
-from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import Recurrent
 
 LENGTHS = {"full": None, "tensor": torch.tensor([3, 0, 6, 1]), "list": [3, 0, 6, 1]}
 # jit.trace and jit.save are deprecated, not gone
@@ -83,7 +83,7 @@ def assert_equal(ours: list[Tensor], expected: list[Tensor]) -> None:
 def test_a_compiled_layer_runs_the_engine_in_one_graph_and_equals_eager(
     cell: str, dynamic: bool, lengths: str
 ) -> None:
-    layer, seen = layer_for(cell, 5, 7), Recorder()
+    layer, seen = Recurrent(cell, 5, 7), Recorder()
     compiled = torch.compile(layer, fullgraph=True, backend=seen, dynamic=dynamic)
     for steps in (6, 9) if dynamic else (6,):
         x, options = torch.randn(steps, 4, 5), {"lengths": LENGTHS[lengths]}
@@ -95,7 +95,7 @@ def test_a_compiled_layer_runs_the_engine_in_one_graph_and_equals_eager(
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_a_compiled_stack_in_both_directions_with_dropout_equals_eager(cell: str) -> None:
     options = {"num_layers": 2, "bidirectional": True, "batch_first": True}
-    layer, seen = layer_for(cell, 5, 7, **options, dropout=0.3, recurrent_dropout=0.3), Recorder()
+    layer, seen = Recurrent(cell, 5, 7, **options, dropout=0.3, recurrent_dropout=0.3), Recorder()
     compiled = torch.compile(layer, fullgraph=True, backend=seen)
     x = torch.randn(4, 6, 5)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_explain_tells_of_the_operator_inside_a_compiled_function() -> None:
 def test_a_traced_layer_is_right_on_other_inputs_lengths_and_after_saving(
     cell: str, gradients: bool
 ) -> None:
-    layer = layer_for(cell, 5, 7, num_layers=2)
+    layer = Recurrent(cell, 5, 7, num_layers=2)
     with torch.set_grad_enabled(gradients):
         traced = torch.jit.trace(WithLengths(layer), (torch.randn(6, 4, 5), LENGTHS["tensor"]))
         file = io.BytesIO()

@@ -18,8 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from tidegate import _engine, engine
 from tidegate.cells import CELLS
 from tidegate.nn import engine_calls, engine_op, reference
-from tidegate.nn.layers import layer_for
-from tidegate.nn.recurrent_layer import RecurrentLayer
+from tidegate.nn.recurrent_layer import Recurrent
 
 SHAPES = [
     (1, 1, 1, 1),
@@ -158,11 +157,11 @@ def test_any_shape_equals_the_reference(cell, shape, ragged, reverse, threads) -
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_two_layers_in_both_directions_equal_the_reference(cell: str) -> None:
     torch.manual_seed(0)
-    layer = layer_for(cell, 3, 17, num_layers=2, bidirectional=True)
+    layer = Recurrent(cell, 3, 17, num_layers=2, bidirectional=True)
     x, lengths = torch.randn(7, 5, 3), torch.tensor([3, 7, 0, 1, 7])
     weights = torch.randn(7, 5, 34)
 
-    def results(layer: RecurrentLayer, dtype: torch.dtype) -> list[torch.Tensor]:
+    def results(layer: Recurrent, dtype: torch.dtype) -> list[torch.Tensor]:
         inputs = x.to(dtype).requires_grad_()
         y, state = layer(inputs, lengths=lengths)
         loss = (y * weights.to(dtype)).sum() + state[0].square().sum()

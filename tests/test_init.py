@@ -9,7 +9,7 @@ import tidegate as tg
 from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.nn.init import initialise_chrono
-from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import Recurrent
 
 LONGEST = 200
 # The gate that keeps the old state.
@@ -19,7 +19,7 @@ TIMED = {"forget gate", "input gate", "update gate"}
 
 def chrono_layer(cell, **options):
     torch.manual_seed(0)
-    layer = layer_for(cell, 3, 500, **options)
+    layer = Recurrent(cell, 3, 500, **options)
     initialise_chrono(layer, LONGEST)
     return layer
 
@@ -67,8 +67,8 @@ def test_a_state_fades_over_as_many_steps_as_its_unit_was_given(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_weights_and_the_other_gates_stay_as_they_were(cell):
     torch.manual_seed(0)
-    before = layer_for(cell, 3, 5)
-    after = layer_for(cell, 3, 5)
+    before = Recurrent(cell, 3, 5)
+    after = Recurrent(cell, 3, 5)
     after.load_state_dict(before.state_dict())
     initialise_chrono(after, LONGEST)
     for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):

@@ -14,9 +14,8 @@ from torch import nn
 from tidegate import _engine, engine
 from tidegate.cells import get_cell
 from tidegate.errors import InputError
-from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import Recurrent
 from tidegate.nn.products import rounding_pays
-from tidegate.nn.recurrent_layer import RecurrentLayer
 from tidegate.training import randomness
 from tidegate.training.loop import fit
 from tidegate.training.objective import StepResult
@@ -124,7 +123,7 @@ def representable(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tenso
 
 
 def gradients(
-    layer: RecurrentLayer, x: torch.Tensor, h0: Any, weights: torch.Tensor, **options: Any
+    layer: Recurrent, x: torch.Tensor, h0: Any, weights: torch.Tensor, **options: Any
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Outputs, and the gradients of all inputs and weights."""
     leaves = [x, *(h0 if isinstance(h0, tuple) else (h0,)), *layer.parameters()]
@@ -132,16 +131,16 @@ def gradients(
     return y, list(torch.autograd.grad((y * weights).sum(), leaves))
 
 
-def layer_of(cell: str, hidden_size: int, **options: Any) -> RecurrentLayer:
+def layer_of(cell: str, hidden_size: int, **options: Any) -> Recurrent:
     torch.manual_seed(hidden_size)
-    layer = layer_for(cell, 7, hidden_size, **options)
+    layer = Recurrent(cell, 7, hidden_size, **options)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.copy_(parameter.bfloat16())
     return layer
 
 
-def start_of(layer: RecurrentLayer, rows: int) -> Any:
+def start_of(layer: Recurrent, rows: int) -> Any:
     states = [
         representable(1, rows, layer.hidden_size, seed=k, scale=0.5).requires_grad_()
         for k in range(len(get_cell(layer.cell.name).state))

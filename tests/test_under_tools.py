@@ -17,7 +17,7 @@ from torch.utils.checkpoint import (
 )
 
 import tidegate as tg
-from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import Recurrent
 
 X = torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([6, 0, 3])
@@ -41,7 +41,7 @@ def gradients(layer: nn.Module, y: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_an_output_made_under_a_dispatch_mode_may_be_changed_in_place(cell: str) -> None:
-    layer = layer_for(cell, 5, 7, num_layers=2)
+    layer = Recurrent(cell, 5, 7, num_layers=2)
     expected = gradients(layer, layer(X)[0] * 2)
     with Watching():
         y, _ = layer(X)
@@ -55,7 +55,7 @@ def test_an_output_made_under_a_dispatch_mode_may_be_changed_in_place(cell: str)
 def test_an_output_of_a_compiled_layer_may_be_changed_in_place(
     cell: str, inside: bool, backend: str
 ) -> None:
-    layer = layer_for(cell, 5, 7, bidirectional=True)
+    layer = Recurrent(cell, 5, 7, bidirectional=True)
     expected = gradients(layer, layer(X)[0] * 2)
 
     def run(x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def test_an_output_of_a_compiled_layer_may_be_changed_in_place(
 def test_a_selective_checkpoint_has_the_gradients_of_a_plain_call(
     cell: str, policy: CheckpointPolicy
 ) -> None:
-    layer = layer_for(cell, 5, 7)
+    layer = Recurrent(cell, 5, 7)
     expected = gradients(layer, layer(X)[0])
     contexts = partial(create_selective_checkpoint_contexts, lambda *_, **__: policy)
     y: Any = checkpoint(lambda x: layer(x)[0], X, use_reentrant=False, context_fn=contexts)
@@ -83,7 +83,7 @@ def test_a_selective_checkpoint_has_the_gradients_of_a_plain_call(
 @pytest.mark.filterwarnings("ignore")  # of torch's own, within compiled autograd
 @pytest.mark.parametrize("cell", CELLS)
 def test_compiled_autograd_sees_that_an_output_was_changed(cell: str) -> None:
-    layer = layer_for(cell, 5, 7)
+    layer = Recurrent(cell, 5, 7)
     expected = gradients(layer, layer(X)[0].relu())
     y = layer(X)[0].relu_()
     with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager")):
@@ -107,7 +107,7 @@ def test_what_only_the_reference_runs_compiles_in_one_graph() -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_single_step_compiles_in_one_graph(cell: str) -> None:
-    layer = layer_for(cell, 5, 7, num_layers=2)
+    layer = Recurrent(cell, 5, 7, num_layers=2)
     step = torch.compile(layer.step, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         _, state = layer.step(X[0])
@@ -116,7 +116,7 @@ def test_a_single_step_compiles_in_one_graph(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_per_sample_gradients_take_each_samples_length(cell: str) -> None:
-    layer = layer_for(cell, 5, 7)
+    layer = Recurrent(cell, 5, 7)
     weights = {name: w.detach() for name, w in layer.named_parameters()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, length: Tensor) -> Tensor:

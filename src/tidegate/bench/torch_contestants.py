@@ -23,7 +23,7 @@ from tidegate.bench.work import (
     stream,
     training,
 )
-from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import Recurrent
 
 _TORCH_LAYERS = {"rnn_tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _TORCH_CELLS = {"rnn_tanh": nn.RNNCell, "gru": nn.GRUCell, "lstm": nn.LSTMCell}
@@ -34,11 +34,11 @@ def tidegate(work: Work) -> Prepared:
     """Our layers on torch tensors."""
     match work:
         case LayerWork():
-            layer = _with_weights(layer_for, work.cell, work.weights)
+            layer = _with_weights(Recurrent, work.cell, work.weights)
             lengths = None if work.lengths is None else torch.from_numpy(work.lengths)
             return _layer(work, lambda x: layer(x, lengths=lengths)[0], layer.parameters())
         case AdamWork():
-            return _adam(work, layer_for)
+            return _adam(work, Recurrent)
     raise TypeError(f"expected work on tensors, got {type(work).__name__}")
 
 
