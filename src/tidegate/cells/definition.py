@@ -122,7 +122,9 @@ class Cell:
         reads = tuple(g for g in self.gates if g in self.trace.inputs)
         recurs = tuple(g for g in self.gates if (expr.RECURRENT, g) in self.trace.products)
         if not reads:
-            raise ValueError(f"{self.name}: expected w.g of one gate or more, got none; read x by it")
+            raise ValueError(
+                f"{self.name}: expected w.g of one gate or more, got none; read x by it"
+            )
         found = {"weight_ih": Parameter("input", reads, "H", "I")}
         if recurs:
             width = self._operand_width()

@@ -28,6 +28,7 @@ def with_equal_parameters(
     wanted = architecture.parameter_count()
     least = smallest_hidden_size(cell, projection_size)
     changed = {"cell": cell, "projection_size": projection_size}
+
     def scaled(factor: float) -> list[Architecture]:
         sizes = (h * factor for h in architecture.hidden_sizes)
         around = [sorted({max(least, int(size)), max(least, int(size) + 1)}) for size in sizes]

@@ -206,7 +206,9 @@ class _Blocks:
     def __getattr__(self, name: str) -> Any:
         if name in self._made:
             return self._made[name]
-        raise AttributeError(f"{self._what}.{name}: expected a gate, one of {', '.join(self._made)}")
+        raise AttributeError(
+            f"{self._what}.{name}: expected a gate, one of {', '.join(self._made)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,9 @@ def trace(
     for parameter, gate in products:
         if products.count((parameter, gate)) > 1:
             name = f"u.{gate}" if gate else parameter
-            raise ValueError(f"{name}: expected one product a step, got more; keep it in a variable")
+            raise ValueError(
+                f"{name}: expected one product a step, got more; keep it in a variable"
+            )
     return traced
 
 

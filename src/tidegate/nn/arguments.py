@@ -36,7 +36,9 @@ def check_cell(cell: Any) -> Cell:
     if isinstance(cell, Cell):
         return cell
     if not isinstance(cell, str):
-        raise TypeError(f"cell: expected a name or a tidegate.cells.Cell, got {type(cell).__name__}")
+        raise TypeError(
+            f"cell: expected a name or a tidegate.cells.Cell, got {type(cell).__name__}"
+        )
     return get_cell(cell)
 
 

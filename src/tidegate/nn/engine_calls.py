@@ -92,9 +92,7 @@ def infer(
     )
     y = new_array(x, (T, B, weight_hh.shape[1]))
     final = [x.new_empty(s.shape) for s in state]
-    layer.forward(
-        schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y)
-    )
+    layer.forward(schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y))
     return [y, *final]
 
 
@@ -152,7 +150,9 @@ def backward(
     slots = _engine.product_slots(cell)
     needs_x, *needs_state = needs[: 1 + len(state)]
     # the sweep fills the states' and the biases' gradients in any case
-    always = gradient_shapes(x, state, _with_biases(weights), [needs_x, *[True] * (len(shapes) - 1)])
+    always = gradient_shapes(
+        x, state, _with_biases(weights), [needs_x, *[True] * (len(shapes) - 1)]
+    )
     gradients = [new_array(x, shape) for shape in always]
     d_x, *d_state = gradients[: 1 + len(state)]
     d_ih, d_hh, d_bias_ih, d_bias_hh = gradients[1 + len(state) :]

@@ -80,7 +80,7 @@ def choose_path(
         against_torch = "torch's kernels change tensors in place, which a wrapper may not allow"
     if against_torch is not None:
         return "reference", f"{against}, and {against_torch}"
-    return "torch", f"torch's own {cell.name} kernel, because {against}"
+    return "torch", f"torch's own {cell.torch} kernel, because {against}"
 
 
 def describe_path(cell: Cell, tensors: Sequence[Tensor], recurrent_dropout: bool = False) -> str:
