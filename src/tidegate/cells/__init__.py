@@ -22,7 +22,7 @@ CELLS: dict[str, Cell] = _declared()
 _NAMED = {cell.short: cell for cell in CELLS.values() if cell.short} | CELLS
 NAMES = [cell.short or name for name, cell in CELLS.items()]  # as a person writes them
 # for help texts
-USES = "  ".join(f"{cell.short or name}: {cell.use}" for name, cell in CELLS.items())
+USES = " ".join(f"{cell.short or name}: {cell.use}" for name, cell in CELLS.items())
 PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
 
 

@@ -29,7 +29,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class State:
-    """What a cell carries from step to step: ``width`` is H units, or P, the size of a projection."""
+    """What a cell carries from step to step: ``width`` is H units, or P of a projection."""
 
     meaning: str
     width: Literal["H", "P"] = "H"
@@ -137,7 +137,7 @@ class Cell:
         return found
 
     def _operand_width(self) -> str:
-        """The letter of what recurrent products see: the width of a state that they take as it is."""
+        """The letter of what recurrent products see: that of a state which they take as it is."""
         widths = {
             self.states[e.a.name].width if isinstance(e.a, expr.State) else "H"
             for e in self.trace.products.values()
@@ -191,7 +191,7 @@ class Cell:
         return bool(self.projections)
 
     def shapes(self, sizes: Mapping[str, int], bias: bool = True) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter for these ``sizes`` by letter; without ``bias`` no biases."""
+        """The shape of every parameter for these ``sizes`` by letter, biases if there are any."""
         kept = {n: p for n, p in self.parameters.items() if bias or not p.is_bias}
         return {name: parameter.shape(sizes) for name, parameter in kept.items()}
 

@@ -164,9 +164,9 @@ def page() -> str:
 Written by `python -m tidegate.export.latex docs/cells.md` from the functions in
 `src/tidegate/cells/`: the same functions that compute. Do not edit.
 
-`tidegate.Recurrent(name, input_size, hidden_size)` is the layer of any of them, and `--cell name` the
-option of every task. Parameters of a layer are named as in torch.nn, with `_l0`, `_l1_reverse` and so
-on behind the names below. Sizes: B rows, I input, H hidden (units), P projection.
+`tidegate.Recurrent(name, input_size, hidden_size)` is the layer of any of them, and `--cell name`
+the option of every task. Parameters of a layer are named as in torch.nn, with `_l0`, `_l1_reverse`
+and so on behind the names below. Sizes: B rows, I input, H hidden (units), P projection.
 
 x_t is the input [B, I], h_t the output and state [B, H], ⊙ the product by element, σ the logistic
 function. δ stands for the gradient of the loss: δh_t is what reaches the state after step t (from
@@ -175,9 +175,9 @@ where no δb_g is listed, of its recurrent product too; δb_g is that of the rec
 the two differ, or of a projection. Over all steps, dL/dW_ig adds up δa_g x_tᵀ and dL/dW_hg adds up
 δb_g vᵀ, v being what W_hg is applied to; that of a vector w adds up δw over rows and steps.
 
-The role of a gate (it keeps the old state, writes to it, or shows it) and that of a parameter decide
-how training starts: recurrent weights are orthogonal, input weights and projections Glorot uniform,
-all else 0."""
+The role of a gate (it keeps the old state, writes to it, or shows it) and that of a parameter
+decide how training starts: recurrent weights are orthogonal, input weights and projections Glorot
+uniform, all else 0."""
     return "\n\n".join([head, *(_section(cell) for cell in CELLS.values())]) + "\n"
 
 

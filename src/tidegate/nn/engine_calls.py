@@ -36,7 +36,7 @@ def forward(
     reverse: bool,
     training: bool,
 ) -> list[Tensor]:
-    """y and the final states; in training also what is saved.
+    """The outputs y and the final states; in training also what is saved.
 
     That is gates [T*B, G*H], extras, every step's states beyond the output, and the number of
     threads, on which the order of a ragged batch's tokens depends.
@@ -82,7 +82,10 @@ def infer(
     mask: Tensor | None,
     reverse: bool,
 ) -> list[Tensor]:
-    """y and the final states; the engine makes the input product too, in pieces kept in cache."""
+    """The outputs y and the final states.
+
+    The engine makes the input product, too, in pieces that stay in cache.
+    """
     T, B, _ = x.shape  # noqa: N806
     weight_ih, weight_hh, bias_ih, bias_hh = _known(weights)
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())

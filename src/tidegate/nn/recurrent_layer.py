@@ -32,10 +32,11 @@ from tidegate.nn.torch_tools import OwnModule, one_node
 class Recurrent(OwnModule, nn.RNNBase):
     """Stacked layers of any cell: ``Recurrent("lstm_peephole", 5, 7)``.  Equations: docs/cells.md.
 
-    ``cell``: a name, of those in `tidegate.cells.NAMES`, or a `tidegate.cells.Cell`.  ``proj_size``:
-    the size P of a cell that projects its output, from 1 to hidden_size - 1; 0 for others.  The
-    other arguments, the names of parameters, their initialisation and the outputs are those of
-    torch.nn's recurrent layers, and RNN, LSTM and GRU are this class with torch.nn's signatures.
+    ``cell``: a name, of those in `tidegate.cells.NAMES`, or a `tidegate.cells.Cell`.
+    ``proj_size``: the size P of a cell that projects its output, from 1 to hidden_size - 1; 0 for
+    others.  The other arguments, the names of parameters, their initialisation and the outputs are
+    those of torch.nn's recurrent layers; RNN, LSTM and GRU are this class with torch.nn's
+    signatures.
 
     ``recurrent_dropout`` is the probability of hiding a value of the state from the recurrent
     weights, in training only.  One sequence keeps one mask for all its steps (Gal & Ghahramani

@@ -41,7 +41,7 @@ class Estimator(TrainingOptions):
 
     TASK: ClassVar[str]
 
-    cell: str = option("gru", f"recurrent cell.  {USES}", common=True)
+    cell: str = option("gru", f"recurrent cell. {USES}", common=True)
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",
