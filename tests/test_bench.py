@@ -265,7 +265,7 @@ def test_a_process_of_its_own_flushes_denormals_and_says_what_went_wrong_in_it()
         results, timed = hosts.prepare("torch-flushed", work)
         np.testing.assert_array_equal(results["y"], torch_nn(work).results()["y"])
         assert timed(1) > 0
-        with pytest.raises(RuntimeError, match="torch-flushed: KeyError"):
+        with pytest.raises(RuntimeError, match="torch-flushed: InputError: expected a cell"):
             hosts.prepare("torch-flushed", replace(work, cell="no such cell"))
         assert hosts.prepare("torch-flushed", work)[1](1) > 0  # and goes on
 
