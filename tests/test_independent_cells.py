@@ -106,10 +106,8 @@ def results(run: Any, x: Tensor, state: Tensor, weights: list[Tensor]) -> list[T
 @pytest.mark.parametrize(("cell", "theirs"), [("mgu", "MGU")])
 def test_outputs_and_gradients_are_those_of_torchrecurrent(cell: str, theirs: str) -> None:
     torch.manual_seed(4)
-    layer, other = (
-        layer_of(cell, I, H),
-        getattr(pytest.importorskip("torchrecurrent"), theirs)(I, H),
-    )
+    library = pytest.importorskip("torchrecurrent")
+    layer, other = layer_of(cell, I, H), getattr(library, theirs)(I, H)
     with torch.no_grad():
         for (name, mine), (their_name, parameter) in zip(
             sorted(layer.named_parameters()), sorted(other.named_parameters()), strict=True

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS, get_cell, title
+from tidegate.cells import get_cell, title
 from tidegate.checkpoint import is_model_file
 from tidegate.comparison.advice import Candidate, Scores, advise
 from tidegate.comparison.drawing import Reach
@@ -24,6 +24,7 @@ from tidegate.comparison.runs import (
     Run,
     copy_of,
     equal_sizes,
+    for_cells,
     places_of,
     projection_of,
     run_all,
@@ -73,9 +74,7 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    # options are checked with a cell that takes all of them, if there is one
-    first = next((cell for cell in cells if CELLS[cell].is_projected), cells[0])
-    model = copy_of(model, cell=first, run_folder=None, resume=False)
+    model = copy_of(for_cells(model, cells), run_folder=None, resume=False)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     model.check()

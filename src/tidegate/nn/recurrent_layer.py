@@ -47,8 +47,8 @@ class Recurrent(OwnModule, nn.RNNBase):
     torch.compile stops at instances of those three.  ``mode`` is torch.nn's name of the cell in
     capitals, or ours for cells that torch.nn has not.
 
-    In training the engine saves the input and, per token, layer and direction, some floats: 2 H
-    (RNN), 4 H (GRU with ``reset="before"``), 5 H (GRU) or 7 H (LSTM); see docs/design.md.
+    In training the engine saves the input and, per token, layer and direction, the gates, the
+    states and what else the backward step needs: docs/design.md counts them.
     """
 
     def __init__(
