@@ -10,9 +10,6 @@ import tidegate as tg
 from tidegate.cells import NAMES, PROJECTED, get_cell
 from tidegate.errors import InputError
 
-# torch says once what explain() says of every such layer
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-
 LEARN = {
     "classifier": "reviews.csv --text review --label sentiment",
     "language-model": "book.txt",

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 import tidegate as tg
 from tidegate.cells import CELLS
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 T, B, I, H = 7, 4, 5, 6  # noqa: E741
 TOLERANCE = 1e-5  # float32 over 7 steps
 

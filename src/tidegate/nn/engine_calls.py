@@ -19,6 +19,7 @@ from tidegate import _engine
 from tidegate.engine import shares_units, threads_for
 from tidegate.nn.products import in_engine, multiply, rounds
 
+_NOTHING = torch.empty(0, dtype=torch.float32, device="cpu")  # a gradient that nobody needs
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
 
 
@@ -94,7 +95,7 @@ def infer(
         cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
     )
     y = new_array(x, (T, B, weight_hh.shape[1]))
-    final = [x.new_empty(s.shape) for s in state]
+    final = [x.new_empty(B, s.shape[1]) for s in state]
     layer.forward(schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y))
     return [y, *final]
 
@@ -140,9 +141,8 @@ def backward(
     """
     T, B, H = y.shape  # noqa: N806
     weight_ih, weight_hh, _, _ = _known(weights)
-    shapes = gradient_shapes(x, state, weights, needs)
     if y.numel() == 0:  # the final state is the initial one
-        gradients = [x.new_zeros(shape) for shape in shapes]
+        gradients = [x.new_zeros(shape) for shape in gradient_shapes(x, state, weights, needs)]
         for k, given in enumerate(d_final, start=1):
             if given is not None and needs[k]:
                 gradients[k] = given.clone()
@@ -152,13 +152,13 @@ def backward(
     n = schedule.tokens
     slots = _engine.product_slots(cell)
     needs_x, *needs_state = needs[: 1 + len(state)]
-    # the sweep fills the states' and the biases' gradients in any case
-    always = gradient_shapes(
-        x, state, _with_biases(weights), [needs_x, *[True] * (len(shapes) - 1)]
-    )
-    gradients = [new_array(x, shape) for shape in always]
-    d_x, *d_state = gradients[: 1 + len(state)]
-    d_ih, d_hh, d_bias_ih, d_bias_hh = gradients[1 + len(state) :]
+    # the sweep fills the gradients of the states and the biases in any case
+    rows = weight_hh.shape[:1]
+    d_x, *d_state, d_ih, d_hh, d_bias_ih, d_bias_hh = gradients = [
+        new_array(x, x.shape if needs_x else (0,)),
+        *(new_array(x, s.shape) for s in state),
+        *(new_array(x, shape) for shape in (weight_ih.shape, weight_hh.shape, rows, rows)),
+    ]
     d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
     separate = sum(s >= 0 for s in slots) * H
     if not separate:
@@ -213,7 +213,7 @@ def backward(
                 _engine.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
-    return [g if n else x.new_empty(0) for g, n in zip(gradients, needs, strict=True)]
+    return [g if n else _NOTHING for g, n in zip(gradients, needs, strict=True)]
 
 
 def gradient_shapes(
@@ -232,12 +232,6 @@ def _known(weights: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, Tensor | N
     assert weight_ih is not None
     assert weight_hh is not None
     return weight_ih, weight_hh, bias_ih, bias_hh
-
-
-def _with_biases(weights: Sequence[Tensor | None]) -> list[Tensor]:
-    """The weights, with one of their columns for each bias that is not there."""
-    weight_ih, *_ = _known(weights)
-    return [weight_ih[:, 0] if w is None else w for w in weights]
 
 
 def _blocks(slots: list[int], size: int) -> list[tuple[int, int, int | None]]:

@@ -308,9 +308,11 @@ def _operator_of_backward(
     reverse: bool,
     needs: list[bool],
 ) -> list[Tensor]:
-    return engine_calls.backward(
+    gradients = engine_calls.backward(
         cell, d_y, d_final, x, state, weights, lengths, mask, y, saved, reverse, needs
     )
+    # an operator returns no tensor twice
+    return [g if n else x.new_empty(0) for g, n in zip(gradients, needs, strict=True)]
 
 
 def _fake_backward(cell, d_y, d_final, x, state, weights, *rest):  # noqa: ARG001
