@@ -148,8 +148,9 @@ class _Recurrence(torch.autograd.Function):
             gradients = _reference_gradients(call, inputs, lengths, mask, incoming, needs)
         else:
             if was_changed:
+                x, state, weights = call.inputs(inputs)
                 outputs = engine_calls.forward(
-                    call.cell, *call.inputs(inputs), lengths, mask, call.reverse, True
+                    call.cell, x, state, weights, lengths, mask, call.reverse, True
                 )
                 y, _, saved = call.outputs(outputs)
             if ctx.start is not None:
