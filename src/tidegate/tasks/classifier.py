@@ -172,7 +172,7 @@ class TextClassifier(TextTask, Classifier):
 
         self._train_from(
             start,
-            self._architecture(
+            self._text_architecture(
                 start,
                 output_size=len(self.classes_),
                 evidence_size=0 if self.evidence_ is None else self.evidence_.width,

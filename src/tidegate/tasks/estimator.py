@@ -148,6 +148,22 @@ class Estimator(TrainingOptions):
 
     # what the tasks build on
 
+    def _architecture(self, **of_task: Any) -> Architecture:
+        """The network that the options name, with the sizes and values that the task decides.
+
+        Raises InputError naming the option that cannot be used.
+        """
+        # what a task leaves out it does not have
+        none = {"vocabulary_size": None, "input_size": None, "embedding_size": None}
+        values = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
+        values["cell"] = get_cell(values["cell"]).name
+        values["hidden_sizes"] = tuple(values["hidden_sizes"])
+        known = {f.name for f in fields(Architecture)}
+        try:
+            return Architecture(**{n: v for n, v in values.items() if n in known})
+        except ValueError as e:
+            raise InputError(f"option {e}") from e
+
     def initial_network(self, architecture: Architecture) -> SequenceNetwork:
         """The network that training begins with, from the seed: before any weights taken over."""
         import torch

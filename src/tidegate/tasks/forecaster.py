@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
 from tidegate.data.series.frames import Forecast, held_series
 from tidegate.data.series.series import Scaler, Series, guess_season, windows
 from tidegate.data.series.windowing import Windowing, Windows, choose_context, choose_segment
@@ -126,7 +124,12 @@ class Forecaster(JudgedForecaster):
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
         self._train(
-            self._architecture(),
+            self._architecture(
+                input_size=w.input_size,
+                output_size=w.output_size,
+                bidirectional=False,
+                readout="last",
+            ),
             lambda network: self._objective(network, train, validation),
             {
                 "training_rows": cut,
@@ -208,22 +211,6 @@ class Forecaster(JudgedForecaster):
             anchored=self.anchored,
             scaler=Scaler.fit(train.values),
             covariate_scaler=covariates,
-        )
-
-    def _architecture(self) -> Architecture:
-        return Architecture(
-            cell=get_cell(self.cell).name,
-            vocabulary_size=None,
-            input_size=self.windowing_.input_size,
-            embedding_size=None,
-            hidden_sizes=tuple(self.hidden_sizes),
-            bidirectional=False,
-            readout="last",
-            output_size=self.windowing_.output_size,
-            batch_norm=self.batch_norm,
-            embedding_dropout=0.0,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
         )
 
     def _objective(

@@ -137,7 +137,7 @@ class LanguageModel(TextTask):
                 )
         self._train_from(
             start,
-            self._architecture(
+            self._text_architecture(
                 start,
                 bidirectional=False,  # it would see what it is to predict
                 readout="every",

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
@@ -132,7 +130,7 @@ class SequenceEstimator(Estimator):
         judged = train if alone else validation
         weights = (weights[0], weights[0]) if alone else weights
         self._train(
-            self._architecture(output_size),
+            self._architecture(input_size=inputs.input_size, output_size=output_size),
             lambda network: objective(
                 network,
                 (scaled, train[1]),
@@ -171,25 +169,6 @@ class SequenceEstimator(Estimator):
 
         network = self.network_
         return network_outputs(network, self._read(as_sequences(sequences, self.inputs_.channels)))
-
-    def _architecture(self, output_size: int) -> Architecture:
-        try:
-            return Architecture(
-                cell=get_cell(self.cell).name,
-                vocabulary_size=None,
-                input_size=self.inputs_.input_size,
-                embedding_size=None,
-                hidden_sizes=tuple(self.hidden_sizes),
-                bidirectional=self.bidirectional,
-                readout=self.readout,
-                output_size=output_size,
-                batch_norm=self.batch_norm,
-                embedding_dropout=0.0,
-                dropout=self.dropout,
-                recurrent_dropout=self.recurrent_dropout,
-            )
-        except ValueError as e:
-            raise InputError(f"option {e}") from e
 
     def _learned(self) -> dict[str, Any]:
         return {"scaling": {"inputs": self.inputs_.to_json()}}

@@ -131,19 +131,9 @@ class TextTask(Estimator):
     def _initial(self, architecture: Architecture) -> dict[str, Any]:
         return super()._initial(architecture) | {"embedding_scale": self.embedding_scale}
 
-    def _architecture(self, start: Start, **of_task: Any) -> Architecture:
-        names = {f.name for f in fields(Architecture)}
-        values = self.get_params() | start.decides | of_task
-        values |= {
-            "cell": get_cell(values["cell"]).name,
-            "vocabulary_size": start.encoder.size,
-            "input_size": None,
-            "hidden_sizes": tuple(values["hidden_sizes"]),
-        }
-        try:
-            return Architecture(**{n: v for n, v in values.items() if n in names})
-        except ValueError as e:
-            raise InputError(f"option {e}") from e
+    def _text_architecture(self, start: Start, **of_task: Any) -> Architecture:
+        vocabulary = {"vocabulary_size": start.encoder.size}
+        return self._architecture(**start.decides | of_task | vocabulary)
 
     def _train_from(
         self,
