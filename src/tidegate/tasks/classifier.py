@@ -16,6 +16,7 @@ from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.estimator import encoder_of
+from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
@@ -234,6 +235,10 @@ class TextClassifier(TextTask, Classifier):
             s if len(s) <= limit else np.concatenate([s[:head], s[len(s) - tail :]])
             for s in sequences
         ]
+
+    @classmethod
+    def _starts_with(cls) -> tuple[type[TextTask], ...]:
+        return cls, LanguageModel
 
     def _start_from(self, models: Sequence[Any], origin: str) -> Start:
         tasks = [model.TASK for model in models]

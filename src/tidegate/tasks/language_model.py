@@ -252,6 +252,10 @@ class LanguageModel(TextTask):
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
 
+    @classmethod
+    def _starts_with(cls) -> tuple[type[TextTask], ...]:
+        return (cls,)
+
     def _start_from(self, models: Sequence[Any], origin: str) -> Start:
         if [(model.TASK, getattr(model, "reverse", None)) for model in models] != [
             (self.TASK, self.reverse)

@@ -83,6 +83,11 @@ class TextTask(Estimator):
 
     # what the two tasks build on
 
+    @classmethod
+    @abstractmethod
+    def _starts_with(cls) -> tuple[type[TextTask], ...]:
+        """The kinds of models that ``init_from`` takes."""
+
     @abstractmethod
     def _start_from(self, models: Sequence[Any], origin: str) -> Start:
         """The start from trained models.  Raises InputError for those that are of no use here."""
@@ -91,7 +96,7 @@ class TextTask(Estimator):
         """The start from ``init_from``, None where none is given.  Raises InputError."""
         if self.init_from is None:
             return None
-        models = load_models(self.init_from)
+        models = load_models(self.init_from, self._starts_with())
         return self._agreed(self._start_from(models, " and ".join(model_names(self.init_from))))
 
     def _learned_start(self, texts: str | Sequence[str], *, sentences: bool) -> Start:
