@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -14,22 +13,6 @@ from tidegate.cli.bench import bench
 from tidegate.cli.compare import compare_command
 from tidegate.cli.evaluate import evaluate
 from tidegate.tasks import TASKS
-from tidegate.terminal import quoted
-
-
-@dataclass
-class Invocation:
-    """What was typed, which a command needs in order to start itself again or to say how to."""
-
-    arguments: list[str]
-    traceback: bool = False
-
-    def command(self, *more: str) -> str:
-        """The line to paste into a shell that does the same, with ``more`` options, which win."""
-        given = [a for a in self.arguments if a != "--resume"]
-        # what follows -- is no option
-        at = given.index("--") if "--" in given else len(given)
-        return " ".join(["tidegate", *map(quoted, [*given[:at], *more, *given[at:]])])
 
 
 class _MainGroup(TyperGroup):

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from tidegate.cli.app import Invocation
+from tidegate.cli.invocation import Invocation
 from tidegate.cli.processes import launch, process_rank
 from tidegate.cli.reading import about_file, files_read
 from tidegate.cli.show import (

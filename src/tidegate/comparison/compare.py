@@ -15,10 +15,12 @@ from tidegate.cells import get_cell, title
 from tidegate.checkpoint import is_model_file
 from tidegate.comparison.advice import Candidate, Scores, advise
 from tidegate.comparison.drawing import Reach
-from tidegate.comparison.experiment import Experiment, Metric, experiment_of
+from tidegate.comparison.experiment import Experiment, Metric
+from tidegate.comparison.experiments import experiment_of
 from tidegate.comparison.gradient_reach import gradient_reach
 from tidegate.comparison.progress import RunsProgress
-from tidegate.comparison.result import FIGURES, PICTURES, REPORT, Comparison
+from tidegate.comparison.report import FIGURES, REPORT, write
+from tidegate.comparison.result import PICTURES, Comparison
 from tidegate.comparison.runs import (
     Failure,
     Run,
@@ -29,6 +31,7 @@ from tidegate.comparison.runs import (
     seconds_per_epoch,
 )
 from tidegate.errors import InputError
+from tidegate.machine import describe
 from tidegate.output.lock import lock
 from tidegate.output.places import check_folder, check_output, is_marked, refuse_inputs
 from tidegate.tasks.estimator import Estimator
@@ -109,7 +112,7 @@ def compare(
         runs.sort(key=lambda run: cells.index(run.cell))  # seeds stay in their order
         result = _concluded(model, experiment, runs, failures, equal_parameters, command)
         if folder is not None:
-            result.write(folder)
+            write(result, folder)
     return result
 
 
@@ -206,7 +209,7 @@ def _concluded(
         ),
         reach={cell: _reach(experiment, of_cell) for cell, of_cell in by_cell.items()},
         samples=_samples(by_cell, experiment.metric),
-        environment=_environment(),
+        environment=describe(("torch", "scikit-learn")),
         command=command,
     )
 
@@ -251,12 +254,3 @@ def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]
         if hasattr(best, "generate"):
             samples[cell] = "".join(best.generate(length=_SAMPLE, temperature=0.8, seed=0))
     return samples
-
-
-def _environment() -> dict[str, Any]:
-    from importlib.metadata import version
-
-    from tidegate.bench.machine import describe
-
-    about = describe(["tidegate"])
-    return about | {"versions": about["versions"] | {"scikit-learn": version("scikit-learn")}}

@@ -1,18 +1,24 @@
-"""The report: one HTML page that needs nothing else, light or dark, on a telephone too."""
+"""A comparison as files: a page, its figures and its pictures.
+
+The page is one HTML file that needs nothing else, light or dark, on a telephone too.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tidegate.cells import title
-from tidegate.comparison.drawing import as_svg
+from tidegate.comparison.drawing import as_png, as_svg
+from tidegate.comparison.result import Comparison
 from tidegate.comparison.table import cells_of, columns_of
 from tidegate.output.places import MARK
+from tidegate.output.writing import write_atomically
 
-if TYPE_CHECKING:
-    from tidegate.comparison.result import Comparison
+# Names of the page and of the file of figures.
+REPORT, FIGURES = "report.html", "comparison.json"
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --rule: #d4d4d4; --soft: #f3f4f6;
@@ -52,6 +58,18 @@ _RULE = (
     "weights with the best validation figure. The best run is the run of the advised cell with the "
     "best validation figure."
 )
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write the page, the figures and the pictures, which the page holds as well."""
+    for name, draw in comparison.pictures.items():
+        write_atomically(folder / f"{name}.png", as_png(draw))
+    values = {"generator": MARK} | comparison.to_json()
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    # a name that is no UTF-8 as JSON writes it, and then as it stands there
+    write_atomically(folder / FIGURES, text.encode(errors="backslashreplace"))
+    page = as_html(comparison)
+    write_atomically(folder / REPORT, page.encode(errors="backslashreplace"))
 
 
 def as_html(comparison: Comparison) -> str:
