@@ -363,7 +363,7 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(
     def fail(_: object) -> None:
         raise RuntimeError("a bug\nover two lines")
 
-    monkeypatch.setattr("tidegate.checkpoint.load_model", fail)
+    monkeypatch.setattr("tidegate.model.checkpoint.load_model", fail)
     outcome = tidegate("info m.safetensors")
     assert outcome.code == 1
     assert outcome.err.startswith("error: RuntimeError: a bug over two lines")

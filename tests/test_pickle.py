@@ -22,9 +22,9 @@ from tides import small, tides
 
 import tidegate as tg
 from tidegate.cells import CELLS
-from tidegate.checkpoint import ModelFileError
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import ModelFileError
 from tidegate.nn.layers import layer_for
 from tidegate.tasks.estimator import Estimator, NotFittedError
 

@@ -109,7 +109,7 @@ def with_options(
 def _panel(f: Field[Any]) -> str:
     if f.name in _PANEL:
         return _PANEL[f.name]
-    from tidegate.architecture import Architecture
+    from tidegate.model.architecture import Architecture
     from tidegate.training.options import TrainingOptions
 
     if f.name in {g.name for g in fields(TrainingOptions)}:

@@ -85,7 +85,7 @@ class TrainingRun:
 
     def _check_places(self) -> None:
         """Raise InputError where the run could not write, or would write over other files."""
-        from tidegate.checkpoint import is_model_file
+        from tidegate.model.checkpoint import is_model_file
         from tidegate.training.run_folder import FILES
 
         check_output(self.output, inputs=self.inputs, force=self.model.force, ours=is_model_file)

@@ -209,7 +209,7 @@ def info(model: Model, json: Json = False) -> None:
     """
     from dataclasses import fields
 
-    from tidegate.checkpoint import load_model
+    from tidegate.model.checkpoint import load_model
     from tidegate.tasks import task_class
     from tidegate.tasks.summary import layers_of, summary_text
 

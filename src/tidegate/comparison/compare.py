@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import get_cell, title
-from tidegate.checkpoint import is_model_file
 from tidegate.comparison.advice import Candidate, Scores, advise
 from tidegate.comparison.drawing import Reach
 from tidegate.comparison.experiment import Experiment, Metric
@@ -32,6 +31,7 @@ from tidegate.comparison.runs import (
 )
 from tidegate.errors import InputError
 from tidegate.machine import describe
+from tidegate.model.checkpoint import is_model_file
 from tidegate.output.lock import lock
 from tidegate.output.places import check_folder, check_output, is_marked, refuse_inputs
 from tidegate.tasks.estimator import Estimator

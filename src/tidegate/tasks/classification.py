@@ -16,7 +16,7 @@ from tidegate.tasks.weights import check_class_weight, label_weights, normalised
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

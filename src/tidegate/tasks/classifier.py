@@ -24,7 +24,7 @@ from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
 
 Labelled = tuple[Any, Any]  # texts and their labels
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
 from tidegate.cells import NAMES, get_cell
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture
 from tidegate.output.places import check_output
 from tidegate.training.options import TrainingOptions, option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.training.objective import Objective, TrainingResult
 
@@ -224,12 +224,12 @@ class Estimator(TrainingOptions):
     # the file
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
-        """Write the model file (format: tidegate.checkpoint), replacing an older model atomically.
+        """Write the model file (format: tidegate.model.checkpoint), atomically onto an older model.
 
         Raises InputError if the file cannot be written, or if ``path`` is a file that is not a
         model; ``force`` replaces such a file.
         """
-        from tidegate.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
+        from tidegate.model.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
 
         check_output(path, force=force, ours=is_model_file)
         network = self.network_
@@ -255,7 +255,7 @@ class Estimator(TrainingOptions):
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read the fitted model from a file.  Raises ModelFileError, also for another task."""
-        from tidegate.checkpoint import ModelFileError, load_model
+        from tidegate.model.checkpoint import ModelFileError, load_model
 
         model = load_model(path)
         if model.task != cls.TASK:
@@ -270,7 +270,7 @@ class Estimator(TrainingOptions):
         """The fitted model that ``model``, read from ``path``, holds; its test vector is run."""
         import torch
 
-        from tidegate.checkpoint import ModelFileError, verify
+        from tidegate.model.checkpoint import ModelFileError, verify
         from tidegate.nn.network import SequenceNetwork
 
         try:

@@ -18,7 +18,7 @@ from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.training.objective import Objective
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture
 from tidegate.sampling import sample
 from tidegate.tasks.estimator import encoder_of
 from tidegate.tasks.splitting import split_rows
@@ -23,7 +23,7 @@ from tidegate.tasks.text_task import TextTask
 from tidegate.training.options import check_seed, documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
 
 

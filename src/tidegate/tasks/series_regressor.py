@@ -16,7 +16,7 @@ from tidegate.tasks.weights import normalised, sample_weights
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
 
 _LARGEST = 1e150  # a number whose squared errors can be added up
 

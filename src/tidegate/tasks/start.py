@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.checkpoint import load_model
 from tidegate.data.text.encoders import TextEncoder, WordEncoder
 from tidegate.data.text.vectors import read_vectors
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import load_model
 from tidegate.tasks.estimator import Estimator
 from tidegate.terminal import path_text
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
 from tidegate.data.text.reading import train_encoder
 from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.start import Start, load_models, model_names, start_from_vectors
 from tidegate.terminal import say
