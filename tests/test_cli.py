@@ -16,6 +16,11 @@ import numpy as np
 import pytest
 from command_line import STEPS, TINY, Outcome, Tidegate
 
+from tidegate.cli.evaluate import MEASURES
+from tidegate.cli.predict import ANSWERS
+from tidegate.data.sources import PredictableSource
+from tidegate.tasks import TASKS
+
 
 def _trained(tidegate: Tidegate, task: str) -> Outcome:
     line = {
@@ -369,3 +374,8 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(
     assert outcome.err.startswith("error: RuntimeError: a bug over two lines")
     assert len(outcome.err.splitlines()) == 1
     assert "Traceback" in tidegate("--traceback info m.safetensors").err
+
+
+def test_every_task_can_be_measured_and_each_with_answers_predicts() -> None:
+    assert set(MEASURES) == set(TASKS)
+    assert set(ANSWERS) == {n for n, t in TASKS.items() if issubclass(t.source, PredictableSource)}

@@ -8,10 +8,13 @@ import typer
 from typer.core import TyperGroup
 
 import tidegate
-from tidegate.cli import use
 from tidegate.cli.bench import bench
 from tidegate.cli.compare import compare_command
 from tidegate.cli.evaluate import evaluate
+from tidegate.cli.forecast import forecast
+from tidegate.cli.generate import generate
+from tidegate.cli.info import info
+from tidegate.cli.predict import predict
 from tidegate.tasks import TASKS
 
 
@@ -61,7 +64,7 @@ _app.add_typer(
     name="train",
     help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
 )
-for _run in (evaluate, use.predict, use.generate, use.forecast, use.info, bench):
+for _run in (evaluate, predict, generate, forecast, info, bench):
     _app.command()(_run)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +39,17 @@ def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[
     """A command that is given ``told``: what the sources' options say, None where not given."""
     told = later_options(*sources)
     return lambda run: with_options(run, {"told": told})
+
+
+def load_one_of(tasks: Collection[str], path: Path) -> Any:
+    """The fitted model in a file, of one of ``tasks``.  Raises InputError."""
+    from tidegate.tasks import load
+
+    fitted = load(path)
+    if fitted.TASK not in tasks:
+        problem = f"expected a model of {', '.join(tasks)}, got a {fitted.TASK}"
+        raise InputError(problem, file=path)
+    return fitted
 
 
 def source_for(fitted: Estimator, told: dict[str, Any]) -> Any:

@@ -1,0 +1,93 @@
+"""``tidegate forecast``: the rows that follow the last row of a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tidegate.cli.reading import (
+    Force,
+    Json,
+    Model,
+    about_file,
+    file_to_write,
+    load_one_of,
+    source_for,
+    telling,
+)
+from tidegate.cli.show import print_json, print_text
+from tidegate.data.sources import TimeSeries
+from tidegate.errors import InputError
+
+
+@telling(TimeSeries)
+def forecast(
+    model: Model,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="a file like the one in training, with the series up to now"
+        ),
+    ],
+    told: dict[str, Any],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            parser=file_to_write,
+            help="CSV file to write (default: print it); replaces a file only with --force",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=file_to_write,
+            help="picture of the forecast to draw: .png or .svg",
+        ),
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Forecast the rows that follow the last row of a file.
+
+    Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
+    """
+    from tidegate.output.places import check_output, never_ours
+    from tidegate.output.writing import write_atomically
+
+    if output is not None:
+        check_output(output, inputs=(model, file), force=force, ours=never_ours)
+    if plot is not None:
+        if output is not None and os.path.realpath(plot) == os.path.realpath(output):
+            raise InputError("option plot: expected another file than the output's", file=plot)
+        from tidegate.tasks.forecast_plot import check_plot_path, plot_forecast
+
+        check_plot_path(plot, inputs=(model, file), force=force)
+    fitted = load_one_of(["forecaster"], model)
+    source = source_for(fitted, told)
+    (series,) = source.read(str(file), learning=False)
+    with about_file(file):
+        ahead = fitted.forecast(series)
+    times = series.style.write(ahead.times)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow([source.time, *ahead.names])
+    # a float of Python's is written with as many digits as tell it from its neighbours
+    writer.writerows([time, *row] for time, row in zip(times, ahead.values.tolist(), strict=True))
+    if plot is not None:
+        plot_forecast(plot, series, ahead, force=force)
+    if output is not None:
+        write_atomically(output, table.getvalue().encode())
+    if json:
+        values = dict(zip(ahead.names, ahead.values.T.tolist(), strict=True))
+        print_json({"times": times, "forecast": values})
+    elif output is None:
+        print_text(table.getvalue(), end="")
