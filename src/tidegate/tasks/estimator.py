@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -301,6 +301,12 @@ class Estimator(TrainingOptions):
     def _restore(self, model: ModelFile) -> None:
         """Take the task's own parts back from the file."""
         raise NotImplementedError
+
+
+def with_default(name: str, default: Any) -> Any:
+    """The option ``name`` of every estimator, with another default."""
+    (shared,) = (f for f in fields(Estimator) if f.name == name)
+    return field(default=default, metadata=shared.metadata)
 
 
 def _thinned(history: dict[str, list[float]], most: int) -> dict[str, list[float]]:

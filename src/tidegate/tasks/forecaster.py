@@ -14,6 +14,7 @@ from tidegate.data.sources import as_list
 from tidegate.data.times.grid import time_type
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import seasonal_naive_error
+from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
 from tidegate.training.options import documented, option
 
@@ -73,12 +74,7 @@ class Forecaster(JudgedForecaster):
         "end of the validation rows, which choose the best weights; the rows after it are the test "
         "(default: the last row, no test)",
     )
-    dropout: float = option(
-        0.3,
-        "probability of dropping a value between recurrent layers and before the output",
-        at_least=0,
-        below=1,
-    )
+    dropout: float = with_default("dropout", 0.3)
     batch_size: int = option(
         128, "windows in one optimiser step, over all processes together", at_least=1
     )

@@ -16,7 +16,7 @@ from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.model.architecture import Architecture
 from tidegate.sampling import sample
-from tidegate.tasks.estimator import encoder_of
+from tidegate.tasks.estimator import encoder_of, with_default
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
@@ -78,21 +78,12 @@ class LanguageModel(TextTask):
     embedding_dropout: float = option(
         0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
     )
-    forget_bias: float = option(
-        0.0,
-        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; chrono "
-        "replaces it",
-    )
+    forget_bias: float = with_default("forget_bias", 0.0)
     bptt: int = option(
         100, "tokens through which gradients are propagated back at a time", at_least=1
     )
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
-    dropout: float = option(
-        0.1,
-        "probability of dropping a value between recurrent layers and before the output",
-        at_least=0,
-        below=1,
-    )
+    dropout: float = with_default("dropout", 0.1)
     validation_fraction: float = option(
         0.1,
         "fraction of the text that is held out to choose the best weights; it stands at the end, "

@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError
-from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.splitting import split_rows
 from tidegate.training.options import option
 
@@ -48,24 +48,13 @@ class SequenceEstimator(Estimator):
         at_least=0,
         below=1,
     )
-    hidden_sizes: tuple[int, ...] = option(
-        (128,),
-        "units in each recurrent layer: 128 is one layer, 128,64 are two",
-        at_least=1,
-        common=True,
-    )
     bidirectional: bool = option(True, "read sequences forwards and backwards")
     readout: str = option(
         "mean+max",
         "summary of all recurrent states that the output reads: last, mean, max, or several, as in "
         "mean+max",
     )
-    dropout: float = option(
-        0.3,
-        "probability of dropping a value between recurrent layers and before the output",
-        at_least=0,
-        below=1,
-    )
+    dropout: float = with_default("dropout", 0.3)
     batch_size: int = option(
         16, "sequences in one optimiser step, over all processes together", at_least=1
     )
