@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tidegate.bench.catalogue import CELLS, FIGURES, LIBRARIES, PEERS
-from tidegate.cli.reading import Force
+from tidegate.cli.reading import Force, Json
 from tidegate.cli.show import print_json, print_table, said_aside
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -54,9 +54,7 @@ def bench(
         typer.Option("--output", "-o", metavar="PATH", help="JSON file to write all times to"),
     ] = None,
     force: Force = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="print one JSON object and nothing else, for programs")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Time the layers of tidegate and of other libraries, in turns.
 

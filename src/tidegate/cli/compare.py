@@ -11,7 +11,7 @@ import typer
 
 from tidegate.cells import NAMES
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
-from tidegate.cli.reading import about_file, files_read
+from tidegate.cli.reading import about_file, files_read, for_programs, like_file
 from tidegate.cli.show import print_json, said_aside
 from tidegate.data.sources import Source
 from tidegate.errors import InputError
@@ -72,29 +72,15 @@ Output = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="print one JSON object and nothing else, for programs",
-        rich_help_panel=_PANEL,
-    ),
-]
+Json = Annotated[bool, for_programs(_PANEL)]
 Validation = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="a file like FILE that chooses the best weights and cell (default: a part of FILE)",
-        rich_help_panel="Data",
-    ),
+    Path | None, like_file("chooses the best weights and cell (default: a part of FILE)")
 ]
 Test = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="a file like FILE that the figures of the table are measured on (default: "
-        "--test-fraction of FILE; if that is 0, the part that chooses)",
-        rich_help_panel="Data",
+    like_file(
+        "the figures of the table are measured on (default: --test-fraction of FILE; if that is 0, "
+        "the part that chooses)"
     ),
 ]
 

@@ -21,9 +21,21 @@ if TYPE_CHECKING:
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="a model file that tidegate train wrote")
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="print one JSON object and nothing else, for programs")
-]
+
+
+def for_programs(panel: str | None = None) -> Any:
+    """The option of each command that prints a result."""
+    about = "print one JSON object and nothing else, for programs"
+    return typer.Option("--json", help=about, rich_help_panel=panel)
+
+
+def like_file(what: str) -> Any:
+    """An option that names a file of the same kind as FILE."""
+    help = f"a file like FILE that {what}"
+    return typer.Option(metavar="PATH", help=help, rich_help_panel="Data")
+
+
+Json = Annotated[bool, for_programs()]
 Force = Annotated[bool, typer.Option(help="replace a file that tidegate did not write")]
 
 

@@ -91,20 +91,17 @@ class Forecasts(Experiment):
         )
         ridge = Ridge.fit(train, validation)
         losses = self._losses(model, self.scored)
+        repeated = {"naive": "value", "seasonal_naive": f"{season} rows"}
         return [
-            Baseline(
-                name="naive",
-                about="the last value again",
-                validation=chosen["naive_mse"],
-                held_out=scored["naive_mse"],
-                losses=losses["naive"],
-            ),
-            Baseline(
-                name="seasonal naive",
-                about=f"the last {season} rows again",
-                validation=chosen["seasonal_naive_mse"],
-                held_out=scored["seasonal_naive_mse"],
-                losses=losses["seasonal_naive"],
+            *(
+                Baseline(
+                    name=name.replace("_", " "),
+                    about=f"the last {what} again",
+                    validation=chosen[f"{name}_mse"],
+                    held_out=scored[f"{name}_mse"],
+                    losses=losses[name],
+                )
+                for name, what in repeated.items()
             ),
             Baseline(
                 name="ridge regression",
