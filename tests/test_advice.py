@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tidegate.comparison import advice
-from tidegate.comparison.advice import Candidate, Scores
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.paired import in_blocks, paired_p
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.paired import in_blocks, paired_p
+from tidegate.comparison.report import advice
+from tidegate.comparison.report.advice import Candidate, Scores
 
 ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
 ERROR = Metric(name="mse", label="mean squared error", lower_is_better=True)

@@ -11,9 +11,9 @@ import pytest
 
 import tidegate as tg
 from tidegate.cells import title
-from tidegate.comparison.answered import AnsweredExperiment
-from tidegate.comparison.experiments import EXPERIMENTS, experiment_of
-from tidegate.comparison.ridge import Ridge
+from tidegate.comparison.experiments.answered import AnsweredExperiment
+from tidegate.comparison.experiments.of_tasks import EXPERIMENTS, experiment_of
+from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.intervals import wilson

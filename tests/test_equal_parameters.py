@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model_files import SERIES, TEXT
 
 from tidegate.cells import CELLS
-from tidegate.comparison.equal_parameters import with_equal_parameters
+from tidegate.comparison.runs.equal_parameters import with_equal_parameters
 from tidegate.errors import InputError
 
 cells = st.sampled_from(sorted(CELLS))

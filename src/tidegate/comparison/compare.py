@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import get_cell, title
-from tidegate.comparison.advice import Candidate, Scores, advise
-from tidegate.comparison.drawing import Reach
-from tidegate.comparison.experiment import Experiment, Metric
-from tidegate.comparison.experiments import experiment_of
-from tidegate.comparison.gradient_reach import gradient_reach
-from tidegate.comparison.progress import RunsProgress
-from tidegate.comparison.report import FIGURES, REPORT, write
-from tidegate.comparison.result import PICTURES, Comparison
-from tidegate.comparison.runs import (
+from tidegate.comparison.experiments.experiment import Experiment, Metric
+from tidegate.comparison.experiments.of_tasks import experiment_of
+from tidegate.comparison.report.advice import Candidate, Scores, advise
+from tidegate.comparison.report.drawing import Reach
+from tidegate.comparison.report.page import FIGURES, REPORT, write
+from tidegate.comparison.report.result import PICTURES, Comparison
+from tidegate.comparison.runs.gradient_reach import gradient_reach
+from tidegate.comparison.runs.progress import RunsProgress
+from tidegate.comparison.runs.runs import (
     Failure,
     Run,
     copy_of,

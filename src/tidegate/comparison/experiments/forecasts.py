@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tidegate.comparison.experiment import (
+from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     Baseline,
     Batch,
@@ -15,8 +15,8 @@ from tidegate.comparison.experiment import (
     Metric,
     padded,
 )
-from tidegate.comparison.paired import in_blocks
-from tidegate.comparison.ridge import Ridge
+from tidegate.comparison.experiments.paired import in_blocks
+from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.frames import held_series
 from tidegate.data.series.series import windows
 from tidegate.data.series.windowing import Windows

@@ -11,9 +11,9 @@ from html import escape
 from pathlib import Path
 
 from tidegate.cells import title
-from tidegate.comparison.drawing import as_png, as_svg
-from tidegate.comparison.result import Comparison
-from tidegate.comparison.table import cells_of, columns_of
+from tidegate.comparison.report.drawing import as_png, as_svg
+from tidegate.comparison.report.result import Comparison
+from tidegate.comparison.report.table import cells_of, columns_of
 from tidegate.output.places import MARK
 from tidegate.output.writing import write_atomically
 

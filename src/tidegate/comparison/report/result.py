@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tidegate.cells import title
-from tidegate.comparison.advice import Advice
-from tidegate.comparison.drawing import Draw, Reach, curves, faded, reaches
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.runs import Failure, Run
-from tidegate.comparison.table import Row, as_text, rows_of
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.report.advice import Advice
+from tidegate.comparison.report.drawing import Draw, Reach, curves, faded, reaches
+from tidegate.comparison.report.table import Row, as_text, rows_of
+from tidegate.comparison.runs.runs import Failure, Run
 
 # Names of the pictures.
 PICTURES = ("curve-time", "curve-steps", "gradient-reach")

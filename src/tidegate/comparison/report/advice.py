@@ -3,7 +3,7 @@
 1. The best cell has the best mean figure on the validation part.  It is better than another cell if
    two things hold.  Over the seeds: the 95 % interval of the difference of their means does not
    hold 0 (Welch 1947, Biometrika 34: variances may differ).  Over the examples: a paired test of
-   their mean losses on the same examples gives p < 0.05 (comparison/paired.py).  Else the two are
+   their mean losses on the same examples gives p < 0.05 (experiments/paired.py).  Else the two are
    level; of fewer than 30 examples it is said that they are too few to tell.
 2. Of the cells that are level, the one with the fewest weights is advised; of those within 5 % of
    the fewest, the one that takes the least time per epoch.
@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.paired import FEW, LEVEL, as_p, paired_p
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.paired import FEW, LEVEL, as_p, paired_p
 
 _SEEDS_LEVEL = 0.95
 _SAME = 0.05  # part by which weights or times differ without being worth a word

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.comparison.experiment import Experiment
-from tidegate.comparison.forecasts import Forecasts
-from tidegate.comparison.language import LanguageModelling
-from tidegate.comparison.sequences import SequenceClassification, SequenceRegression
-from tidegate.comparison.texts import TextClassification
+from tidegate.comparison.experiments.experiment import Experiment
+from tidegate.comparison.experiments.forecasts import Forecasts
+from tidegate.comparison.experiments.language import LanguageModelling
+from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
+from tidegate.comparison.experiments.texts import TextClassification
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 

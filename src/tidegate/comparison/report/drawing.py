@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.cells import title
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.gradient_reach import FADED
-from tidegate.comparison.runs import Run
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.runs.gradient_reach import FADED
+from tidegate.comparison.runs.runs import Run
 from tidegate.output.places import MARK
 
 if TYPE_CHECKING:
