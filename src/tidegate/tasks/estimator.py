@@ -155,7 +155,7 @@ class Estimator(TrainingOptions):
         """
         # what a task leaves out it does not have
         none = {"vocabulary_size": None, "input_size": None, "embedding_size": None}
-        values = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
+        values: dict[str, Any] = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
         values["cell"] = get_cell(values["cell"]).name
         values["hidden_sizes"] = tuple(values["hidden_sizes"])
         known = {f.name for f in fields(Architecture)}
