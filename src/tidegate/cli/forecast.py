@@ -17,6 +17,7 @@ from tidegate.cli.reading import (
     about_file,
     file_to_write,
     load_one_of,
+    output_file,
     source_for,
     telling,
 )
@@ -37,13 +38,7 @@ def forecast(
     told: dict[str, Any],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            parser=file_to_write,
-            help="CSV file to write (default: print it); replaces a file only with --force",
-        ),
+        output_file("CSV file to write (default: print it); replaces a file only with --force"),
     ] = None,
     plot: Annotated[
         Path | None,

@@ -47,6 +47,13 @@ def file_to_write(text: str) -> Path:
     return Path(text)
 
 
+def output_file(help: str, panel: str | None = None) -> Any:
+    """The option that names the file to write."""
+    return typer.Option(
+        *("--output", "-o"), metavar="PATH", parser=file_to_write, help=help, rich_help_panel=panel
+    )
+
+
 def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command that is given ``told``: what the sources' options say, None where not given."""
     told = later_options(*sources)
