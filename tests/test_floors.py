@@ -114,6 +114,11 @@ def test_no_module_imports_itself_by_way_of_others():
         pytest.fail(" <- ".join(e.args[1]))
 
 
+def test_the_compiled_module_is_imported_in_one_place():
+    importing = {path for path, modules in IMPORTS.items() if "tidegate._engine" in modules}
+    assert importing == {"engine/compiled.py"}
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_every_file_has_a_room(path):
     assert room_of(path) is not None, f"expected a row of {PAGE.name} for {path}"

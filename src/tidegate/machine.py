@@ -15,13 +15,13 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
     """Processor, instruction set, threads, and the versions of ``packages`` and of tidegate."""
     import torch
 
-    from tidegate import _engine
+    from tidegate.engine import compiled
 
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": _processor(),
         "processors": os.cpu_count(),
-        "isa": _engine.isa(),
+        "isa": compiled.isa(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in sorted({"tidegate", "numpy", *packages})},

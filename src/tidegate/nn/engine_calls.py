@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
-from tidegate import _engine
-from tidegate.engine import shares_units, threads_for
+from tidegate.engine import compiled, shares_units, threads_for
 from tidegate.nn.products import in_engine, multiply, rounds
 
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
@@ -54,7 +53,7 @@ def forward(
     products = gates[:n]
     rows = _tokens(x, schedule)
     multiply(rows, weight_ih.t(), products, bias_ih)
-    _engine.forward(
+    compiled.forward(
         cell,
         schedule,
         view(weight_hh),
@@ -87,7 +86,7 @@ def infer(
     T, B, _ = x.shape  # noqa: N806
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
     schedule = _schedule(x, lengths, reverse, threads, weight_hh)
-    layer = _engine.Layer(
+    layer = compiled.Layer(
         cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
     )
     H = weight_hh.shape[1]  # noqa: N806
@@ -105,7 +104,7 @@ def output_shapes(
     """Of the tensors that ``forward`` returns, but for the last."""
     T, B, _ = x.shape  # noqa: N806
     rows, H = weight_hh.shape  # noqa: N806
-    extra = _engine.extra_width(cell) * H if training else 0
+    extra = compiled.extra_width(cell) * H if training else 0
     has_cell = c0 is not None
     return (
         (T, B, H),
@@ -152,7 +151,7 @@ def backward(
         return tuple(z if g is None else g.clone() for z, g in zip(zeros, given, strict=True))  # pyright: ignore[reportReturnType]
     schedule = _schedule(x, lengths, reverse, int(threads), weight_hh)
     n = schedule.tokens
-    slots = _engine.product_slots(cell)
+    slots = compiled.product_slots(cell)
     d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (new_array(x, shape) for shape in shapes)
     d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
     separate = sum(s >= 0 for s in slots) * H
@@ -164,9 +163,9 @@ def backward(
         d_products = new_array(x, (n, separate))
     shifted = not schedule.ragged and mask is None  # what W_hh saw is y, one step away
     operand = None if shifted else new_array(x, (n, H))
-    first_rows = _engine.first_gates(cell) * H  # of W_hh, which see the state
+    first_rows = compiled.first_gates(cell) * H  # of W_hh, which see the state
     second_operand = new_array(x, (n, H)) if first_rows < weight_hh.shape[0] else None
-    _engine.backward(
+    compiled.backward(
         cell,
         schedule,
         view(weight_hh),
@@ -188,7 +187,7 @@ def backward(
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
-    with _engine.Flushed(1 if in_engine(d_ih) else torch.get_num_threads()):
+    with compiled.Flushed(1 if in_engine(d_ih) else torch.get_num_threads()):
         multiply(d_gates.t(), _tokens(x, schedule), d_ih)
         if second_operand is not None:
             multiply(d_gates[:, first_rows:].t(), second_operand, d_hh[first_rows:])
@@ -205,7 +204,7 @@ def backward(
             if schedule.ragged:
                 d_tokens = new_array(x, (n, x.shape[2]))
                 multiply(d_gates, weight_ih, d_tokens)
-                _engine.scatter(schedule, view(d_tokens), view(d_x))
+                compiled.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
     return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
@@ -262,7 +261,7 @@ def _schedule(
 ) -> Any:
     T, B, _ = x.shape  # noqa: N806
     by_units = shares_units(threads, B, weight_hh.numel())
-    return _engine.schedule(T, B, view(lengths), reverse, threads, by_units)
+    return compiled.schedule(T, B, view(lengths), reverse, threads, by_units)
 
 
 def _tokens(a: Tensor, schedule: Any) -> Tensor:
@@ -270,7 +269,7 @@ def _tokens(a: Tensor, schedule: Any) -> Tensor:
     if not schedule.ragged:
         return a.reshape(-1, a.shape[2])
     tokens = new_array(a, (schedule.tokens, a.shape[2]))
-    _engine.gather(schedule, view(a), view(tokens))
+    compiled.gather(schedule, view(a), view(tokens))
     return tokens
 
 
@@ -283,7 +282,7 @@ def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     size = 1
     for length in shape:
         size *= length
-    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(_engine.empty(shape))
+    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(compiled.empty(shape))
 
 
 def view(a: Tensor | None) -> Any:
@@ -302,7 +301,7 @@ def _share_torchs_threads() -> None:
     paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "omp" in line}
     libraries = [p for p in paths if Path(p).name.startswith(("libgomp", "libomp", "libiomp"))]
     for path in sorted(libraries, key=lambda p: "torch" not in p):
-        if _engine.adopt_openmp(path):
+        if compiled.adopt_openmp(path):
             return
 
 
