@@ -18,7 +18,7 @@ from command_line import STEPS, TINY, Outcome, Tidegate
 
 from tidegate.cli.evaluate import MEASURES
 from tidegate.cli.predict import ANSWERS
-from tidegate.data.sources import PredictableSource
+from tidegate.data.source import PredictableSource
 from tidegate.tasks import TASKS
 
 

@@ -13,7 +13,7 @@ from tidegate.cells import NAMES
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
 from tidegate.cli.reading import about_file, files_read, for_programs, like_file
 from tidegate.cli.show import print_json, said_aside
-from tidegate.data.sources import Source
+from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.output.places import check_folder
 from tidegate.tasks import TASKS, task_class
@@ -56,8 +56,7 @@ Seeds = Annotated[
 EqualParameters = Annotated[
     bool,
     typer.Option(
-        help="give every cell about as many weights as the first one (default: the same hidden "
-        "sizes)",
+        help="give every cell about as many weights as the first one, not the same hidden sizes",
         rich_help_panel=_PANEL,
     ),
 ]

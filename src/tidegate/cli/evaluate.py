@@ -25,7 +25,8 @@ from tidegate.cli.show import (
     print_json,
     print_table,
 )
-from tidegate.data.sources import PredictableSource
+from tidegate.data.files.items import label_text
+from tidegate.data.source import PredictableSource
 from tidegate.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _known_labels(
     fitted: Classifier, source: PredictableSource, file: str, labels: Sequence[str]
 ) -> list[Any]:
     """The labels that the texts in a file stand for, of the type they had in training."""
-    known = {str(label): label for label in fitted.classes_.tolist()}
+    known = {label_text(str(label)): label for label in fitted.classes_.tolist()}
     for row, label in enumerate(labels):
         if label not in known:
             shown = ", ".join(sorted(known)[:10])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +36,10 @@ def forecast(
     told: dict[str, Any],
     output: Annotated[
         Path | None,
-        output_file("CSV file to write (default: print it); replaces a file only with --force"),
+        output_file(
+            "table to write: .csv, .tsv or .jsonl, in the form of FILE (default: print it); "
+            "replaces a file only with --force"
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
@@ -55,10 +56,12 @@ def forecast(
 
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
     """
+    from tidegate.data.files.dialect import check_table_name
     from tidegate.output.places import check_output, never_ours
     from tidegate.output.writing import write_atomically
 
     if output is not None:
+        check_table_name(output)
         check_output(output, inputs=(model, file), force=force, ours=never_ours)
     if plot is not None:
         if output is not None and os.path.realpath(plot) == os.path.realpath(output):
@@ -72,17 +75,14 @@ def forecast(
     with about_file(file):
         ahead = fitted.forecast(series)
     times = series.style.write(ahead.times)
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([source.time, *ahead.names])
-    # a float of Python's is written with as many digits as tell it from its neighbours
-    writer.writerows([time, *row] for time, row in zip(times, ahead.values.tolist(), strict=True))
+    form = series.dialect.for_file(output)
+    table = form.text([source.time, *ahead.names], [times, *ahead.values.T.tolist()])
     if plot is not None:
         plot_forecast(plot, series, ahead, force=force)
     if output is not None:
-        write_atomically(output, table.getvalue().encode())
+        write_atomically(output, form.content(table, output))
     if json:
         values = dict(zip(ahead.names, ahead.values.T.tolist(), strict=True))
         print_json({"times": times, "forecast": values})
     elif output is None:
-        print_text(table.getvalue(), end="")
+        print_text(table, end="")

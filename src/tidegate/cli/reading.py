@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidegate.cli.options import later_options, parsed_for, with_options
-from tidegate.data.sources import Source
+from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tidegate.data import sources
 
 if TYPE_CHECKING:
-    from tidegate.data.sources import Source
+    from tidegate.data.source import Source
     from tidegate.tasks.estimator import Estimator
 
 

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.data.series.frames import Forecast, held_series
-from tidegate.data.series.series import Scaler, Series, guess_season, windows
-from tidegate.data.series.windowing import Windowing, Windows, choose_context, choose_segment
-from tidegate.data.sources import as_list
+from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.season import guess_season
+from tidegate.data.series.series import Series
+from tidegate.data.series.windowing import (
+    Windowing,
+    Windows,
+    choose_context,
+    choose_segment,
+    windows,
+)
+from tidegate.data.source import as_list
 from tidegate.data.times.grid import time_type
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import seasonal_naive_error

@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.data.files.items import as_items
 from tidegate.data.sequences.inputs import as_sequences
-from tidegate.data.series.series import Scaler
+from tidegate.data.series.scaling import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
 from tidegate.tasks.weights import normalised, sample_weights

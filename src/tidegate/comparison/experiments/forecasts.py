@@ -18,8 +18,7 @@ from tidegate.comparison.experiments.experiment import (
 from tidegate.comparison.experiments.paired import in_blocks
 from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.frames import held_series
-from tidegate.data.series.series import windows
-from tidegate.data.series.windowing import Windows
+from tidegate.data.series.windowing import Windows, windows
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import Backtest
 

@@ -100,7 +100,7 @@ def curves(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, a
         axes.set_ylabel(f"validation {metric.label}")
         axes.set_xlim(left=0)
         if across == "step":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _finish(figure, axes)
 
     return draw
@@ -141,7 +141,7 @@ def reaches(of: Mapping[str, Reach]) -> Draw:
             yscale="log", xlim=(0, furthest), xlabel="recurrent steps before the last, $T - t$"
         )
         axes.set_ylabel(r"$\|\partial\,loss_T\, /\, \partial h_t\|$, relative to $t = T$")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _finish(figure, axes, columns=1, heading="steps until it is below a thousandth")
 
     return draw

@@ -49,14 +49,14 @@ _RULE = (
     "How the advice is made: cells are compared on the validation part. The best cell is better "
     "than another one if two tests agree. Over the seeds: the 95 % interval of the difference of "
     "their means (Welch) does not contain 0. Over the {examples}: a paired test on the same "
-    "{examples} gives p < 0.05. The paired test is exact if at most 16 {examples} differ "
-    "(McNemar's test for right and wrong answers), else it is Student's t. If the tests do not "
-    "agree, the two cells are level; fewer than 30 {examples} are called too few to tell. Of level "
-    "cells, the one with the fewest weights is advised. If several are within 5 % of the fewest "
-    "weights, the fastest of them is advised. The baseline with the best validation figure is "
-    "compared with the advised cell in the same way, on the {held_out} part. Each run keeps the "
-    "weights with the best validation figure. The best run is the run of the advised cell with the "
-    "best validation figure."
+    "{examples} gives p < 0.05. The paired test is exact if at most 16 {examples} differ (McNemar's"
+    " test for right and wrong answers), else it is Student's t. If one of the tests does not say "
+    "so, the two cells are level. If it is the paired test and there are fewer than 30 {examples}, "
+    "they are called too few to tell. Of level cells, the one with the fewest weights is advised. "
+    "If several are within 5 % of the fewest weights, the fastest of them is advised. The baseline "
+    "with the best validation figure is compared with the advised cell in the same way, on the "
+    "{held_out} part. Each run keeps the weights with the best validation figure. The best run is "
+    "the run of the advised cell with the best validation figure."
 )
 
 
