@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_files import SERIES, TEXT
 
-from tidegate.architecture import smallest_hidden_size
 from tidegate.cells import CELLS
-from tidegate.comparison.equal_parameters import with_equal_parameters
+from tidegate.comparison.runs.equal_parameters import with_equal_parameters
 from tidegate.errors import InputError
+from tidegate.model.architecture import smallest_hidden_size
 
 cells = st.sampled_from(sorted(CELLS))
 architectures = st.builds(

@@ -11,9 +11,9 @@ import typer
 
 from tidegate.cells import NAMES
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
-from tidegate.cli.reading import about_file, files_read
+from tidegate.cli.reading import about_file, files_read, for_programs, like_file
 from tidegate.cli.show import print_json, said_aside
-from tidegate.data.sources import Source
+from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.output.places import check_folder
 from tidegate.tasks import TASKS, task_class
@@ -56,8 +56,7 @@ Seeds = Annotated[
 EqualParameters = Annotated[
     bool,
     typer.Option(
-        help="give every cell about as many weights as the first one (default: the same hidden "
-        "sizes)",
+        help="give every cell about as many weights as the first one, not the same hidden sizes",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -72,29 +71,15 @@ Output = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="print one JSON object and nothing else, for programs",
-        rich_help_panel=_PANEL,
-    ),
-]
+Json = Annotated[bool, for_programs(_PANEL)]
 Validation = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="a file like FILE that chooses the best weights and cell (default: a part of FILE)",
-        rich_help_panel="Data",
-    ),
+    Path | None, like_file("chooses the best weights and cell (default: a part of FILE)")
 ]
 Test = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="a file like FILE that the figures of the table are measured on (default: "
-        "--test-fraction of FILE; if that is 0, the part that chooses)",
-        rich_help_panel="Data",
+    like_file(
+        "the figures of the table are measured on (default: --test-fraction of FILE; if that is 0, "
+        "the part that chooses)"
     ),
 ]
 
@@ -172,8 +157,7 @@ def _compared(
     **how: Any,
 ) -> tuple[Any, Path]:
     """The comparison and its folder.  Raises InputError, TrainingError."""
-    from tidegate.comparison.compare import compare
-    from tidegate.comparison.runs import for_cells
+    from tidegate.comparison.compare import compare, for_cells
     from tidegate.tasks.estimator import default_model_path
 
     folder = output or Path(f"{default_model_path(task, file).stem}-comparison")

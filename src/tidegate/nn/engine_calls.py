@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
-from tidegate import _engine
-from tidegate.engine import shares_units, threads_for
+from tidegate.engine import compiled, shares_units, threads_for
 from tidegate.nn.products import in_engine, multiply, rounds
 
 _NOTHING = torch.empty(0, dtype=torch.float32, device="cpu")  # a gradient that nobody needs
@@ -58,7 +57,7 @@ def forward(
     n = schedule.tokens
     products = gates[:n]
     multiply(_tokens(x, schedule), weight_ih.t(), products, bias_ih)
-    _engine.forward(
+    compiled.forward(
         cell,
         schedule,
         view(weight_hh),
@@ -91,7 +90,7 @@ def infer(
     weight_ih, weight_hh, bias_ih, bias_hh = _known(weights)
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
     schedule = _schedule(x, lengths, reverse, threads, weight_hh)
-    layer = _engine.Layer(
+    layer = compiled.Layer(
         cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
     )
     y = new_array(x, (T, B, weight_hh.shape[1]))
@@ -110,7 +109,7 @@ def output_shapes(
     """Of the tensors that ``forward`` returns, but for the last."""
     T, B, _ = x.shape  # noqa: N806
     rows, H = _known(weights)[1].shape  # noqa: N806
-    extra = _engine.extra_width(cell) * H if training else 0
+    extra = compiled.extra_width(cell) * H if training else 0
     return [
         (T, B, H),
         *((B, H) for _ in state),
@@ -150,7 +149,7 @@ def backward(
     gates, extra, *others, threads = saved
     schedule = _schedule(x, lengths, reverse, int(threads), weight_hh)
     n = schedule.tokens
-    slots = _engine.product_slots(cell)
+    slots = compiled.product_slots(cell)
     needs_x, *needs_state = needs[: 1 + len(state)]
     # the sweep fills the gradients of the states and the biases in any case
     rows = weight_hh.shape[:1]
@@ -169,9 +168,9 @@ def backward(
         d_products = new_array(x, (n, separate))
     shifted = not schedule.ragged and mask is None  # what W_hh saw is y, one step away
     operand = None if shifted else new_array(x, (n, H))
-    first_rows = _engine.first_gates(cell) * H  # of W_hh, which see the state
+    first_rows = compiled.first_gates(cell) * H  # of W_hh, which see the state
     second_operand = new_array(x, (n, H)) if first_rows < weight_hh.shape[0] else None
-    _engine.backward(
+    compiled.backward(
         cell,
         schedule,
         view(weight_hh),
@@ -193,7 +192,7 @@ def backward(
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
-    with _engine.Flushed(1 if in_engine(d_ih) else torch.get_num_threads()):
+    with compiled.Flushed(1 if in_engine(d_ih) else torch.get_num_threads()):
         multiply(d_gates.t(), _tokens(x, schedule), d_ih)
         if second_operand is not None:
             multiply(d_gates[:, first_rows:].t(), second_operand, d_hh[first_rows:])
@@ -210,7 +209,7 @@ def backward(
             if schedule.ragged:
                 d_tokens = new_array(x, (n, x.shape[2]))
                 multiply(d_gates, weight_ih, d_tokens)
-                _engine.scatter(schedule, view(d_tokens), view(d_x))
+                compiled.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
     return [g if n else _NOTHING for g, n in zip(gradients, needs, strict=True)]
@@ -264,7 +263,7 @@ def _schedule(
 ) -> Any:
     T, B, _ = x.shape  # noqa: N806
     by_units = shares_units(threads, B, weight_hh.numel())
-    return _engine.schedule(T, B, view(lengths), reverse, threads, by_units)
+    return compiled.schedule(T, B, view(lengths), reverse, threads, by_units)
 
 
 def _tokens(a: Tensor, schedule: Any) -> Tensor:
@@ -272,7 +271,7 @@ def _tokens(a: Tensor, schedule: Any) -> Tensor:
     if not schedule.ragged:
         return a.reshape(-1, a.shape[2])
     tokens = new_array(a, (schedule.tokens, a.shape[2]))
-    _engine.gather(schedule, view(a), view(tokens))
+    compiled.gather(schedule, view(a), view(tokens))
     return tokens
 
 
@@ -281,7 +280,7 @@ def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     size = 1
     for length in shape:
         size *= length
-    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(_engine.empty(shape))
+    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(compiled.empty(shape))
 
 
 def view(a: Tensor | None) -> Any:
@@ -300,7 +299,7 @@ def _share_torchs_threads() -> None:
     paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "omp" in line}
     libraries = [p for p in paths if Path(p).name.startswith(("libgomp", "libomp", "libiomp"))]
     for path in sorted(libraries, key=lambda p: "torch" not in p):
-        if _engine.adopt_openmp(path):
+        if compiled.adopt_openmp(path):
             return
 
 

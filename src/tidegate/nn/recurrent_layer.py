@@ -12,7 +12,6 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tidegate.cells import Cell
-from tidegate.equations.expr import RECURRENT
 from tidegate.nn.arguments import (
     check_cell,
     check_flag,
@@ -84,7 +83,7 @@ class Recurrent(OwnModule, nn.RNNBase):
         self.proj_size = check_projection(self.cell, proj_size, self.hidden_size)
         self.dropout = check_probability("dropout", dropout)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
-        if recurrent_dropout > 0 and RECURRENT not in self.cell.parameters:
+        if recurrent_dropout > 0 and self.cell.seen_width is None:
             raise ValueError(
                 f"recurrent_dropout: expected 0 for {self.cell.name}, whose state no weights read, "
                 f"got {recurrent_dropout}"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS, get_cell
-from tidegate.comparison.equal_parameters import with_equal_parameters
-from tidegate.comparison.experiment import Experiment, Figures
+from tidegate.cells import CELLS
+from tidegate.comparison.experiments.experiment import Experiment, Figures
+from tidegate.comparison.runs.equal_parameters import with_equal_parameters
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 
@@ -144,13 +144,6 @@ def places_of(model: Estimator, folder: Path) -> tuple[Path, Path]:
     """Where a comparison in ``folder`` keeps a model's file, and its run."""
     name = f"{model.cell}-seed-{model.seed}"
     return folder / f"{name}.safetensors", folder / "runs" / name
-
-
-def for_cells(model: Estimator, cells: Sequence[str]) -> Any:
-    """A copy of ``model`` with that of the cells which takes the most options, to check them."""
-    declared = [get_cell(cell) for cell in cells]
-    first = next((cell for cell in declared if cell.is_projected), declared[0])
-    return copy_of(model, cell=first.name)
 
 
 def projection_of(model: Estimator, cell: str) -> int | None:

@@ -1,57 +1,25 @@
-"""The compiled kernels on numpy arrays: a layer of a trained network without torch."""
+"""A layer of a trained network on numpy arrays, without torch."""
 
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate import _engine
 from tidegate.cells import CELLS
+from tidegate.engine import compiled
+from tidegate.engine.threads import shares_units, threads_worth
 
 Array = NDArray[np.float32]
-
-_SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
-# What threads that share the units of a sweep wait for each other in a step, each two of them, in
-# multiplications (0.4 us on Zen 5); weights that a core's second cache no longer holds; and rows of
-# each thread from which on reading those matters little.
-_MEETING, _SECOND_CACHE, _MANY_ROWS = 12_000, 1 << 17, 4
-
-
-def _processors() -> int:
-    """Those this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def threads_for(multiplications: int, available: int) -> int:
-    """How many of the ``available`` threads a sweep is worth, at least 1."""
-    return max(1, min(available, multiplications // _SMALLEST_SHARE))
-
-
-def shares_units(threads: int, batch_size: int, recurrent_weights: int) -> bool:
-    """Whether threads should take some of the units of all rows each, not all units of some rows.
-
-    They then wait for each other at every step, but a single row keeps all of them busy, and each
-    reads but its part of the weights.
-    """
-    if threads < 2 or not 0 < batch_size < _MANY_ROWS * threads:
-        return False
-    read = recurrent_weights if recurrent_weights >= _SECOND_CACHE else 0
-    by_rows = -(-batch_size // threads) * recurrent_weights + read
-    by_units = (batch_size * recurrent_weights + read) / threads + _MEETING * threads / 2
-    return by_units < by_rows
 
 
 class EngineLayer:
     """One recurrent layer in one direction, for inference on numpy arrays.
 
-    cell: one of ``tidegate._engine.cells()``.  weight_ih: [G*H, I]; weight_hh: [G*H, H]; bias_ih
+    cell: one of ``engine.compiled.cells()``.  weight_ih: [G*H, I]; weight_hh: [G*H, H]; bias_ih
     and bias_hh: [G*H], both or none; G is the number of gates.  All are numpy float32, with the
     gates in torch.nn's order.  The constructor copies them, packed.  Several threads may call
     ``forward`` at a time, but only one thread at a time may call ``step``.  Raises TypeError or
@@ -68,8 +36,8 @@ class EngineLayer:
     ) -> None:
         if not isinstance(cell, str):
             raise TypeError(f"cell: expected a name, got {type(cell).__name__}")
-        if cell not in _engine.cells():
-            known = ", ".join(_engine.cells())
+        if cell not in compiled.cells():
+            known = ", ".join(compiled.cells())
             raise ValueError(f"cell: expected one the engine has, {known}; got {cell!r}")
         weight_ih, weight_hh = _dense("weight_ih", weight_ih), _dense("weight_hh", weight_hh)
         gates = len(CELLS[cell].gates)
@@ -86,7 +54,7 @@ class EngineLayer:
             biases = _dense("bias_ih", bias_ih), _dense("bias_hh", bias_hh)
             for name, bias in zip(("bias_ih", "bias_hh"), biases, strict=True):
                 _check_shape(name, bias, "[G*H]", (gates * hidden_size,))
-        self._layer = _engine.Layer(cell, weight_ih, weight_hh, *biases)
+        self._layer = compiled.Layer(cell, weight_ih, weight_hh, *biases)
         self.input_size, self.hidden_size = weight_ih.shape[1], hidden_size
         self._state_count = len(CELLS[cell].states)
         self._size, self._recurrent_size = weight_ih.size + weight_hh.size, weight_hh.size
@@ -122,12 +90,11 @@ class EngineLayer:
         if not isinstance(reverse, bool | np.bool_):
             raise TypeError(f"reverse: expected True or False, got {type(reverse).__name__}")
         if threads is None:
-            worth = T * B * self._size
-            threads = 1 if worth < 2 * _SMALLEST_SHARE else threads_for(worth, _processors())
+            threads = threads_worth(T * B * self._size)
         else:
-            threads = _count("threads", threads, 1, _engine.most_threads)
+            threads = _count("threads", threads, 1, compiled.most_threads)
         by_units = shares_units(threads, B, self._recurrent_size)
-        schedule = _engine.schedule(T, B, lengths, bool(reverse), threads, by_units)
+        schedule = compiled.schedule(T, B, lengths, bool(reverse), threads, by_units)
         final = self.initial_state(B)
         started: Sequence[Array] = final  # zeros, which the engine may replace
         if state is not None:
