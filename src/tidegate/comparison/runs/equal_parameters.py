@@ -17,8 +17,8 @@ def with_equal_parameters(
     """``architecture`` with another cell, and hidden sizes such that its parameters are as many.
 
     All sizes are multiplied by the same number and rounded, each up or down: whichever comes
-    closest.  One unit more or less is all that is left between the two, which is within 2 % from 128
-    units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
+    closest.  One unit more or less is all that is left between the two, which is within 2 % from
+    128 units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
     """
     if architecture.tie_embeddings:
         raise InputError(
