@@ -8,7 +8,7 @@ from tidegate.equations.expr import gates, states
     "gru_light",
     gates={"z": Gate("update gate", "keeps"), "n": Gate("candidate state")},
     states={"h": State("hidden state")},
-    source="Ravanelli et al. 2018, arXiv:1803.10225, eq. 6-8, without its batch normalisation",
+    source="Ravanelli et al. 2018, arXiv:1803.10225, without the batch normalisation of its inputs",
     use="For speech and other smooth inputs: a GRU without reset gate, with a rectified candidate.",
 )
 def gru_light(ops, w, u, h):
