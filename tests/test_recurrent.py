@@ -293,12 +293,12 @@ def test_a_layer_is_saved_by_torch_and_copied(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's, where a graph breaks
 @pytest.mark.parametrize("name", CELLS)
-@pytest.mark.parametrize("length", [None, [4, 2]], ids=["full", "ragged"])
+@pytest.mark.parametrize("length", [None, [2, 1]], ids=["full", "ragged"])
 def test_a_compiled_layer_equals_the_eager_one(name: str, length: Any) -> None:
     torch._dynamo.reset()
-    layer = layer_of(name, 3, 6, num_layers=2, bidirectional=True, bias=length is None)
+    layer = layer_of(name, 3, 6, bias=length is None)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=length is None)
-    x = torch.randn(4, 2, 3)
+    x = torch.randn(2, 2, 3)
     results = []
     for call in (layer, compiled):
         y, final = call(x, lengths=length)
