@@ -287,8 +287,10 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         """For each state of the cell [B, its size] of every layer and direction."""
         layers = self.num_layers * self.directions
         if hx is None:  # one [B, H] of zeros for all
-            zeros = {size: x.new_zeros(batch, size) for size in set(self.state_sizes)}
-            return tuple((zeros[size],) * layers for size in self.state_sizes)
+            size, *others = self.state_sizes
+            zeros = x.new_zeros(batch, size)
+            rest = (zeros if n == size else x.new_zeros(batch, n) for n in others)
+            return tuple((z,) * layers for z in (zeros, *rest))
         rows = () if unbatched else (batch,)
         shapes = [(layers, *rows, size) for size in self.state_sizes]
         letters = f"[layers * directions, {'' if unbatched else 'B, '}H]"
