@@ -106,8 +106,8 @@ class Source(ABC):
         kept=False,
     )
     header: bool = _told(
-        "whether the first row of a .csv or .tsv file names the columns; if not, their names are "
-        "1, 2, ...",
+        "whether the first row of a .csv or .tsv file names the columns; if not, the columns are "
+        "called 1, 2, ...",
         None,
         default=True,
     )
@@ -173,7 +173,7 @@ class Source(ABC):
         for name in ("separator", "decimal", "sheet"):
             if (value := getattr(self, name)) is not None:
                 problem = f"expected none, for {file} is no table"
-                raise InputError(f"option {name}: {problem}, got {value!r}; leave it out")
+                raise InputError(f"{problem}, got {value!r}; leave it out", option=name)
 
 
 def _kept_as(f: Field[Any]) -> str:
@@ -293,7 +293,7 @@ class SequenceSource(PredictableSource):
         default=None,
     )
     time: str | None = _told(
-        "column of times, which checks the order of the rows, in a table with one row per step",
+        "column of times, which must rise within a sequence, in a table with one row per step",
         default=None,
     )
     values: tuple[str, ...] = _told(
@@ -317,7 +317,7 @@ class SequenceSource(PredictableSource):
             told = [name for name in told if name != "encoding"]  # of a .ts, too
             if told:
                 problem = "expected none, for it is about tables"
-                raise InputError(f"option {told[0]}: {problem}, got {getattr(self, told[0])!r}")
+                raise InputError(f"{problem}, got {getattr(self, told[0])!r}", option=told[0])
         found = self._read(file, self.ANSWERS)
         return found.values, found.answers
 

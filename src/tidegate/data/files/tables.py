@@ -13,7 +13,7 @@ import numpy as np
 from tidegate.data.files.formats import PLAIN, Layout, line_of_row, read_frame
 from tidegate.data.files.items import is_missing
 from tidegate.data.times.styles import RowError, TimeStyle, read_times
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 if TYPE_CHECKING:
     import polars
@@ -148,7 +148,7 @@ def numbers_of(
         cell = as_text(column[row])
         remedy = "correct it or remove the row"
         if re.fullmatch(r"\s*[+-]?[0-9.]*,[0-9]+\s*", cell):
-            remedy = "write a decimal point, or read it with --decimal ,"
+            remedy = f"write a decimal point, or read it with {spelled('decimal', ',')}"
         problem = f"expected a number, got {shown(cell)}"
         raise row_error(path, row, f"{problem}; {remedy}", layout, column=column.name)
     return numbers
@@ -178,7 +178,8 @@ def _missing_column(name: str, columns: list[str]) -> str:
     if close:
         return f"{problem}; did you mean {shown(by_lower[close[0]])}?"
     if len(columns) == 1 and (other := re.search(r"[;\t|,:^~]", columns[0])):
-        return f"{problem}; are cells separated by {other[0]!r}? then say so by --separator"
+        remedy = f"are cells separated by {other[0]!r}? then say so with {spelled('separator')}"
+        return f"{problem}; {remedy}"
     return f"{problem}; name one of these"
 
 

@@ -75,12 +75,12 @@ class SequenceTable:
             raise InputError(f"{problem}; give --{option} COLUMN", file=self.path)
         if self.time is not None and self.id is None:
             problem = "expected none for a table with a whole sequence in each row"
-            raise InputError(f"option time: {problem}, got {self.time!r}; or give --id, too")
+            raise InputError(f"{problem}, got {self.time!r}; or give --id, too", option="time")
         if self.channels != 1 and self.id is not None:
             problem = "expected none for a table with a row per step"
-            raise InputError(f"option channels: {problem}, got {self.channels}; use --values")
+            raise InputError(f"{problem}, got {self.channels}; use --values", option="channels")
         if self.channels < 1:
-            raise InputError(f"option channels: expected at least 1, got {self.channels}")
+            raise InputError(f"expected at least 1, got {self.channels}", option="channels")
 
     def _wide(self, cells: np.ndarray) -> list[np.ndarray]:
         """Values [T, I] of each row of cells [N, T * I]."""
