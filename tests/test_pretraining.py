@@ -291,7 +291,7 @@ def test_models_that_are_of_no_use_are_named(forward, backward, tmp_path):
     tg.SequenceClassifier(**QUIET).fit(series, ["up", "down"] * 4).save(path)
     for model, kinds in ((classifier(), "text-classifier or language-model"),
                          (tg.LanguageModel(**QUIET), "language-model")):  # fmt: skip
-        message = f"{path}: option init_from: expected a model of {kinds}, got one of series-class"
+        message = f"{path}, option init_from: expected a model of {kinds}, got one of series-class"
         with pytest.raises(InputError, match=message):
             model.set_params(init_from=path).fit(TEXTS, LABELS)
     for init_from, reverse in [(backward, False), (forward, True), (trained, False)]:
