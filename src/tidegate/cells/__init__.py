@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tidegate.cells import gru, lstm, rnn
 from tidegate.cells.definition import Cell
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 CELLS: dict[str, Cell] = {
     cell.name: cell for module in (rnn, lstm, gru) for cell in vars(module).values()
@@ -18,10 +18,10 @@ NAMES = [_SHORT.get(name, name) for name in CELLS]  # as a person writes them
 
 def get_cell(name: str) -> Cell:
     """The cell called ``name``; ``rnn`` is short for ``rnn_tanh``.  Raises InputError."""
-    cell = CELLS.get(SHORT_NAMES.get(name, name))
+    cell = CELLS.get(SHORT_NAMES.get(name, name)) if isinstance(name, str) else None
     if cell is None:
         known = ", ".join(NAMES)
-        raise InputError(f"expected a cell, one of {known}, got {name!r}; choose one of these")
+        raise InputError(f"expected a cell, one of {known}, got {shown(name)}; choose one of these")
     return cell
 
 

@@ -16,7 +16,9 @@ from tidegate.nn.arguments import (
     check_flag,
     check_hidden,
     check_input,
+    check_layers,
     check_lengths,
+    check_placement,
     check_probability,
     check_size,
 )
@@ -66,18 +68,23 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         strict: bool,
     ) -> None:
         nn.Module.__init__(self)  # RNNBase's own knows four cells
-        self.cell, self.mode, self.strict = cell, cell.name.upper(), strict
+        check_placement(device, dtype)
+        self.cell, self.mode = cell, cell.name.upper()
+        self.strict = check_flag("strict", strict)
         for name, value in cell.options.items():
             setattr(self, name, value)
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = check_size("hidden_size", hidden_size)
-        self.num_layers = check_size("num_layers", num_layers)
+        self.num_layers = check_layers(num_layers)
         self.bias, self.batch_first = (
             check_flag("bias", bias),
             check_flag("batch_first", batch_first),
         )
-        self.bidirectional = bool(bidirectional)
-        self.proj_size = 0 if proj_size == 0 else check_size("proj_size", proj_size)
+        # torch.nn also takes numbers for this one
+        as_flag = bool(bidirectional) if bidirectional in (0, 1) else bidirectional
+        self.bidirectional = check_flag("bidirectional", as_flag)
+        no_projection = isinstance(proj_size, int) and proj_size == 0
+        self.proj_size = 0 if no_projection else check_size("proj_size", proj_size)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
                 f"proj_size: expected less than hidden_size = {self.hidden_size}, got {proj_size}"

@@ -13,9 +13,10 @@ import numpy as np
 
 from tidegate.cells import NAMES, get_cell
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
-from tidegate.errors import InputError
+from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture
 from tidegate.output.places import check_output
+from tidegate.tasks.architectures import need_memory
 from tidegate.training.options import TrainingOptions, option
 
 if TYPE_CHECKING:
@@ -69,16 +70,20 @@ class Estimator(TrainingOptions):
     )
     forget_bias: float = option(
         1.0,
-        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; chrono "
+        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; `chrono` "
         "replaces it",
     )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
-        get_cell(self.cell)
+        try:
+            get_cell(self.cell)
+        except InputError as e:
+            raise InputError(str(e), option="cell") from None
         if len(self.hidden_sizes) == 0:
-            raise InputError("option hidden_sizes: expected one size per layer, got none")
+            problem = "expected one size per layer, got none; give one or more, such as"
+            raise InputError(f"{problem} {written((128,))}", option="hidden_sizes")
 
     # scikit-learn's manners: docs "Developing scikit-learn estimators"
 
@@ -162,7 +167,8 @@ class Estimator(TrainingOptions):
         try:
             return Architecture(**{n: v for n, v in values.items() if n in known})
         except ValueError as e:
-            raise InputError(f"option {e}") from e
+            option, _, problem = str(e).partition(": ")
+            raise InputError(problem, option=option) from e
 
     def initial_network(self, architecture: Architecture) -> SequenceNetwork:
         """The network that training begins with, from the seed: before any weights taken over."""
@@ -170,6 +176,7 @@ class Estimator(TrainingOptions):
 
         from tidegate.nn.network import SequenceNetwork
 
+        need_memory(architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return SequenceNetwork(architecture, **self._initial(architecture))
