@@ -64,7 +64,7 @@ def test_a_projection_is_for_the_cells_of_a_comparison_that_have_one(tidegate: T
     assert mixed.code == 0, mixed.err
     refused = tidegate(line + "gru,lstm")
     assert refused.code == 2
-    assert "option projection_size: expected none for gru, which has no projection" in refused.err
+    assert "option --projection-size: expected none for gru, which has no projection" in refused.err
 
 
 X, Y = np.random.default_rng(0).normal(size=(8, 6, 1)), np.arange(8.0)

@@ -49,7 +49,7 @@ def build_optimizer(
     """
     if name not in _CLASSES:
         raise InputError(
-            f"option optimizer: expected one of {', '.join(LEARNING_RATES)}, got {name!r}"
+            f"expected one of {', '.join(LEARNING_RATES)}, got {name!r}", option="optimizer"
         )
     named = [(n, p) for n, p in parameters if p.requires_grad]
     decay = options.resolved_weight_decay()
