@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tidegate import expr
 from tidegate.cells import CELLS, Cell
+from tidegate.equations import expr
 
 _ONE_LINE = "TIDEGATE_INLINE static void"
 
