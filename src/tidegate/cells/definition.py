@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pickle import PicklingError
 from typing import Any, Literal
 
 from tidegate.equations import adjoint as adjoints
@@ -221,7 +220,7 @@ class Cell:
         """A cell is serialised as the place where it is defined."""
         place = self.equations.__module__, self.equations.__qualname__
         if "<" in place[1]:
-            raise PicklingError(
+            raise TypeError(
                 f"cell {self.name}: expected one that its module names, got {'.'.join(place)}; "
                 "declare it at the top of a module"
             )
