@@ -9,10 +9,10 @@
 #include <map>
 #include <memory>
 
-#include "memory.h"
-#include "openmp.h"
-#include "shared_product.h"
-#include "threads.h"
+#include "engine/memory.h"
+#include "engine/shared_product.h"
+#include "threads/openmp.h"
+#include "threads/threads.h"
 
 namespace tidegate {
 
@@ -133,6 +133,8 @@ NB_MODULE(_engine, m) {
     m.def("exp", [](const Input& x) { return apply(kernels().exp, x); }, "x"_a.noconvert());
     m.def("tanh", [](const Input& x) { return apply(kernels().tanh, x); }, "x"_a.noconvert());
     m.def("sigmoid", [](const Input& x) { return apply(kernels().sigmoid, x); }, "x"_a.noconvert());
+    m.def("log", [](const Input& x) { return apply(kernels().log, x); }, "x"_a.noconvert());
+    m.def("rsqrt", [](const Input& x) { return apply(kernels().rsqrt, x); }, "x"_a.noconvert());
     m.def("isa", [] { return std::string(kernels().isa); });
     m.def("available_isas", [] {
         std::vector<std::string> names;
@@ -148,19 +150,14 @@ NB_MODULE(_engine, m) {
     m.def("error_bounds", [] {
         const auto& bounds = kErrorBounds;
         return std::map<std::string, double>{
-            {"exp", bounds.exp}, {"tanh", bounds.tanh}, {"sigmoid", bounds.sigmoid}};
+            {"exp", bounds.exp}, {"tanh", bounds.tanh}, {"sigmoid", bounds.sigmoid},
+            {"log", bounds.log}, {"rsqrt", bounds.rsqrt}};
     });
 
     m.def("cells", [] {
         std::vector<std::string> names;
-        for (int i = 0; i < kernels().cell_count; ++i) names.emplace_back(kernels().cells[i].name);
+        for (int i = 0; i < kernels().cell_count; ++i) names.emplace_back(kernels().cells[i].cell->name);
         return names;
-    });
-    m.def("extra_width", [](const std::string& cell) { return cell_named(cell).extra; });
-    m.def("first_gates", [](const std::string& cell) { return cell_named(cell).first; });
-    m.def("product_slots", [](const std::string& name) {
-        const CellKernels& cell = cell_named(name);
-        return std::vector<int>(cell.slot, cell.slot + cell.gates);
     });
     m.def("multiply", multiply_arrays, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
           "bias"_a.noconvert().none(), "adds"_a, "rounded"_a, "threads"_a);
@@ -176,5 +173,5 @@ NB_MODULE(_engine, m) {
         .def("__enter__", &FlushGuard::enter)
         .def("__exit__", [](FlushGuard& guard, const nb::args&) { guard.exit(); });
     m.def("adopt_openmp", [](const std::string& path) { return adopt_openmp(path.c_str()); });
-    bind_sweeps(m);
+    bind_layers(m);
 }

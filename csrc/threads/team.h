@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "crowd.h"
-#include "kernels.h"
+#include "engine/sweeps.h"
 #include "threads.h"
 
 namespace tidegate {

@@ -13,8 +13,8 @@
 #include <string>
 
 #include "kernels.h"
-#define TIDEGATE_ISA dispatch  // only the constants of simd.h are used here
-#include "simd.h"
+#define TIDEGATE_ISA dispatch  // only the constants of math.h are used here
+#include "simd/math.h"
 
 namespace tidegate {
 
@@ -35,7 +35,8 @@ TIDEGATE_DECLARE(amx)
 #endif
 
 const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
-                               dispatch::kSigmoidMaxUlp};
+                               dispatch::kSigmoidMaxUlp,
+                               dispatch::kLogMaxUlp, dispatch::kRsqrtMaxUlp};
 
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> found{&baseline::table};

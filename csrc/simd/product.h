@@ -3,7 +3,7 @@
 #pragma once
 
 #include "affine.h"
-#include "kernels.h"
+#include "engine/kernels.h"
 #include "rounded.h"
 
 namespace tidegate::TIDEGATE_ISA {
@@ -110,9 +110,13 @@ inline void multiply_rounded(const Product& p, float* workspace) {
     float *const block = workspace, *const packed = block + kRoundedRows * kRoundedDepth;
     for_each_block(
         p, kRoundedDepth, [&](Index column, Index width, Index k, Index depth, bool adds) {
-            const auto pack = p.b.transposed ? pack_rounded_columns : pack_rounded_rows;
-            pack(p.b.data + (p.b.transposed ? column * p.b.stride + k : k * p.b.stride + column),
-                 p.b.stride, width, depth, packed, 0, 1);
+            if (p.b.transposed) {
+                pack_rounded_columns(p.b.data + column * p.b.stride + k, p.b.stride, width, depth,
+                                     packed, 0, 1);
+            } else {
+                const float* from = p.b.data + k * p.b.stride + column;
+                pack_rounded_rows({&from, depth, p.b.stride}, width, depth, packed, 0, 1);
+            }
             float* const rest = packed + rounded_panel_floats(width, depth);
             for (Index row = 0; row < p.rows; row += kRoundedRows) {
                 const Index rows = p.rows - row < kRoundedRows ? p.rows - row : kRoundedRows;

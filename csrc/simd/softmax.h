@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "simd.h"
+#include "math.h"
 
 namespace tidegate::TIDEGATE_ISA {
 

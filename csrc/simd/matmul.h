@@ -25,14 +25,15 @@ constexpr std::ptrdiff_t round_up(std::ptrdiff_t n, std::ptrdiff_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-// sums[r][v] += sum over k < depth of a[r * a_stride + k * a_step] * panel[(k * V + v) * kLanes
+// sums[r][v] += sum over k < depth of a[r * a_stride + k * a_step] * panel[k * step + v * kLanes
 // ...]. Few sums are split over several k, so that one addition need not wait for the last.
 // Meanwhile the lines from `ahead` on are fetched into the second cache, one for each k.
 template <int R, int V>
 TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a,
                                     std::ptrdiff_t a_stride, const float* __restrict panel,
                                     std::ptrdiff_t depth, const float* ahead = nullptr,
-                                    std::ptrdiff_t a_step = 1) {
+                                    std::ptrdiff_t a_step = 1,
+                                    std::ptrdiff_t step = V * kLanes) {
     const std::ptrdiff_t line = ahead ? 16 : 0;
     constexpr int kSplit = R * V >= 8 ? 1 : (R * V >= 4 ? 2 : 4);
     std::ptrdiff_t k = 0;
@@ -48,7 +49,7 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
 #pragma GCC unroll 4
                     for (int v = 0; v < V; ++v)
                         into[r][v] =
-                            multiply_add(x, load(panel + ((k + s) * V + v) * kLanes), into[r][v]);
+                            multiply_add(x, load(panel + (k + s) * step + v * kLanes), into[r][v]);
                 }
             }
         }
@@ -61,13 +62,25 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
         __builtin_prefetch(ahead + k * line, 0, 2);
         Vec weights[V];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) weights[v] = load(panel + (k * V + v) * kLanes);
+        for (int v = 0; v < V; ++v) weights[v] = load(panel + k * step + v * kLanes);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             const Vec x = broadcast(a[r * a_stride + k * a_step]);
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) sums[r][v] = multiply_add(x, weights[v], sums[r][v]);
         }
+    }
+}
+
+// Calls body(first, height) for tiles of nearly equal height that cover `rows` rows.
+template <class Body>
+TIDEGATE_INLINE void for_each_height(std::ptrdiff_t rows, std::ptrdiff_t most, const Body& body) {
+    const std::ptrdiff_t tiles = (rows + most - 1) / most;
+    std::ptrdiff_t first = 0;
+    for (std::ptrdiff_t i = 0; i < tiles; ++i) {
+        const std::ptrdiff_t height = (rows - first) / (tiles - i);
+        body(first, height);
+        first += height;
     }
 }
 

@@ -1,10 +1,12 @@
-// Vec: as many float32 lanes as the instruction set of this compilation has, and exp, tanh, sigmoid
-// on it. Everything lives in a namespace named after the instruction set: see CMakeLists.txt.
+// Vec: as many float32 lanes as the instruction set of this compilation has. Everything lives in a
+// namespace named after the instruction set: see engine.cmake.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#include "engine/inline.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -13,9 +15,6 @@
 #include <arm_neon.h>
 #define TIDEGATE_NEON 1
 #endif
-
-#define TIDEGATE_INLINE inline __attribute__((always_inline))
-#define TIDEGATE_NOINLINE __attribute__((noinline))
 
 namespace tidegate::TIDEGATE_ISA {
 
@@ -140,90 +139,6 @@ TIDEGATE_INLINE Vec clamp(Vec x, float low, float high) {
     const Vec raised = lo > x ? lo : x;
     return hi < raised ? hi : raised;
 #endif
-}
-
-// 1 / d for d in [1, 2^126]; NaN stays NaN. AVX-512: 14-bit estimate and one Newton step, which
-// takes a sixth of the time of a division; max error 1 ULP. Elsewhere the division itself.
-TIDEGATE_INLINE Vec reciprocal(Vec d) {
-#if defined(__AVX512F__)
-    const Vec estimate = _mm512_rcp14_ps(d);
-    const Vec error = _mm512_fnmadd_ps(d, estimate, broadcast(1.0f));
-    return multiply_add(estimate, error, estimate);
-#else
-    return broadcast(1.0f) / d;
-#endif
-}
-
-// exp(x) = 2^n * (1 + p) with n the integer nearest x / ln 2.
-struct ReducedExp {
-    Vec p;   // e^r - 1 for the remainder r in [-ln 2 / 2, ln 2 / 2]; relative error below 2^-23
-    Ints n;  // as an integer, plus kBias; upper bits undefined
-};
-constexpr std::int32_t kBias = 127;  // of a float32's exponent
-
-// |x| <= 2^20; NaN gives p = NaN. Polynomial of Cephes' expf (S. L. Moshier, 1989).
-TIDEGATE_INLINE ReducedExp reduce_exp(Vec x) {
-    // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded to the nearest integer,
-    // which then stands in the low bits of the significand; with the bias, as an exponent.
-    const Vec magic = broadcast(12582912.0f + kBias);
-    const Vec shifted = multiply_add(x, broadcast(1.44269504088896341f), magic);
-    const Vec n = shifted - magic;
-    // ln 2 in two parts; the first has 9 bits, so that n times it is exact without fused operations
-    Vec r = multiply_add(n, broadcast(-0.693359375f), x);
-    r = multiply_add(n, broadcast(2.12194440e-4f), r);
-    Vec q = broadcast(1.9875691500e-4f);
-    q = multiply_add(q, r, broadcast(1.3981999507e-3f));
-    q = multiply_add(q, r, broadcast(8.3334519073e-3f));
-    q = multiply_add(q, r, broadcast(4.1665795894e-2f));
-    q = multiply_add(q, r, broadcast(1.6666665459e-1f));
-    q = multiply_add(q, r, broadcast(5.0000001201e-1f));
-    return {multiply_add(q, r * r, r), bits(shifted)};
-}
-
-// 2^n for -126 <= n <= 127, of n as ReducedExp has it.
-TIDEGATE_INLINE Vec power_of_two(Ints biased) { return from_bits(biased << 23); }
-
-// Bounds in units in the last place of the correctly rounded result (denormals included, unless the
-// caller has set flush-to-zero); tests/test_math.py asserts them for every instruction set.
-constexpr double kExpMaxUlp = 1.5;
-constexpr double kTanhMaxUlp = 3.0;
-constexpr double kSigmoidMaxUlp = 2.5;
-
-// sigmoid(x) below this is returned as sigmoid(-87) = 1.6e-38.
-constexpr float kSigmoidLowest = -87.0f;
-
-// All x: overflows to inf above 88.72, reaches 0 below -103.97; max error kExpMaxUlp.
-TIDEGATE_INLINE Vec exp(Vec x) {
-    const ReducedExp e = reduce_exp(clamp(x, -104.0f, 89.0f));
-    // two factors: 2^128 and 2^-150 are no float32
-    const Ints n = e.n - (bits(broadcast(12582912.0f)) + kBias), half = n >> 1;
-    return ((e.p + broadcast(1.0f)) * power_of_two(half + kBias)) * power_of_two(n - half + kBias);
-}
-
-// x >= kSigmoidLowest: max error kSigmoidMaxUlp.
-TIDEGATE_INLINE Vec sigmoid(Vec x) {
-    const ReducedExp e = reduce_exp(-clamp(x, kSigmoidLowest, 87.0f));
-    const Vec scale = power_of_two(e.n);
-    return reciprocal(multiply_add(scale, e.p, scale) + broadcast(1.0f));
-}
-
-// All x: max error kTanhMaxUlp, odd, |tanh| <= 1. With u = 1 - exp(-2|x|), tanh|x| = u / (2 - u);
-// u is formed as (1 - 2^n) - 2^n p, which keeps its relative accuracy as x goes to 0.
-TIDEGATE_INLINE Vec tanh(Vec x) {
-    const Ints sign = bits(x) & INT32_MIN;
-    const Vec magnitude = from_bits(bits(x) & INT32_MAX);
-    const ReducedExp e = reduce_exp(clamp(magnitude * broadcast(-2.0f), -40.0f, 0.0f));
-    const Vec scale = power_of_two(e.n);
-    const Vec u = multiply_add(-scale, e.p, broadcast(1.0f) - scale);
-    return from_bits(bits(u * reciprocal(broadcast(2.0f) - u)) | sign);
-}
-
-// max(x, 0); NaN stays NaN.
-TIDEGATE_INLINE Vec relu(Vec x) { return x < broadcast(0.0f) ? broadcast(0.0f) : x; }
-
-// 1 where x > 0, else 0: the derivative of relu.
-TIDEGATE_INLINE Vec positive(Vec x) {
-    return x > broadcast(0.0f) ? broadcast(1.0f) : broadcast(0.0f);
 }
 
 }  // namespace tidegate::TIDEGATE_ISA

@@ -1,8 +1,7 @@
 // Products whose factors are rounded to bfloat16, summed in float32: by AMX, 16 rows times 16
 // outputs over 32 factors in one instruction, or by AVX-512, 16 outputs over 2 factors. Compiled
-// into the sets `amx` and `avx512bf16` alone, where they take the place of multiply_panel: in the
-// sweeps all rows of a step are multiplied first, into workspace, and the tiles of the time loop
-// read their sums from there.
+// into the sets `amx` and `avx512bf16` alone, where they take the place of multiply_panel: all rows
+// are multiplied first, into workspace.
 #pragma once
 
 #include "affine.h"
@@ -15,9 +14,6 @@ constexpr bool kRounded = true;
 constexpr bool kRounded = false;
 #endif
 
-// Rows of a tile of the time loop, whose products are made before where factors are rounded.
-constexpr int sweep_rows(int width) { return kRounded ? 1 : max_rows(width); }
-
 constexpr Index kTile = 16;                         // rows, or outputs
 constexpr Index kTileDepth = 32;                    // factors
 constexpr Index kTileNumbers = kTile * kTileDepth;  // of one kilobyte
@@ -28,30 +24,22 @@ inline Index rounded_panel_floats(Index outputs, Index depth) {
     return round_up(outputs, kTile) * round_up(depth, kTileDepth) / 2;
 }
 
-// Both for share `part` of `parts`. weight: [outputs, depth], or [depth, outputs], `stride` floats
-// from one row to the next.
+// Rows of weights in blocks of as many each, `stride` floats from one row to the next.
+struct RowBlocks {
+    const float* const* data;
+    Index rows, stride;
+
+    TIDEGATE_INLINE const float* row(Index k) const {
+        return k < rows ? data[0] + k * stride : data[k / rows] + k % rows * stride;
+    }
+};
+
+// Both for share `part` of `parts`. weight: [outputs, depth], `stride` floats from one row to the
+// next; or [depth, outputs] in blocks.
 void pack_rounded_columns(const float* weight, Index stride, Index outputs, Index depth,
                           float* packed, int part, int parts);
-void pack_rounded_rows(const float* weight, Index stride, Index outputs, Index depth, float* packed,
-                       int part, int parts);
-
-// Several gates' weights of one product, each gate's outputs in whole tiles: their biases, then
-// their tiles.
-inline Index rounded_gate_floats(Index H, Index gates) {
-    return gates * (round_up(H, kTile) + rounded_panel_floats(H, H));
-}
-
-inline void pack_rounded_gates(const float* weight_hh, const float* bias, Index H, Index gate,
-                               Index gates, float* packed, int part, int parts) {
-    const Index width = round_up(H, kTile);
-    for (Index g = 0; g < gates; ++g) {
-        if (part == 0)
-            for (Index i = 0; i < width; ++i)
-                packed[g * width + i] = bias && i < H ? bias[(gate + g) * H + i] : 0.0f;
-        pack_rounded_columns(weight_hh + (gate + g) * H * H, H, H, H,
-                             packed + gates * width + g * rounded_panel_floats(H, H), part, parts);
-    }
-}
+void pack_rounded_rows(const RowBlocks& weights, Index outputs, Index depth, float* packed, int part,
+                       int parts);
 
 // A product over `rows` rows, in workspace: first its operand, then its result.
 struct RoundedProduct {
@@ -69,44 +57,18 @@ struct RoundedProduct {
           operand(reinterpret_cast<std::uint16_t*>(workspace)),
           result(workspace + round_up(rows, kTile) * this->depth / 2) {}
 
+    // All factors of a row are zero.
+    void clear(Index row) const {
+        std::memset(operand + row * depth, 0,
+                    sizeof(std::uint16_t) * static_cast<std::size_t>(depth));
+    }
+
     // Factors from .. from + count - 1 of a row.
     void set(Index row, Index from, const float* values, Index count) const;
 
     // result = operand * packed weights, for the first `rows` rows, all of whose factors are set.
     void multiply(Index rows, const float* packed) const;
-
-    // Gives each of R rows and U vectors of outputs from `output` on.
-    template <int R, int U, int V>
-    TIDEGATE_INLINE void get(Vec (&sums)[R][V], int v, Index first, Index output) const {
-        for (int r = 0; r < R; ++r)
-            for (int u = 0; u < U; ++u)
-                sums[r][v + u] = load(result + (first + r) * outputs + output + u * kLanes);
-    }
 };
-
-// The product of those gates, without their biases: of all factors of operand [rows, H].
-inline void multiply_rounded_gates(const float* operand, Index rows, Index H, Index gates,
-                                   const float* packed, float* workspace) {
-    const Index width = round_up(H, kTile);
-    const RoundedProduct product(workspace, rows, gates * width, H);
-    for (Index row = 0; row < rows; ++row) product.set(row, 0, operand + row * H, H);
-    product.multiply(rows, packed + gates * width);
-}
-
-// What a tile of R rows and U vectors of units has of that product, and the biases.
-template <int R, int G, int U>
-TIDEGATE_INLINE void get_rounded_gates(Vec (&sums)[R][G * U], const float* packed, float* workspace,
-                                       Index rows, Index H, Index first, Index unit) {
-    const Index width = round_up(H, kTile);
-    const RoundedProduct product(workspace, rows, G * width, H);
-    for (int g = 0; g < G; ++g) {
-        product.get<R, U>(sums, g * U, first, g * width + unit);
-        for (int u = 0; u < U; ++u) {
-            const Vec bias = load(packed + g * width + unit + u * kLanes);
-            for (int r = 0; r < R; ++r) sums[r][g * U + u] += bias;
-        }
-    }
-}
 
 #if defined(__AVX512BF16__)
 
@@ -144,16 +106,15 @@ inline void pack_rounded_columns(const float* weight, Index stride, Index output
         }
 }
 
-inline void pack_rounded_rows(const float* weight, Index stride, Index outputs, Index depth,
-                              float* packed, int part, int parts) {
+inline void pack_rounded_rows(const RowBlocks& weights, Index outputs, Index depth, float* packed,
+                              int part, int parts) {
     const Index blocks = round_up(outputs, kTile) / kTile;
     const Index across = round_up(depth, kTileDepth) / kTileDepth;
     for (Index b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b)
         for (Index k = 0; k < across * kTile; ++k) {
-            const Index row = 2 * k, valid = outputs - b * kTile;
-            const float* from = weight + row * stride + b * kTile;
-            const Vec low = row < depth ? get(from, valid) : Vec{};
-            const Vec high = row + 1 < depth ? get(from + stride, valid) : Vec{};
+            const Index row = 2 * k, first = b * kTile, valid = outputs - first;
+            const Vec low = row < depth ? get(weights.row(row) + first, valid) : Vec{};
+            const Vec high = row + 1 < depth ? get(weights.row(row + 1) + first, valid) : Vec{};
             store(packed + (b * across * kTile + k) * kTile, paired(low, high));
         }
 }

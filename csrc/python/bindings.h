@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels.h"
+#include "engine/kernels.h"
 
 namespace tidegate {
 
@@ -81,30 +81,19 @@ auto data_of(const char* name, const std::optional<Array>& array,
     return memory_of(name, *array);
 }
 
-// The units H of weights [gates * H, H].
-inline std::int64_t units_of(const Input& weight_hh, int gates) {
-    if (weight_hh.ndim() == 2 && weight_hh.shape(1) > 0 &&
-        weight_hh.shape(0) == static_cast<std::size_t>(gates) * weight_hh.shape(1))
-        return static_cast<std::int64_t>(weight_hh.shape(1));
-    throw std::invalid_argument("weight_hh: expected [" + std::to_string(gates) +
-                                " * H, H] with H of at least 1, got " +
-                                shape_text(shape_of(weight_hh)));
-}
-
 // `rounded`: those whose products have bfloat16 factors, where there are any.
 inline const Kernels& kernels_of(bool rounded) {
     const Kernels* rounding = rounded ? rounding_kernels() : nullptr;
     return rounding ? *rounding : kernels();
 }
 
-inline const CellKernels& cell_named(const std::string& name, bool rounded = false) {
-    const Kernels& kernels = kernels_of(rounded);
+inline const CellKernels& cell_named(const Kernels& kernels, const std::string& name) {
     for (int i = 0; i < kernels.cell_count; ++i)
-        if (name == kernels.cells[i].name) return kernels.cells[i];
+        if (name == kernels.cells[i].cell->name) return kernels.cells[i];
     throw std::invalid_argument("cell: expected one the engine has, got '" + name + "'");
 }
 
-// Adds to the module the schedules, the sweeps of training and the layers for inference.
-void bind_sweeps(nb::module_& module);
+// Adds to the module the schedules, the passes of training and the layers for inference.
+void bind_layers(nb::module_& module);
 
 }  // namespace tidegate

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "crowd.h"
 #include "memory.h"
-#include "threads.h"
+#include "threads/crowd.h"
+#include "threads/threads.h"
 
 namespace tidegate {
 namespace {
