@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from any_cell import sizes_of
 
 from tidegate import _engine
 from tidegate.cells import CELLS
@@ -19,8 +20,7 @@ T, B, I, H = 3, 2, 4, 5  # noqa: E741
 
 def draw(cell: str) -> tuple[list[np.ndarray], np.ndarray]:
     generator = np.random.default_rng(0)
-    rows = len(CELLS[cell].gates) * H
-    shapes = (rows, I), (rows, H), (rows,), (rows,)
+    shapes = CELLS[cell].shapes(sizes_of(CELLS[cell], I, H)).values()
     weights = [generator.normal(size=s).astype(np.float32) for s in shapes]
     return weights, generator.normal(size=(T, B, I)).astype(np.float32)
 
@@ -72,7 +72,7 @@ def test_any_layout_of_float32_gives_the_same_bits(cell: str, kind: str) -> None
     weights, x = draw(cell)
     change = SAME_VALUES[kind]
     layer = EngineLayer(cell, *weights)
-    state = tuple(np.ones((B, H), np.float32) for _ in CELLS[cell].state)
+    state = tuple(np.ones((B, H), np.float32) for _ in CELLS[cell].states)
     y, final = layer.forward(x, state)
     other = EngineLayer(cell, *map(change, weights))
     same, last = other.forward(change(x), tuple(map(change, state)))
@@ -107,7 +107,7 @@ def test_empty_batches_and_sequences_give_empty_results() -> None:
     for cell in _engine.cells():
         weights, x = draw(cell)
         layer = EngineLayer(cell, *weights)
-        state = tuple(np.full((B, H), k + 1, np.float32) for k in range(len(CELLS[cell].state)))
+        state = tuple(np.full((B, H), k + 1, np.float32) for k in range(len(CELLS[cell].states)))
         y, final = layer.forward(x[:0], state)
         assert y.shape == (0, B, H)
         np.testing.assert_array_equal(final, state)

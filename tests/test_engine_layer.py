@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from any_cell import sizes_of
 
 import tidegate as tg
-from tidegate import _engine, bptt, engine
+from tidegate import _engine, engine
 from tidegate.cells import CELLS
 from tidegate.engine import EngineLayer
+from tidegate.equations import bptt
 
 SHAPES = [(1, 1, 1, 1), (5, 3, 4, 7), (4, 17, 33, 20), (3, 120, 5, 48)]
 
@@ -30,11 +32,12 @@ def _isa(request: pytest.FixtureRequest) -> Iterator[None]:
 def draw(cell: str, T: int, B: int, inputs: int, H: int) -> tuple[list, np.ndarray, list]:  # noqa: N803
     """Weights, x and state, random and asymmetric."""
     random = np.random.default_rng(T * 1000 + B * 100 + inputs * 10 + H)
-    rows = len(CELLS[cell].gates) * H
-    shapes = [(rows, inputs), (rows, H), (rows,), (rows,)]
+    sizes = sizes_of(CELLS[cell], inputs, H)
+    shapes = CELLS[cell].shapes(sizes).values()
     weights = [(random.normal(size=s) * 0.5 / s[-1] ** 0.5).astype(np.float32) for s in shapes]
     x = random.normal(size=(T, B, inputs)).astype(np.float32)
-    state = [random.normal(size=(B, H)).astype(np.float32) for _ in CELLS[cell].state]
+    widths = CELLS[cell].state_sizes(sizes)
+    state = [random.normal(size=(B, w)).astype(np.float32) for w in widths]
     return weights, x, state
 
 
@@ -51,7 +54,7 @@ def test_sequence_equals_the_text_book(
         CELLS[cell],
         x.astype(np.float64),
         tuple(s.astype(np.float64) for s in state),
-        bptt.Weights(*(w.astype(np.float64) for w in weights)),
+        {n: w.astype(np.float64) for n, w in zip(CELLS[cell].parameters, weights, strict=True)},
     )
     y, final = EngineLayer(cell, *weights).forward(x, tuple(state), threads=2)
     np.testing.assert_allclose(y, exact.y, rtol=0, atol=3e-6)  # float32, 48 units, 5 steps

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from any_cell import layer_of
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from tidegate import _engine
 from tidegate.engine import EngineLayer
-from tidegate.nn.layers import layer_for
 
 # docs/design.md: gates, others the backward step needs, states; of each H floats per token
 SAVED = {"rnn_tanh": 1 + 0 + 1, "rnn_relu": 1 + 0 + 1, "gru_reset_before": 3 + 0 + 1}
@@ -40,7 +40,7 @@ def saved_bytes(run) -> int:
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_training_saves_the_floats_that_the_design_page_states(cell: str, lengths) -> None:
     T, B, I, H = 9, 4, 3, 20  # noqa: E741, N806
-    layer = layer_for(cell, I, H)
+    layer = layer_of(cell, I, H)
     x = torch.randn(T, B, I, requires_grad=True)
     # biases are held, not saved: the backward pass does not read them
     weights = (p for name, p in layer.named_parameters() if name.startswith("weight"))
@@ -53,7 +53,7 @@ def test_training_saves_the_floats_that_the_design_page_states(cell: str, length
 
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_a_checkpointed_layer_saves_its_input_alone_and_has_the_same_gradients(cell: str) -> None:
-    layer = layer_for(cell, 3, 20, num_layers=2, bidirectional=True)
+    layer = layer_of(cell, 3, 20, num_layers=2, bidirectional=True)
     x, lengths = torch.randn(9, 4, 3, requires_grad=True), torch.tensor([5, 9, 0, 1])
 
     def run() -> torch.Tensor:
@@ -77,7 +77,7 @@ def resident_bytes() -> int:
 def test_resident_memory_is_flat_over_calls_of_any_shape() -> None:
     random = np.random.default_rng(0)
     sizes = [(cell, H) for cell in _engine.cells() for H in (1, 5, 16, 23)]
-    layers = [layer_for(cell, 4, H) for cell, H in sizes]
+    layers = [layer_of(cell, 4, H) for cell, H in sizes]
     engines = []
     for layer in layers:
         weights = [p.detach().numpy() for p in layer.parameters()]

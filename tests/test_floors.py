@@ -9,9 +9,9 @@ import tidegate
 
 PACKAGE = Path(tidegate.__file__).parent
 FLOORS = [
-    {"terminal", "errors", "expr", "registration"},
+    {"terminal", "errors", "equations", "registration"},
     {"cells"},
-    {"bptt", "engine", "export", "architecture"},
+    {"engine", "export", "architecture"},
     {"data", "sampling", "container", "output", "intervals"},
     {"checkpoint"},
     {"nn"},

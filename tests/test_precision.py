@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from any_cell import layer_of
 from tiny_objective import TinyObjective
 from torch import nn
 
+import tidegate as tg
 from tidegate import _engine, engine
-from tidegate.cells import get_cell
 from tidegate.errors import InputError
-from tidegate.nn.layers import layer_for
 from tidegate.nn.products import rounding_pays
-from tidegate.nn.recurrent_layer import RecurrentLayer
 from tidegate.training import randomness
 from tidegate.training.loop import fit
 from tidegate.training.objective import StepResult
@@ -124,7 +123,7 @@ def representable(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tenso
 
 
 def gradients(
-    layer: RecurrentLayer, x: torch.Tensor, h0: Any, weights: torch.Tensor, **options: Any
+    layer: tg.Recurrent, x: torch.Tensor, h0: Any, weights: torch.Tensor, **options: Any
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Outputs, and the gradients of all inputs and weights."""
     leaves = [x, *(h0 if isinstance(h0, tuple) else (h0,)), *layer.parameters()]
@@ -132,19 +131,19 @@ def gradients(
     return y, list(torch.autograd.grad((y * weights).sum(), leaves))
 
 
-def layer_of(cell: str, hidden_size: int, **options: Any) -> RecurrentLayer:
+def rounded_layer(cell: str, hidden_size: int, **options: Any) -> tg.Recurrent:
     torch.manual_seed(hidden_size)
-    layer = layer_for(cell, 7, hidden_size, **options)
+    layer = layer_of(cell, 7, hidden_size, **options)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.copy_(parameter.bfloat16())
     return layer
 
 
-def start_of(layer: RecurrentLayer, rows: int) -> Any:
+def start_of(layer: tg.Recurrent, rows: int) -> Any:
     states = [
-        representable(1, rows, layer.hidden_size, seed=k, scale=0.5).requires_grad_()
-        for k in range(len(get_cell(layer.cell.name).state))
+        representable(1, rows, size, seed=k, scale=0.5).requires_grad_()
+        for k, size in enumerate(layer.state_sizes)
     ]
     return states[0] if len(states) == 1 else tuple(states)
 
@@ -156,7 +155,7 @@ def test_a_step_whose_factors_bfloat16_holds_is_exact(
     cell: str, rows: int, hidden_size: int
 ) -> None:
     """Weights and first state are; what the reset-before GRU makes of them is not."""
-    layer = layer_of(cell, hidden_size)
+    layer = rounded_layer(cell, hidden_size)
     x, h0 = representable(1, rows, 7).requires_grad_(), start_of(layer, rows)
     exact, _ = layer.double()(x.double(), _doubled(h0))
     layer.float()
@@ -170,7 +169,7 @@ def test_a_step_whose_factors_bfloat16_holds_is_exact(
 @pytest.mark.parametrize(("rows", "hidden_size"), SIZES)
 def test_a_step_back_whose_factors_bfloat16_holds_is_exact(rows: int, hidden_size: int) -> None:
     """Of relu the gradients are those of y, or zero."""
-    layer = layer_of("rnn_relu", hidden_size)
+    layer = rounded_layer("rnn_relu", hidden_size)
     x, h0 = representable(1, rows, 7).requires_grad_(), start_of(layer, rows)
     weights = representable(1, rows, hidden_size, seed=9)
     _, exact = gradients(layer, x, h0, weights)
@@ -189,7 +188,7 @@ def test_sequences_and_gradients_are_within_the_rounding(
 ) -> None:
     """Ragged, with recurrent dropout, both directions: eight bits of a factor, ten steps."""
     monkeypatch.setattr(engine, "_SMALLEST_SHARE", 1)
-    layer = layer_of(cell, 70, bidirectional=reverse, recurrent_dropout=0.3)
+    layer = rounded_layer(cell, 70, bidirectional=reverse, recurrent_dropout=0.3)
     directions = 2 if reverse else 1
     x = representable(10, 33, 7).requires_grad_()
     lengths = torch.arange(33) % 11
@@ -212,7 +211,7 @@ def test_sequences_and_gradients_are_within_the_rounding(
 
 @ROUNDS
 def test_evaluations_and_other_instruction_sets_do_not_round() -> None:
-    layer, x = layer_of("gru", 64), torch.randn(5, 3, 7)
+    layer, x = rounded_layer("gru", 64), torch.randn(5, 3, 7)
     with torch.no_grad():
         exact, _ = layer(x)
         with products_of("bfloat16"):

@@ -88,7 +88,7 @@ class EngineLayer:
                 _check_shape(name, bias, "[G*H]", (gates * hidden_size,))
         self._layer = _engine.Layer(cell, weight_ih, weight_hh, *biases)
         self.input_size, self.hidden_size = weight_ih.shape[1], hidden_size
-        self._state_count = len(CELLS[cell].state)
+        self._state_count = len(CELLS[cell].states)
         self._size, self._recurrent_size = weight_ih.size + weight_hh.size, weight_hh.size
 
     def initial_state(self, batch_size: int) -> tuple[Array, ...]:

@@ -21,6 +21,9 @@ def _declared() -> dict[str, Cell]:
 CELLS: dict[str, Cell] = _declared()
 _NAMED = {cell.short: cell for cell in CELLS.values() if cell.short} | CELLS
 NAMES = [cell.short or name for name, cell in CELLS.items()]  # as a person writes them
+# for help texts
+USES = " ".join(f"{cell.short or name}: {cell.use}" for name, cell in CELLS.items())
+PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
 
 
 def get_cell(name: str) -> Cell:
@@ -32,12 +35,12 @@ def get_cell(name: str) -> Cell:
     return cell
 
 
-def cell_of(layer: str, **options: str) -> Cell:
+def cell_of(layer: str, *, projected: bool = False, **options: str) -> Cell:
     """The cell that the layer of this class runs; without ``options`` the first declared.
 
     Raises ValueError naming the option and its choices.
     """
-    declared = [cell for cell in CELLS.values() if cell.layer == layer]
+    declared = [c for c in CELLS.values() if c.layer == layer and c.is_projected == projected]
     for cell in declared:
         if all(cell.options[name] == value for name, value in options.items()):
             return cell
@@ -53,4 +56,4 @@ def title(cell: str) -> str:
     return f"{name.upper()} {form.replace('_', ' ')}".strip()
 
 
-__all__ = ["CELLS", "NAMES", "Cell", "cell_of", "get_cell", "title"]
+__all__ = ["CELLS", "NAMES", "PROJECTED", "USES", "Cell", "cell_of", "get_cell", "title"]

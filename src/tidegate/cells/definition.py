@@ -29,7 +29,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class State:
-    """What a cell carries from step to step: ``width`` is H units, or P, the size of a projection."""
+    """What a cell carries from step to step: ``width`` is H units, or P of a projection."""
 
     meaning: str
     width: Literal["H", "P"] = "H"
@@ -58,7 +58,7 @@ class Parameter:
         return (rows,) if self.columns is None else (rows, sizes[self.columns])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """A recurrent cell.
 
@@ -98,6 +98,10 @@ class Cell:
         """The state that is the layer's output."""
         return next(iter(self.states))
 
+    def state_sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The width of each state for these ``sizes`` by letter; the first is the output's."""
+        return tuple(sizes[state.width] for state in self.states.values())
+
     @cached_property
     def trace(self) -> expr.Trace:
         return expr.trace(
@@ -117,14 +121,15 @@ class Cell:
         """
         reads = tuple(g for g in self.gates if g in self.trace.inputs)
         recurs = tuple(g for g in self.gates if (expr.RECURRENT, g) in self.trace.products)
-        found = {}
-        if reads:
-            found["weight_ih"] = Parameter("input", reads, "H", "I")
+        if not reads:
+            raise ValueError(
+                f"{self.name}: expected w.g of one gate or more, got none; read x by it"
+            )
+        found = {"weight_ih": Parameter("input", reads, "H", "I")}
         if recurs:
             width = self._operand_width()
             found[expr.RECURRENT] = Parameter("recurrent", recurs, "H", width)
-        if reads:
-            found["bias_ih"] = Parameter("input bias", reads, "H")
+        found["bias_ih"] = Parameter("input bias", reads, "H")
         if recurs:
             found["bias_hh"] = Parameter("recurrent bias", recurs, "H")
         found |= {name: Parameter("vector", blocks, "H") for name, blocks in self.vectors.items()}
@@ -132,7 +137,7 @@ class Cell:
         return found
 
     def _operand_width(self) -> str:
-        """The letter of what recurrent products see: the width of a state that they take as it is."""
+        """The letter of what recurrent products see: that of a state which they take as it is."""
         widths = {
             self.states[e.a.name].width if isinstance(e.a, expr.State) else "H"
             for e in self.trace.products.values()
@@ -157,13 +162,36 @@ class Cell:
             and taken.name == self.output
         )
 
+    @cached_property
+    def direct_states(self) -> dict[str, tuple[str, ...]]:
+        """For each new state the states before the step that reach it through no product."""
+        found = {}
+        for name, root in self.trace.states.items():
+            reached: dict[expr.Expr, None] = {}
+            waiting = [root]
+            while waiting:
+                node = waiting.pop()
+                if node not in reached and not isinstance(node, expr.Product):
+                    reached[node] = None
+                    waiting += node.operands
+            names = {node.name for node in reached if isinstance(node, expr.State)}
+            found[name] = tuple(s for s in self.states if s in names)
+        return found
+
+    @property
+    def forget_gates(self) -> tuple[str, ...]:
+        """The gates that keep the state where another one writes it, so that both may be open."""
+        roles = {gate.role for gate in self.gates.values()}
+        both = {"keeps", "writes"} <= roles
+        return tuple(g for g, gate in self.gates.items() if both and gate.role == "keeps")
+
     @property
     def is_projected(self) -> bool:
         """Whether a layer of this cell has a size P beside I and H."""
         return bool(self.projections)
 
     def shapes(self, sizes: Mapping[str, int], bias: bool = True) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter for these ``sizes`` by letter; without ``bias`` no biases."""
+        """The shape of every parameter for these ``sizes`` by letter, biases if there are any."""
         kept = {n: p for n, p in self.parameters.items() if bias or not p.is_bias}
         return {name: parameter.shape(sizes) for name, parameter in kept.items()}
 
@@ -172,8 +200,14 @@ class Cell:
         return sum(prod(shape) for shape in self.shapes(sizes, bias).values())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A cell is serialised as the place where it is defined; a copy is the cell itself."""
+        """A cell is serialised as the place where it is defined."""
         return _defined_in, (self.equations.__module__, self.equations.__qualname__)
+
+    def __copy__(self) -> Cell:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Cell:
+        return self
 
 
 def _defined_in(module: str, name: str) -> Cell:

@@ -6,6 +6,7 @@ from tidegate.equations.expr import gates, states
 
 @cell(
     "lstm_projected",
+    layer="LSTM",
     torch="lstm",
     gates={
         "i": Gate("input gate", "writes"),

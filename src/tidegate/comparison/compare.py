@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import get_cell, title
+from tidegate.cells import CELLS, get_cell, title
 from tidegate.checkpoint import is_model_file
 from tidegate.comparison.advice import Candidate, Scores, advise
 from tidegate.comparison.drawing import Reach
@@ -25,6 +25,7 @@ from tidegate.comparison.runs import (
     copy_of,
     equal_sizes,
     places_of,
+    projection_of,
     run_all,
     seconds_per_epoch,
 )
@@ -72,14 +73,22 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    model = copy_of(model, run_folder=None, resume=False)
+    # options are checked with a cell that takes all of them, if there is one
+    first = next((cell for cell in cells if CELLS[cell].is_projected), cells[0])
+    model = copy_of(model, cell=first, run_folder=None, resume=False)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     model.check()
     experiment = experiment_of(model, data, validation, test)
     sizes = equal_sizes(experiment, model, cells) if equal_parameters else {}
     models = [
-        copy_of(model, cell=cell, seed=seed, hidden_sizes=sizes.get(cell, model.hidden_sizes))
+        copy_of(
+            model,
+            cell=cell,
+            seed=seed,
+            hidden_sizes=sizes.get(cell, model.hidden_sizes),
+            projection_size=projection_of(model, cell),
+        )
         for seed in range(model.seed, model.seed + seeds)  # after some of the runs, cells are even
         for cell in cells
     ]

@@ -7,8 +7,8 @@ A cell is a plain function of one time step, ``equations(ops, w, u, *parameters,
 - ``parameters`` are the cell's further ones, in the order in which it declares them: vectors with
   one entry per unit, ``p.g`` for gate ``g``; or a projection, called as ``p(v)`` = W v
 - ``states`` are the states before the step
-- ``ops`` offers the functions of `FUNCTIONS` and `COMPARISONS`, and ``mean``, the mean over the units
-  of each row; the rest is ``+``, ``-``, ``*`` and ``/`` by element.
+- ``ops`` offers the functions of `FUNCTIONS` and `COMPARISONS`, and ``mean``, the mean over the
+  units of each row; the rest is ``+``, ``-``, ``*`` and ``/`` by element.
 
 It returns ``states(...)``, the new states by name, and ``gates(...)``, the values worth watching.
 Called with arrays it computes; called with symbols (`trace`) it becomes a small graph, from which
@@ -143,8 +143,8 @@ class Mean(Expr):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Product(Expr):
-    """The product of ``a`` and one block of a matrix: the rows of ``gate`` of the recurrent weights,
-    with their bias, or the projection ``parameter`` (``gate`` is empty), which has none.
+    """The product of ``a`` and one block of a matrix: the rows of ``gate`` of the recurrent
+    weights, with their bias, or the projection ``parameter`` (``gate`` is empty), which has none.
 
     ``transposed``: of the block's transpose, without bias.
     """
@@ -206,7 +206,9 @@ class _Blocks:
     def __getattr__(self, name: str) -> Any:
         if name in self._made:
             return self._made[name]
-        raise AttributeError(f"{self._what}.{name}: expected a gate, one of {', '.join(self._made)}")
+        raise AttributeError(
+            f"{self._what}.{name}: expected a gate, one of {', '.join(self._made)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -241,8 +243,8 @@ def trace(
 ) -> Trace:
     """Call ``equations`` on symbols.
 
-    ``vectors``: the gates of each vector parameter.  Raises ValueError, TypeError or AttributeError,
-    in the words of the equations, for what cannot be a cell.
+    ``vectors``: the gates of each vector parameter.  Raises ValueError, TypeError or
+    AttributeError, in the words of the equations, for what cannot be a cell.
     """
     inputs: dict[str, Input] = {g: Input(g) for g in gate_names}
     w = _Blocks("w", gate_names, inputs.__getitem__)
@@ -262,7 +264,9 @@ def trace(
     for parameter, gate in products:
         if products.count((parameter, gate)) > 1:
             name = f"u.{gate}" if gate else parameter
-            raise ValueError(f"{name}: expected one product a step, got more; keep it in a variable")
+            raise ValueError(
+                f"{name}: expected one product a step, got more; keep it in a variable"
+            )
     return traced
 
 
@@ -292,9 +296,9 @@ def evaluate(
 ) -> dict[Any, Any]:
     """Compute ``roots`` on arrays, by the same keys.
 
-    ``leaf`` gives the array of an `Input`, `Vector`, `State` or `StateGradient`; ``product`` that of
-    a `Product` of this operand; ``values`` holds what is already known (a forward pass's nodes, for
-    the backward one) and receives what is computed.
+    ``leaf`` gives the array of an `Input`, `Vector`, `State` or `StateGradient`; ``product`` that
+    of a `Product` of this operand; ``values`` holds what is already known (a forward pass's nodes,
+    for the backward one) and receives what is computed.
     """
     for node in topological(roots.values()):
         if node in values:

@@ -7,6 +7,7 @@ tokens, the true steps of all rows, N <= T * B.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,139 +22,143 @@ from tidegate.nn.products import in_engine, multiply, rounds
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
 
 
+# whether a mask may be [G, B, W], one for each gate of weight_hh, beside [B, W]
+TAKES_A_MASK_PER_GATE = False
+
+
 def forward(
     cell: str,
     x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
     lengths: Tensor | None,
     mask: Tensor | None,
     reverse: bool,
     training: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y, final h and c; in training also the saved gates [T*B, G*H], extras and c of every step.
+) -> list[Tensor]:
+    """The outputs y and the final states; in training also what is saved.
 
-    The last is the number of threads, on which the order of a ragged batch's tokens depends.
+    That is gates [T*B, G*H], extras, every step's states beyond the output, and the number of
+    threads, on which the order of a ragged batch's tokens depends.
     """
     T, B, _ = x.shape  # noqa: N806
+    weight_ih, weight_hh, bias_ih, bias_hh = _known(weights)
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
-    shapes = output_shapes(cell, x, c0, weight_hh, training)
+    shapes = output_shapes(cell, x, state, weights, training)
+    count = 1 + len(state)
     if not training or x.numel() == 0:  # of nothing nothing is saved, either
-        outputs = infer(
-            cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse
-        )
-        gates, extra, cells = (x.new_empty(shape) for shape in shapes[3:])
-        return *outputs, gates, extra, cells, x.new_full((), threads, dtype=torch.int64)
-    y, h, c, gates, extra, cells = (new_array(x, shape) for shape in shapes)
+        outputs = infer(cell, x, state, weights, lengths, mask, reverse)
+        outputs += [x.new_empty(shape) for shape in shapes[count:]]
+        return [*outputs, x.new_full((), threads, dtype=torch.int64)]
+    arrays = [new_array(x, shape) for shape in shapes]
+    y, *final = arrays[:count]
+    gates, extra, *others = arrays[count:]
     schedule = _schedule(x, lengths, reverse, threads, weight_hh)
     n = schedule.tokens
     products = gates[:n]
-    rows = _tokens(x, schedule)
-    multiply(rows, weight_ih.t(), products, bias_ih)
+    multiply(_tokens(x, schedule), weight_ih.t(), products, bias_ih)
     _engine.forward(
         cell,
         schedule,
         view(weight_hh),
         view(bias_hh),
         view(mask),
-        _states(h0, c0, c0 is not None),
+        [*map(view, state)],
         view(products),
         view(extra[:n]) if extra.numel() else None,
-        _states(y, cells[:n], c0 is not None),
-        _states(h, c, c0 is not None),
+        [view(y), *(view(s[:n]) for s in others)],
+        [*map(view, final)],
         rounds(),
     )
-    return y, h, c, gates, extra, cells, x.new_full((), threads, dtype=torch.int64)
+    return [*arrays, x.new_full((), threads, dtype=torch.int64)]
 
 
 def infer(
     cell: str,
     x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
     lengths: Tensor | None,
     mask: Tensor | None,
     reverse: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """y, final h and c; the engine makes the input product too, in pieces that stay in cache."""
+) -> list[Tensor]:
+    """The outputs y and the final states.
+
+    The engine makes the input product, too, in pieces that stay in cache.
+    """
     T, B, _ = x.shape  # noqa: N806
+    weight_ih, weight_hh, bias_ih, bias_hh = _known(weights)
     threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
     schedule = _schedule(x, lengths, reverse, threads, weight_hh)
     layer = _engine.Layer(
         cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
     )
-    H = weight_hh.shape[1]  # noqa: N806
-    y, h, c = new_array(x, (T, B, H)), x.new_empty(B, H), x.new_empty(0 if c0 is None else B, H)
-    pair = c0 is not None
-    layer.forward(
-        schedule, view(x), view(mask), _states(h0, c0, pair), _states(h, c, pair), view(y)
-    )
-    return y, h, c
+    y = new_array(x, (T, B, weight_hh.shape[1]))
+    final = [x.new_empty(s.shape) for s in state]
+    layer.forward(schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y))
+    return [y, *final]
 
 
 def output_shapes(
-    cell: str, x: Tensor, c0: Tensor | None, weight_hh: Tensor, training: bool
-) -> tuple[tuple[int, ...], ...]:
+    cell: str,
+    x: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
+    training: bool,
+) -> list[tuple[int, ...]]:
     """Of the tensors that ``forward`` returns, but for the last."""
     T, B, _ = x.shape  # noqa: N806
-    rows, H = weight_hh.shape  # noqa: N806
+    rows, H = _known(weights)[1].shape  # noqa: N806
     extra = _engine.extra_width(cell) * H if training else 0
-    has_cell = c0 is not None
-    return (
+    return [
         (T, B, H),
-        (B, H),
-        (B if has_cell else 0, H),
+        *((B, H) for _ in state),
         (T * B if training else 0, rows),
         (T * B if extra else 0, extra),
-        (T * B if training and has_cell else 0, H),
-    )
+        *((T * B if training else 0, H) for _ in state[1:]),
+    ]
 
 
 def backward(
     cell: str,
     d_y: Tensor | None,
-    d_h: Tensor | None,
-    d_c: Tensor | None,
+    d_final: Sequence[Tensor | None],
     x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
     lengths: Tensor | None,
     mask: Tensor | None,
     y: Tensor,
-    gates: Tensor,
-    extra: Tensor,
-    cells: Tensor,
-    threads: Tensor,
+    saved: Sequence[Tensor],
     reverse: bool,
-    needs_x: bool,
-    needs_h0: bool,
+    needs: Sequence[bool],
     overwrite: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh.
+) -> list[Tensor]:
+    """Gradients of x, the states and the weights, empty where ``needs``, in this order, says no.
 
     ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
     """
     T, B, H = y.shape  # noqa: N806
-    shapes = gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
+    weight_ih, weight_hh, _, _ = _known(weights)
+    shapes = gradient_shapes(x, state, weights, needs)
     if y.numel() == 0:  # the final state is the initial one
-        kept = {1: d_h, 2: d_c}
-        given = [kept.get(k) for k in range(len(shapes))]
-        zeros = (x.new_zeros(shape) for shape in shapes)
-        return tuple(z if g is None else g.clone() for z, g in zip(zeros, given, strict=True))  # pyright: ignore[reportReturnType]
+        gradients = [x.new_zeros(shape) for shape in shapes]
+        for k, given in enumerate(d_final, start=1):
+            if given is not None and needs[k]:
+                gradients[k] = given.clone()
+        return gradients
+    gates, extra, *others, threads = saved
     schedule = _schedule(x, lengths, reverse, int(threads), weight_hh)
     n = schedule.tokens
     slots = _engine.product_slots(cell)
-    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (new_array(x, shape) for shape in shapes)
+    needs_x, *needs_state = needs[: 1 + len(state)]
+    # the sweep fills the states' and the biases' gradients in any case
+    always = gradient_shapes(
+        x, state, _with_biases(weights), [needs_x, *[True] * (len(shapes) - 1)]
+    )
+    gradients = [new_array(x, shape) for shape in always]
+    d_x, *d_state = gradients[: 1 + len(state)]
+    d_ih, d_hh, d_bias_ih, d_bias_hh = gradients[1 + len(state) :]
     d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
     separate = sum(s >= 0 for s in slots) * H
     if not separate:
@@ -171,20 +176,20 @@ def backward(
         schedule,
         view(weight_hh),
         view(mask),
-        _states(h0, c0, c0 is not None),
+        [*map(view, state)],
         view(gates[:n]),
         view(extra[:n]) if extra.numel() else None,
-        _states(y, cells[:n], c0 is not None),
-        None if d_y is None else view(d_y),
-        _states(d_h, d_c, c0 is not None),
+        [view(y), *(view(s[:n]) for s in others)],
+        view(d_y),
+        [*map(view, d_final)],
         view(d_gates),
         view(d_products),
-        _states(d_h0, d_c0, c0 is not None),
+        [*map(view, d_state)],
         view(d_bias_ih),
         view(d_bias_hh),
         view(operand),
         view(second_operand),
-        needs_h0,
+        needs_state[0],
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
@@ -200,7 +205,7 @@ def backward(
             if operand is not None:
                 multiply(gradient.t(), operand, d_hh[first:last])
             else:
-                _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
+                _product_with_shifted(gradient, y, state[0], reverse, d_hh[first:last])
         if needs_x:
             if schedule.ragged:
                 d_tokens = new_array(x, (n, x.shape[2]))
@@ -208,28 +213,31 @@ def backward(
                 _engine.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
-    return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
+    return [g if n else x.new_empty(0) for g, n in zip(gradients, needs, strict=True)]
 
 
 def gradient_shapes(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    needs_x: bool,
-) -> tuple[tuple[int, ...], ...]:
+    x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor | None], needs: Sequence[bool]
+) -> list[tuple[int, ...]]:
     """Of the tensors that ``backward`` returns."""
-    rows = (weight_hh.shape[0],)
-    return (
-        tuple(x.shape) if needs_x else (0,),
-        tuple(h0.shape),
-        (0,) if c0 is None else tuple(c0.shape),
-        tuple(weight_ih.shape),
-        tuple(weight_hh.shape),
-        rows,
-        rows,
-    )
+    inputs = (x, *state, *weights)
+    return [
+        tuple(t.shape) if n and t is not None else (0,) for t, n in zip(inputs, needs, strict=True)
+    ]
+
+
+def _known(weights: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """weight_ih, weight_hh, bias_ih and bias_hh, which are all that the engine's cells have."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    assert weight_ih is not None
+    assert weight_hh is not None
+    return weight_ih, weight_hh, bias_ih, bias_hh
+
+
+def _with_biases(weights: Sequence[Tensor | None]) -> list[Tensor]:
+    """The weights, with one of their columns for each bias that is not there."""
+    weight_ih, *_ = _known(weights)
+    return [weight_ih[:, 0] if w is None else w for w in weights]
 
 
 def _blocks(slots: list[int], size: int) -> list[tuple[int, int, int | None]]:
@@ -272,10 +280,6 @@ def _tokens(a: Tensor, schedule: Any) -> Tensor:
     tokens = new_array(a, (schedule.tokens, a.shape[2]))
     _engine.gather(schedule, view(a), view(tokens))
     return tokens
-
-
-def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[Any]:
-    return [view(first), view(second)] if is_pair else [view(first)]
 
 
 def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import NAMES, get_cell
+from tidegate.architecture import Architecture, smallest_hidden_size
+from tidegate.cells import PROJECTED, USES, get_cell
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -41,12 +41,18 @@ class Estimator(TrainingOptions):
 
     TASK: ClassVar[str]
 
-    cell: str = option("gru", f"recurrent cell, one of {', '.join(NAMES)}", common=True)
+    cell: str = option("gru", f"recurrent cell. {USES}", common=True)
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",
         at_least=1,
         common=True,
+    )
+    projection_size: int | None = option(
+        None,
+        "size of what each recurrent layer puts out, for cells that project it "
+        f"({PROJECTED}; default: half of the layer's units)",
+        at_least=1,
     )
     batch_norm: bool = option(False, "add batch normalisation between recurrent layers")
     dropout: float = option(
@@ -64,21 +70,33 @@ class Estimator(TrainingOptions):
     chrono: int | None = option(
         None,
         "start with gates that remember up to this many recurrent steps (chrono initialisation), "
-        "for data with long memories; a simple RNN has no gates (default: off)",
+        "for data with long memories; cells without gates start as ever (default: off)",
         at_least=3,
     )
     forget_bias: float = option(
         1.0,
-        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; chrono "
-        "replaces it",
+        "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
+        "remembers longer at first; chrono replaces it",
     )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
-        get_cell(self.cell)
+        cell = get_cell(self.cell)
         if len(self.hidden_sizes) == 0:
             raise InputError("option hidden_sizes: expected one size per layer, got none")
+        if self.projection_size is not None and not cell.is_projected:
+            raise InputError(
+                f"option projection_size: expected none for {self.cell}, which has no projection, "
+                f"got {self.projection_size}; leave it out, or choose a cell that has one: "
+                f"{PROJECTED}"
+            )
+        least = smallest_hidden_size(cell.name, self.projection_size)
+        if min(self.hidden_sizes) < least:
+            raise InputError(
+                f"option hidden_sizes: expected {least} units or more in each layer, since the "
+                f"projection of {self.cell} is smaller, got {min(self.hidden_sizes)}"
+            )
 
     # scikit-learn's manners: docs "Developing scikit-learn estimators"
 

@@ -224,6 +224,7 @@ class Forecaster(JudgedForecaster):
             embedding_dropout=0.0,
             dropout=self.dropout,
             recurrent_dropout=self.recurrent_dropout,
+            projection_size=self.projection_size,
         )
 
     def _objective(

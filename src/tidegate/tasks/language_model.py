@@ -71,8 +71,9 @@ class LanguageModel(TextTask):
     )
     embedding_scale: float | None = option(
         None,
-        "standard deviation of the initial token vectors (default: 1 for an LSTM, 0.3 for other "
-        "cells; 1 / sqrt(embedding_size) with tie_embeddings)",
+        "standard deviation of the initial token vectors (default: 1 for cells with a cell state "
+        "beside the output, as an LSTM, 0.3 for others; 1 / sqrt(embedding_size) with "
+        "tie_embeddings)",
         above=0,
     )
     embedding_dropout: float = option(
@@ -80,8 +81,8 @@ class LanguageModel(TextTask):
     )
     forget_bias: float = option(
         0.0,
-        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; chrono "
-        "replaces it",
+        "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
+        "remembers longer at first; chrono replaces it",
     )
     bptt: int = option(
         100, "tokens through which gradients are propagated back at a time", at_least=1
@@ -265,8 +266,8 @@ class LanguageModel(TextTask):
         initial = super()._initial(architecture)
         # a matrix that is the output's, too, must give logits of size 1
         if self.embedding_scale is None and not architecture.tie_embeddings:
-            forgets = "forget gate" in get_cell(architecture.cell).gates.values()
-            initial["embedding_scale"] = 1.0 if forgets else 0.3  # docs/results.md
+            has_cell_state = len(get_cell(architecture.cell).states) > 1
+            initial["embedding_scale"] = 1.0 if has_cell_state else 0.3  # docs/results.md
         return initial
 
     def _tokens(self, text: str) -> np.ndarray:

@@ -187,6 +187,7 @@ class SequenceEstimator(Estimator):
                 embedding_dropout=0.0,
                 dropout=self.dropout,
                 recurrent_dropout=self.recurrent_dropout,
+                projection_size=self.projection_size,
             )
         except ValueError as e:
             raise InputError(f"option {e}") from e
