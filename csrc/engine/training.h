@@ -34,7 +34,7 @@ struct BackwardCall {
     float *d_gates, *d_products;   // [N, G*H], [N, separate*H + projections*P]
     float* d_state0[kMost];        // [B, W]
     float *d_input_bias, *d_recurrent_bias;  // [G*H], [blocks*H]; or null
-    float* d_vectors[kMostBlocks];           // [H] each
+    float* d_vectors[kMostBlocks];           // [H] each, or null
     // What each operand's products saw: [N, W], or with a mask for each gate [N, products*W]; null
     // where it is not wanted, which may be of an operand that is a state.
     float* operands[kMost];

@@ -210,9 +210,9 @@ void train_backward(const std::string& name, const Schedule& schedule, const Lis
     pass.states("d_state0", d_state0, call.d_state0);
     of_length("d_weights", d_weights, cell.parameters);
     const auto gradients = weights_of<Gradients>(cell, pass.sizes, 0, d_weights, [](Role role) {
-        if (role == Role::kVector) return Use::kNeeds;
-        const bool is_bias = role == Role::kInputBias || role == Role::kRecurrentBias;
-        return is_bias ? Use::kTakes : Use::kLeaves;
+        const bool is_product = role == Role::kInput || role == Role::kRecurrent ||
+                                role == Role::kProjection;
+        return is_product ? Use::kLeaves : Use::kTakes;
     });
     call.d_input_bias = gradients.input_bias;
     call.d_recurrent_bias = gradients.recurrent_bias;

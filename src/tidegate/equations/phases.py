@@ -7,6 +7,7 @@ the next one needs all of its units.  The step back is cut by its transposed pro
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tidegate.equations.backward_phases import Gradients, backward_phases
@@ -29,6 +30,7 @@ _MOST = 8  # states of a cell, its projections, and operands of its products
 _MOST_BLOCKS = 16  # its products, and its vectors of H
 
 
+@cache
 def cut(cell: Cell) -> Plan:
     """Make the plan of a cell.  Raises ValueError, with the cell's line, for what has none."""
     _refuse(cell)
