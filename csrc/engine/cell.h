@@ -50,8 +50,8 @@ struct CellProduct {
     int column;
 };
 
-// What is computed unit by unit, of H or of P. `fused`: it goes on with each tile of its products,
-// which all take one operand; else they are made for all units first. `means`: bits of the carried
+// What is computed unit by unit, of H or of P. `fused`, which only the first is: it goes on with each
+// register tile of its products; else they are made for all units first. `means`: bits of the carried
 // values whose means over a row it takes.
 struct CellPhase {
     bool projected, fused;

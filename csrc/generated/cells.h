@@ -80,7 +80,7 @@ struct GruResetBefore {
     static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
                                                 {0, 0, false, 1, 1, Gradient::kGates, 1},
                                                 {1, 1, false, 2, 0, Gradient::kGates, 2}};
-    static constexpr CellPhase kForward[] = {{false, true, 0u}, {false, true, 0u}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}, {false, false, 0u}};
     static constexpr CellPhase kBackward[] = {{false, false, 0u}, {false, false, 0u}};
     static constexpr Cell kCell{
         "gru_reset_before", kParameters, 4, kStates, 1, kOperands, 2, kProducts, 3, kForward, 2,
@@ -371,7 +371,7 @@ struct LstmProjected {
                                                 {0, 0, false, 2, 2, Gradient::kGates, 2},
                                                 {0, 0, false, 3, 3, Gradient::kGates, 3},
                                                 {1, 1, true, 0, 0, Gradient::kProjected, 0}};
-    static constexpr CellPhase kForward[] = {{false, true, 0u}, {true, true, 0u}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}, {true, false, 0u}};
     static constexpr CellPhase kBackward[] = {{true, false, 0u}, {false, false, 0u}};
     static constexpr Cell kCell{
         "lstm_projected", kParameters, 5, kStates, 2, kOperands, 2, kProducts, 5, kForward, 2,
@@ -447,7 +447,7 @@ struct Mgu {
     static constexpr CellOperand kOperands[] = {{0, true, 1, 1, true}, {-1, true, 1, 0, false}};
     static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
                                                 {1, 1, false, 1, 0, Gradient::kGates, 1}};
-    static constexpr CellPhase kForward[] = {{false, true, 0u}, {false, true, 0u}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}, {false, false, 0u}};
     static constexpr CellPhase kBackward[] = {{false, false, 0u}, {false, false, 0u}};
     static constexpr Cell kCell{"mgu",     kParameters, 4,        kStates, 1,         kOperands, 2,
                                 kProducts, 2,           kForward, 2,       kBackward, 2,         2,

@@ -92,14 +92,17 @@ struct Tile {
         const float* ahead =
             next_panel ? next_panel + first * (depth + 1) * V / rows * kLanes : nullptr;
         multiply_panel<R, V>(sums, x + first * depth, depth, panel + step, depth, ahead, 1, step);
-        for (int r = 0; r < R; ++r)
-            for (int v = 0; v < V; ++v)
-                if (v * kLanes < outputs)
+        if (outputs >= V * kLanes) {
+            for (int r = 0; r < R; ++r)
+                for (int v = 0; v < V; ++v) store(y + r * stride + v * kLanes, sums[r][v]);
+        } else {
+#pragma GCC unroll 1
+            for (int r = 0; r < R; ++r)
+                for (int v = 0; v * kLanes < outputs; ++v)
                     put(y + r * stride + v * kLanes, sums[r][v], outputs - v * kLanes);
+        }
     }
 };
-
-constexpr int kWidestTile = 4;
 
 template <int V>
 TIDEGATE_INLINE void run_tile(const Tile& tile, Index first, Index height) {
@@ -125,8 +128,7 @@ TIDEGATE_NOINLINE inline void run_tile(const Tile& tile, int width, Index first,
             // clang-format off
         case 1: return run_tile<1>(tile, first, height);
         case 2: return run_tile<2>(tile, first, height);
-        case 3: return run_tile<3>(tile, first, height);
-        default: return run_tile<4>(tile, first, height);
+        default: return run_tile<3>(tile, first, height);
             // clang-format on
     }
 }

@@ -136,8 +136,7 @@ TIDEGATE_NOINLINE inline void back_product(const BackProduct& p, const Share& sh
     if constexpr (kRounded) {
         const RoundedProduct product(p.workspace, p.rows, p.columns, p.depth);
         for (Index row = 0; row < p.rows; ++row) {
-            if (p.factors[0].first > 0 || p.factors[p.count - 1].first + p.factors[p.count - 1].depth < p.depth)
-                product.clear(row);
+            if (p.factors[0].depth < p.depth && p.count == 1) product.clear(row);
             for (int i = 0; i < p.count; ++i) {
                 const Factors& f = p.factors[i];
                 product.set(row, f.first, f.data + row * f.stride, f.depth);
@@ -156,51 +155,73 @@ TIDEGATE_NOINLINE inline void back_product(const BackProduct& p, const Share& sh
     }
 }
 
-// The gradient of an operand at one step: rows `token` .. token + rows - 1 of the gradients.
-TIDEGATE_NOINLINE inline void make_operand_gradient(const Cell& cell, const BackwardSweep& s,
-                                                    int operand, Index rows, Index token) {
+// How the gradient of one operand is made at every step.
+struct OperandPass {
+    Factors factors[kMostBlocks];  // at token 0
+    const float* masks[kMostBlocks];  // of each factor, where gates have masks of their own
+    int count;
+    bool apart;  // whether they have
+    BackProduct product;
+
+    // Leaves all as it is: most of `factors` is not used.
+    OperandPass() {}
+};
+
+inline void prepare(const Cell& cell, const BackwardSweep& s, int operand, OperandPass& pass) {
     const CellOperand& o = cell.operand[operand];
     const float* packed = s.panels;
     for (int k = 0; k < operand; ++k)
         packed += row_panel_floats(s.sizes.of(cell, cell.operand[k]), rows_of(cell, s.sizes, k));
     const Taking taking(cell, operand);
     const Index H = s.sizes.hidden, gates = cell.gates * H, width = s.sizes.of_products(cell);
-    const bool apart = s.mask.per_gate && o.masked;
-    Factors factors[kMostBlocks];
-    int count = 0;
+    pass.apart = s.mask.per_gate && o.masked;
+    pass.count = 0;
     Index depth = 0;
     for (int i = 0; i < taking.count; ++i) {
         const CellProduct& p = *taking.product[i];
-        Factors f{s.d_gates + token * gates + p.column * H, gates, s.sizes.of(p), depth};
+        Factors f{s.d_gates + p.column * H, gates, s.sizes.of(p), depth};
         if (p.gradient == Gradient::kProducts)
-            f = {s.d_products + token * width + p.column * H, width, f.depth, depth};
+            f = {s.d_products + p.column * H, width, f.depth, depth};
         if (p.gradient == Gradient::kProjected)
-            f = {s.d_products + token * width + cell.separate * H + p.column * s.sizes.projected,
-                 width, f.depth, depth};
+            f = {s.d_products + cell.separate * H + p.column * s.sizes.projected, width, f.depth,
+                 depth};
         depth += f.depth;
-        Factors& last = factors[count > 0 ? count - 1 : 0];
-        if (count > 0 && !apart && f.data == last.data + last.depth) {
+        Factors& last = pass.factors[pass.count > 0 ? pass.count - 1 : 0];
+        if (pass.count > 0 && !pass.apart && f.data == last.data + last.depth) {
             last.depth += f.depth;
         } else {
-            factors[count++] = f;
+            pass.masks[pass.count] = pass.apart ? s.mask.of(p.block) : nullptr;
+            pass.factors[pass.count++] = f;
         }
     }
-    BackProduct product{factors,
-                        count,
-                        packed,
-                        rows,
-                        s.sizes.of(cell, o),
-                        depth,
-                        o.state < 0 ? s.d_operands[operand] : s.d_states[o.state],
-                        o.adds,
-                        o.masked ? s.mask.of(0) : nullptr,
-                        s.workspace};
-    if (!apart) return back_product(product, s.share);
-    for (int i = 0; i < count; ++i) {
-        product.factors = factors + i;
-        product.count = 1;
-        product.mask = s.mask.of(taking.product[i]->block);
-        back_product(product, s.share);
+    pass.product = {nullptr,
+                    pass.count,
+                    packed,
+                    0,
+                    s.sizes.of(cell, o),
+                    depth,
+                    o.state < 0 ? s.d_operands[operand] : s.d_states[o.state],
+                    o.adds,
+                    o.masked ? s.mask.of(0) : nullptr,
+                    s.workspace};
+}
+
+// The gradient at one step: rows `token` .. token + rows - 1 of the gradients it is made of.
+inline void make_operand_gradient(const OperandPass& pass, Index rows, Index token,
+                                  const Share& share) {
+    Factors factors[kMostBlocks];
+    for (int i = 0; i < pass.count; ++i) {
+        factors[i] = pass.factors[i];
+        factors[i].data += token * factors[i].stride;
+    }
+    BackProduct product = pass.product;
+    product.factors = factors;
+    product.rows = rows;
+    if (!pass.apart) return back_product(product, share);
+    product.count = 1;
+    for (int i = 0; i < pass.count; ++i, ++product.factors) {
+        product.mask = pass.masks[i];
+        back_product(product, share);
         product.adds = true;
     }
 }

@@ -108,6 +108,10 @@ struct ForwardStep {
     const float* before[kMost];
     float* after[kMost];
     Sums sums[kMostBlocks];  // of the phase at hand
+
+    // Leaves the arrays to the caller.
+    ForwardStep(const ForwardSweep& sweep, Index step)
+        : s(sweep), rows(s.rows.count[step]), token(s.rows.start[step]), now(step % 2) {}
 };
 
 // [n, W]: what a product takes.

@@ -63,16 +63,6 @@ class Phase:
     products: tuple[Product, ...] = ()
     then: tuple[int, ...] = ()
 
-    @property
-    def is_fused(self) -> bool:
-        """Whether it goes on with each register tile of its products.
-
-        They must take one operand and fit into a tile; a mean needs all units of a row.
-        """
-        means = any(p.kind == "mean" for p in self.loads.values())
-        taken = {p.a for p in self.products}
-        return len(taken) == 1 and len(self.products) <= _WIDEST_TILE and not means
-
 
 @dataclass(frozen=True)
 class Forward:
@@ -129,3 +119,17 @@ class Plan:
             for p in phase.products
         ]
         return sorted(made, key=lambda item: item[1:])
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the first phase goes on with each register tile of its products.
+
+        They must take one operand and fit into a tile.  Else products are made for all units first,
+        which costs a pass over memory.  But a fused phase takes long to compile, the more so the
+        fewer products it has: a single product is fused only where it is all of the step.
+        """
+        first = self.forward.phases[0]
+        taken = {p.a for p in first.products}
+        if len(taken) != 1 or first.width != "H" or len(first.products) > _WIDEST_TILE:
+            return False
+        return len(self.forward.phases) == 1 or len(first.products) > 1

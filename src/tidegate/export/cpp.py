@@ -134,11 +134,11 @@ def _write_phases(name: str, phases: Sequence[Phase], of_gradients: bool) -> lis
     return [*lines, "}"]
 
 
-def _phases(phases: Sequence[Phase]) -> list[list[str]]:
+def _phases(phases: Sequence[Phase], first_is_fused: bool) -> list[list[str]]:
     rows = []
-    for phase in phases:
+    for k, phase in enumerate(phases):
         means = {p.index for p in phase.loads.values() if p.kind == "mean"}
-        sides = [_bool(phase.width == "P"), _bool(phase.is_fused)]
+        sides = [_bool(phase.width == "P"), _bool(k == 0 and first_is_fused)]
         rows.append([*sides, f"{sum(1 << k for k in means)}u"])
     return rows
 
@@ -170,8 +170,8 @@ def write_cell(cell: Cell) -> str:
             _table("CellState", "kStates", states),
             _table("CellOperand", "kOperands", _operands(plan)),
             _table("CellProduct", "kProducts", _products(cell, plan)),
-            _table("CellPhase", "kForward", _phases(forward.phases)),
-            _table("CellPhase", "kBackward", _phases(backward.phases)),
+            _table("CellPhase", "kForward", _phases(forward.phases, plan.is_fused)),
+            _table("CellPhase", "kBackward", _phases(backward.phases, False)),
             f'static constexpr Cell kCell{{"{cell.name}", kParameters, {len(parameters)},',
             f"kStates, {len(states)}, kOperands, {len(plan.operands)},",
             f"kProducts, {len(plan.products)}, kForward, {len(forward.phases)},",
