@@ -21,9 +21,9 @@ import torch
 from tiny_objective import TinyObjective
 
 import tidegate as tg
-from tidegate.container import pack, unpack
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
+from tidegate.model.container import pack, unpack
 from tidegate.tasks import load
 from tidegate.training.loop import fit
 from tidegate.training.objective import TrainingError

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.checkpoint import (
+from tidegate.model.architecture import Architecture
+from tidegate.model.checkpoint import (
     ModelFile,
 )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from tidegate.comparison import advice
-from tidegate.comparison.advice import Candidate, Scores
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.paired import in_blocks, paired_p
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.paired import in_blocks, paired_p
+from tidegate.comparison.report import advice
+from tidegate.comparison.report.advice import Candidate, Scores
 
 ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
 ERROR = Metric(name="mse", label="mean squared error", lower_is_better=True)
@@ -55,13 +57,14 @@ RNN = candidate("RNN", [0.60, 0.61, 0.62], parameters=1000, seconds=0.5)
 def test_level_cells_are_told_apart_by_their_weights():
     advised = advise([LSTM, GRU, RNN], [], ACCURACY, "test")
     assert advised.cell == "GRU"
-    level, behind, take, ahead, how = advised.sentences
-    assert level == "The LSTM and the GRU do not differ beyond chance."
+    level, behind, take, ahead, how, rule = advised.sentences
+    assert level == "The LSTM and the GRU do not differ beyond chance: the seeds differ as much."
     assert behind.startswith("The GRU is behind by 0.0083 (")
     assert take.startswith("Take the GRU, which has 25 % fewer weights")
     assert "takes 17 % less time per epoch than the LSTM" in take
     assert ahead.startswith("The LSTM is better in accuracy than the RNN by 0.2 (")
     assert how.startswith("In brackets: the 95 % interval over the seeds")
+    assert rule == "Two cells differ if that interval is above 0 and that p is below 0.05."
 
 
 def test_a_cell_that_is_better_beyond_the_seeds_is_advised_whatever_it_costs():
@@ -73,6 +76,7 @@ def test_a_cell_that_is_better_beyond_the_seeds_is_advised_whatever_it_costs():
         "p < 0.001).",
         "In brackets: the 95 % interval over the seeds, and p of a paired test on the same 1000 "
         "texts.",
+        "Two cells differ if that interval is above 0 and that p is below 0.05.",
     )
 
 
@@ -153,7 +157,8 @@ def test_a_baseline_within_the_spread_is_told_first_to_be_level():
     advised = advise([LSTM, GRU], [baseline(0.80)], ACCURACY, "test")
     assert advised.sentences[0] == (
         "The difference between a baseline and the GRU may be chance. Accuracy on the test part: "
-        "ridge 0.8, GRU 0.8017 (p = 0.32 on the same 1000 texts)."
+        "ridge 0.8, GRU 0.8017 (p = 0.32 on the same 1000 texts). They differ if p is below 0.05 "
+        "and the 95 % interval of the difference over the seeds, -0.03 to 0.033, is above 0."
     )
 
 
@@ -215,6 +220,29 @@ def test_seventeen_texts_do_not_let_a_baseline_win_by_one():
         "Until you have more, take the GRU, which has 25 % fewer weights than the LSTM."
     )
     assert not any(margin.told_apart for margin in advised.margins)
+
+
+def test_few_examples_that_tell_are_not_called_too_few():
+    """p = 0.03 on 20 texts is below the level: it is the seeds that leave the difference open."""
+    first = candidate("LSTM", [0.95, 0.65], examples=20)
+    second = candidate("GRU", [0.60, 0.40], parameters=500, examples=20)
+    told = str(advise([first, second], [], ACCURACY, "test"))
+    assert re.search(r"\(-0.6 to 1.2; p (= 0.0|<)", told), told
+    assert "too few" not in told
+    assert "The LSTM and the GRU do not differ beyond chance: the seeds differ as much." in told
+    assert "if that interval is above 0 and that p is below 0.05" in told
+    told = str(advise([first], [baseline(0.5, examples=20)], ACCURACY, "test"))
+    assert "too few" not in told
+    assert "may be chance, because the seeds differ as much" in told
+
+
+def test_the_rule_is_told_wherever_cells_or_baselines_are_called_level():
+    level = [candidate("LSTM", [0.8, 0.81]), candidate("GRU", [0.79, 0.8], parameters=2000)]
+    told = str(advise(level, [], ACCURACY, "test"))
+    assert "Two cells differ if the 95 % interval of their difference over the seeds is" in told
+    assert "is below 0.05" in told
+    once = str(advise([candidate("GRU", [0.8])], [baseline(0.801)], ACCURACY, "test"))
+    assert once.endswith("They differ if p is below 0.05.")
 
 
 def test_a_difference_beyond_the_seeds_is_none_if_the_examples_make_it():

@@ -18,8 +18,6 @@ TORCH = {
     "lstm_projected": lambda: torch.nn.LSTM(I, H, proj_size=H // 2),
     "gru": lambda: torch.nn.GRU(I, H),
 }
-# torch says once what explain() says of every such layer
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 
 def test_torch_is_asked_for_every_cell_that_it_has():

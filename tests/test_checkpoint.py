@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from model_files import SERIES, classifier, forecaster
 
-from tidegate.architecture import Architecture
-from tidegate.checkpoint import (
+from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture
+from tidegate.model.checkpoint import (
     ModelFile,
     ModelFileError,
     load_model,
     save_model,
     verify,
 )
-from tidegate.errors import InputError
 from tidegate.output.writing import write_atomically
 
 SOURCES = Path(__file__).resolve().parents[1] / "src" / "tidegate"
@@ -146,7 +146,7 @@ def test_kill_in_the_middle_of_saves_leaves_a_whole_file(tmp_path: Path) -> None
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from model_files import classifier\n"
-        "from tidegate.checkpoint import save_model\n"
+        "from tidegate.model.checkpoint import save_model\n"
         "model, i = classifier(), 0\n"
         "while True:\n"
         "    i += 1\n"

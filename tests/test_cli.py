@@ -16,6 +16,11 @@ import numpy as np
 import pytest
 from command_line import STEPS, TINY, Outcome, Tidegate
 
+from tidegate.cli.evaluate import MEASURES
+from tidegate.cli.predict import ANSWERS
+from tidegate.data.source import PredictableSource
+from tidegate.tasks import TASKS
+
 
 def _trained(tidegate: Tidegate, task: str) -> Outcome:
     line = {
@@ -363,9 +368,14 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(
     def fail(_: object) -> None:
         raise RuntimeError("a bug\nover two lines")
 
-    monkeypatch.setattr("tidegate.checkpoint.load_model", fail)
+    monkeypatch.setattr("tidegate.model.checkpoint.load_model", fail)
     outcome = tidegate("info m.safetensors")
     assert outcome.code == 1
     assert outcome.err.startswith("error: RuntimeError: a bug over two lines")
     assert len(outcome.err.splitlines()) == 1
     assert "Traceback" in tidegate("--traceback info m.safetensors").err
+
+
+def test_every_task_can_be_measured_and_each_with_answers_predicts() -> None:
+    assert set(MEASURES) == set(TASKS)
+    assert set(ANSWERS) == {n for n, t in TASKS.items() if issubclass(t.source, PredictableSource)}

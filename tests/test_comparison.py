@@ -11,9 +11,9 @@ import pytest
 
 import tidegate as tg
 from tidegate.cells import title
-from tidegate.comparison.answered import AnsweredExperiment
-from tidegate.comparison.experiment import _EXPERIMENTS, experiment_of
-from tidegate.comparison.ridge import Ridge
+from tidegate.comparison.experiments.answered import AnsweredExperiment
+from tidegate.comparison.experiments.of_tasks import EXPERIMENTS, experiment_of
+from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.intervals import wilson
@@ -357,7 +357,7 @@ def test_what_cannot_be_compared_is_refused(changed, expected):
 
 
 def test_every_task_can_be_compared():
-    assert set(_EXPERIMENTS) == set(TASKS)
+    assert set(EXPERIMENTS) == set(TASKS)
 
 
 def test_forecasters_stand_beside_naive_forecasts_and_ridge():

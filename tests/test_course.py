@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,13 @@ def test_the_patience_that_is_named_gives_the_same_weights(
     assert short.provenance_["steps"] < whole.provenance_["steps"]
     for name, tensor in whole.network_.state_dict().items():
         assert torch.equal(tensor, short.network_.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("steps", [[1], [1, 2], [2, 3, 4], list(range(50, 1050, 50))])
+def test_the_axis_of_steps_has_whole_ones_only(steps: list[int]) -> None:
+    history = {"step": steps, "train_loss": [1.0] * len(steps), "error": [2.0] * len(steps)}
+    picture = draw_history(history, best_step=steps[0])
+    picture.draw_without_rendering()
+    labels = [label.get_text() for label in picture.axes[-1].get_xticklabels()]
+    assert any(labels)
+    assert all(re.fullmatch(r"\d*", label) for label in labels), labels

@@ -13,8 +13,8 @@ import pytest
 from command_line import TINY, Tidegate
 from tiny_objective import TinyObjective
 
-from tidegate.checkpoint import ModelFileError
-from tidegate.container import pack, unpack
+from tidegate.model.checkpoint import ModelFileError
+from tidegate.model.container import pack, unpack
 from tidegate.training.loop import fit
 from tidegate.training.options import LEARNING_RATES, TrainingOptions
 from tidegate.training.state import REMEDY

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tidegate as tg
-from tidegate import _engine, engine
+from tidegate import _engine
 from tidegate.cells import CELLS
 from tidegate.nn import engine_calls, engine_op, reference
 
@@ -43,7 +43,7 @@ def _isa(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Even the smallest batch is split over two threads."""
-    monkeypatch.setattr(engine, "_SMALLEST_SHARE", 1)
+    monkeypatch.setattr("tidegate.engine.threads._SMALLEST_SHARE", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

@@ -13,7 +13,7 @@ import torch
 from any_cell import sizes_of
 
 import tidegate as tg
-from tidegate import _engine, engine
+from tidegate import _engine
 from tidegate.cells import CELLS
 from tidegate.engine import EngineLayer
 from tidegate.equations import bptt
@@ -48,7 +48,7 @@ def draw(cell: str, T: int, B: int, inputs: int, H: int) -> tuple[list, np.ndarr
 def test_sequence_equals_the_text_book(
     cell: str, shape, by_units: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "shares_units", lambda *_: by_units)
+    monkeypatch.setattr("tidegate.engine.layer.shares_units", lambda *_: by_units)
     weights, x, state = draw(cell, *shape)
     exact = bptt.forward(
         CELLS[cell],
@@ -69,7 +69,7 @@ def test_threads_that_share_units_change_no_bit(cell: str, monkeypatch: pytest.M
     )  # input products are made for some 200 steps at a time
     layer = EngineLayer(cell, *weights)
     y, final = layer.forward(x, threads=1)
-    monkeypatch.setattr(engine, "shares_units", lambda *_: True)
+    monkeypatch.setattr("tidegate.engine.layer.shares_units", lambda *_: True)
     for threads in (2, 3, 7):  # the last has no unit left for some
         shared, last = layer.forward(x, threads=threads)
         np.testing.assert_array_equal(shared, y)
@@ -168,7 +168,9 @@ class _Hidden(torch.utils.data.Dataset):
 def test_a_layer_runs_in_forked_data_loader_workers(
     training_before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_SMALLEST_SHARE", 1)  # the parent uses its threads before the fork
+    monkeypatch.setattr(
+        "tidegate.engine.threads._SMALLEST_SHARE", 1
+    )  # the parent uses its threads before the fork
     items = _Hidden()
     if training_before:
         items.layer(torch.ones(5, 8, 3))[0].sum().backward()

@@ -16,9 +16,6 @@ from tidegate.cells import CELLS, Cell
 from tidegate.equations import bptt
 from tidegate.nn import functional
 
-# torch says once what explain() says of every such layer
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-
 Arrays = dict[str, np.ndarray]
 SIZES = st.sampled_from((2, 3, 17, 33))
 # relative to the largest value: float32 over up to 9 steps, and float64

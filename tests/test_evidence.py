@@ -117,7 +117,7 @@ def test_a_saved_classifier_reads_the_same_evidence(tmp_path, labels):
 def test_a_file_whose_evidence_is_not_its_networks_is_refused(tmp_path):
     from dataclasses import replace
 
-    from tidegate.checkpoint import load_model, save_model
+    from tidegate.model.checkpoint import load_model, save_model
 
     path = tmp_path / "m.safetensors"
     classifier().fit([" ".join(text) for text in TEXTS], LABELS).save(path)

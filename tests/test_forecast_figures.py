@@ -8,9 +8,10 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error
 from tides import HORIZON, ROWS, SEASON, learned, small, tides
 
 import tidegate as tg
-from tidegate.checkpoint import ModelFileError, load_model, save_model
-from tidegate.data.series.series import Series, mase, smape
+from tidegate.data.series.naive import mase, smape
+from tidegate.data.series.series import Series
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.tasks import load
 from tidegate.tasks.forecast_plot import plot_backtest, plot_forecast
 

@@ -377,3 +377,22 @@ def test_durations_are_to_be_seconds() -> None:
     seconds = data.set_axis(data.index.total_seconds())
     model = small(train_until="0.7", validate_until="0.85").fit(seconds)
     assert model.forecast(seconds).index[0] == ROWS * 3600
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.DataFrame({"a": [[1, 2], [1]], "b": [[1], [1]]}), "row 0: expected as many values in"),
+        (pl.DataFrame({"a": ["1", "2"]}), "column 'a': expected numbers, or a sequence of numbers"),
+        (pl.DataFrame({"a": [[1]], "b": [2]}), "column 'b': expected numbers, or a sequence of nu"),
+    ],
+)
+def test_cells_that_are_no_sequences_of_one_length_are_refused(frame: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tg.SequenceClassifier(verbose=0).fit(frame, ["x", "y"][: len(frame)])
+
+
+def test_lists_in_the_cells_of_a_series_are_refused() -> None:
+    frame = pd.DataFrame({"x": [[1], [2], [3]]}, index=pd.date_range("2020", periods=3))
+    with pytest.raises(InputError, match="column 'x': expected numbers, got Object"):
+        tg.Forecaster(verbose=0).fit(frame)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidegate.data.files.tables import numbers_of, read_labelled_texts, read_table
+from tidegate.data.files.tables import read_labelled_texts, read_table
 from tidegate.data.sequences.npz import read_npz
 from tidegate.data.sequences.tables import SequenceTable
 from tidegate.data.sequences.ts import read_ts
@@ -53,9 +53,9 @@ def parquet() -> bytes:
 
 
 def _numbers(path: Path) -> None:
-    frame = read_table(path)
-    for name in frame.columns:
-        numbers_of(path, frame[name])
+    table = read_table(path)
+    for name in table.frame.columns:
+        table.numbers(name)
 
 
 def _labelled(path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_number_in_another_writing_is_no_number_anywhere(tmp_path: Path, numbe
     table, ts, vectors = (tmp_path / name for name in ("d.csv", "d.ts", "d.vec"))
     table.write_text(f'a\n1\n"{number}"\n')
     with pytest.raises(InputError, match="line 3, column 'a': expected a number, got"):
-        numbers_of(table, read_table(table)["a"])
+        read_table(table).numbers("a")
     ts.write_text(f"@targetlabel true\n@data\n1,2:{number}\n")
     with pytest.raises(InputError, match="line 3: expected a finite number, got"):
         read_ts(ts, "number")

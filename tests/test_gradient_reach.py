@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.architecture import Architecture
 from tidegate.cells import CELLS
-from tidegate.comparison.gradient_reach import gradient_reach
+from tidegate.comparison.runs.gradient_reach import gradient_reach
+from tidegate.model.architecture import Architecture
 from tidegate.nn.network import SequenceNetwork
 
 

@@ -45,6 +45,7 @@ def _commands() -> list[str]:
         "forecast",
         "info",
         "bench",
+        "compare",
     ]
 
 
@@ -54,6 +55,21 @@ def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, comma
     assert outcome.code == 0
     assert f"tidegate {command} " in outcome.out.split("Example:")[1]
     assert "--json" in outcome.out
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_no_help_text_names_two_defaults_or_a_limit_that_limits_nothing(
+    tidegate: Tidegate, command: str
+) -> None:
+    for flag in ("--help", "--help-all"):
+        shown = tidegate(f"{command} {flag}").out
+        # an option's rows, without the frame and the breaks of its lines
+        rows = re.split(r"\n│ [* ]*(?=--)", shown)
+        for row in (" ".join(row.replace("│", " ").split()) for row in rows):
+            assert row.count("default:") <= 1, row
+            assert not re.search(r"at least 0|default: 0 if|DEFAULT_|\bNone\b", row), row
+            told = row.split(" (default")[0].split("; or ")
+            assert not any(a != b and a.endswith(b) for a in told for b in told), row
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_files import TEXT, classifier
 
-from tidegate.checkpoint import (
+from tidegate.model.checkpoint import (
     ModelFileError,
     load_model,
     save_model,
 )
-from tidegate.container import pack
+from tidegate.model.container import pack
 
 
 @pytest.fixture

@@ -133,6 +133,9 @@ def test_the_command_line_judges_texts_of_any_type_of_label(
         assert main(["predict", str(path), str(table), "--json"]) == 0
         told = json.loads(capsys.readouterr().out)["predictions"]
         assert [one["label"] for one in told] == model.predict(TEXTS).tolist()
+        assert main(["predict", str(path), str(table)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split("\t")[0] for line in lines] == [str(one["label"]) for one in told]
 
 
 def test_a_language_model_reads_columns() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidegate as tg
-from tidegate.checkpoint import ModelFileError
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import ModelFileError
 from tidegate.tasks import load
 from tidegate.training.language_modelling import LanguageModelling, score
 

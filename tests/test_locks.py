@@ -207,6 +207,6 @@ def count(metrics: Path) -> int:
 
 
 def tensors_of(model: str) -> dict[str, bytes]:
-    from tidegate.checkpoint import load_model
+    from tidegate.model.checkpoint import load_model
 
     return {name: array.tobytes() for name, array in load_model(model).tensors.items()}

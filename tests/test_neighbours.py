@@ -17,7 +17,7 @@ import pytest
 import torch
 from any_cell import layer_of
 
-from tidegate.bench import figures, machine, report, run
+from tidegate.bench import figures, limits, report, run
 from tidegate.bench.neighbours import busy, fair_share, shares
 from tidegate.cli import main
 
@@ -118,8 +118,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "_NEIGHBOURS", (0, 2))
     monkeypatch.setattr(figures, "_LONG_TURN_S", 1e-3)
     monkeypatch.setattr(figures, "_ADAM_VOCABULARY", 20)
-    monkeypatch.setattr(machine, "product", lambda: lambda _calls: 0.01)
-    monkeypatch.setattr(machine, "bandwidth", lambda _turns: 1e10)
+    monkeypatch.setattr(limits, "product", lambda: lambda _calls: 0.01)
+    monkeypatch.setattr(limits, "bandwidth", lambda _turns: 1e10)
 
 
 @pytest.mark.usefixtures("tiny")

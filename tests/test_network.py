@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.architecture import Architecture
 from tidegate.cells import CELLS
+from tidegate.model.architecture import Architecture
 from tidegate.nn.dropout import dropout
 from tidegate.nn.network import SequenceNetwork
 

@@ -20,8 +20,8 @@ import pytest
 from command_line import TINY, Tidegate
 
 import tidegate as tg
-from tidegate.checkpoint import is_model_file
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import is_model_file
 from tidegate.output.places import check_output, is_marked
 from tidegate.output.writing import write_atomically
 from tidegate.training.language_modelling import LanguageModelling

@@ -23,9 +23,9 @@ from tides import small, tides
 
 import tidegate as tg
 from tidegate.cells import CELLS
-from tidegate.checkpoint import ModelFileError
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import ModelFileError
 from tidegate.tasks.estimator import Estimator, NotFittedError
 
 QUICK: dict[str, Any] = {"epochs": None, "max_steps": 3, "verbose": 0}

@@ -13,7 +13,8 @@ from tiny_objective import TinyObjective
 from torch import nn
 
 import tidegate as tg
-from tidegate import _engine, engine
+from tidegate import _engine
+from tidegate.engine import compiled
 from tidegate.errors import InputError
 from tidegate.nn.products import rounding_pays
 from tidegate.training import randomness
@@ -80,8 +81,8 @@ def test_a_precision_that_is_not_used_is_announced(
 def test_rounding_pays_with_amx_and_on_other_makers_processors_with_avx512(
     isa: str, intel: bool, pays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_engine, "rounding_isa", lambda: isa)
-    monkeypatch.setattr(_engine, "is_intel", lambda: intel)
+    monkeypatch.setattr(compiled, "rounding_isa", lambda: isa)
+    monkeypatch.setattr(compiled, "is_intel", lambda: intel)
     assert rounding_pays() is pays
 
 
@@ -187,7 +188,7 @@ def test_sequences_and_gradients_are_within_the_rounding(
     cell: str, reverse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ragged, with recurrent dropout, both directions: eight bits of a factor, ten steps."""
-    monkeypatch.setattr(engine, "_SMALLEST_SHARE", 1)
+    monkeypatch.setattr("tidegate.engine.threads._SMALLEST_SHARE", 1)
     layer = rounded_layer(cell, 70, bidirectional=reverse, recurrent_dropout=0.3)
     directions = 2 if reverse else 1
     x = representable(10, 33, 7).requires_grad_()

@@ -285,6 +285,14 @@ def test_models_that_are_of_no_use_are_named(forward, backward, tmp_path):
         for init_from in cases:
             with pytest.raises(InputError, match=message):
                 classifier(init_from=init_from).fit(TEXTS, LABELS)
+    path = tmp_path / "gestures.safetensors"
+    series = [np.arange(6.0), -np.arange(6.0)] * 4
+    tg.SequenceClassifier(**QUIET).fit(series, ["up", "down"] * 4).save(path)
+    for model, kinds in ((classifier(), "text-classifier or language-model"),
+                         (tg.LanguageModel(**QUIET), "language-model")):  # fmt: skip
+        message = f"{path}: option init_from: expected a model of {kinds}, got one of series-class"
+        with pytest.raises(InputError, match=message):
+            model.set_params(init_from=path).fit(TEXTS, LABELS)
     for init_from, reverse in [(backward, False), (forward, True), (trained, False)]:
         with pytest.raises(InputError, match="init_from: expected one language model"):
             tg.LanguageModel(init_from=init_from, reverse=reverse, **QUIET).fit(TEXTS)

@@ -16,9 +16,9 @@ import pytest
 import torch
 from tiny_objective import TinyObjective
 
-from tidegate.checkpoint import ModelFileError
-from tidegate.container import pack
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import ModelFileError
+from tidegate.model.container import pack
 from tidegate.training.loop import TrainingResult, fit
 from tidegate.training.options import LEARNING_RATES, TrainingOptions
 from tidegate.training.state import flatten, read_state, unflatten

@@ -227,7 +227,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
         "d.csv",
         LONG + "b,1,3,\n",
         {"id": "id", "label": "label"},
-        "line 4, column 'label': expected a label, got none",
+        "line 4, column 'label': expected a label, got an empty cell",
     ),
     (
         "d.csv",

@@ -10,17 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tidegate.data.series.series import (
-    Scaler,
-    Series,
-    guess_season,
-    mase,
-    naive_forecast,
-    seasonal_naive_forecast,
-    smape,
-    window_rows,
-    windows,
-)
+from tidegate.data.series.naive import mase, naive_forecast, seasonal_naive_forecast, smape
+from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.season import guess_season
+from tidegate.data.series.series import Series
+from tidegate.data.series.windowing import window_rows, windows
 from tidegate.data.times.grid import grid_positions, step_from_json, step_to_json
 from tidegate.data.times.styles import AS_NUMPY
 from tidegate.errors import InputError

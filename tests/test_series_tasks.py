@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_sc
 from sklearn.model_selection import cross_val_score
 
 import tidegate as tg
-from tidegate.checkpoint import ModelFileError, load_model, save_model
 from tidegate.errors import InputError
+from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.tasks import load
 
 

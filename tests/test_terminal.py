@@ -88,7 +88,7 @@ def test_a_quoted_name_is_one_that_stdout_can_print(monkeypatch: pytest.MonkeyPa
 def test_what_a_model_file_holds_is_printed_without_control_characters(
     tidegate: Tidegate,
 ) -> None:
-    from tidegate.checkpoint import load_model, save_model
+    from tidegate.model.checkpoint import load_model, save_model
 
     line = "train classifier reviews.csv --text review --label sentiment"
     assert tidegate(f"{line} {TINY['classifier']}").code == 0
@@ -308,7 +308,7 @@ def test_ctrl_c_that_a_library_made_another_error_of_is_an_interruption(
         except KeyboardInterrupt:
             raise ImportError("a half-loaded module") from None
 
-    monkeypatch.setattr("tidegate.checkpoint.load_model", load)
+    monkeypatch.setattr("tidegate.model.checkpoint.load_model", load)
     outcome = tidegate("info m.safetensors")
     assert (outcome.code, outcome.err) == (130, "interrupted\n")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -270,6 +270,21 @@ def test_a_line_for_each_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{name.replace('_', ' ')} {result.history[1][name]:.4g}" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("accuracy", "train loss 0.7  validation loss 0.6931  accuracy 0.5"),
+        ("cross_entropy", "train loss 0.7  accuracy 0.5  cross entropy 0.6931"),
+    ],
+)
+def test_one_quantity_is_printed_once(
+    metric: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"step": 4, "epoch": 1, "seconds": 0, "train_loss": 0.7, "validation_loss": 0.69314718}
+    Progress(2, "texts").evaluated(row | {"accuracy": 0.5, "cross_entropy": 0.6931472}, metric)
+    assert capsys.readouterr().out == f"epoch 1  step 4  0:00  {expected}\n"
+
+
 def test_in_a_notebook_a_bar_is_drawn_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

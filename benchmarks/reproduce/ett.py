@@ -27,7 +27,7 @@ import numpy as np
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
-from tidegate.comparison.forecasts import Forecasts
+from tidegate.comparison.experiments.forecasts import Forecasts
 from tidegate.data.series.series import Series
 from tidegate.data.series.tables import read_series
 

@@ -17,8 +17,8 @@ from record import Record, markdown
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.architecture import Architecture
 from tidegate.bench.timing import in_turns, seconds_per_call
+from tidegate.model.architecture import Architecture
 from tidegate.nn.chunked_softmax import summed_cross_entropy
 from tidegate.nn.network import SequenceNetwork
 from tidegate.training.randomness import denormals_flushed, products_of

@@ -29,8 +29,8 @@ from torch.nn import functional as F  # noqa: N812
 
 import tidegate as tg
 from tidegate.cells import get_cell
-from tidegate.comparison.drawing import Reach, as_png, faded, reaches
-from tidegate.comparison.gradient_reach import gradient_reach
+from tidegate.comparison.report.drawing import Reach, as_png, faded, reaches
+from tidegate.comparison.runs.gradient_reach import gradient_reach
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
 
 CELLS = ("rnn", "lstm", "gru")

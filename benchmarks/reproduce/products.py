@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate import _engine
-from tidegate.bench.machine import describe
 from tidegate.bench.timing import in_turns, seconds_per_call
+from tidegate.machine import describe
 
 SHAPES = (  # N, I, R
     (32, 128, 384),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate.bench.machine import describe
+from tidegate.machine import describe
 
 RESULTS = Path(__file__).parents[1] / "results"
 

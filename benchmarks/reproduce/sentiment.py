@@ -22,7 +22,7 @@ from language_models import parsed, trained
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
-from tidegate.comparison.texts import TextClassification
+from tidegate.comparison.experiments.texts import TextClassification
 
 FILES = {  # training and test part
     "imdb": ("imdb/train.tsv.gz", "imdb/test.tsv.gz"),

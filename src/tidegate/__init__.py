@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tidegate.registration import register_with_torch
+from tidegate.registration import import_with_torch
 
 if TYPE_CHECKING:
     from tidegate.comparison.compare import compare
@@ -75,4 +75,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_with_torch()
+import_with_torch("tidegate.nn.engine_op")

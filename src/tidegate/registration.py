@@ -14,22 +14,25 @@ import sys
 from typing import Any
 
 
-def register_with_torch() -> None:
-    """Register now, or as soon as torch is imported."""
+def import_with_torch(module: str) -> None:
+    """Import ``module``, which registers an operator, now or as soon as torch is imported."""
     if "torch" in sys.modules:
-        _register()
+        _register(module)
     else:
-        sys.meta_path.insert(0, _AfterTorch())
+        sys.meta_path.insert(0, _AfterTorch(module))
 
 
-def _register() -> None:
+def _register(module: str) -> None:
     # whatever is wrong here is said where a layer is used; it must not keep torch from loading
     with contextlib.suppress(Exception):
-        importlib.import_module("tidegate.nn.engine_op")
+        importlib.import_module(module)
 
 
 class _AfterTorch:
     """Finds torch as Python does, once, and registers when torch's own code has run."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
 
     def find_spec(self, name: str, *_: Any) -> Any:
         if name != "torch":
@@ -41,7 +44,7 @@ class _AfterTorch:
 
             def execute_and_register(module: Any) -> None:
                 execute(module)
-                _register()
+                _register(self._module)
 
             spec.loader.exec_module = execute_and_register
         return spec

@@ -95,7 +95,7 @@ LIBRARIES = {
     "keras-jax": Library(
         "Keras on JAX",
         _KERAS,
-        ("keras", "jax"),
+        ("keras", "jax", "jaxlib"),
         cells=("gru", "lstm"),
         own_process=True,
         environment=_ON_JAX,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.bench import machine, onednn
-from tidegate.bench.catalogue import OURS
+from tidegate.bench import limits, onednn
+from tidegate.bench.catalogue import LIBRARIES, OURS
 from tidegate.bench.figures import CASES, Case, Choice
 from tidegate.bench.hosts import Hosts
 from tidegate.bench.neighbours import busy, fair_share, shares
@@ -17,6 +17,7 @@ from tidegate.bench.shapes import Shape, operations
 from tidegate.bench.summary import ratios
 from tidegate.bench.timing import Timed, in_turns
 from tidegate.bench.work import Results
+from tidegate.machine import describe
 from tidegate.output.places import MARK
 
 # Of the largest value: sums over thousands of float32 terms, taken in another order.
@@ -31,15 +32,15 @@ def run(
     figures: Sequence[str], choice: Choice, turns: int | None, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Everything as one JSON object.  Raises RuntimeError where two libraries disagree."""
-    about = machine.describe((OURS, *choice.peers))
+    about = describe({p for name in (OURS, *choice.peers) for p in LIBRARIES[name].packages})
     say(
         f"{about['processor']}, {about['isa']}, {about['threads']} threads of "
         f"{about['processors']} processors"
     )
-    product = machine.product()
+    product = limits.product()
     times, _ = in_turns({"product": product}, turns, seconds=1.0)
-    about["peak_operations_per_second"] = machine.peak(times["product"][0])
-    about["bandwidth_bytes_per_second"] = machine.bandwidth(turns)
+    about["peak_operations_per_second"] = limits.peak(times["product"][0])
+    about["bandwidth_bytes_per_second"] = limits.bandwidth(turns)
     say(
         f"a large float32 product {about['peak_operations_per_second'] / 1e9:.0f} GF/s, "
         f"a copy {about['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s"
@@ -105,7 +106,7 @@ def _measured(case: Case, hosts: Hosts, product: Timed, turns: int | None) -> Ro
     if case.padding is not None:
         row["padding"] = case.padding
     if peak_seconds is not None:
-        row["product_per_second"] = machine.peak(peak_seconds[0])
+        row["product_per_second"] = limits.peak(peak_seconds[0])
         row["operations_per_second"] = (
             operations(case.cell, case.shape, case.mode) / seconds[OURS][0]
         )

@@ -179,6 +179,12 @@ class Cell:
         return found
 
     @property
+    def seen_width(self) -> str | None:
+        """The letter of what the recurrent weights see; None for a cell that has none."""
+        recurrent = self.parameters.get(expr.RECURRENT)
+        return recurrent.columns if recurrent else None
+
+    @property
     def forget_gates(self) -> tuple[str, ...]:
         """The gates that keep the state where another one writes it, so that both may be open."""
         roles = {gate.role for gate in self.gates.values()}

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: list[str], signals: Signals) -> int:
     import typer
 
-    from tidegate.cli.app import Invocation, command
+    from tidegate.cli.app import command
+    from tidegate.cli.invocation import Invocation
 
     invocation = Invocation(given, traceback=bool(os.environ.get("TIDEGATE_TRACEBACK")))
     try:

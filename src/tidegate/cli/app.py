@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import tidegate
-from tidegate.cli import use
 from tidegate.cli.bench import bench
 from tidegate.cli.compare import compare_command
 from tidegate.cli.evaluate import evaluate
+from tidegate.cli.forecast import forecast
+from tidegate.cli.generate import generate
+from tidegate.cli.info import info
+from tidegate.cli.predict import predict
 from tidegate.tasks import TASKS
-from tidegate.terminal import quoted
-
-
-@dataclass
-class Invocation:
-    """What was typed, which a command needs in order to start itself again or to say how to."""
-
-    arguments: list[str]
-    traceback: bool = False
-
-    def command(self, *more: str) -> str:
-        """The line to paste into a shell that does the same, with ``more`` options, which win."""
-        given = [a for a in self.arguments if a != "--resume"]
-        # what follows -- is no option
-        at = given.index("--") if "--" in given else len(given)
-        return " ".join(["tidegate", *map(quoted, [*given[:at], *more, *given[at:]])])
 
 
 class _MainGroup(TyperGroup):
@@ -78,7 +64,7 @@ _app.add_typer(
     name="train",
     help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
 )
-for _run in (evaluate, use.predict, use.generate, use.forecast, use.info, bench):
+for _run in (evaluate, predict, generate, forecast, info, bench):
     _app.command()(_run)
 
 

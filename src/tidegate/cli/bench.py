@@ -10,7 +10,7 @@ import typer
 
 from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL
 from tidegate.cells import NAMES
-from tidegate.cli.reading import Force
+from tidegate.cli.reading import Force, Json
 from tidegate.cli.show import print_json, print_table, said_aside
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -56,9 +56,7 @@ def bench(
         typer.Option("--output", "-o", metavar="PATH", help="JSON file to write all times to"),
     ] = None,
     force: Force = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="print one JSON object and nothing else, for programs")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Time the layers of tidegate and of other libraries, in turns.
 

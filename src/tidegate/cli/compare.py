@@ -11,9 +11,9 @@ import typer
 
 from tidegate.cells import NAMES
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
-from tidegate.cli.reading import about_file, files_read
+from tidegate.cli.reading import about_file, files_read, for_programs, like_file
 from tidegate.cli.show import print_json, said_aside
-from tidegate.data.sources import Source
+from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.output.places import check_folder
 from tidegate.tasks import TASKS, task_class
@@ -56,8 +56,7 @@ Seeds = Annotated[
 EqualParameters = Annotated[
     bool,
     typer.Option(
-        help="give every cell about as many weights as the first one (default: the same hidden "
-        "sizes)",
+        help="give every cell about as many weights as the first one, not the same hidden sizes",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -72,29 +71,15 @@ Output = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="print one JSON object and nothing else, for programs",
-        rich_help_panel=_PANEL,
-    ),
-]
+Json = Annotated[bool, for_programs(_PANEL)]
 Validation = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="a file like FILE that chooses the best weights and cell (default: a part of FILE)",
-        rich_help_panel="Data",
-    ),
+    Path | None, like_file("chooses the best weights and cell (default: a part of FILE)")
 ]
 Test = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="a file like FILE that the figures of the table are measured on (default: "
-        "--test-fraction of FILE; if that is 0, the part that chooses)",
-        rich_help_panel="Data",
+    like_file(
+        "the figures of the table are measured on (default: --test-fraction of FILE; if that is 0, "
+        "the part that chooses)"
     ),
 ]
 
@@ -168,10 +153,11 @@ def _compared(
     options: dict[str, Any],
     held_out: tuple[Path | None, Path | None],
     output: Path | None,
+    cells: Sequence[str],
     **how: Any,
 ) -> tuple[Any, Path]:
     """The comparison and its folder.  Raises InputError, TrainingError."""
-    from tidegate.comparison.compare import compare
+    from tidegate.comparison.compare import compare, for_cells
     from tidegate.tasks.estimator import default_model_path
 
     folder = output or Path(f"{default_model_path(task, file).stem}-comparison")
@@ -180,7 +166,8 @@ def _compared(
         raise InputError(problem, file=folder)
     check_folder(folder)
     model = task_class(task)(**options)
-    model.check()  # before a long file is read
+    if cells:
+        for_cells(model, cells).check()  # before a long file is read
     parts = [None if p is None else source.read(str(p), learning=False) for p in held_out]
     validation, test = (p[0] if p is not None and len(p) == 1 else p for p in parts)
     data = source.read(str(file), learning=True)
@@ -193,6 +180,7 @@ def _compared(
             folder=folder,
             inputs=files_read(options, file, *held_out),
             provenance={"data": path_text(file), **source.provenance()},
+            cells=cells,
             **how,
         )
     return result, folder

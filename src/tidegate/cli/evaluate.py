@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -25,11 +25,34 @@ from tidegate.cli.show import (
     print_json,
     print_table,
 )
-from tidegate.data.sources import PredictableSource
+from tidegate.data.files.items import label_text
+from tidegate.data.source import PredictableSource
 from tidegate.tasks import TASKS
 
 if TYPE_CHECKING:
     from tidegate.tasks.classification import Classifier
+
+
+class Asked(NamedTuple):
+    """What the command was given beside a model and its data."""
+
+    source: Any
+    file: str
+    start: str | None
+    end: str | None
+    plot: Path | None
+    force: bool
+    json: bool
+
+
+class Measure(NamedTuple):
+    """How a task's models are measured, and which of the options ``start``, ``end``, ``plot`` fit.
+
+    ``figures(fitted, data, asked)``: the figures to print by name.
+    """
+
+    figures: Callable[[Any, Any, Asked], dict[str, Any]]
+    options: frozenset[str] = frozenset()
 
 
 @telling(*(task.source for task in TASKS.values()))
@@ -67,40 +90,45 @@ def evaluate(
     Example: tidegate evaluate reviews-text-classifier.safetensors test.csv
     """
     from tidegate.tasks import load
-    from tidegate.tasks.classification import Classifier
 
     if plot is not None:
-        from tidegate.tasks.forecast_plot import check_plot_path, plot_backtest
+        from tidegate.tasks.forecast_plot import check_plot_path
 
         check_plot_path(plot, inputs=(model, file), force=force)
     fitted: Any = load(model)
-    source = source_for(fitted, told)
-    if fitted.TASK != "forecaster":
-        refuse(fitted, {"start": start, "end": end, "plot": plot})
+    source, measure = source_for(fitted, told), MEASURES[fitted.TASK]
+    given = {"start": start, "end": end, "plot": plot}
+    refuse(fitted, {name: v for name, v in given.items() if name not in measure.options})
     data = source.read(str(file), learning=False)
+    asked = Asked(source, str(file), start, end, plot, force, json)
     with about_file(file):
-        if isinstance(fitted, Classifier):
-            figures = _evaluate_classifier(fitted, source, str(file), data, json)
-        elif fitted.TASK == "forecaster":
-            figures = fitted.evaluate(*data, start, end)
-            if plot is not None:
-                plot_backtest(plot, fitted.backtest(*data, start, end), force=force)
-        else:
-            figures = fitted.evaluate(*data)
+        figures = measure.figures(fitted, data, asked)
     if json:
         print_json(figures)
     else:
         print_table("", beside_baselines(figures))
 
 
-def _evaluate_classifier(
-    fitted: Classifier, source: PredictableSource, file: str, data: tuple[Any, Any], json: bool
-) -> dict[str, Any]:
+def _plain(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:  # noqa: ARG001
+    return fitted.evaluate(*data)
+
+
+def _forecasts(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
+    figures = fitted.evaluate(*data, asked.start, asked.end)
+    if asked.plot is not None:
+        from tidegate.tasks.forecast_plot import plot_backtest
+
+        backtest = fitted.backtest(*data, asked.start, asked.end)
+        plot_backtest(asked.plot, backtest, force=asked.force)
+    return figures
+
+
+def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
     inputs, labels = data
-    labels = _known_labels(fitted, source, file, labels)
+    labels = _known_labels(fitted, asked.source, asked.file, labels)
     figures: dict[str, Any] = fitted.evaluate(inputs, labels)
     matrix = fitted.confusion_matrix(inputs, labels)
-    if json:
+    if asked.json:
         figures |= accuracy_interval(figures, figures["n"])
         return {**figures, "labels": fitted.classes_.tolist(), "confusion": matrix.tolist()}
     if len(fitted.classes_) <= 12:
@@ -116,10 +144,20 @@ def _known_labels(
     fitted: Classifier, source: PredictableSource, file: str, labels: Sequence[str]
 ) -> list[Any]:
     """The labels that the texts in a file stand for, of the type they had in training."""
-    known = {str(label): label for label in fitted.classes_.tolist()}
+    known = {label_text(str(label)): label for label in fitted.classes_.tolist()}
     for row, label in enumerate(labels):
         if label not in known:
             shown = ", ".join(sorted(known)[:10])
             problem = f"expected a label of the training {fitted.INPUTS} ({shown}), got {label!r}"
             raise source.error_at(file, row, f"{problem}; mend it, or train with it")
     return [known[label] for label in labels]
+
+
+# By a task's name in a model file.
+MEASURES = {
+    "text-classifier": Measure(_labels),
+    "series-classifier": Measure(_labels),
+    "series-regressor": Measure(_plain),
+    "language-model": Measure(_plain),
+    "forecaster": Measure(_forecasts, frozenset({"start", "end", "plot"})),
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from tidegate.data.sources import Source, names_columns, split_list
+from tidegate.data.source import Source, names_columns, split_list
 from tidegate.errors import InputError
 from tidegate.training.options import help_of
 
@@ -62,12 +63,27 @@ def later_options(*sources: type[Source]) -> Options:
         hints = get_type_hints(source)
         for f in fields(source):
             first.setdefault(f.name, (f, hints[f.name]))
-            if f.metadata["help"] not in helps.setdefault(f.name, []):
-                helps[f.name].append(f.metadata["help"])
+            helps.setdefault(f.name, []).append(_without_default(f))
     return {
-        name: (_later_parameter(f, hint, "; or ".join(helps[name])), str | None)
+        name: (_later_parameter(f, hint, _one_help(helps[name])), str | None)
         for name, (f, hint) in first.items()
     }
+
+
+def _without_default(f: Field[Any]) -> str:
+    """What a source's field is; if a model file keeps it, its own default no longer counts."""
+    text = f.metadata["help"]
+    return re.sub(r" \(default: [^)]*\)", "", text) if f.metadata["kept"] else text
+
+
+def _one_help(helps: list[str]) -> str:
+    """The different ones of several sources' help texts; of two that begin alike, the longer."""
+    different = [
+        text
+        for text in dict.fromkeys(helps)
+        if not any(other != text and other.startswith(text) for other in helps)
+    ]
+    return "; or ".join(different)
 
 
 def parsed_for(source: type[Source], told: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +125,7 @@ def with_options(
 def _panel(f: Field[Any]) -> str:
     if f.name in _PANEL:
         return _PANEL[f.name]
-    from tidegate.architecture import Architecture
+    from tidegate.model.architecture import Architecture
     from tidegate.training.options import TrainingOptions
 
     if f.name in {g.name for g in fields(TrainingOptions)}:

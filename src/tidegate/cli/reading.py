@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidegate.cli.options import later_options, parsed_for, with_options
-from tidegate.data.sources import Source
+from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
 
@@ -21,9 +21,21 @@ if TYPE_CHECKING:
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="a model file that tidegate train wrote")
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="print one JSON object and nothing else, for programs")
-]
+
+
+def for_programs(panel: str | None = None) -> Any:
+    """The option of each command that prints a result."""
+    about = "print one JSON object and nothing else, for programs"
+    return typer.Option("--json", help=about, rich_help_panel=panel)
+
+
+def like_file(what: str) -> Any:
+    """An option that names a file of the same kind as FILE."""
+    help = f"a file like FILE that {what}"
+    return typer.Option(metavar="PATH", help=help, rich_help_panel="Data")
+
+
+Json = Annotated[bool, for_programs()]
 Force = Annotated[bool, typer.Option(help="replace a file that tidegate did not write")]
 
 
@@ -35,10 +47,28 @@ def file_to_write(text: str) -> Path:
     return Path(text)
 
 
+def output_file(help: str, panel: str | None = None) -> Any:
+    """The option that names the file to write."""
+    return typer.Option(
+        *("--output", "-o"), metavar="PATH", parser=file_to_write, help=help, rich_help_panel=panel
+    )
+
+
 def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command that is given ``told``: what the sources' options say, None where not given."""
     told = later_options(*sources)
     return lambda run: with_options(run, {"told": told})
+
+
+def load_one_of(tasks: Collection[str], path: Path) -> Any:
+    """The fitted model in a file, of one of ``tasks``.  Raises InputError."""
+    from tidegate.tasks import load
+
+    fitted = load(path)
+    if fitted.TASK not in tasks:
+        problem = f"expected a model of {', '.join(tasks)}, got a {fitted.TASK}"
+        raise InputError(problem, file=path)
+    return fitted
 
 
 def source_for(fitted: Estimator, told: dict[str, Any]) -> Any:

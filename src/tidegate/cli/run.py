@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from tidegate.cli.app import Invocation
+from tidegate.cli.invocation import Invocation
 from tidegate.cli.processes import launch, process_rank
 from tidegate.cli.reading import about_file, files_read
 from tidegate.cli.show import (
@@ -85,7 +85,7 @@ class TrainingRun:
 
     def _check_places(self) -> None:
         """Raise InputError where the run could not write, or would write over other files."""
-        from tidegate.checkpoint import is_model_file
+        from tidegate.model.checkpoint import is_model_file
         from tidegate.training.run_folder import FILES
 
         check_output(self.output, inputs=self.inputs, force=self.model.force, ours=is_model_file)

@@ -9,28 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.options import estimator_options, source_options, with_options
-from tidegate.cli.reading import file_to_write
+from tidegate.cli.reading import for_programs, like_file, output_file
 from tidegate.cli.run import TrainingRun
 from tidegate.tasks import TASKS, task_class
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PATH",
-        parser=file_to_write,
-        help="model file to write (default: in this folder, named after FILE and the task); it "
-        "replaces an older model, but any other file only with --force",
-        rich_help_panel="Run",
+    output_file(
+        "model file to write (default: in this folder, named after FILE and the task); it replaces "
+        "an older model, but any other file only with --force",
+        "Run",
     ),
 ]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="print one JSON object and nothing else, for programs", rich_help_panel="Run"
-    ),
-]
+Json = Annotated[bool, for_programs("Run")]
 Devices = Annotated[
     int,
     typer.Option(
@@ -41,14 +32,7 @@ Devices = Annotated[
         hidden=True,
     ),
 ]
-Validation = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="a file like FILE that chooses the best weights (default: a part of FILE)",
-        rich_help_panel="Data",
-    ),
-]
+Validation = Annotated[Path | None, like_file("chooses the best weights (default: a part of FILE)")]
 
 
 def train_command(task: str) -> Callable[..., None]:

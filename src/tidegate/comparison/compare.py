@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS, get_cell, title
-from tidegate.checkpoint import is_model_file
-from tidegate.comparison.advice import Candidate, Scores, advise
-from tidegate.comparison.drawing import Reach
-from tidegate.comparison.experiment import Experiment, Metric, experiment_of
-from tidegate.comparison.gradient_reach import gradient_reach
-from tidegate.comparison.progress import RunsProgress
-from tidegate.comparison.result import FIGURES, PICTURES, REPORT, Comparison
-from tidegate.comparison.runs import (
+from tidegate.cells import get_cell, title
+from tidegate.comparison.experiments.experiment import Experiment, Metric
+from tidegate.comparison.experiments.of_tasks import experiment_of
+from tidegate.comparison.report.advice import Candidate, Scores, advise
+from tidegate.comparison.report.drawing import Reach
+from tidegate.comparison.report.page import FIGURES, REPORT, write
+from tidegate.comparison.report.result import PICTURES, Comparison
+from tidegate.comparison.runs.gradient_reach import gradient_reach
+from tidegate.comparison.runs.progress import RunsProgress
+from tidegate.comparison.runs.runs import (
     Failure,
     Run,
     copy_of,
@@ -30,6 +31,8 @@ from tidegate.comparison.runs import (
     seconds_per_epoch,
 )
 from tidegate.errors import InputError
+from tidegate.machine import describe
+from tidegate.model.checkpoint import is_model_file
 from tidegate.output.lock import lock
 from tidegate.output.places import check_folder, check_output, is_marked, refuse_inputs
 from tidegate.tasks.estimator import Estimator
@@ -73,9 +76,7 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    # options are checked with a cell that takes all of them, if there is one
-    first = next((cell for cell in cells if CELLS[cell].is_projected), cells[0])
-    model = copy_of(model, cell=first, run_folder=None, resume=False)
+    model = copy_of(for_cells(model, cells), run_folder=None, resume=False)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     model.check()
@@ -118,8 +119,15 @@ def compare(
         runs.sort(key=lambda run: cells.index(run.cell))  # seeds stay in their order
         result = _concluded(model, experiment, runs, failures, equal_parameters, command)
         if folder is not None:
-            result.write(folder)
+            write(result, folder)
     return result
+
+
+def for_cells(model: Estimator, cells: Sequence[str]) -> Any:
+    """A copy of ``model`` with that of the cells which takes the most options, to check them."""
+    declared = [get_cell(cell) for cell in cells]
+    first = next((cell for cell in declared if cell.is_projected), declared[0])
+    return copy_of(model, cell=first.name)
 
 
 def _check_places(
@@ -215,7 +223,7 @@ def _concluded(
         ),
         reach={cell: _reach(experiment, of_cell) for cell, of_cell in by_cell.items()},
         samples=_samples(by_cell, experiment.metric),
-        environment=_environment(),
+        environment=describe(("torch", "scikit-learn")),
         command=command,
     )
 
@@ -260,12 +268,3 @@ def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]
         if hasattr(best, "generate"):
             samples[cell] = "".join(best.generate(length=_SAMPLE, temperature=0.8, seed=0))
     return samples
-
-
-def _environment() -> dict[str, Any]:
-    from importlib.metadata import version
-
-    from tidegate.bench.machine import describe
-
-    about = describe(["tidegate"])
-    return about | {"versions": about["versions"] | {"scikit-learn": version("scikit-learn")}}

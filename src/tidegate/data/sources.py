@@ -1,21 +1,18 @@
 """Kinds of FILE that commands are given: what they must be told about one, what they get out of it.
 
-The fields of a source are options of the commands that read such a file.  Readers are imported when
-they are used, so that help texts are fast.
+Readers are imported when they are used, so that help texts are fast.
 """
 
 from __future__ import annotations
 
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+from abc import abstractmethod
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
+from tidegate.data.source import COLUMNS, PredictableSource, Source, source_option
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
-    from tidegate.data.files.formats import Layout
     from tidegate.data.sequences.sequences import Answers, SequenceSet
 
 __all__ = [
@@ -23,174 +20,10 @@ __all__ = [
     "LabelledTexts",
     "MeasuredSequences",
     "PlainText",
-    "PredictableSource",
-    "Source",
     "TimeSeries",
-    "names_columns",
-    "as_list",
-    "split_list",
 ]
 
 _TABLE = "a table: CSV, TSV, JSONL (these three may be gzipped), Parquet or .xlsx"
-_COLUMN, _COLUMNS = "COLUMN", "COLUMN,..."
-_LISTED = re.compile(r'\s*("(?:[^"]|"")*"|[^",]*)\s*(,|$)')
-
-
-def _told(
-    help: str, metavar: str | None = _COLUMN, *, default: Any = MISSING, kept: bool = True
-) -> Any:
-    """A field with its help text and the word that stands for its value there (None: a flag).
-
-    ``kept``: it is about the task, so that later files are read as in training.
-    """
-    return field(default=default, metadata={"help": help, "metavar": metavar, "kept": kept})
-
-
-def names_columns(f: Field[Any]) -> bool:
-    """Whether a field of a source names columns of a table."""
-    return f.metadata["metavar"] in (_COLUMN, _COLUMNS)
-
-
-def split_list(text: str) -> tuple[str, ...]:
-    """Names split by commas; one that has a comma, or spaces at its ends, stands in quotes.
-
-    Raises InputError for a quote that is not closed.
-    """
-    names, at = [], 0
-    while at < len(text):
-        match = _LISTED.match(text, at)
-        if match is None:
-            problem = f"expected names split by commas, those with a comma in quotes, got {text!r}"
-            raise InputError(f"{problem}; write a quote within quotes twice")
-        name = match[1]
-        names.append(name[1:-1].replace('""', '"') if name.startswith('"') else name.strip())
-        at = match.end()
-    return tuple(name for name in names if name)
-
-
-def as_list(names: Sequence[str]) -> str:
-    """What ``split_list`` reads as these names."""
-    odd = re.compile(r'[",\r\n]|^\s|\s$')
-    return ",".join(
-        '"' + name.replace('"', '""') + '"' if odd.search(name) else name for name in names
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source(ABC):
-    """One kind of FILE.
-
-    ``FILE`` is its help text; ``HAS_VALIDATION_FILE`` says whether ``fit`` takes a second file,
-    which chooses the best weights.
-    """
-
-    FILE: ClassVar[str]
-    HAS_VALIDATION_FILE: ClassVar[bool] = True
-
-    encoding: str | None = _told(
-        "encoding of text files: cp1252, gb18030, ... (default: UTF-8)",
-        "NAME",
-        default=None,
-        kept=False,
-    )
-    separator: str | None = _told(
-        "character between the cells of a .csv or .tsv file (default: detected)",
-        "CHARACTER",
-        default=None,
-        kept=False,
-    )
-    decimal: str | None = _told(
-        "decimal mark of the numbers in a .csv or .tsv file (default: detected)",
-        "CHARACTER",
-        default=None,
-        kept=False,
-    )
-    header: bool = _told(
-        "whether the first row of a .csv or .tsv file names the columns; if not, their names are "
-        "1, 2, ...",
-        None,
-        default=True,
-    )
-    sheet: str | None = _told(
-        "sheet to read of an .xlsx file (default: the first)",
-        "NAME",
-        default=None,
-        kept=False,
-    )
-
-    @abstractmethod
-    def read(self, file: str, *, learning: bool) -> tuple[Any, ...]:
-        """What an estimator's ``fit`` (``learning``) or ``evaluate`` is given.
-
-        Raises InputError, with the line, for a file that cannot be used.
-        """
-
-    def provenance(self) -> dict[str, str | int | bool]:
-        """What was told, as scalars, by the names under which a model file keeps it."""
-        told = {_kept_as(f): getattr(self, f.name) for f in fields(self) if f.metadata["kept"]}
-        told = {name: v for name, v in told.items() if v not in (None, ())}
-        return {name: as_list(v) if isinstance(v, tuple) else v for name, v in told.items()}
-
-    @classmethod
-    def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
-        """What ``provenance`` keeps, but for what is ``given`` by name (None: not given).
-
-        Raises InputError where something is needed that neither tells.
-        """
-        told = {}
-        for f in fields(cls):
-            value = given.get(f.name)
-            kept = f.metadata["kept"]
-            if kept and value is None and (value := provenance.get(_kept_as(f))) is not None:
-                several = f.metadata["metavar"] == _COLUMNS
-                value = split_list(value) if several else value
-            if value is not None:
-                told[f.name] = value
-            elif f.default is MISSING:
-                raise InputError(
-                    f"expected the name of the {f.name} column, got none; give --{f.name} COLUMN"
-                )
-        return cls(**told)
-
-    def layout(self) -> Layout:
-        """How a table is written, as far as it was told."""
-        from tidegate.data.files.formats import Layout
-
-        names = {"tab": "\t", "\\t": "\t", "space": " "}
-        separator = (
-            self.separator if self.separator is None else names.get(self.separator, self.separator)
-        )
-        return Layout(
-            separator=separator,
-            decimal=self.decimal,
-            header=self.header,
-            encoding=self.encoding,
-            sheet=self.sheet,
-        )
-
-    def _refuse_table_options(self, file: str) -> None:
-        """Raise InputError for an option about tables, since ``file`` is none."""
-        for name in ("separator", "decimal", "sheet"):
-            if (value := getattr(self, name)) is not None:
-                problem = f"expected none, for {file} is no table"
-                raise InputError(f"option {name}: {problem}, got {value!r}; leave it out")
-
-
-def _kept_as(f: Field[Any]) -> str:
-    ending = {_COLUMN: "_column", _COLUMNS: "_columns"}
-    return f.name + ending.get(f.metadata["metavar"], "")
-
-
-class PredictableSource(Source):
-    """A source of inputs with an answer each, which ``predict`` may ask for."""
-
-    @abstractmethod
-    def read_inputs(self, file: str) -> tuple[Any, list[str]]:
-        """Inputs, N of them, without their answers, and N names to tell them by."""
-
-    @abstractmethod
-    def error_at(self, file: str, index: int, problem: str) -> InputError:
-        """The error in the answer of input ``index``, with its line where the file has lines."""
 
 
 @final
@@ -200,8 +33,8 @@ class LabelledTexts(PredictableSource):
 
     FILE: ClassVar[str] = _TABLE
 
-    text: str = _told("column that holds the texts")
-    label: str = _told("column that holds the labels")
+    text: str = source_option("column that holds the texts")
+    label: str = source_option("column that holds the labels")
 
     def read(self, file: str, *, learning: bool) -> tuple[list[str], list[str]]:
         from tidegate.data.files.tables import read_labelled_texts
@@ -215,13 +48,13 @@ class LabelledTexts(PredictableSource):
         if file == "-" or _is_plain_text(file):
             from tidegate.data.text.reading import read_lines
 
-            self._refuse_table_options(file)
+            self.refuse_table_options(file)
             texts = read_lines(file, self.encoding)
         else:
-            from tidegate.data.files.tables import as_text, read_table
+            from tidegate.data.files.tables import read_table
 
-            values = read_table(file, [self.text], self.layout())[self.text].to_list()
-            texts = [as_text(value) for value in values]
+            table = read_table(file, [self.text], self.layout())
+            texts = table.cells(self.text, "a text")
         return texts, [" ".join(text.split()) for text in texts]
 
     def error_at(self, file: str, index: int, problem: str) -> InputError:
@@ -241,13 +74,15 @@ class PlainText(Source):
 
     FILE: ClassVar[str] = "a text file in UTF-8, which may be gzipped; or, with --text, a table"
 
-    text: str | None = _told("column that holds the texts, if FILE is a table", default=None)
+    text: str | None = source_option(
+        "column that holds the texts, if FILE is a table", default=None
+    )
 
     def read(self, file: str, *, learning: bool) -> tuple[str | list[str]]:
         if self.text is None or (_is_plain_text(file) and not learning):
             from tidegate.data.text.reading import read_text
 
-            self._refuse_table_options(file)
+            self.refuse_table_options(file)
             return (read_text(file, self.encoding),)
         from tidegate.data.files.tables import read_texts
 
@@ -262,12 +97,12 @@ class TimeSeries(Source):
     FILE: ClassVar[str] = _TABLE
     HAS_VALIDATION_FILE: ClassVar[bool] = False
 
-    time: str = _told("column of times; rows are evenly spaced in time")
-    target: tuple[str, ...] = _told("columns to forecast, such as OT or HULL,OT", _COLUMNS)
-    covariate: tuple[str, ...] = _told(
-        "more columns to read; their future values need not be known", _COLUMNS, default=()
+    time: str = source_option("column of times; rows are evenly spaced in time")
+    target: tuple[str, ...] = source_option("columns to forecast, such as OT or HULL,OT", COLUMNS)
+    covariate: tuple[str, ...] = source_option(
+        "more columns to read; their future values need not be known", COLUMNS, default=()
     )
-    fill_gaps: bool = _told(
+    fill_gaps: bool = source_option(
         "fill missing rows and values with the last known value", None, default=False
     )
 
@@ -288,20 +123,20 @@ class SequenceSource(PredictableSource):
     )
     ANSWERS: ClassVar[Literal["label", "number"]]
 
-    id: str | None = _told(
+    id: str | None = source_option(
         "column that says which sequence a row belongs to, in a table with one row per step",
         default=None,
     )
-    time: str | None = _told(
+    time: str | None = source_option(
         "column of times, which checks the order of the rows, in a table with one row per step",
         default=None,
     )
-    values: tuple[str, ...] = _told(
+    values: tuple[str, ...] = source_option(
         "columns that hold the values, if FILE is a table (default: all other columns)",
-        _COLUMNS,
+        COLUMNS,
         default=(),
     )
-    channels: int = _told(
+    channels: int = source_option(
         "number of columns that make one step, in a table with one row per sequence", "N", default=1
     )
 
@@ -313,11 +148,11 @@ class SequenceSource(PredictableSource):
     def read(self, file: str, *, learning: bool) -> tuple[Any, Any]:
         """Values, N arrays [T, I], and answers [N]."""
         if learning and not _is_table(file):  # later, what is told may be of the training's table
-            told = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
-            told = [name for name in told if name != "encoding"]  # of a .ts, too
-            if told:
+            given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+            given = [name for name in given if name != "encoding"]  # of a .ts, too
+            if given:
                 problem = "expected none, for it is about tables"
-                raise InputError(f"option {told[0]}: {problem}, got {getattr(self, told[0])!r}")
+                raise InputError(f"option {given[0]}: {problem}, got {getattr(self, given[0])!r}")
         found = self._read(file, self.ANSWERS)
         return found.values, found.answers
 
@@ -342,7 +177,7 @@ class SequenceSource(PredictableSource):
                 layout=self.layout(),
             )
             return table.read(answers)
-        self._refuse_table_options(file)
+        self.refuse_table_options(file)
         if file.lower().endswith(".npz"):
             from tidegate.data.sequences.npz import read_npz
 
@@ -363,7 +198,9 @@ class LabelledSequences(SequenceSource):
 
     ANSWERS: ClassVar[Literal["label", "number"]] = "label"
 
-    label: str | None = _told("column that holds the labels, if FILE is a table", default=None)
+    label: str | None = source_option(
+        "column that holds the labels, if FILE is a table", default=None
+    )
 
     @property
     def answer_column(self) -> str | None:
@@ -377,7 +214,7 @@ class MeasuredSequences(SequenceSource):
 
     ANSWERS: ClassVar[Literal["label", "number"]] = "number"
 
-    target: str | None = _told(
+    target: str | None = source_option(
         "column that holds the numbers to predict, if FILE is a table", default=None
     )
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tidegate import _engine
+from tidegate.engine import compiled
 from tidegate.nn.engine_calls import new_array, view
 from tidegate.nn.products import multiply
 
@@ -72,7 +72,7 @@ def _nats(logits: Tensor, targets: Tensor, learning: bool) -> Tensor:
     """
     if _in_engine(logits):
         nats, threads = logits.new_empty(len(logits)), torch.get_num_threads()
-        _engine.softmax_cross_entropy(view(logits), view(targets), view(nats), learning, threads)
+        compiled.softmax_cross_entropy(view(logits), view(targets), view(nats), learning, threads)
         return nats
     log_p = torch.log_softmax(logits, dim=1)
     at = targets.unsqueeze(1)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
-from tidegate import _engine
-from tidegate.engine import shares_units, threads_for
+from tidegate.engine import compiled, shares_units, threads_for
 from tidegate.nn.engine_layout import Layout, layout_of
 from tidegate.nn.products import in_engine, multiply, rounds
 
+_NOTHING = torch.empty(0, dtype=torch.float32, device="cpu")  # a gradient that nobody needs
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
 
 
@@ -58,7 +58,7 @@ def forward(
     weight_ih = weights[0]
     assert weight_ih is not None
     multiply(_tokens(x, schedule), weight_ih.t(), products, weights[layout.bias_ih])
-    _engine.forward(
+    compiled.forward(
         cell,
         schedule,
         _read_by_sweeps(layout, weights, with_biases=True),
@@ -90,9 +90,9 @@ def infer(
     size = layout_of(cell).size_of_step(weights)
     threads = threads_for(T * B * size, torch.get_num_threads())
     schedule = _schedule(x, lengths, reverse, threads, size)
-    layer = _engine.Layer(cell, [*map(view, weights)], threads)
+    layer = compiled.Layer(cell, [*map(view, weights)], threads)
     y = new_array(x, (T, B, state[0].shape[1]))
-    final = [x.new_empty(s.shape) for s in state]
+    final = [x.new_empty(B, s.shape[1]) for s in state]
     layer.forward(schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y))
     return [y, *final]
 
@@ -139,10 +139,9 @@ def backward(
 
     ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
     """
-    layout, shapes = layout_of(cell), gradient_shapes(x, state, weights, needs)
-    count = 1 + len(state)
+    layout, count = layout_of(cell), 1 + len(state)
     if y.numel() == 0:  # the final state is the initial one
-        gradients = [x.new_zeros(shape) for shape in shapes]
+        gradients = [x.new_zeros(shape) for shape in gradient_shapes(x, state, weights, needs)]
         for k, given in enumerate(d_final, start=1):
             if given is not None and needs[k]:
                 gradients[k] = given.clone()
@@ -153,11 +152,17 @@ def backward(
     H = columns // layout.gates  # noqa: N806
     schedule = _schedule(x, lengths, reverse, int(threads), layout.size_of_step(weights))
     n = schedule.tokens
-    gradients = [new_array(x, shape) for shape in shapes]
+    inputs = (x, *state, *weights)
+    gradients = [
+        new_array(x, t.shape) if need and t is not None else _NOTHING
+        for t, need in zip(inputs, needs, strict=True)
+    ]
     d_weights, needed = gradients[count:], needs[count:]
     # the states' are computed in any case
-    d_state = [new_array(x, tuple(s.shape)) for s in state]
-    d_state = [g if n else d for g, n, d in zip(gradients[1:count], needs[1:], d_state, strict=False)]
+    d_state = [
+        d if need else new_array(x, s.shape)
+        for d, need, s in zip(gradients[1:count], needs[1:count], state, strict=True)
+    ]
     d_gates = gates[:n] if overwrite else new_array(x, (n, columns))
     width = layout.separate * H + layout.projected_rows(weights)
     d_products = None
@@ -177,7 +182,7 @@ def backward(
         else:
             copies = len(runs[k]) if per_gate and operand.is_masked else 1
             operands.append(new_array(x, (n, copies * wide)))
-    _engine.backward(
+    compiled.backward(
         cell,
         schedule,
         _read_by_sweeps(layout, weights, with_biases=False),
@@ -200,7 +205,7 @@ def backward(
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
-    with _engine.Flushed(1 if in_engine(d_gates) else torch.get_num_threads()):
+    with compiled.Flushed(1 if in_engine(d_gates) else torch.get_num_threads()):
         if needed[0]:
             multiply(d_gates.t(), _tokens(x, schedule), d_weights[0])
         for k, operand in enumerate(operands):
@@ -229,7 +234,7 @@ def backward(
             if schedule.ragged:
                 d_tokens = new_array(x, (n, x.shape[2]))
                 multiply(d_gates, weight_ih, d_tokens)
-                _engine.scatter(schedule, view(d_tokens), view(d_x))
+                compiled.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
     return gradients
@@ -272,7 +277,7 @@ def _product_with_shifted(
 def _schedule(x: Tensor, lengths: Tensor | None, reverse: bool, threads: int, size: int) -> Any:
     T, B, _ = x.shape  # noqa: N806
     by_units = shares_units(threads, B, size)
-    return _engine.schedule(T, B, view(lengths), reverse, threads, by_units)
+    return compiled.schedule(T, B, view(lengths), reverse, threads, by_units)
 
 
 def _tokens(a: Tensor, schedule: Any) -> Tensor:
@@ -280,16 +285,16 @@ def _tokens(a: Tensor, schedule: Any) -> Tensor:
     if not schedule.ragged:
         return a.reshape(-1, a.shape[2])
     tokens = new_array(a, (schedule.tokens, a.shape[2]))
-    _engine.gather(schedule, view(a), view(tokens))
+    compiled.gather(schedule, view(a), view(tokens))
     return tokens
 
 
-def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def new_array(like: Tensor, shape: Sequence[int]) -> Tensor:
     """Undefined values, float32 on the CPU; a large array stands in memory the engine keeps."""
     size = 1
     for length in shape:
         size *= length
-    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(_engine.empty(shape))
+    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(compiled.empty(shape))
 
 
 def view(a: Tensor | None) -> Any:
@@ -308,7 +313,7 @@ def _share_torchs_threads() -> None:
     paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "omp" in line}
     libraries = [p for p in paths if Path(p).name.startswith(("libgomp", "libomp", "libiomp"))]
     for path in sorted(libraries, key=lambda p: "torch" not in p):
-        if _engine.adopt_openmp(path):
+        if compiled.adopt_openmp(path):
             return
 
 

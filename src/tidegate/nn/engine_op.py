@@ -148,8 +148,9 @@ class _Recurrence(torch.autograd.Function):
             gradients = _reference_gradients(call, inputs, lengths, mask, incoming, needs)
         else:
             if was_changed:
+                x, state, weights = call.inputs(inputs)
                 outputs = engine_calls.forward(
-                    call.cell, *call.inputs(inputs), lengths, mask, call.reverse, True
+                    call.cell, x, state, weights, lengths, mask, call.reverse, True
                 )
                 y, _, saved = call.outputs(outputs)
             if ctx.start is not None:
@@ -308,9 +309,11 @@ def _operator_of_backward(
     reverse: bool,
     needs: list[bool],
 ) -> list[Tensor]:
-    return engine_calls.backward(
+    gradients = engine_calls.backward(
         cell, d_y, d_final, x, state, weights, lengths, mask, y, saved, reverse, needs
     )
+    # an operator returns no tensor twice
+    return [g if n else x.new_empty(0) for g, n in zip(gradients, needs, strict=True)]
 
 
 def _fake_backward(cell, d_y, d_final, x, state, weights, *rest):  # noqa: ARG001

@@ -11,10 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
 
-from tidegate import _engine
 from tidegate.cells import CELLS, Cell
+from tidegate.engine import compiled
 
-_CELLS = frozenset(_engine.cells())
+_CELLS = frozenset(compiled.cells())
 _PLAIN = {Tensor, nn.Parameter}
 # what torch records operators with: they have a shape and no memory
 _RECORDED = {FakeTensor, FunctionalTensor}

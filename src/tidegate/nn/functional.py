@@ -125,7 +125,7 @@ def recurrence(
         types = _types_under_autocast(cell, state, by_steps)
         with torch.autocast("cpu", enabled=False):  # in float32, which the engine is fastest in
             y, final = recurrence(
-                cell, x.float(), tuple(map(_exact, state)), [*map(_exact, weights)], lengths,
+                cell, x.float(), tuple(s.float() for s in state), [*map(_exact, weights)], lengths,
                 reverse, _exact(recurrent_mask), _exact(input_mask), strict,
             )  # fmt: skip
         return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))

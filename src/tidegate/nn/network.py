@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.architecture import Architecture
 from tidegate.cells import CELLS
+from tidegate.model.architecture import Architecture
 from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
 from tidegate.nn.recurrent_layer import Recurrent

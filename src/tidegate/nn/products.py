@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
-from tidegate import _engine
-from tidegate.engine import threads_for
+from tidegate.engine import compiled, threads_for
 
 
 def multiply(
@@ -23,7 +22,7 @@ def multiply(
         threads = threads_for(a.shape[0] * b.numel(), torch.get_num_threads())
         start = None if bias is None else _capsule(bias)
         operands = _capsule(a), _capsule(b), _capsule(out)
-        _engine.multiply(*operands, start, adds, rounds(), threads)
+        compiled.multiply(*operands, start, adds, rounds(), threads)
     elif adds:
         out.addmm_(a, b)
     elif bias is not None:
@@ -37,7 +36,7 @@ def multiply(
 
 def rounds() -> bool:
     """Whether the engine's products of training have bfloat16 factors: as torch's own have now."""
-    return torch.get_float32_matmul_precision() == "medium" and _engine.rounding_isa() != ""
+    return torch.get_float32_matmul_precision() == "medium" and compiled.rounding_isa() != ""
 
 
 def rounding_pays() -> bool:
@@ -46,8 +45,8 @@ def rounding_pays() -> bool:
     With AMX they are; with AVX-512's instruction on AMD's processors (Zen 5: 370 GF/s a core
     instead of 205), not on Intel's (a Xeon without AMX: 75 instead of 150).
     """
-    isa = _engine.rounding_isa()
-    return isa == "amx" or (isa != "" and not _engine.is_intel())
+    isa = compiled.rounding_isa()
+    return isa == "amx" or (isa != "" and not compiled.is_intel())
 
 
 def in_engine(out: Tensor) -> bool:
@@ -57,10 +56,10 @@ def in_engine(out: Tensor) -> bool:
     205 GF/s that the engine attains on a core of Zen 5.  Elsewhere torch's products are as fast.
     """
     in_reach = out.device.type == "cpu" and out.dtype == torch.float32
-    return _LEFT_BEHIND and in_reach and _engine.isa() == "avx512"
+    return _LEFT_BEHIND and in_reach and compiled.isa() == "avx512"
 
 
-_LEFT_BEHIND = torch.backends.mkl.is_available() and not _engine.is_intel()
+_LEFT_BEHIND = torch.backends.mkl.is_available() and not compiled.is_intel()
 
 
 def _capsule(t: Tensor) -> Any:

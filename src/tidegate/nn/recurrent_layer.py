@@ -12,7 +12,6 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tidegate.cells import Cell
-from tidegate.equations.expr import RECURRENT
 from tidegate.nn.arguments import (
     check_cell,
     check_flag,
@@ -47,8 +46,8 @@ class Recurrent(OwnModule, nn.RNNBase):
     torch.compile stops at instances of those three.  ``mode`` is torch.nn's name of the cell in
     capitals, or ours for cells that torch.nn has not.
 
-    In training the engine saves the input and, per token, layer and direction, some floats: 2 H
-    (RNN), 4 H (GRU with ``reset="before"``), 5 H (GRU) or 7 H (LSTM); see docs/design.md.
+    In training the engine saves the input and, per token, layer and direction, the gates, the
+    states and what else the backward step needs: docs/design.md counts them.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class Recurrent(OwnModule, nn.RNNBase):
         self.proj_size = check_projection(self.cell, proj_size, self.hidden_size)
         self.dropout = check_probability("dropout", dropout)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
-        if recurrent_dropout > 0 and RECURRENT not in self.cell.parameters:
+        if recurrent_dropout > 0 and self.cell.seen_width is None:
             raise ValueError(
                 f"recurrent_dropout: expected 0 for {self.cell.name}, whose state no weights read, "
                 f"got {recurrent_dropout}"

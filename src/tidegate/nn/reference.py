@@ -72,7 +72,8 @@ class Step:
         self._inputs: tuple[str, ...] = ()
         self._recurrent: tuple[str, ...] = ()
         self._further: list[Any] = []
-        for parameter, weight in zip(cell.parameters.values(), weights, strict=True):
+        given: Sequence[Any] = weights
+        for parameter, weight in zip(cell.parameters.values(), given, strict=True):
             match parameter.role:
                 case "input":
                     self._inputs, self._weight_ih, self._bias_ih = parameter.blocks, weight, None
@@ -83,7 +84,6 @@ class Step:
                 case "recurrent bias":
                     self._bias_hh = weight
                 case "vector":
-                    assert weight is not None
                     self._further.append(_Gates(_split(weight, parameter.blocks, 0)))
                 case "projection":
                     self._further.append(_product_with(weight))
@@ -148,8 +148,7 @@ def _split(stacked: Tensor, gates: Sequence[str], dim: int) -> Iterable[tuple[st
     return zip(gates, stacked.chunk(len(gates), dim), strict=True)
 
 
-def _product_with(weight: Tensor | None) -> Callable[[Tensor], Tensor]:
-    assert weight is not None
+def _product_with(weight: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda v: F.linear(v, weight)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tidegate.data import sources
 
 if TYPE_CHECKING:
-    from tidegate.data.sources import Source
+    from tidegate.data.source import Source
     from tidegate.tasks.estimator import Estimator
 
 
@@ -88,7 +88,7 @@ def task_class(task: str) -> type[Estimator]:
 
 def load(path: str | PathLike[str]) -> Estimator:
     """Read a fitted estimator, of any task, from a model file.  Raises ModelFileError."""
-    from tidegate.checkpoint import load_model
+    from tidegate.model.checkpoint import load_model
 
     model = load_model(path)
     return task_class(model.task).from_model_file(model, path)

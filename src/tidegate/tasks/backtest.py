@@ -6,13 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.data.series.series import (
-    Series,
-    naive_forecast,
-    seasonal_naive_forecast,
-    smape,
-    window_rows,
-)
+from tidegate.data.series.naive import naive_forecast, seasonal_naive_forecast, smape
+from tidegate.data.series.series import Series
+from tidegate.data.series.windowing import window_rows
 from tidegate.errors import InputError
 
 

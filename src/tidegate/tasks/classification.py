@@ -5,18 +5,26 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tidegate.data.files.items import Label, as_labels
+from tidegate.data.files.items import Label, as_labels, look_alikes
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.weights import check_class_weight, label_weights, normalised, sample_weights
+from tidegate.terminal import say
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
+
+
+@cache
+def _say_once(text: str) -> None:
+    """As Python's warnings are: a comparison fits many models to the same labels."""
+    say(text)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -148,7 +156,10 @@ class Classifier(Estimator):
         return truth
 
     def _learn_classes(self, labels: Sequence[Label]) -> None:
-        """Set ``classes_``.  Raises InputError for fewer than two, and for labels of two types."""
+        """Set ``classes_``, and say which look alike.
+
+        Raises InputError for fewer than two, and for labels of two types.
+        """
         for i, label in enumerate(labels):
             if type(label) is not type(labels[0]):
                 first, other = (type(one).__name__ for one in (labels[0], label))
@@ -164,6 +175,8 @@ class Classifier(Estimator):
                 "a classifier needs something to tell apart"
             )
         self.classes_ = np.array(classes)
+        if self.speaks and (told := look_alikes(labels)) is not None:
+            _say_once(told)
 
     def _indices(self, labels: Sequence[Label]) -> np.ndarray:
         """Position of each label in ``classes_``, int64 [N]; equal numbers are equal labels."""

@@ -15,7 +15,8 @@ from tidegate.data.text.evidence import MAX_LABELS, Evidence, learn_evidence
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError
 from tidegate.tasks.classification import Classifier
-from tidegate.tasks.estimator import encoder_of
+from tidegate.tasks.estimator import encoder_of, with_default
+from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
@@ -23,7 +24,7 @@ from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
 
 Labelled = tuple[Any, Any]  # texts and their labels
 
@@ -62,12 +63,6 @@ class TextClassifier(TextTask, Classifier):
     embedding_size: int = option(
         128, "how many numbers stand for a token (length of its vector)", at_least=1
     )
-    hidden_sizes: tuple[int, ...] = option(
-        (128,),
-        "units in each recurrent layer: 128 is one layer, 128,64 are two",
-        at_least=1,
-        common=True,
-    )
     bidirectional: bool = option(True, "read texts forwards and backwards")
     readout: str = option(
         "mean+max",
@@ -82,18 +77,8 @@ class TextClassifier(TextTask, Classifier):
     embedding_dropout: float = option(
         0.5, "probability of dropping a value of a token's vector", at_least=0, below=1
     )
-    dropout: float = option(
-        0.5,
-        "probability of dropping a value between recurrent layers and before the output",
-        at_least=0,
-        below=1,
-    )
-    recurrent_dropout: float = option(
-        0.2,
-        "probability of dropping a unit of the recurrent state, for a whole sequence at a time",
-        at_least=0,
-        below=1,
-    )
+    dropout: float = with_default("dropout", 0.5)
+    recurrent_dropout: float = with_default("recurrent_dropout", 0.2)
     learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
     weight_decay: float | None = option(
         0.1,
@@ -172,7 +157,7 @@ class TextClassifier(TextTask, Classifier):
 
         self._train_from(
             start,
-            self._architecture(
+            self._text_architecture(
                 start,
                 output_size=len(self.classes_),
                 evidence_size=0 if self.evidence_ is None else self.evidence_.width,
@@ -234,6 +219,10 @@ class TextClassifier(TextTask, Classifier):
             s if len(s) <= limit else np.concatenate([s[:head], s[len(s) - tail :]])
             for s in sequences
         ]
+
+    @classmethod
+    def _starts_with(cls) -> tuple[type[TextTask], ...]:
+        return cls, LanguageModel
 
     def _start_from(self, models: Sequence[Any], origin: str) -> Start:
         tasks = [model.TASK for model in models]

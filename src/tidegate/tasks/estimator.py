@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture, smallest_hidden_size
 from tidegate.cells import PROJECTED, USES, get_cell
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.output.places import check_output
 from tidegate.training.options import TrainingOptions, option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.training.objective import Objective, TrainingResult
 
@@ -166,6 +166,22 @@ class Estimator(TrainingOptions):
 
     # what the tasks build on
 
+    def _architecture(self, **of_task: Any) -> Architecture:
+        """The network that the options name, with the sizes and values that the task decides.
+
+        Raises InputError naming the option that cannot be used.
+        """
+        # what a task leaves out it does not have
+        none = {"vocabulary_size": None, "input_size": None, "embedding_size": None}
+        values: dict[str, Any] = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
+        values["cell"] = get_cell(values["cell"]).name
+        values["hidden_sizes"] = tuple(values["hidden_sizes"])
+        known = {f.name for f in fields(Architecture)}
+        try:
+            return Architecture(**{n: v for n, v in values.items() if n in known})
+        except ValueError as e:
+            raise InputError(f"option {e}") from e
+
     def initial_network(self, architecture: Architecture) -> SequenceNetwork:
         """The network that training begins with, from the seed: before any weights taken over."""
         import torch
@@ -226,12 +242,12 @@ class Estimator(TrainingOptions):
     # the file
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
-        """Write the model file (format: tidegate.checkpoint), replacing an older model atomically.
+        """Write the model file (format: tidegate.model.checkpoint), atomically onto an older model.
 
         Raises InputError if the file cannot be written, or if ``path`` is a file that is not a
         model; ``force`` replaces such a file.
         """
-        from tidegate.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
+        from tidegate.model.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
 
         check_output(path, force=force, ours=is_model_file)
         network = self.network_
@@ -257,7 +273,7 @@ class Estimator(TrainingOptions):
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read the fitted model from a file.  Raises ModelFileError, also for another task."""
-        from tidegate.checkpoint import ModelFileError, load_model
+        from tidegate.model.checkpoint import ModelFileError, load_model
 
         model = load_model(path)
         if model.task != cls.TASK:
@@ -272,7 +288,7 @@ class Estimator(TrainingOptions):
         """The fitted model that ``model``, read from ``path``, holds; its test vector is run."""
         import torch
 
-        from tidegate.checkpoint import ModelFileError, verify
+        from tidegate.model.checkpoint import ModelFileError, verify
         from tidegate.nn.network import SequenceNetwork
 
         try:
@@ -303,6 +319,12 @@ class Estimator(TrainingOptions):
     def _restore(self, model: ModelFile) -> None:
         """Take the task's own parts back from the file."""
         raise NotImplementedError
+
+
+def with_default(name: str, default: Any) -> Any:
+    """The option ``name`` of every estimator, with another default."""
+    (shared,) = (f for f in fields(Estimator) if f.name == name)
+    return field(default=default, metadata=shared.metadata)
 
 
 def _thinned(history: dict[str, list[float]], most: int) -> dict[str, list[float]]:

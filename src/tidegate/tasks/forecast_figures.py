@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.data.series.frames import Held, held_series, opened
-from tidegate.data.series.series import Series, windows
-from tidegate.data.series.windowing import Windows
+from tidegate.data.series.columns import opened
+from tidegate.data.series.frames import Held, held_series
+from tidegate.data.series.series import Series
+from tidegate.data.series.windowing import Windows, windows
 from tidegate.errors import InputError, shown
 from tidegate.tasks.backtest import Backtest, spread_of_targets
 from tidegate.tasks.estimator import Estimator

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
 from tidegate.data.series.frames import Forecast, held_series
-from tidegate.data.series.series import Scaler, Series, guess_season, windows
-from tidegate.data.series.windowing import Windowing, Windows, choose_context, choose_segment
-from tidegate.data.sources import as_list
+from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.season import guess_season
+from tidegate.data.series.series import Series
+from tidegate.data.series.windowing import (
+    Windowing,
+    Windows,
+    choose_context,
+    choose_segment,
+    windows,
+)
+from tidegate.data.source import as_list
 from tidegate.data.times.grid import time_type
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import seasonal_naive_error
+from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.training.objective import Objective
 
@@ -75,12 +82,7 @@ class Forecaster(JudgedForecaster):
         "end of the validation rows, which choose the best weights; the rows after it are the test "
         "(default: the last row, no test)",
     )
-    dropout: float = option(
-        0.3,
-        "probability of dropping a value between recurrent layers and before the output",
-        at_least=0,
-        below=1,
-    )
+    dropout: float = with_default("dropout", 0.3)
     batch_size: int = option(
         128, "windows in one optimiser step, over all processes together", at_least=1
     )
@@ -126,7 +128,12 @@ class Forecaster(JudgedForecaster):
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
         self._train(
-            self._architecture(),
+            self._architecture(
+                input_size=w.input_size,
+                output_size=w.output_size,
+                bidirectional=False,
+                readout="last",
+            ),
             lambda network: self._objective(network, train, validation),
             {
                 "training_rows": cut,
@@ -208,23 +215,6 @@ class Forecaster(JudgedForecaster):
             anchored=self.anchored,
             scaler=Scaler.fit(train.values),
             covariate_scaler=covariates,
-        )
-
-    def _architecture(self) -> Architecture:
-        return Architecture(
-            cell=get_cell(self.cell).name,
-            vocabulary_size=None,
-            input_size=self.windowing_.input_size,
-            embedding_size=None,
-            hidden_sizes=tuple(self.hidden_sizes),
-            bidirectional=False,
-            readout="last",
-            output_size=self.windowing_.output_size,
-            batch_norm=self.batch_norm,
-            embedding_dropout=0.0,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
-            projection_size=self.projection_size,
         )
 
     def _objective(

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture
 from tidegate.sampling import sample
-from tidegate.tasks.estimator import encoder_of
+from tidegate.tasks.estimator import encoder_of, with_default
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
 from tidegate.training.options import check_seed, documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
 
 
@@ -79,21 +79,12 @@ class LanguageModel(TextTask):
     embedding_dropout: float = option(
         0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
     )
-    forget_bias: float = option(
-        0.0,
-        "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
-        "remembers longer at first; chrono replaces it",
-    )
+    forget_bias: float = with_default("forget_bias", 0.0)
     bptt: int = option(
         100, "tokens through which gradients are propagated back at a time", at_least=1
     )
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
-    dropout: float = option(
-        0.1,
-        "probability of dropping a value between recurrent layers and before the output",
-        at_least=0,
-        below=1,
-    )
+    dropout: float = with_default("dropout", 0.1)
     validation_fraction: float = option(
         0.1,
         "fraction of the text that is held out to choose the best weights; it stands at the end, "
@@ -138,7 +129,7 @@ class LanguageModel(TextTask):
                 )
         self._train_from(
             start,
-            self._architecture(
+            self._text_architecture(
                 start,
                 bidirectional=False,  # it would see what it is to predict
                 readout="every",
@@ -252,6 +243,10 @@ class LanguageModel(TextTask):
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
+
+    @classmethod
+    def _starts_with(cls) -> tuple[type[TextTask], ...]:
+        return (cls,)
 
     def _start_from(self, models: Sequence[Any], origin: str) -> Start:
         if [(model.TASK, getattr(model, "reverse", None)) for model in models] != [

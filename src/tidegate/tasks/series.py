@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tidegate.architecture import Architecture
-from tidegate.cells import get_cell
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError
-from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.splitting import split_rows
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
     from tidegate.training.many_to_one import ManyToOne, Weights
 
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
@@ -50,24 +48,13 @@ class SequenceEstimator(Estimator):
         at_least=0,
         below=1,
     )
-    hidden_sizes: tuple[int, ...] = option(
-        (128,),
-        "units in each recurrent layer: 128 is one layer, 128,64 are two",
-        at_least=1,
-        common=True,
-    )
     bidirectional: bool = option(True, "read sequences forwards and backwards")
     readout: str = option(
         "mean+max",
         "summary of all recurrent states that the output reads: last, mean, max, or several, as in "
         "mean+max",
     )
-    dropout: float = option(
-        0.3,
-        "probability of dropping a value between recurrent layers and before the output",
-        at_least=0,
-        below=1,
-    )
+    dropout: float = with_default("dropout", 0.3)
     batch_size: int = option(
         16, "sequences in one optimiser step, over all processes together", at_least=1
     )
@@ -132,7 +119,7 @@ class SequenceEstimator(Estimator):
         judged = train if alone else validation
         weights = (weights[0], weights[0]) if alone else weights
         self._train(
-            self._architecture(output_size),
+            self._architecture(input_size=inputs.input_size, output_size=output_size),
             lambda network: objective(
                 network,
                 (scaled, train[1]),
@@ -171,26 +158,6 @@ class SequenceEstimator(Estimator):
 
         network = self.network_
         return network_outputs(network, self._read(as_sequences(sequences, self.inputs_.channels)))
-
-    def _architecture(self, output_size: int) -> Architecture:
-        try:
-            return Architecture(
-                cell=get_cell(self.cell).name,
-                vocabulary_size=None,
-                input_size=self.inputs_.input_size,
-                embedding_size=None,
-                hidden_sizes=tuple(self.hidden_sizes),
-                bidirectional=self.bidirectional,
-                readout=self.readout,
-                output_size=output_size,
-                batch_norm=self.batch_norm,
-                embedding_dropout=0.0,
-                dropout=self.dropout,
-                recurrent_dropout=self.recurrent_dropout,
-                projection_size=self.projection_size,
-            )
-        except ValueError as e:
-            raise InputError(f"option {e}") from e
 
     def _learned(self) -> dict[str, Any]:
         return {"scaling": {"inputs": self.inputs_.to_json()}}

@@ -14,7 +14,7 @@ from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import documented
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
 
 
 @documented

@@ -9,14 +9,14 @@ import numpy as np
 
 from tidegate.data.files.items import as_items
 from tidegate.data.sequences.inputs import as_sequences
-from tidegate.data.series.series import Scaler
+from tidegate.data.series.scaling import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
 from tidegate.tasks.weights import normalised, sample_weights
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
-    from tidegate.checkpoint import ModelFile
+    from tidegate.model.checkpoint import ModelFile
 
 _LARGEST = 1e150  # a number whose squared errors can be added up
 

@@ -12,7 +12,7 @@ import numpy as np
 from tidegate.data.text.encoders import TextEncoder, WordEncoder
 from tidegate.data.text.vectors import read_vectors
 from tidegate.errors import InputError
-from tidegate.tasks import load
+from tidegate.model.checkpoint import load_model
 from tidegate.tasks.estimator import Estimator
 from tidegate.terminal import path_text
 
@@ -104,14 +104,28 @@ class ModelStart(Start):
         return told | ({"started_fresh": ", ".join(fresh)} if fresh else {})
 
 
-def load_models(given: Models) -> list[Any]:
-    """The fitted models among paths and estimators.  Raises InputError."""
+def load_models(given: Models, kinds: Sequence[type[Estimator]]) -> list[Any]:
+    """The fitted models among paths and estimators; a path is to one of ``kinds``.
+
+    Raises InputError.
+    """
     for one in _several(given):
         if not isinstance(one, str | PathLike | Estimator):
             raise InputError(
                 f"option init_from: expected model files or fitted models, got {type(one).__name__}"
             )
-    return [one if isinstance(one, Estimator) else load(one) for one in _several(given)]
+    return [one if isinstance(one, Estimator) else _read(one, kinds) for one in _several(given)]
+
+
+def _read(path: str | PathLike[str], kinds: Sequence[type[Estimator]]) -> Estimator:
+    model = load_model(path)
+    for kind in kinds:
+        if model.task == kind.TASK:
+            return kind.from_model_file(model, path)
+    expected = " or ".join(kind.TASK for kind in kinds)
+    raise InputError(
+        f"option init_from: expected a model of {expected}, got one of {model.task}", file=path
+    )
 
 
 def model_names(given: Models) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
-from tidegate.architecture import Architecture
 from tidegate.cells import title as title_of
+from tidegate.model.architecture import Architecture
 
 
 class Layer(NamedTuple):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.architecture import Architecture
 from tidegate.cells import get_cell
 from tidegate.data.text.reading import train_encoder
 from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.start import Start, load_models, model_names, start_from_vectors
 from tidegate.terminal import say
@@ -83,6 +83,11 @@ class TextTask(Estimator):
 
     # what the two tasks build on
 
+    @classmethod
+    @abstractmethod
+    def _starts_with(cls) -> tuple[type[TextTask], ...]:
+        """The kinds of models that ``init_from`` takes."""
+
     @abstractmethod
     def _start_from(self, models: Sequence[Any], origin: str) -> Start:
         """The start from trained models.  Raises InputError for those that are of no use here."""
@@ -91,7 +96,7 @@ class TextTask(Estimator):
         """The start from ``init_from``, None where none is given.  Raises InputError."""
         if self.init_from is None:
             return None
-        models = load_models(self.init_from)
+        models = load_models(self.init_from, self._starts_with())
         return self._agreed(self._start_from(models, " and ".join(model_names(self.init_from))))
 
     def _learned_start(self, texts: str | Sequence[str], *, sentences: bool) -> Start:
@@ -131,19 +136,9 @@ class TextTask(Estimator):
     def _initial(self, architecture: Architecture) -> dict[str, Any]:
         return super()._initial(architecture) | {"embedding_scale": self.embedding_scale}
 
-    def _architecture(self, start: Start, **of_task: Any) -> Architecture:
-        names = {f.name for f in fields(Architecture)}
-        values = self.get_params() | start.decides | of_task
-        values |= {
-            "cell": get_cell(values["cell"]).name,
-            "vocabulary_size": start.encoder.size,
-            "input_size": None,
-            "hidden_sizes": tuple(values["hidden_sizes"]),
-        }
-        try:
-            return Architecture(**{n: v for n, v in values.items() if n in names})
-        except ValueError as e:
-            raise InputError(f"option {e}") from e
+    def _text_architecture(self, start: Start, **of_task: Any) -> Architecture:
+        vocabulary = {"vocabulary_size": start.encoder.size}
+        return self._architecture(**start.decides | of_task | vocabulary)
 
     def _train_from(
         self,

@@ -43,6 +43,7 @@ def draw_history(history: History, best_step: int) -> Figure:
     """
     # not pyplot: it takes twice as long to import, and looks for a display
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     class Picture(Figure):
         """A figure that a notebook shows."""
@@ -75,6 +76,7 @@ def draw_history(history: History, best_step: int) -> Figure:
             panel.axvline(best_step, color="0.5", linestyle=":", zorder=0, label=label)
         panel.legend(frameon=False, fontsize="small")
     panels[-1].set_xlabel("optimiser step")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # no half steps
     return picture
 
 

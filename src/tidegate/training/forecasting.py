@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from tidegate.data.series.windowing import Windows
 from tidegate.nn.network import SequenceNetwork
-from tidegate.training.objective import StepResult
+from tidegate.training.objective import StepResult, TaskObjective
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 _EVALUATION_ROWS = 1024
 
 
-class Forecasting:
+class Forecasting(TaskObjective):
     """The objective: ``loss`` between outputs and targets, in standard deviations."""
 
     metric = "mse"
@@ -73,24 +72,15 @@ class Forecasting:
             count += errors.size
         return {"validation_loss": lost / count, "mse": squared / count, "mae": absolute / count}
 
-    def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
-        return None
+    def sizes(self) -> tuple[int, int]:
+        return len(self.train.starts), len(self.validation.starts)
+
+    def arrays(self) -> Iterator[np.ndarray]:
+        for windows in (self.train, self.validation):
+            yield from (windows.starts, windows.values, windows.covariates)
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "task": "forecaster",
-            "train_windows": len(self.train.starts),
-            "validation_windows": len(self.validation.starts),
-            "windowing": self.train.windowing.to_json(),
-            "architecture": self.network.architecture.to_json(),
-        }
-
-    def fingerprint(self) -> str:
-        digest = sha256()
-        for windows in (self.train, self.validation):
-            for array in (windows.starts, windows.values, windows.covariates):
-                digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return super().describe() | {"windowing": self.train.windowing.to_json()}
 
 
 def forecast_windows(network: SequenceNetwork, windows: Windows) -> np.ndarray:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from tidegate.nn.chunked_softmax import summed_cross_entropy
 from tidegate.nn.network import NetworkState, SequenceNetwork, detach_state
-from tidegate.training.objective import StepResult
+from tidegate.training.objective import StepResult, TaskObjective
 
 _IGNORED = -100  # target of a step that is not scored
 _FRESH_STARTS = 0.05  # of a stream's steps, those before which its state is forgotten
@@ -40,7 +39,7 @@ class Score(NamedTuple):
         return self.nats / self.tokens if self.tokens else math.nan
 
 
-class LanguageModelling:
+class LanguageModelling(TaskObjective):
     """The objective: predict each next token; ``never_target`` (a sentence's start) is not scored.
 
     train, validation: int32 token numbers.  ``sample(network, step)`` gives the text to print
@@ -122,18 +121,11 @@ class LanguageModelling:
         network.train(training)
         return text
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "task": "language-model",
-            "train_tokens": len(self.train),
-            "validation_tokens": len(self.validation),
-            "architecture": self.network.architecture.to_json(),
-        }
+    def sizes(self) -> tuple[int, int]:
+        return len(self.train), len(self.validation)
 
-    def fingerprint(self) -> str:
-        digest = sha256(self.train.tobytes())
-        digest.update(self.validation.tobytes())
-        return digest.hexdigest()
+    def arrays(self) -> Iterator[np.ndarray]:
+        yield from (self.train, self.validation)
 
     def _targets(self, tokens: Tensor) -> Tensor:
         if self.never_target is None:

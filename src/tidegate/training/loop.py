@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
-from tidegate.container import ModelFileError
 from tidegate.errors import InputError
+from tidegate.model.container import ModelFileError
 from tidegate.nn.recurrent_layer import slow_on_gpu
 from tidegate.training.curve import COLUMNS, FIRST_COLUMNS, as_columns, hindsight
 from tidegate.training.interruption import interruption_noted

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.nn.network import Inputs, SequenceNetwork, TokensAndEvidence
-from tidegate.training.objective import StepResult
+from tidegate.training.objective import StepResult, TaskObjective
 
 _EVALUATION_STEPS = 50_000  # of a batch, padding included
 
@@ -30,7 +29,7 @@ Answered = tuple[Sequence[np.ndarray], np.ndarray]
 Weights = tuple[np.ndarray | None, np.ndarray | None]
 
 
-class ManyToOne(ABC):
+class ManyToOne(TaskObjective):
     """An objective whose batches are sequences and their answers.
 
     ``unit`` is what the sequences are, in the plural.  With ``vary``, what is learned from are
@@ -141,25 +140,15 @@ class ManyToOne(ABC):
             return self.error(outputs, answers)
         return (weights * self.error(outputs, answers, "none")).mean()
 
-    def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
-        return None
+    def sizes(self) -> tuple[int, int]:
+        return len(self.train[0]), len(self.validation[0])
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            f"train_{self.unit}": len(self.train[0]),
-            f"validation_{self.unit}": len(self.validation[0]),
-            "architecture": self.network.architecture.to_json(),
-        }
-
-    def fingerprint(self) -> str:
-        digest = sha256()
+    def arrays(self) -> Iterator[np.ndarray]:
         for sequences, answers in (self.train, self.validation):
-            digest.update(np.array([len(s) for s in sequences]).tobytes())
-            digest.update(np.concatenate(sequences).tobytes())
-            digest.update(answers.tobytes())
-        for weights in self.weights:
-            digest.update(b"" if weights is None else weights.tobytes())
-        return digest.hexdigest()
+            yield np.array([len(s) for s in sequences])
+            yield np.concatenate(sequences)
+            yield answers
+        yield from (weights for weights in self.weights if weights is not None)
 
 
 def network_inputs(padded: np.ndarray, device: torch.device | None = None) -> Inputs:

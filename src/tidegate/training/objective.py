@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from torch import Tensor, nn
+
+from tidegate.nn.network import SequenceNetwork
 
 
 class TrainingError(RuntimeError):
@@ -74,6 +79,41 @@ class Objective(Protocol):
     def fingerprint(self) -> str:
         """A digest of the training data; a run is resumed only if it is the same."""
         ...
+
+
+class TaskObjective(ABC):
+    """What the objectives of all tasks share: a sequence network and two parts of the data.
+
+    One part is learned from, the other one chooses the best weights.
+    """
+
+    network: SequenceNetwork
+    unit: str
+
+    @abstractmethod
+    def sizes(self) -> tuple[int, int]:
+        """How many units the training part has, and the validation part."""
+
+    @abstractmethod
+    def arrays(self) -> Iterator[np.ndarray]:
+        """All that the two parts hold."""
+
+    def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        train, validation = self.sizes()
+        return {
+            f"train_{self.unit}": train,
+            f"validation_{self.unit}": validation,
+            "architecture": self.network.architecture.to_json(),
+        }
+
+    def fingerprint(self) -> str:
+        digest = sha256()
+        for array in self.arrays():
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,11 @@ AnyOptions = TypeVar("AnyOptions", bound="TrainingOptions")
 
 def help_of(f: Field[Any], of: type[TrainingOptions]) -> str:
     """What an option does, in words, with the defaults of the class it is listed for."""
-    text = f.metadata["help"]
-    for name in ("DEFAULT_EPOCHS", "DEFAULT_STEPS"):
-        text = text.replace(name, str(getattr(of, name)))
-    text = text.replace("DEFAULT_SPACING", str(of.default_spacing()))
+    text = f.metadata["help"].replace("DEFAULT_EPOCHS", str(of.DEFAULT_EPOCHS))
+    steps, spacing = of.DEFAULT_STEPS, of.default_spacing()
+    text = text.replace("DEFAULT_STEPS", f"{steps} if no limit is given" if steps else "no limit")
+    least = f"; if epochs is not given, also at least {spacing} steps" if spacing else ""
+    text = text.replace("; DEFAULT_SPACING", least)
     if choices := f.metadata["choices"]:
         text += ": " + ", ".join(choices)
     return text
@@ -143,7 +144,7 @@ class TrainingOptions:
     fewest_steps: int | None = option(
         None,
         "train for at least this many optimiser steps, even if this takes more epochs; for small "
-        "data (default: DEFAULT_STEPS if no limit is given)",
+        "data (default: DEFAULT_STEPS)",
         at_least=0,
     )
     max_steps: int | None = option(None, "stop after this many optimiser steps", at_least=1)
@@ -157,7 +158,7 @@ class TrainingOptions:
     evaluate_every: int | None = option(
         None,
         "optimiser steps from one evaluation on the validation part to the next (default: one "
-        "epoch; if epochs is not given, also at least DEFAULT_SPACING steps)",
+        "epoch; DEFAULT_SPACING)",
         at_least=1,
     )
     average: float = option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from tidegate.terminal import say
+from tidegate.training.curve import COLUMNS
 
 _REFRESH_S = 0.1
 
@@ -69,7 +71,8 @@ class Progress:
         self._units, self._counted_since = 0.0, time.monotonic()
         if self._lines:
             told = [f"epoch {row['epoch']:.0f}  step {row['step']:.0f}  {_clock(row['seconds'])}"]
-            told += [f"{n.replace('_', ' ')} {v:.4g}" for n, v in row.items() if n not in _PLACE]
+            left_out = {*_PLACE, *_said_twice(row, metric)}
+            told += [f"{n.replace('_', ' ')} {v:.4g}" for n, v in row.items() if n not in left_out]
             self.say("  ".join(told))
 
     def say(self, text: str) -> None:
@@ -78,6 +81,16 @@ class Progress:
 
 
 _PLACE = ("step", "epoch", "seconds", "learning_rate")
+
+
+def _said_twice(row: Mapping[str, float], metric: str) -> list[str]:
+    """Figures that are the validation loss under another name, such as a cross-entropy.
+
+    Of ``metric``, which chooses the best weights, its own name stays.
+    """
+    loss = row.get("validation_loss", math.nan)
+    same = [n for n, v in row.items() if n not in COLUMNS and math.isclose(v, loss, rel_tol=1e-5)]
+    return ["validation_loss", *(n for n in same if n != metric)] if metric in same else same
 
 
 class Bar(Protocol):

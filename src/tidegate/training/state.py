@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tidegate.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.errors import shown
+from tidegate.model.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.output.writing import write_atomically
 
 FORMAT = 2

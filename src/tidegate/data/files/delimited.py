@@ -30,9 +30,10 @@ _LOOKED_AT: Final = 20  # records
 def separator_of(text: str, own: str) -> str:
     """What splits the cells of a table: ``own``, unless another one splits it evenly.
 
-    Even: the first records have as many cells as the header, two or more.
+    Even: the first records have as many cells as the header, two or more.  Lines of comment before
+    the header, which ``records`` refuses, do not count.
     """
-    head = text[:_HEAD]
+    head = re.sub(r"\A(?:\s*#[^\r\n]*[\r\n]+)+", "", text[:_HEAD])
     for separator in (own, *(s for s in SEPARATORS if s != own)):
         reader = _reader(io.StringIO(head, newline=""), separator, quoted=True, strict=False)
         with _long_cells_allowed():
@@ -91,6 +92,33 @@ class Delimited:
             ]
         )
 
+    def quoting(self) -> tuple[bool, frozenset[str]]:
+        """Whether names stand in quotes that they do not need, and the columns whose cells do.
+
+        The header and the first row tell.
+        """
+        if not self.quoted:
+            return False, frozenset()
+        begun = list(islice(self._raw_records(), 2))
+        named = self.has_header and all(cell.startswith('"') for row in begun[:1] for cell in row)
+        names = next(self.records())[1]
+        cells = [cell for row in begun[self.has_header :][:1] for cell in row]
+        in_quotes = {n for n, cell in zip(names, cells, strict=False) if cell.startswith('"')}
+        return named, frozenset(in_quotes)
+
+    def _raw_records(self) -> Iterator[list[str]]:
+        """The cells of each record as they stand, with their quotes."""
+        separator = re.escape(self.separator)
+        cell = re.compile(rf'("(?:[^"]|"")*"|[^{separator}\r\n]*)({separator}|\r\n|\r|\n|$)')
+        cells: list[str] = []
+        head, at = self.text[:_HEAD].lstrip("\r\n"), 0
+        while at < len(head) and (found := cell.match(head, at)) is not None:
+            cells.append(found[1])
+            at = found.end()
+            if found[2] != self.separator:
+                yield cells
+                cells = []
+
     def line_of(self, row: int) -> int:
         """The line (from 1) on which a row (from 0) starts."""
         return next(islice(self.records(), row + 1, None))[0]
@@ -131,7 +159,14 @@ class Delimited:
     def _ragged(self, row: list[str], header: list[str], line: int, last_line: int) -> InputError:
         first = "first row" if header == _numbered(len(header)) else "header"
         problem = f"expected {len(header)} fields as in the {first}, got {len(row)}"
-        remedy = "add them"
+        remedy = "add them, or take the line out if it is a title or a footer"
+        if header[0].lstrip().startswith("#") or (len(header) == 1 and len(row) > 1):
+            title = shown(header[0])
+            return InputError(
+                f"{problem}; is {title} a title or a comment? take out the lines above the header",
+                file=self.path,
+                line=line,
+            )
         if len(row) > len(header):
             remedy = "take the tab out of the cell that holds one, or write a .csv with quotes"
             if self.quoted:
@@ -186,4 +221,5 @@ def _check_header(header: Sequence[str], path: str | PathLike[str], line: int) -
         problem = f"expected each column name once, got {shown(twice)} {header.count(twice)} times"
         data = all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", cell) for cell in header)
         remedy = "is the first row data? then read it with --no-header" if data else "rename one"
+        remedy = remedy if twice.strip() else "name them, or take out the empty columns"
         raise InputError(f"{problem}; {remedy}", file=path, line=line)

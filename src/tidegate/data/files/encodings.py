@@ -14,7 +14,7 @@ from typing import Final
 
 from tidegate.errors import InputError, shown
 
-__all__ = ["check_encoding", "decode", "lines_of", "looks_like"]
+__all__ = ["check_encoding", "decode", "encoding_of", "lines_of", "looks_like"]
 
 # The longer mark first: that of UTF-32 begins with the one of UTF-16.
 _MARKS: Final = {
@@ -77,6 +77,13 @@ def decode(data: bytes, path: str | PathLike[str], encoding: str | None = None) 
         problem = f"expected text, got a NUL byte; {_remedy(data)}"
         raise InputError(problem, file=path, line=text.count("\n", 0, position) + 1)
     return text
+
+
+def encoding_of(data: bytes, encoding: str | None = None) -> str:
+    """The encoding in which text is written as in ``data``, with its byte order mark."""
+    marked = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
+    own = "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
+    return encoding or marked or own
 
 
 def lines_of(text: str) -> list[str]:

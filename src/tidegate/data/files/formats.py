@@ -1,18 +1,19 @@
-"""The formats of a table: a polars frame out of a file, and the line on which a row stands."""
+"""The formats of a table: what a file holds, and the line on which a row stands."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.data.files.delimited import Delimited, separator_of
-from tidegate.data.files.encodings import decode, lines_of
+from tidegate.data.files.dialect import Dialect
+from tidegate.data.files.encodings import decode, encoding_of, lines_of
 from tidegate.data.files.items import is_missing
 from tidegate.data.files.reading import can_be_read_again, check_unpacked, read_bytes
 from tidegate.errors import InputError
@@ -20,22 +21,23 @@ from tidegate.errors import InputError
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["PLAIN", "Layout", "line_of_row", "read_frame"]
+__all__ = ["PLAIN", "Contents", "Layout", "line_of_row", "read_contents"]
 
 _OWN_SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
 _ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet, .xlsx or .xls"
-# A number with a decimal comma, perhaps points between its thousands
-_DECIMAL_COMMA: Final = r"^[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?$"
+_LINE_ENDS: Final = re.compile(r"\r\n|\r|\n")
+# What spreadsheets write and read above the header.
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?(?=\r|\n)', re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """How a table is written, where neither its name nor its content says so.
 
-    ``separator`` of cells (None: found out) and ``decimal`` mark (None: a comma where ``;`` or a
-    tab separates cells and a column's numbers have one), of .csv and .tsv; ``header``: whether the
-    first row names the columns; ``encoding`` of text (None: UTF-8, or as a byte order mark says);
-    ``sheet`` of a workbook (None: the first).
+    ``separator`` of cells of .csv and .tsv (None: found out); ``decimal`` mark of numbers that are
+    text (None: found out, but a comma only where it does not separate cells); ``header``: whether
+    the first row names the columns; ``encoding`` of text (None: UTF-8, or as a byte order mark
+    says); ``sheet`` of a workbook (None: the first).
     """
 
     separator: str | None = None
@@ -60,7 +62,6 @@ class Layout:
             raise InputError(f"{problem}; leave out --no-header, or give --header", file=path)
         for option, kinds in (
             ("separator", "csv tsv"),
-            ("decimal", "csv tsv"),
             ("encoding", "csv tsv jsonl ndjson"),
             ("sheet", "xlsx xls"),
         ):
@@ -72,22 +73,31 @@ class Layout:
 PLAIN: Final = Layout()
 
 
-def read_frame(path: str | PathLike[str], layout: Layout) -> polars.DataFrame:
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """A table as it came out of a file.
+
+    ``nested``: of JSON, the columns in which a row (from 0) holds a list or an object, the first.
+    """
+
+    frame: polars.DataFrame
+    dialect: Dialect
+    nested: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
+
+
+def read_contents(path: str | PathLike[str], layout: Layout) -> Contents:
     """The whole table in a file.  Raises InputError, with the line, where it is malformed."""
     kind = _kind(path)
     layout.check(kind, path)
     if kind == "parquet":
-        return _read_parquet(path)
+        return Contents(_read_parquet(path), Dialect())
     if kind in ("xlsx", "xls"):
         from tidegate.data.files.workbooks import read_sheet
 
-        return read_sheet(path, layout.sheet)
+        return Contents(read_sheet(path, layout.sheet), Dialect())
     if kind in _OWN_SEPARATORS:
-        text = _delimited(path, kind, layout)
-        frame = text.frame()
-        commas = layout.decimal == "," if layout.decimal else text.separator in ";\t"
-        return _with_points(frame) if commas else frame
-    return _read_json_lines(path, layout.encoding)
+        return _read_delimited(path, kind, layout)
+    return _read_json_lines(path, kind, layout.encoding)
 
 
 def line_of_row(path: str | PathLike[str], row: int, layout: Layout) -> int | None:
@@ -99,7 +109,7 @@ def line_of_row(path: str | PathLike[str], row: int, layout: Layout) -> int | No
     if kind in ("parquet", "xlsx", "xls") or not can_be_read_again(path):
         return None
     if kind in _OWN_SEPARATORS:
-        return _delimited(path, kind, layout).line_of(row)
+        return _delimited(read_bytes(path), path, kind, layout).line_of(row)
     return next(islice(_json_texts(path, layout.encoding), row, None))[0]
 
 
@@ -112,28 +122,34 @@ def _kind(path: str | PathLike[str]) -> str:
     return match[1] or match[2]
 
 
-def _delimited(path: str | PathLike[str], kind: str, layout: Layout) -> Delimited:
-    text = decode(read_bytes(path), path, layout.encoding)
-    own = _OWN_SEPARATORS[kind]
-    separator = layout.separator or separator_of(text, own)
+def _read_delimited(path: str | PathLike[str], kind: str, layout: Layout) -> Contents:
+    data = read_bytes(path)
+    table = _delimited(data, path, kind, layout)
+    frame = table.frame()
+    header_quoted, quoted = table.quoting()
+    end = _LINE_ENDS.search(table.text)
+    dialect = Dialect(
+        kind=kind,
+        separator=table.separator,
+        header=layout.header,
+        header_quoted=header_quoted,
+        quoted=quoted,
+        line_end="\n" if end is None else end[0],
+        encoding=encoding_of(data, layout.encoding),
+    )
+    return Contents(frame, dialect)
+
+
+def _delimited(data: bytes, path: str | PathLike[str], kind: str, layout: Layout) -> Delimited:
+    text = decode(data, path, layout.encoding)
+    named = _SEPARATOR_LINE.match(text)
+    if named is not None:  # its line stays, a blank one, so that lines are counted as in the file
+        text = text[named.end() :]
+    own = named[1] if named is not None else _OWN_SEPARATORS[kind]
+    separator = layout.separator or (own if named is not None else separator_of(text, own))
     # a .tsv never has quotes, unless it is one by name only
     quoted = not (kind == "tsv" and separator == "\t")
     return Delimited(text, path, separator=separator, quoted=quoted, header=layout.header)
-
-
-def _with_points(frame: polars.DataFrame) -> polars.DataFrame:
-    """Columns that are numbers with a decimal comma, with a point instead."""
-    changed = []
-    for column in frame:
-        cells = column.str.strip_chars()
-        numbers = cells.str.contains(_DECIMAL_COMMA)
-        if (cells.str.contains(",", literal=True) & numbers).any() and (
-            2 * (numbers.sum() or 0) >= (cells != "").sum()
-        ):
-            points = cells.str.replace_all(".", "", literal=True)
-            points = points.str.replace(",", ".", literal=True)
-            changed.append(points.zip_with(numbers.fill_null(False), column).alias(column.name))
-    return frame.with_columns(changed)
 
 
 def _read_parquet(path: str | PathLike[str]) -> polars.DataFrame:
@@ -153,16 +169,18 @@ def _read_parquet(path: str | PathLike[str]) -> polars.DataFrame:
         raise InputError(problem, file=path) from None
 
 
-def _read_json_lines(path: str | PathLike[str], encoding: str | None) -> polars.DataFrame:
+def _read_json_lines(path: str | PathLike[str], kind: str, encoding: str | None) -> Contents:
     import polars
 
     columns: dict[str, list[Any]] = {}
+    nested: dict[str, tuple[int, Any]] = {}
     for count, (line, text) in enumerate(_json_texts(path, encoding)):
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
-            problem = f"expected one JSON object, got an error ({str(error)[:80]}); correct it"
-            raise InputError(problem, file=path, line=line) from None
+            problem = f"expected one JSON object, got an error ({str(error)[:80]})"
+            remedy = "write each row as an object on its own line"
+            raise InputError(f"{problem}; {remedy}", file=path, line=line) from None
         if not isinstance(row, dict):
             problem = f"expected one JSON object per line, got a {type(row).__name__}"
             remedy = "write each row as an object on its own line"
@@ -172,14 +190,18 @@ def _read_json_lines(path: str | PathLike[str], encoding: str | None) -> polars.
                 problem = f"expected characters, got half of one, {half}; write both halves"
                 raise InputError(problem, file=path, line=line, column=key)
             columns.setdefault(key, [None] * count)
+            if isinstance(cell, list | dict):
+                nested.setdefault(key, (count, cell))
         for key, cells in columns.items():
             cells.append(row.get(key))
-    return polars.DataFrame(
+    frame = polars.DataFrame(
         [
             polars.Series(name, [_json_cell(cell) for cell in cells], dtype=polars.String)
             for name, cells in columns.items()
         ]
     )
+    texts = frozenset(n for n, cells in columns.items() if any(isinstance(c, str) for c in cells))
+    return Contents(frame, Dialect(kind=kind, quoted=texts), nested)
 
 
 def _json_texts(path: str | PathLike[str], encoding: str | None) -> Iterator[tuple[int, str]]:

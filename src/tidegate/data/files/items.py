@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
 from typing import Any
 
 from tidegate.errors import InputError, shown
 
-__all__ = ["Label", "as_items", "as_labels", "as_texts", "is_missing"]
+__all__ = ["Label", "as_items", "as_labels", "as_texts", "is_missing", "label_text", "look_alikes"]
 
 Label = str | int | float | bool
 
 _METHODS = ("tolist", "to_list", "to_pylist")  # numpy, pandas and torch; polars; pyarrow
 _INT64 = 2**63
+_TOLD = 3  # of what is told, at most
+_WHOLE = re.compile(r"\A(-?[0-9]+)\.0+\Z")
 
 
 def as_items(values: Any, what: str) -> list[Any]:
@@ -92,6 +97,44 @@ def _label(label: Any, index: int) -> Label:
     raise InputError(
         f"labels: expected a str, int (64 bits), finite float or bool, got "
         f"{type(label).__name__} {shown(label)} at index {index}; make it a str"
+    )
+
+
+def label_text(text: str) -> str:
+    """A label out of a file, in the one way in which all formats of files give it.
+
+    White space around it is gone, and within it one space; letters with marks are one character
+    (NFC); true and false are written so; a whole number has no decimals.
+    """
+    text = unicodedata.normalize("NFC", " ".join(text.split()))
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    return _WHOLE.sub(r"\1", text)
+
+
+def look_alikes(labels: Iterable[Label]) -> str | None:
+    """A sentence about labels that a reader would take for one; None where there are none.
+
+    They differ in capitals, white space, characters that are not seen, or forms of one character.
+    """
+    counts = Counter(label for label in labels if isinstance(label, str))
+    groups: dict[str, list[str]] = {}
+    for label, _ in counts.most_common():
+        seen = unicodedata.normalize("NFKC", label)
+        seen = "".join(c for c in seen if unicodedata.category(c) != "Cf")
+        groups.setdefault(" ".join(seen.casefold().split()), []).append(label)
+    alike = [group for group in groups.values() if len(group) > 1]
+    if not alike:
+        return None
+    told = []
+    for group in alike[:_TOLD]:
+        one_form = len({unicodedata.normalize("NFC", label) for label in group}) < len(group)
+        spelled = ascii if one_form else shown  # else they would read the same here
+        told.append(" and ".join(f"{spelled(one)} ({counts[one]})" for one in group[:_TOLD]))
+    more = f" and {len(alike) - _TOLD} more" if len(alike) > _TOLD else ""
+    return (
+        f"labels that look alike are learned as different ones: {'; '.join(told)}{more}; if they "
+        "mean the same, write them alike"
     )
 
 

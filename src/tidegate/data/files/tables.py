@@ -1,57 +1,225 @@
-"""Tables of a user's: labelled texts and series, each error with its file, line and column."""
+"""Tables of a user's: texts, labels, numbers and times, each error with its file, line, column."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tidegate.data.files.formats import PLAIN, Layout, line_of_row, read_frame
-from tidegate.data.files.items import is_missing
+from tidegate.data.files.formats import PLAIN, Contents, Layout, line_of_row, read_contents
+from tidegate.data.files.items import is_missing, label_text
+from tidegate.data.files.numerals import as_floats, mark_of, what_helps, with_points
 from tidegate.data.times.styles import RowError, TimeStyle, read_times
 from tidegate.errors import InputError, shown
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = [
-    "as_text",
-    "numbers_of",
-    "read_labelled_texts",
-    "read_table",
-    "read_texts",
-    "row_error",
-    "select",
-    "times_of",
-]
+__all__ = ["Table", "read_labelled_texts", "read_table", "read_texts", "row_error"]
 
-_MISSING: Final = ("", "na", "n/a", "nan", "nil", "none", "null", "?", "-", "--")
+_TITLES: Final = 10  # first rows, among which the true header may be
+_FOOTER: Final = 3  # last rows, of which one that is no row of data may be a footer
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of a table in a file.  Its methods raise InputError with file, line and column."""
+
+    path: str | PathLike[str]
+    layout: Layout
+    contents: Contents
+
+    @property
+    def frame(self) -> polars.DataFrame:
+        """The cells.  Only Parquet and workbooks have types; else all are text, or null."""
+        return self.contents.frame
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Raise InputError for a column that is not there."""
+        for name in columns:
+            if name not in self.frame.columns:
+                problem = _missing_column(name, self.frame.columns)
+                if (row := self._row_of_names(name)) is not None:
+                    problem = problem.rpartition("; ")[0]
+                    problem += "; this row holds the name: take out what stands above it"
+                    raise self.error(row, problem)
+                raise InputError(problem, file=self.path)
+
+    def _row_of_names(self, name: str) -> int | None:
+        """The row in which a column's name stands, where the header is further down."""
+        rows = self.frame.head(_TITLES).rows()
+        return next((i for i, row in enumerate(rows) if name in map(as_text, row)), None)
+
+    def cells(self, column: str, what: str, *, dates: bool = False) -> list[str]:
+        """What the cells of a column say, "" where one is empty.
+
+        Raises InputError, which says ``what`` was expected, for lists, objects and bytes, and
+        unless ``dates`` are as good for dates and times.
+        """
+        self._check_plain(column, what, dates=dates)
+        return [as_text(cell) for cell in self.frame[column].to_list()]
+
+    def texts(self, column: str, what: str = "a text", *, dates: bool = False) -> list[str]:
+        """The cells of a column, none of which may be empty."""
+        cells = self.cells(column, what, dates=dates)
+        for row, cell in enumerate(cells):
+            if not cell.strip():
+                problem = f"expected {what}, got an empty cell; fill it or remove the row"
+                raise self.error(row, problem, column)
+        return cells
+
+    def labels(self, column: str) -> list[str]:
+        """The labels in a column, none of which may be empty, as ``label_text`` has them.
+
+        Of numbers with a decimal comma, the numbers, which other formats write with a point.
+        """
+        labels = self.texts(column, "a label")
+        if self._has_commas and self._own_mark(column) == ",":
+            import polars
+
+            labels = with_points(polars.Series(labels), ",").to_list()
+        return [label_text(label) for label in labels]
+
+    def numbers(self, column: str) -> np.ndarray:
+        """The float64 values of a column, NaN where the cell says that there is none."""
+        import polars
+
+        self._check_plain(column, "a number", dates=True)
+        cells = self.frame[column]
+        if cells.dtype == polars.Boolean and cells.is_not_null().any():
+            row = int(cells.is_not_null().arg_max() or 0)
+            problem = f"expected a number, got {cells[row]}; write 1 for true and 0 for false"
+            raise self.error(row, problem, column)
+        if not (cells.dtype.is_numeric() or cells.dtype == polars.String):
+            cells = polars.Series(column, [as_text(c) for c in cells.to_list()], polars.String)
+        if cells.dtype == polars.String:
+            values, wrong = as_floats(cells)
+            if wrong.any() or self._has_commas:
+                values, wrong = as_floats(with_points(cells, self._mark_of(column)))
+        else:
+            values = cells.cast(polars.Float64, strict=False)
+            wrong = (values.is_null() & cells.is_not_null()).to_numpy()
+        numbers = values.to_numpy().astype(np.float64)
+        wrong = wrong | np.isinf(numbers)
+        if wrong.any():
+            raise self._no_number(cells, wrong)
+        return numbers
+
+    def times(self, column: str) -> tuple[np.ndarray, TimeStyle]:
+        """The times of a column, [N], and how they are written."""
+        import polars
+
+        self._check_plain(column, "a time", dates=True)
+        cells = self.frame[column]
+        if cells.dtype in (polars.Date, polars.Datetime):
+            zone = getattr(cells.dtype, "time_zone", None)
+            # as text, in the zone's own time with its offset
+            form = "%Y-%m-%d" if cells.dtype == polars.Date else "%Y-%m-%d %H:%M:%S%.f"
+            cells = cells.dt.strftime(form + ("%:z" if zone else ""))
+        elif self._has_commas and self._own_mark(column) == ",":
+            cells = with_points(cells, ",")
+        try:
+            return read_times([as_text(cell).strip() for cell in cells.to_list()])
+        except RowError as error:
+            problem = error.problem
+            if 0 < len(cells) - _FOOTER <= error.row:
+                problem += "; if it is a footer, take it out"
+            elif error.row == 0 and len(cells) > 1:
+                problem += "; if it is a row of units or a second header, take it out"
+            raise self.error(error.row, problem, column) from None
+
+    def with_decimal_commas(self, columns: Sequence[str]) -> frozenset[str]:
+        """Those of the columns whose numbers are written with a decimal comma."""
+        return frozenset(n for n in columns if self._has_commas and self._mark_of(n) == ",")
+
+    def _mark_of(self, column: str) -> str | None:
+        """The decimal mark of a column's numbers, if it is told, or tells it, or the others do."""
+        return self._own_mark(column) or self._common_mark
+
+    def _own_mark(self, column: str) -> str | None:
+        mark = self.layout.decimal or self._marks[column]
+        return None if mark == "," and not self._has_commas else mark
+
+    @cached_property
+    def _common_mark(self) -> str | None:
+        marks = {self._own_mark(column) for column in self.frame.columns} - {None}
+        return marks.pop() if len(marks) == 1 else None
+
+    @cached_property
+    def _marks(self) -> dict[str, str | None]:
+        """By column, the mark that it tells."""
+        import polars
+
+        return {c.name: mark_of(c) if c.dtype == polars.String else None for c in self.frame}
+
+    @cached_property
+    def _has_commas(self) -> bool:
+        """Whether numbers may have decimal commas: where these separate cells, only if told so."""
+        dialect = self.contents.dialect
+        separate = dialect.kind in ("csv", "tsv") and dialect.separator == ","
+        return self.layout.decimal == "," or (self.layout.decimal is None and not separate)
+
+    def error(self, row: int, problem: str, column: str | None = None) -> InputError:
+        """The error at a row (from 0), with its line where the format has lines."""
+        return row_error(self.path, row, problem, self.layout, column=column)
+
+    def _check_plain(self, column: str, what: str, *, dates: bool) -> None:
+        """Raise InputError for cells that are no text, number or truth value, nor a plain date."""
+        cells = self.frame[column]
+        found = self.contents.nested.get(column)
+        kind = None if found is None else ("a list" if isinstance(found[1], list) else "an object")
+        if found is None and (kind := _kind_of(cells.dtype, dates=dates)) is not None:
+            row = int(cells.is_not_null().arg_max() or 0)
+            found = row, cells[row]
+        if found is None or found[1] is None:
+            return
+        row, cell = found
+        cell = cell.to_list() if hasattr(cell, "to_list") else cell
+        remedy = {
+            "bytes": "decode the column to text",
+            "a date": "write it as text",
+            "a time": "write it as text",
+        }.get(str(kind), "write it as text, or give each of its parts a column")
+        problem = f"expected {what}, got {kind}, {shown(cell, 40)}; {remedy}"
+        raise self.error(row, problem, column)
+
+    def _no_number(self, cells: polars.Series, wrong: np.ndarray) -> InputError:
+        row, last = int(wrong.argmax()), len(wrong) - 1
+        cell = as_text(cells[row])
+        remedy = what_helps(cell) or "correct it or remove the row"
+        if row == 0 < last and wrong.sum() == 1 and not re.search(r"\d", cell):
+            remedy += "; if it is a row of units or a second header, take it out"
+        elif row > max(0, last - _FOOTER):
+            remedy += "; if it is a footer, take it out"
+        problem = f"expected a number, got {shown(cell)}; {remedy}"
+        return self.error(row, problem, cells.name)
 
 
 def read_table(
-    path: str | PathLike[str], columns: Sequence[str] | None = None, layout: Layout = PLAIN
-) -> polars.DataFrame:
-    """The named columns of a table, all of them where ``columns`` is None.
+    path: str | PathLike[str], columns: Sequence[str] = (), layout: Layout = PLAIN
+) -> Table:
+    """The table in a file, which has the ``columns`` and a row at least.
 
-    .csv, .tsv (never quoted), .jsonl and .ndjson, each also with .gz, .parquet and .xlsx.  Only the
-    last two have types; else every cell is text, an empty one null or "".  Blank lines are no rows,
-    but for those of a table with one column.
-    Raises InputError naming file, line and column for whatever is wrong with the file.
+    .csv, .tsv (never quoted), .jsonl and .ndjson, each also with .gz, .parquet and .xlsx.  Blank
+    lines are no rows, but for those of a table with one column.  Raises InputError naming file,
+    line and column for whatever is wrong with the file.
     """
-    frame = read_frame(path, layout)
-    frame = frame if columns is None else select(path, frame, columns)
-    if not frame.height:
+    table = Table(path, layout, read_contents(path, layout))
+    table.check(columns)
+    if not table.frame.height:
         raise InputError("expected rows, got the header only; add some", file=path)
-    return frame
+    return table
 
 
 def read_texts(path: str | PathLike[str], column: str, layout: Layout = PLAIN) -> list[str]:
     """The texts in a column.  Raises InputError, with the line, for an empty one."""
-    return _filled(path, read_table(path, [column], layout)[column], "a text", layout)
+    return read_table(path, [column], layout).texts(column)
 
 
 def read_labelled_texts(
@@ -70,9 +238,8 @@ def read_labelled_texts(
     if text_column == label_column:
         problem = f"expected two columns, got {text_column!r} for both text and label"
         raise InputError(f"{problem}; name another", file=path)
-    frame = read_table(path, [text_column, label_column], layout)
-    texts = _filled(path, frame[text_column], "a text", layout)
-    labels = _filled(path, frame[label_column], "a label", layout)
+    table = read_table(path, [text_column, label_column], layout)
+    texts, labels = table.texts(text_column), table.labels(label_column)
     classes = set(labels)
     if len(classes) == 1 and not allow_one_class:
         problem = f"expected two classes or more, got only {shown(labels[0])}; add rows of another"
@@ -82,76 +249,6 @@ def read_labelled_texts(
         remedy = "are the text and the label column swapped?"
         raise InputError(f"{problem}; {remedy}", file=path, column=label_column)
     return texts, labels
-
-
-def _filled(
-    path: str | PathLike[str], column: polars.Series, what: str, layout: Layout
-) -> list[str]:
-    """The cells of a column as text.  Raises InputError, with the line, for an empty one."""
-    cells = [as_text(cell) for cell in column.to_list()]
-    for row, cell in enumerate(cells):
-        if not cell.strip():
-            problem = f"expected {what}, got an empty cell; fill it or remove the row"
-            raise row_error(path, row, problem, layout, column=column.name)
-    return cells
-
-
-def select(
-    path: str | PathLike[str], frame: polars.DataFrame, columns: Sequence[str]
-) -> polars.DataFrame:
-    """The named columns of a table, each once.  Raises InputError for one that is not there."""
-    for name in columns:
-        if name not in frame.columns:
-            raise InputError(_missing_column(name, frame.columns), file=path)
-    return frame.select(list(dict.fromkeys(columns)))
-
-
-def times_of(
-    path: str | PathLike[str], column: polars.Series, layout: Layout = PLAIN
-) -> tuple[np.ndarray, TimeStyle]:
-    """The times of a column, [N], and how they are written.  Raises InputError, with the line."""
-    import polars
-
-    zone = None
-    if column.dtype in (polars.Date, polars.Datetime):
-        zone = getattr(column.dtype, "time_zone", None)
-        # as text, in the zone's own time with its offset
-        form = "%Y-%m-%d" if column.dtype == polars.Date else "%Y-%m-%d %H:%M:%S%.f"
-        column = column.dt.strftime(form + ("%:z" if zone else ""))
-    cells = [as_text(cell).strip() for cell in column.to_list()]
-    try:
-        return read_times(cells)
-    except RowError as error:
-        raise row_error(path, error.row, error.problem, layout, column=column.name) from None
-
-
-def numbers_of(
-    path: str | PathLike[str], column: polars.Series, layout: Layout = PLAIN
-) -> np.ndarray:
-    """The float64 values of a column, NaN where the cell says that there is none."""
-    import polars
-
-    if not (column.dtype.is_numeric() or column.dtype in (polars.String, polars.Boolean)):
-        column = polars.Series(column.name, [as_text(c) for c in column.to_list()], polars.String)
-    if column.dtype == polars.String:
-        stripped = column.str.strip_chars()
-        missing = stripped.is_null() | stripped.str.to_lowercase().is_in(_MISSING)
-        values = stripped.cast(polars.Float64, strict=False)
-        wrong = (values.is_null() & ~missing).to_numpy()
-    else:
-        values = column.cast(polars.Float64, strict=False)
-        wrong = (values.is_null() & column.is_not_null()).to_numpy()
-    numbers = values.to_numpy().astype(np.float64)
-    wrong = wrong | np.isinf(numbers)
-    if wrong.any():
-        row = int(wrong.argmax())
-        cell = as_text(column[row])
-        remedy = "correct it or remove the row"
-        if re.fullmatch(r"\s*[+-]?[0-9.]*,[0-9]+\s*", cell):
-            remedy = "write a decimal point, or read it with --decimal ,"
-        problem = f"expected a number, got {shown(cell)}"
-        raise row_error(path, row, f"{problem}; {remedy}", layout, column=column.name)
-    return numbers
 
 
 def row_error(
@@ -168,20 +265,41 @@ def row_error(
     return InputError(problem, file=path, line=line, column=column)
 
 
+def as_text(cell: Any) -> str:
+    """What a cell says; "" where it is missing, which NaN is, too."""
+    return "" if is_missing(cell) else str(cell)
+
+
+def _kind_of(dtype: Any, *, dates: bool) -> str | None:
+    """What cells of a type are, if no texts, numbers or truth values; None for plain ``dates``."""
+    import polars
+
+    kinds = {
+        "a list": (polars.List, polars.Array),
+        "an object": (polars.Struct, polars.Object),
+        "bytes": (polars.Binary,),
+    }
+    if not dates:
+        kinds["a date"] = (polars.Date, polars.Datetime)
+        kinds["a time"] = (polars.Time, polars.Duration)
+    return next((kind for kind, types in kinds.items() if dtype in types), None)
+
+
 def _missing_column(name: str, columns: list[str]) -> str:
     there = ", ".join(shown(column) for column in columns[:20])
     if len(columns) > 20:
         there += f" and {len(columns) - 20} more"
     problem = f"expected a column {shown(name)}, got {there}"
+    if len(columns) == 1 and re.search(r"\S {2,}\S", columns[0]):
+        return f"{problem}; are these columns of a fixed width? write them as .csv"
+    if len(columns) == 1 and (other := re.search(r"[;\t|,:^~ ]", columns[0].strip())):
+        between = "space" if other[0] == " " else repr(other[0])
+        return f"{problem}; are cells separated by {between}? then say so by --separator {between}"
     by_lower = {column.strip().lower(): column for column in reversed(columns)}
     close = difflib.get_close_matches(name.strip().lower(), by_lower, n=1)
     if close:
         return f"{problem}; did you mean {shown(by_lower[close[0]])}?"
-    if len(columns) == 1 and (other := re.search(r"[;\t|,:^~]", columns[0])):
-        return f"{problem}; are cells separated by {other[0]!r}? then say so by --separator"
+    first = "".join(columns[:1]).lstrip()
+    if first.startswith("#") or any(c.startswith("__UNNAMED__") for c in columns):
+        return f"{problem}; is there a title or a comment above the header? take it out"
     return f"{problem}; name one of these"
-
-
-def as_text(cell: Any) -> str:
-    """What a cell says; "" where it is missing, which NaN is, too."""
-    return "" if is_missing(cell) else str(cell)

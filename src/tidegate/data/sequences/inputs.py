@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from tidegate.data.series.frames import array_of, rows_of
-from tidegate.data.series.series import Scaler
+from tidegate.data.series.columns import array_of, rows_of
+from tidegate.data.series.scaling import Scaler
 from tidegate.errors import InputError
 
 __all__ = ["SequenceInputs", "as_sequences"]

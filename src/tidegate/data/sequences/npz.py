@@ -9,6 +9,7 @@ from os import PathLike
 
 import numpy as np
 
+from tidegate.data.files.items import label_text
 from tidegate.data.files.reading import check_unpacked, read_bytes
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError
@@ -149,4 +150,4 @@ def _answers(arrays: dict[str, np.ndarray], count: int, answers: Answers) -> np.
     for number, label in enumerate(labels.tolist(), 1):
         if not label.strip() or not label.isprintable():
             raise ValueError(f"y: expected a label for each sequence, got {label!r} for {number}")
-    return labels
+    return np.array([label_text(label) for label in labels.tolist()])

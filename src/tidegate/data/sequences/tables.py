@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tidegate.data.files.formats import PLAIN, Layout
-from tidegate.data.files.tables import as_text, numbers_of, read_table, row_error, select, times_of
+from tidegate.data.files.tables import Table, read_table
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError, shown
 
@@ -44,28 +44,27 @@ class SequenceTable:
         Raises InputError, with line and column, for what cannot be used.
         """
         self._check(answers)
-        frame = read_table(self.path, layout=self.layout)
+        table = read_table(self.path, layout=self.layout)
+        frame = table.frame
         asked = self.answer if answers is not None else None
         roles = [name for name in (self.id, self.time, asked) if name is not None]
         others = {self.id, self.time, self.answer}
         names = self.values or tuple(name for name in frame.columns if name not in others)
-        select(self.path, frame, [*roles, *names])
+        table.check([*roles, *names])
         if not names or set(names) & others:
             got = f"got {', '.join(names) or 'none'}; name them by --values"
             problem = f"expected columns of values beside {', '.join(roles) or 'no other'}, {got}"
             raise InputError(problem, file=self.path)
-        columns = [numbers_of(self.path, frame[name], self.layout) for name in names]
+        columns = [table.numbers(name) for name in names]
         cells = np.column_stack(columns)  # [rows, columns]
         if self.id is None:
             groups = list(np.arange(frame.height)[:, None])
-            values = self._wide(cells)
+            values = self._wide(table, cells)
             sequence_names = [str(row + 1) for row in range(frame.height)]
         else:
-            groups, sequence_names = self._groups(frame)
+            groups, sequence_names = self._groups(table, self.id)
             values = [cells[rows] for rows in groups]
-        found = (
-            None if asked is None else self._answers(frame[asked], groups, sequence_names, answers)
-        )
+        found = None if asked is None else _answers(table, asked, groups, sequence_names, answers)
         return SequenceSet(values, sequence_names, found)
 
     def _check(self, answers: Answers) -> None:
@@ -82,7 +81,7 @@ class SequenceTable:
         if self.channels < 1:
             raise InputError(f"option channels: expected at least 1, got {self.channels}")
 
-    def _wide(self, cells: np.ndarray) -> list[np.ndarray]:
+    def _wide(self, table: Table, cells: np.ndarray) -> list[np.ndarray]:
         """Values [T, I] of each row of cells [N, T * I]."""
         if cells.shape[1] % self.channels:
             problem = f"expected a multiple of {self.channels} columns of values, as many for each "
@@ -93,66 +92,59 @@ class SequenceTable:
         lengths = steps.shape[1] - np.argmax(known[:, ::-1], axis=1)
         empty = ~np.any(known, axis=1)
         if empty.any():
-            raise self._error(
+            raise table.error(
                 int(empty.argmax()), "expected values, got none in this row; remove it"
             )
         return [row[:length] for row, length in zip(steps, lengths, strict=True)]
 
-    def _groups(self, frame: polars.DataFrame) -> tuple[list[np.ndarray], list[str]]:
-        """Rows of each sequence, in their order, and its id."""
-        assert self.id is not None
-        ids = np.array([as_text(cell) for cell in frame[self.id].to_list()])
-        if (ids == "").any():
-            row = int((ids == "").argmax())
-            raise self._error(row, "expected an id, got an empty cell; fill it", self.id)
+    def _groups(self, table: Table, column: str) -> tuple[list[np.ndarray], list[str]]:
+        """Rows of each sequence, in their order, and its id in the ``column``."""
+        ids = np.array(table.texts(column, "an id", dates=True))
         names, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
         begun = np.argsort(first)  # in the order of first rows
         rank = np.argsort(begun)[inverse]
         order = np.argsort(rank, kind="stable")
         groups = np.split(order, np.cumsum(np.bincount(rank))[:-1])
         if self.time is not None:
-            self._check_times(frame[self.time], groups)
+            _check_times(table, self.time, groups)
         return groups, names[begun].tolist()
 
-    def _check_times(self, column: polars.Series, groups: list[np.ndarray]) -> None:
-        """Raise InputError unless times rise within every sequence."""
-        times = _as_numbers(column)
-        if times is None:
-            times, _ = times_of(self.path, column, self.layout)
-        for rows in groups:
-            falls = np.flatnonzero(times[rows[1:]] <= times[rows[:-1]])
-            if len(falls):
-                before, row = rows[falls[0] : falls[0] + 2].tolist()
-                first, then = shown(str(column[before])), shown(str(column[row]))
-                problem = f"expected a time after {first}, got {then}"
-                raise self._error(row, f"{problem}; sort the rows of an id by time", self.time)
 
-    def _answers(
-        self, column: polars.Series, groups: list[np.ndarray], names: list[str], answers: Answers
-    ) -> np.ndarray:
-        """The answer of each sequence, [N], which all its rows must agree on."""
-        if answers == "number":
-            found = numbers_of(self.path, column, self.layout)
-            missing = np.isnan(found)
-        else:
-            found = np.array([as_text(cell) for cell in column.to_list()])
-            missing = np.char.strip(found) == ""
-        if missing.any():
-            row = int(missing.argmax())
-            raise self._error(row, f"expected a {answers}, got none; fill it", self.answer)
-        for rows, name in zip(groups, names, strict=True):
-            others = np.flatnonzero(found[rows] != found[rows[0]])
-            if len(others):
-                first, other = (shown(str(column[int(row)])) for row in (rows[0], rows[others[0]]))
-                problem = (
-                    f"expected one {answers} for the id {shown(name)}, got {first} and {other}"
-                )
-                remedy = "correct it, or give the sequences different ids"
-                raise self._error(int(rows[others[0]]), f"{problem}; {remedy}", self.answer)
-        return found[[rows[0] for rows in groups]]
+def _check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
+    """Raise InputError unless times rise within every sequence."""
+    cells = table.frame[column]
+    times = _as_numbers(cells)
+    if times is None:
+        times, _ = table.times(column)
+    for rows in groups:
+        falls = np.flatnonzero(times[rows[1:]] <= times[rows[:-1]])
+        if len(falls):
+            before, row = rows[falls[0] : falls[0] + 2].tolist()
+            first, then = shown(str(cells[before])), shown(str(cells[row]))
+            problem = f"expected a time after {first}, got {then}"
+            raise table.error(row, f"{problem}; sort the rows of an id by time", column)
 
-    def _error(self, row: int, problem: str, column: str | None = None) -> InputError:
-        return row_error(self.path, row, problem, self.layout, column=column)
+
+def _answers(
+    table: Table, column: str, groups: list[np.ndarray], names: list[str], answers: Answers
+) -> np.ndarray:
+    """The answer of each sequence, [N], which all its rows must agree on."""
+    if answers == "number":
+        found = table.numbers(column)
+        if np.isnan(found).any():
+            row = int(np.isnan(found).argmax())
+            raise table.error(row, "expected a number, got none; fill it", column)
+    else:
+        found = np.array(table.labels(column))
+    for rows, name in zip(groups, names, strict=True):
+        others = np.flatnonzero(found[rows] != found[rows[0]])
+        if len(others):
+            cells = table.frame[column]
+            first, other = (shown(str(cells[int(row)])) for row in (rows[0], rows[others[0]]))
+            problem = f"expected one {answers} for the id {shown(name)}, got {first} and {other}"
+            remedy = "correct it, or give the sequences different ids"
+            raise table.error(int(rows[others[0]]), f"{problem}; {remedy}", column)
+    return found[[rows[0] for rows in groups]]
 
 
 def _as_numbers(column: polars.Series) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from os import PathLike
 import numpy as np
 
 from tidegate.data.files.encodings import decode, lines_of
+from tidegate.data.files.items import label_text
 from tidegate.data.files.reading import read_bytes
 from tidegate.data.sequences.sequences import Answers, SequenceSet, parse_number
 from tidegate.errors import InputError, shown
@@ -142,7 +143,7 @@ class _Header:
         if answers == "label" and (not text or (self.labels and text not in self.labels)):
             expected = f"one of {', '.join(self.labels[:10])}" if self.labels else "a label"
             raise ValueError(f"expected {expected}, got {shown(text)}; correct it, or @classLabel")
-        return text
+        return label_text(text)
 
 
 def _numbers(part: str) -> np.ndarray:

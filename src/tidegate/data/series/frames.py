@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from tidegate.data.series.columns import listed, numbers_in, opened
 from tidegate.data.series.series import Series
 from tidegate.data.times.frames import Axis, column_axis, index_axis, looks_like_times
 from tidegate.data.times.grid import Step, step_to_json
 from tidegate.errors import InputError
 
-__all__ = ["Forecast", "Held", "array_of", "held_series", "opened", "rows_of"]
-
-_SHOWN = 10  # column names in a message
+__all__ = ["Forecast", "Held", "held_series"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,63 +107,6 @@ def held_series(
     return _of_array(data, time, target, covariate)
 
 
-def opened(data: Any) -> Any:
-    """A frame or Series of any library as narwhals', a lazy one read; anything else as it is."""
-    if isinstance(data, Series | np.ndarray | list | tuple):
-        return data
-    import narwhals as nw
-
-    try:
-        found = nw.from_native(data, allow_series=True, pass_through=True)
-    except nw.exceptions.DuplicateError:
-        raise InputError(
-            f"expected columns of different names, got {_listed(data.columns)}; rename some"
-        ) from None
-    return found.collect() if isinstance(found, nw.LazyFrame) else found
-
-
-def rows_of(data: Any) -> Any:
-    """The rows of a frame of numbers, [N, T]; of one of nested sequences arrays [T, columns]."""
-    data = opened(data)
-    if hasattr(data, "to_native") and not hasattr(data, "get_column"):
-        return data.to_list()
-    if not hasattr(data, "get_column"):
-        if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
-            kind = type(data).__name__
-            raise InputError(f"sequences: expected a list of arrays, or one array, got {kind}")
-        return data
-    import narwhals as nw
-
-    columns = [data.get_column(label) for label in data.columns]
-    if all(column.dtype.is_numeric() or column.dtype == nw.Boolean for column in columns):
-        return np.stack([_numbers(column, str(column.name)) for column in columns], axis=1)
-    channels = []
-    for column in columns:
-        try:
-            channels.append([array_of(cell) for cell in column.to_list()])
-        except (TypeError, ValueError):
-            raise InputError(
-                f"expected numbers, or a sequence of numbers in each cell, got {column.dtype}; "
-                "leave the column out",
-                column=str(column.name),
-            ) from None
-    return [np.stack(row, axis=-1) for row in zip(*channels, strict=True)]
-
-
-def array_of(item: Any) -> np.ndarray:
-    """An array, a list, or a frame's or column's numbers as float64, NaN where one is missing.
-
-    Raises TypeError or ValueError for anything else.
-    """
-    item = opened(item)
-    if hasattr(item, "get_column"):
-        columns = [item.get_column(label) for label in item.columns]
-        return np.stack([_numbers(column, str(column.name)) for column in columns], axis=1)
-    if hasattr(item, "to_native"):
-        return _numbers(item, str(item.name))
-    return np.asarray(item, dtype=np.float64)
-
-
 def _of_array(data: Any, time: str | None, target: Any, covariate: Any) -> Held:
     if time is not None:
         raise InputError(
@@ -208,7 +150,7 @@ def _of_column(column: Any) -> Held:
 
     name = column.name
     axis = index_axis(column)
-    values = _numbers(column, "value" if name is None else str(name))
+    values = numbers_in(column, "value" if name is None else str(name))
     times = np.arange(len(values)) if axis is None else axis.times
     series = Series.of(times, values, names=["value" if name is None else str(name)])
 
@@ -227,7 +169,7 @@ def _of_frame(frame: Any, time: str | None, target: Any, covariate: Any) -> Held
     labels = {str(label): label for label in frame.columns}
     if len(labels) < len(frame.columns):
         raise InputError(
-            f"expected columns of different names, got {_listed(frame.columns)}; rename some"
+            f"expected columns of different names, got {listed(frame.columns)}; rename some"
         )
     wanted = [*_as_names(target), *_as_names(covariate)]
     time_column = _time_column(frame, labels, time, wanted)
@@ -238,7 +180,7 @@ def _of_frame(frame: Any, time: str | None, target: Any, covariate: Any) -> Held
     others = [name for name in labels if name != time_column]
     covariates = _chosen(covariate, others, (), "covariate")
     targets = _chosen(target, others, covariates, "target")
-    columns = {n: _numbers(frame.get_column(labels[n]), n) for n in [*targets, *covariates]}
+    columns = {n: numbers_in(frame.get_column(labels[n]), n) for n in [*targets, *covariates]}
     series = Series.of(
         np.arange(len(frame)) if axis is None else axis.times,
         np.stack([columns[name] for name in targets], axis=1),
@@ -277,7 +219,7 @@ def _time_column(
     """The column of the times; None where there is none, or the index holds them."""
     if time is not None:
         if str(time) not in labels:
-            raise InputError(f"time: expected one of {_listed(labels)}, got {time!r}")
+            raise InputError(f"time: expected one of {listed(labels)}, got {time!r}")
         return str(time)
     index = index_axis(frame)
     if index is not None and not index.numbered:
@@ -289,7 +231,7 @@ def _time_column(
     ]
     if len(found) > 1:
         raise InputError(
-            f"expected one column of times, got {_listed(found)}; name it: time={found[0]!r}"
+            f"expected one column of times, got {listed(found)}; name it: time={found[0]!r}"
         )
     return found[0] if found else None
 
@@ -309,7 +251,7 @@ def _chosen(asked: Any, names: Sequence[str], without: Any, what: str) -> list[s
         elif isinstance(name, int) and 0 <= name < len(names):
             found.append(names[name])
         else:
-            raise InputError(f"{what}: expected some of {_listed(names)}, got {name!r}")
+            raise InputError(f"{what}: expected some of {listed(names)}, got {name!r}")
     return found
 
 
@@ -317,26 +259,3 @@ def _as_names(asked: Any) -> list[Any]:
     if asked is None:
         return []
     return list(asked) if isinstance(asked, list | tuple) else [asked]
-
-
-def _numbers(column: Any, name: str) -> np.ndarray:
-    """A column as float64 [N], NaN where a value is missing."""
-    import narwhals as nw
-
-    if column.dtype.is_numeric() or column.dtype == nw.Boolean:
-        return column.cast(nw.Float64).to_numpy()
-    try:
-        if column.dtype != nw.Object:
-            raise TypeError
-        return np.array(column.to_list(), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"expected numbers, got {column.dtype}; leave the column out, or name those to "
-            "forecast: target=[...]",
-            column=name,
-        ) from None
-
-
-def _listed(names: Any) -> str:
-    shown = ", ".join(str(name) for name in list(names)[:_SHOWN])
-    return shown + (", ..." if len(names) > _SHOWN else "")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tidegate.data.files.formats import PLAIN, Layout
-from tidegate.data.files.tables import numbers_of, read_table, row_error, select, times_of
+from tidegate.data.files.tables import read_table
 from tidegate.data.series.series import Series
 from tidegate.data.times.grid import Step, advance, grid_positions
 from tidegate.data.times.styles import RowError, TimeStyle
@@ -46,27 +47,27 @@ def read_series(
         problem = f"expected one time column and targets, each once, got {', '.join(roles)}"
         raise InputError(f"{problem}; name every column once", file=path)
     table = read_table(path, layout=layout)
-    columns = {name.lower() for name in table.columns}
+    columns = {name.lower() for name in table.frame.columns}
     if time_column.lower() in _PARTS and len(_PARTS & columns) > 1:
         problem = (
             f"expected one column with the whole time, got only its {time_column}; "
             "join the parts as 2010-01-31 13:00, or name a column of row numbers"
         )
         raise InputError(problem, file=path, column=time_column)
-    frame = select(path, table, roles)
-    times, style = times_of(path, frame[time_column], layout)
-    values = np.column_stack([numbers_of(path, frame[name], layout) for name in roles[1:]])
+    table.check(roles)
+    times, style = table.times(time_column)
+    values = np.column_stack([table.numbers(name) for name in roles[1:]])
     try:
         step, positions = grid_positions(times, style)
     except RowError as error:
-        problem = _several_series(table, roles, times) or _clocks_went_back(times, error)
+        problem = _several_series(table.frame, roles, times) or _clocks_went_back(times, error)
         problem = problem or error.problem
-        raise row_error(path, error.row, problem, layout, column=time_column) from None
+        raise table.error(error.row, problem, time_column) from None
     gaps = np.flatnonzero(np.diff(positions) > 1)
     if len(gaps) and not fill_gaps:
         row = int(gaps[0]) + 1
         problem = _gap(times, style, step, positions, row)
-        raise row_error(path, row, problem, layout, column=time_column)
+        raise table.error(row, problem, time_column)
     holes = np.argwhere(np.isnan(values))
     if len(holes) and (not fill_gaps or holes[0, 0] == 0):
         row, channel = holes[0].tolist()
@@ -74,11 +75,21 @@ def read_series(
         remedy = "fill it, or carry the last value forward with --fill-gaps"
         if row == 0:
             remedy = "remove the rows before the first value"
-        raise row_error(path, row, f"{problem}; {remedy}", layout, column=roles[1 + channel])
+        raise table.error(row, f"{problem}; {remedy}", roles[1 + channel])
     if len(gaps) or len(holes):
         times, values = _carried_forward(path, times, values, step, positions)
     targets, covariates = values[:, : len(names)], values[:, len(names) :]
-    return Series(times, step, names, targets.copy(), covariate_names, covariates.copy(), style)
+    dialect = table.contents.dialect
+    return Series(
+        times,
+        step,
+        names,
+        targets.copy(),
+        covariate_names,
+        covariates.copy(),
+        style,
+        replace(dialect, commas=table.with_decimal_commas(roles)),
+    )
 
 
 def _gap(times: np.ndarray, style: TimeStyle, step: Step, positions: np.ndarray, row: int) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tidegate.data.series.series import Scaler, Series
+from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.series import Series
 from tidegate.data.times.grid import Step, step_from_json, step_to_json
+from tidegate.errors import InputError
 
 _MOST_STEPS = 2**31  # of context, horizon, season and segment
 
@@ -165,6 +167,44 @@ class Windows:
         if w.joint:
             return self.values[last, :, None]
         return self.values[last, rows % len(w.names), None, None]
+
+
+def windows(
+    values: np.ndarray, context: int, horizon: int, first_target: int, last_target: int
+) -> np.ndarray:
+    """First rows, int64, of all windows of values [N, C] whose targets lie in the given rows.
+
+    A window that starts at row s sees rows [s, s + context) and is asked for rows
+    [s + context, s + context + horizon), all of them within [first_target, last_target); what it
+    sees may lie before.  Raises InputError where no window fits.
+    """
+    if context < 1 or horizon < 1:
+        raise InputError(f"expected context and horizon of 1 or more, got {context} and {horizon}")
+    first = max(first_target - context, 0)
+    last = min(last_target, len(values)) - horizon - context
+    if last < first:
+        raise InputError(_no_room(context, horizon, first_target, min(last_target, len(values))))
+    return np.arange(first, last + 1, dtype=np.int64)
+
+
+def _no_room(context: int, horizon: int, first_target: int, end: int) -> str:
+    """What is wrong where no window fits before row ``end``, and what helps."""
+    if first_target <= context:  # what is seen begins with the first row
+        problem = f"expected {context + horizon} rows or more, {context} of context and {horizon} "
+        problem += f"of horizon, got {end}; give more rows"
+        if end > horizon:
+            return f"{problem}, or a context of {end - horizon} or less"
+        return f"{problem}, or a horizon below {end}" if end > 1 else problem
+    problem = f"expected {horizon} rows or more to forecast, the horizon, got {end - first_target}"
+    problem += f" (row {first_target} to {end}); give more rows"
+    if end > first_target:
+        problem += f", or a horizon of {end - first_target} or less"
+    return f"{problem}, or let them begin at row {end - horizon}" if end > horizon else problem
+
+
+def window_rows(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """Rows [s, s + length) of values [N, C] for every start s: [len(starts), length, C]."""
+    return values[np.asarray(starts)[:, None] + np.arange(length)]
 
 
 def choose_context(rows: int, horizon: int, season: int, unit: int | None = None) -> int:

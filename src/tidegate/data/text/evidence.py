@@ -17,7 +17,7 @@ from zlib import crc32
 
 import numpy as np
 
-from tidegate.architecture import EVIDENCE_KINDS
+from tidegate.model.architecture import EVIDENCE_KINDS
 
 __all__ = ["BUCKETS", "MAX_LABELS", "Evidence", "learn_evidence"]
 

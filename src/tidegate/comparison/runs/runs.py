@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import CELLS
-from tidegate.comparison.equal_parameters import with_equal_parameters
-from tidegate.comparison.experiment import Experiment, Figures
+from tidegate.comparison.experiments.experiment import Experiment, Figures
+from tidegate.comparison.runs.equal_parameters import with_equal_parameters
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 

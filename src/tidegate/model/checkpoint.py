@@ -65,9 +65,9 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.architecture import EVIDENCE_KINDS, Architecture
-from tidegate.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.errors import InputError, shown
+from tidegate.model.architecture import EVIDENCE_KINDS, Architecture
+from tidegate.model.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.output.writing import write_atomically
 
 __all__ = ["ModelFile", "ModelFileError", "is_model_file", "load_model", "save_model", "verify"]

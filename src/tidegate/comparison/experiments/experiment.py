@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
-
-from tidegate.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
     from tidegate.nn.network import Inputs
-    from tidegate.tasks.estimator import Estimator
-
-# By a task's name in a model file.
-_EXPERIMENTS = {
-    "text-classifier": "texts:TextClassification",
-    "language-model": "language:LanguageModelling",
-    "forecaster": "forecasts:Forecasts",
-    "series-classifier": "sequences:SequenceClassification",
-    "series-regressor": "sequences:SequenceRegression",
-}
 
 # Of the held-out part, whose gradients are looked at: so many, and the last steps of each.
 MOST_SEQUENCES = 64
@@ -108,20 +95,6 @@ class Experiment(ABC):
     @abstractmethod
     def batch(self, model: Any) -> Batch:
         """Some sequences of the held-out part."""
-
-
-def experiment_of(
-    model: Estimator, data: tuple[Any, ...], validation: Any, test: Any
-) -> Experiment:
-    """The experiment on ``data``, what ``fit`` takes; ``validation`` and ``test``: such, or None.
-
-    Raises InputError.
-    """
-    module, _, name = _EXPERIMENTS[model.TASK].partition(":")
-    if test is not None and getattr(model, "test_fraction", 0):
-        raise InputError("option test_fraction: expected none beside a test set, got both")
-    kind = getattr(importlib.import_module(f"tidegate.comparison.{module}"), name)
-    return kind(model, *data, validation=validation, test=test)
 
 
 def padded(sequences: list[np.ndarray], targets: np.ndarray) -> Batch:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tidegate.comparison.experiment import (
+from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     Batch,
     Experiment,

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tidegate.comparison.experiment import (
+from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     Baseline,
     Batch,
@@ -15,11 +15,10 @@ from tidegate.comparison.experiment import (
     Metric,
     padded,
 )
-from tidegate.comparison.paired import in_blocks
-from tidegate.comparison.ridge import Ridge
+from tidegate.comparison.experiments.paired import in_blocks
+from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.frames import held_series
-from tidegate.data.series.series import windows
-from tidegate.data.series.windowing import Windows
+from tidegate.data.series.windowing import Windows, windows
 from tidegate.errors import InputError
 from tidegate.tasks.backtest import Backtest
 
@@ -91,20 +90,17 @@ class Forecasts(Experiment):
         )
         ridge = Ridge.fit(train, validation)
         losses = self._losses(model, self.scored)
+        repeated = {"naive": "value", "seasonal_naive": f"{season} rows"}
         return [
-            Baseline(
-                name="naive",
-                about="the last value again",
-                validation=chosen["naive_mse"],
-                held_out=scored["naive_mse"],
-                losses=losses["naive"],
-            ),
-            Baseline(
-                name="seasonal naive",
-                about=f"the last {season} rows again",
-                validation=chosen["seasonal_naive_mse"],
-                held_out=scored["seasonal_naive_mse"],
-                losses=losses["seasonal_naive"],
+            *(
+                Baseline(
+                    name=name.replace("_", " "),
+                    about=f"the last {what} again",
+                    validation=chosen[f"{name}_mse"],
+                    held_out=scored[f"{name}_mse"],
+                    losses=losses[name],
+                )
+                for name, what in repeated.items()
             ),
             Baseline(
                 name="ridge regression",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import title
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.runs import Run, seconds_per_epoch
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.runs.runs import Run, seconds_per_epoch
 from tidegate.intervals import Interval, wilson
 
 

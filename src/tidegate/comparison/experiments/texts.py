@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tidegate.comparison.answered import ACCURACY, AnsweredExperiment, Part
-from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.comparison.experiments.answered import ACCURACY, AnsweredExperiment, Part
+from tidegate.comparison.experiments.experiment import Baseline, Metric
 from tidegate.data.files.items import as_labels, as_texts
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)

@@ -1,57 +1,25 @@
-"""The compiled kernels on numpy arrays: a layer of a trained network without torch."""
+"""A layer of a trained network on numpy arrays, without torch."""
 
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate import _engine
 from tidegate.cells import CELLS, Cell
+from tidegate.engine import compiled
+from tidegate.engine.threads import shares_units, threads_worth
 
 Array = NDArray[np.float32]
-
-_SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
-# What threads that share the units of a sweep wait for each other in a step, each two of them, in
-# multiplications (0.4 us on Zen 5); weights that a core's second cache no longer holds; and rows of
-# each thread from which on reading those matters little.
-_MEETING, _SECOND_CACHE, _MANY_ROWS = 12_000, 1 << 17, 4
-
-
-def processors() -> int:
-    """Those this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def threads_for(multiplications: int, available: int) -> int:
-    """How many of the ``available`` threads a sweep is worth, at least 1."""
-    return max(1, min(available, multiplications // _SMALLEST_SHARE))
-
-
-def shares_units(threads: int, batch_size: int, recurrent_weights: int) -> bool:
-    """Whether threads should take some of the units of all rows each, not all units of some rows.
-
-    They then wait for each other at every step, but a single row keeps all of them busy, and each
-    reads but its part of the weights.
-    """
-    if threads < 2 or not 0 < batch_size < _MANY_ROWS * threads:
-        return False
-    read = recurrent_weights if recurrent_weights >= _SECOND_CACHE else 0
-    by_rows = -(-batch_size // threads) * recurrent_weights + read
-    by_units = (batch_size * recurrent_weights + read) / threads + _MEETING * threads / 2
-    return by_units < by_rows
 
 
 class EngineLayer:
     """One recurrent layer in one direction, for inference on numpy arrays.
 
-    cell: one of ``tidegate._engine.cells()``.  weights: the cell's parameters by name
+    cell: one of ``engine.compiled.cells()``.  weights: the cell's parameters by name
     (``tidegate.cells.CELLS[cell].parameters``), numpy float32, with the gates in the order that the
     cell declares, which is torch.nn's; biases may be left out, all of them.  The constructor copies
     them, packed.  ``input_size`` is I, ``hidden_size`` H, ``state_sizes`` the width of each state,
@@ -63,11 +31,11 @@ class EngineLayer:
     def __init__(self, cell: str, weights: Mapping[str, Array]) -> None:
         if not isinstance(cell, str):
             raise TypeError(f"cell: expected a name, got {type(cell).__name__}")
-        if cell not in _engine.cells():
-            known = ", ".join(_engine.cells())
+        if cell not in compiled.cells():
+            known = ", ".join(compiled.cells())
             raise ValueError(f"cell: expected one the engine has, {known}; got {cell!r}")
         given, sizes = _checked_weights(CELLS[cell], weights)
-        self._layer = _engine.Layer(cell, [given.get(name) for name in CELLS[cell].parameters])
+        self._layer = compiled.Layer(cell, [given.get(name) for name in CELLS[cell].parameters])
         self.input_size, self.hidden_size = sizes["I"], sizes["H"]
         self.state_sizes = CELLS[cell].state_sizes(sizes)
         self._letters = [f"[B, {state.width}]" for state in CELLS[cell].states.values()]
@@ -108,12 +76,11 @@ class EngineLayer:
         if not isinstance(reverse, bool | np.bool_):
             raise TypeError(f"reverse: expected True or False, got {type(reverse).__name__}")
         if threads is None:
-            worth = T * B * self._size
-            threads = 1 if worth < 2 * _SMALLEST_SHARE else threads_for(worth, processors())
+            threads = threads_worth(T * B * self._size)
         else:
-            threads = _count("threads", threads, 1, _engine.most_threads)
+            threads = _count("threads", threads, 1, compiled.most_threads)
         by_units = shares_units(threads, B, self._recurrent_size)
-        schedule = _engine.schedule(T, B, lengths, bool(reverse), threads, by_units)
+        schedule = compiled.schedule(T, B, lengths, bool(reverse), threads, by_units)
         final = self.initial_state(B)
         started: Sequence[Array] = final  # zeros, which the engine may replace
         if state is not None:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tidegate.comparison.answered import ACCURACY, AnsweredExperiment, Part
-from tidegate.comparison.experiment import Baseline, Metric
+from tidegate.comparison.experiments.answered import ACCURACY, AnsweredExperiment, Part
+from tidegate.comparison.experiments.experiment import Baseline, Metric
 from tidegate.data.files.items import as_labels
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.cells import title
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.gradient_reach import FADED
-from tidegate.comparison.runs import Run
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.runs.gradient_reach import FADED
+from tidegate.comparison.runs.runs import Run
 from tidegate.output.places import MARK
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def curves(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, a
         axes.set_ylabel(f"validation {metric.label}")
         axes.set_xlim(left=0)
         if across == "step":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _finish(figure, axes)
 
     return draw
@@ -136,7 +136,7 @@ def reaches(of: Mapping[str, Reach]) -> Draw:
             yscale="log", xlim=(0, furthest), xlabel="recurrent steps before the last, $T - t$"
         )
         axes.set_ylabel(r"$\|\partial\,loss_T\, /\, \partial h_t\|$, relative to $t = T$")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _finish(figure, axes, columns=1, heading="steps until it is below a thousandth")
 
     return draw

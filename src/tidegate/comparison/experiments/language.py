@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tidegate.comparison.experiment import (
+from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     MOST_STEPS,
     Baseline,
@@ -17,8 +17,8 @@ from tidegate.comparison.experiment import (
     Metric,
     padded,
 )
-from tidegate.comparison.kneser_ney import KneserNey
-from tidegate.comparison.paired import in_blocks
+from tidegate.comparison.experiments.kneser_ney import KneserNey
+from tidegate.comparison.experiments.paired import in_blocks
 
 Text = str | Sequence[str]
 

@@ -1,17 +1,11 @@
-"""The machine: what it is, and its own limits on the same threads, in the same run."""
+"""The machine's own limits, measured on the same threads in the same run."""
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from tidegate.bench.catalogue import LIBRARIES
 from tidegate.bench.timing import Timed, in_turns, seconds_per_call
 
 _SIZE = 2048
@@ -47,32 +41,3 @@ def bandwidth(turns: int | None) -> float:
     copy: Callable[[], Any] = lambda: target.copy_(source)  # noqa: E731
     spread, _ = in_turns({"copy": partial(seconds_per_call, copy)}, turns, seconds=1.0)
     return 2 * _COPIED_BYTES / spread["copy"][0]
-
-
-def describe(libraries: Iterable[str]) -> dict[str, Any]:
-    """Processor, instruction set, threads, and the version of everything that took part."""
-    import torch
-
-    from tidegate import _engine
-
-    packages = {"tidegate", "numpy"}.union(*(LIBRARIES[name].packages for name in libraries))
-    if "jax" in packages:
-        packages.add("jaxlib")
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "processor": _processor(),
-        "processors": os.cpu_count(),
-        "isa": _engine.isa(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in sorted(packages)},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from tidegate.architecture import Architecture, smallest_hidden_size
 from tidegate.errors import InputError
+from tidegate.model.architecture import Architecture, smallest_hidden_size
 
 _LARGEST = 64.0  # times the hidden sizes: beyond what any two cells differ by
 

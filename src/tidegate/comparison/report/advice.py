@@ -3,8 +3,9 @@
 1. The best cell has the best mean figure on the validation part.  It is better than another cell if
    two things hold.  Over the seeds: the 95 % interval of the difference of their means does not
    hold 0 (Welch 1947, Biometrika 34: variances may differ).  Over the examples: a paired test of
-   their mean losses on the same examples gives p < 0.05 (comparison/paired.py).  Else the two are
-   level; of fewer than 30 examples it is said that they are too few to tell.
+   their mean losses on the same examples gives p < 0.05 (experiments/paired.py).  Else the two are
+   level.  If it is the examples that do not tell and there are fewer than 30 of them, it is said
+   that they are too few.
 2. Of the cells that are level, the one with the fewest weights is advised; of those within 5 % of
    the fewest, the one that takes the least time per epoch.
 3. The baseline that validates best is held against the advised cell on the held-out part, over the
@@ -22,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.paired import FEW, LEVEL, as_p, paired_p
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.paired import FEW, LEVEL, as_p, paired_p
 
 _SEEDS_LEVEL = 0.95
 _SAME = 0.05  # part by which weights or times differ without being worth a word
@@ -138,22 +139,31 @@ def _of_cells(
         "In brackets: the 95 % interval over the seeds, and p of a paired test on the same "
         f"{count} {examples}."
     )
+    rule = f"Two cells differ if that interval is above 0 and that p is below {LEVEL}."
     better = f"is better in {metric.label} {' and '.join(worse)}"
     if len(level) == 1:
-        return [f"Take the {best.title}.", f"On the validation part it {better}.", how]
+        return [f"Take the {best.title}.", f"On the validation part it {better}.", how, rule]
     *names, last = (f"the {c.title}" for c in level)
     between = f"{', '.join(names)} and {last}"
     behind = [f"The {m.worse} is behind by {m}." for m in margins if m.worse == advised.title]
     other = best if best is not advised else level[1]
     advised_cell = f"the {advised.title}, {_cost(advised, other)}."
-    if count < FEW:
+    examples_tell = all(m.p < LEVEL for m in margins if not m.told_apart)
+    if count < FEW and not examples_tell:
         level_told = f"{count} {examples} are too few to tell {between} apart."
         take = f"Until you have more, take {advised_cell}"
     else:
-        level_told = f"The {between.removeprefix('the ')} do not differ beyond chance."
+        why = ": the seeds differ as much" if examples_tell else ""
+        level_told = f"The {between.removeprefix('the ')} do not differ beyond chance{why}."
         take = f"Take {advised_cell}"
     ahead = [f"The {best.title} {better}."] if worse else []
-    return [level_told, *behind, take, *ahead, *([how] if behind or ahead else [])]
+    if behind or ahead:
+        return [level_told, *behind, take, *ahead, how, rule]
+    rule = (
+        "Two cells differ if the 95 % interval of their difference over the seeds is above 0 and "
+        f"p of a paired test on the same {count} {examples} is below {LEVEL}."
+    )
+    return [level_told, take, rule]
 
 
 def _cost(advised: Candidate, other: Candidate) -> str:
@@ -201,7 +211,7 @@ def _of_baseline(
         verdict = f"The {advised.title} beats the baselines"
     elif margin.told_apart:
         verdict = f"A baseline beats the {advised.title}"
-    elif margin.examples < FEW:
+    elif margin.examples < FEW and margin.p >= LEVEL:
         verdict = (
             f"{margin.examples} {examples} are too few to tell a baseline and the {advised.title} "
             "apart"
@@ -213,7 +223,14 @@ def _of_baseline(
     label = metric.label[0].upper() + metric.label[1:]
     figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g}"
     test = f"{as_p(margin.p)} on the same {margin.examples} {examples}"
-    return margin, f"{verdict}. {label} on the {part} part: {figures} ({test})."
+    told = f"{verdict}. {label} on the {part} part: {figures} ({test})."
+    if margin.told_apart or own == base.held_out:
+        return margin, told
+    rule = f"They differ if p is below {LEVEL}"
+    if margin.low is not None:
+        seeds = f"{margin.low:.2g} to {margin.high:.2g}"
+        rule += f" and the 95 % interval of the difference over the seeds, {seeds}, is above 0"
+    return margin, f"{told} {rule}."
 
 
 def _of_two(best: Candidate, other: Candidate, sign: int) -> Margin:

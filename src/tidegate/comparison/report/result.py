@@ -1,24 +1,19 @@
-"""What a comparison came to, as text, as JSON, and as files beside the models."""
+"""What a comparison came to: as text, as JSON, as pictures."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tidegate.cells import title
-from tidegate.comparison.advice import Advice
-from tidegate.comparison.drawing import Draw, Reach, as_png, curves, faded, reaches
-from tidegate.comparison.experiment import Baseline, Metric
-from tidegate.comparison.runs import Failure, Run
-from tidegate.comparison.table import Row, as_text, rows_of
-from tidegate.output.places import MARK
-from tidegate.output.writing import write_atomically
+from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.report.advice import Advice
+from tidegate.comparison.report.drawing import Draw, Reach, curves, faded, reaches
+from tidegate.comparison.report.table import Row, as_text, rows_of
+from tidegate.comparison.runs.runs import Failure, Run
 
-# Names of what ``Comparison.write`` writes.
-REPORT, FIGURES = "report.html", "comparison.json"
+# Names of the pictures.
 PICTURES = ("curve-time", "curve-steps", "gradient-reach")
 
 
@@ -135,16 +130,3 @@ class Comparison:
             "environment": dict(self.environment),
             "command": self.command,
         }
-
-    def write(self, folder: Path) -> None:
-        """report.html, comparison.json and the pictures, which the report holds as well."""
-        from tidegate.comparison.report import as_html
-
-        pictures = self.pictures
-        for name, draw in pictures.items():
-            write_atomically(folder / f"{name}.png", as_png(draw))
-        values = {"generator": MARK} | self.to_json()
-        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-        # a name that is no UTF-8 as JSON writes it, and then as it stands there
-        write_atomically(folder / FIGURES, text.encode(errors="backslashreplace"))
-        write_atomically(folder / REPORT, as_html(self).encode(errors="backslashreplace"))

@@ -1,18 +1,24 @@
-"""The report: one HTML page that needs nothing else, light or dark, on a telephone too."""
+"""A comparison as files: a page, its figures and its pictures.
+
+The page is one HTML file that needs nothing else, light or dark, on a telephone too.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tidegate.cells import title
-from tidegate.comparison.drawing import as_svg
-from tidegate.comparison.table import cells_of, columns_of
+from tidegate.comparison.report.drawing import as_png, as_svg
+from tidegate.comparison.report.result import Comparison
+from tidegate.comparison.report.table import cells_of, columns_of
 from tidegate.output.places import MARK
+from tidegate.output.writing import write_atomically
 
-if TYPE_CHECKING:
-    from tidegate.comparison.result import Comparison
+# Names of the page and of the file of figures.
+REPORT, FIGURES = "report.html", "comparison.json"
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --rule: #d4d4d4; --soft: #f3f4f6;
@@ -43,15 +49,27 @@ _RULE = (
     "How the advice is made: cells are compared on the validation part. The best cell is better "
     "than another one if two tests agree. Over the seeds: the 95 % interval of the difference of "
     "their means (Welch) does not contain 0. Over the {examples}: a paired test on the same "
-    "{examples} gives p < 0.05. The paired test is exact if at most 16 {examples} differ "
-    "(McNemar's test for right and wrong answers), else it is Student's t. If the tests do not "
-    "agree, the two cells are level; fewer than 30 {examples} are called too few to tell. Of level "
-    "cells, the one with the fewest weights is advised. If several are within 5 % of the fewest "
-    "weights, the fastest of them is advised. The baseline with the best validation figure is "
-    "compared with the advised cell in the same way, on the {held_out} part. Each run keeps the "
-    "weights with the best validation figure. The best run is the run of the advised cell with the "
-    "best validation figure."
+    "{examples} gives p < 0.05. The paired test is exact if at most 16 {examples} differ (McNemar's"
+    " test for right and wrong answers), else it is Student's t. If one of the tests does not say "
+    "so, the two cells are level. If it is the paired test and there are fewer than 30 {examples}, "
+    "they are called too few to tell. Of level cells, the one with the fewest weights is advised. "
+    "If several are within 5 % of the fewest weights, the fastest of them is advised. The baseline "
+    "with the best validation figure is compared with the advised cell in the same way, on the "
+    "{held_out} part. Each run keeps the weights with the best validation figure. The best run is "
+    "the run of the advised cell with the best validation figure."
 )
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write the page, the figures and the pictures, which the page holds as well."""
+    for name, draw in comparison.pictures.items():
+        write_atomically(folder / f"{name}.png", as_png(draw))
+    values = {"generator": MARK} | comparison.to_json()
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    # a name that is no UTF-8 as JSON writes it, and then as it stands there
+    write_atomically(folder / FIGURES, text.encode(errors="backslashreplace"))
+    page = as_html(comparison)
+    write_atomically(folder / REPORT, page.encode(errors="backslashreplace"))
 
 
 def as_html(comparison: Comparison) -> str:

@@ -1,0 +1,63 @@
+"""``tidegate info``: what a model file holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidegate.cli.reading import Json, Model
+from tidegate.cli.show import as_text, clock, print_json, print_table
+
+
+def info(model: Model, json: Json = False) -> None:
+    """Show what a model file holds: task, layers, figures, options.  This needs no torch.
+
+    Example: tidegate info reviews-text-classifier.safetensors
+    """
+    from dataclasses import fields
+
+    from tidegate.model.checkpoint import load_model
+    from tidegate.tasks import task_class
+    from tidegate.tasks.summary import layers_of, summary_text
+
+    held = load_model(model)
+    architecture = held.architecture
+    defaults = {f.name: f.default for f in fields(task_class(held.task))}  # pyright: ignore
+    changed = {
+        name: value
+        for name, value in held.options.items()
+        if name not in ("run_folder", "resume", "force", "verbose")
+        and (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
+    }
+    summary = {
+        "task": held.task,
+        "parameters": architecture.parameter_count(),
+        "vocabulary_size": architecture.vocabulary_size,
+        "labels": held.labels,
+    }
+    if json:
+        print_json(
+            {
+                **summary,
+                "architecture": architecture.to_json(),
+                "layers": [layer._asdict() for layer in layers_of(architecture)],
+                "metrics": held.metrics,
+                "options": held.options,
+                "provenance": held.provenance,
+            }
+        )
+        return
+    shown = {name: value for name, value in architecture.to_json().items() if value is not None}
+    print_table(str(model), {k: v for k, v in summary.items() if v is not None})
+    print_table("\narchitecture", shown)
+    print("\n" + summary_text("layers", architecture))
+    print_table("\nfigures", held.metrics)
+    if changed:
+        print_table("\noptions that differ from the defaults", changed)
+    print_table("\nprovenance", _provenance(held.provenance))
+
+
+def _provenance(values: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: clock(value) if name.endswith("_seconds") else as_text(value)
+        for name, value in values.items()
+    }

@@ -1,0 +1,72 @@
+"""``tidegate predict``: a label or a number for each input in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from tidegate.cli.reading import Json, Model, about_file, load_one_of, source_for, telling
+from tidegate.cli.show import print_json
+from tidegate.tasks import TASKS
+from tidegate.terminal import printable
+
+
+class Answer(NamedTuple):
+    """What a model says of one input: ``columns`` of a line for people, ``values`` for programs."""
+
+    columns: list[str]
+    values: dict[str, Any]
+
+
+def _labels(fitted: Any, inputs: Any) -> list[Answer]:
+    labels = fitted.classes_.tolist()
+    answers = []
+    for probabilities in fitted.predict_proba(inputs):
+        label, by_label = labels[probabilities.argmax()], probabilities.tolist()
+        values = {"label": label, "probabilities": dict(zip(labels, by_label, strict=True))}
+        answers.append(Answer([printable(str(label)), f"{max(by_label):.3f}"], values))
+    return answers
+
+
+def _numbers(fitted: Any, inputs: Any) -> list[Answer]:
+    return [Answer([str(value)], {"value": value}) for value in fitted.predict(inputs).tolist()]
+
+
+# How a task answers; a task that is not here has no answer to each input.
+ANSWERS: dict[str, Callable[[Any, Any], list[Answer]]] = {
+    "text-classifier": _labels,
+    "series-classifier": _labels,
+    "series-regressor": _numbers,
+}
+
+
+@telling(*(TASKS[task].source for task in ANSWERS))
+def predict(
+    model: Model,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|-",
+            help="a file like the one in training, without the answers; texts may also be the "
+            "lines of a .txt file or, for -, of standard input",
+        ),
+    ],
+    told: dict[str, Any],
+    json: Json = False,
+) -> None:
+    """Predict the label, with its probability, or the number of each text or sequence in a file.
+
+    Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
+    """
+    fitted = load_one_of(ANSWERS, model)
+    inputs, names = source_for(fitted, told).read_inputs(file)
+    with about_file(file):
+        answers = ANSWERS[fitted.TASK](fitted, inputs)
+    if json:
+        named = zip(names, answers, strict=True)
+        print_json({"predictions": [{**answer.values, "input": name} for name, answer in named]})
+        return
+    for name, answer in zip(names, answers, strict=True):
+        print("\t".join([*answer.columns, printable(name)]))

@@ -1,0 +1,1 @@
+"""What is compared on: one experiment per task, with the baselines beside it."""

@@ -1,0 +1,35 @@
+"""Which experiment each task has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidegate.comparison.experiments.experiment import Experiment
+from tidegate.comparison.experiments.forecasts import Forecasts
+from tidegate.comparison.experiments.language import LanguageModelling
+from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
+from tidegate.comparison.experiments.texts import TextClassification
+from tidegate.errors import InputError
+from tidegate.tasks.estimator import Estimator
+
+# By a task's name in a model file.
+EXPERIMENTS: dict[str, type[Experiment]] = {
+    "text-classifier": TextClassification,
+    "language-model": LanguageModelling,
+    "forecaster": Forecasts,
+    "series-classifier": SequenceClassification,
+    "series-regressor": SequenceRegression,
+}
+
+
+def experiment_of(
+    model: Estimator, data: tuple[Any, ...], validation: Any, test: Any
+) -> Experiment:
+    """The experiment on ``data``, what ``fit`` takes; ``validation`` and ``test``: such, or None.
+
+    Raises InputError.
+    """
+    if test is not None and getattr(model, "test_fraction", 0):
+        raise InputError("option test_fraction: expected none beside a test set, got both")
+    kind: Any = EXPERIMENTS[model.TASK]
+    return kind(model, *data, validation=validation, test=test)

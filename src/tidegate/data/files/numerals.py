@@ -1,0 +1,96 @@
+"""Numbers as people write them: with a decimal point or comma, and marks between thousands."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars
+
+__all__ = ["as_floats", "mark_of", "what_helps", "with_points"]
+
+# What stands in a cell without a number, in small letters.
+_MISSING: Final = (
+    *("", "-", "--", "?", ".", "na", "n/a", "n.a.", "nan", "-nan", "nat", "nil", "none", "null"),
+    *("missing", "<na>", "#na", "#n/a", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+    *("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),  # of spreadsheets
+)
+_SPACES: Final = " \u00a0\u202f'\u2019"  # between thousands, whatever the decimal mark
+
+
+def _pattern(decimal: str, thousands: str) -> str:
+    grouped = rf"[1-9]\d{{0,2}}(?:(?:{thousands}\d{{3}})+|(?:[{_SPACES}]\d{{3}})+)"
+    number = rf"(?:(?:\d+|{grouped})(?:{decimal}\d*)?|{decimal}\d+)"
+    return rf"^[+-]?{number}(?:[eE][+-]?\d+)?$"
+
+
+# By decimal mark; numbers as 12 and 1,234 are of both.
+_NUMBER: Final = {",": _pattern(",", r"\."), ".": _pattern(r"\.", ",")}
+
+
+def mark_of(column: polars.Series) -> str | None:
+    """The decimal mark that a column of text tells.
+
+    None where each of its numbers could have either one, where they contradict each other, and if
+    less than half of its cells are numbers.
+    """
+    cells = _stripped(column).drop_nulls()
+    cells = cells.filter(~cells.str.to_lowercase().is_in(_MISSING))
+    comma, point = (cells.str.contains(_NUMBER[mark]) for mark in ",.")
+    if 2 * ((comma | point).sum() or 0) < max(1, len(cells)):
+        return None
+    only_comma, only_point = (comma & ~point).any(), (point & ~comma).any()
+    if only_comma == only_point:
+        return None
+    return "," if only_comma else "."
+
+
+def with_points(column: polars.Series, mark: str | None) -> polars.Series:
+    """A column of text, its numbers with a decimal point and nothing between thousands.
+
+    Those of the decimal ``mark``; None: of a point, a comma being left where it stands.
+    """
+    cells = _stripped(column)
+    numbers = cells.str.contains(_NUMBER[mark or "."])
+    if mark is None:
+        numbers &= ~cells.str.contains(",", literal=True)
+    between = "." if mark == "," else ","
+    plain = cells.str.replace_all(f"[{re.escape(between)}{_SPACES}]", "")
+    plain = plain.str.replace(",", ".", literal=True)
+    return plain.zip_with(numbers.fill_null(False), column)
+
+
+def _stripped(column: polars.Series) -> polars.Series:
+    """Cells without spaces around them, the minus of typesetters as that of computers."""
+    return column.str.strip_chars().str.replace("^\u2212", "-")
+
+
+def as_floats(column: polars.Series) -> tuple[polars.Series, np.ndarray]:
+    """Numbers with a decimal point out of text, null where none is; which cells say neither."""
+    import polars
+
+    text = column.str.strip_chars()
+    values = text.cast(polars.Float64, strict=False)
+    unread = values.is_null() & text.is_not_null()
+    if unread.any():
+        unread &= ~text.str.to_lowercase().is_in(_MISSING)
+    return values, unread.to_numpy()
+
+
+def what_helps(cell: str) -> str | None:
+    """What to do about a cell that is no number, where that can be told."""
+    cell = cell.strip()
+    comma, point = (re.fullmatch(_NUMBER[mark], cell) is not None for mark in ",.")
+    if comma and point and "," in cell:
+        least = cell.replace(",", "")
+        return f"is it {cell.replace(',', '.')} or {least}? say so: --decimal , or --decimal ."
+    if comma and "," in cell:
+        return "write a decimal point, or read it with --decimal ,"
+    if cell.lower() in ("true", "false", "yes", "no"):
+        return "write 1 for true and 0 for false"
+    unit = re.fullmatch(r"[+-]?[\d.,]*\d\s?([^\d\s.,]{1,6})|([^\d\s.,+-]{1,3})\s?[\d.,]+", cell)
+    if unit is not None:
+        return f"write the number without {unit[1] or unit[2]}"
+    return None
