@@ -10,7 +10,7 @@ BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
 ROOMS := engine simd threads python generated
 SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake $(ROOMS:%=csrc/%/*.h) $(ROOMS:%=csrc/%/*.cpp))
-FORMATTED := $(filter %.h %.cpp,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp)
+FORMATTED := $(filter %.h %.cpp,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp csrc/tests/generated/*.h)
 AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
@@ -34,6 +34,7 @@ check: ready sanitize neon
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 	$(BIN)/python -m tidegate.export.latex --check
 	$(BIN)/python -m tidegate.export.cpp --check
+	$(BIN)/python csrc/tests/cells.py --check
 	$(BIN)/python -m tidegate.bench.report --check
 	$(BIN)/python benchmarks/results_page.py --check
 	$(BIN)/python -m pytest -q
@@ -73,7 +74,7 @@ endif
 generate: ready
 	$(BIN)/python -m tidegate.export.latex
 	$(BIN)/python -m tidegate.export.cpp
-	$(BIN)/clang-format -i csrc/generated/cells.h
+	$(BIN)/python csrc/tests/cells.py
 
 ready: $(BUILD)
 

@@ -20,12 +20,12 @@ set(amx_flags -mamx-tile -mamx-bf16 ${avx512bf16_flags})
 
 # simd/table.cpp is compiled once per instruction set, in a namespace of its own, so that the linker
 # can never merge code of one set into another.
+set(kernel_options -Wall -Wextra -ffp-contract=off -Wno-maybe-uninitialized -Wno-uninitialized)
 add_library(kernels STATIC ${CMAKE_CURRENT_LIST_DIR}/engine/dispatch.cpp)
 foreach(isa ${engine_isas})
   add_library(kernels_${isa} OBJECT ${CMAKE_CURRENT_LIST_DIR}/simd/table.cpp)
   target_compile_definitions(kernels_${isa} PRIVATE TIDEGATE_ISA=${isa})
-  target_compile_options(kernels_${isa} PRIVATE -Wall -Wextra -ffp-contract=off
-    -Wno-maybe-uninitialized -Wno-uninitialized ${${isa}_flags})
+  target_compile_options(kernels_${isa} PRIVATE ${kernel_options} ${${isa}_flags})
   target_sources(kernels PRIVATE $<TARGET_OBJECTS:kernels_${isa}>)
 endforeach()
 

@@ -233,7 +233,10 @@ def test_a_step_may_read_what_its_state_stands_in() -> None:
 def test_two_threads_in_one_step_are_told_apart() -> None:
     size = 700  # a step of some hundred microseconds, without the interpreter's lock
     weight = np.zeros((3 * size, size), np.float32)
-    layer, x = EngineLayer("gru", {"weight_ih": weight, "weight_hh": weight}), np.ones((1, size), np.float32)
+    layer, x = (
+        EngineLayer("gru", {"weight_ih": weight, "weight_hh": weight}),
+        np.ones((1, size), np.float32),
+    )
     refused, done = list[str](), threading.Event()
 
     def steps() -> None:

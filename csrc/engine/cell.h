@@ -1,5 +1,6 @@
-// What the engine knows of a cell: tables that are generated from its equations (equations/plan.py).
-// Letters: H units, P projected units, G gates with an input product; N tokens.
+// What the engine knows of a cell: tables that are generated from its equations
+// (equations/plan.py). Letters: H units, P projected units, G gates with an input product; N
+// tokens.
 #pragma once
 
 #include <cstddef>
@@ -50,9 +51,9 @@ struct CellProduct {
     int column;
 };
 
-// What is computed unit by unit, of H or of P. `fused`, which only the first is: it goes on with each
-// register tile of its products; else they are made for all units first. `means`: bits of the carried
-// values whose means over a row it takes.
+// What is computed unit by unit, of H or of P. `fused`, which only the first is: it goes on with
+// each register tile of its products; else they are made for all units first. `means`: bits of the
+// carried values whose means over a row it takes.
 struct CellPhase {
     bool projected, fused;
     unsigned means;
@@ -72,9 +73,9 @@ struct Cell {
     int forward_phases;
     const CellPhase* backward;
     int backward_phases;
-    int gates, extra;  // columns of H that the forward pass leaves to the pass back
-    int separate;      // columns of H of d_products
-    int vectors;       // of H
+    int gates, extra;           // columns of H that the forward pass leaves to the pass back
+    int separate;               // columns of H of d_products
+    int vectors;                // of H
     int carried, carried_back;  // values of H that stand in workspace from phase to phase
 
     TIDEGATE_INLINE constexpr int blocks(Role role) const {
@@ -85,19 +86,25 @@ struct Cell {
     }
     TIDEGATE_INLINE constexpr int projections() const { return blocks(Role::kProjection); }
     // Whether threads that share the units of a step must meet.
-    TIDEGATE_INLINE constexpr bool meets() const { return products > 0 || carried > 0 || carried_back > 0; }
+    TIDEGATE_INLINE constexpr bool meets() const {
+        return products > 0 || carried > 0 || carried_back > 0;
+    }
 };
 
 // H, and P where a cell projects.
 struct Sizes {
     std::ptrdiff_t hidden, projected;
 
-    TIDEGATE_INLINE std::ptrdiff_t of(bool is_projected) const { return is_projected ? projected : hidden; }
+    TIDEGATE_INLINE std::ptrdiff_t of(bool is_projected) const {
+        return is_projected ? projected : hidden;
+    }
     TIDEGATE_INLINE std::ptrdiff_t of(const CellState& state) const { return of(state.projected); }
     TIDEGATE_INLINE std::ptrdiff_t of(const Cell& cell, const CellOperand& operand) const {
         return operand.state < 0 ? hidden : of(cell.state[operand.state]);
     }
-    TIDEGATE_INLINE std::ptrdiff_t of(const CellProduct& product) const { return of(product.projects); }
+    TIDEGATE_INLINE std::ptrdiff_t of(const CellProduct& product) const {
+        return of(product.projects);
+    }
     // What recurrent products, and so recurrent masks, see.
     TIDEGATE_INLINE std::ptrdiff_t recurrent(const Cell& cell) const {
         for (int k = 0; k < cell.operands; ++k)
@@ -120,13 +127,13 @@ struct Weights {
 
 // The block that a product multiplies by, and its bias or null.
 TIDEGATE_INLINE const float* block_of(const Cell& cell, const Sizes& sizes, const Weights& weights,
-                             const CellProduct& product) {
+                                      const CellProduct& product) {
     if (product.projects) return weights.projections[product.block];
     return weights.recurrent +
            product.block * sizes.hidden * sizes.of(cell, cell.operand[product.operand]);
 }
 TIDEGATE_INLINE const float* bias_of(const Sizes& sizes, const Weights& weights,
-                            const CellProduct& product) {
+                                     const CellProduct& product) {
     const bool has_bias = weights.recurrent_bias && !product.projects;
     return has_bias ? weights.recurrent_bias + product.block * sizes.hidden : nullptr;
 }

@@ -35,8 +35,8 @@ TIDEGATE_DECLARE(amx)
 #endif
 
 const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
-                               dispatch::kSigmoidMaxUlp,
-                               dispatch::kLogMaxUlp, dispatch::kRsqrtMaxUlp};
+                               dispatch::kSigmoidMaxUlp, dispatch::kLogMaxUlp,
+                               dispatch::kRsqrtMaxUlp};
 
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> found{&baseline::table};

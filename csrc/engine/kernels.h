@@ -1,4 +1,5 @@
-// The kernels of each instruction set, as plain functions of pointers and sizes, and which set runs.
+// The kernels of each instruction set, as plain functions of pointers and sizes, and which set
+// runs.
 #pragma once
 
 #include <cstddef>

@@ -21,8 +21,8 @@ struct BatchMask {
 void copy_rows(const float* all, const Schedule::Part& part, std::int64_t width, float* rows);
 void put_rows(const float* rows, const Schedule::Part& part, std::int64_t width, float* all);
 
-// all [B, width] = the part's last states: of a forward sweep's two blocks, each row's own was the last
-// it wrote.
+// all [B, width] = the part's last states: of a forward sweep's two blocks, each row's own was the
+// last it wrote.
 void put_last_rows(const Schedule::Part& part, std::int64_t width, float* const blocks[2],
                    float* all);
 

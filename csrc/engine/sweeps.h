@@ -23,8 +23,12 @@ struct Share {
     void (*meet)(void* team) = nullptr;  // returns once every one of them has called it
     void* team = nullptr;
 
-    TIDEGATE_INLINE std::ptrdiff_t begin(std::ptrdiff_t panels) const { return panels * index / count; }
-    TIDEGATE_INLINE std::ptrdiff_t end(std::ptrdiff_t panels) const { return panels * (index + 1) / count; }
+    TIDEGATE_INLINE std::ptrdiff_t begin(std::ptrdiff_t panels) const {
+        return panels * index / count;
+    }
+    TIDEGATE_INLINE std::ptrdiff_t end(std::ptrdiff_t panels) const {
+        return panels * (index + 1) / count;
+    }
     TIDEGATE_INLINE void wait() const {
         if (count > 1) meet(team);
     }
@@ -36,7 +40,9 @@ struct Mask {
     std::ptrdiff_t stride = 0;
     bool per_gate = false;
 
-    TIDEGATE_INLINE const float* of(int block) const { return data ? data + (per_gate ? block * stride : 0) : data; }
+    TIDEGATE_INLINE const float* of(int block) const {
+        return data ? data + (per_gate ? block * stride : 0) : data;
+    }
 };
 
 // All pointers outlive the call.

@@ -29,8 +29,8 @@ void put_final(const Schedule::Part& part, std::int64_t width, const float* kept
                const float* state0, float* final) {
     for (std::size_t j = 0; j < part.rows.size(); ++j) {
         const std::int64_t length = part.lengths[j], row = static_cast<std::int64_t>(j);
-        const float* last = length ? kept + (part.start[length - 1] + row) * width
-                                   : state0 + row * width;
+        const float* last =
+            length ? kept + (part.start[length - 1] + row) * width : state0 + row * width;
         std::memmove(final + part.rows[j] * width, last,
                      sizeof(float) * static_cast<std::size_t>(width));
     }

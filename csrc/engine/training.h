@@ -28,11 +28,11 @@ struct BackwardCall {
     BatchMask mask;
     const float* state0[kMost];
     const float *gates, *extra;
-    const float* states[kMost];    // as forward() left them
-    const float* d_y;              // [T, B, W] or null
-    const float* d_final[kMost];   // [B, W] or null
-    float *d_gates, *d_products;   // [N, G*H], [N, separate*H + projections*P]
-    float* d_state0[kMost];        // [B, W]
+    const float* states[kMost];              // as forward() left them
+    const float* d_y;                        // [T, B, W] or null
+    const float* d_final[kMost];             // [B, W] or null
+    float *d_gates, *d_products;             // [N, G*H], [N, separate*H + projections*P]
+    float* d_state0[kMost];                  // [B, W]
     float *d_input_bias, *d_recurrent_bias;  // [G*H], [blocks*H]; or null
     float* d_vectors[kMostBlocks];           // [H] each, or null
     // What each operand's products saw: [N, W], or with a mask for each gate [N, products*W]; null

@@ -56,8 +56,8 @@ std::int64_t projected_units(const Cell& cell, const List<Input>& weights, std::
 // What the parameters of one role are to a call.
 enum class Use { kNeeds, kTakes, kLeaves };
 
-// The given arrays, in the order in which the cell declares its parameters, as pointers by role, once
-// their shapes are what the sizes say. `uses(role)`: whether a role must be given, or may be.
+// The given arrays, in the order in which the cell declares its parameters, as pointers by role,
+// once their shapes are what the sizes say. `uses(role)`: whether a role must be given, or may be.
 template <class W, class Array, class Uses>
 W weights_of(const Cell& cell, const Sizes& sizes, std::int64_t inputs, const List<Array>& given,
              const Uses& uses) {
@@ -77,8 +77,7 @@ W weights_of(const Cell& cell, const Sizes& sizes, std::int64_t inputs, const Li
                 weights.input = data_of(p.name, array, {rows, inputs}, needed);
                 break;
             case Role::kRecurrent:
-                weights.recurrent =
-                    data_of(p.name, array, {rows, sizes.recurrent(cell)}, needed);
+                weights.recurrent = data_of(p.name, array, {rows, sizes.recurrent(cell)}, needed);
                 break;
             case Role::kInputBias:
                 weights.input_bias = data_of(p.name, array, {rows}, needed);
@@ -166,8 +165,8 @@ struct Pass {
 
 void train_forward(const std::string& name, const Schedule& schedule, const List<Input>& weights,
                    const MaybeIn& mask, const List<Input>& state0, const MaybeOut& gates,
-                   const MaybeOut& extra, const List<InOut>& states,
-                   const List<InOut>& final_state, bool rounded) {
+                   const MaybeOut& extra, const List<InOut>& states, const List<InOut>& final_state,
+                   bool rounded) {
     const Pass pass(name, schedule, weights, gates, rounded);
     const Cell& cell = pass.cell;
     const std::int64_t H = pass.sizes.hidden;
@@ -187,10 +186,9 @@ void train_forward(const std::string& name, const Schedule& schedule, const List
 void train_backward(const std::string& name, const Schedule& schedule, const List<Input>& weights,
                     const MaybeIn& mask, const List<Input>& state0, const MaybeOut& gates,
                     const MaybeIn& extra, const List<Input>& states, const MaybeIn& d_y,
-                    const List<Input>& d_final, const MaybeOut& d_gates,
-                    const MaybeOut& d_products, const List<InOut>& d_state0,
-                    const List<InOut>& d_weights, const List<InOut>& operands, bool needs_d_state0,
-                    bool rounded) {
+                    const List<Input>& d_final, const MaybeOut& d_gates, const MaybeOut& d_products,
+                    const List<InOut>& d_state0, const List<InOut>& d_weights,
+                    const List<InOut>& operands, bool needs_d_state0, bool rounded) {
     const Pass pass(name, schedule, weights, gates, rounded);
     const Cell& cell = pass.cell;
     const std::int64_t H = pass.sizes.hidden, N = pass.N;
@@ -210,8 +208,8 @@ void train_backward(const std::string& name, const Schedule& schedule, const Lis
     pass.states("d_state0", d_state0, call.d_state0);
     of_length("d_weights", d_weights, cell.parameters);
     const auto gradients = weights_of<Gradients>(cell, pass.sizes, 0, d_weights, [](Role role) {
-        const bool is_product = role == Role::kInput || role == Role::kRecurrent ||
-                                role == Role::kProjection;
+        const bool is_product =
+            role == Role::kInput || role == Role::kRecurrent || role == Role::kProjection;
         return is_product ? Use::kLeaves : Use::kTakes;
     });
     call.d_input_bias = gradients.input_bias;
@@ -221,9 +219,8 @@ void train_backward(const std::string& name, const Schedule& schedule, const Lis
     for (int k = 0; k < cell.operands; ++k) {
         const CellOperand& operand = cell.operand[k];
         const int copies = call.mask.per_gate && operand.masked ? operand.products : 1;
-        call.operands[k] =
-            data_of("operands", operands[static_cast<std::size_t>(k)],
-                    {N, copies * pass.sizes.of(cell, operand)}, operand.state < 0);
+        call.operands[k] = data_of("operands", operands[static_cast<std::size_t>(k)],
+                                   {N, copies * pass.sizes.of(cell, operand)}, operand.state < 0);
     }
     call.needs_d_state0 = needs_d_state0;
     nb::gil_scoped_release released;
@@ -271,10 +268,9 @@ void new_layer(Stream* self, const std::string& name, const List<Input>& weights
     sizes.projected = projected_units(cell, weights, sizes.hidden);
     const std::int64_t I = axis(*input, 1);
     if (input->ndim() != 2 || I < 1)
-        throw std::invalid_argument(std::string(first) + ": expected [" +
-                                    std::to_string(cell.gates * sizes.hidden) +
-                                    ", I] with I of at least 1, got " +
-                                    shape_text(shape_of(*input)));
+        throw std::invalid_argument(
+            std::string(first) + ": expected [" + std::to_string(cell.gates * sizes.hidden) +
+            ", I] with I of at least 1, got " + shape_text(shape_of(*input)));
     const Weights given = weights_of<Weights>(cell, sizes, I, weights, [](Role role) {
         const bool is_bias = role == Role::kInputBias || role == Role::kRecurrentBias;
         return is_bias ? Use::kTakes : Use::kNeeds;
@@ -322,8 +318,8 @@ void layer_step(Stream& layer, const Input& x, const nb::args& given) {
             throw nb::type_error("state: expected float32 arrays, dense and writable");
         const std::int64_t floats = B * layer.sizes().of(cell.state[k]);
         const std::string name = "state[" + std::to_string(k) + "]";
-        states[k] = data_of(name.c_str(), MaybeOut(arrays[k]),
-                            {B, layer.sizes().of(cell.state[k])});
+        states[k] =
+            data_of(name.c_str(), MaybeOut(arrays[k]), {B, layer.sizes().of(cell.state[k])});
         for (int other = 0; other < k; ++other)
             if (states[k] < states[other] + B * layer.sizes().of(cell.state[other]) &&
                 states[other] < states[k] + floats)

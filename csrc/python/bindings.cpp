@@ -149,14 +149,17 @@ NB_MODULE(_engine, m) {
     });
     m.def("error_bounds", [] {
         const auto& bounds = kErrorBounds;
-        return std::map<std::string, double>{
-            {"exp", bounds.exp}, {"tanh", bounds.tanh}, {"sigmoid", bounds.sigmoid},
-            {"log", bounds.log}, {"rsqrt", bounds.rsqrt}};
+        return std::map<std::string, double>{{"exp", bounds.exp},
+                                             {"tanh", bounds.tanh},
+                                             {"sigmoid", bounds.sigmoid},
+                                             {"log", bounds.log},
+                                             {"rsqrt", bounds.rsqrt}};
     });
 
     m.def("cells", [] {
         std::vector<std::string> names;
-        for (int i = 0; i < kernels().cell_count; ++i) names.emplace_back(kernels().cells[i].cell->name);
+        for (int i = 0; i < kernels().cell_count; ++i)
+            names.emplace_back(kernels().cells[i].cell->name);
         return names;
     });
     m.def("multiply", multiply_arrays, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),

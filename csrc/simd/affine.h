@@ -37,8 +37,8 @@ inline void pack_columns(const float* rows, Index row, Index valid, Index depth,
 }
 
 // Forward panels hold [1 + I][G][U][kLanes] floats: the biases, then the weights' columns, the G
-// matrices of the same U vectors of outputs side by side, so that a register tile may end with all of
-// them.
+// matrices of the same U vectors of outputs side by side, so that a register tile may end with all
+// of them.
 constexpr int kAffineWidth = 3;
 
 constexpr int matrices_width(int matrices) {
@@ -133,7 +133,8 @@ TIDEGATE_NOINLINE inline void run_tile(const Tile& tile, int width, Index first,
     }
 }
 
-// y [rows, outputs] = x [rows, inputs] times one of the packed matrices, in panels first .. last - 1.
+// y [rows, outputs] = x [rows, inputs] times one of the packed matrices, in panels first .. last
+// - 1.
 struct Affine {
     const float* x;
     Index rows;

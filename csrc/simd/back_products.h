@@ -109,8 +109,8 @@ struct BackwardTile {
             const RoundedProduct product(p.workspace, p.rows, p.columns, p.depth);
             for (int r = 0; r < R; ++r)
                 for (int u = 0; u < U; ++u)
-                    sums[r][u] = load(product.result + (first + r) * product.outputs + unit +
-                                      u * kLanes);
+                    sums[r][u] =
+                        load(product.result + (first + r) * product.outputs + unit + u * kLanes);
         } else {
             for (int i = 0; i < p.count; ++i) {
                 const Factors f = p.factors[i];
@@ -157,7 +157,7 @@ TIDEGATE_NOINLINE inline void back_product(const BackProduct& p, const Share& sh
 
 // How the gradient of one operand is made at every step.
 struct OperandPass {
-    Factors factors[kMostBlocks];  // at token 0
+    Factors factors[kMostBlocks];     // at token 0
     const float* masks[kMostBlocks];  // of each factor, where gates have masks of their own
     int count;
     bool apart;  // whether they have
@@ -231,8 +231,8 @@ inline Index backward_workspace_floats(const Cell& cell, const Sizes& sizes, Ind
     if constexpr (!kRounded) return 0;
     Index most = 0;
     for (int k = 0; k < cell.operands; ++k) {
-        const Index each = RoundedProduct::floats(rows, sizes.of(cell, cell.operand[k]),
-                                                  rows_of(cell, sizes, k));
+        const Index each =
+            RoundedProduct::floats(rows, sizes.of(cell, cell.operand[k]), rows_of(cell, sizes, k));
         most = each > most ? each : most;
     }
     return most;

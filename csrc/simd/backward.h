@@ -10,7 +10,7 @@ namespace tidegate::TIDEGATE_ISA {
 struct BackwardStep {
     const BackwardSweep& s;
     Index rows, token;
-    const float* before[kMost];  // of the rows: [n, W]; of the output where `place` says
+    const float* before[kMost];        // of the rows: [n, W]; of the output where `place` says
     const std::int64_t* place_before;  // of the rows' outputs; null: side by side
 
     // Leaves `before` to the caller.
@@ -155,7 +155,8 @@ struct BackwardAt {
         const Index W = f.width(projected), place = projected ? in_p : in_h;
         const Mask& mask = f.step.s.mask;
         const bool masked = o.masked && mask.data, apart = masked && mask.per_gate;
-        float* out = f.step.s.operands[O] + (f.step.token + row) * (apart ? o.products : 1) * W + at;
+        float* out =
+            f.step.s.operands[O] + (f.step.token + row) * (apart ? o.products : 1) * W + at;
         if (!masked) return put(out, v, valid);
         for (const CellProduct& p : C::kProducts)
             if (p.operand == O && (p.rank == 0 || apart))

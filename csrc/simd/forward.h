@@ -15,7 +15,8 @@ inline Vec row_mean(const float* values, Index count) {
     return broadcast(sum / static_cast<float>(count));
 }
 
-// Of a cell, how many carried values there is room for; and the masked operand that a state is, or -1.
+// Of a cell, how many carried values there is room for; and the masked operand that a state is, or
+// -1.
 template <class C>
 constexpr int kMeans = C::kCell.carried + C::kCell.carried_back + 1;
 
@@ -150,7 +151,8 @@ TIDEGATE_NOINLINE void forward_units(const ForwardStep& step, Index begin, Index
         Vec means[kMeans<C>];
         for (int k = 0; k < C::kCell.carried; ++k)
             if (phase.means >> k & 1)
-                means[k] = row_mean(frame.carried + (row * C::kCell.carried + k) * frame.H, frame.H);
+                means[k] =
+                    row_mean(frame.carried + (row * C::kCell.carried + k) * frame.H, frame.H);
         for (Index at = begin; at < end; at += kLanes) {
             const auto product = [&](int j) {
                 const Vec sum = load(frame.sums[j].data + row * frame.sums[j].stride + at);
@@ -230,8 +232,9 @@ TIDEGATE_NOINLINE void fused_phase(const ForwardStep& step) {
         const float* next_panel = streams ? packed + next_unit * G * (depth + 1) : nullptr;
         switch_width<kWidest>(panels.width(p), [&](auto width) {
             constexpr int U = decltype(width)::value;
-            const FusedTile<C, G, U> tile{frame, packed + unit * G * (depth + 1), operand, depth,
-                                          unit,  step.rows, next_panel};
+            const FusedTile<C, G, U> tile{
+                frame,     packed + unit * G * (depth + 1), operand, depth, unit, step.rows,
+                next_panel};
             for_each_tile<max_rows(G * U)>(step.rows, tile);
         });
     }

@@ -48,7 +48,8 @@ TIDEGATE_INLINE ReducedExp reduce_exp(Vec x) {
 TIDEGATE_INLINE Vec power_of_two(Ints biased) { return from_bits(biased << 23); }
 
 // Bounds in units in the last place of the correctly rounded result (denormals included, unless the
-// caller has set flush-to-zero, as the engine does); tests/test_math.py asserts them for every instruction set.
+// caller has set flush-to-zero, as the engine does); tests/test_math.py asserts them for every
+// instruction set.
 constexpr double kExpMaxUlp = 1.5;
 constexpr double kTanhMaxUlp = 3.0;
 constexpr double kSigmoidMaxUlp = 2.5;

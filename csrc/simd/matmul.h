@@ -32,8 +32,7 @@ template <int R, int V>
 TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a,
                                     std::ptrdiff_t a_stride, const float* __restrict panel,
                                     std::ptrdiff_t depth, const float* ahead = nullptr,
-                                    std::ptrdiff_t a_step = 1,
-                                    std::ptrdiff_t step = V * kLanes) {
+                                    std::ptrdiff_t a_step = 1, std::ptrdiff_t step = V * kLanes) {
     const std::ptrdiff_t line = ahead ? 16 : 0;
     constexpr int kSplit = R * V >= 8 ? 1 : (R * V >= 4 ? 2 : 4);
     std::ptrdiff_t k = 0;

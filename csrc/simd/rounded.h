@@ -38,8 +38,8 @@ struct RowBlocks {
 // next; or [depth, outputs] in blocks.
 void pack_rounded_columns(const float* weight, Index stride, Index outputs, Index depth,
                           float* packed, int part, int parts);
-void pack_rounded_rows(const RowBlocks& weights, Index outputs, Index depth, float* packed, int part,
-                       int parts);
+void pack_rounded_rows(const RowBlocks& weights, Index outputs, Index depth, float* packed,
+                       int part, int parts);
 
 // A product over `rows` rows, in workspace: first its operand, then its result.
 struct RoundedProduct {

@@ -34,8 +34,7 @@ inline int count_in_phase(const Cell& cell, int phase) {
 // their biases, then their tiles.
 inline Index forward_floats(const Cell& cell, const Sizes& sizes, int first, int count) {
     const CellProduct& product = cell.product[first];
-    const Index outputs = sizes.of(product),
-                inputs = sizes.of(cell, cell.operand[product.operand]);
+    const Index outputs = sizes.of(product), inputs = sizes.of(cell, cell.operand[product.operand]);
     if constexpr (kRounded)
         return count * (round_up(outputs, kTile) + rounded_panel_floats(outputs, inputs));
     return count * affine_panel_floats(outputs, inputs);
@@ -87,8 +86,8 @@ inline void pack_forward(const Cell& cell, const Sizes& sizes, const Weights& we
 
 // The units of a phase as threads share them.
 inline Panels phase_panels(const Cell& cell, const Sizes& sizes, int phase) {
-    const int widest = is_side_by_side(cell, phase) ? matrices_width(count_in_phase(cell, phase))
-                                                    : kAffineWidth;
+    const int widest =
+        is_side_by_side(cell, phase) ? matrices_width(count_in_phase(cell, phase)) : kAffineWidth;
     return Panels(sizes.of(cell.forward[phase].projected), widest);
 }
 
@@ -162,8 +161,8 @@ TIDEGATE_NOINLINE inline void make_products(const Cell& cell, int phase, Forward
                 const float* operand = operand_of(cell, step, cell.product[j + i]);
                 for (Index row = 0; row < step.rows; ++row)
                     product.set(row, 0, operand + row * inputs, inputs);
-                product.multiply(step.rows, packed + alike * width +
-                                                i * rounded_panel_floats(outputs, inputs));
+                product.multiply(
+                    step.rows, packed + alike * width + i * rounded_panel_floats(outputs, inputs));
                 for (int k = 0; k < each; ++k)
                     step.sums[of_phase++] = {product.result + k * width, product.outputs,
                                              packed + (i + k) * width};
@@ -172,9 +171,10 @@ TIDEGATE_NOINLINE inline void make_products(const Cell& cell, int phase, Forward
         } else {
             const Index stride = round_up(outputs, kLanes);
             const int together = side_by_side ? count_in_phase(cell, phase) : 1;
-            affine_share({operand_of(cell, step, p), step.rows, side_by_side ? phase_packed : packed,
-                    together, side_by_side ? of_phase : 0, outputs, inputs, workspace, stride},
-                   s.share.begin(panels.count), s.share.end(panels.count));
+            affine_share(
+                {operand_of(cell, step, p), step.rows, side_by_side ? phase_packed : packed,
+                 together, side_by_side ? of_phase : 0, outputs, inputs, workspace, stride},
+                s.share.begin(panels.count), s.share.end(panels.count));
             step.sums[of_phase++] = {workspace, stride, nullptr};
             workspace += step.rows * stride;
         }

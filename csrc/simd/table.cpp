@@ -5,8 +5,8 @@
 #include "backward.h"
 #include "forward.h"
 #include "generated/cells.h"
-#include "product.h"
 #include "math.h"
+#include "product.h"
 #include "softmax.h"
 
 #define TIDEGATE_STRING_(x) #x

@@ -123,8 +123,8 @@ def forward(
     and ``final``: [B, W] of each state.  ``gates``: [N, G*H], the input products with their biases,
     replaced by what the pass back needs, as ``extra`` [N, E*H] or None is filled.  ``states``: y
     [T, B, W] and the other states of every step, [N, W].  G and E: the cell's plan
-    (equations/plan.py).  ``rounded``: the recurrent products' factors are rounded to bfloat16, where
-    there is a ``rounding_isa()``.  Raises ValueError for other shapes.
+    (equations/plan.py).  ``rounded``: the recurrent products' factors are rounded to bfloat16,
+    where there is a ``rounding_isa()``.  Raises ValueError for other shapes.
     """
 
 def backward(

@@ -40,9 +40,13 @@ class EngineLayer:
         self.state_sizes = CELLS[cell].state_sizes(sizes)
         self._letters = [f"[B, {state.width}]" for state in CELLS[cell].states.values()]
         roles = {name: p.role for name, p in CELLS[cell].parameters.items()}
-        by_role = {role: sum(given[n].size for n in given if roles[n] == role) for role in _PRODUCTS}
+        by_role = {
+            role: sum(given[n].size for n in given if roles[n] == role) for role in _PRODUCTS
+        }
         # a cell without recurrent products has as much to do as it has units
-        self._recurrent_size = by_role["recurrent"] + by_role["projection"] or len(given["weight_ih"])
+        self._recurrent_size = by_role["recurrent"] + by_role["projection"] or len(
+            given["weight_ih"]
+        )
         self._size = by_role["input"] + self._recurrent_size
 
     def initial_state(self, batch_size: int) -> tuple[Array, ...]:
@@ -61,8 +65,8 @@ class EngineLayer:
         """Run the layer over whole sequences.
 
         x: float32 [T, B, I].  state: the initial state, a float32 array [B, its width] for each
-        state of the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true steps of
-        each sequence.  reverse: read from the last true step to the first.  threads: number of
+        state of the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true steps
+        of each sequence.  reverse: read from the last true step to the first.  threads: number of
         threads; None uses all processors if there is enough work.  Returns y, the first state of
         every step, which is zero after a sequence's length, and the final state.  Raises TypeError
         or ValueError.
@@ -182,9 +186,7 @@ def _check_weight(cell: Cell, name: str, weight: Array, sizes: dict[str, int]) -
         rows = parameter.rows
         value = f" = {blocks * sizes[rows]}" if rows in sizes else ""
         texts[0] = f"{blocks} * {rows}{value}"
-    raise ValueError(
-        f"{name}: expected [{', '.join(texts)}], each at least 1, got {list(shape)}"
-    )
+    raise ValueError(f"{name}: expected [{', '.join(texts)}], each at least 1, got {list(shape)}")
 
 
 _Ndarray = np.ndarray

@@ -147,4 +147,3 @@ def _refuse(cell: Cell) -> None:
 def _error(cell: Cell, text: str) -> ValueError:
     code = cell.equations.__code__
     return ValueError(f"{code.co_filename}:{code.co_firstlineno}: {cell.name}: {text}")
-

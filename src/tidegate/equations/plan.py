@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Operand:
-    """What the products of ``blocks`` take: the state of that index as it is, or a computed value."""
+    """What the products of ``blocks`` take: the state of that index, or a computed value."""
 
     value: Expr
     state: int | None

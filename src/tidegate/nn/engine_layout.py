@@ -61,6 +61,7 @@ def _rows(weight: Tensor | None) -> int:
 
 @cache
 def layout_of(cell: str) -> Layout:
+    """The layout of the cell of this name."""
     declared = CELLS[cell]
     plan, names = cut(declared), list(declared.parameters)
     parameters = declared.parameters.values()
@@ -90,8 +91,10 @@ def _joined(runs: tuple[Run, ...]) -> tuple[Run, ...]:
     joined: list[Run] = []
     for run in runs:
         last = joined[-1] if joined else None
-        if last is not None and last.kind == run.kind and (
-            (last.row + last.blocks, last.column + last.blocks) == (run.row, run.column)
+        if (
+            last is not None
+            and last.kind == run.kind
+            and ((last.row + last.blocks, last.column + last.blocks) == (run.row, run.column))
         ):
             joined[-1] = last._replace(blocks=last.blocks + 1)
         else:
