@@ -91,6 +91,10 @@ struct Cell {
     }
 };
 
+// The classes of several cells, as generated headers name them.
+template <class... C>
+struct CellList {};
+
 // H, and P where a cell projects.
 struct Sizes {
     std::ptrdiff_t hidden, projected;

@@ -576,9 +576,7 @@ struct RnnRelu {
     }
 };
 
-#define TIDEGATE_FOR_EACH_CELL(EACH)                                                         \
-    EACH(Gru)                                                                                \
-    EACH(GruResetBefore) EACH(Lstm) EACH(LstmCoupled) EACH(LstmPeephole) EACH(LstmProjected) \
-        EACH(Mgu) EACH(RnnTanh) EACH(RnnRelu)
+using EngineCells = CellList<Gru, GruResetBefore, Lstm, LstmCoupled, LstmPeephole, LstmProjected,
+                             Mgu, RnnTanh, RnnRelu>;
 
 }  // namespace tidegate::TIDEGATE_ISA

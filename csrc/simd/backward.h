@@ -220,4 +220,14 @@ void backward_sweep(const BackwardSweep& s) {
     }
 }
 
+// The time loops of each cell of a list.
+template <class List>
+struct KernelsOf;
+
+template <class... C>
+struct KernelsOf<CellList<C...>> {
+    static constexpr CellKernels cells[] = {{&C::kCell, forward_sweep<C>, backward_sweep<C>}...};
+    static constexpr int count = sizeof...(C);
+};
+
 }  // namespace tidegate::TIDEGATE_ISA

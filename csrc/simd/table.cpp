@@ -29,9 +29,6 @@ std::ptrdiff_t workspace_floats(const Cell& cell, const Sizes& sizes, std::ptrdi
     return forward > backward ? forward : backward;
 }
 
-#define TIDEGATE_KERNELS(C) CellKernels{&C::kCell, forward_sweep<C>, backward_sweep<C>},
-constexpr CellKernels cells[] = {TIDEGATE_FOR_EACH_CELL(TIDEGATE_KERNELS)};
-
 }  // namespace
 
 extern const Kernels table;
@@ -53,7 +50,7 @@ const Kernels table{TIDEGATE_STRING(TIDEGATE_ISA),
                     pack_forward,
                     pack_backward,
                     workspace_floats,
-                    cells,
-                    static_cast<int>(sizeof cells / sizeof *cells)};
+                    KernelsOf<EngineCells>::cells,
+                    KernelsOf<EngineCells>::count};
 
 }  // namespace tidegate::TIDEGATE_ISA

@@ -119,7 +119,7 @@ CELLS: list[Cell] = [norm, two_products, no_products, ratios, three_levels, proj
 def main() -> int:
     """Write the header, or compare it with ``--check``; 0 if all is well."""
     path = _HERE / "generated/cells.h"
-    text = write_header(CELLS, "`python csrc/tests/cells.py`", "TIDEGATE_FOR_EACH_TEST_CELL")
+    text = write_header(CELLS, "`python csrc/tests/cells.py`", "TestCells")
     if "--check" not in sys.argv:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -13,12 +13,9 @@ void add_test_cells(const char* isa, const tidegate::CellKernels* cells, int cou
 namespace tidegate::TIDEGATE_ISA {
 namespace {
 
-#define TIDEGATE_KERNELS(C) CellKernels{&C::kCell, forward_sweep<C>, backward_sweep<C>},
-constexpr CellKernels cells[] = {TIDEGATE_FOR_EACH_TEST_CELL(TIDEGATE_KERNELS)};
-
-const bool added = (tests::add_test_cells(TIDEGATE_STRING(TIDEGATE_ISA), cells,
-                                          static_cast<int>(sizeof cells / sizeof *cells)),
-                    true);
+using Test = KernelsOf<TestCells>;
+const bool added =
+    (tests::add_test_cells(TIDEGATE_STRING(TIDEGATE_ISA), Test::cells, Test::count), true);
 
 }  // namespace
 }  // namespace tidegate::TIDEGATE_ISA

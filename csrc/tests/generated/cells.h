@@ -586,9 +586,7 @@ struct TestProjections {
     }
 };
 
-#define TIDEGATE_FOR_EACH_TEST_CELL(EACH)                                             \
-    EACH(TestNorm)                                                                    \
-    EACH(TestTwoProducts) EACH(TestNoProducts) EACH(TestRatios) EACH(TestThreeLevels) \
-        EACH(TestProjections)
+using TestCells = CellList<TestNorm, TestTwoProducts, TestNoProducts, TestRatios, TestThreeLevels,
+                           TestProjections>;
 
 }  // namespace tidegate::TIDEGATE_ISA

@@ -65,11 +65,11 @@ class EngineLayer:
         """Run the layer over whole sequences.
 
         x: float32 [T, B, I].  state: the initial state, a float32 array [B, its width] for each
-        state of the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true steps
-        of each sequence.  reverse: read from the last true step to the first.  threads: number of
-        threads; None uses all processors if there is enough work.  Returns y, the first state of
-        every step, which is zero after a sequence's length, and the final state.  Raises TypeError
-        or ValueError.
+        state of the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true
+        steps of each sequence.  reverse: read from the last true step to the first.  threads:
+        number of threads; None uses all processors if there is enough work.  Returns y, the first
+        state of every step, which is zero after a sequence's length, and the final state.  Raises
+        TypeError or ValueError.
         """
         x = _dense("x", x)
         if x.ndim != 3 or x.shape[2] != self.input_size:

@@ -241,7 +241,7 @@ def write_header(cells: Iterable[Cell], origin: str, list_name: str) -> str:
             "",
             "\n\n".join(map(write_cell, cells)),
             "",
-            f"#define {list_name}(EACH) {' '.join(f'EACH({class_name(c)})' for c in cells)}",
+            f"using {list_name} = CellList<{', '.join(map(class_name, cells))}>;",
             "",
             "}  // namespace tidegate::TIDEGATE_ISA",
             "",
@@ -261,7 +261,7 @@ def main(arguments: list[str]) -> int:
     paths = [a for a in arguments if not a.startswith("--")]
     path = Path(paths[0]) if paths else Path("csrc/generated/cells.h")
     origin = "`python -m tidegate.export.cpp` from src/tidegate/cells"
-    text = write_header(CELLS.values(), origin, "TIDEGATE_FOR_EACH_CELL")
+    text = write_header(CELLS.values(), origin, "EngineCells")
     if not check:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
