@@ -185,7 +185,7 @@ def test_inference_equals_training(cell: str) -> None:
     y, *final = layer.results(engine_op.run, torch.float32)[: 1 + len(layer.state)]
     with torch.no_grad():
         state = tuple(s.float() for s in layer.state)
-        weights = [w.float() for w in layer.weights]
+        weights = [w.float() for w in layer.weights if w is not None]
         y_inference, final_inference = engine_op.run(cell, layer.x.float(), state, weights)
     # the input product of training is torch's, that of inference the engine's: rounding may differ
     torch.testing.assert_close(y_inference, y, rtol=1e-5, atol=1e-6)
@@ -201,7 +201,9 @@ def test_inference_in_pieces_of_an_odd_number_of_steps_equals_training(
     # other of the sweep's two blocks
     torch.set_num_threads(1)
     layer = Layer("lstm", 8, 64, 3, 192)
-    x, h, c, *weights = (t.float() for t in [layer.x, *layer.state, *layer.weights])
+    x, h, c, *weights = (
+        t.float() for t in [layer.x, *layer.state, *layer.weights] if t is not None
+    )
     lengths = layer.lengths if ragged else None
     arguments = ("lstm", x, (h, c), weights, lengths, reverse, layer.mask.float())
     y_inference, final_inference = engine_op.run(*arguments)
@@ -274,7 +276,7 @@ def test_nan_and_inf_do_what_they_do_in_the_reference_and_stay_in_their_rows(
 def test_gradients_that_are_not_needed_change_nothing_in_those_that_are(cell: str) -> None:
     layer = Layer(cell, 4, 5, 3, 20)
     for lengths, mask in ((None, None), (layer.lengths, layer.mask_per_gate.float())):
-        inputs = [t.float() for t in [layer.x, *layer.state, *layer.weights]]
+        inputs = [t.float() for t in [layer.x, *layer.state, *layer.weights] if t is not None]
         count = 1 + len(layer.state)
 
         def gradients(
@@ -296,7 +298,7 @@ def test_gradients_that_are_not_needed_change_nothing_in_those_that_are(cell: st
 def test_a_retained_graph_gives_the_same_gradients_again(cell: str) -> None:
     layer = Layer(cell, 4, 5, 3, 20)
     x = layer.x.float().requires_grad_()
-    weights = [t.float().requires_grad_() for t in layer.weights]
+    weights = [t.float().requires_grad_() for t in layer.weights if t is not None]
     y, _ = engine_op.run(cell, x, tuple(s.float() for s in layer.state), weights)
     first = torch.autograd.grad(y.sum(), [x, *weights], retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(y.sum(), [x, *weights]), first, rtol=0, atol=0)
@@ -306,7 +308,7 @@ def test_a_retained_graph_gives_the_same_gradients_again(cell: str) -> None:
 def test_operator_passes_opcheck(cell: str) -> None:
     layer = Layer(cell, 3, 4, 2, 5)
     x, state, weights = (
-        [t.float().requires_grad_() for t in tensors]
+        [t.float().requires_grad_() for t in tensors if t is not None]
         for tensors in ([layer.x], layer.state, layer.weights)
     )
     full = torch.full((4,), 3)  # shorter rows leave the end of what is saved undefined
@@ -323,7 +325,7 @@ def test_compiles_as_one_graph_for_any_number_of_steps() -> None:
         return graph
 
     layer = Layer("gru", 6, 4, 3, 8)
-    tensors = [t.float().requires_grad_() for t in layer.weights]
+    tensors = [t.float().requires_grad_() for t in layer.weights if t is not None]
 
     def loss(x, h):
         return engine_op.run("gru", x, (h,), tensors)[0].square().sum()

@@ -31,11 +31,12 @@ def test_arguments_of_the_module_that_no_array_can_fit_are_refused() -> None:
     for size in (1 << 62, 1 << 41):
         with pytest.raises(ValueError, match=r"T \* B of at most"):
             _engine.schedule(size, size, None, False, 1)
+    one = np.ones((1, 1), np.float32)
     for call in (
         lambda: _engine.schedule(1, 1, None, False, 0),
         lambda: _engine.schedule(1, 1, None, False, 1 << 20, True),
         lambda: _engine.Flushed(-1),
-        lambda: _engine.multiply(*[np.ones((1, 1), np.float32)] * 3, None, False, False, 0),
+        lambda: _engine.multiply(one, one, one, None, False, False, 0),
     ):
         with pytest.raises(ValueError, match="threads: expected 1 to 1024"):
             call()

@@ -7,6 +7,7 @@ Their equations in double: reference.h.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from tidegate.cells.definition import Cell, Gate, State, cell
@@ -14,19 +15,18 @@ from tidegate.equations.expr import gates, states
 from tidegate.export.cpp import write_header
 
 _HERE = Path(__file__).parent
-_NO_PAPER = {"source": "a test", "use": "In tests."}
+_cell = partial(cell, source="a test", use="In tests.")
 
 
 def _gates(names: str) -> dict[str, Gate]:
     return {name: Gate("of a test") for name in names}
 
 
-@cell(
+@_cell(
     "test_norm",
     gates=_gates("ab"),
     states={"h": State("output")},
     vectors={"gain": ("a",), "shift": ("a", "b")},
-    **_NO_PAPER,
 )
 def norm(ops, w, u, gain, shift, h):
     """Means over a row, of products and of what means are made into."""
@@ -37,11 +37,10 @@ def norm(ops, w, u, gain, shift, h):
     return states(h=ops.tanh(gain.a * normed + shift.a) * b + 0.5 * h), gates(a=normed, b=b)
 
 
-@cell(
+@_cell(
     "test_two_products",
     gates=_gates("abcd"),
     states={"h": State("output"), "c": State("another that products take")},
-    **_NO_PAPER,
 )
 def two_products(ops, w, u, h, c):
     """Products of two states and of a computed value; those of one do not stand in a row."""
@@ -52,12 +51,11 @@ def two_products(ops, w, u, h, c):
     return states(h=d * ops.tanh(new + u.c(d * c)), c=new), gates(a=a, b=b, d=d)
 
 
-@cell(
+@_cell(
     "test_no_products",
     gates=_gates("fxr"),
     states={"h": State("output"), "c": State("memory")},
     vectors={"v": ("f", "r")},
-    **_NO_PAPER,
 )
 def no_products(ops, w, u, v, h, c):  # noqa: ARG001
     """Nothing but vectors; an input product is itself needed on the way back."""
@@ -67,11 +65,10 @@ def no_products(ops, w, u, v, h, c):  # noqa: ARG001
     return states(h=r * ops.relu(new) + (1 - r) * w.x, c=new), gates(f=f, r=r)
 
 
-@cell(
+@_cell(
     "test_ratios",
     gates=_gates("ifzo"),
     states={"h": State("output"), "c": State("memory"), "n": State("what divides it")},
-    **_NO_PAPER,
 )
 def ratios(ops, w, u, h, c, n):
     """Exponentials, logarithms, quotients, the greater and the lesser."""
@@ -84,11 +81,10 @@ def ratios(ops, w, u, h, c, n):
     return states(h=o * c / (1 + n * n), c=c, n=n), gates(i=i, f=f, z=z, o=o)
 
 
-@cell(
+@_cell(
     "test_three_levels",
     gates=_gates("rnve"),
     states={"h": State("output")},
-    **_NO_PAPER,
 )
 def three_levels(ops, w, u, h):
     """Products of what products come to, twice; values pass over phases, there and back."""
@@ -99,12 +95,11 @@ def three_levels(ops, w, u, h):
     return states(h=(1 - r) * h + r * (v * n + (1 - v) * e) + 0.1 * ops.tanh(w.r) * w.n), gates(r=r)
 
 
-@cell(
+@_cell(
     "test_projections",
     gates=_gates("ab"),
     states={"h": State("output", "P"), "k": State("seen by nothing", "P"), "c": State("memory")},
     projections=("one", "two"),
-    **_NO_PAPER,
 )
 def projections(ops, w, u, one, two, h, k, c):  # noqa: ARG001
     """Two projections, of one value and of another."""

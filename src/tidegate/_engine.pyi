@@ -1,5 +1,6 @@
 """The compiled kernels (csrc/): float32, C-contiguous arrays in, numpy arrays out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def adopt_openmp(path: str) -> bool:
 most_kept_bytes: int
 most_threads: int
 
-def empty(shape: list[int] | tuple[int, ...]) -> Any:
+def empty(shape: Sequence[int]) -> Any:
     """Undefined float32 values, for DLPack; their memory is kept for the next call."""
 
 def kept_bytes() -> int:
