@@ -44,6 +44,7 @@ def random_case(
     """x [T, B, I], the states and the weights by name, float64."""
     rng = np.random.default_rng(seed)
     sizes = sizes_of(cell, inputs, hidden)
-    weights = {n: 0.5 * rng.standard_normal(s) for n, s in cell.shapes(sizes).items()}
+    shapes = cell.shapes(sizes)  # weights of which no state grows without bound
+    weights = {n: rng.standard_normal(s) / max(4, s[-1]) ** 0.5 for n, s in shapes.items()}
     x = rng.standard_normal((steps, rows, inputs))
     return x, tuple(rng.standard_normal((rows, w)) for w in cell.state_sizes(sizes)), weights

@@ -138,7 +138,10 @@ WRONG = {
     "one str": (lambda: small().fit("ab", ["x", "y"]), "expected a list of texts, got one str"),
     "a number": (lambda: small().fit(["a", 3.0], ["x", "y"]), "got float at index 1"),
     "too few": (lambda: small().fit(["a"], ["x"]), "at least two different ones"),
-    "readout": (lambda: small(readout="first").fit(TEXTS, LABELS), "readout: expected 'every' or"),
+    "readout": (
+        lambda: small(readout="first").fit(TEXTS, LABELS),
+        "readout: expected one or several of last, mean, max",
+    ),
     "option": (lambda: small(dropout=1.5).fit(TEXTS, LABELS), "dropout: expected a number"),
 }
 

@@ -285,14 +285,14 @@ BAD = {
     "not a model": ("info reviews.csv", "reviews.csv"),
     "wrong task": ("predict m.safetensors -", "series-regressor, got a language-model"),
     "unknown option": ("train language-model book.txt --hiden 3", "--hiden"),
-    "no number given": ("train language-model book.txt --epochs x", "option epochs"),
-    "out of bounds": ("train language-model book.txt --dropout 1.5", "option dropout"),
+    "no number given": ("train language-model book.txt --epochs x", "option --epochs"),
+    "out of bounds": ("train language-model book.txt --dropout 1.5", "option --dropout"),
     "unknown cell": ("train language-model book.txt --cell gruu", "gruu"),
     "no folder": ("train language-model book.txt -o there/m.safetensors", "there"),
     "nothing to resume": ("train language-model book.txt --resume", "resume"),
     "unknown command": ("tain", "train"),
     "bad temperature": ("generate m.safetensors --temperature -1", "temperature"),
-    "another task's option": ("evaluate m.safetensors book.txt --start 3", "option start"),
+    "another task's option": ("evaluate m.safetensors book.txt --start 3", "option --start"),
     "unseen label": ("evaluate c.safetensors unseen.csv", "unseen.csv, line 3"),
     "no column of labels": ("train series-classifier gestures.csv --id gesture", "--label COLUMN"),
     "labels for numbers": (
@@ -301,7 +301,7 @@ BAD = {
     ),
     "a number that is none": (
         "train series-classifier gestures.csv --label kind --channels x",
-        "option channels",
+        "option --channels",
     ),
 }
 

@@ -114,10 +114,10 @@ def test_help_without_a_task_says_which_there_are(tidegate: Tidegate) -> None:
     ("typed", "expected"),
     [
         ("compare book.txt", "--task"),
-        ("compare book.txt --task poetry", "option task: expected one of classifier, "),
+        ("compare book.txt --task poetry", "option --task: expected one of classifier, "),
         (f"{line('language-model')} --cells gruu", "gruu"),
-        (f"{line('language-model')} --seeds 0", "option seeds"),
-        (f"{line('language-model')} --dropout 2", "option dropout"),
+        (f"{line('language-model')} --seeds 0", "option --seeds"),
+        (f"{line('language-model')} --dropout 2", "option --dropout"),
         (f"{line('language-model')} -o there/here", "there"),
         ("compare nothing.txt --task language-model", "nothing.txt"),
         (f"{line('classifier')} --validation book.txt", "book.txt"),

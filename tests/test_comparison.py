@@ -342,10 +342,10 @@ def test_a_baseline_that_fails_is_told_of():
     ("changed", "expected"),
     [
         ({"cells": ("gru", "gruu")}, "gruu"),
-        ({"cells": ("rnn", "rnn_tanh")}, "option cells: expected one or more different cells"),
+        ({"cells": ("rnn", "rnn_tanh")}, "option cells: expected different cells"),
         ({"cells": ()}, "option cells"),
-        ({"seeds": 0}, "option seeds: expected 1 or more, got 0"),
-        ({"test": texts(4)}, "option test_fraction: expected none beside a test set"),
+        ({"seeds": 0}, "option seeds: expected a whole number at least 1, got 0"),
+        ({"test": texts(4)}, "option test_fraction: expected none beside test data"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(changed, expected):
@@ -448,5 +448,5 @@ def test_regressors_of_sequences_stand_beside_ridge_and_the_mean():
 def test_few_sequences_still_have_a_part_to_compare_by():
     experiment = experiment_of(tg.SequenceClassifier(), gestures(), None, None)
     assert len(experiment.validation.inputs) == 12
-    with pytest.raises(InputError, match="option validation_fraction: expected it above 0"):
+    with pytest.raises(InputError, match="option validation_fraction: expected more than 0"):
         experiment_of(tg.SequenceClassifier(validation_fraction=0), gestures(), None, None)

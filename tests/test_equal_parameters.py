@@ -19,7 +19,7 @@ architectures = st.builds(
     replace,
     st.sampled_from([TEXT, SERIES, replace(TEXT, bidirectional=False, batch_norm=True)]),
     cell=cells,
-    hidden_sizes=st.lists(st.integers(64, 400), min_size=1, max_size=3).map(tuple),
+    hidden_sizes=st.lists(st.integers(128, 400), min_size=1, max_size=3).map(tuple),
     output_size=st.integers(1, 300),
 )
 

@@ -306,7 +306,7 @@ def test_another_kind_of_series_is_refused(model, series, change, problem):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"segment": 5}, "option segment: expected a divisor of the context 24, got 5"),
+        ({"segment": 5}, "option segment: expected a divisor of context, 24, got 5"),
         ({"horizon": 0}, "option horizon: expected a whole number at least 1, got 0"),
         ({"loss": "mape"}, "option loss: expected one of mse, mae, huber"),
         ({"train_until": "350"}, "option train_until: expected a moment before validate_until"),

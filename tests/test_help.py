@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import resource
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from command_line import Tidegate
@@ -89,8 +91,32 @@ def test_help_lists_what_people_use_first_and_says_how_to_see_the_rest(
     assert len(shown) <= 18  # with --no-..., and the columns of a table
     (more,) = re.findall(r"--help-all .* Show (\d+) more options", few)
     every = tidegate(f"train {TASKS[task].command} --help-all").out
-    listed = re.findall(r"^│ [* ]*--", every, re.MULTILINE)
-    assert len(listed) - len(re.findall(r"^│ [* ]*--", few, re.MULTILINE)) == int(more)
+    listed = re.findall(r"^│ (?:[* ]  )?--", every, re.MULTILINE)
+    assert len(listed) - len(re.findall(r"^│ (?:[* ]  )?--", few, re.MULTILINE)) == int(more)
+
+
+TINY = "--max-steps 1 --hidden-sizes 4"
+
+
+def test_every_example_runs_as_it_is_written(
+    tidegate: Tidegate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training is made short; the models of the examples are those that the others use."""
+    table = Path("gestures.csv").read_text()
+    Path("runs.csv").write_text(
+        table.replace("gesture,t,x,y,kind,force", "run,t,speed,pulse,k,score")
+    )
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"bad\n"))))
+    for command in [*_commands(), "compare"]:
+        if command == "bench":
+            continue  # minutes long; tests of its own run it
+        shown = tidegate(f"{command} --help").out
+        (example,) = re.findall(r"Example: .*?tidegate (.*?)\s*\n\s*\n", shown, re.DOTALL)
+        example = " ".join(example.split())
+        if command == "compare":
+            example += f" {TINY} --seeds 1"
+        outcome = tidegate(f"{example} {TINY}" if command.startswith("train") else example)
+        assert outcome.code == 0, (example, outcome.err)
 
 
 def test_without_a_command_the_help_is_shown(tidegate: Tidegate) -> None:

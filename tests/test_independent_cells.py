@@ -102,7 +102,7 @@ def results(run: Any, x: Tensor, state: Tensor, weights: list[Tensor]) -> list[T
     return [y, final, *torch.autograd.grad(loss, [x, state, *weights])]
 
 
-@pytest.mark.parametrize(("cell", "theirs"), [("mgu", "MGU")])
+@pytest.mark.parametrize(("cell", "theirs"), [("mgu", "MGU"), ("gru_light", "LiGRU")])
 def test_outputs_and_gradients_are_those_of_torchrecurrent(cell: str, theirs: str) -> None:
     torch.manual_seed(4)
     library = pytest.importorskip("torchrecurrent")

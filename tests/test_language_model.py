@@ -203,12 +203,21 @@ WRONG = {
     "one character": (lambda: small().fit("a"), "at least 2 tokens of training text"),
     "not texts": (lambda: small().fit([TEXT, 3]), "texts: expected str, got int at index 1"),
     "too few texts": (lambda: small().fit([TEXT]), "texts: expected enough to train on"),
-    "fractions": (lambda: small(test_fraction=0.95).fit(TEXT), "expected a sum below 1"),
+    "fractions": (
+        lambda: small(test_fraction=0.95).fit(TEXT),
+        "expected a sum with test_fraction",
+    ),
     "level": (lambda: small(level="letter").fit(TEXT), "level: expected one of char, word, bpe"),
     "cell": (lambda: small(cell="gruu").fit(TEXT), "expected a cell, one of"),
-    "sizes": (lambda: small(hidden_sizes=(0,)).fit(TEXT), "hidden_sizes: expected each to be"),
+    "sizes": (
+        lambda: small(hidden_sizes=(0,)).fit(TEXT),
+        "hidden_sizes: expected a tuple of",
+    ),
     "unfitted": (lambda: tg.LanguageModel().evaluate(TEXT), "call fit or load first"),
-    "length": (lambda: small(max_steps=1).fit(TEXT).generate("a", -1), "a length of 0 or more"),
+    "length": (
+        lambda: small(max_steps=1).fit(TEXT).generate("a", -1),
+        "length: expected",
+    ),
 }
 
 

@@ -131,7 +131,10 @@ def test_tied_embeddings_are_one_matrix_that_learns_from_both_its_uses():
 
 
 WRONG = {
-    "tied": ({**TIED, "embedding_size": 5}, r"embedding_size: expected the last of hidden_sizes"),
+    "tied": (
+        {**TIED, "embedding_size": 5},
+        r"embedding_size: expected 4, the last of hidden_sizes",
+    ),
     "tied outputs": ({"tie_embeddings": True}, "expected it for a network that predicts tokens"),
     "cell": ({"cell": "gruu"}, "cell: expected one of " + ", ".join(CELLS)),
     "both inputs": ({"input_size": 2}, "input_size: expected either it or vocabulary_size"),

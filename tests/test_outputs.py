@@ -277,7 +277,7 @@ def output_of_shell(line: str, on_stdout: bool) -> bytes:
 def test_json_and_a_model_do_not_share_stdout(tidegate: Tidegate) -> None:
     outcome = tidegate(f"{TRAIN} -o /dev/stdout --json")
     assert outcome.code == 2
-    assert "option json" in outcome.err
+    assert "option --json" in outcome.err
 
 
 # what cannot be written, before and after the work

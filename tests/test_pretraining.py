@@ -274,12 +274,13 @@ def test_models_that_are_of_no_use_are_named(forward, backward, tmp_path):
     trained = classifier(hidden_sizes=(4,)).fit(TEXTS, LABELS)
     wrong = {
         "one that reads forward and one trained with reverse": [
-            backward, (backward, forward), (forward, trained), (forward, forward), (),
+            backward, (backward, forward), (forward, trained), (forward, forward),
         ],
         "models of one vocabulary, cell and size": [(forward, other)],
         "expected a fitted LanguageModel": [tg.LanguageModel()],
         "nothing.safetensors: expected a file": [tmp_path / "nothing.safetensors"],
-        "expected model files or fitted models, got int": [3, (forward, 3)],
+        "expected a path or a fitted model or several, got": [3, (forward, 3)],
+        "expected one trained model or more, got none": [()],
     }  # fmt: skip
     for message, cases in wrong.items():
         for init_from in cases:
@@ -290,7 +291,7 @@ def test_models_that_are_of_no_use_are_named(forward, backward, tmp_path):
     tg.SequenceClassifier(**QUIET).fit(series, ["up", "down"] * 4).save(path)
     for model, kinds in ((classifier(), "text-classifier or language-model"),
                          (tg.LanguageModel(**QUIET), "language-model")):  # fmt: skip
-        message = f"{path}: option init_from: expected a model of {kinds}, got one of series-class"
+        message = f"{path}, option init_from: expected a model of {kinds}, got one of series-class"
         with pytest.raises(InputError, match=message):
             model.set_params(init_from=path).fit(TEXTS, LABELS)
     for init_from, reverse in [(backward, False), (forward, True), (trained, False)]:
@@ -299,7 +300,7 @@ def test_models_that_are_of_no_use_are_named(forward, backward, tmp_path):
     with pytest.raises(InputError, match="tie_embeddings: expected False, as in LanguageModel"):
         tg.LanguageModel(init_from=forward, tie_embeddings=True, **QUIET).fit(TEXTS)
     with pytest.raises(
-        InputError, match="option embedding_size: expected the last of hidden_sizes"
+        InputError, match="option embedding_size: expected 9, the last of hidden_sizes"
     ):
         language_model(tie_embeddings=True)
     with pytest.raises(InputError, match="freeze_embeddings: expected embeddings or init_from"):
@@ -369,5 +370,5 @@ def test_a_contradiction_is_one_line_that_names_the_option(tidegate, capsys):
     tidegate(f"train language-model book.txt {WORDS} -o f.safetensors")
     assert main(shlex.split(f"{LABELLED} --init-from f.safetensors --hidden-sizes 6")) == 2
     assert capsys.readouterr().err == (
-        "error: option hidden_sizes: expected (5,), as in f.safetensors, got (6,); leave it out\n"
+        "error: option --hidden-sizes: expected 5, as in f.safetensors, got 6; leave it out\n"
     )

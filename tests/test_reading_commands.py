@@ -212,13 +212,13 @@ def test_an_encoding_that_an_error_names_reads_the_file(tidegate: Run, encoding:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ("--encoding rot13", "option encoding: expected the name of an encoding"),
-        ("--encoding nonsense", "option encoding: expected the name of an encoding"),
+        ("--encoding rot13", "option --encoding: expected the name of an encoding"),
+        ("--encoding nonsense", "option --encoding: expected the name of an encoding"),
         ("--encoding ascii", "expected ASCII, got byte 0xC3"),
-        ("--separator ;;", "option separator: expected one character"),
-        ("--decimal x", "option decimal: expected '.' or ','"),
-        ("--decimal , --separator ,", "option decimal: expected another mark"),
-        ("--sheet first", "option sheet: expected none for a .csv file"),
+        ("--separator ;;", "option --separator: expected one character"),
+        ("--decimal x", "option --decimal: expected '.' or ','"),
+        ("--decimal , --separator ,", "option --decimal: expected another mark"),
+        ("--sheet first", "option --sheet: expected none for a .csv file"),
     ],
 )
 def test_what_cannot_be_how_a_table_is_written_is_refused(
@@ -230,4 +230,4 @@ def test_what_cannot_be_how_a_table_is_written_is_refused(
     assert problem in err
     code, _, err = tidegate("predict texts.safetensors - --separator ;", stdin=b"a\n")
     assert code == 2
-    assert "option separator: expected none" in err
+    assert "option --separator: expected none" in err

@@ -81,7 +81,7 @@ CASES = {
     "horizon": (
         f"{FORECAST} --horizon 10",
         table(*numbered(40)),
-        "option train_until: .* or a horizon of 8 or less",
+        "option --train-until: .* or a horizon of 8 or less",
         same,
         "--horizon 8",
     ),
@@ -246,14 +246,14 @@ CASES = {
     "split by spaces": (
         FORECAST,
         table(*numbered(40)).replace(",", " "),
-        "by --separator space",
+        "say so: --separator space",
         same,
         "--separator space",
     ),
     "cells split otherwise": (
         FORECAST,
         table(*numbered(40)).replace(",", ":"),
-        "say so by --separator",
+        "say so: --separator :",
         same,
         "--separator :",
     ),
@@ -309,14 +309,14 @@ CASES = {
     "no spaces": (
         f"{MODEL} --level word",
         "今天天气很好我们去玩" * 40,
-        "level char or bpe",
+        "with --level char or --level bpe",
         same,
         "--level char",
     ),
     "rare words": (
         f"{MODEL} --level word --min-count 99",
         RARE * 60,
-        "lower min_count",
+        "lower --min-count",
         same,
         "--min-count 9",
     ),

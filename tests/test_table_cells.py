@@ -322,9 +322,9 @@ def test_another_column_may_tell_the_decimal_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "between", "remedy"),
     [
-        (['"1,234"', "2"], ",", r"is it 1\.234 or 1234\? say so: --decimal , or --decimal \."),
-        (["1,234", "2"], ";", r"is it 1\.234 or 1234\? say so: --decimal , or --decimal \."),
-        (['"1,5"', "2"], ",", "write a decimal point, or read it with --decimal ,"),
+        (['"1,234"', "2"], ",", r"is it 1\.234 or 1234\? say so: decimal=',' or decimal='\.'"),
+        (["1,234", "2"], ";", r"is it 1\.234 or 1234\? say so: decimal=',' or decimal='\.'"),
+        (['"1,5"', "2"], ",", "write a decimal point, or read it with decimal=','"),
         (["12.5 %", "2"], ";", "write the number without %"),
         (["\u20ac 12", "2"], ";", "write the number without \u20ac"),
         (["12 kWh", "2"], ";", "write the number without kWh"),
@@ -428,8 +428,8 @@ def test_a_table_without_rows_to_name_says_what_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "remedy", "told"),
     [
-        ("n load\n1 2\n2 3\n", "separated by space? then say so by --separator space", " "),
-        ("n:load\n1:2\n2:3\n", "separated by ':'? then say so by --separator ':'", ":"),
+        ("n load\n1 2\n2 3\n", "separated by 'space'? then say so: separator='space'", " "),
+        ("n:load\n1:2\n2:3\n", "separated by ':'? then say so: separator=':'", ":"),
         ("n    load\n1       2\n2       3\n", "a fixed width? write them as .csv", None),
     ],
 )

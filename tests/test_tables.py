@@ -120,7 +120,7 @@ def test_a_cell_of_a_million_characters_is_read_and_may_precede_an_error(tmp_pat
         ("t.csv", b"Text ,label\na,1\n", "did you mean 'Text '"),
         ("t.csv", b"texts,label\na,1\n", "column 'text', got 'texts', 'label'; did you mean"),
         ("t.csv", b"review,label\na,1\n", "got 'review', 'label'; name one of these"),
-        ("t.csv", b"text:label\na:1\n", "separated by ':'.*--separator"),
+        ("t.csv", b"text:label\na:1\n", "separated by ':'.*say so: separator=':'"),
         ("t.jsonl", b'{"text":"a","label":1}\n{"text":\n', "line 2: expected one JSON object"),
         ("t.jsonl", b'[{"text":"a","label":1}]', "line 1: .*got a list"),
         ("t.jsonl", b"[" * 100_000, "line 1: expected one JSON object"),

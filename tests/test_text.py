@@ -265,9 +265,9 @@ def test_token_numbers_outside_the_vocabulary_are_refused():
         (("", "char"), "expected text"),
         ((["", " \n"], "word"), "expected text"),
         (([], "bpe"), "expected text"),
-        (("abc", "letters"), "expected level char, word or bpe"),
-        (("abc", "bpe", 255), "vocabulary size from 256"),
-        (("abc", "word", 1), "vocabulary size from 2"),
+        (("abc", "letters"), "level: expected char, word or bpe"),
+        (("abc", "bpe", 255), "vocabulary_size: expected 256"),
+        (("abc", "word", 1), "vocabulary_size: expected 2 to"),
         (("abc", "char", None, 2), "seen 2 times"),
         (("abc", "word", None, 2), "seen 2 times"),
         (("abc", "word", None, 0), "min_count"),
@@ -309,10 +309,10 @@ def test_read_text_drops_the_byte_order_mark_and_keeps_line_ends(tmp_path: Path)
     [
         (b"", "empty file"),
         (b" \n\t", "white space only"),
-        (b"fine\nfine\ncaf\xe9\n", r"line 3: expected UTF-8, got byte 0xE9; .*--encoding cp1252"),
+        (b"fine\nfine\ncaf\xe9\n", r"line 3: expected UTF-8, got byte 0xE9; .*encoding='cp1252'"),
         (b"\xef\xbb\xbfcaf\xe9\n", r"line 1: expected UTF-8, got byte 0xE9"),
         (b"fine\nno\0pe", "line 2: expected text, got a NUL"),
-        ("text".encode("utf-16-le"), "NUL byte; it looks like utf-16-le: .*--encoding utf-16-le"),
+        ("text".encode("utf-16-le"), "NUL byte; it looks like utf-16-le: .*encoding='utf-16-le'"),
         (gzip.compress(b"some text here" * 99)[:-12], "whole gzip file, got a damaged one"),
         (gzip.compress(b"abc") + b"junk", "damaged"),
         (gzip.compress(b""), "empty file"),
@@ -386,7 +386,7 @@ def test_a_vocabulary_too_long_for_a_model_file_is_refused_before_training(monke
 
 def test_a_text_without_spaces_is_learned_by_characters():
     text = "今天天气很好我们一起去公园玩" * 20
-    with pytest.raises(InputError, match="got one of 280 characters; .* level char or bpe"):
+    with pytest.raises(InputError, match="280 characters; .* level='char' or level='bpe'"):
         train_encoder(text, "word")
     assert train_encoder(text, "char").size > 10
     assert train_encoder(text, "bpe", 300).size > 256

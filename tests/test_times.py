@@ -183,7 +183,7 @@ def test_numbers_that_are_no_months_stay_numbers(tmp_path: Path) -> None:
 def test_filling_is_advised_only_where_few_rows_are_missing(tmp_path: Path) -> None:
     days = [np.datetime64("2016-01-01") + i for i in range(40)]
     few = [str(d) for i, d in enumerate(days) if i != 20]
-    with pytest.raises(InputError, match=r"line 22.*expected 2016-01-21.*\(1 rows.*--fill-gaps"):
+    with pytest.raises(InputError, match=r"line 22.*expected 2016-01-21.*\(1 rows.*fill_gaps=True"):
         read_series(table(tmp_path, few), "time", ["load"])
     hours = [f"2016-01-{d:02} {h:02}:00" for d in range(4, 9) for h in range(9, 17)]
     with pytest.raises(InputError, match="too many to fill in; number the rows") as caught:

@@ -231,7 +231,7 @@ def test_run_folder_holds_config_metrics_curve_and_state(tmp_path: Path) -> None
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     run(TinyObjective(), epochs=1, run_folder=tmp_path)
     kept = (tmp_path / "state.safetensors").read_bytes()
-    with pytest.raises(InputError, match="holds a run already; go on with it by resume, replace"):
+    with pytest.raises(InputError, match="already; continue it with resume=True, replace"):
         run(TinyObjective(), epochs=1, run_folder=tmp_path)
     assert (tmp_path / "state.safetensors").read_bytes() == kept
     (tmp_path / "state.safetensors").unlink()

@@ -153,9 +153,13 @@ def test_class_weights_are_kept_in_the_file(weights: Any, tmp_path: Path) -> Non
 
 
 REFUSED: dict[str, tuple[Any, Any, str]] = {
-    "word": ("rare", None, "class_weight: expected 'balanced' or a dict of label and weight"),
-    "list": ([1, 2], None, "class_weight: expected 'balanced' or a dict"),
-    "negative": ({"x": -1}, None, "class_weight: 'x': expected a finite number from 0"),
+    "word": (
+        "rare",
+        None,
+        "class_weight: expected 'balanced', or in Python a dict",
+    ),
+    "list": ([1, 2], None, "class_weight: expected 'balanced', or in Python a dict"),
+    "negative": ({"x": -1}, None, "class_weight: label 'x': expected a finite number from 0"),
     "unknown": ({"z": 1}, None, r"labels of the training part \('x', 'y'\), got 'z'"),
     "count": (None, [1, 2], "sample_weight: expected one per input, 20, got 2"),
     "nan": (None, [1.0, np.nan] * 10, "sample_weight: index 1: expected a finite number from 0"),

@@ -139,6 +139,55 @@ struct GruResetBefore {
     }
 };
 
+// Ravanelli et al. 2018, arXiv:1803.10225, without the batch normalisation of its inputs
+// gates: z, n; states: h
+struct GruLight {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 2},
+                                                {"weight_hh", Role::kRecurrent, 2},
+                                                {"bias_ih", Role::kInputBias, 2},
+                                                {"bias_hh", Role::kRecurrentBias, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}};
+    static constexpr CellOperand kOperands[] = {{0, true, 2, 0, true}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"gru_light", kParameters, 4, kStates,   1, kOperands, 1, kProducts,
+                                2,           kForward,    1, kBackward, 1, 2,         0, 0,
+                                0,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.product(0);
+            const Vec x2 = at.template before<0>();
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.product(1);
+            const Vec v0 = sigmoid((x0 + x1));
+            const Vec v1 = relu((x3 + x4));
+            at.template put_state<0>(multiply_add((broadcast(1.0f) - v0), v1, (v0 * x2)));
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<0>();
+            const Vec v0 = positive(x2);
+            at.put_d_gate(0, (multiply_add(x0, x3, -((x0 * x2))) * (x1 * (broadcast(1.0f) - x1))));
+            at.put_d_gate(1, ((x0 * (broadcast(1.0f) - x1)) * v0));
+            at.template put_d_state<0, false>((x0 * x1));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
 // Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM
 // gates: i, f, g, o; states: h, c
 struct Lstm {
@@ -576,7 +625,7 @@ struct RnnRelu {
     }
 };
 
-using EngineCells = CellList<Gru, GruResetBefore, Lstm, LstmCoupled, LstmPeephole, LstmProjected,
-                             Mgu, RnnTanh, RnnRelu>;
+using EngineCells = CellList<Gru, GruResetBefore, GruLight, Lstm, LstmCoupled, LstmPeephole,
+                             LstmProjected, Mgu, RnnTanh, RnnRelu>;
 
 }  // namespace tidegate::TIDEGATE_ISA

@@ -93,7 +93,8 @@ def _heading(about: Mapping[str, Any], layers: Sequence[Summary]) -> str:
         "How many times as long as tidegate's layer each takes: geometric mean (least) over "
         f"{shapes} shapes of medians taken in turns. {about['processor']}, {about['isa']}, "
         f"{about['threads']} threads, a large product at {peak:.0f} GF/s, {about['date']}; "
-        f"{', '.join(shown)}. torch.nn is the faster of as it comes and with denormals flushed."
+        f"{', '.join(shown)}. torch.nn is timed with and without denormals flushed, "
+        "and the faster time counts."
     )
 
 

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 
 from tidegate.cells.definition import Cell
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 
 def _declared() -> dict[str, Cell]:
@@ -28,10 +28,10 @@ PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
 
 def get_cell(name: str) -> Cell:
     """The cell called ``name``, which may be its short name.  Raises InputError."""
-    cell = _NAMED.get(name)
+    cell = _NAMED.get(name) if isinstance(name, str) else None
     if cell is None:
         known = ", ".join(NAMES)
-        raise InputError(f"expected a cell, one of {known}, got {name!r}; choose one of these")
+        raise InputError(f"expected a cell, one of {known}, got {shown(name)}; choose one of these")
     return cell
 
 

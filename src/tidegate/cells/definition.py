@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tidegate.equations import adjoint as adjoints
 from tidegate.equations import expr
+from tidegate.equations.widths import widths
 
 Equations = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
 
@@ -109,6 +110,13 @@ class Cell:
         )
 
     @cached_property
+    def _widths(self) -> dict[expr.Expr, str]:
+        try:
+            return widths(self.trace, {name: s.width for name, s in self.states.items()})
+        except ValueError as e:
+            raise ValueError(f"{self.name}: {e}") from None
+
+    @cached_property
     def adjoint(self) -> adjoints.Adjoint:
         return adjoints.adjoint(self.trace)
 
@@ -117,17 +125,17 @@ class Cell:
         """Every parameter of one layer in one direction by name, in the order of torch.nn.
 
         Only gates with an input product have rows in weight_ih, only gates with a recurrent one
-        rows in weight_hh.
+        rows in weight_hh.  Raises ValueError for equations that do not use what is declared.
         """
+        seen = self._widths
         reads = tuple(g for g in self.gates if g in self.trace.inputs)
         recurs = tuple(g for g in self.gates if (expr.RECURRENT, g) in self.trace.products)
         if not reads:
-            raise ValueError(
-                f"{self.name}: expected w.g of one gate or more, got none; read x by it"
-            )
+            raise ValueError(f"{self.name}: expected w.g of a gate, got none; read the input by it")
+        self._check_use({*reads, *recurs})
         found = {"weight_ih": Parameter("input", reads, "H", "I")}
         if recurs:
-            width = self._operand_width()
+            width = seen[self.trace.products[expr.RECURRENT, recurs[0]].a]
             found[expr.RECURRENT] = Parameter("recurrent", recurs, "H", width)
         found["bias_ih"] = Parameter("input bias", reads, "H")
         if recurs:
@@ -136,19 +144,16 @@ class Cell:
         found |= {name: Parameter("projection", ("",), "P", "H") for name in self.projections}
         return found
 
-    def _operand_width(self) -> str:
-        """The letter of what recurrent products see: that of a state which they take as it is."""
-        widths = {
-            self.states[e.a.name].width if isinstance(e.a, expr.State) else "H"
-            for e in self.trace.products.values()
-            if e.parameter == expr.RECURRENT
-        }
-        if len(widths) > 1:
-            raise ValueError(
-                f"{self.name}: expected recurrent products of one width, got H and P; "
-                "project what the others take too"
-            )
-        return widths.pop()
+    def _check_use(self, gates: set[str]) -> None:
+        """Raise ValueError for a parameter or a gate that the equations do without."""
+        used = {e.parameter for e in self.trace.nodes if isinstance(e, expr.Vector)}
+        used |= {parameter for parameter, _ in self.trace.products}
+        for name in (*self.vectors, *self.projections):
+            if name not in used:
+                raise ValueError(f"{self.name}: expected {name} in its equations; leave it out")
+        for gate in self.gates:
+            if gate not in gates:
+                raise ValueError(f"{self.name}: expected w.{gate} or u.{gate}; leave the gate out")
 
     @cached_property
     def gates_of_output(self) -> tuple[str, ...]:

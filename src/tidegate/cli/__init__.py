@@ -21,7 +21,7 @@ from tidegate.cli.signals import (
     prepare_streams,
     stdout_problem,
 )
-from tidegate.errors import InputError
+from tidegate.errors import InputError, options_as_flags
 from tidegate.terminal import one_line, say
 
 _BROKEN_PIPE = 141
@@ -37,7 +37,7 @@ _EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default that of ``sys.argv``; its exit code."""
     signals = Signals()
-    with signals.raised():
+    with signals.raised(), options_as_flags():
         prepare_streams()
         if sys.stdout is None:
             return _fail("standard output: expected an open one, got a closed one", 1)

@@ -78,12 +78,16 @@ def _version(wanted: bool) -> None:
 def _tidegate(
     context: typer.Context,
     traceback: Annotated[
-        bool, typer.Option("--traceback", help="show where in the code an error comes from")
+        bool, typer.Option("--traceback", metavar="", help="show where in the code an error arose")
     ] = False,
     version: Annotated[  # noqa: ARG001
         bool,
         typer.Option(
-            "--version", callback=_version, is_eager=True, help="show the version and exit"
+            "--version",
+            metavar="",
+            callback=_version,
+            is_eager=True,
+            help="show the version and exit",
         ),
     ] = False,
 ) -> None:

@@ -49,13 +49,16 @@ Seeds = Annotated[
     int,
     typer.Option(
         metavar="N",
-        help="runs of each cell, each with another seed; to tell cells apart takes three or more",
+        help="runs of each cell, each with another seed; three or more are needed to tell cells "
+        "apart",
         rich_help_panel=_PANEL,
     ),
 ]
 EqualParameters = Annotated[
     bool,
     typer.Option(
+        metavar="",
+        show_default=False,
         help="give every cell about as many weights as the first one, not the same hidden sizes",
         rich_help_panel=_PANEL,
     ),
@@ -109,7 +112,7 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
     ) -> None:
         if named is None:
             known = ", ".join(_BY_COMMAND)
-            raise InputError(f"option task: expected one of {known}, got {task!r}")
+            raise InputError(f"expected one of {known}, got {task!r}", option="task")
         command = ctx.obj.command()
         try:
             with said_aside(json, None):

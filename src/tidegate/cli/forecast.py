@@ -65,7 +65,7 @@ def forecast(
         check_output(output, inputs=(model, file), force=force, ours=never_ours)
     if plot is not None:
         if output is not None and os.path.realpath(plot) == os.path.realpath(output):
-            raise InputError("option plot: expected another file than the output's", file=plot)
+            raise InputError("expected another file than the output's", file=plot, option="plot")
         from tidegate.tasks.forecast_plot import check_plot_path, plot_forecast
 
         check_plot_path(plot, inputs=(model, file), force=force)

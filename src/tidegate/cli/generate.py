@@ -14,12 +14,18 @@ from tidegate.cli.show import print_json, print_text
 def generate(
     model: Model,
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="text to begin with")] = "",
-    length: Annotated[int, typer.Option(metavar="N", help="how many tokens to write")] = 500,
+    length: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="number of tokens to write: characters, words or BPE tokens"
+        ),
+    ] = 500,
     temperature: Annotated[
         float,
         typer.Option(
             metavar="X",
-            help="below 1: likelier, duller text; above 1: more varied, with more errors",
+            help="how freely to choose: below 1 gives likelier, duller text; above 1 gives more "
+            "varied text with more errors",
         ),
     ] = 0.8,
     top_k: Annotated[
@@ -29,10 +35,12 @@ def generate(
         float | None,
         typer.Option(
             metavar="X",
-            help="choose among the likeliest tokens only, whose probabilities add up to X",
+            help="choose among the fewest likeliest tokens whose probabilities add up to X",
         ),
     ] = None,
-    greedy: Annotated[bool, typer.Option(help="always choose the likeliest token")] = False,
+    greedy: Annotated[
+        bool, typer.Option(metavar="", show_default=False, help="always choose the likeliest token")
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -42,7 +50,9 @@ def generate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Continue a text, token by token.  A model trained with --reverse writes what leads up to it.
+    """Continue a text, token by token.
+
+    A model that was trained with --reverse writes the text before the prompt instead.
 
     Example: tidegate generate book-language-model.safetensors --prompt 'The ' --seed 1
     """

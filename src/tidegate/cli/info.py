@@ -9,7 +9,9 @@ from tidegate.cli.show import as_text, clock, print_json, print_table
 
 
 def info(model: Model, json: Json = False) -> None:
-    """Show what a model file holds: task, layers, figures, options.  This needs no torch.
+    """Show what a model file holds: task, layers, figures, options.
+
+    This needs no torch.
 
     Example: tidegate info reviews-text-classifier.safetensors
     """

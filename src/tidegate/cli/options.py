@@ -155,7 +155,11 @@ def _help_all(more: int) -> inspect.Parameter:
             raise typer.Exit
 
     option = typer.Option(
-        "--help-all", is_eager=True, callback=show, help=f"Show {more} more options and exit."
+        "--help-all",
+        metavar="",
+        is_eager=True,
+        callback=show,
+        help=f"Show {more} more options and exit.",
     )
     return inspect.Parameter(
         "help_all",
@@ -171,7 +175,7 @@ def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.
     if f.name in _DEFAULT_HERE:
         text += f" ({_DEFAULT_HERE[f.name]})"
     if hint is bool:
-        kind, default, metavar = bool, f.default, None
+        kind, default, metavar = bool, f.default, ""
     else:
         kind, default, metavar = str | None, _as_text(f.default), _metavar(hint)
     option = typer.Option(
@@ -179,6 +183,7 @@ def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.
         metavar=metavar,
         rich_help_panel=_panel(f),
         hidden=not f.metadata["common"],
+        show_default=f.default is not False,
     )
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
@@ -206,8 +211,14 @@ def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:
 def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -> inspect.Parameter:
     name = f.name.replace("_", "-")
     names = f"--{name}/--no-{name}" if negated else f"--{name}"
-    metavar, hidden = f.metadata["metavar"], not names_columns(f)
-    option = typer.Option(names, help=help, metavar=metavar, rich_help_panel="Data", hidden=hidden)
+    option = typer.Option(
+        names,
+        help=help,
+        metavar=f.metadata["metavar"] or "",  # of a flag, typer would show a type
+        rich_help_panel="Data",
+        hidden=not names_columns(f),
+        show_default=f.default is not False,
+    )
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
@@ -215,6 +226,8 @@ def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -
 
 def _metavar(hint: Any) -> str:
     kind = _plain(hint)
+    if {str, float} <= set(get_args(hint)):
+        return "WHEN"
     if get_origin(kind) is tuple:
         one = _METAVARS[_plain(get_args(kind)[0])]
         return f"{one},{one},..."
@@ -249,8 +262,10 @@ def _parsed(name: str, value: Any, hint: Any) -> Any:
 
 
 def _converted(name: str, text: str, kind: type) -> Any:
+    if kind is Path and not text:
+        raise InputError("expected a path, got ''; leave it out", option=name)
     try:
         return text if kind is str else kind(text.strip())
     except ValueError:
         expected = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise InputError(f"option {name}: expected {expected}, got {text!r}") from None
+        raise InputError(f"expected {expected}, got {text!r}", option=name) from None

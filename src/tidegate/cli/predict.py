@@ -49,14 +49,16 @@ def predict(
         str,
         typer.Argument(
             metavar="FILE|-",
-            help="a file like the one in training, without the answers; texts may also be the "
-            "lines of a .txt file or, for -, of standard input",
+            help="a file like the one in training; it needs no answers. Texts may also be the "
+            "lines of a .txt file, or of standard input if FILE is -",
         ),
     ],
     told: dict[str, Any],
     json: Json = False,
 ) -> None:
-    """Predict the label, with its probability, or the number of each text or sequence in a file.
+    """Predict the label or the number of each text or sequence in a file.
+
+    A label is followed by its probability, from 0 to 1.
 
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """

@@ -26,7 +26,7 @@ Model = Annotated[
 def for_programs(panel: str | None = None) -> Any:
     """The option of each command that prints a result."""
     about = "print one JSON object and nothing else, for programs"
-    return typer.Option("--json", help=about, rich_help_panel=panel)
+    return typer.Option("--json", metavar="", help=about, rich_help_panel=panel)
 
 
 def like_file(what: str) -> Any:
@@ -36,7 +36,10 @@ def like_file(what: str) -> Any:
 
 
 Json = Annotated[bool, for_programs()]
-Force = Annotated[bool, typer.Option(help="replace a file that tidegate did not write")]
+Force = Annotated[
+    bool,
+    typer.Option(metavar="", show_default=False, help="replace a file that tidegate did not write"),
+]
 
 
 def file_to_write(text: str) -> Path:
@@ -86,7 +89,7 @@ def refuse(fitted: Estimator, options: dict[str, Any]) -> None:
     """Raise InputError for an option that was given, since it is another task's."""
     for name, value in options.items():
         if value is not None:
-            raise InputError(f"option {name}: expected none for a {fitted.TASK}, got {value}")
+            raise InputError(f"expected none for a {fitted.TASK}, got {value}", option=name)
 
 
 def files_read(options: Mapping[str, Any], *files: Path | None) -> list[Path]:

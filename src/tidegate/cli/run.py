@@ -63,7 +63,7 @@ class TrainingRun:
         """
         self.model.check()
         if self.devices < 1:
-            raise InputError(f"option devices: expected at least 1, got {self.devices}")
+            raise InputError(f"expected at least 1, got {self.devices}", option="devices")
         if self.first:
             self._check_places()
         if self.devices > 1 and process_rank() is None:
@@ -138,6 +138,8 @@ class TrainingRun:
         try:
             self.model.save(self.output, force=self.model.force)
         except InputError as e:
+            if e.file is None:  # no other place would help
+                raise
             elsewhere = ("--resume", "--run-folder", str(self.folder), "-o", _ELSEWHERE)
             raise InputError(
                 f"{e}; what was trained is kept in {self.folder}; write it elsewhere, without "

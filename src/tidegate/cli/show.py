@@ -38,7 +38,7 @@ def said_aside(json: bool, output: Path | None) -> AbstractContextManager[object
     to_stdout = output is not None and own_descriptor(output) == 1
     if json and to_stdout:
         raise InputError(
-            "option json: expected none beside an output to stdout, got both; name a file"
+            "expected none beside an output to stdout, got both; name a file", option="json"
         )
     return redirect_stdout(sys.stderr) if json or to_stdout else nullcontext()
 

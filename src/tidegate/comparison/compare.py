@@ -30,12 +30,13 @@ from tidegate.comparison.runs.runs import (
     run_all,
     seconds_per_epoch,
 )
-from tidegate.errors import InputError
+from tidegate.errors import InputError, written
 from tidegate.machine import describe
 from tidegate.model.checkpoint import is_model_file
 from tidegate.output.lock import lock
 from tidegate.output.places import check_folder, check_output, is_marked, refuse_inputs
 from tidegate.tasks.estimator import Estimator
+from tidegate.training.option_values import check_value, plain
 
 _SAMPLE = 300  # tokens that a language model writes for the report
 
@@ -151,13 +152,17 @@ def _check_places(
 
 def _checked(cells: Sequence[str], seeds: int) -> list[str]:
     """The cells' own names.  Raises InputError."""
-    names = [get_cell(cell).name for cell in cells]
+    try:
+        several = isinstance(cells, list | tuple)
+        names = [get_cell(cell).name for cell in cells] if several else []
+    except InputError as e:
+        raise InputError(str(e), option="cells") from None
     if not names or len(set(names)) < len(names):
         raise InputError(
-            f"option cells: expected one or more different cells, got {', '.join(cells) or 'none'}"
+            f"expected different cells, such as {written(('gru', 'lstm'))}, got {written(cells)}",
+            option="cells",
         )
-    if seeds < 1:
-        raise InputError(f"option seeds: expected 1 or more, got {seeds}")
+    check_value("seeds", plain(seeds), int, {"bounds": {"at least": 1}})
     return names
 
 

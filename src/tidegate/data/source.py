@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
     from tidegate.data.files.formats import Layout
@@ -143,7 +143,8 @@ class Source(ABC):
                 told[f.name] = value
             elif f.default is MISSING:
                 raise InputError(
-                    f"expected the name of the {f.name} column, got none; give --{f.name} COLUMN"
+                    f"expected the name of the {f.name} column, got none; "
+                    f"give {spelled(f.name, 'COLUMN')}"
                 )
         return cls(**told)
 
@@ -168,7 +169,7 @@ class Source(ABC):
         for name in ("separator", "decimal", "sheet"):
             if (value := getattr(self, name)) is not None:
                 problem = f"expected none, for {file} is no table"
-                raise InputError(f"option {name}: {problem}, got {value!r}; leave it out")
+                raise InputError(f"{problem}, got {value!r}; leave it out", option=name)
 
 
 def _kept_as(f: Field[Any]) -> str:

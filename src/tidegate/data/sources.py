@@ -128,7 +128,7 @@ class SequenceSource(PredictableSource):
         default=None,
     )
     time: str | None = source_option(
-        "column of times, which checks the order of the rows, in a table with one row per step",
+        "column of times, which must rise within a sequence, in a table with one row per step",
         default=None,
     )
     values: tuple[str, ...] = source_option(
@@ -152,7 +152,7 @@ class SequenceSource(PredictableSource):
             given = [name for name in given if name != "encoding"]  # of a .ts, too
             if given:
                 problem = "expected none, for it is about tables"
-                raise InputError(f"option {given[0]}: {problem}, got {getattr(self, given[0])!r}")
+                raise InputError(f"{problem}, got {getattr(self, given[0])!r}", option=given[0])
         found = self._read(file, self.ANSWERS)
         return found.values, found.answers
 

@@ -64,6 +64,20 @@ class Expr:
             "ops.maximum(a, b), ops.minimum(a, b) or a gate between the two"
         )
 
+    def __lt__(self, _: Any) -> NoReturn:
+        bool(self)
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __pow__(self, _: Any) -> NoReturn:
+        raise TypeError("a step cannot take **; write products, or ops.exp and ops.log")
+
+    def __matmul__(self, _: Any) -> NoReturn:
+        raise TypeError("a step cannot take @; write u.g(v), or the name of a projection, p(v)")
+
+    def __abs__(self) -> NoReturn:
+        raise TypeError("a step cannot take abs; write ops.maximum(a, -a)")
+
     @property
     def operands(self) -> tuple[Expr, ...]:
         return ()

@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from tidegate.cells import CELLS
-from tidegate.errors import shown
+from tidegate.errors import shown, spelled
 
 READOUTS = ("last", "mean", "max")
 MAX_LAYERS = 64
@@ -69,12 +69,12 @@ class Architecture:
         need(1 <= layers <= MAX_LAYERS, "hidden_sizes", f"1 to {MAX_LAYERS} sizes")
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
             value = getattr(self, name)
-            need(value is None or 1 <= value <= 2**31, name, "a size of at least 1")
+            need(value is None or 1 <= value <= 2**31, name, "a size from 1 to 2147483648")
         size = self.projection_size
         need(size is None or size >= 1, "projection_size", "a size of at least 1")
         least = smallest_hidden_size(self.cell, size)
         fits = all(least <= h <= 2**20 for h in self.hidden_sizes)
-        need(fits, "hidden_sizes", f"sizes from {least}")
+        need(fits, "hidden_sizes", f"sizes from {least} to 1048576")
         parts = self.readout.split("+")
         pooled = set(parts) <= set(READOUTS) and len(set(parts)) == len(parts)
         need(
@@ -85,9 +85,10 @@ class Architecture:
         for name in ("embedding_dropout", "dropout", "recurrent_dropout"):
             need(0 <= getattr(self, name) < 1, name, "a probability in [0, 1)")
         if self.tie_embeddings:
-            written = self.readout == "every" and self.output_size == self.vocabulary_size
-            need(written, "tie_embeddings", "it for a network that predicts tokens")
-            width = f"the last of hidden_sizes ({self.feature_size}), with tie_embeddings"
+            predicts = self.readout == "every" and self.output_size == self.vocabulary_size
+            need(predicts, "tie_embeddings", "it for a network that predicts tokens")
+            width = f"{self.feature_size}, the last of {spelled('hidden_sizes')}, with "
+            width += spelled("tie_embeddings")
             need(self.embedding_size == self.feature_size, "embedding_size", width)
 
     @property

@@ -65,7 +65,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 from tidegate.model.architecture import EVIDENCE_KINDS, Architecture
 from tidegate.model.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.output.writing import write_atomically
@@ -326,7 +326,7 @@ def _check_numbers(model: ModelFile) -> None:
         if not np.isfinite(weights).all():
             raise InputError(
                 f"weights of {name!r}: expected finite values, got NaN or infinity; "
-                "train with a lower learning_rate"
+                f"train with a lower {spelled('learning_rate')}"
             )
     vector, size = model.test_vector, model.architecture.vocabulary_size
     tokens = vector["input"]
@@ -336,4 +336,7 @@ def _check_numbers(model: ModelFile) -> None:
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
         raise InputError(f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}")
     if not np.isfinite(vector["output"]).all():
-        raise InputError("tensor 'test.output': expected finite values, got NaN or infinity")
+        raise InputError(
+            "tensor 'test.output': expected finite values, got NaN or infinity; "
+            f"train with a lower {spelled('learning_rate')}"
+        )

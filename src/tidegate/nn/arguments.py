@@ -10,16 +10,22 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tidegate.cells import PROJECTED, Cell, get_cell
+from tidegate.errors import shown
 from tidegate.nn.engine_reach import all_values, is_recorded, is_traced
 from tidegate.nn.functional import autocasts
 
+_LARGEST_SIZE = 2**31 - 1
+_MOST_LAYERS = 10_000  # more take minutes to make, and nobody has trained so many
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
-def check_size(name: str, value: Any) -> int:
-    """A whole number of at least 1, which may be numpy's."""
+
+def check_size(name: str, value: Any, most: int = _LARGEST_SIZE) -> int:
+    """A whole number from 1 to ``most``, which may be numpy's."""
     try:
         size = operator.index(value)
     except TypeError:
@@ -28,7 +34,14 @@ def check_size(name: str, value: Any) -> int:
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
     if size < 1:
         raise ValueError(f"{name}: expected at least 1, got {size}")
+    if size > most:
+        raise ValueError(f"{name}: expected at most {most}, got {size}")
     return size
+
+
+def check_layers(value: Any) -> int:
+    """How many layers."""
+    return check_size("num_layers", value, _MOST_LAYERS)
 
 
 def check_cell(cell: Any) -> Cell:
@@ -60,26 +73,64 @@ def check_projection(cell: Cell, size: Any, hidden_size: int) -> int:
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """True or False and nothing else, so that an argument out of place is found."""
-    if not isinstance(value, bool):
+    """True or False, numpy's too, and nothing else, so that an argument out of place is found."""
+    if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
-    return value
+    return bool(value)
 
 
 def check_probability(name: str, value: Any) -> float:
     """A number from 0 to 1."""
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    probability = float(value)
-    if isinstance(value, bool) or not 0 <= probability <= 1:
+    given: Any = value  # whose type pyright would narrow to one that it cannot compare
+    if isinstance(value, bool) or not 0 <= given <= 1:
         raise ValueError(f"{name}: expected a probability in [0, 1], got {value}")
-    return probability
+    return float(given)
+
+
+def check_placement(device: Any, dtype: Any) -> None:
+    """Where weights shall lie, and of which type; None for torch's defaults."""
+    if isinstance(device, bool) or not isinstance(device, str | int | torch.device | None):
+        raise TypeError(
+            f"device: expected a torch.device or its name, such as 'cpu', got "
+            f"{type(device).__name__}"
+        )
+    if isinstance(device, int) and not 0 <= device < 2**7:
+        raise RuntimeError(f"device: expected the number of a device, from 0, got {device}")
+    if not isinstance(dtype, torch.dtype | None):
+        raise TypeError(
+            f"dtype: expected a torch.dtype, such as torch.float64, got {type(dtype).__name__}"
+        )
+    if dtype is not None and not dtype.is_complex and dtype not in _FLOATS:
+        known = ", ".join(map(str, _FLOATS))
+        raise RuntimeError(f"dtype: expected one of {known}, got {dtype}")
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    """No nested, sparse or quantised tensor, nor one in a layout of oneDNN's."""
+    if tensor.is_nested:
+        padded = "torch.nested.to_padded_tensor(input, 0.0) and give lengths"
+        remedy = padded if name == "input" else f"torch.stack({name}.unbind())"
+        raise RuntimeError(f"{name}: expected a dense tensor, got a nested one; call {remedy}")
+    if tensor.layout is not torch.strided:
+        raise RuntimeError(
+            f"{name}: expected a dense tensor, got {tensor.layout}; call {name}.to_dense()"
+        )
+    if tensor.is_quantized:
+        raise RuntimeError(
+            f"{name}: expected floating-point numbers, got quantised ones; call {name}.dequantize()"
+        )
 
 
 def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:
     """``shapes`` says for each number of dimensions that ``x`` may have what they are."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"input: expected a torch.Tensor, got {type(x).__name__}")
+        raise TypeError(
+            f"input: expected a torch.Tensor, got {type(x).__name__}; call "
+            "torch.as_tensor(input, dtype=torch.float32)"
+        )
+    _check_dense("input", x)
     if x.dim() not in shapes:
         raise ValueError(f"input: expected {' or '.join(shapes.values())}, got {list(x.shape)}")
     if not is_traced() and x.shape[-1] != weight_ih.shape[1]:
@@ -88,10 +139,11 @@ def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:
             f"got {list(x.shape)}"
         )
     if x.dtype != weight_ih.dtype and not autocasts((x, weight_ih)):
-        both = x.is_floating_point() or x.is_complex()  # no layer has weights of whole numbers
+        remedies = [f"input.to({weight_ih.dtype})"] * (not x.is_complex())  # it loses a part
+        remedies += [f"layer.to({x.dtype})"] * (x.is_complex() or x.dtype in _FLOATS)
         raise ValueError(
             f"input: expected {weight_ih.dtype} as the weights, got {x.dtype}; "
-            f"call input.to({weight_ih.dtype})" + f" or layer.to({x.dtype})" * both
+            f"call {' or '.join(remedies)}"
         )
     if x.device != weight_ih.device:
         raise RuntimeError(
@@ -116,6 +168,7 @@ def check_hidden(
     for name, tensor, shape, width in zip(names, given, shapes, widths, strict=True):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+        _check_dense(name, tensor)
         if not is_traced() and tuple(tensor.shape) != shape:
             raise RuntimeError(
                 f"{name}: expected [{letters}{width}] = {list(shape)}, got {list(tensor.shape)}"
@@ -134,12 +187,20 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
     if lengths is None:
         return None
     are_the_callers = isinstance(lengths, Tensor)
-    if not are_the_callers:
-        lengths = torch.tensor(lengths, device="cpu")  # whatever the default device
+    if are_the_callers:
+        _check_dense("lengths", lengths)
+    else:
+        lengths = _as_integers(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}; count steps")
     if lengths.dim() != 1 or (not is_traced() and lengths.shape[0] != batch):
         raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
+    if lengths.is_meta and not is_recorded():
+        raise RuntimeError("lengths: expected integers, got a tensor on meta, which holds none")
+    if lengths.dtype == torch.uint64 and not is_recorded():  # beyond int64 it would wrap around
+        most = max(lengths.tolist(), default=0)
+        if most > steps:
+            raise ValueError(f"lengths: expected 0 to T = {steps}, got {most}")
     # in any case a copy: the caller may change its own before the backward pass
     lengths = lengths.to("cpu", torch.int64, copy=are_the_callers)
     if is_recorded():  # the values come later, and are checked then
@@ -151,3 +212,18 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
     if least < 0 or most > steps:
         raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}")
     return None if least == steps and not is_batched else lengths
+
+
+def _as_integers(lengths: Any) -> Tensor:
+    """Lengths that came in no tensor, on the CPU whatever the default device."""
+    if torch.compiler.is_compiling():
+        return torch.tensor(lengths, device="cpu")
+    if isinstance(lengths, np.ma.MaskedArray):
+        raise TypeError("lengths: expected an array without mask, got one; call a.filled(value)")
+    if isinstance(lengths, Sequence) and not isinstance(lengths, str | bytes) and not len(lengths):
+        return torch.empty(0, dtype=torch.int64, device="cpu")
+    try:
+        return torch.tensor(lengths, device="cpu")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as e:
+        problem = f"lengths: expected integers [B], got {shown(lengths)}; count steps"
+        raise TypeError(problem) from e

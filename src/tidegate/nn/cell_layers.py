@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from tidegate.cells import Cell, cell_of
-from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_size
+from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_placement, check_size
 from tidegate.nn.functional import describe_path, recurrence
 from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
@@ -27,6 +27,7 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
+        check_placement(device, dtype)
         super().__init__(
             check_size("input_size", input_size), check_size("hidden_size", hidden_size),
             check_flag("bias", bias), len(cell.gates), device, dtype,

@@ -6,6 +6,7 @@ The engine's calls themselves: nn/engine_calls.py.  Letters: T time, B batch, I 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -78,15 +79,16 @@ class Call(NamedTuple):
         """Of what belongs to y, the final states and what is saved, each part."""
         return self.inputs(row)
 
-    def read_by_backward(self, needs: Sequence[bool]) -> list[bool]:
-        """Which of x, the states and the weights the gradients that are needed are made from."""
-        of_x, _, of_weights = self.inputs(needs)
-        roles = _ROLES[self.cell]
-        learned = {role for role, needed in zip(roles, of_weights, strict=True) if needed}
-        of_others = {"input": of_x, "input bias": False, "recurrent bias": False}
-        first_state = "recurrent" in learned
-        others = (of_others.get(role, True) for role in roles)
-        return ["input" in learned, first_state, *[True] * (self.states - 1), *others]
+
+@cache
+def _read_by_backward(call: Call, needs: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Which of x, the states and the weights the gradients that are needed are made from."""
+    of_x, _, of_weights = call.inputs(needs)
+    roles = _ROLES[call.cell]
+    learned = {role for role, needed in zip(roles, of_weights, strict=True) if needed}
+    of_others = {"input": of_x, "input bias": False, "recurrent bias": False}
+    others = (of_others.get(role, True) for role in roles)
+    return ("input" in learned, "recurrent" in learned, *[True] * (call.states - 1), *others)
 
 
 _ROLES = {name: tuple(p.role for p in cell.parameters.values()) for name, cell in CELLS.items()}
@@ -105,17 +107,17 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any, call: Call, lengths: Tensor | None, mask: Tensor | None, *inputs: Any
     ) -> tuple[Tensor, ...]:
+        x, state, weights = call.inputs(inputs)
         outputs = engine_calls.forward(
-            call.cell, *call.inputs(inputs), lengths, mask, call.reverse, True
+            call.cell, x, state, weights, lengths, mask, call.reverse, True
         )
         y, _, saved = call.outputs(outputs)
-        is_read = call.read_by_backward(ctx.needs_input_grad[-len(inputs) :])
+        is_read = _read_by_backward(call, ctx.needs_input_grad[-len(inputs) :])
         ctx.unread = tuple(None if r else t for t, r in zip(inputs, is_read, strict=True))
         ctx.versions = _versions(ctx.unread)
         read = (t if r else None for t, r in zip(inputs, is_read, strict=True))
         # the kernels read the first state all the same; [B, H] is little to copy
-        first_state = inputs[1]
-        ctx.start = None if is_read[1] else first_state.clone()
+        ctx.start = None if is_read[1] else state[0].clone()
         # y.data: the same memory under a version counter of its own, so that y may be changed
         ctx.save_for_backward(lengths, mask, y.data, *read, *saved)
         # this has the version counter of y without its memory, which hooks may have moved elsewhere

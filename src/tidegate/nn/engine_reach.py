@@ -96,10 +96,10 @@ def reason_against_memory(tensors: Sequence[Tensor]) -> str | None:
             return None
         return f"the engine reads plain tensors, but one is a {foreign.pop().__name__}"
     try:
-        addresses = map(Tensor.data_ptr, tensors)
-        offsets = map(Tensor.storage_offset, tensors)
-        # a view into a freed storage has its offset as address
-        has_memory = all(p and p != 4 * o for p, o in zip(addresses, offsets, strict=True))
+        has_memory = all(map(Tensor.data_ptr, tensors))
+        if any(map(Tensor.storage_offset, tensors)):
+            # a view into a freed storage has its offset as address
+            has_memory = has_memory and all(t.data_ptr() != 4 * t.storage_offset() for t in tensors)
     except RuntimeError:  # sparse, or batched by torch.func
         has_memory = False
     if not has_memory:

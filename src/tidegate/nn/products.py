@@ -55,7 +55,7 @@ def in_engine(out: Tensor) -> bool:
     On processors with AVX-512 that are not Intel's, torch's library (MKL) keeps to AVX2: 92 of the
     205 GF/s that the engine attains on a core of Zen 5.  Elsewhere torch's products are as fast.
     """
-    in_reach = out.device.type == "cpu" and out.dtype == torch.float32
+    in_reach = out.is_cpu and out.dtype == torch.float32
     return _LEFT_BEHIND and in_reach and compiled.isa() == "avx512"
 
 

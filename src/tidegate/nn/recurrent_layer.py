@@ -17,7 +17,9 @@ from tidegate.nn.arguments import (
     check_flag,
     check_hidden,
     check_input,
+    check_layers,
     check_lengths,
+    check_placement,
     check_probability,
     check_projection,
     check_size,
@@ -68,18 +70,22 @@ class Recurrent(OwnModule, nn.RNNBase):
         strict: bool = False,
     ) -> None:
         nn.Module.__init__(self)  # RNNBase's own knows four cells
+        check_placement(device, dtype)
         self.cell = check_cell(cell)
-        self.mode, self.strict = (self.cell.torch or self.cell.name).upper(), strict
+        self.mode = (self.cell.torch or self.cell.name).upper()
+        self.strict = check_flag("strict", strict)
         for name, value in self.cell.options.items():
             setattr(self, name, value)
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = check_size("hidden_size", hidden_size)
-        self.num_layers = check_size("num_layers", num_layers)
+        self.num_layers = check_layers(num_layers)
         self.bias, self.batch_first = (
             check_flag("bias", bias),
             check_flag("batch_first", batch_first),
         )
-        self.bidirectional = bool(bidirectional)
+        # torch.nn also takes numbers for this one
+        as_flag = bool(bidirectional) if bidirectional in (0, 1) else bidirectional
+        self.bidirectional = check_flag("bidirectional", as_flag)
         self.proj_size = check_projection(self.cell, proj_size, self.hidden_size)
         self.dropout = check_probability("dropout", dropout)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
@@ -281,8 +287,10 @@ class Recurrent(OwnModule, nn.RNNBase):
         """For each state of the cell [B, its size] of every layer and direction."""
         layers = self.num_layers * self.directions
         if hx is None:  # one [B, H] of zeros for all
-            zeros = {size: x.new_zeros(batch, size) for size in set(self.state_sizes)}
-            return tuple((zeros[size],) * layers for size in self.state_sizes)
+            size, *others = self.state_sizes
+            zeros = x.new_zeros(batch, size)
+            rest = (zeros if n == size else x.new_zeros(batch, n) for n in others)
+            return tuple((z,) * layers for z in (zeros, *rest))
         rows = () if unbatched else (batch,)
         shapes = [(layers, *rows, size) for size in self.state_sizes]
         letters = "layers * directions, " + ("" if unbatched else "B, ")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from stat import S_ISBLK, S_ISDIR, S_ISREG, S_ISSOCK
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.output.writing import own_descriptor, write_partial
 
 # Stands in pictures, reports and JSON files, so that tidegate knows its own.
@@ -59,14 +59,15 @@ def check_output(
         if found.st_size and not force and not ours(path):
             raise InputError(
                 "expected the name of a new file, got a file that tidegate did not write; name "
-                "another one, or replace this one with --force (in Python: force=True)",
+                "another one, or replace this one with "
+                f"{spelled('force', True)}",
                 file=path,
             )
         _check_folder_of(path)
     elif S_ISBLK(found.st_mode) and not force:
         raise InputError(
             "expected the name of a file, got a disk; name a file on it, or write over what is on "
-            "the disk with --force (in Python: force=True)",
+            f"the disk with {spelled('force', True)}",
             file=path,
         )
     elif S_ISSOCK(found.st_mode) and own_descriptor(path) is None:

@@ -46,8 +46,8 @@ class Classifier(Estimator):
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
-        super().check()
         check_class_weight(self.class_weight)
+        super().check()
 
     def to_json(self) -> dict[str, Any]:
         """Every option by name; a dict of weights as a list of label, weight, label, ..."""

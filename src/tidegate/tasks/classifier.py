@@ -13,7 +13,8 @@ from tidegate.data.sequences.sequences import with_evidence
 from tidegate.data.text.encoders import WordEncoder
 from tidegate.data.text.evidence import MAX_LABELS, Evidence, learn_evidence
 from tidegate.data.text.reading import LEVELS, TextEncoder
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
+from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.estimator import encoder_of, with_default
 from tidegate.tasks.language_model import LanguageModel
@@ -56,7 +57,7 @@ class TextClassifier(TextTask, Classifier):
     lowercase: bool = option(True, "read capitals as small letters")
     max_length: int | None = option(
         400,
-        "most tokens that are read of a text; of a longer text its beginning and its end are read "
+        "largest number of tokens to read from a text; the middle of a longer text is left out "
         "(none: no limit)",
         at_least=2,
     )
@@ -66,8 +67,8 @@ class TextClassifier(TextTask, Classifier):
     bidirectional: bool = option(True, "read texts forwards and backwards")
     readout: str = option(
         "mean+max",
-        "summary of all recurrent states that the output reads: last, mean, max, or several, as in "
-        "mean+max",
+        "how the states of all steps are summed up for the output: last, mean, max, or several, as "
+        "in mean+max",
     )
     evidence: bool = option(
         True,
@@ -82,19 +83,19 @@ class TextClassifier(TextTask, Classifier):
     learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
     weight_decay: float | None = option(
         0.1,
-        "how strongly weights are pulled towards zero; not applied to biases and norms",
+        "how strongly weights are pulled towards zero; biases and norms are not",
         at_least=0,
     )
     embedding_moment: str = option(
         "shared",
-        "how Adam scales updates of token vectors (own: each weight by itself; shared: all alike, "
-        "so that vectors of rare tokens change less)",
+        "how Adam scales the updates of token vectors. own: each weight by itself. shared: all "
+        "alike, so that vectors of rare tokens change less",
         choices=("own", "shared"),
     )
     average: float = option(
         0.99,
-        "evaluate and keep a running average of the weights, with this decay in each step (0: the "
-        "weights themselves)",
+        "evaluate and keep a running average of the weights, which decays by this factor in each "
+        "step (0: no average)",
         at_least=0,
         below=1,
     )
@@ -107,6 +108,11 @@ class TextClassifier(TextTask, Classifier):
         at_least=0,
         below=1,
     )
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        check_readout(self.readout)
 
     def fit(
         self,
@@ -245,8 +251,9 @@ class TextClassifier(TextTask, Classifier):
             if backward == [False, True]:
                 return start_from_models(models, origin, whole=False, bidirectional=True)
         raise InputError(
-            "option init_from: expected a classifier of texts, a language model, or one that reads "
-            f"forward and one trained with reverse, in this order, got {origin}"
+            "expected a classifier of texts, a language model, or one that reads "
+            f"forward and one trained with {spelled('reverse', True)}, in this order, got {origin}",
+            option="init_from",
         )
 
     def _learned(self) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from tidegate.cells import PROJECTED, USES, get_cell
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
-from tidegate.errors import InputError
+from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.output.places import check_output
+from tidegate.tasks.architectures import need_memory
 from tidegate.training.options import TrainingOptions, option
 
 if TYPE_CHECKING:
@@ -76,26 +77,31 @@ class Estimator(TrainingOptions):
     forget_bias: float = option(
         1.0,
         "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
-        "remembers longer at first; chrono replaces it",
+        "remembers longer at first; `chrono` replaces it",
     )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
-        cell = get_cell(self.cell)
+        try:
+            cell = get_cell(self.cell)
+        except InputError as e:
+            raise InputError(str(e), option="cell") from None
         if len(self.hidden_sizes) == 0:
-            raise InputError("option hidden_sizes: expected one size per layer, got none")
+            problem = "expected one size per layer, got none; give one or more, such as"
+            raise InputError(f"{problem} {written((128,))}", option="hidden_sizes")
         if self.projection_size is not None and not cell.is_projected:
             raise InputError(
-                f"option projection_size: expected none for {self.cell}, which has no projection, "
-                f"got {self.projection_size}; leave it out, or choose a cell that has one: "
-                f"{PROJECTED}"
+                f"expected none for {self.cell}, which has no projection, got "
+                f"{self.projection_size}; leave it out, or choose a cell that has one: {PROJECTED}",
+                option="projection_size",
             )
         least = smallest_hidden_size(cell.name, self.projection_size)
         if min(self.hidden_sizes) < least:
             raise InputError(
-                f"option hidden_sizes: expected {least} units or more in each layer, since the "
-                f"projection of {self.cell} is smaller, got {min(self.hidden_sizes)}"
+                f"expected {least} units or more in each layer, since the projection of "
+                f"{self.cell} is smaller, got {min(self.hidden_sizes)}",
+                option="hidden_sizes",
             )
 
     # scikit-learn's manners: docs "Developing scikit-learn estimators"
@@ -180,7 +186,8 @@ class Estimator(TrainingOptions):
         try:
             return Architecture(**{n: v for n, v in values.items() if n in known})
         except ValueError as e:
-            raise InputError(f"option {e}") from e
+            option, _, problem = str(e).partition(": ")
+            raise InputError(problem, option=option) from e
 
     def initial_network(self, architecture: Architecture) -> SequenceNetwork:
         """The network that training begins with, from the seed: before any weights taken over."""
@@ -188,6 +195,7 @@ class Estimator(TrainingOptions):
 
         from tidegate.nn.network import SequenceNetwork
 
+        need_memory(architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return SequenceNetwork(architecture, **self._initial(architecture))

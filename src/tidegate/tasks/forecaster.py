@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from tidegate.data.series.windowing import (
 )
 from tidegate.data.source import as_list
 from tidegate.data.times.grid import time_type
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
@@ -61,7 +62,8 @@ class Forecaster(JudgedForecaster):
     )
     segment: int | None = option(
         None,
-        "rows read in one recurrent step; a divisor of context (default: a season or a part of it)",
+        "rows read in one recurrent step; a divisor of `context` (default: a season or a part of "
+        "it)",
         at_least=1,
     )
     joint: bool = option(
@@ -72,12 +74,12 @@ class Forecaster(JudgedForecaster):
         "read and forecast differences from the last known value; helps if the level drifts",
     )
     loss: str = option("mae", "error that training minimises", choices=("mse", "mae", "huber"))
-    train_until: str | None = option(
+    train_until: str | int | float | None = option(
         None,
         "end of the training rows: a time, a row number or a fraction of the rows (default: 0.8 of "
-        "the rows before validate_until)",
+        "the rows before the end of the validation rows)",
     )
-    validate_until: str | None = option(
+    validate_until: str | int | float | None = option(
         None,
         "end of the validation rows, which choose the best weights; the rows after it are the test "
         "(default: the last row, no test)",
@@ -92,8 +94,9 @@ class Forecaster(JudgedForecaster):
         super().check()
         if self.context and self.segment and self.context % self.segment:
             raise InputError(
-                f"option segment: expected a divisor of the context {self.context}, "
-                f"got {self.segment}"
+                f"expected a divisor of {spelled('context')}, {self.context}, got {self.segment}; "
+                f"give a smaller one that divides it, such as {gcd(self.context, self.segment)}",
+                option="segment",
             )
 
     def fit(
@@ -119,11 +122,14 @@ class Forecaster(JudgedForecaster):
         known = series.rows(0, end)
         need_finite(known)
         self.windowing_ = w = self._windowing(known.rows(0, cut))
-        starts = windows(known.values, w.context, w.horizon, w.context, cut)
+        try:
+            starts = windows(known.values, w.context, w.horizon, w.context, cut)
+        except InputError as e:
+            raise InputError(str(e), option=self._end_given()) from e
         try:
             judged = windows(known.values, w.context, w.horizon, cut, end)
         except InputError as e:
-            raise InputError(f"option train_until: {e}") from e
+            raise InputError(str(e), option="train_until") from e
         train, validation = Windows(w, known, starts), Windows(w, known, judged)
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
@@ -186,17 +192,24 @@ class Forecaster(JudgedForecaster):
             try:
                 rows[name] = None if value is None else series.row_of(value)
             except InputError as e:
-                raise InputError(f"option {name}: {e}") from e
+                raise InputError(str(e), option=name) from e
         end = len(series) if rows["validate_until"] is None else rows["validate_until"]
         cut = round(0.8 * end) if rows["train_until"] is None else rows["train_until"]
         if not 0 < cut < end and self.train_until is None:
-            raise InputError(f"expected 3 rows or more to learn from, got {end}; give more rows")
+            problem = f"expected 3 rows or more to learn from, got {end}; give more rows"
+            raise InputError(problem, option=self._end_given())
         if not 0 < cut < end:
             raise InputError(
-                f"option train_until: expected a moment before validate_until (row {end}), "
-                f"got row {cut}"
+                f"expected a moment before {spelled('validate_until')} (row {end}), got row "
+                f"{cut}; choose an earlier one",
+                option="train_until",
             )
         return cut, end
+
+    def _end_given(self) -> str | None:
+        """The option that says where the training rows end, if one does."""
+        given = (n for n in ("train_until", "validate_until") if getattr(self, n) is not None)
+        return next(given, None)
 
     def _windowing(self, train: Series) -> Windowing:
         """What is read and how, chosen and scaled by the training span alone."""

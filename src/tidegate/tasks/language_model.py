@@ -13,18 +13,27 @@ import numpy as np
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
 from tidegate.sampling import sample
 from tidegate.tasks.estimator import encoder_of, with_default
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
+from tidegate.training.option_values import check_value
 from tidegate.training.options import check_seed, documented, option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
+
+# What generate takes: types and bounds.
+_CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
+    "temperature": (float, {"above": 0}),
+    "top_k": (int | None, {"at least": 1}),
+    "top_p": (float | None, {"above": 0, "at most": 1}),
+    "greedy": (bool, {}),
+}
 
 
 @documented
@@ -62,18 +71,19 @@ class LanguageModel(TextTask):
     )
     tie_embeddings: bool = option(
         False,
-        "use one matrix for the embedding and the output layer; embedding_size must equal the last "
-        "of hidden_sizes",
+        "use one matrix for the embedding and the output layer; `embedding_size` must equal the "
+        "last of `hidden_sizes`",
     )
     reverse: bool = option(
         False,
-        "read and write text backwards; such a model can start a classifier's reverse direction",
+        "read and write text backwards; a text classifier's backward direction can start from such "
+        "a model",
     )
     embedding_scale: float | None = option(
         None,
         "standard deviation of the initial token vectors (default: 1 for cells with a cell state "
-        "beside the output, as an LSTM, 0.3 for others; 1 / sqrt(embedding_size) with "
-        "tie_embeddings)",
+        "beside the output, as an LSTM, 0.3 for others; with `tie_embeddings`, 1 / sqrt of "
+        "`embedding_size`)",
         above=0,
     )
     embedding_dropout: float = option(
@@ -81,7 +91,7 @@ class LanguageModel(TextTask):
     )
     forget_bias: float = with_default("forget_bias", 0.0)
     bptt: int = option(
-        100, "tokens through which gradients are propagated back at a time", at_least=1
+        100, "tokens read in one optimiser step; gradients flow back through these only", at_least=1
     )
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
     dropout: float = with_default("dropout", 0.1)
@@ -152,8 +162,9 @@ class LanguageModel(TextTask):
         held_out = self.test_fraction + (self.validation_fraction if validation is None else 0)
         if held_out >= 1:
             raise InputError(
-                "options validation_fraction and test_fraction: expected a sum below 1, "
-                f"got {held_out:g}"
+                f"expected a sum with {spelled('test_fraction')} below 1, got {held_out:g}; lower "
+                "one of them",
+                option="validation_fraction",
             )
 
         if not isinstance(text, str):
@@ -234,9 +245,13 @@ class LanguageModel(TextTask):
         """
         network = self.network_
         check_seed(seed)
-        if length < 0:
-            raise InputError(f"expected a length of 0 or more tokens, got {length}")
+        check_value("prompt", prompt, str, {})
+        check_value("length", length, int, {"bounds": {"at least": 0}})
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
+        for name, (hint, bounds) in _CHOICE.items():
+            about = {"remedy": f"{spelled('greedy', True)} always takes the likeliest token"}
+            about = about if name == "temperature" else {}
+            check_value(name, choice[name], hint, {"bounds": bounds, **about})
         rng = np.random.default_rng(seed)
         tokens = self._written(network, prompt, length, rng, choice)
         if not self.reverse:
@@ -252,8 +267,12 @@ class LanguageModel(TextTask):
         if [(model.TASK, getattr(model, "reverse", None)) for model in models] != [
             (self.TASK, self.reverse)
         ]:
-            kind = "trained with reverse" if self.reverse else "that reads forward"
-            raise InputError(f"option init_from: expected one language model {kind}, got {origin}")
+            kind = (
+                f"trained with {spelled('reverse', True)}" if self.reverse else "that reads forward"
+            )
+            raise InputError(
+                f"expected one language model {kind}, got {origin}", option="init_from"
+            )
         tied = models[0].network_.architecture.tie_embeddings
         return start_from_models(models, origin, whole=True, tie_embeddings=tied)
 

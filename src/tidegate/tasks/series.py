@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError
+from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -40,19 +43,20 @@ class SequenceEstimator(Estimator):
         None,
         "steps of a sequence read in one recurrent step (default: a twelfth of the median length)",
         at_least=1,
+        at_most=2**20,
     )
     crop: float = option(
         0.1,
-        "largest fraction of a sequence that training cuts off at random, to learn from more "
-        "variants of few sequences",
+        "cut off up to this fraction of each training sequence, at random; so few sequences give "
+        "many variants",
         at_least=0,
         below=1,
     )
     bidirectional: bool = option(True, "read sequences forwards and backwards")
     readout: str = option(
         "mean+max",
-        "summary of all recurrent states that the output reads: last, mean, max, or several, as in "
-        "mean+max",
+        "how the states of all steps are summed up for the output: last, mean, max, or several, as "
+        "in mean+max",
     )
     dropout: float = with_default("dropout", 0.3)
     batch_size: int = option(
@@ -72,6 +76,11 @@ class SequenceEstimator(Estimator):
         below=1,
     )
 
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        check_readout(self.readout)
+
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags
 
@@ -79,25 +88,42 @@ class SequenceEstimator(Estimator):
         tags.input_tags = InputTags(two_d_array=True, three_d_array=True, allow_nan=True)
         return tags
 
-    def _parts(
-        self, sequences: list[np.ndarray], answers: np.ndarray, validation: Answered | None
+    def _begin(
+        self, X: Any, y: Any, validation: tuple[Any, Any] | None, sample_weight: Any
     ) -> tuple[Answered, Answered, Answered, np.ndarray]:
-        """What is learned from, what chooses the best weights, and what is held out for a test.
+        """Check the options and what ``fit`` was given, and divide it.
 
-        The last are the rows of the first.
+        Returns the training part, the part that chooses the best weights, the test part, and how
+        much each training sequence counts, [N].  Raises InputError.
         """
+        self.check()
+        sequences = as_sequences(X)
+        answers = self._learn_answers(sequences, y)
+        counts = sample_weights(sample_weight, len(sequences))
+        judges: Answered | None = None
+        if validation is not None:
+            others = as_sequences(validation[0], sequences[0].shape[1])
+            judges = others, self._answers(others, validation[1])
         fraction = self.validation_fraction
         if fraction is None:
             fraction = 0.1 if len(sequences) >= _FEW else 0
         rows = split_rows(
             len(sequences),
             self.seed,
-            validation=fraction if validation is None else 0,
+            validation=fraction if judges is None else 0,
             test=self.test_fraction,
             what=self.INPUTS,
         )
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
-        return train, validation or drawn, test, rows[0]
+        return train, judges or drawn, test, counts[rows[0]]
+
+    @abstractmethod
+    def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
+        """The answer to each sequence, as numbers [N].  Raises InputError."""
+
+    def _learn_answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
+        """The same of the training data, from which a classifier learns the labels there are."""
+        return self._answers(sequences, y)
 
     def _learn(
         self,

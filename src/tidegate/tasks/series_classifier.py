@@ -10,7 +10,6 @@ import numpy as np
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.series import SequenceEstimator
-from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import documented
 
 if TYPE_CHECKING:
@@ -47,15 +46,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        self.check()
-        sequences = as_sequences(X)
-        labels = self._labels(sequences, y)
-        self._learn_classes(labels)
-        held_out = None
-        if validation is not None:
-            others = as_sequences(validation[0], sequences[0].shape[1])
-            held_out = others, self._indices(self._labels(others, validation[1]))
-        train, held_out, test, rows = self._parts(sequences, self._indices(labels), held_out)
+        train, held_out, test, counts = self._begin(X, y, validation, sample_weight)
 
         from tidegate.training.classification import Classification
 
@@ -64,15 +55,21 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             train,
             held_out,
             output_size=len(self.classes_),
-            weights=self._weights(
-                train[1], held_out[1], sample_weights(sample_weight, len(sequences))[rows]
-            ),
+            weights=self._weights(train[1], held_out[1], counts),
             by="cross_entropy",
         )
         if len(test[0]):
             figures = self.evaluate(test[0], self.classes_[test[1]])
             self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
         return self
+
+    def _learn_answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
+        labels = self._labels(sequences, y)
+        self._learn_classes(labels)
+        return self._indices(labels)
+
+    def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
+        return self._indices(self._labels(sequences, y))
 
     def _known(self, inputs: Any) -> list[np.ndarray]:
         return as_sequences(inputs, self.inputs_.channels)

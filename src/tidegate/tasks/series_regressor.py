@@ -12,7 +12,7 @@ from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.scaling import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.series import SequenceEstimator
-from tidegate.tasks.weights import normalised, sample_weights
+from tidegate.tasks.weights import normalised
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class SequenceRegressor(SequenceEstimator):
 
     crop: float = option(
         0.0,
-        "largest fraction of a sequence that training cuts off at random, to learn from more "
-        "variants; use it only if the ends of a sequence do not matter",
+        "cut off up to this fraction of each training sequence, at random; use it only if the ends "
+        "of a sequence do not matter",
         at_least=0,
         below=1,
     )
@@ -59,14 +59,7 @@ class SequenceRegressor(SequenceEstimator):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        self.check()
-        sequences = as_sequences(X)
-        numbers = _numbers(sequences, y)
-        held_out = None
-        if validation is not None:
-            others = as_sequences(validation[0], sequences[0].shape[1])
-            held_out = others, _numbers(others, validation[1])
-        train, held_out, test, rows = self._parts(sequences, numbers, held_out)
+        train, held_out, test, counts = self._begin(X, y, validation, sample_weight)
         self.target_ = Scaler.fit(train[1][:, None])
 
         from tidegate.training.regression import Regression
@@ -75,7 +68,7 @@ class SequenceRegressor(SequenceEstimator):
             Regression,
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
-            weights=(normalised(sample_weights(sample_weight, len(sequences))[rows]), None),
+            weights=(normalised(counts), None),
             scale=float(self.target_.scale[0]),
         )
         if len(test[0]):
@@ -99,7 +92,7 @@ class SequenceRegressor(SequenceEstimator):
         prediction, which is the mean of the training part.  ``n``: number of sequences.
         """
         sequences = as_sequences(X, self.inputs_.channels)
-        truth = _numbers(sequences, y)
+        truth = self._answers(sequences, y)
         trivial = np.full(len(truth), self.target_.mean[0])
         figures: dict[str, float] = {}
         for prefix, predicted in (("", self.predict(sequences)), ("mean_", trivial)):
@@ -120,6 +113,9 @@ class SequenceRegressor(SequenceEstimator):
         tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
         tags.target_tags.required = True
         return tags
+
+    def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
+        return _numbers(sequences, y)
 
     def _scaled(self, numbers: np.ndarray) -> np.ndarray:
         return self.target_.transform(numbers[:, None])[:, 0].astype(np.float32)

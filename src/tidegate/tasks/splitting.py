@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 
 
 def split_rows(
@@ -22,7 +22,8 @@ def split_rows(
     if tested + held_out >= count:
         raise InputError(
             f"{what}: expected enough to train on beside {held_out} for validation and {tested} "
-            f"for test, got {count} in all; give more, or smaller fractions"
+            f"for test, got {count} in all; give more, or a "
+            f"smaller {spelled('validation_fraction')} or {spelled('test_fraction')}"
         )
     held_out += tested
     return np.sort(order[held_out:]), order[tested:held_out], order[:tested]

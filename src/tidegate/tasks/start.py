@@ -109,10 +109,14 @@ def load_models(given: Models, kinds: Sequence[type[Estimator]]) -> list[Any]:
 
     Raises InputError.
     """
+    if not _several(given):
+        problem = "expected one trained model or more, got none; leave it out"
+        raise InputError(problem, option="init_from")
     for one in _several(given):
         if not isinstance(one, str | PathLike | Estimator):
             raise InputError(
-                f"option init_from: expected model files or fitted models, got {type(one).__name__}"
+                f"expected model files or fitted models, got {type(one).__name__}",
+                option="init_from",
             )
     return [one if isinstance(one, Estimator) else _read(one, kinds) for one in _several(given)]
 
@@ -124,7 +128,9 @@ def _read(path: str | PathLike[str], kinds: Sequence[type[Estimator]]) -> Estima
             return kind.from_model_file(model, path)
     expected = " or ".join(kind.TASK for kind in kinds)
     raise InputError(
-        f"option init_from: expected a model of {expected}, got one of {model.task}", file=path
+        f"expected a model of {expected}, got one of {model.task}",
+        file=path,
+        option="init_from",
     )
 
 
@@ -154,8 +160,9 @@ def start_from_models(
         same = [getattr(a, name) == getattr(first, name) for name in _SIZES]
         if not all(same) or model.encoder_.to_json() != encoder.to_json():
             raise InputError(
-                "option init_from: expected models of one vocabulary, cell and size, got others in "
-                f"{origin}; train both on the same text with the same options"
+                "expected models of one vocabulary, cell and size, got others in "
+                f"{origin}; train both on the same text with the same options",
+                option="init_from",
             )
     return ModelStart(
         encoder=encoder,

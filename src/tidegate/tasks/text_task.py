@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.cells import get_cell
 from tidegate.data.text.reading import train_encoder
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown, spelled, written
 from tidegate.model.architecture import Architecture
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.start import Start, load_models, model_names, start_from_vectors
@@ -39,7 +39,7 @@ class TextTask(Estimator):
     embedding_dropout: float
     embedding_scale: float | None = option(
         None,
-        "standard deviation of the initial token vectors (default: 1 / sqrt(embedding_size))",
+        "standard deviation of the initial token vectors (default: 1 / sqrt of `embedding_size`)",
         above=0,
     )
     min_count: int = option(
@@ -54,7 +54,8 @@ class TextTask(Estimator):
         "may be gzipped",
     )
     freeze_embeddings: bool = option(
-        False, "keep the token vectors of init_from or embeddings unchanged in training"
+        False,
+        "do not train the token vectors, if they come from a file of vectors or a model",
     )
 
     def check(self) -> None:
@@ -62,18 +63,21 @@ class TextTask(Estimator):
         super().check()
         if self.embeddings is not None and self.init_from is not None:
             raise InputError(
-                "option embeddings: expected none beside init_from, which brings its own, got "
-                f"{self.embeddings}"
+                f"expected none beside {spelled('init_from')}, which brings its own, got "
+                f"{shown(self.embeddings)}; leave out one of them",
+                option="embeddings",
             )
         if self.embeddings is not None and self.level != "word":
             raise InputError(
-                f"option embeddings: expected none at level {self.level}, got {self.embeddings}; "
-                "they are for level word"
+                f"expected none at level {self.level}, got {shown(self.embeddings)}; leave it "
+                f"out, or give {spelled('level', 'word')}",
+                option="embeddings",
             )
         if self.freeze_embeddings and self.embeddings is None and self.init_from is None:
             raise InputError(
-                "option freeze_embeddings: expected embeddings or init_from beside it, got "
-                "neither; random vectors are better trained"
+                f"expected {spelled('embeddings')} or {spelled('init_from')} beside it, got "
+                "neither; leave it out, since random vectors are better trained",
+                option="freeze_embeddings",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -124,8 +128,9 @@ class TextTask(Estimator):
                 own = tuple(own)
             if own != expected and not self._left_open(name):
                 raise InputError(
-                    f"option {name}: expected {expected!r}, as in {start.origin}, got {own!r}; "
-                    "leave it out"
+                    f"expected {written(expected)}, as in {start.origin}, got {written(own)}; "
+                    "leave it out",
+                    option=name,
                 )
         return start
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.data.files.items import as_items
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 BALANCED = "balanced"
 
@@ -32,11 +32,11 @@ def check_class_weight(given: Any) -> None:
         return
     if not isinstance(given, Mapping):
         raise InputError(
-            f"option class_weight: expected {BALANCED!r} or a dict of label and weight, got "
-            f"{given!r}"
+            f"expected {BALANCED!r}, or in Python a dict of label and weight, got {shown(given)}",
+            option="class_weight",
         )
     for label, weight in given.items():
-        _weight(weight, f"option class_weight: {label!r}")
+        _weight(weight, f"label {shown(label)}", option="class_weight")
 
 
 def label_weights(given: Any, classes: list[Any], answers: np.ndarray) -> np.ndarray:
@@ -55,8 +55,8 @@ def label_weights(given: Any, classes: list[Any], answers: np.ndarray) -> np.nda
         if label not in classes:
             known = ", ".join(repr(one) for one in classes[:10])
             raise InputError(
-                f"option class_weight: expected labels of the training part ({known}), got "
-                f"{label!r}"
+                f"expected labels of the training part ({known}), got {label!r}",
+                option="class_weight",
             )
     return np.array([float(given.get(label, 1.0)) for label in classes])
 
@@ -70,15 +70,19 @@ def normalised(weights: np.ndarray) -> np.ndarray | None:
     if not len(weights) or (weights == weights[0]).all() and weights[0] > 0:
         return None
     if not weights.sum() > 0:
-        raise InputError("weights: expected some above 0 in the training part, got only 0")
+        raise InputError(
+            "weights: expected some above 0 in the training part, got only 0; give "
+            "sample_weight or class_weight some that are"
+        )
     return (weights / weights.mean()).astype(np.float32)
 
 
-def _weight(value: Any, what: str) -> float:
+def _weight(value: Any, what: str, option: str | None = None) -> float:
     try:
         weight = float(value)
     except (TypeError, ValueError):
         weight = np.nan
     if not (np.isfinite(weight) and weight >= 0):
-        raise InputError(f"{what}: expected a finite number from 0 as weight, got {value!r}")
+        problem = f"{what}: expected a finite number from 0 as weight, got {shown(value)}"
+        raise InputError(problem, option=option)
     return weight

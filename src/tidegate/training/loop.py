@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.model.container import ModelFileError
 from tidegate.nn.recurrent_layer import slow_on_gpu
 from tidegate.training.curve import COLUMNS, FIRST_COLUMNS, as_columns, hindsight
@@ -40,7 +40,7 @@ from tidegate.training.randomness import (
 from tidegate.training.resuming import check_position, check_tensors, restored_carry
 from tidegate.training.run_folder import RunFolder
 from tidegate.training.schedules import learning_rate_factor
-from tidegate.training.state import REMEDY, Position, TrainingState, flatten
+from tidegate.training.state import Position, TrainingState, flatten, remedy
 
 _DRAW_EVERY_S = 30.0
 
@@ -307,7 +307,8 @@ class _Run:
         if self.options.run_folder is not None and self.saved_step:
             kept = f"; {self.options.run_folder} holds the state of step {self.saved_step}"
         return TrainingError(
-            f"{where}: {what}; lower learning_rate or clip_norm, or check that batch's data{kept}"
+            f"{where}: {what}; lower {spelled('learning_rate')} or "
+            f"{spelled('clip_norm')}, or check that batch's data{kept}"
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -335,7 +336,7 @@ class _Run:
             self.network.load_state_dict(state.under("weights"))
             self.carry = restored_carry(state, self.objective, self.network, self.processes)
         except ValueError as e:
-            problem = f"expected the training state of this network, got another's: {e}; {REMEDY}"
+            problem = f"expected the training state of this network, got another's: {e}; {remedy()}"
             raise ModelFileError(problem, file=self.options.run_folder) from e
         restore_optimizer(self.optimizer, state.under("optimizer"))
         if self.average is not None:

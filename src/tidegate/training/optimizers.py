@@ -44,12 +44,12 @@ def build_optimizer(
 ) -> Optimizer:
     """The optimiser ``name`` over named parameters, set as ``options`` say.
 
-    Weight decay applies to matrices only: a bias or a norm's scale has one dimension.  Raises
-    InputError, listing the names, for an unknown one.
+    Weight decay applies to matrices only: a bias, a norm's scale and a vector of a cell have one
+    dimension.  Raises InputError, listing the names, for an unknown one.
     """
     if name not in _CLASSES:
         raise InputError(
-            f"option optimizer: expected one of {', '.join(LEARNING_RATES)}, got {name!r}"
+            f"expected one of {', '.join(LEARNING_RATES)}, got {name!r}", option="optimizer"
         )
     named = [(n, p) for n, p in parameters if p.requires_grad]
     decay = options.resolved_weight_decay()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
-from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.terminal import path_text
+from tidegate.training.option_values import check_value, plain
 from tidegate.training.schedules import SCHEDULES
 
 # Names of the optimisers, with a learning rate at which recurrent networks of 64 to 512 units
@@ -45,6 +46,7 @@ def option(
 ) -> Any:
     """A dataclass field with its help text and the values it takes, which ``check`` holds it to.
 
+    Other options stand in backticks in the help, which spells them as its reader does.
     ``common``: people use it first, so that ``--help`` shows it, not ``--help-all`` alone.
     """
     bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
@@ -61,9 +63,11 @@ def help_of(f: Field[Any], of: type[TrainingOptions]) -> str:
     text = f.metadata["help"].replace("DEFAULT_EPOCHS", str(of.DEFAULT_EPOCHS))
     steps, spacing = of.DEFAULT_STEPS, of.default_spacing()
     text = text.replace("DEFAULT_STEPS", f"{steps} if no limit is given" if steps else "no limit")
-    least = f"; if epochs is not given, also at least {spacing} steps" if spacing else ""
+    least = f"; if `epochs` is not given, also at least {spacing} steps" if spacing else ""
     text = text.replace("; DEFAULT_SPACING", least)
-    if choices := f.metadata["choices"]:
+    text = re.sub("`([a-z_]+)`", lambda other: spelled(other[1]), text)
+    choices = f.metadata["choices"]
+    if any(choice not in text for choice in choices):
         text += ": " + ", ".join(choices)
     return text
 
@@ -106,14 +110,14 @@ class TrainingOptions:
     )
     weight_decay: float | None = option(
         None,
-        "how strongly weights are pulled towards zero; not applied to biases and norms (default: "
-        "0.01 for adamw, 0 for the others)",
+        "how strongly weights are pulled towards zero; biases and norms are not (default: 0.01 for "
+        "adamw, 0 for the others)",
         at_least=0,
     )
     embedding_moment: str = option(
         "own",
-        "how Adam scales updates of token vectors (own: each weight by itself; shared: all alike, "
-        "so that vectors of rare tokens change less)",
+        "how Adam scales the updates of token vectors. own: each weight by itself. shared: all "
+        "alike, so that vectors of rare tokens change less",
         choices=("own", "shared"),
     )
     schedule: str = option(
@@ -152,7 +156,7 @@ class TrainingOptions:
     patience: int | None = option(
         None,
         "stop when this many evaluations in a row bring no better result (default: "
-        f"{LAST_PATIENCE} if max_minutes is the only limit, else never)",
+        f"{LAST_PATIENCE} if `max_minutes` is the only limit, else never)",
         at_least=1,
     )
     evaluate_every: int | None = option(
@@ -163,16 +167,16 @@ class TrainingOptions:
     )
     average: float = option(
         0.0,
-        "evaluate and keep a running average of the weights, with this decay in each step, such as "
-        "0.999 (0: the weights themselves)",
+        "evaluate and keep a running average of the weights, which decays by this factor in each "
+        "step, such as 0.999 (0: no average)",
         at_least=0,
         below=1,
     )
     precision: str = option(
         "float32",
-        "number format of large matrix products in training (weights, states and sums stay "
-        "float32; bfloat16 is up to twice as fast on CPUs with AMX or AMD's AVX-512 BF16, and has "
-        "no effect on others)",
+        "number format of large matrix products in training: float32 or bfloat16. Weights, states "
+        "and sums stay float32. bfloat16 is up to twice as fast on CPUs with AMX or AMD's AVX-512 "
+        "BF16, and has no effect on others",
         choices=("float32", "bfloat16"),
     )
     seed: int = option(
@@ -190,13 +194,15 @@ class TrainingOptions:
         None, "folder for the settings, metrics, curve and training state of the run"
     )
     checkpoint_seconds: float = option(
-        60.0, "seconds between two saves of the training state (0: save every step)", at_least=0
+        60.0,
+        "seconds between two saves of the training state (0: save after every step)",
+        at_least=0,
     )
     resume: bool = option(False, "continue the run that is kept in the run folder", common=True)
     force: bool = option(
         False,
-        "replace files that tidegate did not write; without resume, also replace a run in the run "
-        "folder",
+        "replace files that tidegate did not write; without `resume`, also replace a run in the "
+        "run folder",
     )
     verbose: int | bool = option(
         1,
@@ -213,22 +219,27 @@ class TrainingOptions:
         """
         hints = get_type_hints(type(self))
         for f in fields(self):
-            value = _plain(getattr(self, f.name))
+            value = plain(getattr(self, f.name))
             setattr(self, f.name, value)
-            if (problem := _problem(value, hints[f.name], f.metadata)) is not None:
-                raise InputError(f"option {f.name}: expected {problem}, got {value!r}")
+            check_value(f.name, value, hints[f.name], f.metadata)
         if self.momentum is not None and self.optimizer not in MOMENTUM:
             raise InputError(
-                f"option momentum: expected none for {self.optimizer}, got {self.momentum}; "
-                f"it belongs to {', '.join(MOMENTUM)}"
+                f"expected none for {self.optimizer}, got "
+                f"{self.momentum}; leave it out, or choose {' or '.join(MOMENTUM)} as "
+                f"{spelled('optimizer')}",
+                option="momentum",
             )
         if self.max_steps is not None and (self.fewest_steps or 0) > self.max_steps:
             raise InputError(
-                f"option fewest_steps: expected at most max_steps, {self.max_steps}, got "
-                f"{self.fewest_steps}"
+                f"expected at most {spelled('max_steps')}, "
+                f"{self.max_steps}, got {self.fewest_steps}; lower it",
+                option="fewest_steps",
             )
         if self.resume and self.run_folder is None:
-            raise InputError("option resume: expected a run_folder to go on with, got none")
+            raise InputError(
+                f"expected a {spelled('run_folder')} to go on with, got none; name it",
+                option="resume",
+            )
 
     @property
     def speaks(self) -> bool:
@@ -295,54 +306,4 @@ class TrainingOptions:
 def check_seed(seed: int | None) -> None:
     """Raise InputError unless ``seed`` is None or one that random numbers can be drawn by."""
     about = next(f for f in fields(TrainingOptions) if f.name == "seed")
-    if (problem := _problem(seed, int | None, about.metadata)) is not None:
-        raise InputError(f"option seed: expected {problem}, got {seed!r}")
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's, alone or in a tuple or a list, as Python's."""
-    import numpy as np  # help texts do without
-
-    if type(value) in (tuple, list):
-        return type(value)(map(_plain, value))
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _problem(value: Any, hint: Any, metadata: Any) -> str | None:
-    """What ``value`` should have been, or None if it is as its field's hint and bounds say."""
-    if get_origin(hint) is tuple:  # such as tuple[int, ...]: every item within the bounds
-        if not isinstance(value, tuple | list):
-            return "a tuple of values, such as (64, 32)"
-        problems = (_problem(item, get_args(hint)[0], metadata) for item in value)
-        return next((f"each to be {p}" for p in problems if p is not None), None)
-    allowed = get_args(hint) or (hint,)
-    if value is None and type(None) in allowed:
-        return None
-    choices, bounds = metadata.get("choices", ()), metadata.get("bounds", {})
-    if choices:
-        return None if value in choices else "one of " + ", ".join(choices)
-    if allowed == (bool,):
-        return None if isinstance(value, bool) else "True or False"
-    if isinstance(value, bool) and bool in allowed:
-        return None
-    if int in allowed or float in allowed:
-        whole = float not in allowed
-        expected = ("a whole number " if whole else "a number ") + " and ".join(
-            f"{name} {bound}" for name, bound in bounds.items()
-        )
-        kind = Integral if whole else Real
-        good = isinstance(value, kind) and not isinstance(value, bool) and value == value
-        return None if good and _within(value, bounds) else expected.strip()
-    if allowed == (str,):
-        return None if isinstance(value, str) else "text"
-    return None
-
-
-def _within(value: Any, bounds: dict[str, float]) -> bool:
-    tests = {
-        "above": lambda bound: value > bound,
-        "at least": lambda bound: value >= bound,
-        "below": lambda bound: value < bound,
-        "at most": lambda bound: value <= bound,
-    }
-    return all(tests[name](bound) for name, bound in bounds.items())
+    check_value("seed", plain(seed), int | None, about.metadata)

@@ -34,8 +34,9 @@ class Processes:
 
         if device not in ("auto", "cpu", "cuda"):
             raise InputError(
-                f"option device: expected auto, cpu or cuda with {self.world} processes, "
-                f"got {device!r}; each process takes its own of them"
+                f"expected auto, cpu or cuda with {self.world} processes, "
+                f"got {device!r}; each process takes its own of them",
+                option="device",
             )
         # torch's first optimiser step imports this module, whose default arguments would then hold
         # the process group for good, so that nothing could end its threads
@@ -44,8 +45,9 @@ class Processes:
         own: Any = state.device
         if own.type != self.device.type:
             raise InputError(
-                f"option device: expected {own.type}, as when these processes were joined, "
-                f"got {device!r}; start them anew"
+                f"expected {own.type}, as when these processes were joined, "
+                f"got {device!r}; start them anew",
+                option="device",
             )
         self.rank, self.device = state.process_index, own
         if own.type == "cpu":
@@ -144,7 +146,8 @@ def _device(name: str) -> torch.device:
     if not present.get(device.type, False):
         usable = [kind for kind, there in present.items() if there]
         raise InputError(
-            f"option device: expected auto or one of {', '.join(usable)}, got {name!r}; "
-            "this machine, or this build of torch, has no such device"
+            f"expected auto or one of {', '.join(usable)}, got {name!r}; "
+            "this machine, or this build of torch, has no such device",
+            option="device",
         )
     return device

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 from tidegate.output.lock import lock
 from tidegate.output.places import check_folder
 from tidegate.output.writing import write_atomically
@@ -82,7 +82,8 @@ class RunFolder:
         if not self.state_path.exists():
             raise InputError(
                 "expected a folder with a training state to resume, got none; "
-                "name the folder of that run, or begin a new one by leaving out resume",
+                "name the folder of that run, or begin a new run: leave out "
+                f"{spelled('resume', True)}",
                 file=self.path,
             )
         self._lock()
@@ -106,7 +107,8 @@ class RunFolder:
         except InputError as e:
             kept = "nothing was saved before; begin again when there is room"
             if self.state_path.exists():
-                kept = "the last state that was saved is kept; go on with it by resume"
+                kept = "the last state that was saved is kept; continue it with "
+                kept += spelled("resume", True)
             stopped = RunStopped(f"{e}; {kept}")
             stopped.file = e.file
             raise stopped from e
@@ -152,15 +154,20 @@ class RunFolder:
                 if (self.path / name).exists():
                     raise InputError(
                         f"expected a folder for a new run, got one with a {name} that is of no "
-                        "run; name another folder, or replace that file by force",
+                        "run; name another folder, or replace that file with "
+                        f"{spelled('force', True)}",
                         file=self.path,
                     )
             return
         metrics = self.path / "metrics.csv"
         if self.state_path.exists():
-            remedy = "go on with it by resume, replace it by force, or name another folder"
+            go_on, replace = spelled("resume", True), spelled("force", True)
+            remedy = f"continue it with {go_on}, replace it with {replace}, or name another folder"
         elif metrics.exists() and metrics.stat().st_size > 0:
-            remedy = "its state is gone, so replace it by force, or name another folder"
+            remedy = (
+                f"its state is gone, so replace it with {spelled('force', True)}, or name another "
+            )
+            remedy += "folder"
         else:
             return  # it ended before it had come to anything
         raise InputError(
@@ -173,15 +180,17 @@ class RunFolder:
         write_atomically(self.path / "config.json", text.encode())
 
     def _refuse_differences(self, then: dict[str, Any], now: dict[str, Any]) -> None:
-        for part, subject in (("options", "option"), ("objective", "setting")):
+        for part in ("options", "objective"):
             for name in sorted({*then[part], *now[part]} - MAY_DIFFER):
+                subject = f"setting {name}: " if part == "objective" else ""
                 old, new = then[part].get(name), now[part].get(name)
                 if old != new:
                     raise InputError(
-                        f"{subject} {name}: expected {shown(old, 400)}, as when the run began, "
+                        f"{subject}expected {shown(old, 400)}, as when the run began, "
                         f"got {shown(new, 400)}; "
                         "give it as it was, or begin a new run in another folder",
                         file=self.path,
+                        option=name if part == "options" else None,
                     )
         if then["processes"] != now["processes"]:
             raise InputError(

@@ -12,12 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tidegate.errors import shown
+from tidegate.errors import shown, spelled
 from tidegate.model.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.output.writing import write_atomically
 
 FORMAT = 2
-REMEDY = "begin a new run: leave out resume and name another run_folder"
+
+
+def remedy() -> str:
+    """What helps where a state cannot be used."""
+    return (
+        f"begin a new run: leave out {spelled('resume', True)} and name another "
+        f"{spelled('run_folder')}"
+    )
+
 
 _MOST = 2**53  # of a count: float64 holds each whole number up to it
 _DEEPEST = 8  # nesting of a carry
@@ -95,11 +103,11 @@ def read_state(path: str | os.PathLike[str]) -> TrainingState:
         # a validation figure may be NaN
         values.update(_checked(parse_json(text, "training state", strict=False), entries))
 
-    tensors, _ = unpack(path, check, REMEDY)
+    tensors, _ = unpack(path, check, remedy())
     try:
         position = _position(values["position"], values["columns"], tensors.pop("history"))
     except ValueError as e:
-        raise ModelFileError(f"{e}; {REMEDY}", file=path) from e
+        raise ModelFileError(f"{e}; {remedy()}", file=path) from e
     return TrainingState(position, values["carries"], values["settings"], tensors)
 
 

@@ -15,7 +15,7 @@ from tidegate.comparison.experiments.experiment import (
     Metric,
     padded,
 )
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.tasks.splitting import split_rows
 
 ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
@@ -99,8 +99,9 @@ def _split(model: Any, whole: Part, *, draw_validation: bool, labelled: bool) ->
     fraction = _FRACTION if model.validation_fraction is None else model.validation_fraction
     if draw_validation and not fraction:
         raise InputError(
-            "option validation_fraction: expected it above 0, since cells are compared on that "
-            "part, got 0"
+            "expected more than 0, since cells are compared on that part, got 0; give it, such as "
+            f"{spelled('validation_fraction', 0.1)}",
+            option="validation_fraction",
         )
     train, *held_out = split_rows(
         len(whole.inputs),

@@ -19,7 +19,7 @@ from tidegate.comparison.experiments.paired import in_blocks
 from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.frames import held_series
 from tidegate.data.series.windowing import Windows, windows
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.tasks.backtest import Backtest
 
 _CHUNK = 2048  # windows forecast at once, which bounds memory
@@ -41,7 +41,7 @@ class Forecasts(Experiment):
         if validation is not None or test is not None:
             raise InputError(
                 "expected one series, got others to hold out; name the rows to hold out by "
-                "train_until and validate_until"
+                f"{spelled('train_until')} and {spelled('validate_until')}"
             )
         self.series = series = held_series(data).series
         cut, end = model.spans(series)

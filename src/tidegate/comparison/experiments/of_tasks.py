@@ -30,6 +30,7 @@ def experiment_of(
     Raises InputError.
     """
     if test is not None and getattr(model, "test_fraction", 0):
-        raise InputError("option test_fraction: expected none beside a test set, got both")
+        problem = "expected none beside test data, got both; leave out one"
+        raise InputError(problem, option="test_fraction")
     kind: Any = EXPERIMENTS[model.TASK]
     return kind(model, *data, validation=validation, test=test)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 
 _LARGEST = 64.0  # times the hidden sizes: beyond what any two cells differ by
@@ -17,13 +17,14 @@ def with_equal_parameters(
     """``architecture`` with another cell, and hidden sizes such that its parameters are as many.
 
     All sizes are multiplied by the same number and rounded, each up or down: whichever comes
-    closest.  One unit more or less is all that is left between the two, which is within 2 % from 64
-    units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
+    closest.  One unit more or less is all that is left between the two, which is within 2 % from
+    128 units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
     """
     if architecture.tie_embeddings:
         raise InputError(
-            "option equal_parameters: expected no tie_embeddings beside it, which fixes the hidden "
-            "size, got it; leave out one of them"
+            f"expected no {spelled('tie_embeddings')} beside it, since that fixes the hidden size, "
+            "got both; leave out one of them",
+            option="equal_parameters",
         )
     wanted = architecture.parameter_count()
     least = smallest_hidden_size(cell, projection_size)

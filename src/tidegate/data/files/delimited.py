@@ -15,7 +15,7 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 if TYPE_CHECKING:
     import polars
@@ -220,6 +220,7 @@ def _check_header(header: Sequence[str], path: str | PathLike[str], line: int) -
     if twice is not None:
         problem = f"expected each column name once, got {shown(twice)} {header.count(twice)} times"
         data = all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", cell) for cell in header)
-        remedy = "is the first row data? then read it with --no-header" if data else "rename one"
+        remedy = f"is the first row data? then read it with {spelled('header', False)}"
+        remedy = remedy if data else "rename one"
         remedy = remedy if twice.strip() else "name them, or take out the empty columns"
         raise InputError(f"{problem}; {remedy}", file=path, line=line)

@@ -12,7 +12,7 @@ import unicodedata
 from os import PathLike
 from typing import Final
 
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 __all__ = ["check_encoding", "decode", "encoding_of", "lines_of", "looks_like"]
 
@@ -52,7 +52,7 @@ def check_encoding(name: str) -> None:
         usable = False
     if not usable:
         expected = "expected the name of an encoding, such as cp1252, cp1251, gb18030 or utf-16-le"
-        raise InputError(f"option encoding: {expected}, got {shown(name)}")
+        raise InputError(f"{expected}, got {shown(name)}", option="encoding")
 
 
 def decode(data: bytes, path: str | PathLike[str], encoding: str | None = None) -> str:
@@ -99,7 +99,7 @@ def _remedy(data: bytes) -> str:
     guess = looks_like(data)
     if guess is None:
         return "this is no text in an encoding known here; write the file as text in UTF-8"
-    return f"it looks like {guess}: read it with --encoding {guess}"
+    return f"it looks like {guess}: read it with {spelled('encoding', guess)}"
 
 
 def looks_like(data: bytes) -> str | None:

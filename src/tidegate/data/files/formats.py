@@ -16,7 +16,7 @@ from tidegate.data.files.dialect import Dialect
 from tidegate.data.files.encodings import decode, encoding_of, lines_of
 from tidegate.data.files.items import is_missing
 from tidegate.data.files.reading import can_be_read_again, check_unpacked, read_bytes
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
     import polars
@@ -52,14 +52,17 @@ class Layout:
             len(self.separator) != 1 or self.separator in '"\r\n' or not self.separator.isascii()
         ):
             problem = "expected one character between cells, such as ';', or 'tab'"
-            raise InputError(f"option separator: {problem}, got {self.separator!r}")
+            raise InputError(f"{problem}, got {self.separator!r}", option="separator")
         if self.decimal not in (None, ".", ","):
-            raise InputError(f"option decimal: expected '.' or ',', got {self.decimal!r}")
+            raise InputError(f"expected '.' or ',', got {self.decimal!r}", option="decimal")
         if self.decimal == "," == self.separator:
-            raise InputError("option decimal: expected another mark than the separator ','")
+            raise InputError(
+                "expected another mark than the separator ','; give another of the two",
+                option="decimal",
+            )
         if not self.header and kind not in _OWN_SEPARATORS:
             problem = f"expected a .csv or .tsv, which may lack a header, got {kind}"
-            raise InputError(f"{problem}; leave out --no-header, or give --header", file=path)
+            raise InputError(f"{problem}; leave out {spelled('header', False)}", file=path)
         for option, kinds in (
             ("separator", "csv tsv"),
             ("encoding", "csv tsv jsonl ndjson"),
@@ -67,7 +70,7 @@ class Layout:
         ):
             if (value := getattr(self, option)) is not None and kind not in kinds.split():
                 problem = f"expected none for a .{kind} file, got {value!r}; leave it out"
-                raise InputError(f"option {option}: {problem}")
+                raise InputError(problem, option=option)
 
 
 PLAIN: Final = Layout()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from tidegate.errors import spelled
+
 if TYPE_CHECKING:
     import numpy as np
     import polars
@@ -85,9 +87,10 @@ def what_helps(cell: str) -> str | None:
     comma, point = (re.fullmatch(_NUMBER[mark], cell) is not None for mark in ",.")
     if comma and point and "," in cell:
         least = cell.replace(",", "")
-        return f"is it {cell.replace(',', '.')} or {least}? say so: --decimal , or --decimal ."
+        marks = f"{spelled('decimal', ',')} or {spelled('decimal', '.')}"
+        return f"is it {cell.replace(',', '.')} or {least}? say so: {marks}"
     if comma and "," in cell:
-        return "write a decimal point, or read it with --decimal ,"
+        return f"write a decimal point, or read it with {spelled('decimal', ',')}"
     if cell.lower() in ("true", "false", "yes", "no"):
         return "write 1 for true and 0 for false"
     unit = re.fullmatch(r"[+-]?[\d.,]*\d\s?([^\d\s.,]{1,6})|([^\d\s.,+-]{1,3})\s?[\d.,]+", cell)

@@ -16,7 +16,7 @@ from tidegate.data.files.formats import PLAIN, Contents, Layout, line_of_row, re
 from tidegate.data.files.items import is_missing, label_text
 from tidegate.data.files.numerals import as_floats, mark_of, what_helps, with_points
 from tidegate.data.times.styles import RowError, TimeStyle, read_times
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 if TYPE_CHECKING:
     import polars
@@ -293,8 +293,9 @@ def _missing_column(name: str, columns: list[str]) -> str:
     if len(columns) == 1 and re.search(r"\S {2,}\S", columns[0]):
         return f"{problem}; are these columns of a fixed width? write them as .csv"
     if len(columns) == 1 and (other := re.search(r"[;\t|,:^~ ]", columns[0].strip())):
-        between = "space" if other[0] == " " else repr(other[0])
-        return f"{problem}; are cells separated by {between}? then say so by --separator {between}"
+        between = "space" if other[0] == " " else other[0]
+        remedy = f"are cells separated by {between!r}? then say so: {spelled('separator', between)}"
+        return f"{problem}; {remedy}"
     by_lower = {column.strip().lower(): column for column in reversed(columns)}
     close = difflib.get_close_matches(name.strip().lower(), by_lower, n=1)
     if close:

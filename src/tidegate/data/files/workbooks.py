@@ -35,7 +35,7 @@ def read_sheet(path: str | PathLike[str], sheet: str | None) -> polars.DataFrame
         raise InputError(f"{problem}; save it again as .xlsx, or as .csv", file=path) from None
     shown = ", ".join(repr(name) for name in names[:20]) or "none"
     problem = f"expected a sheet {name!r}, got {shown}; name one of these"
-    raise InputError(f"option sheet: {problem}")
+    raise InputError(problem, option="sheet")
 
 
 def _with_whole_numbers(frame: polars.DataFrame) -> polars.DataFrame:

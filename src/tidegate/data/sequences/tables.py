@@ -11,7 +11,7 @@ import numpy as np
 from tidegate.data.files.formats import PLAIN, Layout
 from tidegate.data.files.tables import Table, read_table
 from tidegate.data.sequences.sequences import Answers, SequenceSet
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 if TYPE_CHECKING:
     import polars
@@ -52,7 +52,7 @@ class SequenceTable:
         names = self.values or tuple(name for name in frame.columns if name not in others)
         table.check([*roles, *names])
         if not names or set(names) & others:
-            got = f"got {', '.join(names) or 'none'}; name them by --values"
+            got = f"got {', '.join(names) or 'none'}; name them by {spelled('values')}"
             problem = f"expected columns of values beside {', '.join(roles) or 'no other'}, {got}"
             raise InputError(problem, file=self.path)
         columns = [table.numbers(name) for name in names]
@@ -71,21 +71,25 @@ class SequenceTable:
         if answers is not None and self.answer is None:
             option = {"label": "label", "number": "target"}[answers]
             problem = f"expected the name of the column of {answers}s, got none"
-            raise InputError(f"{problem}; give --{option} COLUMN", file=self.path)
+            raise InputError(f"{problem}; give {spelled(option, 'COLUMN')}", file=self.path)
         if self.time is not None and self.id is None:
             problem = "expected none for a table with a whole sequence in each row"
-            raise InputError(f"option time: {problem}, got {self.time!r}; or give --id, too")
+            raise InputError(
+                f"{problem}, got {self.time!r}; or give {spelled('id')}, too", option="time"
+            )
         if self.channels != 1 and self.id is not None:
             problem = "expected none for a table with a row per step"
-            raise InputError(f"option channels: {problem}, got {self.channels}; use --values")
+            raise InputError(
+                f"{problem}, got {self.channels}; use {spelled('values')}", option="channels"
+            )
         if self.channels < 1:
-            raise InputError(f"option channels: expected at least 1, got {self.channels}")
+            raise InputError(f"expected at least 1, got {self.channels}", option="channels")
 
     def _wide(self, table: Table, cells: np.ndarray) -> list[np.ndarray]:
         """Values [T, I] of each row of cells [N, T * I]."""
         if cells.shape[1] % self.channels:
             problem = f"expected a multiple of {self.channels} columns of values, as many for each "
-            problem += f"step, got {cells.shape[1]}; name them by --values"
+            problem += f"step, got {cells.shape[1]}; name them by {spelled('values')}"
             raise InputError(problem, file=self.path)
         steps = cells.reshape(len(cells), -1, self.channels)
         known = np.any(~np.isnan(steps), axis=2)  # [N, T]

@@ -90,7 +90,7 @@ class _Header:
         if tag == "timestamps" and self.flags[tag]:
             raise ValueError(
                 "expected values alone (@timeStamps false), got them with times; write them as a "
-                "table with --id and --time"
+                "table with a column of ids and one of times"
             )
         if tag == "classlabel":
             self.labels = words[1:]

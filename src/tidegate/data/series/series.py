@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from tidegate.data.files.dialect import Dialect
 from tidegate.data.times.grid import Step, advance, grid_positions
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 __all__ = ["Series"]
 
@@ -98,6 +99,9 @@ class Series:
         outside the series.
         """
         n = len(self)
+        if isinstance(moment, bool) or not isinstance(moment, str | Integral | Real):
+            problem = f"expected a time as text, a row number or a fraction, got {shown(moment)}"
+            raise InputError(f"{problem}; write a time as text, such as '2016-01-31'")
         time, number = None, moment
         if isinstance(moment, str):
             text, number = moment.strip(), None
@@ -105,9 +109,11 @@ class Series:
                 number = float(text)
             elif (time := self._time(text)) is None and _DIGITS.fullmatch(text):
                 number = int(text)
-        if isinstance(number, float):
+        if number is not None and not isinstance(number, Integral):
             if not 0 < number < 1:
-                raise InputError(f"expected a fraction between 0 and 1, got {number}")
+                raise InputError(
+                    f"expected a row number or a fraction between 0 and 1, got {number}"
+                )
             return round(number * n)
         if number is not None:
             if not 0 <= int(number) <= n:

@@ -14,7 +14,7 @@ from tidegate.data.files.tables import read_table
 from tidegate.data.series.series import Series
 from tidegate.data.times.grid import Step, advance, grid_positions
 from tidegate.data.times.styles import RowError, TimeStyle
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 if TYPE_CHECKING:
     import polars
@@ -72,7 +72,7 @@ def read_series(
     if len(holes) and (not fill_gaps or holes[0, 0] == 0):
         row, channel = holes[0].tolist()
         problem = f"expected a number, got a missing value (one of {len(holes)})"
-        remedy = "fill it, or carry the last value forward with --fill-gaps"
+        remedy = f"fill it, or carry the last value forward with {spelled('fill_gaps', True)}"
         if row == 0:
             remedy = "remove the rows before the first value"
         raise table.error(row, f"{problem}; {remedy}", roles[1 + channel])
@@ -98,8 +98,10 @@ def _gap(times: np.ndarray, style: TimeStyle, step: Step, positions: np.ndarray,
     due, got = style.write(np.concatenate([advance(times[:row], step, 1), times[row : row + 1]]))
     problem = f"expected {due}, got {got} ({missing} rows missing in all)"
     if missing <= _FILLABLE * (positions[-1] + 1):
-        return f"{problem}; insert them, or carry the last value forward with --fill-gaps"
-    remedy = "number the rows and name that column by --time, or bring them to a regular grid"
+        filled = f"carry the last value forward with {spelled('fill_gaps', True)}"
+        return f"{problem}; insert them, or {filled}"
+    numbered = f"number the rows and name that column with {spelled('time', 'COLUMN')}"
+    remedy = f"{numbered}, or bring them to a regular grid"
     return f"{problem}: too many to fill in; {remedy}"
 
 

@@ -21,7 +21,7 @@ from tidegate.data.text.encoders import (
     learn_merges,
     special_words,
 )
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 
 __all__ = [
     "LEVELS",
@@ -55,16 +55,16 @@ def train_encoder(
     punctuation already stands apart is noticed and kept as it is split.  Raises InputError.
     """
     if level not in LEVELS:
-        raise InputError(f"expected level char, word or bpe, got {level!r}")
+        raise InputError(f"expected char, word or bpe, got {level!r}", option="level")
     if min_count < 1:
-        raise InputError(f"expected a min_count of 1 or more, got {min_count}")
+        raise InputError(f"expected 1 or more, got {min_count}", option="min_count")
     if sentences and level != "word":
         raise InputError(f"sentences are framed at level word only, got level {level}")
     floor = {"char": 2, "word": 1 + len(special_words(sentences)), "bpe": 256}[level]
     if vocabulary_size is not None and not floor <= vocabulary_size <= MAX_VOCABULARY:
         raise InputError(
-            f"expected a vocabulary size from {floor} to {MAX_VOCABULARY} at level {level}, "
-            f"got {vocabulary_size}"
+            f"expected {floor} to {MAX_VOCABULARY} at level {level}, got {vocabulary_size}",
+            option="vocabulary_size",
         )
     texts = [texts] if isinstance(texts, str) else list(texts)
     for text in texts:
@@ -101,7 +101,7 @@ def _that_fits_a_file(encoder: TextEncoder) -> TextEncoder:
     if size > MAX_VOCABULARY_BYTES:
         raise InputError(
             f"expected a vocabulary of at most {MAX_VOCABULARY_BYTES:,} bytes in the model file, "
-            f"got {size:,}; lower vocabulary_size or raise min_count"
+            f"got {size:,}; lower {spelled('vocabulary_size')} or raise {spelled('min_count')}"
         )
     return encoder
 
@@ -167,14 +167,18 @@ def read_lines(path: str | PathLike[str], encoding: str | None = None) -> list[s
     return lines_of(decode(read_bytes(path), name_of(path), encoding))
 
 
+def _other_levels() -> str:
+    return f"{spelled('level', 'char')} or {spelled('level', 'bpe')}"
+
+
 def _no_words(texts: Iterable[str], min_count: int) -> str:
     """What is wrong where no word can be learned, and what helps."""
     longest = max((len(word) for text in texts for word in text.split()), default=0)
     if longest > MAX_WORD_LENGTH:
         problem = f"expected words split by spaces, got one of {longest} characters"
-        return f"{problem}; learn such a text by level char or bpe"
+        return f"{problem}; learn such a text with {_other_levels()}"
     problem = f"expected words seen {min_count} times or more, got none"
-    remedy = "lower min_count" if min_count > 1 else "learn by level char or bpe"
+    remedy = f"lower {spelled('min_count')}" if min_count > 1 else f"learn with {_other_levels()}"
     return f"{problem}; {remedy}"
 
 
@@ -185,5 +189,5 @@ def _characters(texts: Iterable[str], vocabulary_size: int | None, min_count: in
     kept = np.sort(seen[np.argsort(-counts[seen], kind="stable")[:room]])  # ties: lower code point
     if not len(kept):
         problem = f"expected characters seen {min_count} times or more, got none"
-        raise InputError(f"{problem}; give more text, or lower min_count")
+        raise InputError(f"{problem}; give more text, or lower {spelled('min_count')}")
     return "".join(map(chr, kept.tolist()))

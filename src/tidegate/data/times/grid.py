@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle
+from tidegate.errors import spelled
 
 __all__ = [
     "BusinessDay",
@@ -67,8 +68,8 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
         before, got = style.write(times[row - 1 : row + 1])
         problem = f"expected times {_spoken(step)} apart, got {got} after {before}"
         remedy = (
-            "bring them to a regular grid, or number the rows and name that column by --time "
-            "(in Python: time=...)"
+            "bring them to a regular grid, or number the rows and name that column with "
+            f"{spelled('time', 'COLUMN')}"
         )
         if (month := _one_of_each_month(times)) is not None:
             problem = f"expected the same day of each month, or the last, got {got} after {before}"
