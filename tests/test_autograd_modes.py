@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from any_cell import ENGINE_CELLS, layer_of
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.functional import hessian, jacobian
@@ -21,24 +22,22 @@ from torch.utils.checkpoint import checkpoint
 
 import tidegate as tg
 from tidegate.cells import CELLS
-from tidegate.nn.layers import layer_for
-from tidegate.nn.recurrent_layer import RecurrentLayer
 
 LENGTHS = torch.tensor([4, 0, 2])
 # torch compiles some of its own forward-mode formulas so
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 
-def make(cell: str, dtype: torch.dtype = torch.float32, **options: Any) -> RecurrentLayer:
+def make(cell: str, dtype: torch.dtype = torch.float32, **options: Any) -> tg.Recurrent:
     torch.manual_seed(3)
-    return layer_for(cell, 2, 3, **options, dtype=dtype)
+    return layer_of(cell, 2, 3, **options, dtype=dtype)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def in_float32_and_float64(cell: str, result: Callable[[RecurrentLayer, torch.dtype], Any]) -> None:
+def in_float32_and_float64(cell: str, result: Callable[[tg.Recurrent, torch.dtype], Any]) -> None:
     """The engine's result, or that of the path it gives way to, against float64's."""
     ours = result(make(cell), torch.float32)
     exact = result(make(cell).double(), torch.float64)
@@ -48,7 +47,7 @@ def in_float32_and_float64(cell: str, result: Callable[[RecurrentLayer, torch.dt
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-5)
 
 
-def forward_mode(layer: RecurrentLayer, dtype: torch.dtype) -> Tensor:
+def forward_mode(layer: tg.Recurrent, dtype: torch.dtype) -> Tensor:
     x = draw(4, 3, 2).to(dtype)
     with forward_ad.dual_level():
         y, _ = layer(forward_ad.make_dual(x, torch.ones_like(x)), lengths=LENGTHS)
@@ -57,7 +56,7 @@ def forward_mode(layer: RecurrentLayer, dtype: torch.dtype) -> Tensor:
     return tangent
 
 
-def forward_mode_of_weights(layer: RecurrentLayer, dtype: torch.dtype) -> Tensor:
+def forward_mode_of_weights(layer: tg.Recurrent, dtype: torch.dtype) -> Tensor:
     x = draw(4, 3, 2).to(dtype)
     with forward_ad.dual_level():
         duals = {
@@ -69,31 +68,31 @@ def forward_mode_of_weights(layer: RecurrentLayer, dtype: torch.dtype) -> Tensor
     return tangent
 
 
-def of_input(transform: Callable[..., Any]) -> Callable[[RecurrentLayer, torch.dtype], Any]:
+def of_input(transform: Callable[..., Any]) -> Callable[[tg.Recurrent, torch.dtype], Any]:
     return lambda layer, dtype: transform(
         lambda x: layer(x, lengths=LENGTHS)[0].square(), draw(4, 3, 2).to(dtype)
     )
 
 
-def weights_of(layer: RecurrentLayer) -> dict[str, Tensor]:
+def weights_of(layer: tg.Recurrent) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in layer.named_parameters()}
 
 
-def per_sample(layer: RecurrentLayer, dtype: torch.dtype) -> Any:
+def per_sample(layer: tg.Recurrent, dtype: torch.dtype) -> Any:
     def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(layer, weights, (x,))[0].square().sum()
 
     return vmap(grad(loss), (None, 0))(weights_of(layer), draw(5, 4, 3, 2).to(dtype))
 
 
-def ensemble(layer: RecurrentLayer, dtype: torch.dtype) -> Any:
+def ensemble(layer: tg.Recurrent, dtype: torch.dtype) -> Any:
     weights = {name: torch.stack([w, w + 0.1]) for name, w in weights_of(layer).items()}
     x = draw(2, 4, 3, 2).to(dtype)
     call = lambda w, x: functional_call(layer, w, (x,))  # noqa: E731
     return vmap(call)(weights, x), vmap(call, (0, None))(weights, x[0])
 
 
-MODES: dict[str, Callable[[RecurrentLayer, torch.dtype], Any]] = {
+MODES: dict[str, Callable[[tg.Recurrent, torch.dtype], Any]] = {
     "forward mode": forward_mode,
     "forward mode of weights": forward_mode_of_weights,
     "jvp": of_input(lambda f, x: jvp(f, (x,), (torch.ones_like(x),))),
@@ -154,7 +153,7 @@ CHANGES: dict[str, Callable[[Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_an_output_changed_in_place_leaves_the_gradients_right(cell: str, change: str) -> None:
     layer, x = make(cell, bidirectional=True), draw(4, 3, 2).requires_grad_()
     one = make(cell)

@@ -27,7 +27,8 @@ from tidegate.bench.summary import ratios, summarise
 from tidegate.bench.timing import in_turns, seconds_per_call
 from tidegate.bench.torch_contestants import torch_nn
 from tidegate.bench.weights import to_keras, to_onnx
-from tidegate.bench.work import LayerWeights, Prepared, layer_work, random_lengths, step_work
+from tidegate.bench.work import Prepared, layer_work, random_lengths, step_work
+from tidegate.cells import NAMES
 from tidegate.cli import main
 from tidegate.errors import InputError
 
@@ -82,7 +83,7 @@ def test_operations_are_those_of_the_products_and_training_has_thrice_as_many(
 def test_least_bytes_are_those_of_the_arrays_of_a_work(cell: str) -> None:
     work = layer_work(cell, TINY, "training")
     assert work.grad is not None
-    arrays = [work.x, work.grad, *work.weights]  # grad is of y's size
+    arrays = [work.x, work.grad, *work.weights.values()]  # grad is of y's size
     assert least_bytes(cell, TINY, "inference") == sum(a.nbytes for a in arrays)
 
 
@@ -169,9 +170,11 @@ def test_a_turn_ends_when_no_other_thread_runs(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_gates_come_in_the_other_libraries_orders() -> None:
-    def gates(names: str) -> LayerWeights:
+    def gates(names: str) -> dict[str, np.ndarray]:
         column = np.repeat([ord(n) for n in names], 2).astype(np.float32)
-        return LayerWeights(column[:, None], column[:, None] + [[0.0, 0.5]], column, -column)
+        wide = column[:, None] + [[0.0, 0.5]]
+        arrays = column[:, None], wide, column, -column
+        return dict(zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), arrays, strict=True))
 
     def named(blocks: np.ndarray) -> str:
         return "".join(chr(int(code)) for code in blocks.ravel()[::2])
@@ -262,7 +265,7 @@ def test_a_process_of_its_own_flushes_denormals_and_says_what_went_wrong_in_it()
         results, timed = hosts.prepare("torch-flushed", work)
         np.testing.assert_array_equal(results["y"], torch_nn(work).results()["y"])
         assert timed(1) > 0
-        with pytest.raises(RuntimeError, match="torch-flushed: KeyError"):
+        with pytest.raises(RuntimeError, match="torch-flushed: InputError: expected a cell"):
             hosts.prepare("torch-flushed", replace(work, cell="no such cell"))
         assert hosts.prepare("torch-flushed", work)[1](1) > 0  # and goes on
 
@@ -406,7 +409,7 @@ def slightly_wrong(work: Any) -> Prepared:
     ("option", "value", "problem"),
     [
         ("--figures", "layer", "option figures: expected some of layers, numpy"),
-        ("--cells", "gru,elman", "option cells: expected some of rnn, gru, lstm, got 'elman'"),
+        ("--cells", "gru,elman", f"option cells: expected some of {', '.join(NAMES)}, got 'elman'"),
         ("--peers", "tensorflow", "option peers: expected some of"),
         ("--shapes", "64", "option shapes: expected BxTxIxH"),
         ("--output", "there/layers.json", "there/layers.json: expected a folder"),

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from any_cell import random_case
 from numpy.testing import assert_allclose
 
-from tidegate import bptt
-from tidegate.cells import CELLS, get_cell
+from tidegate.cells import CELLS, NAMES, get_cell
+from tidegate.equations import bptt
 from tidegate.errors import InputError
 
 T, B, I, H = 5, 3, 4, 6  # noqa: E741
@@ -14,18 +15,13 @@ TORCH = {
     "rnn_tanh": lambda: torch.nn.RNN(I, H),
     "rnn_relu": lambda: torch.nn.RNN(I, H, nonlinearity="relu"),
     "lstm": lambda: torch.nn.LSTM(I, H),
+    "lstm_projected": lambda: torch.nn.LSTM(I, H, proj_size=H // 2),
     "gru": lambda: torch.nn.GRU(I, H),
 }
 
 
-def random_case(cell, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = len(cell.gates) * H
-    shapes = [(rows, I), (rows, H), (rows,), (rows,)]
-    weights = bptt.Weights(*(0.5 * rng.standard_normal(s) for s in shapes))
-    x = rng.standard_normal((T, B, I))
-    state = tuple(rng.standard_normal((B, H)) for _ in cell.state)
-    return x, state, weights
+def test_torch_is_asked_for_every_cell_that_it_has():
+    assert set(TORCH) == {name for name, cell in CELLS.items() if cell.torch}
 
 
 @pytest.mark.parametrize("name", TORCH)
@@ -33,8 +29,7 @@ def test_equations_equal_torch_nn_in_float64(name):
     cell = CELLS[name]
     x, state, weights = random_case(cell)
     layer = TORCH[name]().double()
-    arrays = [torch.tensor(w) for w in vars(weights).values()]
-    layer.load_state_dict(dict(zip(layer.state_dict(), arrays, strict=True)))
+    layer.load_state_dict({f"{name}_l0": torch.tensor(w) for name, w in weights.items()})
     h0 = tuple(torch.tensor(s)[None] for s in state)
     y, h = layer(torch.tensor(x), h0 if len(h0) > 1 else h0[0])
     ours = bptt.forward(cell, x, state, weights)
@@ -49,8 +44,8 @@ def test_derived_backward_pass_equals_finite_differences(name):
     cell = CELLS[name]
     x, state, weights = random_case(cell, seed=1)
     rng = np.random.default_rng(2)
-    grad_y = rng.standard_normal((T, B, H))
-    grad_state = tuple(rng.standard_normal((B, H)) for _ in cell.state)
+    grad_y = rng.standard_normal((T, *state[0].shape))
+    grad_state = tuple(rng.standard_normal(s.shape) for s in state)
 
     def loss():
         run = bptt.forward(cell, x, state, weights)
@@ -60,7 +55,7 @@ def test_derived_backward_pass_equals_finite_differences(name):
     run = bptt.forward(cell, x, state, weights)
     grad_x, grad_initial, grads = bptt.backward(cell, run, weights, grad_y, grad_state)
     pairs = [(x, grad_x), *zip(state, grad_initial, strict=True)]
-    pairs += list(zip(vars(weights).values(), vars(grads).values(), strict=True))
+    pairs += [(weights[name], grads[name]) for name in cell.parameters]
     epsilon = 1e-6
     for array, gradient in pairs:
         for index in rng.choice(array.size, size=min(array.size, 12), replace=False):
@@ -85,9 +80,9 @@ def test_lstm_with_gates_held_open_is_a_tanh_rnn_with_one_more_tanh():
                 for g in lstm.gates
             ]
         )
-        for name, array in vars(w).items()
+        for name, array in w.items()
     }
-    run = bptt.forward(lstm, x, (h, np.zeros_like(h)), bptt.Weights(**blocks))
+    run = bptt.forward(lstm, x, (h, np.zeros_like(h)), blocks)
     expected = h
     for t in range(T):
         expected = np.tanh(bptt.forward(rnn, x[t : t + 1], (expected,), w).state[0])
@@ -106,9 +101,9 @@ def test_gru_with_reset_1_and_keep_0_is_the_plain_rnn(name):
                 for g in gru.gates
             ]
         )
-        for key, array in vars(w).items()
+        for key, array in w.items()
     }
-    ours = bptt.forward(gru, x, state, bptt.Weights(**blocks))
+    ours = bptt.forward(gru, x, state, blocks)
     assert_allclose(ours.y, bptt.forward(rnn, x, state, w).y, rtol=0, atol=1e-15)
 
 
@@ -124,22 +119,22 @@ def test_negating_the_update_gate_turns_keep_into_write(name):
         copy[update] *= -1
         return copy
 
-    ours = bptt.forward(cell, x, (h,), bptt.Weights(**{k: negated(a) for k, a in vars(w).items()}))
+    ours = bptt.forward(cell, x, (h,), {k: negated(a) for k, a in w.items()})
     sigmoid = lambda a: 1 / (1 + np.exp(-a))  # noqa: E731
     for t in range(T):
-        a = x[t] @ w.weight_ih.T + w.bias_ih
-        b = h @ w.weight_hh.T + w.bias_hh
+        a = x[t] @ w["weight_ih"].T + w["bias_ih"]
+        b = h @ w["weight_hh"].T + w["bias_hh"]
         r, z = sigmoid(a + b)[:, :H], sigmoid(a + b)[:, update]
         product = r * b[:, 2 * H :]
         if name == "gru_reset_before":
-            product = (r * h) @ w.weight_hh[2 * H :].T + w.bias_hh[2 * H :]
+            product = (r * h) @ w["weight_hh"][2 * H :].T + w["bias_hh"][2 * H :]
         n = np.tanh(a[:, 2 * H :] + product)
         h = z * n + (1 - z) * h
         assert_allclose(ours.y[t], h, rtol=0, atol=1e-14)
 
 
 def test_gru_has_three_quarters_of_the_lstms_weights():
-    counts = {name: CELLS[name].parameter_count(I, H) for name in ("gru", "lstm")}
+    counts = {n: CELLS[n].parameter_count({"I": I, "H": H}) for n in ("gru", "lstm")}
     assert counts["gru"] * 4 == counts["lstm"] * 3
     assert counts["gru"] == sum(p.numel() for p in torch.nn.GRU(I, H).parameters())
 
@@ -153,5 +148,5 @@ def test_watched_gates_are_within_their_ranges():
 
 
 def test_unknown_cell_is_refused_with_the_list_of_cells():
-    with pytest.raises(InputError, match="gru_reset_before, got 'gruu'"):
+    with pytest.raises(InputError, match=f"one of {', '.join(NAMES)}, got 'gruu'"):
         get_cell("gruu")

@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from any_cell import ENGINE_CELLS, layer_of
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import tidegate as tg
-from tidegate.cells import CELLS
-from tidegate.nn.layers import layer_for
 
 LENGTHS = {"full": None, "tensor": torch.tensor([3, 0, 6, 1]), "list": [3, 0, 6, 1]}
 # jit.trace and jit.save are deprecated, not gone
@@ -79,11 +78,11 @@ def assert_equal(ours: list[Tensor], expected: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_a_compiled_layer_runs_the_engine_in_one_graph_and_equals_eager(
     cell: str, dynamic: bool, lengths: str
 ) -> None:
-    layer, seen = layer_for(cell, 5, 7), Recorder()
+    layer, seen = layer_of(cell, 5, 7), Recorder()
     compiled = torch.compile(layer, fullgraph=True, backend=seen, dynamic=dynamic)
     for steps in (6, 9) if dynamic else (6,):
         x, options = torch.randn(steps, 4, 5), {"lengths": LENGTHS[lengths]}
@@ -95,7 +94,7 @@ def test_a_compiled_layer_runs_the_engine_in_one_graph_and_equals_eager(
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_a_compiled_stack_in_both_directions_with_dropout_equals_eager(cell: str) -> None:
     options = {"num_layers": 2, "bidirectional": True, "batch_first": True}
-    layer, seen = layer_for(cell, 5, 7, **options, dropout=0.3, recurrent_dropout=0.3), Recorder()
+    layer, seen = layer_of(cell, 5, 7, **options, dropout=0.3, recurrent_dropout=0.3), Recorder()
     compiled = torch.compile(layer, fullgraph=True, backend=seen)
     x = torch.randn(4, 6, 5)
     with torch.no_grad():
@@ -150,11 +149,11 @@ def test_explain_tells_of_the_operator_inside_a_compiled_function() -> None:
 
 
 @pytest.mark.parametrize("gradients", [True, False], ids=["grad", "no_grad"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_a_traced_layer_is_right_on_other_inputs_lengths_and_after_saving(
     cell: str, gradients: bool
 ) -> None:
-    layer = layer_for(cell, 5, 7, num_layers=2)
+    layer = layer_of(cell, 5, 7, num_layers=2)
     with torch.set_grad_enabled(gradients):
         traced = torch.jit.trace(WithLengths(layer), (torch.randn(6, 4, 5), LENGTHS["tensor"]))
         file = io.BytesIO()

@@ -11,15 +11,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from any_cell import layer_of, sizes_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F  # noqa: N812
 
+import tidegate as tg
 from tidegate import _engine
 from tidegate.cells import CELLS
 from tidegate.nn import engine_calls, engine_op, reference
-from tidegate.nn.layers import layer_for
-from tidegate.nn.recurrent_layer import RecurrentLayer
 
 SHAPES = [
     (1, 1, 1, 1),
@@ -65,21 +64,28 @@ class Layer:
         def draw(*shape: int, scale: float = 1.0) -> torch.Tensor:
             return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-        rows = len(CELLS[cell].gates) * H
         self.cell = CELLS[cell]
+        sizes = sizes_of(self.cell, I, H)
+        widths = self.cell.state_sizes(sizes)
         self.x = draw(T, B, I)
-        self.state = tuple(draw(B, H) for _ in self.cell.state)
-        self.weights = [draw(rows, I, scale=0.5 / I**0.5), draw(rows, H, scale=0.7 / H**0.5)]
-        self.biases = [draw(rows, scale=0.2) if bias else None for _ in range(2)]
+        self.state = tuple(draw(B, w) for w in widths)
+        scales = {"input": 0.5 / I**0.5, "recurrent": 0.7 / H**0.5, "projection": 0.7 / H**0.5}
+        self.weights = [
+            draw(*p.shape(sizes), scale=scales.get(p.role, 0.2)) if bias or not p.is_bias else None
+            for p in self.cell.parameters.values()
+        ]
         self.lengths = torch.randint(0, T + 1, (B,), generator=generator)
-        self.mask = (torch.rand(B, H, generator=generator, dtype=torch.float64) > 0.3) / 0.7
-        self.loss_weights = [draw(T, B, H), *(draw(B, H) for _ in self.state)]
+        recurrent = self.cell.parameters["weight_hh"]
+        seen, gates = recurrent.shape(sizes)[1], len(recurrent.blocks)
+        keeps = torch.rand(gates, B, seen, generator=generator, dtype=torch.float64) > 0.3
+        self.mask, self.mask_per_gate = keeps[0] / 0.7, keeps / 0.7
+        self.loss_weights = [draw(T, B, widths[0]), *(draw(B, w) for w in widths)]
 
     def results(self, run, dtype, lengths=None, reverse=False, mask=None) -> list[torch.Tensor]:
         """y, the final states, and the gradients of x, the states, the weights and biases."""
         inputs = [
             t.to(dtype).requires_grad_() if t is not None else None
-            for t in [self.x, *self.state, *self.weights, *self.biases]
+            for t in [self.x, *self.state, *self.weights]
         ]
         count = 1 + len(self.state)
         mask = None if mask is None else mask.to(dtype)
@@ -87,7 +93,7 @@ class Layer:
             self.cell.name,
             inputs[0],
             tuple(inputs[1:count]),
-            *inputs[count:],
+            inputs[count:],
             lengths,
             reverse,
             mask,
@@ -98,9 +104,8 @@ class Layer:
         return outputs + list(torch.autograd.grad(loss, [t for t in inputs if t is not None]))
 
 
-def run_reference(cell, x, state, w_ih, w_hh, b_ih, b_hh, lengths, reverse, mask):
-    gates_x = F.linear(x, w_ih, b_ih)
-    return reference.unroll(CELLS[cell], gates_x, state, w_hh, b_hh, lengths, reverse, mask)
+def run_reference(cell, x, state, weights, lengths, reverse, mask):
+    return reference.unroll(CELLS[cell], x, state, weights, lengths, reverse, mask)
 
 
 def assert_same(ours: list[torch.Tensor], exact: list[torch.Tensor], tokens: int = 1) -> None:
@@ -125,12 +130,14 @@ def test_outputs_and_gradients_equal_the_reference(cell: str, shape) -> None:
 @pytest.mark.parametrize("shape", SHAPES[1:3], ids=str)
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_ragged_masked_and_without_bias(cell: str, shape) -> None:
-    for ragged, reverse, masked, bias in itertools.product([True, False], repeat=4):
+    for ragged, reverse, masked, bias in itertools.product(
+        [True, False], [True, False], [None, "mask", "mask_per_gate"], [True, False]
+    ):
         layer = Layer(cell, *shape, bias=bias)
         options = {
             "lengths": layer.lengths if ragged else None,
             "reverse": reverse,
-            "mask": layer.mask if masked else None,
+            "mask": getattr(layer, masked) if masked else None,
         }
         ours = layer.results(engine_op.run, torch.float32, **options)
         assert_same(ours, layer.results(run_reference, torch.float64, **options))
@@ -158,11 +165,11 @@ def test_any_shape_equals_the_reference(cell, shape, ragged, reverse, threads) -
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_two_layers_in_both_directions_equal_the_reference(cell: str) -> None:
     torch.manual_seed(0)
-    layer = layer_for(cell, 3, 17, num_layers=2, bidirectional=True)
+    layer = layer_of(cell, 3, 17, num_layers=2, bidirectional=True)
     x, lengths = torch.randn(7, 5, 3), torch.tensor([3, 7, 0, 1, 7])
-    weights = torch.randn(7, 5, 34)
+    weights = torch.randn(7, 5, 2 * layer.state_sizes[0])
 
-    def results(layer: RecurrentLayer, dtype: torch.dtype) -> list[torch.Tensor]:
+    def results(layer: tg.Recurrent, dtype: torch.dtype) -> list[torch.Tensor]:
         inputs = x.to(dtype).requires_grad_()
         y, state = layer(inputs, lengths=lengths)
         loss = (y * weights.to(dtype)).sum() + state[0].square().sum()
@@ -177,11 +184,9 @@ def test_inference_equals_training(cell: str) -> None:
     layer = Layer(cell, 6, 5, 3, 20)
     y, *final = layer.results(engine_op.run, torch.float32)[: 1 + len(layer.state)]
     with torch.no_grad():
-        inputs = [t.float() for t in [layer.x, *layer.state, *layer.weights, *layer.biases]]
-        state = tuple(inputs[1 : 1 + len(layer.state)])
-        y_inference, final_inference = engine_op.run(
-            cell, inputs[0], state, *inputs[1 + len(layer.state) :]
-        )
+        state = tuple(s.float() for s in layer.state)
+        weights = [w.float() for w in layer.weights if w is not None]
+        y_inference, final_inference = engine_op.run(cell, layer.x.float(), state, weights)
     # the input product of training is torch's, that of inference the engine's: rounding may differ
     torch.testing.assert_close(y_inference, y, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(list(final_inference), final, rtol=1e-5, atol=1e-6)
@@ -197,10 +202,10 @@ def test_inference_in_pieces_of_an_odd_number_of_steps_equals_training(
     torch.set_num_threads(1)
     layer = Layer("lstm", 8, 64, 3, 192)
     x, h, c, *weights = (
-        t.float() for t in [layer.x, *layer.state, *layer.weights, *layer.biases] if t is not None
+        t.float() for t in [layer.x, *layer.state, *layer.weights] if t is not None
     )
     lengths = layer.lengths if ragged else None
-    arguments = ("lstm", x, (h, c), *weights, lengths, reverse, layer.mask.float())
+    arguments = ("lstm", x, (h, c), weights, lengths, reverse, layer.mask.float())
     y_inference, final_inference = engine_op.run(*arguments)
     x.requires_grad_()
     y, final = engine_op.run(*arguments)
@@ -236,7 +241,8 @@ def test_buffers_of_nan_leave_no_trace(cell: str, monkeypatch: pytest.MonkeyPatc
         return new_empty(self, *shape, **kwargs).fill_(float("nan"))
 
     monkeypatch.setattr(torch.Tensor, "new_empty", filled)
-    for lengths, mask in itertools.product([None, layer.lengths], [None, layer.mask]):
+    masks = [None, layer.mask, layer.mask_per_gate]
+    for lengths, mask in itertools.product([None, layer.lengths], masks):
         options = {"lengths": lengths, "mask": mask}
         ours = layer.results(engine_op.run, torch.float32, **options)
         assert_same(ours, layer.results(run_reference, torch.float64, **options))
@@ -267,11 +273,33 @@ def test_nan_and_inf_do_what_they_do_in_the_reference_and_stay_in_their_rows(
 
 
 @pytest.mark.parametrize("cell", _engine.cells())
+def test_gradients_that_are_not_needed_change_nothing_in_those_that_are(cell: str) -> None:
+    layer = Layer(cell, 4, 5, 3, 20)
+    for lengths, mask in ((None, None), (layer.lengths, layer.mask_per_gate.float())):
+        inputs = [t.float() for t in [layer.x, *layer.state, *layer.weights] if t is not None]
+        count = 1 + len(layer.state)
+
+        def gradients(
+            wanted: list[int],
+            inputs: list[torch.Tensor] = inputs,
+            count: int = count,
+            options: tuple = (lengths, False, mask),
+        ) -> tuple[torch.Tensor, ...]:
+            mine = [t.clone().requires_grad_(k in wanted) for k, t in enumerate(inputs)]
+            y, _ = engine_op.run(cell, mine[0], tuple(mine[1:count]), mine[count:], *options)
+            return torch.autograd.grad(y.square().sum(), [mine[k] for k in wanted])
+
+        everything = gradients(list(range(len(inputs))))
+        for k in range(len(inputs)):
+            torch.testing.assert_close(gradients([k]), (everything[k],), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
 def test_a_retained_graph_gives_the_same_gradients_again(cell: str) -> None:
     layer = Layer(cell, 4, 5, 3, 20)
     x = layer.x.float().requires_grad_()
-    weights = [t.float().requires_grad_() for t in [*layer.weights, *layer.biases]]
-    y, _ = engine_op.run(cell, x, tuple(s.float() for s in layer.state), *weights)
+    weights = [t.float().requires_grad_() for t in layer.weights if t is not None]
+    y, _ = engine_op.run(cell, x, tuple(s.float() for s in layer.state), weights)
     first = torch.autograd.grad(y.sum(), [x, *weights], retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(y.sum(), [x, *weights]), first, rtol=0, atol=0)
 
@@ -279,13 +307,12 @@ def test_a_retained_graph_gives_the_same_gradients_again(cell: str) -> None:
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_operator_passes_opcheck(cell: str) -> None:
     layer = Layer(cell, 3, 4, 2, 5)
-    tensors = [
-        t.float().requires_grad_() for t in [layer.x, *layer.state, *layer.weights, *layer.biases]
-    ]
-    x, h0, *rest = tensors
-    c0 = rest.pop(0) if len(layer.state) > 1 else None
+    x, state, weights = (
+        [t.float().requires_grad_() for t in tensors if t is not None]
+        for tensors in ([layer.x], layer.state, layer.weights)
+    )
     full = torch.full((4,), 3)  # shorter rows leave the end of what is saved undefined
-    arguments = (cell, x, h0, c0, *rest, full, None, True, True)
+    arguments = (cell, *x, state, weights, full, None, True, True)
     torch.library.opcheck(torch.ops.tidegate.recurrence.default, arguments)
 
 
@@ -298,10 +325,10 @@ def test_compiles_as_one_graph_for_any_number_of_steps() -> None:
         return graph
 
     layer = Layer("gru", 6, 4, 3, 8)
-    tensors = [t.float().requires_grad_() for t in [*layer.weights, *layer.biases]]
+    tensors = [t.float().requires_grad_() for t in layer.weights if t is not None]
 
     def loss(x, h):
-        return engine_op.run("gru", x, (h,), *tensors)[0].square().sum()
+        return engine_op.run("gru", x, (h,), tensors)[0].square().sum()
 
     compiled = torch.compile(loss, fullgraph=True, backend=count, dynamic=True)
     x, h = layer.x.float(), layer.state[0].float()
@@ -322,10 +349,10 @@ def test_second_derivatives_come_from_the_reference() -> None:
     layer = Layer("gru", 3, 2, 2, 4)
 
     def penalty(run, dtype) -> list[torch.Tensor]:
-        inputs = [t.to(dtype).requires_grad_() for t in [layer.x, *layer.weights, *layer.biases]]
+        inputs = [t.to(dtype).requires_grad_() for t in [layer.x, *layer.weights]]
         x, *weights = inputs
         state = tuple(s.to(dtype) for s in layer.state)
-        y, _ = run("gru", x, state, *weights, None, False, None)
+        y, _ = run("gru", x, state, weights, None, False, None)
         (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
         return list(torch.autograd.grad(slope.square().sum(), inputs))
 
@@ -352,8 +379,6 @@ def test_wrong_sizes_are_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="lengths: expected 2 values, got 3"):
         _engine.schedule(3, 2, torch.tensor([1, 1, 1]), False, 1)
     x = torch.zeros(2, 3, 4)
+    weights = [torch.zeros(15, 4), torch.zeros(15, 5), None, torch.zeros(14)]
     with pytest.raises(ValueError, match="bias_hh: expected \\[15\\], got \\[14\\]"):
-        engine_op.run(
-            "gru", x, (torch.zeros(3, 5),), torch.zeros(15, 4), torch.zeros(15, 5), None,
-            torch.zeros(14),
-        )  # fmt: skip
+        engine_op.run("gru", x, (torch.zeros(3, 5),), weights)

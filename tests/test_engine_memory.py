@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from any_cell import layer_of
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from tidegate import _engine
 from tidegate.engine import EngineLayer
-from tidegate.nn.layers import layer_for
 
-# docs/design.md: gates, others the backward step needs, states; of each H floats per token
-SAVED = {"rnn_tanh": 1 + 0 + 1, "rnn_relu": 1 + 0 + 1, "gru_reset_before": 3 + 0 + 1}
-SAVED |= {"gru": 3 + 1 + 1, "lstm": 4 + 1 + 2}
+# docs/design.md: | `cells` | ... | 6 H + P |, the floats per token, H and P
+PAGE = (Path(__file__).parents[1] / "docs/design.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|.*\| (\d+) H( \+ P)? \|$", PAGE, re.MULTILINE)
+SAVED = {
+    cell: (int(units), bool(projected))
+    for cells, units, projected in ROWS
+    for cell in re.findall(r"`(\w+)`", cells)
+}
 
 
 def saved_bytes(run) -> int:
@@ -40,20 +46,22 @@ def saved_bytes(run) -> int:
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_training_saves_the_floats_that_the_design_page_states(cell: str, lengths) -> None:
     T, B, I, H = 9, 4, 3, 20  # noqa: E741, N806
-    layer = layer_for(cell, I, H)
+    layer = layer_of(cell, I, H)
     x = torch.randn(T, B, I, requires_grad=True)
     # biases are held, not saved: the backward pass does not read them
     weights = (p for name, p in layer.named_parameters() if name.startswith("weight"))
     given = sum(w.nbytes for w in weights) + x.nbytes
-    initial = B * H  # zeros, the same for h and c
+    units, projected = SAVED[cell]
+    width = units * H + projected * layer.state_sizes[0]
+    initial = B * sum(set(layer.state_sizes))  # zeros, the same for h and c of one width
     small = 8 * (1 + (B if lengths else 0))  # the number of threads and the lengths, int64
-    expected = 4 * (T * B * SAVED[cell] * H + initial) + small
+    expected = 4 * (T * B * width + initial) + small
     assert saved_bytes(lambda: layer(x, lengths=lengths)) - given == expected
 
 
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_a_checkpointed_layer_saves_its_input_alone_and_has_the_same_gradients(cell: str) -> None:
-    layer = layer_for(cell, 3, 20, num_layers=2, bidirectional=True)
+    layer = layer_of(cell, 3, 20, num_layers=2, bidirectional=True)
     x, lengths = torch.randn(9, 4, 3, requires_grad=True), torch.tensor([5, 9, 0, 1])
 
     def run() -> torch.Tensor:
@@ -76,12 +84,13 @@ def resident_bytes() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux' /proc")
 def test_resident_memory_is_flat_over_calls_of_any_shape() -> None:
     random = np.random.default_rng(0)
-    sizes = [(cell, H) for cell in _engine.cells() for H in (1, 5, 16, 23)]
-    layers = [layer_for(cell, 4, H) for cell, H in sizes]
+    sizes = [(cell, H) for cell in _engine.cells() for H in (2, 5, 16, 23)]
+    layers = [layer_of(cell, 4, H) for cell, H in sizes]
     engines = []
     for layer in layers:
-        weights = [p.detach().numpy() for p in layer.parameters()]
-        engines.append(EngineLayer(layer.cell.name, *weights))
+        names = layer.cell.parameters
+        weights = {n: getattr(layer, f"{n}_l0").detach().numpy() for n in names}
+        engines.append(EngineLayer(layer.cell.name, weights))
 
     def call() -> None:
         T, B = random.integers(1, 30, 2)  # noqa: N806

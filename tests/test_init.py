@@ -4,22 +4,21 @@ import math
 
 import pytest
 import torch
+from any_cell import flat, layer_of
 
 import tidegate as tg
 from tidegate.cells import CELLS
 from tidegate.errors import InputError
-from tidegate.nn.init import initialise_chrono
-from tidegate.nn.layers import layer_for
+from tidegate.nn.init import initialise_chrono, initialise_recurrent
 
 LONGEST = 200
-# The gate that keeps the old state.
-KEEPS = {"lstm": "forget gate", "gru": "update gate", "gru_reset_before": "update gate"}
-TIMED = {"forget gate", "input gate", "update gate"}
+SIGNS = {"keeps": 1, "writes": -1}
+GATED = [n for n, c in CELLS.items() if any(g.role in SIGNS for g in c.gates.values())]
 
 
 def chrono_layer(cell, **options):
     torch.manual_seed(0)
-    layer = layer_for(cell, 3, 500, **options)
+    layer = layer_of(cell, 3, 500, **options)
     initialise_chrono(layer, LONGEST)
     return layer
 
@@ -27,58 +26,90 @@ def chrono_layer(cell, **options):
 def biases(layer, suffix):
     """The sum of a layer's two biases by gate, each [H]."""
     total = getattr(layer, f"bias_ih_{suffix}") + getattr(layer, f"bias_hh_{suffix}")
-    meanings = layer.cell.gates.values()
-    return dict(zip(meanings, total.detach().split(layer.hidden_size), strict=True))
+    return dict(zip(layer.cell.gates, total.detach().split(layer.hidden_size), strict=True))
 
 
-@pytest.mark.parametrize("cell", KEEPS)
+def logarithms(layer, suffix):
+    """Of the steps that units are to remember, as each gate with a role says, [gates, H]."""
+    gates = biases(layer, suffix)
+    roles = {name: gate.role for name, gate in layer.cell.gates.items()}
+    return torch.stack([SIGNS[role] * gates[g] for g, role in roles.items() if role in SIGNS])
+
+
+@pytest.mark.parametrize("cell", GATED)
 def test_memories_are_uniform_from_two_steps_to_the_longest(cell):
     layer = chrono_layer(cell, bidirectional=True, num_layers=2)
     for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
-        gates = biases(layer, suffix)
-        steps = gates[KEEPS[cell]].exp() + 1
+        told = logarithms(layer, suffix)
+        assert all(torch.equal(one, told[0]) for one in told)
+        steps = told[0].exp() + 1
         assert steps.min() >= 2
         assert steps.max() <= LONGEST
         # the mean of 500 draws of deviation 57: within four standard errors
         assert abs(float(steps.mean()) - (LONGEST + 2) / 2) < 4 * 57 / math.sqrt(500)
-        if cell == "lstm":
-            assert torch.equal(gates["input gate"], -gates["forget gate"])
 
 
-@pytest.mark.parametrize("cell", KEEPS)
+@pytest.mark.parametrize("cell", GATED)
 def test_a_state_fades_over_as_many_steps_as_its_unit_was_given(cell):
     layer = chrono_layer(cell)
-    gate = biases(layer, "l0")[KEEPS[cell]]
+    told = logarithms(layer, "l0")[0]
     with torch.no_grad():
-        for weight in (layer.weight_ih_l0, layer.weight_hh_l0):
-            weight.zero_()  # what a unit does with no input
+        for name, weight in layer.named_parameters():
+            if not name.startswith("bias"):
+                weight.zero_()  # what a unit does with no input
         for name in ("g", "n"):  # a candidate of 0 adds nothing
             if name in layer.cell.gates:
                 row = list(layer.cell.gates).index(name)
                 for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
                     bias.view(-1, layer.hidden_size)[row] = 0
-        ones = torch.ones(1, 1, layer.hidden_size)
-        _, after = layer(torch.zeros(1, 1, 3), (ones, ones) if cell == "lstm" else ones)
-    kept = after[1] if cell == "lstm" else after
-    steps = gate.exp() + 1
+        ones = tuple(torch.ones(1, 1, size) for size in layer.state_sizes)
+        _, after = layer(torch.zeros(1, 1, 3), ones if len(ones) > 1 else ones[0])
+    kept = flat(after)[-1]
+    steps = told.exp() + 1
     torch.testing.assert_close(kept[0, 0], 1 - 1 / steps, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_weights_and_the_other_gates_stay_as_they_were(cell):
     torch.manual_seed(0)
-    before = layer_for(cell, 3, 5)
-    after = layer_for(cell, 3, 5)
+    before = layer_of(cell, 3, 5)
+    after = layer_of(cell, 3, 5)
     after.load_state_dict(before.state_dict())
     initialise_chrono(after, LONGEST)
     for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
-        meanings = before.cell.gates.values()
-        for meaning, a, b in zip(meanings, old.split(5), new.split(5), strict=True):
-            timed = name.startswith("bias") and meaning in TIMED
-            assert torch.equal(a, b) != timed, (name, meaning)
+        declared = before.cell.parameters[name.removesuffix("_l0")]
+        count = len(declared.blocks)
+        for gate, a, b in zip(declared.blocks, old.chunk(count), new.chunk(count), strict=True):
+            timed = declared.is_bias and before.cell.gates[gate].role in SIGNS
+            assert torch.equal(a, b) != timed, (name, gate)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_tasks_layers_start_by_the_roles_of_their_parameters(cell):
+    torch.manual_seed(0)
+    layer = layer_of(cell, 6, 8, num_layers=2, bidirectional=True)
+    initialise_recurrent(layer, forget_bias=1.5)
+    for name, tensor in layer.named_parameters():
+        declared = layer.cell.parameters[name.partition("_l")[0]]
+        for gate, block in zip(declared.blocks, tensor.chunk(len(declared.blocks)), strict=True):
+            if declared.role == "recurrent":
+                least = min(block.shape)
+                product = block.T @ block if block.shape[1] == least else block @ block.T
+                torch.testing.assert_close(product, torch.eye(least), rtol=0, atol=1e-5)
+            elif declared.columns is not None:
+                bound = (6 / sum(block.shape)) ** 0.5
+                assert 0.7 * bound < block.abs().max() <= bound
+            else:
+                forgets = declared.role == "input bias" and gate in layer.cell.forget_gates
+                assert (block == (1.5 if forgets else 0)).all()
+
+
+def test_forget_gates_are_those_beside_a_gate_that_writes():
+    found = {name: cell.forget_gates for name, cell in CELLS.items() if cell.forget_gates}
+    assert found == dict.fromkeys(["lstm", "lstm_peephole", "lstm_projected"], ("f",))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "lstm_projected", "mgu"])
 def test_a_task_starts_with_the_memories_it_is_given(cell, monkeypatch):
     from tidegate.training.objective import TrainingResult
 
@@ -88,7 +119,7 @@ def test_a_task_starts_with_the_memories_it_is_given(cell, monkeypatch):
     options = {"cell": cell, "hidden_sizes": (16, 16), "verbose": 0}
     model = tg.SequenceRegressor(chrono=LONGEST, **options).fit(x, y)
     for layer in model.network_.recurrent:
-        steps = biases(layer, "l0_reverse")[KEEPS[cell]].exp() + 1
+        steps = logarithms(layer, "l0_reverse")[0].exp() + 1
         assert steps.min() >= 2
         assert steps.max() <= LONGEST
         assert len(steps.unique()) == 16

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import torch
+from any_cell import layer_of
 
 from tidegate.bench import figures, limits, report, run
 from tidegate.bench.neighbours import busy, fair_share, shares
 from tidegate.cli import main
-from tidegate.nn.layers import layer_for
 
 _LINE = shlex.split("bench --figures neighbours --shapes 3x5x4x8 --repeats 1 --peers torch")
 
@@ -180,7 +180,7 @@ def test_busy_neighbours_change_no_bit(cell: str) -> None:
     torch.set_num_threads(2)
     try:
         torch.manual_seed(0)
-        layer = layer_for(cell, 24, 40)
+        layer = layer_of(cell, 24, 40)
         x = torch.randn(60, 33, 24, requires_grad=True)
         lengths = torch.randint(1, 61, (33,))
 

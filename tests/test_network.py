@@ -46,6 +46,8 @@ TIED = {
 )
 @pytest.mark.parametrize("cell", CELLS)
 def test_architecture_lists_every_tensor_of_the_network(cell, changes):
+    if changes is TIED and CELLS[cell].is_projected:
+        changes = {**TIED, "projection_size": 2, "embedding_size": 2}
     a = architecture(cell=cell, **changes)
     network = SequenceNetwork(a)
     shapes = {name: tuple(t.shape) for name, t in network.state_dict().items()}
@@ -134,8 +136,21 @@ WRONG = {
         r"embedding_size: expected 4, the last of hidden_sizes",
     ),
     "tied outputs": ({"tie_embeddings": True}, "expected it for a network that predicts tokens"),
-    "cell": ({"cell": "gruu"}, "cell: expected one of rnn_tanh"),
+    "cell": ({"cell": "gruu"}, "cell: expected one of " + ", ".join(CELLS)),
     "both inputs": ({"input_size": 2}, "input_size: expected either it or vocabulary_size"),
+    "projection": ({"projection_size": 2}, "projection_size: expected none for gru, .*, got 2"),
+    "no projection": (
+        {"cell": "lstm_projected", "projection_size": 0},
+        "projection_size: expected a size of at least 1",
+    ),
+    "wide projection": (
+        {"cell": "lstm_projected", "projection_size": 4, "hidden_sizes": (5, 4)},
+        "hidden_sizes: expected sizes from 5",
+    ),
+    "no room for a projection": (
+        {"cell": "lstm_projected", "hidden_sizes": (1,)},
+        "hidden_sizes: expected sizes from 2",
+    ),
     "readout": ({"readout": "last+first"}, "readout: expected 'every' or a sum of last, mean, max"),
     "dropout": ({"dropout": 1.0}, r"dropout: expected a probability in \[0, 1\)"),
     "no layers": ({"hidden_sizes": ()}, "hidden_sizes: expected 1 to 64 sizes"),

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from any_cell import layer_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.training.optimizers import (
     WeightAverage,
@@ -45,6 +47,21 @@ def test_default_learning_rate_trains(name: str) -> None:
     optimizer = build_optimizer(name, net.named_parameters(), options)
     before = train(net, optimizer, 1)
     assert train(net, optimizer, 300, 1) < before / 4
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weight_decay_is_for_the_matrices_that_a_cell_declares(cell: str) -> None:
+    layer = layer_of(cell, 3, 6, bidirectional=True)
+    options = TrainingOptions(optimizer="adamw", weight_decay=0.1)
+    optimizer = build_optimizer("adamw", layer.named_parameters(), options)
+    decays = {
+        name: group["weight_decay"] > 0
+        for group in optimizer.param_groups
+        for name in group["param_names"]
+    }
+    matrices = {"input", "recurrent", "projection"}
+    roles = {name: layer.cell.parameters[name.partition("_l0")[0]].role for name in decays}
+    assert decays == {name: role in matrices for name, role in roles.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from any_cell import layer_of
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from tides import small, tides
@@ -25,7 +26,6 @@ from tidegate.cells import CELLS
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError
-from tidegate.nn.layers import layer_for
 from tidegate.tasks.estimator import Estimator, NotFittedError
 
 QUICK: dict[str, Any] = {"epochs": None, "max_steps": 3, "verbose": 0}
@@ -73,7 +73,7 @@ def test_a_cell_comes_back_as_itself(name, there_and_back):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_layer_comes_back_with_its_options_and_weights(name, there_and_back):
-    layer = layer_for(name, 3, 5, num_layers=2, bidirectional=True, recurrent_dropout=0.5).eval()
+    layer = layer_of(name, 3, 5, num_layers=2, bidirectional=True, recurrent_dropout=0.5).eval()
     again = there_and_back(layer)
     x = torch.randn(6, 2, 3)
     for got, expected in zip(again(x), layer(x), strict=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from any_cell import layer_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from tidegate import _engine
 from tidegate.nn import products
-from tidegate.nn.layers import layer_for
 from tidegate.training.randomness import products_of
 
 SIZES = st.integers(1, 70)
@@ -123,8 +123,9 @@ def either_product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("either_product")
 def test_a_layers_gradients_are_the_same_from_either_product(cell: str, ragged: bool) -> None:
     torch.manual_seed(0)
-    layer = layer_for(cell, 24, 40, bidirectional=True)
-    x, weights = torch.randn(9, 6, 24, requires_grad=True), torch.randn(9, 6, 80)
+    layer = layer_of(cell, 24, 40, bidirectional=True)
+    x = torch.randn(9, 6, 24, requires_grad=True)
+    weights = torch.randn(9, 6, 2 * layer.state_sizes[0])
     lengths = torch.tensor([9, 0, 3, 1, 9, 5]) if ragged else None
     leaves = [x, *layer.parameters()]
     y, _ = layer(x, lengths=lengths)

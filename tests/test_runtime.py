@@ -61,6 +61,12 @@ READOUTS = ["last", "mean", "max", "every", "max+last+mean", "mean+max"]
 RAGGED = [[7, 0, 1, 3], [0], [1], [5, 5], [0, 0], list(range(20))]
 
 
+def tied(cell: str) -> Architecture:
+    """Of any cell: the embedding is as wide as what its last layer puts out."""
+    width = replace(TIED, cell=cell, tie_embeddings=False).layer_output_sizes()[-1]
+    return replace(TIED, cell=cell, embedding_size=width)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
@@ -119,7 +125,7 @@ def test_outputs_are_those_of_the_torch_network(cell: str, readout: str, kind: s
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_tied_embeddings_write_and_read_by_one_matrix(cell: str) -> None:
-    network = trained(replace(TIED, cell=cell))
+    network = trained(tied(cell))
     ours, theirs = network_on_arrays(network), as_function(network)
     assert ours.output_weight is ours.tensors["embedding.weight"]
     padded, steps = pad_sequences(sequences("tokens", RAGGED[0]))
@@ -260,7 +266,7 @@ def test_a_cell_without_a_kernel_runs_on_numpy_and_says_so(
         padded, steps = pad_sequences(sequences("tokens", lengths))
         assert_same(slow(padded, steps), as_function(network)(padded, steps))
     with pytest.warns(RuntimeWarning, match="no kernel"):
-        slow = network_on_arrays(network := trained(replace(TIED, cell=cell)))
+        slow = network_on_arrays(network := trained(tied(cell)))
     padded, _ = pad_sequences(sequences("tokens", [5, 5]))
     _, state = slow.features(padded[:3])
     stepped = [slow.output(slow.step(tokens, state)) for tokens in padded[3:]]

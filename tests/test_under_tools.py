@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from any_cell import ENGINE_CELLS, layer_of
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,11 +18,9 @@ from torch.utils.checkpoint import (
 )
 
 import tidegate as tg
-from tidegate.nn.layers import layer_for
 
 X = torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([6, 0, 3])
-CELLS = ("rnn_tanh", "gru", "gru_reset_before", "lstm")
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +38,9 @@ def gradients(layer: nn.Module, y: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad((y * weights).sum(), list(layer.parameters())))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_an_output_made_under_a_dispatch_mode_may_be_changed_in_place(cell: str) -> None:
-    layer = layer_for(cell, 5, 7, num_layers=2)
+    layer = layer_of(cell, 5, 7, num_layers=2)
     expected = gradients(layer, layer(X)[0] * 2)
     with Watching():
         y, _ = layer(X)
@@ -51,11 +50,11 @@ def test_an_output_made_under_a_dispatch_mode_may_be_changed_in_place(cell: str)
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "after"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_an_output_of_a_compiled_layer_may_be_changed_in_place(
     cell: str, inside: bool, backend: str
 ) -> None:
-    layer = layer_for(cell, 5, 7, bidirectional=True)
+    layer = layer_of(cell, 5, 7, bidirectional=True)
     expected = gradients(layer, layer(X)[0] * 2)
 
     def run(x: Tensor) -> Tensor:
@@ -69,11 +68,11 @@ def test_an_output_of_a_compiled_layer_may_be_changed_in_place(
 
 
 @pytest.mark.parametrize("policy", [CheckpointPolicy.PREFER_RECOMPUTE, CheckpointPolicy.MUST_SAVE])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_a_selective_checkpoint_has_the_gradients_of_a_plain_call(
     cell: str, policy: CheckpointPolicy
 ) -> None:
-    layer = layer_for(cell, 5, 7)
+    layer = layer_of(cell, 5, 7)
     expected = gradients(layer, layer(X)[0])
     contexts = partial(create_selective_checkpoint_contexts, lambda *_, **__: policy)
     y: Any = checkpoint(lambda x: layer(x)[0], X, use_reentrant=False, context_fn=contexts)
@@ -81,9 +80,9 @@ def test_a_selective_checkpoint_has_the_gradients_of_a_plain_call(
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own, within compiled autograd
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_compiled_autograd_sees_that_an_output_was_changed(cell: str) -> None:
-    layer = layer_for(cell, 5, 7)
+    layer = layer_of(cell, 5, 7)
     expected = gradients(layer, layer(X)[0].relu())
     y = layer(X)[0].relu_()
     with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager")):
@@ -105,18 +104,18 @@ def test_what_only_the_reference_runs_compiles_in_one_graph() -> None:
     torch.testing.assert_close(compiled(of_each)(weights, X), of_each(weights, X))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_a_single_step_compiles_in_one_graph(cell: str) -> None:
-    layer = layer_for(cell, 5, 7, num_layers=2)
+    layer = layer_of(cell, 5, 7, num_layers=2)
     step = torch.compile(layer.step, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         _, state = layer.step(X[0])
     torch.testing.assert_close(step(X[1], state), layer.step(X[1], state))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 def test_per_sample_gradients_take_each_samples_length(cell: str) -> None:
-    layer = layer_for(cell, 5, 7)
+    layer = layer_of(cell, 5, 7)
     weights = {name: w.detach() for name, w in layer.named_parameters()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, length: Tensor) -> Tensor:

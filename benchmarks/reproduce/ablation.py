@@ -27,13 +27,13 @@ from record import Clock, Record, Row, markdown
 import tidegate as tg
 from tidegate.data.text.reading import read_text
 from tidegate.nn import network
-from tidegate.nn.recurrent_layer import RecurrentLayer
+from tidegate.nn.recurrent_layer import Recurrent
 
 CHARACTERS, EPOCHS, DRAWS = 1_100_000, 3, 3
-Start = Callable[[RecurrentLayer, float], None]
+Start = Callable[[Recurrent, float], None]
 
 
-def as_torch(layer: RecurrentLayer, forget_bias: float) -> None:  # noqa: ARG001
+def as_torch(layer: Recurrent, forget_bias: float) -> None:  # noqa: ARG001
     """U(-1/sqrt(H), 1/sqrt(H)), as torch.nn draws all weights: what the layer has already."""
 
 

@@ -123,7 +123,7 @@ class _Bare(nn.Module):
         if a.vocabulary_size is not None:
             assert a.embedding_size is not None
             self.embedding = nn.Embedding(a.vocabulary_size, a.embedding_size)
-        (size,), (width,) = a.hidden_sizes, a.layer_input_sizes()
+        (size,), width = a.hidden_sizes, a.layer_sizes()[0]["I"]
         self.layer = nn.GRU(width, size, bidirectional=a.bidirectional)
         self.dense = nn.Linear(a.feature_size, a.output_size)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tidegate.comparison.compare import compare
     from tidegate.nn.cell_layers import GRUCell, LSTMCell, RNNCell
     from tidegate.nn.layers import GRU, LSTM, RNN
+    from tidegate.nn.recurrent_layer import Recurrent
     from tidegate.tasks import load
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
@@ -28,6 +29,7 @@ _HOME_OF = {
     "RNN": "tidegate.nn.layers",
     "LSTM": "tidegate.nn.layers",
     "GRU": "tidegate.nn.layers",
+    "Recurrent": "tidegate.nn.recurrent_layer",
     "RNNCell": "tidegate.nn.cell_layers",
     "LSTMCell": "tidegate.nn.cell_layers",
     "GRUCell": "tidegate.nn.cell_layers",
@@ -49,6 +51,7 @@ __all__ = [
     "LSTMCell",
     "LanguageModel",
     "RNNCell",
+    "Recurrent",
     "SequenceClassifier",
     "SequenceRegressor",
     "TextClassifier",

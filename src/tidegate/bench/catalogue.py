@@ -1,4 +1,4 @@
-"""What can be measured, by name: figures, cells, libraries.  Imports nothing, for help texts."""
+"""What can be measured, by name: figures, cells, libraries.  Imports no library, for help texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from shutil import which
 
-CELLS = ("rnn", "gru", "lstm")
+from tidegate.cells import NAMES, get_cell
+
+USUAL = ("rnn", "gru", "lstm")  # what is measured unless other cells are named
+OF_TORCH = tuple(name for name in NAMES if get_cell(name).torch)
 
 FIGURES = {
     "layers": "one layer over a batch, inference and training",
@@ -32,7 +35,7 @@ class Library:
     title: str
     prepare: str
     packages: tuple[str, ...]
-    cells: tuple[str, ...] = CELLS
+    cells: tuple[str, ...] = tuple(NAMES)
     trains: bool = True
     own_process: bool = False
     environment: dict[str, str] = field(default_factory=dict)
@@ -64,11 +67,17 @@ LIBRARIES = {
     "tidegate-flushed": Library(
         "tidegate, denormals flushed", f"{_TORCH}:tidegate_flushed", ("torch",), own_process=True
     ),
-    "torch": Library("torch.nn", f"{_TORCH}:torch_nn", ("torch",)),
+    "torch": Library("torch.nn", f"{_TORCH}:torch_nn", ("torch",), OF_TORCH),
     "torch-flushed": Library(
-        "torch.nn, denormals flushed", f"{_TORCH}:torch_nn_flushed", ("torch",), own_process=True
+        "torch.nn, denormals flushed",
+        f"{_TORCH}:torch_nn_flushed",
+        ("torch",),
+        OF_TORCH,
+        own_process=True,
     ),
-    "torch-packed": Library("torch.nn, packed beforehand", f"{_TORCH}:torch_nn_packed", ("torch",)),
+    "torch-packed": Library(
+        "torch.nn, packed beforehand", f"{_TORCH}:torch_nn_packed", ("torch",), OF_TORCH
+    ),
     "torch-loop": Library("torch.nn cells in a loop", f"{_TORCH}:torch_loop", ("torch",)),
     "torch-compiled": Library(
         "the same under torch.compile",

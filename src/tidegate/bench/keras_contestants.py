@@ -26,7 +26,7 @@ def _layer(work: LayerWork) -> Prepared:
 
     x = _batch_first(work.x)
     layer_class = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}[work.cell]
-    layer = layer_class(work.weights.weight_hh.shape[1], return_sequences=True)
+    layer = layer_class(work.weights["weight_hh"].shape[1], return_sequences=True)
     layer.build(x.shape)
     layer.set_weights(to_keras(work.cell, work.weights))
     grad = None if work.grad is None else _batch_first(work.grad)
@@ -98,8 +98,8 @@ def _adam(work: AdamWork) -> Prepared:
         [
             keras.Input(tokens.shape[1:], dtype="int32"),
             keras.layers.Embedding(vocabulary, embedding),
-            keras.layers.GRU(work.first.weight_hh.shape[1], return_sequences=True),
-            keras.layers.GRU(work.second.weight_hh.shape[1]),
+            keras.layers.GRU(work.first["weight_hh"].shape[1], return_sequences=True),
+            keras.layers.GRU(work.second["weight_hh"].shape[1]),
             keras.layers.Dense(len(work.output_bias)),
         ]
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from tidegate.bench.weights import to_onnx
 from tidegate.bench.work import LayerWork, Prepared, StepWork, Work, stream
+from tidegate.cells import get_cell
 
 _OPSET, _IR_VERSION = 14, 8  # read by every ONNX Runtime of the last years
 
@@ -27,7 +28,7 @@ def prepare(work: Work) -> Prepared:
             session = _session(work, final_state=True)
             x = work.x[None]
             names = [given.name for given in session.get_inputs()[1:]]
-            hidden = work.weights.weight_hh.shape[1]
+            hidden = work.weights["weight_hh"].shape[1]
             zeros = np.zeros((1, len(work.x), hidden), np.float32)
 
             def step(state: Any) -> tuple[Any, Any]:
@@ -58,12 +59,12 @@ def _model(work: LayerWork | StepWork, final_state: bool) -> bytes:
     def tensor(name: str, shape: list[Any]) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    inputs, hidden = work.weights.weight_ih.shape[1], work.weights.weight_hh.shape[1]
+    inputs, hidden = work.weights["weight_ih"].shape[1], work.weights["weight_hh"].shape[1]
     arrays = to_onnx(work.cell, work.weights)
     given, returned = [tensor("X", ["T", "B", inputs])], [tensor("Y", ["T", 1, "B", hidden])]
     names, outputs = ["X", *arrays], ["Y"]
     if final_state:
-        states = ["h", "c"] if work.cell == "lstm" else ["h"]
+        states = list(get_cell(work.cell).states)
         given += [tensor(f"initial_{s}", [1, "B", hidden]) for s in states]
         returned = [tensor(f"Y_{s}", [1, "B", hidden]) for s in states]
         names += ["", *(f"initial_{s}" for s in states)]  # "": no sequence_lens

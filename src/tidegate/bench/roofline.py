@@ -11,12 +11,14 @@ import numpy as np
 
 from tidegate.bench.catalogue import OURS
 from tidegate.bench.shapes import MODES, Shape, least_bytes, operations
+from tidegate.cells import title
 from tidegate.output.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_STYLES = {"rnn": ("#6f9fc8", "s"), "gru": ("#d1495b", "o"), "lstm": ("#3d7a5a", "D")}
+# in the order in which cells were measured
+_STYLES = (("#6f9fc8", "s"), ("#d1495b", "o"), ("#3d7a5a", "D"), ("#8a6fc8", "^"), ("#b0813a", "v"))
 
 
 def draw(path: Path, results: Mapping[str, Any]) -> None:
@@ -31,17 +33,19 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
 
     rows = [row for row in results["rows"] if row["figure"] == "layers"]
     shapes = list(dict.fromkeys(Shape(*row["shape"]) for row in rows))
+    measured = dict.fromkeys(row["cell"] for row in rows)
+    styles = {cell: _STYLES[k % len(_STYLES)] for k, cell in enumerate(measured)}
     about = results["machine"]
     # the same bytes for the same results: no date, names of parts from a fixed salt
     with mpl.rc_context({"svg.hashsalt": "roofline", "font.size": 9}):
         figure = Figure(figsize=(11, 5.2), layout="constrained")
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
         for axes, mode in zip(panels, MODES, strict=True):
-            _panel(axes, mode, [row for row in rows if row["mode"] == mode], shapes, about)
+            _panel(axes, mode, [row for row in rows if row["mode"] == mode], shapes, styles, about)
         panels[0].set_ylabel("GF/s")
         cells = [
-            Line2D([], [], color=colour, marker=marker, linestyle="", label=cell.upper())
-            for cell, (colour, marker) in _STYLES.items()
+            Line2D([], [], color=colour, marker=marker, linestyle="", label=title(cell))
+            for cell, (colour, marker) in styles.items()
         ]
         numbers = [
             Line2D([], [], linestyle="", label=f"{n}  {shape}") for n, shape in enumerate(shapes, 1)
@@ -63,7 +67,12 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
 
 
 def _panel(
-    axes: Axes, mode: str, rows: list[dict], shapes: list[Shape], about: Mapping[str, Any]
+    axes: Axes,
+    mode: str,
+    rows: list[dict],
+    shapes: list[Shape],
+    styles: Mapping[str, tuple[str, str]],
+    about: Mapping[str, Any],
 ) -> None:
     peak = about["peak_operations_per_second"] / 1e9
     bandwidth = about["bandwidth_bytes_per_second"] / 1e9
@@ -73,7 +82,7 @@ def _panel(
         work = operations(cell, shape, mode)
         intensity = work / least_bytes(cell, shape, mode)
         attained = work / row["seconds"][OURS][0] / 1e9
-        colour, marker = _STYLES[cell]
+        colour, marker = styles[cell]
         axes.plot(intensity, attained, marker, color=colour, markersize=10, alpha=0.75, mew=0)
         number = str(shapes.index(shape) + 1)
         axes.annotate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 from tidegate.cells import get_cell
@@ -52,11 +53,20 @@ SHAPES = tuple(
 )
 
 
+def sizes_of(cell: str, inputs: int, hidden: int) -> dict[str, int]:
+    """A layer's sizes by letter; a projection has half the size of the state."""
+    return {"I": inputs, "H": hidden, "P": hidden // 2 if get_cell(cell).is_projected else 0}
+
+
 def operations(cell: str, shape: Shape, mode: str) -> int:
-    """Multiplications and additions of the products: 2 B T G H (I + H), thrice that in training."""
-    B, T, inputs, H = shape  # noqa: N806
-    rows = len(get_cell(cell).gates) * H
-    return (3 if mode == "training" else 1) * 2 * B * T * rows * (inputs + H)
+    """Multiplications and additions of the products: 2 for each number of a matrix and each token.
+
+    Thrice that in training.
+    """
+    sizes = sizes_of(cell, shape.inputs, shape.hidden)
+    matrices = [p.shape(sizes) for p in get_cell(cell).parameters.values() if p.columns is not None]
+    multiplications = shape.batch * shape.steps * sum(map(prod, matrices))
+    return (3 if mode == "training" else 1) * 2 * multiplications
 
 
 def least_bytes(cell: str, shape: Shape, mode: str) -> int:
@@ -65,6 +75,6 @@ def least_bytes(cell: str, shape: Shape, mode: str) -> int:
     What a backward pass keeps of the forward one is left out, being each library's own choice.
     """
     B, T, inputs, H = shape  # noqa: N806
-    weights = get_cell(cell).parameter_count(inputs, H)
-    moved = B * T * inputs + weights + B * T * H
+    declared, sizes = get_cell(cell), sizes_of(cell, inputs, H)
+    moved = B * T * (inputs + declared.state_sizes(sizes)[0]) + declared.parameter_count(sizes)
     return (2 if mode == "training" else 1) * moved * _BYTES

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from tidegate.bench.shapes import sizes_of
 from tidegate.bench.work import (
     AdamWork,
     LayerWeights,
@@ -23,22 +24,35 @@ from tidegate.bench.work import (
     stream,
     training,
 )
-from tidegate.nn.layers import layer_for
+from tidegate.cells import Cell, get_cell
+from tidegate.nn.recurrent_layer import Recurrent
+from tidegate.nn.reference import unroll
 
-_TORCH_LAYERS = {"rnn_tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-_TORCH_CELLS = {"rnn_tanh": nn.RNNCell, "gru": nn.GRUCell, "lstm": nn.LSTMCell}
-_LayerMaker = Callable[[str, int, int], nn.Module]
+# by the names of torch's kernels
+_TORCH_LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "rnn_tanh": nn.RNN,
+    "rnn_relu": partial(nn.RNN, nonlinearity="relu"),
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+}
+_TORCH_CELLS: dict[str, Callable[..., nn.Module]] = {
+    "rnn_tanh": nn.RNNCell,
+    "rnn_relu": partial(nn.RNNCell, nonlinearity="relu"),
+    "gru": nn.GRUCell,
+    "lstm": nn.LSTMCell,
+}
+_LayerMaker = Callable[..., nn.Module]
 
 
 def tidegate(work: Work) -> Prepared:
     """Our layers on torch tensors."""
     match work:
         case LayerWork():
-            layer = _with_weights(layer_for, work.cell, work.weights)
+            layer = _with_weights(Recurrent, work.cell, work.weights)
             lengths = None if work.lengths is None else torch.from_numpy(work.lengths)
             return _layer(work, lambda x: layer(x, lengths=lengths)[0], layer.parameters())
         case AdamWork():
-            return _adam(work, layer_for)
+            return _adam(work, Recurrent)
     raise TypeError(f"expected work on tensors, got {type(work).__name__}")
 
 
@@ -85,9 +99,8 @@ def torch_nn_packed(work: Work) -> Prepared:
     def padded(flat: Tensor) -> np.ndarray:
         return _pad(PackedSequence(flat, *order), work).numpy()
 
-    prepared = _gradients(
-        lambda x: layer(PackedSequence(x, *order))[0].data, data, incoming, layer.parameters()
-    )
+    named = dict(zip(work.weights, layer.parameters(), strict=True))
+    prepared = _gradients(lambda x: layer(PackedSequence(x, *order))[0].data, data, incoming, named)
 
     def results() -> Results:
         flat = prepared.results()
@@ -109,9 +122,11 @@ def torch_compiled(work: Work) -> Prepared:
 
 def _loop(work: Work, compiled: Callable[[Any], Any]) -> Prepared:
     assert isinstance(work, LayerWork)
-    cell = _TORCH_CELLS[work.cell](*_sizes(work.weights))
-    names = LayerWeights._fields
-    cell.load_state_dict(dict(zip(names, map(torch.from_numpy, work.weights), strict=True)))
+    declared = get_cell(work.cell)
+    if declared.torch is None or declared.is_projected:
+        return _by_hand(work, declared, compiled)
+    cell = _TORCH_CELLS[declared.torch](work.x.shape[2], work.weights["weight_hh"].shape[1])
+    cell.load_state_dict({name: torch.from_numpy(a) for name, a in work.weights.items()})
 
     def unrolled(x: Tensor) -> Tensor:
         state, outputs = None, []
@@ -123,13 +138,23 @@ def _loop(work: Work, compiled: Callable[[Any], Any]) -> Prepared:
     return _layer(work, compiled(unrolled), cell.parameters())
 
 
+def _by_hand(work: LayerWork, cell: Cell, compiled: Callable[[Any], Any]) -> Prepared:
+    """A cell that torch.nn has not: its equations, and the input products of all steps at once."""
+    weights = [torch.from_numpy(a).requires_grad_() for a in work.weights.values()]
+    hidden = len(weights[0]) // len(cell.parameters["weight_ih"].blocks)
+    widths = cell.state_sizes(sizes_of(work.cell, work.x.shape[2], hidden))
+    state = tuple(torch.zeros(work.x.shape[1], width) for width in widths)
+    return _layer(work, compiled(lambda x: unroll(cell, x, state, weights)[0]), weights)
+
+
 def _layer(work: LayerWork, run: Callable[[Tensor], Tensor], parameters: Any) -> Prepared:
     grad = None if work.grad is None else torch.from_numpy(work.grad)
-    return _gradients(run, torch.from_numpy(work.x), grad, parameters)
+    named = dict(zip(work.weights, parameters, strict=True))
+    return _gradients(run, torch.from_numpy(work.x), grad, named)
 
 
 def _gradients(
-    run: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor | None, parameters: Any
+    run: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor | None, weights: Mapping[str, Tensor]
 ) -> Prepared:
     if grad is None:
 
@@ -138,7 +163,7 @@ def _gradients(
                 return run(x)
 
         return Prepared(infer, lambda: {"y": infer().numpy()})
-    inputs = [x.requires_grad_(), *parameters]
+    inputs = [x.requires_grad_(), *weights.values()]
 
     def train() -> tuple[Tensor, Sequence[Tensor]]:
         y = run(x)
@@ -146,7 +171,7 @@ def _gradients(
 
     def results() -> Results:
         y, gradients = train()
-        names = ("d_x", *(f"d_{name}" for name in LayerWeights._fields))
+        names = ("d_x", *(f"d_{name}" for name in weights))
         named = {name: g.numpy() for name, g in zip(names, gradients, strict=True)}
         return {"y": y.detach().numpy(), **named}
 
@@ -207,19 +232,21 @@ def _adam(work: AdamWork, make: _LayerMaker) -> Prepared:
     return training(step)
 
 
-def _torch_layer(cell: str, inputs: int, hidden: int) -> nn.Module:
-    return _TORCH_LAYERS[cell](inputs, hidden)
+def _torch_layer(cell: str, inputs: int, hidden: int, proj_size: int) -> nn.Module:
+    declared = get_cell(cell)
+    assert declared.torch is not None  # held by catalogue.LIBRARIES
+    make = _TORCH_LAYERS[declared.torch]
+    return make(inputs, hidden, proj_size=proj_size) if proj_size else make(inputs, hidden)
 
 
 def _with_weights(make: _LayerMaker, cell: str, weights: LayerWeights) -> nn.Module:
-    layer = make(cell, *_sizes(weights))
-    named = zip(LayerWeights._fields, weights, strict=True)
-    layer.load_state_dict({f"{name}_l0": torch.from_numpy(array) for name, array in named})
+    declared = get_cell(cell)
+    rows, inputs = weights["weight_ih"].shape
+    hidden = rows // len(declared.parameters["weight_ih"].blocks)
+    projection = sum(len(weights[name]) for name in declared.projections)
+    layer = make(cell, inputs, hidden, proj_size=projection)
+    layer.load_state_dict({f"{name}_l0": torch.from_numpy(a) for name, a in weights.items()})
     return layer
-
-
-def _sizes(weights: LayerWeights) -> tuple[int, int]:
-    return weights.weight_ih.shape[1], weights.weight_hh.shape[1]
 
 
 @cache

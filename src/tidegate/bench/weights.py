@@ -17,13 +17,13 @@ _KERAS_ORDER = {"gru": (1, 0, 2), "lstm": (0, 1, 2, 3)}
 
 def to_onnx(cell: str, weights: LayerWeights) -> dict[str, Array]:
     """W [1, G*H, I], R [1, G*H, H], B [1, 2*G*H] of a GRU (linear_before_reset=1) or an LSTM."""
-    w_ih, w_hh, b_ih, b_hh = (_reordered(a, _ONNX_ORDER[cell]) for a in weights)
+    w_ih, w_hh, b_ih, b_hh = (_reordered(a, _ONNX_ORDER[cell]) for a in weights.values())
     return {"W": w_ih[None], "R": w_hh[None], "B": np.concatenate([b_ih, b_hh])[None]}
 
 
 def to_keras(cell: str, weights: LayerWeights) -> list[Array]:
     """The kernel [I, G*H], recurrent_kernel [H, G*H], bias [2, 3*H] (GRU, reset_after) or [4*H]."""
-    w_ih, w_hh, b_ih, b_hh = (_reordered(a, _KERAS_ORDER[cell]) for a in weights)
+    w_ih, w_hh, b_ih, b_hh = (_reordered(a, _KERAS_ORDER[cell]) for a in weights.values())
     bias = np.stack([b_ih, b_hh]) if cell == "gru" else b_ih + b_hh
     return [np.ascontiguousarray(w_ih.T), np.ascontiguousarray(w_hh.T), bias]
 

@@ -13,28 +13,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.bench.shapes import Shape
+from tidegate.bench.shapes import Shape, sizes_of
 from tidegate.cells import get_cell
 
 Array = NDArray[Any]
 Results = dict[str, Array]
 
 
-class LayerWeights(NamedTuple):
-    """weight_ih [G*H, I], weight_hh [G*H, H], biases [G*H]."""
-
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array
-    bias_hh: Array
+LayerWeights = dict[str, Array]  # as the cell declares them, weight_ih, weight_hh and so on
 
 
 @dataclass(frozen=True)
 class LayerWork:
-    """One layer over a batch from a zero state: x [T, B, I] to y [T, B, H].
+    """One layer over a batch from a zero state: x [T, B, I] to y, [T, B, the output's width].
 
-    ``grad`` [T, B, H] is what arrives at y; then gradients of x and all weights are computed, else
-    only y.  ``lengths`` [B] in steps.
+    ``grad``, of the shape of y, is what arrives at y; then gradients of x and all weights are
+    computed, else only y.  ``lengths`` [B] in steps.
     """
 
     cell: str
@@ -108,10 +102,9 @@ def training(step: Callable[[], float]) -> Prepared:
 
 def layer_weights(cell: str, inputs: int, hidden: int, seed: int = 0) -> LayerWeights:
     """U(-1/sqrt(H), 1/sqrt(H)), as torch.nn draws them."""
-    random, rows = np.random.default_rng(seed), len(get_cell(cell).gates) * hidden
-    shapes = (rows, inputs), (rows, hidden), (rows,), (rows,)
-    bound = hidden**-0.5
-    return LayerWeights(*(random.uniform(-bound, bound, s).astype(np.float32) for s in shapes))
+    random, bound = np.random.default_rng(seed), hidden**-0.5
+    shapes = get_cell(cell).shapes(sizes_of(cell, inputs, hidden))
+    return {n: random.uniform(-bound, bound, s).astype(np.float32) for n, s in shapes.items()}
 
 
 def layer_work(cell: str, shape: Shape, mode: str, lengths: Array | None = None) -> LayerWork:
@@ -119,7 +112,8 @@ def layer_work(cell: str, shape: Shape, mode: str, lengths: Array | None = None)
     random = np.random.default_rng(0)
     B, T, inputs, H = shape  # noqa: N806
     x = random.standard_normal((T, B, inputs), np.float32)
-    grad = random.standard_normal((T, B, H), np.float32) if mode == "training" else None
+    width = get_cell(cell).state_sizes(sizes_of(cell, inputs, H))[0]
+    grad = random.standard_normal((T, B, width), np.float32) if mode == "training" else None
     return LayerWork(get_cell(cell).name, layer_weights(cell, inputs, H), x, grad, lengths)
 
 

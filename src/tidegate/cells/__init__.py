@@ -1,36 +1,46 @@
-"""Every cell, by name.  A new one is one function in one file of this folder."""
+"""Every cell, by name.  A new one is one function in one file of this folder, found by itself."""
 
 from __future__ import annotations
 
-from tidegate.cells import gru, lstm, rnn
+import importlib
+import pkgutil
+
 from tidegate.cells.definition import Cell
 from tidegate.errors import InputError, shown
 
-CELLS: dict[str, Cell] = {
-    cell.name: cell for module in (rnn, lstm, gru) for cell in vars(module).values()
-    if isinstance(cell, Cell)
-}  # fmt: skip
 
-SHORT_NAMES = {"rnn": "rnn_tanh"}
-_SHORT = {name: short for short, name in SHORT_NAMES.items()}
-NAMES = [_SHORT.get(name, name) for name in CELLS]  # as a person writes them
+def _declared() -> dict[str, Cell]:
+    found = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        for value in vars(importlib.import_module(f"{__name__}.{module}")).values():
+            if isinstance(value, Cell):
+                found.setdefault(value.name, value)
+    return found
+
+
+CELLS: dict[str, Cell] = _declared()
+_NAMED = {cell.short: cell for cell in CELLS.values() if cell.short} | CELLS
+NAMES = [cell.short or name for name, cell in CELLS.items()]  # as a person writes them
+# for help texts
+USES = " ".join(f"{cell.short or name}: {cell.use}" for name, cell in CELLS.items())
+PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
 
 
 def get_cell(name: str) -> Cell:
-    """The cell called ``name``; ``rnn`` is short for ``rnn_tanh``.  Raises InputError."""
-    cell = CELLS.get(SHORT_NAMES.get(name, name)) if isinstance(name, str) else None
+    """The cell called ``name``, which may be its short name.  Raises InputError."""
+    cell = _NAMED.get(name) if isinstance(name, str) else None
     if cell is None:
         known = ", ".join(NAMES)
         raise InputError(f"expected a cell, one of {known}, got {shown(name)}; choose one of these")
     return cell
 
 
-def cell_of(layer: str, **options: str) -> Cell:
+def cell_of(layer: str, *, projected: bool = False, **options: str) -> Cell:
     """The cell that the layer of this class runs; without ``options`` the first declared.
 
     Raises ValueError naming the option and its choices.
     """
-    declared = [cell for cell in CELLS.values() if cell.layer == layer]
+    declared = [c for c in CELLS.values() if c.layer == layer and c.is_projected == projected]
     for cell in declared:
         if all(cell.options[name] == value for name, value in options.items()):
             return cell
@@ -41,8 +51,9 @@ def cell_of(layer: str, **options: str) -> Cell:
 
 def title(cell: str) -> str:
     """What a reader calls a cell: ``GRU`` for gru, ``RNN`` for rnn_tanh, ``RNN relu``."""
-    name, _, form = _SHORT.get(cell, cell).partition("_")
+    known = CELLS.get(cell)
+    name, _, form = ((known and known.short) or cell).partition("_")
     return f"{name.upper()} {form.replace('_', ' ')}".strip()
 
 
-__all__ = ["CELLS", "NAMES", "Cell", "cell_of", "get_cell", "title"]
+__all__ = ["CELLS", "NAMES", "PROJECTED", "USES", "Cell", "cell_of", "get_cell", "title"]

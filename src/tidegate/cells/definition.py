@@ -1,69 +1,224 @@
-"""What a cell is: its equations with names, and what is derived from them."""
+"""What a cell declares, and what is derived from it: parameters, their shapes, the traced graph."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, Literal
 
-from tidegate import expr
+from tidegate.equations import adjoint as adjoints
+from tidegate.equations import expr
+from tidegate.equations.widths import widths
 
 Equations = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A block of H units in the weights.
+
+    ``role``: ``keeps`` the old state, ``writes`` to it, ``shows`` it; empty for none of these.  The
+    initial weights follow from it (nn/init.py).
+    """
+
+    meaning: str
+    role: Literal["keeps", "writes", "shows", ""] = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a cell carries from step to step: ``width`` is H units, or P of a projection."""
+
+    meaning: str
+    width: Literal["H", "P"] = "H"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A tensor of one layer in one direction.
+
+    It stacks ``blocks`` (gates) of ``rows`` rows each; a projection is one block without a name.
+    ``columns`` is None for vectors.  Sizes are letters: I input, H hidden, P projection.
+    """
+
+    role: Literal["input", "recurrent", "input bias", "recurrent bias", "vector", "projection"]
+    blocks: tuple[str, ...]
+    rows: str
+    columns: str | None = None
+
+    @property
+    def is_bias(self) -> bool:
+        return self.role.endswith("bias")
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape for these ``sizes`` by letter."""
+        rows = len(self.blocks) * sizes[self.rows]
+        return (rows,) if self.columns is None else (rows, sizes[self.columns])
+
+
+@dataclass(frozen=True, eq=False)
 class Cell:
     """A recurrent cell.
 
-    ``gates`` names the blocks of H rows in W_ih, W_hh and the biases, in the order of torch.nn's
-    weights, each with its meaning; ``state`` the states, the first being the output.  ``layer``
-    is the class of layers that runs it, and ``options`` are the arguments that choose it there.
+    ``gates`` names the blocks of H rows in the weights, in the order of torch.nn's weights.
+    ``states`` names the states; the first is the output.  ``vectors`` names parameters with one
+    entry per unit and the gates that have one; ``projections`` names matrices without bias, [P, H].
+    ``layer`` is the class of layers that runs the cell, and ``options`` are the arguments that
+    choose it there.  ``short`` is another name for it, ``torch`` the name of torch's fused function
+    of the same equations.  ``source`` says where the equations are from, ``use`` when to take them.
     """
 
     name: str
     layer: str
-    options: dict[str, str]
-    gates: dict[str, str]
-    state: dict[str, str]
+    gates: dict[str, Gate]
+    states: dict[str, State]
     source: str
+    use: str
     equations: Equations
+    options: dict[str, str]
+    vectors: dict[str, tuple[str, ...]]
+    projections: tuple[str, ...]
+    short: str | None
+    torch: str | None
 
-    def step(self, ops: Any, w: Any, u: Any, *state: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """One time step on arrays: the new states, and the watched values by name."""
-        new, watched = self.equations(ops, w, u, *state)
+    def step(
+        self, ops: Any, w: Any, u: Any, *others: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """One time step on arrays: the new states, and the watched values by name.
+
+        ``others``: what the equations take of further parameters, then the states.
+        """
+        new, watched = self.equations(ops, w, u, *others)
         return tuple(new.values()), watched
+
+    @property
+    def output(self) -> str:
+        """The state that is the layer's output."""
+        return next(iter(self.states))
+
+    def state_sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The width of each state for these ``sizes`` by letter; the first is the output's."""
+        return tuple(sizes[state.width] for state in self.states.values())
 
     @cached_property
     def trace(self) -> expr.Trace:
-        return expr.trace(self.equations, tuple(self.gates), tuple(self.state))
+        return expr.trace(
+            self.equations, tuple(self.gates), tuple(self.states), self.vectors, self.projections
+        )
 
     @cached_property
-    def adjoint(self) -> expr.Adjoint:
-        return expr.adjoint(self.trace)
+    def _widths(self) -> dict[expr.Expr, str]:
+        try:
+            return widths(self.trace, {name: s.width for name, s in self.states.items()})
+        except ValueError as e:
+            raise ValueError(f"{self.name}: {e}") from None
 
     @cached_property
-    def gates_of_state(self) -> tuple[str, ...]:
-        """The blocks whose recurrent product takes the output state as it is, in one product."""
-        first = next(iter(self.state))
+    def adjoint(self) -> adjoints.Adjoint:
+        return adjoints.adjoint(self.trace)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter of one layer in one direction by name, in the order of torch.nn.
+
+        Only gates with an input product have rows in weight_ih, only gates with a recurrent one
+        rows in weight_hh.  Raises ValueError for equations that do not use what is declared.
+        """
+        seen = self._widths
+        reads = tuple(g for g in self.gates if g in self.trace.inputs)
+        recurs = tuple(g for g in self.gates if (expr.RECURRENT, g) in self.trace.products)
+        if not reads:
+            raise ValueError(f"{self.name}: expected w.g of a gate, got none; read the input by it")
+        self._check_use({*reads, *recurs})
+        found = {"weight_ih": Parameter("input", reads, "H", "I")}
+        if recurs:
+            width = seen[self.trace.products[expr.RECURRENT, recurs[0]].a]
+            found[expr.RECURRENT] = Parameter("recurrent", recurs, "H", width)
+        found["bias_ih"] = Parameter("input bias", reads, "H")
+        if recurs:
+            found["bias_hh"] = Parameter("recurrent bias", recurs, "H")
+        found |= {name: Parameter("vector", blocks, "H") for name, blocks in self.vectors.items()}
+        found |= {name: Parameter("projection", ("",), "P", "H") for name in self.projections}
+        return found
+
+    def _check_use(self, gates: set[str]) -> None:
+        """Raise ValueError for a parameter or a gate that the equations do without."""
+        used = {e.parameter for e in self.trace.nodes if isinstance(e, expr.Vector)}
+        used |= {parameter for parameter, _ in self.trace.products}
+        for name in (*self.vectors, *self.projections):
+            if name not in used:
+                raise ValueError(f"{self.name}: expected {name} in its equations; leave it out")
+        for gate in self.gates:
+            if gate not in gates:
+                raise ValueError(f"{self.name}: expected w.{gate} or u.{gate}; leave the gate out")
+
+    @cached_property
+    def gates_of_output(self) -> tuple[str, ...]:
+        """The gates whose recurrent product takes the output state as it is, in one product."""
         products = self.trace.products
         return tuple(
             g
             for g in self.gates
-            if g in products
-            and isinstance(products[g].a, expr.State)
-            and products[g].a.name == first  # pyright: ignore[reportAttributeAccessIssue]
+            if (expr.RECURRENT, g) in products
+            and isinstance(taken := products[expr.RECURRENT, g].a, expr.State)
+            and taken.name == self.output
         )
 
-    def parameter_count(self, input_size: int, hidden_size: int, bias: bool = True) -> int:
-        """Weights of one layer in one direction, with torch.nn's two biases."""
-        rows = len(self.gates) * hidden_size
-        return rows * (input_size + hidden_size) + (2 * rows if bias else 0)
+    @cached_property
+    def direct_states(self) -> dict[str, tuple[str, ...]]:
+        """For each new state the states before the step that reach it through no product."""
+        found = {}
+        for name, root in self.trace.states.items():
+            reached: dict[expr.Expr, None] = {}
+            waiting = [root]
+            while waiting:
+                node = waiting.pop()
+                if node not in reached and not isinstance(node, expr.Product):
+                    reached[node] = None
+                    waiting += node.operands
+            names = {node.name for node in reached if isinstance(node, expr.State)}
+            found[name] = tuple(s for s in self.states if s in names)
+        return found
+
+    @property
+    def seen_width(self) -> str | None:
+        """The letter of what the recurrent weights see; None for a cell that has none."""
+        recurrent = self.parameters.get(expr.RECURRENT)
+        return recurrent.columns if recurrent else None
+
+    @property
+    def forget_gates(self) -> tuple[str, ...]:
+        """The gates that keep the state where another one writes it, so that both may be open."""
+        roles = {gate.role for gate in self.gates.values()}
+        both = {"keeps", "writes"} <= roles
+        return tuple(g for g, gate in self.gates.items() if both and gate.role == "keeps")
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether a layer of this cell has a size P beside I and H."""
+        return bool(self.projections)
+
+    def shapes(self, sizes: Mapping[str, int], bias: bool = True) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter for these ``sizes`` by letter, biases if there are any."""
+        kept = {n: p for n, p in self.parameters.items() if bias or not p.is_bias}
+        return {name: parameter.shape(sizes) for name, parameter in kept.items()}
+
+    def parameter_count(self, sizes: Mapping[str, int], bias: bool = True) -> int:
+        """Weights of one layer in one direction."""
+        return sum(prod(shape) for shape in self.shapes(sizes, bias).values())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A cell is serialised as the place where it is defined; a copy is the cell itself."""
+        """A cell is serialised as the place where it is defined."""
         return _defined_in, (self.equations.__module__, self.equations.__qualname__)
+
+    def __copy__(self) -> Cell:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Cell:
+        return self
 
 
 def _defined_in(module: str, name: str) -> Cell:
@@ -73,11 +228,19 @@ def _defined_in(module: str, name: str) -> Cell:
 def cell(
     name: str,
     *,
-    layer: str,
-    options: dict[str, str] | None = None,
-    gates: dict[str, str],
-    state: dict[str, str],
+    gates: dict[str, Gate],
+    states: dict[str, State],
     source: str,
+    use: str,
+    layer: str = "Recurrent",
+    options: dict[str, str] | None = None,
+    vectors: dict[str, tuple[str, ...]] | None = None,
+    projections: tuple[str, ...] = (),
+    short: str | None = None,
+    torch: str | None = None,
 ) -> Callable[[Equations], Cell]:
     """Make a `Cell` of the function that holds its equations."""
-    return lambda equations: Cell(name, layer, options or {}, gates, state, source, equations)
+    return lambda equations: Cell(
+        name, layer, gates, states, source, use, equations, options or {}, vectors or {},
+        projections, short, torch,
+    )  # fmt: skip

@@ -1,15 +1,22 @@
 """Long short-term memory."""
 
-from tidegate.cells.definition import cell
-from tidegate.expr import gates, states
+from tidegate.cells.definition import Gate, State, cell
+from tidegate.equations.expr import gates, states
 
 
 @cell(
     "lstm",
     layer="LSTM",
-    gates={"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"},
-    state={"h": "hidden state", "c": "cell state"},
+    torch="lstm",
+    gates={
+        "i": Gate("input gate", "writes"),
+        "f": Gate("forget gate", "keeps"),
+        "g": Gate("candidate"),
+        "o": Gate("output gate", "shows"),
+    },
+    states={"h": State("hidden state"), "c": State("cell state")},
     source="Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM",
+    use="For long memories and much data: the cell state can be kept without loss.",
 )
 def lstm(ops, w, u, h, c):
     """Three gates around a cell state that is only ever scaled and added to."""

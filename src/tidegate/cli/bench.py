@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tidegate.bench.catalogue import CELLS, FIGURES, LIBRARIES, PEERS
+from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL
+from tidegate.cells import NAMES
 from tidegate.cli.reading import Force, Json
 from tidegate.cli.show import print_json, print_table, said_aside
 from tidegate.errors import InputError
@@ -22,9 +23,10 @@ def bench(
     figures: Annotated[
         str, typer.Option(metavar="NAME,...", help=f"what to measure ({_FIGURES_HELP})")
     ] = ",".join(FIGURES),
-    cells: Annotated[str, typer.Option(metavar="NAME,...", help="cells to measure")] = ",".join(
-        CELLS
-    ),
+    cells: Annotated[
+        str,
+        typer.Option(metavar="NAME,...", help=f"cells to measure, some of {', '.join(NAMES)}"),
+    ] = ",".join(USUAL),
     shapes: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +69,7 @@ def bench(
     from tidegate.bench.shapes import parse_shape
 
     chosen_figures = _chosen("figures", figures, FIGURES)
-    chosen_cells, chosen_peers = _chosen("cells", cells, CELLS), _chosen("peers", peers, PEERS)
+    chosen_cells, chosen_peers = _chosen("cells", cells, NAMES), _chosen("peers", peers, PEERS)
     chosen_shapes = [parse_shape(text) for text in _parts(shapes or "")]
     if output is not None:
         check_output(output, force=force)

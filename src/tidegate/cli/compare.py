@@ -156,10 +156,11 @@ def _compared(
     options: dict[str, Any],
     held_out: tuple[Path | None, Path | None],
     output: Path | None,
+    cells: Sequence[str],
     **how: Any,
 ) -> tuple[Any, Path]:
     """The comparison and its folder.  Raises InputError, TrainingError."""
-    from tidegate.comparison.compare import compare
+    from tidegate.comparison.compare import compare, for_cells
     from tidegate.tasks.estimator import default_model_path
 
     folder = output or Path(f"{default_model_path(task, file).stem}-comparison")
@@ -168,7 +169,8 @@ def _compared(
         raise InputError(problem, file=folder)
     check_folder(folder)
     model = task_class(task)(**options)
-    model.check()  # before a long file is read
+    if cells:
+        for_cells(model, cells).check()  # before a long file is read
     parts = [None if p is None else source.read(str(p), learning=False) for p in held_out]
     validation, test = (p[0] if p is not None and len(p) == 1 else p for p in parts)
     data = source.read(str(file), learning=True)
@@ -181,6 +183,7 @@ def _compared(
             folder=folder,
             inputs=files_read(options, file, *held_out),
             provenance={"data": path_text(file), **source.provenance()},
+            cells=cells,
             **how,
         )
     return result, folder

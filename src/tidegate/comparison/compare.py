@@ -26,6 +26,7 @@ from tidegate.comparison.runs.runs import (
     copy_of,
     equal_sizes,
     places_of,
+    projection_of,
     run_all,
     seconds_per_epoch,
 )
@@ -76,14 +77,20 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    model = copy_of(model, run_folder=None, resume=False)
+    model = copy_of(for_cells(model, cells), run_folder=None, resume=False)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     model.check()
     experiment = experiment_of(model, data, validation, test)
     sizes = equal_sizes(experiment, model, cells) if equal_parameters else {}
     models = [
-        copy_of(model, cell=cell, seed=seed, hidden_sizes=sizes.get(cell, model.hidden_sizes))
+        copy_of(
+            model,
+            cell=cell,
+            seed=seed,
+            hidden_sizes=sizes.get(cell, model.hidden_sizes),
+            projection_size=projection_of(model, cell),
+        )
         for seed in range(model.seed, model.seed + seeds)  # after some of the runs, cells are even
         for cell in cells
     ]
@@ -115,6 +122,13 @@ def compare(
         if folder is not None:
             write(result, folder)
     return result
+
+
+def for_cells(model: Estimator, cells: Sequence[str]) -> Any:
+    """A copy of ``model`` with that of the cells which takes the most options, to check them."""
+    declared = [get_cell(cell) for cell in cells]
+    first = next((cell for cell in declared if cell.is_projected), declared[0])
+    return copy_of(model, cell=first.name)
 
 
 def _check_places(

@@ -8,10 +8,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tidegate import expr
 from tidegate.cells import CELLS, Cell
+from tidegate.equations import expr
 
-_FUNCTIONS = {"sigmoid": r"\sigma", "tanh": r"\tanh", "relu": r"\operatorname{relu}"}
+_FUNCTIONS = {
+    "sigmoid": r"\sigma",
+    "tanh": r"\tanh",
+    "relu": r"\operatorname{relu}",
+    "exp": r"\exp",
+    "log": r"\log",
+    "maximum": r"\max",
+    "minimum": r"\min",
+}
 _SUM, _TERM, _FACTOR = range(3)  # how tightly a printed expression binds
 
 
@@ -37,14 +45,27 @@ class _Printer:
                 return rf"{s}_{{t-1}}", _FACTOR
             case expr.StateGradient(s):
                 return rf"\delta {s}_t", _FACTOR
-            case expr.Product(g, a, True):
-                return rf"W_{{h{g}}}^\top {self.print(a, _FACTOR)}", _SUM
-            case expr.Product(g, a):
-                return rf"W_{{h{g}}} {self.print(a, _FACTOR)} + b_{{h{g}}}", _SUM
+            case expr.Vector(parameter, g):
+                return _symbol(parameter, g), _FACTOR
+            case expr.Product(parameter, g, a, True):
+                return rf"{_symbol(parameter, g)}^\top {self.print(a, _FACTOR)}", _TERM
+            case expr.Product(parameter, "", a):
+                return rf"{_symbol(parameter, '')} {self.print(a, _FACTOR)}", _TERM
+            case expr.Product(parameter, g, a):
+                return rf"{_symbol(parameter, g)} {self.print(a, _FACTOR)} + b_{{h{g}}}", _SUM
+            case expr.Mean(a):
+                return rf"\operatorname{{mean}}\!\left({self.print(a)}\right)", _FACTOR
+            case expr.Unary("rsqrt", a):
+                return rf"\left({self.print(a)}\right)^{{-1/2}}", _FACTOR
             case expr.Unary("positive", a):
                 return rf"\mathbb{{1}}\!\left[{self.print(a)} > 0\right]", _FACTOR
             case expr.Unary(op, a):
                 return rf"{_FUNCTIONS[op]}\!\left({self.print(a)}\right)", _FACTOR
+            case expr.Binary("maximum" | "minimum" as op, a, b):
+                inside = f"{self.print(a)}, {self.print(b)}"
+                return rf"{_FUNCTIONS[op]}\!\left({inside}\right)", _FACTOR
+            case expr.Binary("div", a, b):
+                return rf"\frac{{{self.print(a)}}}{{{self.print(b)}}}", _FACTOR
             case expr.Binary("mul", expr.Constant(-1.0), b):
                 return rf"-{self.print(b, _TERM)}", _SUM
             case expr.Binary("mul", a, b) if a is b:
@@ -60,18 +81,27 @@ class _Printer:
         raise TypeError(f"cannot print {node}")
 
 
+def _symbol(parameter: str, gate: str) -> str:
+    """W_hi of the recurrent weights; of others what follows ``weight_``, and the gate."""
+    if parameter == expr.RECURRENT:
+        return f"W_{{h{gate}}}"
+    name = parameter.removeprefix("weight_")
+    return f"w_{{{name},{gate}}}" if gate else f"W_{{{name}}}"
+
+
 def _equations(lines: list[tuple[str, str]]) -> str:
     body = " \\\\\n".join(f"{left} &= {right}" for left, right in lines)
     return f"```math\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n```"
 
 
 def forward_equations(cell: Cell) -> list[tuple[str, str]]:
-    """Left and right side of each equation of a step, gates first, LaTeX."""
+    """Left and right side of each equation of a step, in the order of computing, LaTeX."""
     trace = cell.trace
     named = {e: f"{name}_t" for name, e in {**trace.gates, **trace.states}.items()}
     printer = _Printer(named)
-    states = list(trace.states.values())
-    order = [*trace.gates.values(), *(e for e in expr.topological(states) if e in states)]
+    order = [
+        e for e in expr.topological([*trace.gates.values(), *trace.states.values()]) if e in named
+    ]
     return [(named[e], printer.print(e, defining=True)) for e in order]
 
 
@@ -80,15 +110,15 @@ def backward_equations(cell: Cell) -> list[tuple[str, str]]:
     trace, adjoint = cell.trace, cell.adjoint
     names = {e: f"{name}_t" for name, e in {**trace.gates, **trace.states}.items()}
     lines = []
-    for g in cell.gates:
-        gradient = adjoint.inputs[g]
-        symbol = rf"\delta a_{{{g}}}"
-        lines.append((gradient, symbol))
-    for g in cell.gates:
-        gradient = adjoint.products[g]
-        if gradient is not adjoint.inputs[g]:
-            lines.append((gradient, rf"\delta b_{{{g}}}"))
-    for s in cell.state:
+    for g, gradient in adjoint.inputs.items():
+        lines.append((gradient, rf"\delta a_{{{g}}}"))
+    for (parameter, g), gradient in adjoint.products.items():
+        if gradient is not adjoint.inputs.get(g):
+            of = g or parameter.removeprefix("weight_")
+            lines.append((gradient, rf"\delta b_{{{of}}}"))
+    for (parameter, g), gradient in adjoint.vectors.items():
+        lines.append((gradient, rf"\delta {_symbol(parameter, g)}"))
+    for s in cell.states:
         lines.append((adjoint.states[s], rf"\delta {s}_{{t-1}}"))
     named = {**names, **{e: symbol for e, symbol in lines}}
     position = {e: k for k, e in enumerate(expr.topological([e for e, _ in lines]))}
@@ -98,19 +128,33 @@ def backward_equations(cell: Cell) -> list[tuple[str, str]]:
 
 
 def _section(cell: Cell) -> str:
-    symbols = [f"{g}: {meaning}" for g, meaning in {**cell.gates, **cell.state}.items()]
-    blocks = ", ".join(cell.gates)
+    gates = [
+        f"{name}: {gate.meaning}" + (f", which {gate.role}" if gate.role else "")
+        for name, gate in cell.gates.items()
+    ]
+    states = [f"{name}: {state.meaning} [B, {state.width}]" for name, state in cell.states.items()]
+    called = f"{cell.name}, or {cell.short}" if cell.short else cell.name
     return "\n\n".join(
         [
-            f"## {cell.name}",
-            f"Source: {cell.source}.  Rows of the weights, in order: {blocks}.  "
-            f"Weights of one layer: {len(cell.gates)}·H·(I + H + 2).",
-            "; ".join(symbols) + ".",
+            f"## {called}",
+            cell.use,
+            f"Source: {cell.source}.",
+            f"Gates: {'; '.join(gates)}.  States: {'; '.join(states)}.",
+            _parameters(cell),
             _equations(forward_equations(cell)),
             "Backward:",
             _equations(backward_equations(cell)),
         ]
     )
+
+
+def _parameters(cell: Cell) -> str:
+    lines = ["| parameter | role | shape | rows, in order |", "|---|---|---|---|"]
+    for name, p in cell.parameters.items():
+        rows = p.rows if len(p.blocks) == 1 else f"{len(p.blocks)} {p.rows}"
+        shape = f"[{rows}]" if p.columns is None else f"[{rows}, {p.columns}]"
+        lines.append(f"| {name} | {p.role} | {shape} | {', '.join(p.blocks)} |")
+    return "\n".join(lines)
 
 
 def page() -> str:
@@ -120,12 +164,20 @@ def page() -> str:
 Written by `python -m tidegate.export.latex docs/cells.md` from the functions in
 `src/tidegate/cells/`: the same functions that compute. Do not edit.
 
-x_t is the input [B, I], h_t the hidden state [B, H], ⊙ the product by element, σ the logistic
+`tidegate.Recurrent(name, input_size, hidden_size)` is the layer of any of them, and `--cell name`
+the option of every task. Parameters of a layer are named as in torch.nn, with `_l0`, `_l1_reverse`
+and so on behind the names below. Sizes: B rows, I input, H hidden (units), P projection.
+
+x_t is the input [B, I], h_t the output and state [B, H], ⊙ the product by element, σ the logistic
 function. δ stands for the gradient of the loss: δh_t is what reaches the state after step t (from
 the loss at t and from step t+1), δa_g the gradient of block g's input product W_ig x_t + b_ig and,
 where no δb_g is listed, of its recurrent product too; δb_g is that of the recurrent product where
-the two differ. Over all steps, dL/dW_ig adds up δa_g x_tᵀ and dL/dW_hg adds up δb_g vᵀ, v being
-what W_hg is applied to."""
+the two differ, or of a projection. Over all steps, dL/dW_ig adds up δa_g x_tᵀ and dL/dW_hg adds up
+δb_g vᵀ, v being what W_hg is applied to; that of a vector w adds up δw over rows and steps.
+
+The role of a gate (it keeps the old state, writes to it, or shows it) and that of a parameter
+decide how training starts: recurrent weights are orthogonal, input weights and projections Glorot
+uniform, all else 0."""
     return "\n\n".join([head, *(_section(cell) for cell in CELLS.values())]) + "\n"
 
 

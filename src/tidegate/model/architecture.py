@@ -15,6 +15,11 @@ MAX_LAYERS = 64
 EVIDENCE_KINDS = 3  # of a word itself, of its pair with the word before, of its letters
 
 
+def smallest_hidden_size(cell: str, projection_size: int | None) -> int:
+    """Units that a layer must have: more than its projection, where its cell has one."""
+    return (projection_size or 1) + 1 if CELLS[cell].is_projected else 1
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Tokens or values in, stacked recurrent layers, one dense layer out.
@@ -25,7 +30,8 @@ class Architecture:
     states, over a row's true steps, the dense layer sees.  ``tie_embeddings``: the dense layer's
     weight is that of the embedding (Press & Wolf 2017, arXiv:1608.05859), so that its features must
     be as wide.  ``evidence_size``: numbers beside each token (data/text/evidence.py), of which a
-    linear map is added to the token's vector.
+    linear map is added to the token's vector.  ``projection_size``: of the output of each layer of
+    a cell that projects it; None for half of each layer's hidden size, and for other cells.
     """
 
     cell: str
@@ -42,6 +48,7 @@ class Architecture:
     recurrent_dropout: float
     tie_embeddings: bool = False
     evidence_size: int = 0
+    projection_size: int | None = None
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -49,6 +56,9 @@ class Architecture:
                 raise ValueError(f"{name}: expected {expected}, got {shown(getattr(self, name))}")
 
         need(self.cell in CELLS, "cell", "one of " + ", ".join(CELLS))
+        projected = CELLS[self.cell].is_projected
+        none = "none for " + self.cell + ", which has no projection"
+        need(projected or self.projection_size is None, "projection_size", none)
         tokens = self.vocabulary_size is not None
         need(tokens != (self.input_size is not None), "input_size", "either it or vocabulary_size")
         need(tokens == (self.embedding_size is not None), "embedding_size", "it just for tokens")
@@ -60,11 +70,11 @@ class Architecture:
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
             value = getattr(self, name)
             need(value is None or 1 <= value <= 2**31, name, "a size from 1 to 2147483648")
-        need(
-            all(1 <= h <= 2**20 for h in self.hidden_sizes),
-            "hidden_sizes",
-            "sizes from 1 to 1048576",
-        )
+        size = self.projection_size
+        need(size is None or size >= 1, "projection_size", "a size of at least 1")
+        least = smallest_hidden_size(self.cell, size)
+        fits = all(least <= h <= 2**20 for h in self.hidden_sizes)
+        need(fits, "hidden_sizes", f"sizes from {least} to 1048576")
         parts = self.readout.split("+")
         pooled = set(parts) <= set(READOUTS) and len(set(parts)) == len(parts)
         need(
@@ -89,12 +99,26 @@ class Architecture:
     def feature_size(self) -> int:
         """Width of what the dense layer sees."""
         parts = 1 if self.readout == "every" else len(self.readout.split("+"))
-        return parts * self.directions * self.hidden_sizes[-1]
+        return parts * self.layer_output_sizes()[-1]
 
-    def layer_input_sizes(self) -> tuple[int, ...]:
+    def layer_sizes(self) -> list[dict[str, int]]:
+        """Of each recurrent layer its sizes by letter: I input, H hidden, P projection or 0."""
         first = self.embedding_size if self.input_size is None else self.input_size
         assert first is not None  # held by __post_init__
-        return (first, *(self.directions * h for h in self.hidden_sizes[:-1]))
+        inputs = first, *self.layer_output_sizes()[:-1]
+        return [{"I": i} | own for i, own in zip(inputs, self._own_sizes(), strict=True)]
+
+    def layer_output_sizes(self) -> list[int]:
+        """Width of what each recurrent layer puts out, all directions together."""
+        cell = CELLS[self.cell]
+        return [self.directions * cell.state_sizes(sizes)[0] for sizes in self._own_sizes()]
+
+    def _own_sizes(self) -> list[dict[str, int]]:
+        projects = CELLS[self.cell].is_projected
+        return [
+            {"H": h, "P": (self.projection_size or h // 2) if projects else 0}
+            for h in self.hidden_sizes
+        ]
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the network's state_dict."""
@@ -103,18 +127,14 @@ class Architecture:
             shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_size)
             if self.evidence_size:
                 shapes["evidence.weight"] = (self.embedding_size, self.evidence_size)
-        sizes = zip(self.layer_input_sizes(), self.hidden_sizes, strict=True)
-        for k, (i, h) in enumerate(sizes):
-            rows = len(CELLS[self.cell].gates) * h
+        for k, sizes in enumerate(self.layer_sizes()):
             for suffix in ("", "_reverse")[: self.directions]:
-                shapes[f"recurrent.{k}.weight_ih_l0{suffix}"] = (rows, i)
-                shapes[f"recurrent.{k}.weight_hh_l0{suffix}"] = (rows, h)
-                shapes[f"recurrent.{k}.bias_ih_l0{suffix}"] = (rows,)
-                shapes[f"recurrent.{k}.bias_hh_l0{suffix}"] = (rows,)
+                for name, shape in CELLS[self.cell].shapes(sizes).items():
+                    shapes[f"recurrent.{k}.{name}_l0{suffix}"] = shape
         if self.batch_norm:
-            for k, h in enumerate(self.hidden_sizes[:-1]):
+            for k, width in enumerate(self.layer_output_sizes()[:-1]):
                 for name in ("weight", "bias", "running_mean", "running_var"):
-                    shapes[f"norms.{k}.{name}"] = (self.directions * h,)
+                    shapes[f"norms.{k}.{name}"] = (width,)
         if not self.tie_embeddings:
             shapes["dense.weight"] = (self.output_size, self.feature_size)
         shapes["dense.bias"] = (self.output_size,)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tidegate.cells import Cell
+from tidegate.cells import PROJECTED, Cell, get_cell
 from tidegate.errors import shown
 from tidegate.nn.engine_reach import all_values, is_recorded, is_traced
 from tidegate.nn.functional import autocasts
@@ -42,6 +42,34 @@ def check_size(name: str, value: Any, most: int = _LARGEST_SIZE) -> int:
 def check_layers(value: Any) -> int:
     """How many layers."""
     return check_size("num_layers", value, _MOST_LAYERS)
+
+
+def check_cell(cell: Any) -> Cell:
+    """The cell of this name, or the cell itself."""
+    if isinstance(cell, Cell):
+        return cell
+    if not isinstance(cell, str):
+        raise TypeError(
+            f"cell: expected a name or a tidegate.cells.Cell, got {type(cell).__name__}"
+        )
+    return get_cell(cell)
+
+
+def check_projection(cell: Cell, size: Any, hidden_size: int) -> int:
+    """The size P of ``cell``'s projection, less than H; 0 for a cell that has none."""
+    if cell.is_projected:
+        projected = check_size("proj_size", size)
+        if projected >= hidden_size:
+            raise ValueError(
+                f"proj_size: expected less than hidden_size = {hidden_size}, got {size}"
+            )
+        return projected
+    if size != 0:
+        raise ValueError(
+            f"proj_size: expected 0 for {cell.name}, which has no projection, got {size}; of cells "
+            f"that have one take {PROJECTED}"
+        )
+    return 0
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -127,19 +155,23 @@ def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:
 def check_hidden(
     hx: Any, cell: Cell, shapes: Sequence[tuple[int, ...]], letters: str, x: Tensor
 ) -> tuple[Tensor, ...]:
-    """The states in ``hx``: one tensor, or as many as ``cell`` has, of these shapes."""
-    names = [f"{s}0" for s in cell.state]
+    """The states in ``hx``: one tensor, or as many as ``cell`` has, of these shapes.
+
+    ``letters`` names what stands before a state's width, as in ``B, ``.
+    """
+    names = [f"{s}0" for s in cell.states]
     given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
     if len(given) != len(names):
         expected = f"the tuple ({', '.join(names)})" if len(names) > 1 else "one tensor h0"
         raise TypeError(f"hx: expected {expected}, got {len(given)} tensor(s)")
-    for name, tensor, shape in zip(names, given, shapes, strict=True):
+    widths = [state.width for state in cell.states.values()]
+    for name, tensor, shape, width in zip(names, given, shapes, widths, strict=True):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
         _check_dense(name, tensor)
         if not is_traced() and tuple(tensor.shape) != shape:
             raise RuntimeError(
-                f"{name}: expected {letters} = {list(shape)}, got {list(tensor.shape)}"
+                f"{name}: expected [{letters}{width}] = {list(shape)}, got {list(tensor.shape)}"
             )
         fits = tensor.dtype == x.dtype or autocasts((x, tensor))
         if not fits or tensor.device != x.device:

@@ -10,7 +10,7 @@ from torch.fx import Proxy
 
 from tidegate.cells import Cell, cell_of
 from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_placement, check_size
-from tidegate.nn.functional import LayerWeights, describe_path, recurrence
+from tidegate.nn.functional import describe_path, recurrence
 from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
 
@@ -51,19 +51,18 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         batched = input.dim() == 2
         state: State
         if hx is None:
-            state = (input.new_zeros(shape),) * len(self.cell.state)
+            state = (input.new_zeros(shape),) * len(self.cell.states)
         else:
-            letters = "[B, H]" if batched else "[H]"
-            shapes = [shape] * len(self.cell.state)
-            state = check_hidden(hx, self.cell, shapes, letters, input)
+            shapes = [shape] * len(self.cell.states)
+            state = check_hidden(hx, self.cell, shapes, "B, " if batched else "", input)
         x = input.unsqueeze(0)
         if not batched:
             x, state = x.unsqueeze(0), tuple(s.unsqueeze(0) for s in state)
-        weights = LayerWeights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)  # pyright: ignore
+        weights = [getattr(self, name) for name in self.cell.parameters]
         _, state = recurrence(self.cell, x, state, weights, by_steps=True)
         if not batched:
             state = tuple(s.squeeze(0) for s in state)
-        return state[0] if len(self.cell.state) == 1 else state
+        return state[0] if len(self.cell.states) == 1 else state
 
     def explain(self) -> str:
         """Say which path would run this cell now (engine, torch or reference), and why."""

@@ -1,12 +1,14 @@
 """The engine's calls on tensors: one layer in one direction, forward and backward.
 
 The all-steps products of training (W_ih x and the weights' gradients) are nn/products.py, the
-sweeps through time csrc/sequence.h.  Letters: T time, B batch, I input, H hidden, G gates; N
-tokens, the true steps of all rows, N <= T * B.
+time loops csrc/simd/.  What stands where is the cell's plan (equations/plan.py).  Letters: T time,
+B batch, I input, H hidden, G gates with an input product; N tokens, the true steps of all rows,
+N <= T * B.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,231 +17,247 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate.engine import compiled, shares_units, threads_for
+from tidegate.nn.engine_layout import Layout, layout_of
 from tidegate.nn.products import in_engine, multiply, rounds
 
+_NOTHING = torch.empty(0, dtype=torch.float32, device="cpu")  # a gradient that nobody needs
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
 
 
 def forward(
     cell: str,
     x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
     lengths: Tensor | None,
     mask: Tensor | None,
     reverse: bool,
     training: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y, final h and c; in training also the saved gates [T*B, G*H], extras and c of every step.
+) -> list[Tensor]:
+    """The outputs y and the final states; in training also what is saved.
 
-    The last is the number of threads, on which the order of a ragged batch's tokens depends.
+    That is gates [T*B, G*H], extras, every step's states beyond the output, and the number of
+    threads, on which the order of a ragged batch's tokens depends.
     """
+    layout = layout_of(cell)
+    size = layout.size_of_step(weights)
     T, B, _ = x.shape  # noqa: N806
-    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
-    shapes = output_shapes(cell, x, c0, weight_hh, training)
+    threads = threads_for(T * B * size, torch.get_num_threads())
+    shapes = output_shapes(cell, x, state, weights, training)
+    count = 1 + len(state)
     if not training or x.numel() == 0:  # of nothing nothing is saved, either
-        outputs = infer(
-            cell, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, reverse
-        )
-        gates, extra, cells = (x.new_empty(shape) for shape in shapes[3:])
-        return *outputs, gates, extra, cells, x.new_full((), threads, dtype=torch.int64)
-    y, h, c, gates, extra, cells = (new_array(x, shape) for shape in shapes)
-    schedule = _schedule(x, lengths, reverse, threads, weight_hh)
+        outputs = infer(cell, x, state, weights, lengths, mask, reverse)
+        outputs += [x.new_empty(shape) for shape in shapes[count:]]
+        return [*outputs, x.new_full((), threads, dtype=torch.int64)]
+    arrays = [new_array(x, shape) for shape in shapes]
+    y, *final = arrays[:count]
+    gates, extra, *others = arrays[count:]
+    schedule = _schedule(x, lengths, reverse, threads, size)
     n = schedule.tokens
     products = gates[:n]
-    rows = _tokens(x, schedule)
-    multiply(rows, weight_ih.t(), products, bias_ih)
+    weight_ih = weights[0]
+    assert weight_ih is not None
+    multiply(_tokens(x, schedule), weight_ih.t(), products, weights[layout.bias_ih])
     compiled.forward(
         cell,
         schedule,
-        view(weight_hh),
-        view(bias_hh),
+        _read_by_sweeps(layout, weights, with_biases=True),
         view(mask),
-        _states(h0, c0, c0 is not None),
+        [*map(view, state)],
         view(products),
         view(extra[:n]) if extra.numel() else None,
-        _states(y, cells[:n], c0 is not None),
-        _states(h, c, c0 is not None),
+        [view(y), *(view(s[:n]) for s in others)],
+        [*map(view, final)],
         rounds(),
     )
-    return y, h, c, gates, extra, cells, x.new_full((), threads, dtype=torch.int64)
+    return [*arrays, x.new_full((), threads, dtype=torch.int64)]
 
 
 def infer(
     cell: str,
     x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
     lengths: Tensor | None,
     mask: Tensor | None,
     reverse: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """y, final h and c; the engine makes the input product too, in pieces that stay in cache."""
+) -> list[Tensor]:
+    """The outputs y and the final states.
+
+    The engine makes the input product, too, in pieces that stay in cache.
+    """
     T, B, _ = x.shape  # noqa: N806
-    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
-    schedule = _schedule(x, lengths, reverse, threads, weight_hh)
-    layer = compiled.Layer(
-        cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
-    )
-    H = weight_hh.shape[1]  # noqa: N806
-    y, h, c = new_array(x, (T, B, H)), x.new_empty(B, H), x.new_empty(0 if c0 is None else B, H)
-    pair = c0 is not None
-    layer.forward(
-        schedule, view(x), view(mask), _states(h0, c0, pair), _states(h, c, pair), view(y)
-    )
-    return y, h, c
+    size = layout_of(cell).size_of_step(weights)
+    threads = threads_for(T * B * size, torch.get_num_threads())
+    schedule = _schedule(x, lengths, reverse, threads, size)
+    layer = compiled.Layer(cell, [*map(view, weights)], threads)
+    y = new_array(x, (T, B, state[0].shape[1]))
+    final = [x.new_empty(B, s.shape[1]) for s in state]
+    layer.forward(schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y))
+    return [y, *final]
 
 
 def output_shapes(
-    cell: str, x: Tensor, c0: Tensor | None, weight_hh: Tensor, training: bool
-) -> tuple[tuple[int, ...], ...]:
+    cell: str,
+    x: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
+    training: bool,
+) -> list[tuple[int, ...]]:
     """Of the tensors that ``forward`` returns, but for the last."""
+    layout = layout_of(cell)
     T, B, _ = x.shape  # noqa: N806
-    rows, H = weight_hh.shape  # noqa: N806
-    extra = compiled.extra_width(cell) * H if training else 0
-    has_cell = c0 is not None
-    return (
-        (T, B, H),
-        (B, H),
-        (B if has_cell else 0, H),
-        (T * B if training else 0, rows),
+    assert weights[0] is not None
+    columns = weights[0].shape[0]
+    extra = layout.extra * (columns // layout.gates) if training else 0
+    n = T * B if training else 0
+    return [
+        (T, B, state[0].shape[1]),
+        *((B, s.shape[1]) for s in state),
+        (n, columns),
         (T * B if extra else 0, extra),
-        (T * B if training and has_cell else 0, H),
-    )
+        *((n, s.shape[1]) for s in state[1:]),
+    ]
 
 
 def backward(
     cell: str,
     d_y: Tensor | None,
-    d_h: Tensor | None,
-    d_c: Tensor | None,
+    d_final: Sequence[Tensor | None],
     x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
     lengths: Tensor | None,
     mask: Tensor | None,
     y: Tensor,
-    gates: Tensor,
-    extra: Tensor,
-    cells: Tensor,
-    threads: Tensor,
+    saved: Sequence[Tensor],
     reverse: bool,
-    needs_x: bool,
-    needs_h0: bool,
+    needs: Sequence[bool],
     overwrite: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x (empty unless needs_x), h0, c0, weight_ih, weight_hh, bias_ih, bias_hh.
+) -> list[Tensor]:
+    """Gradients of x, the states and the weights, empty where ``needs``, in this order, says no.
 
     ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
     """
-    T, B, H = y.shape  # noqa: N806
-    shapes = gradient_shapes(x, h0, c0, weight_ih, weight_hh, needs_x)
+    layout, count = layout_of(cell), 1 + len(state)
     if y.numel() == 0:  # the final state is the initial one
-        kept = {1: d_h, 2: d_c}
-        given = [kept.get(k) for k in range(len(shapes))]
-        zeros = (x.new_zeros(shape) for shape in shapes)
-        return tuple(z if g is None else g.clone() for z, g in zip(zeros, given, strict=True))  # pyright: ignore[reportReturnType]
-    schedule = _schedule(x, lengths, reverse, int(threads), weight_hh)
+        gradients = [x.new_zeros(shape) for shape in gradient_shapes(x, state, weights, needs)]
+        for k, given in enumerate(d_final, start=1):
+            if given is not None and needs[k]:
+                gradients[k] = given.clone()
+        return gradients
+    T, B, _ = x.shape  # noqa: N806
+    gates, extra, *others, threads = saved
+    columns = gates.shape[1]
+    H = columns // layout.gates  # noqa: N806
+    schedule = _schedule(x, lengths, reverse, int(threads), layout.size_of_step(weights))
     n = schedule.tokens
-    slots = compiled.product_slots(cell)
-    d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh = (new_array(x, shape) for shape in shapes)
-    d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
-    separate = sum(s >= 0 for s in slots) * H
-    if not separate:
-        d_products = None
-    elif overwrite and extra.shape[1] == separate:
-        d_products = extra[:n]
-    else:
-        d_products = new_array(x, (n, separate))
-    shifted = not schedule.ragged and mask is None  # what W_hh saw is y, one step away
-    operand = None if shifted else new_array(x, (n, H))
-    first_rows = compiled.first_gates(cell) * H  # of W_hh, which see the state
-    second_operand = new_array(x, (n, H)) if first_rows < weight_hh.shape[0] else None
+    inputs = (x, *state, *weights)
+    gradients = [
+        new_array(x, t.shape) if need and t is not None else _NOTHING
+        for t, need in zip(inputs, needs, strict=True)
+    ]
+    d_weights, needed = gradients[count:], needs[count:]
+    # the states' are computed in any case
+    d_state = [
+        d if need else new_array(x, s.shape)
+        for d, need, s in zip(gradients[1:count], needs[1:count], state, strict=True)
+    ]
+    d_gates = gates[:n] if overwrite else new_array(x, (n, columns))
+    width = layout.separate * H + layout.projected_rows(weights)
+    d_products = None
+    if width:
+        reuses = overwrite and layout.replaces_extra
+        d_products = extra[:n] if reuses else new_array(x, (n, width))
+    per_gate = mask is not None and mask.dim() == 3
+    runs = layout.runs if per_gate else layout.joined
+    shifted = not schedule.ragged and mask is None  # what products saw is y, one step away
+    operands: list[Tensor | None] = []
+    for k, (operand, (run, *_)) in enumerate(zip(layout.operands, runs, strict=True)):
+        taken, wide = operand.state, H
+        if taken is not None:
+            wide = state[taken].shape[1]
+        if taken is not None and (not needed[run.parameter] or (taken == 0 and shifted)):
+            operands.append(None)
+        else:
+            copies = len(runs[k]) if per_gate and operand.is_masked else 1
+            operands.append(new_array(x, (n, copies * wide)))
     compiled.backward(
         cell,
         schedule,
-        view(weight_hh),
+        _read_by_sweeps(layout, weights, with_biases=False),
         view(mask),
-        _states(h0, c0, c0 is not None),
+        [*map(view, state)],
         view(gates[:n]),
         view(extra[:n]) if extra.numel() else None,
-        _states(y, cells[:n], c0 is not None),
-        None if d_y is None else view(d_y),
-        _states(d_h, d_c, c0 is not None),
+        [view(y), *(view(s[:n]) for s in others)],
+        view(d_y),
+        [*map(view, d_final)],
         view(d_gates),
         view(d_products),
-        _states(d_h0, d_c0, c0 is not None),
-        view(d_bias_ih),
-        view(d_bias_hh),
-        view(operand),
-        view(second_operand),
-        needs_h0,
+        [*map(view, d_state)],
+        [
+            view(d) if d.numel() and (role == "vector" or role.endswith("bias")) else None
+            for d, role in zip(d_weights, layout.roles, strict=True)
+        ],
+        [*map(view, operands)],
+        needs[1],
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
-    with compiled.Flushed(1 if in_engine(d_ih) else torch.get_num_threads()):
-        multiply(d_gates.t(), _tokens(x, schedule), d_ih)
-        if second_operand is not None:
-            multiply(d_gates[:, first_rows:].t(), second_operand, d_hh[first_rows:])
-        for first, last, source in _blocks(slots[: first_rows // H], H):
-            gradient = d_gates[:, first:last]
-            if source is not None:
-                assert d_products is not None
-                gradient = d_products[:, source : source + H]
-            if operand is not None:
-                multiply(gradient.t(), operand, d_hh[first:last])
-            else:
-                _product_with_shifted(gradient, y, h0, reverse, d_hh[first:last])
-        if needs_x:
+    with compiled.Flushed(1 if in_engine(d_gates) else torch.get_num_threads()):
+        if needed[0]:
+            multiply(d_gates.t(), _tokens(x, schedule), d_weights[0])
+        for k, operand in enumerate(operands):
+            for run in runs[k]:
+                if not needed[run.parameter]:
+                    continue
+                out = d_weights[run.parameter]
+                if run.kind == "d_projected":
+                    assert d_products is not None
+                    first = layout.separate * H + run.column * len(out)
+                    gradient = d_products[:, first : first + len(out)]
+                else:
+                    out = out[run.row * H : (run.row + run.blocks) * H]
+                    source = d_gates if run.kind == "d_gate" else d_products
+                    assert source is not None
+                    gradient = source[:, run.column * H : (run.column + run.blocks) * H]
+                if operand is None:
+                    _product_with_shifted(gradient, y, state[0], reverse, out)
+                else:
+                    seen = out.shape[1]
+                    rank = run.rank if operand.shape[1] > seen else 0
+                    multiply(gradient.t(), operand[:, rank * seen : (rank + 1) * seen], out)
+        if needs[0]:
+            weight_ih, d_x = weights[0], gradients[0]
+            assert weight_ih is not None
             if schedule.ragged:
                 d_tokens = new_array(x, (n, x.shape[2]))
                 multiply(d_gates, weight_ih, d_tokens)
                 compiled.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
-    return d_x, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh
+    return gradients
 
 
 def gradient_shapes(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    needs_x: bool,
-) -> tuple[tuple[int, ...], ...]:
+    x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor | None], needs: Sequence[bool]
+) -> list[tuple[int, ...]]:
     """Of the tensors that ``backward`` returns."""
-    rows = (weight_hh.shape[0],)
-    return (
-        tuple(x.shape) if needs_x else (0,),
-        tuple(h0.shape),
-        (0,) if c0 is None else tuple(c0.shape),
-        tuple(weight_ih.shape),
-        tuple(weight_hh.shape),
-        rows,
-        rows,
-    )
+    inputs = (x, *state, *weights)
+    return [
+        tuple(t.shape) if n and t is not None else (0,) for t, n in zip(inputs, needs, strict=True)
+    ]
 
 
-def _blocks(slots: list[int], size: int) -> list[tuple[int, int, int | None]]:
-    """Rows [first, last) of dL/dW_hh and the column of d_products they come from; None: d_gates."""
-    blocks: list[tuple[int, int, int | None]] = []
-    for g, slot in enumerate(slots):
-        if slot < 0 and blocks and blocks[-1][2] is None:
-            blocks[-1] = (blocks[-1][0], (g + 1) * size, None)
-        else:
-            blocks.append((g * size, (g + 1) * size, None if slot < 0 else slot * size))
-    return blocks
+def _read_by_sweeps(
+    layout: Layout, weights: Sequence[Tensor | None], with_biases: bool
+) -> list[Any]:
+    """The weights that the time loops read: not those of the input product."""
+    return [
+        None if role.startswith("input") or (role.endswith("bias") and not with_biases) else view(w)
+        for w, role in zip(weights, layout.roles, strict=True)
+    ]
 
 
 def _product_with_shifted(
@@ -256,11 +274,9 @@ def _product_with_shifted(
     multiply(first.t(), h0, out, adds=True)
 
 
-def _schedule(
-    x: Tensor, lengths: Tensor | None, reverse: bool, threads: int, weight_hh: Tensor
-) -> Any:
+def _schedule(x: Tensor, lengths: Tensor | None, reverse: bool, threads: int, size: int) -> Any:
     T, B, _ = x.shape  # noqa: N806
-    by_units = shares_units(threads, B, weight_hh.numel())
+    by_units = shares_units(threads, B, size)
     return compiled.schedule(T, B, view(lengths), reverse, threads, by_units)
 
 
@@ -273,11 +289,7 @@ def _tokens(a: Tensor, schedule: Any) -> Tensor:
     return tokens
 
 
-def _states(first: Tensor | None, second: Tensor | None, is_pair: bool) -> list[Any]:
-    return [view(first), view(second)] if is_pair else [view(first)]
-
-
-def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def new_array(like: Tensor, shape: Sequence[int]) -> Tensor:
     """Undefined values, float32 on the CPU; a large array stands in memory the engine keeps."""
     size = 1
     for length in shape:

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
 
+from tidegate.cells import CELLS, Cell
 from tidegate.engine import compiled
 
 _CELLS = frozenset(compiled.cells())
@@ -69,11 +70,11 @@ def are_wrapped(tensors: Sequence[Tensor]) -> bool:
     return not torch.compiler.is_compiling() and not _PLAIN.issuperset(map(type, tensors))
 
 
-def reason_against(cell: str, tensors: Sequence[Tensor]) -> str | None:
+def reason_against(cell: Cell, tensors: Sequence[Tensor]) -> str | None:
     """Why the engine cannot run a layer on these tensors, its input first; None if it can."""
     x = tensors[0]
-    if cell not in _CELLS:
-        return f"the engine has no kernel for {cell}"
+    if cell.name not in _CELLS or CELLS.get(cell.name) is not cell:
+        return f"the engine has no kernel for {cell.name}"
     if not x.is_cpu:
         return f"the engine runs on the CPU, but the input is on {x.device}"
     if x.dtype != torch.float32:

@@ -6,70 +6,49 @@ This is the seam: the one place that decides which code runs a recurrence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.backends.cudnn import rnn as cudnn_rnn
-from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import CELLS, Cell
+from tidegate.cells import Cell
 from tidegate.nn import engine_op, engine_reach, reference
 from tidegate.nn.products import rounds
-from tidegate.nn.reference import State
-
-# torch's own kernel of a cell, if it has one
-_TORCH_KERNELS = {
-    "rnn_tanh": torch.rnn_tanh,
-    "rnn_relu": torch.rnn_relu,
-    "gru": torch.gru,
-    "lstm": torch.lstm,
-}
+from tidegate.nn.reference import State, Weights
 
 
-class LayerWeights(NamedTuple):
-    """One layer in one direction: weight_ih [G*H, I], weight_hh [G*H, H], biases [G*H] or None.
-
-    ``weight_hr`` [P, H] projects the output state, which then has P columns, as weight_hh has.
-    """
-
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias_ih: Tensor | None
-    bias_hh: Tensor | None
-    weight_hr: Tensor | None = None
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        return [tensor for tensor in self if tensor is not None]
-
-
-def compact(cell: Cell, weights: LayerWeights) -> None:
+def compact(cell: Cell, weights: Weights) -> None:
     """Lay the weights of one layer in one direction side by side in memory, as cuDNN wants them.
 
     Otherwise it copies them together at every call, with a warning.  Where cuDNN does not run, or a
     weight is computed from others, nothing is done.
     """
-    tensors = weights.tensors
-    if cell.name not in _TORCH_KERNELS or not all(isinstance(t, nn.Parameter) for t in tensors):
+    tensors = _given(weights)
+    if cell.torch is None or not all(isinstance(t, nn.Parameter) for t in tensors):
         return
-    if not torch.backends.cudnn.is_acceptable(weights.weight_ih):
+    if not torch.backends.cudnn.is_acceptable(tensors[0]):
         return
-    mode = cudnn_rnn.get_cudnn_mode(cell.name.upper())
-    input_size = weights.weight_ih.shape[1]
-    hidden_size = weights.weight_hh.shape[0] // len(cell.gates)
-    projection = 0 if weights.weight_hr is None else weights.weight_hr.shape[0]
-    sizes = input_size, mode, hidden_size, projection, 1  # one layer
-    with torch.no_grad(), torch.cuda.device_of(weights.weight_ih):
+    named = dict(zip(cell.parameters, weights, strict=True))
+    weight_ih, projections = named["weight_ih"], [named[p] for p in cell.projections]
+    assert weight_ih is not None
+    hidden_size = len(weight_ih) // len(cell.parameters["weight_ih"].blocks)
+    projection = sum(len(p) for p in projections if p is not None)
+    mode = cudnn_rnn.get_cudnn_mode(cell.torch.upper())
+    sizes = weight_ih.shape[1], mode, hidden_size, projection, 1  # one layer
+    with torch.no_grad(), torch.cuda.device_of(weight_ih):
         torch._cudnn_rnn_flatten_weight(tensors, len(tensors), *sizes, False, False)  # pyright: ignore
+
+
+def _given(weights: Weights) -> list[Tensor]:
+    """All but the biases that a layer does without."""
+    return [weight for weight in weights if weight is not None]
 
 
 def reason_against_torch(cell: Cell, recurrent_dropout: bool) -> str | None:
     """Why torch's kernels, on a GPU the only fused ones, cannot run ``cell``; None if they can."""
     if recurrent_dropout:
         return "torch has no kernel with recurrent dropout"
-    return None if cell.name in _TORCH_KERNELS else f"torch has no kernel for {cell.name}"
+    return None if cell.torch is not None else f"torch has no kernel for {cell.name}"
 
 
 def choose_path(
@@ -77,16 +56,13 @@ def choose_path(
     tensors: Sequence[Tensor],
     recurrent_dropout: bool = False,
     ragged: bool = False,
-    projects: bool = False,
 ) -> tuple[str, str]:
     """The path that will run, ``engine``, ``torch``, ``reference`` or ``none``, and the reason.
 
     tensors: the input first, then initial states, weights and biases, as far as they are known.
     """
     x = tensors[0]
-    against = engine_reach.reason_against(cell.name, tensors)
-    if projects:
-        against = "the engine has no kernel with projections"
+    against = engine_reach.reason_against(cell, tensors)
     if against is None:
         return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
@@ -103,16 +79,14 @@ def choose_path(
         against_torch = "torch's kernels change tensors in place, which a wrapper may not allow"
     if against_torch is not None:
         return "reference", f"{against}, and {against_torch}"
-    return "torch", f"torch's own {cell.name} kernel, because {against}"
+    return "torch", f"torch's own {cell.torch} kernel, because {against}"
 
 
-def describe_path(
-    cell: Cell, tensors: Sequence[Tensor], recurrent_dropout: bool = False, projects: bool = False
-) -> str:
+def describe_path(cell: Cell, tensors: Sequence[Tensor], recurrent_dropout: bool = False) -> str:
     """The path that would run here and now, and the reason, for people to read."""
     in_float32 = _is_under_autocast(tensors)
     known = [t.float() for t in tensors] if in_float32 else tensors
-    path, reason = choose_path(cell, known, recurrent_dropout, projects=projects)
+    path, reason = choose_path(cell, known, recurrent_dropout)
     if path == "engine" and engine_reach.is_recorded():
         reason += ", as the operator tidegate::recurrence"
     elif path == "engine" and rounds():
@@ -128,53 +102,73 @@ def recurrence(
     cell: Cell,
     x: Tensor,
     state: State,
-    weights: LayerWeights,
+    weights: Weights,
     lengths: Tensor | None = None,
     reverse: bool = False,
     recurrent_mask: Tensor | None = None,
+    input_mask: Tensor | None = None,
     strict: bool = False,
     by_steps: bool = False,
 ) -> tuple[Tensor, State]:
-    """Hidden states of one layer in one direction.
+    """The output of one layer in one direction at every step.
 
-    x: [T, B, I]; state: [B, H] each; lengths: int64 [B] on the CPU, or None; recurrent_mask:
-    [B, H] or None.  Returns y [T, B, H], zero from each row's length on, and the final state.
-    ``by_steps``: torch.nn runs such a call step by step, which shows in its types under autocast.
-    Raises RuntimeError where ``strict`` and only the step-by-step reference can run, and where a
-    tensor has no memory any more.
+    x: [T, B, I]; state: [B, its width] each; weights: as ``cell`` declares its parameters, None for
+    a bias that is not there; lengths: int64 [B] on the CPU, or None.  recurrent_mask scales what
+    weight_hh sees, [B, W], or one for each of its gates, [G, B, W]; input_mask what weight_ih sees,
+    [B, I] or [G, B, I].  Returns y [T, B, the output's width], zero from each row's length on, and
+    the final state.  ``by_steps``: torch.nn runs such a call step by step, which shows in its types
+    under autocast.  Raises RuntimeError where ``strict`` and only the step-by-step reference can
+    run, and where a tensor has no memory any more.
     """
-    tensors = (x, *state, *weights.tensors)
+    tensors = (x, *state, *_given(weights))
     if torch.is_autocast_enabled("cpu") and _is_under_autocast(tensors):
-        types = _types_under_autocast(cell, state, weights, by_steps)
-        return _under_autocast(
-            cell, x, state, weights, lengths, reverse, recurrent_mask, strict, types
-        )
-    path, reason = choose_path(
-        cell, tensors, recurrent_mask is not None, lengths is not None,
-        weights.weight_hr is not None,
-    )  # fmt: skip
+        types = _types_under_autocast(cell, state, by_steps)
+        with torch.autocast("cpu", enabled=False):  # in float32, which the engine is fastest in
+            y, final = recurrence(
+                cell, x.float(), tuple(s.float() for s in state), [*map(_exact, weights)], lengths,
+                reverse, _exact(recurrent_mask), _exact(input_mask), strict,
+            )  # fmt: skip
+        return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))
+    path, reason = choose_path(cell, tensors, recurrent_mask is not None, lengths is not None)
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
     if path == "none":
         raise RuntimeError(reason)
-    if path == "engine":
-        w = weights
-        return engine_op.run(
-            cell.name, x, state, w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh, lengths, reverse,
-            recurrent_mask,
-        )  # fmt: skip
-    if path == "torch" and lengths is None:
-        return _torch_rectangular(cell, x, state, weights, reverse)
     # of rows that are all empty torch can make no packed batch; the reference keeps their gradients
-    if path == "torch" and lengths is not None and lengths.any():
-        return _torch_ragged(cell, x, state, weights, lengths, reverse)
-    gates_x = F.linear(x, weights.weight_ih, weights.bias_ih)  # [T, B, G*H]
-    if lengths is not None:
-        lengths = lengths.to(x.device)
-    return reference.unroll(
-        cell, gates_x, state, weights.weight_hh, weights.bias_hh, lengths, reverse, recurrent_mask,
-        weights.weight_hr,
-    )  # fmt: skip
+    if path == "reference" or (path == "torch" and lengths is not None and not lengths.any()):
+        if lengths is not None:
+            lengths = lengths.to(x.device)
+        return reference.unroll(
+            cell, x, state, weights, lengths, reverse, recurrent_mask, input_mask
+        )
+    if input_mask is not None:
+        x, weights = _masked(cell, x, weights, input_mask)
+    if path == "engine":
+        return engine_op.run(cell.name, x, state, weights, lengths, reverse, recurrent_mask)
+    if lengths is None:
+        return _torch_rectangular(cell, x, state, weights, reverse)
+    return _torch_ragged(cell, x, state, weights, lengths, reverse)
+
+
+def _masked(
+    cell: Cell, x: Tensor, weights: Weights, mask: Tensor
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The input under ``mask`` and the weights that read it.
+
+    A mask for each gate gives each gate an input of its own.  They stand side by side, and each
+    gate's weights on the others' inputs are zeros.
+    """
+    if mask.dim() == 2:
+        return x * mask, list(weights)
+    inputs = torch.cat([x * m for m in mask], -1)
+    named = dict(zip(cell.parameters, weights, strict=True))
+    weight = named["weight_ih"]
+    assert weight is not None
+    return inputs, [*(named | {"weight_ih": torch.block_diag(*weight.chunk(len(mask)))}).values()]
+
+
+def _exact(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float()
 
 
 def autocasts(tensors: Sequence[Tensor]) -> bool:
@@ -189,68 +183,34 @@ def _is_under_autocast(tensors: Sequence[Tensor]) -> bool:
     return tensors[0].is_cpu and autocasts(tensors)
 
 
-def _under_autocast(
-    cell: Cell,
-    x: Tensor,
-    state: State,
-    weights: LayerWeights,
-    lengths: Tensor | None,
-    reverse: bool,
-    recurrent_mask: Tensor | None,
-    strict: bool,
-    types: Sequence[torch.dtype],
-) -> tuple[Tensor, State]:
-    """All in float32, which the engine is fastest in; outputs are of the type torch.nn gives."""
-    others = (None if w is None else w.float() for w in weights[2:])
-    exact = LayerWeights(weights.weight_ih.float(), weights.weight_hh.float(), *others)
-    mask = None if recurrent_mask is None else recurrent_mask.float()
-    with torch.autocast("cpu", enabled=False):
-        y, final = recurrence(
-            cell, x.float(), tuple(s.float() for s in state), exact, lengths, reverse, mask, strict
-        )
-    return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))
+def _types_under_autocast(cell: Cell, state: State, by_steps: bool) -> list[torch.dtype]:
+    """Of each new state, as plain torch operations give them; outputs have that of the first.
 
-
-def _types_under_autocast(
-    cell: Cell, state: State, weights: LayerWeights, by_steps: bool
-) -> list[torch.dtype]:
-    """Of each state that torch.nn returns; outputs have that of the first.
-
-    Products are of the lower type, and what is added to them widens the sum.  oneDNN, which runs
-    torch.nn's LSTM on a whole batch, rounds c too.
+    Products are of the lower type, and the states that are added to them or scale them widen the
+    result.  oneDNN, which runs torch.nn's LSTM on a whole batch, rounds c too.
     """
     lower = torch.get_autocast_dtype("cpu")
-    widest = lower
-    for k in _ADDED[cell.name]:
-        if k == 0 or by_steps or weights.weight_hr is not None:
-            widest = torch.promote_types(widest, state[k].dtype)
-    first = widest if weights.weight_hr is None else lower  # a projection is a product
-    return [first, *[widest] * (len(state) - 1)]
-
-
-def _is_added(cell: Cell, k: int) -> bool:
-    """Whether state ``k`` is added to products, not only a factor of them."""
-    lower = torch.zeros(1, dtype=torch.bfloat16)
-    products = SimpleNamespace(**dict.fromkeys(cell.gates, lower))
-    recurrent = SimpleNamespace(**dict.fromkeys(cell.gates, lambda _: lower))
-    states = [torch.zeros(1) if j == k else lower for j in range(len(cell.state))]
-    return cell.step(torch, products, recurrent, *states)[0][0].dtype == torch.float32
-
-
-_ADDED = {
-    name: [k for k in range(len(cell.state)) if _is_added(cell, k)] for name, cell in CELLS.items()
-}
+    before = dict(zip(cell.states, (s.dtype for s in state), strict=True))
+    if cell.torch is not None and not cell.is_projected and not by_steps:
+        before |= dict.fromkeys(list(cell.states)[1:], lower)
+    types = []
+    for reached in cell.direct_states.values():
+        widest = lower
+        for name in reached:
+            widest = torch.promote_types(widest, before[name])
+        types.append(widest)
+    return types
 
 
 def _torch_rectangular(
-    cell: Cell, x: Tensor, state: State, weights: LayerWeights, reverse: bool
+    cell: Cell, x: Tensor, state: State, weights: Weights, reverse: bool
 ) -> tuple[Tensor, State]:
     y, final = _torch_kernel(cell, x.flip(0) if reverse else x, None, state, weights)
     return (y.flip(0) if reverse else y), final
 
 
 def _torch_ragged(
-    cell: Cell, x: Tensor, state: State, weights: LayerWeights, lengths: Tensor, reverse: bool
+    cell: Cell, x: Tensor, state: State, weights: Weights, lengths: Tensor, reverse: bool
 ) -> tuple[Tensor, State]:
     """Through a packed batch, which wants rows sorted by length and none of them empty.
 
@@ -272,17 +232,18 @@ def _torch_ragged(
 
 
 def _torch_kernel(
-    cell: Cell, x: Tensor, batch_sizes: Tensor | None, state: State, weights: LayerWeights
+    cell: Cell, x: Tensor, batch_sizes: Tensor | None, state: State, weights: Weights
 ) -> tuple[Tensor, State]:
-    kernel = _TORCH_KERNELS[cell.name]
+    kernel = getattr(torch, cell.torch)  # pyright: ignore[reportArgumentType]
     stacked = [s.unsqueeze(0).contiguous() for s in state]  # torch wants a layer dimension
     initial = stacked if len(stacked) > 1 else stacked[0]
-    has_biases = weights.bias_ih is not None
+    given = _given(weights)
+    has_biases = len(given) == len(cell.parameters)
     # one layer, no dropout, evaluation mode, one direction
     if batch_sizes is None:
         training = torch.is_grad_enabled()
-        result = kernel(x, initial, weights.tensors, has_biases, 1, 0.0, training, False, False)  # pyright: ignore
+        result = kernel(x, initial, given, has_biases, 1, 0.0, training, False, False)
     else:
-        result = kernel(x, batch_sizes, initial, weights.tensors, has_biases, 1, 0.0, True, False)  # pyright: ignore
+        result = kernel(x, batch_sizes, initial, given, has_biases, 1, 0.0, True, False)
     y, *final = result
     return y, tuple(s.squeeze(0) for s in final)

@@ -2,65 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tidegate.nn.recurrent_layer import RecurrentLayer
+from tidegate.cells.definition import Parameter
+from tidegate.nn.recurrent_layer import Recurrent
 
-# How a gate's bias goes with the logarithm of the steps that its unit is to remember.
-_CHRONO = {"forget gate": 1, "input gate": -1, "update gate": 1}  # z keeps: cells/gru.py
+# How a gate's bias goes with the logarithm of the steps that its unit is to remember, by its role.
+_CHRONO = {"keeps": 1, "writes": -1}
 
 
 @torch.no_grad()
-def initialise_recurrent(layer: RecurrentLayer, forget_bias: float = 1.0) -> None:
-    """Input weights Glorot uniform, recurrent ones orthogonal per block, biases 0.
+def initialise_recurrent(layer: Recurrent, forget_bias: float = 1.0) -> None:
+    """Input weights and projections Glorot uniform, recurrent ones orthogonal per block, others 0.
 
-    ``forget_bias``: of an LSTM's forget gate, which so keeps sigmoid(forget_bias) of the cell state
-    at first.  Sources: Glorot & Bengio 2010; Saxe et al. 2014, arXiv:1312.6120; Jozefowicz et al.
-    2015 for a forget bias of 1, with which the start is that of Keras' GRU and LSTM.
+    ``forget_bias``: of a gate that keeps the state beside another one that writes it, as the LSTM's
+    forget gate, which so keeps sigmoid(forget_bias) of the cell state at first.  Sources: Glorot &
+    Bengio 2010; Saxe et al. 2014, arXiv:1312.6120; Jozefowicz et al. 2015 for a forget bias of 1,
+    with which the start is that of Keras' GRU and LSTM.
     """
-    size = layer.hidden_size
-    for name, parameter in layer.named_parameters():
-        if name.startswith("weight_hh"):
-            for block in parameter.split(size):
-                nn.init.orthogonal_(block)
-        elif name.startswith("weight_ih"):
-            for block in parameter.split(size):
-                nn.init.xavier_uniform_(block)
-        else:
-            nn.init.zeros_(parameter)
-            if name.startswith("bias_ih"):
-                for block, meaning in zip(
-                    parameter.split(size), layer.cell.gates.values(), strict=True
-                ):
-                    block.fill_(forget_bias if meaning == "forget gate" else 0.0)
+    forgetting = layer.cell.forget_gates
+    for parameter, stacked in _parameters(layer):
+        blocks = stacked.chunk(len(parameter.blocks))
+        for gate, block in zip(parameter.blocks, blocks, strict=True):
+            match parameter.role:
+                case "recurrent":
+                    nn.init.orthogonal_(block)
+                case "input" | "projection":
+                    nn.init.xavier_uniform_(block)
+                case "input bias" if gate in forgetting:
+                    nn.init.constant_(block, forget_bias)
+                case _:
+                    nn.init.zeros_(block)
 
 
 @torch.no_grad()
-def initialise_chrono(layer: RecurrentLayer, longest: int) -> None:
+def initialise_chrono(layer: Recurrent, longest: int) -> None:
     """Biases of the gates for memories of 2 to ``longest`` steps; all else stays as it is.
 
-    Each unit's bias is drawn anew: that of the forget gate b = log U(1, longest - 1), of the input
-    gate -b, of the GRU's update gate, which here keeps the old state, b.  At first a state so
-    fades over exp(b) + 1 steps.  A simple RNN has no gates, and nothing is changed.  Raises
-    ValueError for ``longest`` below 3 and for a gated layer without biases.
+    Each unit's bias is drawn anew: b = log U(1, longest - 1) for gates that keep the state, as the
+    LSTM's forget gate and the GRU's update gate, and -b for those that write it, as the LSTM's
+    input gate.  At first a state so fades over exp(b) + 1 steps.  A simple RNN has no gates, and
+    nothing is changed.  Raises ValueError for ``longest`` below 3 and for a gated layer without
+    biases.
 
     Source: Tallec & Ollivier 2018, Can recurrent neural networks warp time?, arXiv:1804.11188.
     """
     if longest < 3:
         raise ValueError(f"longest: expected 3 steps or more, got {longest}")
-    signs = [_CHRONO.get(meaning) for meaning in layer.cell.gates.values()]
-    if not any(signs):
+    signs = {g: _CHRONO[gate.role] for g, gate in layer.cell.gates.items() if gate.role in _CHRONO}
+    if not signs:
         return
     if not layer.bias:
         raise ValueError("layer: expected one with biases, got bias=False")
-    parameters = dict(layer.named_parameters())
-    for name in [n for n in parameters if n.startswith("bias_ih")]:
-        inputs, recurrent = (
-            parameters[n].split(layer.hidden_size) for n in (name, name.replace("_ih", "_hh"))
-        )
-        b = torch.empty_like(inputs[0]).uniform_(1, longest - 1).log()
-        for sign, input_block, recurrent_block in zip(signs, inputs, recurrent, strict=True):
-            if sign is not None:
-                input_block.copy_(sign * b)
-                recurrent_block.zero_()  # the two biases of torch.nn's layers are summed
+    for parameter, stacked in _parameters(layer):
+        if not parameter.is_bias:
+            continue
+        blocks = stacked.chunk(len(parameter.blocks))
+        b = torch.zeros_like(blocks[0])  # of the recurrent bias, which is added to the other
+        if parameter.role == "input bias":
+            b.uniform_(1, longest - 1).log_()
+        for gate, block in zip(parameter.blocks, blocks, strict=True):
+            if gate in signs:
+                block.copy_(signs[gate] * b)
+
+
+def _parameters(layer: Recurrent) -> Iterator[tuple[Parameter, Tensor]]:
+    """Every tensor of ``layer``, in torch.nn's order, with what its cell says of it."""
+    for k in range(layer.num_layers):
+        for reverse in (False, True)[: layer.directions]:
+            weights = layer.layer_weights(k, reverse)
+            for parameter, weight in zip(layer.cell.parameters.values(), weights, strict=True):
+                if weight is not None:
+                    yield parameter, weight

@@ -1,16 +1,22 @@
-"""RNN, LSTM and GRU: torch.nn's layers of these names, with ragged batches and single steps."""
+"""RNN, LSTM and GRU: the layer of any cell, with the signatures of torch.nn's layers."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from tidegate.cells import cell_of, get_cell
-from tidegate.nn.recurrent_layer import RecurrentLayer
+from tidegate.cells import cell_of
+from tidegate.nn.recurrent_layer import Recurrent
 
 
-class RNN(RecurrentLayer):
+class _AsInTorch(Recurrent):
+    """A layer whose class and options say which cell it runs."""
+
+    def extra_repr(self) -> str:
+        """Show sizes and what differs from its default, as torch.nn does, then our own options."""
+        return self._changed(cell_of(self.cell.layer).options)
+
+
+class RNN(_AsInTorch):
     """Simple recurrent network with the interface of torch.nn.RNN.  Equations: docs/cells.md.
 
     ``nonlinearity`` is ``tanh`` or ``relu``.
@@ -34,16 +40,16 @@ class RNN(RecurrentLayer):
     ) -> None:
         super().__init__(
             cell_of("RNN", nonlinearity=nonlinearity), input_size, hidden_size, num_layers, bias,
-            batch_first, dropout, bidirectional, 0, device, dtype, recurrent_dropout, strict,
+            batch_first, dropout, bidirectional, 0, device, dtype,
+            recurrent_dropout=recurrent_dropout, strict=strict,
         )  # fmt: skip
 
 
-class LSTM(RecurrentLayer):
+class LSTM(_AsInTorch):
     """Long short-term memory with the interface of torch.nn.LSTM.  Equations: docs/cells.md.
 
     With ``proj_size`` P > 0, a matrix of P x H weights projects the hidden state of every step to P
-    values, which are also the output (Sak et al. 2014, arXiv:1402.1128).  The engine has no kernel
-    for projections, so torch's kernel runs.
+    values, which are also the output: the cell lstm_projected.
     """
 
     def __init__(
@@ -63,12 +69,13 @@ class LSTM(RecurrentLayer):
         strict: bool = False,
     ) -> None:
         super().__init__(
-            cell_of("LSTM"), input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            bidirectional, proj_size, device, dtype, recurrent_dropout, strict,
+            cell_of("LSTM", projected=proj_size != 0), input_size, hidden_size, num_layers, bias,
+            batch_first, dropout, bidirectional, proj_size, device, dtype,
+            recurrent_dropout=recurrent_dropout, strict=strict,
         )  # fmt: skip
 
 
-class GRU(RecurrentLayer):
+class GRU(_AsInTorch):
     """Gated recurrent units with the interface of torch.nn.GRU.  Equations: docs/cells.md.
 
     ``reset`` is ``after`` or ``before``.  ``after``: the reset gate scales the product of recurrent
@@ -94,11 +101,6 @@ class GRU(RecurrentLayer):
     ) -> None:
         super().__init__(
             cell_of("GRU", reset=reset), input_size, hidden_size, num_layers, bias, batch_first,
-            dropout, bidirectional, 0, device, dtype, recurrent_dropout, strict,
+            dropout, bidirectional, 0, device, dtype,
+            recurrent_dropout=recurrent_dropout, strict=strict,
         )  # fmt: skip
-
-
-def layer_for(name: str, input_size: int, hidden_size: int, **options: Any) -> RecurrentLayer:
-    """The layer that runs the cell of this name."""
-    cell = get_cell(name)
-    return globals()[cell.layer](input_size, hidden_size, **cell.options, **options)

@@ -12,7 +12,7 @@ from tidegate.cells import CELLS
 from tidegate.model.architecture import Architecture
 from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
-from tidegate.nn.layers import layer_for
+from tidegate.nn.recurrent_layer import Recurrent
 
 NetworkState = list[tuple[Tensor, ...]]
 
@@ -30,8 +30,8 @@ Inputs = Tensor | TokensAndEvidence
 class SequenceNetwork(nn.Module):
     """What an `Architecture` describes.
 
-    ``forget_bias`` is that of an LSTM's gates at first; with ``chrono`` all gates are set for
-    memories of so many steps.  ``embedding_scale``: the standard deviation of the numbers in
+    ``forget_bias`` is that of forget gates at first; with ``chrono`` all gates are set for memories
+    of so many steps.  ``embedding_scale``: the standard deviation of the numbers in
     tokens' vectors at first (default: 1 / sqrt(embedding_size), so that a vector has length 1).
 
     ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values or
@@ -60,21 +60,22 @@ class SequenceNetwork(nn.Module):
             assert a.embedding_size is not None
             self.evidence = nn.Linear(a.evidence_size, a.embedding_size, bias=False)
         self.recurrent = nn.ModuleList(
-            layer_for(
+            Recurrent(
                 a.cell,
-                input_size,
-                hidden_size,
+                sizes["I"],
+                sizes["H"],
                 bidirectional=a.bidirectional,
+                proj_size=sizes["P"],
                 recurrent_dropout=a.recurrent_dropout,
             )
-            for input_size, hidden_size in zip(a.layer_input_sizes(), a.hidden_sizes, strict=True)
+            for sizes in a.layer_sizes()
         )
         for layer in self.recurrent:
             initialise_recurrent(layer, forget_bias)  # pyright: ignore[reportArgumentType]
             if chrono is not None:
                 initialise_chrono(layer, chrono)  # pyright: ignore[reportArgumentType]
-        between = a.hidden_sizes[:-1] if a.batch_norm else ()
-        self.norms = nn.ModuleList(SequenceBatchNorm(a.directions * h) for h in between)
+        between = a.layer_output_sizes()[:-1] if a.batch_norm else ()
+        self.norms = nn.ModuleList(map(SequenceBatchNorm, between))
         self.dense = nn.Linear(a.feature_size, a.output_size)
         nn.init.xavier_uniform_(self.dense.weight)
         nn.init.zeros_(self.dense.bias)
@@ -133,11 +134,14 @@ class SequenceNetwork(nn.Module):
         return dropout(x, a.dropout, self.training), final
 
     def initial_state(self, batch_size: int) -> NetworkState:
-        """Zeros: one tuple per layer of [directions, B, H]."""
+        """Zeros: one tuple per layer of [directions, B, width of the state]."""
         a, bias = self.architecture, self.dense.bias
         return [
-            tuple(bias.new_zeros(a.directions, batch_size, h) for _ in CELLS[a.cell].state)
-            for h in a.hidden_sizes
+            tuple(
+                bias.new_zeros(a.directions, batch_size, width)
+                for width in CELLS[a.cell].state_sizes(sizes)
+            )
+            for sizes in a.layer_sizes()
         ]
 
     def _read_out(self, y: Tensor, h: Tensor, lengths: Tensor | None) -> Tensor:

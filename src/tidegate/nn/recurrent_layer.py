@@ -1,4 +1,4 @@
-"""What RNN, LSTM and GRU share: torch.nn's interface, ragged batches, single steps."""
+"""The layer of any cell: torch.nn's interface, ragged batches, single steps."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from tidegate.cells import Cell, cell_of
+from tidegate.cells import Cell
 from tidegate.nn.arguments import (
+    check_cell,
     check_flag,
     check_hidden,
     check_input,
@@ -20,58 +21,60 @@ from tidegate.nn.arguments import (
     check_lengths,
     check_placement,
     check_probability,
+    check_projection,
     check_size,
 )
 from tidegate.nn.dropout import dropout
-from tidegate.nn.functional import (
-    LayerWeights,
-    compact,
-    describe_path,
-    reason_against_torch,
-    recurrence,
-)
+from tidegate.nn.functional import compact, describe_path, reason_against_torch, recurrence
 from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
 
 
-class RecurrentLayer(OwnModule, nn.RNNBase):
-    """What the layers RNN, LSTM and GRU share; each of them only names its cell.
+class Recurrent(OwnModule, nn.RNNBase):
+    """Stacked layers of any cell: ``Recurrent("lstm_peephole", 5, 7)``.  Equations: docs/cells.md.
 
-    Arguments, parameter names, shapes, initialisation and outputs are those of the torch.nn class
-    of the same name.  ``recurrent_dropout`` is the probability of hiding a unit of the hidden state
-    from the recurrent weights, in training only.  One sequence keeps one mask for all its steps
-    (Gal & Ghahramani 2016, arXiv:1512.05287; Keras has the same option).  With ``strict``, a call
-    raises RuntimeError if only the slow step-by-step reference could run.
+    ``cell``: a name, of those in `tidegate.cells.NAMES`, or a `tidegate.cells.Cell`.
+    ``proj_size``: the size P of a cell that projects its output, from 1 to hidden_size - 1; 0 for
+    others.  The other arguments, the names of parameters, their initialisation and the outputs are
+    those of torch.nn's recurrent layers; RNN, LSTM and GRU are this class with torch.nn's
+    signatures.
+
+    ``recurrent_dropout`` is the probability of hiding a value of the state from the recurrent
+    weights, in training only.  One sequence keeps one mask for all its steps (Gal & Ghahramani
+    2016, arXiv:1512.05287; Keras has the same option).  With ``strict``, a call raises RuntimeError
+    if only the slow step-by-step reference could run.
 
     A layer is an instance of torch.nn.RNNBase, but not of torch.nn.RNN, LSTM or GRU, because
-    torch.compile stops at instances of those three.  ``mode`` is the name of the cell in capitals;
-    for cells that torch.nn has, it is torch.nn's name.
+    torch.compile stops at instances of those three.  ``mode`` is torch.nn's name of the cell in
+    capitals, or ours for cells that torch.nn has not.
 
-    In training the engine saves the input and, per token, layer and direction, this many floats:
-    2 H (RNN), 4 H (GRU with ``reset="before"``), 5 H (GRU) or 7 H (LSTM); see docs/design.md.
+    In training the engine saves the input and, per token, layer and direction, the gates, the
+    states and what else the backward step needs: docs/design.md counts them.
     """
 
     def __init__(
         self,
-        cell: Cell,
+        cell: str | Cell,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        proj_size: int,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-        recurrent_dropout: float,
-        strict: bool,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        recurrent_dropout: float = 0.0,
+        strict: bool = False,
     ) -> None:
         nn.Module.__init__(self)  # RNNBase's own knows four cells
         check_placement(device, dtype)
-        self.cell, self.mode = cell, cell.name.upper()
+        self.cell = check_cell(cell)
+        self.mode = (self.cell.torch or self.cell.name).upper()
         self.strict = check_flag("strict", strict)
-        for name, value in cell.options.items():
+        for name, value in self.cell.options.items():
             setattr(self, name, value)
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = check_size("hidden_size", hidden_size)
@@ -83,14 +86,14 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         # torch.nn also takes numbers for this one
         as_flag = bool(bidirectional) if bidirectional in (0, 1) else bidirectional
         self.bidirectional = check_flag("bidirectional", as_flag)
-        no_projection = isinstance(proj_size, int) and proj_size == 0
-        self.proj_size = 0 if no_projection else check_size("proj_size", proj_size)
-        if self.proj_size >= self.hidden_size:
-            raise ValueError(
-                f"proj_size: expected less than hidden_size = {self.hidden_size}, got {proj_size}"
-            )
+        self.proj_size = check_projection(self.cell, proj_size, self.hidden_size)
         self.dropout = check_probability("dropout", dropout)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
+        if recurrent_dropout > 0 and self.cell.seen_width is None:
+            raise ValueError(
+                f"recurrent_dropout: expected 0 for {self.cell.name}, whose state no weights read, "
+                f"got {recurrent_dropout}"
+            )
         if recurrent_dropout == 1:
             raise ValueError("recurrent_dropout: expected below 1, got 1; the state would be cut")
         if self.dropout > 0 and self.num_layers == 1:
@@ -98,11 +101,14 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
                 "dropout option adds dropout after all but last recurrent layer, so non-zero "
                 "dropout expects num_layers greater than 1, but got "
                 f"dropout={dropout} and num_layers=1",
-                stacklevel=3,
+                stacklevel=2 if type(self) is Recurrent else 3,
             )
+        sizes = {"H": self.hidden_size, "P": self.proj_size}
+        self.state_sizes = self.cell.state_sizes(sizes)
         self._all_weights: list[list[str]] = []
         for k, suffix in self._names():
-            shapes = self._weight_shapes(k)
+            width = self.input_size if k == 0 else self.state_sizes[0] * self.directions
+            shapes = self.cell.shapes(sizes | {"I": width}, self.bias)
             self._all_weights.append([f"{name}_l{k}{suffix}" for name in shapes])
             for name, shape in zip(self._all_weights[-1], shapes.values(), strict=True):
                 parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -112,38 +118,19 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         self.reset_parameters()
 
     @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """The width of each state: H, but of the output that of its projection."""
-        rest = (self.hidden_size,) * (len(self.cell.state) - 1)
-        return self.proj_size or self.hidden_size, *rest
-
-    def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
-        """Of one direction of this layer, in torch.nn's order."""
-        rows, outputs = len(self.cell.gates) * self.hidden_size, self.state_sizes[0]
-        width = self.input_size if layer == 0 else outputs * self.directions
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, width),
-            "weight_hh": (rows, outputs),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        if self.proj_size:
-            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
-        return shapes
-
-    @property
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
 
-    def layer_weights(self, layer: int, reverse: bool = False) -> LayerWeights:
-        """The tensors of one layer in one direction."""
+    def layer_weights(self, layer: int, reverse: bool = False) -> list[Tensor | None]:
+        """The weights of one layer in one direction, in the order of ``cell.parameters``.
+
+        A bias that the layer does without is None.
+        """
         suffix = f"_l{layer}_reverse" if reverse else f"_l{layer}"
-        return LayerWeights(
-            self._weight("weight_ih" + suffix), self._weight("weight_hh" + suffix),
-            self._weight("bias_ih" + suffix) if self.bias else None,
-            self._weight("bias_hh" + suffix) if self.bias else None,
-            self._weight("weight_hr" + suffix) if self.proj_size else None,
-        )  # fmt: skip
+        return [
+            self._weight(name + suffix) if self.bias or not parameter.is_bias else None
+            for name, parameter in self.cell.parameters.items()
+        ]
 
     def _weight(self, name: str) -> Tensor:
         # looked up here first: Module.__getattr__ takes a microsecond for the four of a layer
@@ -218,11 +205,15 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         """
         masked = self.training and self.recurrent_dropout > 0
         tensors = (*inputs, *self.parameters())
-        return describe_path(self.cell, tensors, masked, projects=self.proj_size > 0)
+        return describe_path(self.cell, tensors, masked)
 
     def extra_repr(self) -> str:
-        """Show sizes and what differs from its default, as torch.nn does, then our own options."""
-        usual = cell_of(self.cell.layer).options | {"recurrent_dropout": 0.0, "strict": False}
+        """Show the cell, sizes and what differs from its default, as torch.nn does."""
+        return f"{self.cell.name}, {self._changed({})}"
+
+    def _changed(self, usual: dict[str, Any]) -> str:
+        """Sizes and what differs from torch.nn's defaults, from ``usual`` and from our own."""
+        usual = usual | {"recurrent_dropout": 0.0, "strict": False}
         changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
         return ", ".join([super().extra_repr(), *changed])
 
@@ -253,11 +244,12 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
             outputs = []
             for reverse in (False, True)[: self.directions]:
                 before = tuple(s[len(finals)] for s in states)
-                mask = self._recurrent_mask(before[0])
                 weights = self.layer_weights(k, reverse)
+                mask = self._recurrent_mask(before[0])
                 y, final = recurrence(
-                    self.cell, x, before, weights, lengths, reverse, mask, self.strict, is_packed
-                )
+                    self.cell, x, before, weights, lengths, reverse, mask,
+                    strict=self.strict, by_steps=is_packed,
+                )  # fmt: skip
                 outputs.append(y)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
@@ -267,7 +259,8 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
         if not self.training or self.recurrent_dropout == 0:
             return None
         keep = 1 - self.recurrent_dropout
-        return torch.bernoulli(torch.full_like(like, keep)) / keep
+        shape = like.shape[0], self._weight("weight_hh_l0").shape[1]
+        return torch.bernoulli(like.new_full(shape, keep)) / keep
 
     def _forward_packed(
         self, packed: PackedSequence, hx: Any, lengths: Any
@@ -300,14 +293,14 @@ class RecurrentLayer(OwnModule, nn.RNNBase):
             return tuple((z,) * layers for z in (zeros, *rest))
         rows = () if unbatched else (batch,)
         shapes = [(layers, *rows, size) for size in self.state_sizes]
-        letters = f"[layers * directions, {'' if unbatched else 'B, '}H]"
+        letters = "layers * directions, " + ("" if unbatched else "B, ")
         given = check_hidden(hx, self.cell, shapes, letters, x)
         return tuple((s.unsqueeze(1) if unbatched else s).unbind() for s in given)
 
 
 def slow_on_gpu(network: nn.Module) -> str | None:
     """Why recurrent layers of ``network`` would be trained step by step on a GPU; None if not."""
-    layers = (module for module in network.modules() if isinstance(module, RecurrentLayer))
+    layers = (module for module in network.modules() if isinstance(module, Recurrent))
     reasons = (reason_against_torch(layer.cell, layer.recurrent_dropout > 0) for layer in layers)
     return next((reason for reason in reasons if reason is not None), None)
 

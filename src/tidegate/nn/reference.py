@@ -1,48 +1,45 @@
 """The reference: a cell's own equations on torch tensors, step by step.
 
-Any device, any float type, twice differentiable.  Every faster path is held to this one.
+Any cell, any device, any float type, twice differentiable.  Every faster path is held to this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import CELLS, Cell
+from tidegate.cells import Cell
 
 State = tuple[Tensor, ...]
-
-# found before torch.compile traces anything: it cannot enter the lock of a cached property
-_TOGETHER = {name: cell.gates_of_state for name, cell in CELLS.items()}
+Weights = Sequence[Tensor | None]  # as a cell declares its parameters; None for a bias that lacks
 
 
 def unroll(
     cell: Cell,
-    gates_x: Tensor,
+    x: Tensor,
     state: State,
-    weight_hh: Tensor,
-    bias_hh: Tensor | None,
+    weights: Weights,
     lengths: Tensor | None = None,
     reverse: bool = False,
     recurrent_mask: Tensor | None = None,
-    weight_hr: Tensor | None = None,
+    input_mask: Tensor | None = None,
 ) -> tuple[Tensor, State]:
-    """Run ``cell`` over the input products ``gates_x`` [T, B, G*H] from ``state`` ([B, H] each).
+    """Run ``cell`` over x [T, B, I] from ``state`` ([B, its width] each).
 
     ``lengths`` [B] in steps: outputs from a row's length on are zero and its final state is the
-    one at its last true step, where the reverse direction starts.  ``recurrent_mask`` [B, H]
-    scales what W_hh sees of the state, the same at every step (Gal & Ghahramani 2016,
-    arXiv:1512.05287).  ``weight_hr`` [P, H] projects the output state of every step, which then is
-    [B, P].  Returns y [T, B, H] and the final state.
+    one at its last true step, where the reverse direction starts.  Masks: see `Step`.  Returns y,
+    [T, B, the output's width], and the final state.
     """
-    steps = range(gates_x.shape[0])
+    step = Step(cell, weights, recurrent_mask, input_mask)
+    products = step.of_inputs(x)
+    steps = range(x.shape[0])
     outputs: list[Tensor] = []
     for t in reversed(steps) if reverse else steps:
-        new = step(cell, gates_x[t], state, weight_hh, bias_hh, recurrent_mask, weight_hr)
+        new = step(products[t], state)
         if lengths is None:
             state, y_t = new, new[0]
         else:
@@ -51,8 +48,108 @@ def unroll(
             y_t = torch.where(alive, new[0], 0.0)
         outputs.append(y_t)
     if not outputs:
-        return gates_x.new_zeros(0, *state[0].shape), state
+        return products.new_zeros(0, *state[0].shape), state
     return torch.stack(outputs[::-1] if reverse else outputs), state
+
+
+class Step:
+    """One step of ``cell`` with these ``weights``, in the order in which it declares them.
+
+    ``recurrent_mask`` scales what weight_hh sees, ``input_mask`` what weight_ih sees, the same at
+    every step (Gal & Ghahramani 2016, arXiv:1512.05287): [B, width], or one for each gate that has
+    such a product, [G, B, width].
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        weights: Weights,
+        recurrent_mask: Tensor | None = None,
+        input_mask: Tensor | None = None,
+    ) -> None:
+        self._cell = cell
+        self._recurrent_mask, self._input_mask = recurrent_mask, input_mask
+        self._inputs: tuple[str, ...] = ()
+        self._recurrent: tuple[str, ...] = ()
+        self._further: list[Any] = []
+        given: Sequence[Any] = weights
+        for parameter, weight in zip(cell.parameters.values(), given, strict=True):
+            match parameter.role:
+                case "input":
+                    self._inputs, self._weight_ih, self._bias_ih = parameter.blocks, weight, None
+                case "recurrent":
+                    self._recurrent, self._weight_hh, self._bias_hh = parameter.blocks, weight, None
+                case "input bias":
+                    self._bias_ih = weight
+                case "recurrent bias":
+                    self._bias_hh = weight
+                case "vector":
+                    self._further.append(_Gates(_split(weight, parameter.blocks, 0)))
+                case "projection":
+                    self._further.append(_product_with(weight))
+
+    def of_inputs(self, x: Tensor) -> Tensor:
+        """The input products of all gates and steps, [T, B, G*H] from x [T, B, I]."""
+        mask, weight, bias = self._input_mask, self._weight_ih, self._bias_ih
+        if mask is None or mask.dim() == 2:
+            return F.linear(x if mask is None else x * mask, weight, bias)
+        size = len(self._inputs)
+        rows = weight.chunk(size)
+        biases = (None,) * size if bias is None else bias.chunk(size)
+        blocks = zip(mask, rows, biases, strict=True)
+        return torch.cat([F.linear(x * m, w, b) for m, w, b in blocks], -1)
+
+    def __call__(self, products: Tensor, state: State) -> State:
+        """The new state, of one step's input products [B, G*H] and the state before."""
+        w = _Gates(_split(products, self._inputs, -1))
+        u = self._recurrent_products(state[0])
+        return self._cell.step(_Operations, w, u, *self._further, *state)[0]
+
+    def _recurrent_products(self, h: Tensor) -> _Gates:
+        """``u`` of the equations; the gates that take the output state as it is share a product."""
+        gates, mask = self._recurrent, self._recurrent_mask
+        if not gates:
+            return _Gates(())
+        size = self._weight_hh.shape[0] // len(gates)
+        own_masks = mask is not None and mask.dim() == 3
+
+        def product(v: Tensor, first: int, last: int) -> Tensor:
+            if mask is not None:
+                v = v * (mask[first] if own_masks else mask)
+            block = slice(first * size, last * size)
+            bias = None if self._bias_hh is None else self._bias_hh[block]
+            return F.linear(v, self._weight_hh[block], bias)
+
+        together = () if own_masks else _side_by_side(gates, self._cell.gates_of_output)
+        of_state: dict[str, Tensor] = {}
+        if together:
+            first = gates.index(together[0])
+            products = product(h, first, first + len(together))
+            of_state = dict(_split(products, together, -1))
+
+        def block_of(k: int, gate: str) -> Callable[[Tensor], Tensor]:
+            return lambda v: of_state[gate] if v is h and gate in of_state else product(v, k, k + 1)
+
+        return _Gates((g, block_of(k, g)) for k, g in enumerate(gates))
+
+
+def _side_by_side(gates: Sequence[str], wanted: Sequence[str]) -> Sequence[str]:
+    """The first of ``gates`` that are wanted and stand side by side."""
+    if not wanted:
+        return ()
+    first = gates.index(wanted[0])
+    last = first
+    while last < len(gates) and gates[last] in wanted:
+        last += 1
+    return gates[first:last]
+
+
+def _split(stacked: Tensor, gates: Sequence[str], dim: int) -> Iterable[tuple[str, Tensor]]:
+    return zip(gates, stacked.chunk(len(gates), dim), strict=True)
+
+
+def _product_with(weight: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda v: F.linear(v, weight)
 
 
 class _Gates:
@@ -63,39 +160,31 @@ class _Gates:
             setattr(self, gate, value)
 
 
-def step(
-    cell: Cell,
-    gates_x_t: Tensor,
-    state: State,
-    weight_hh: Tensor,
-    bias_hh: Tensor | None,
-    recurrent_mask: Tensor | None = None,
-    weight_hr: Tensor | None = None,
-) -> State:
-    """One step: gates_x_t [B, G*H], state and result [B, H] each, a projected output [B, P]."""
-    blocks = gates_x_t.chunk(len(cell.gates), dim=-1)
-    w = _Gates(zip(cell.gates, blocks, strict=True))
-    u = _recurrent_products(cell, state[0], weight_hh, bias_hh, recurrent_mask)
-    h, *others = cell.step(torch, w, u, *state)[0]
-    return h if weight_hr is None else F.linear(h, weight_hr), *others
+class _Operations:
+    """What a cell's equations call, on tensors."""
+
+    sigmoid = staticmethod(torch.sigmoid)
+    tanh = staticmethod(torch.tanh)
+    relu = staticmethod(torch.relu)
+    exp = staticmethod(torch.exp)
+    log = staticmethod(torch.log)
+    rsqrt = staticmethod(torch.rsqrt)
+
+    @staticmethod
+    def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
+        return torch.maximum(*_tensors(a, b))
+
+    @staticmethod
+    def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
+        return torch.minimum(*_tensors(a, b))
+
+    @staticmethod
+    def mean(a: Tensor) -> Tensor:
+        return a.mean(-1, keepdim=True)
 
 
-def _recurrent_products(
-    cell: Cell, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, mask: Tensor | None
-) -> _Gates:
-    """``u`` of the equations; the blocks that take the state as it is share one product."""
-    size = weight_hh.shape[0] // len(cell.gates)
-    rows = {g: slice(k * size, (k + 1) * size) for k, g in enumerate(cell.gates)}
-
-    def product(v: Tensor, block: slice) -> Tensor:
-        v = v if mask is None else v * mask
-        return F.linear(v, weight_hh[block], None if bias_hh is None else bias_hh[block])
-
-    together = _TOGETHER[cell.name]
-    span = slice(rows[together[0]].start, rows[together[-1]].stop)  # they stand side by side
-    of_state = dict(zip(together, product(h, span).chunk(len(together), dim=-1), strict=True))
-
-    def block_of(gate: str):
-        return lambda v: of_state[gate] if v is h and gate in of_state else product(v, rows[gate])
-
-    return _Gates((g, block_of(g)) for g in cell.gates)
+def _tensors(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors, of which one may be a number."""
+    if not isinstance(a, Tensor):
+        a = b.new_full((), a)
+    return a, b if isinstance(b, Tensor) else a.new_full((), b)

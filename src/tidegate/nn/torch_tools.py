@@ -38,7 +38,8 @@ class OwnModule(nn.Module):
     def _twin(self) -> type[nn.Module] | None:
         """The class of torch.nn that computes the same, if there is one."""
         known = reason_against_torch(self.cell, recurrent_dropout=False) is None
-        return getattr(nn, type(self).__name__, None) if known else None
+        names = (type(self).__name__, self.cell.layer) if known else ()
+        return next((getattr(nn, name) for name in names if hasattr(nn, name)), None)
 
     def _way_out(self) -> str:
         twin = self._twin()

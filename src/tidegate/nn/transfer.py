@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from tidegate.cells import CELLS
 from tidegate.nn.network import SequenceNetwork
 
 
@@ -32,8 +33,11 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
         a = source.architecture
         assert a.embedding_size is not None  # tokens
         embedded = slice(first, first + a.embedding_size)
-        of_direction = [slice(direction * h, (direction + 1) * h) for h in a.hidden_sizes]
+        widths = a.layer_output_sizes()
+        of_direction = [slice(direction * w, (direction + 1) * w) for w in widths]
         suffix = ("", "_reverse")[direction]
+        parameters = CELLS[a.cell].parameters.items()
+        reads_input = {f"{name}_l0": p.role == "input" for name, p in parameters}
         for name, tensor in source.state_dict().items():
             part, *place = name.split(".")
             if part == "embedding":
@@ -43,7 +47,7 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
             elif part == "recurrent":
                 weights, k = target[name + suffix], int(place[0])
                 columns = slice(None)
-                if place[1].startswith("weight_ih"):
+                if reads_input[place[1]]:
                     columns = embedded if k == 0 else of_direction[k - 1]
                 weights.zero_()
                 weights[..., columns] = tensor

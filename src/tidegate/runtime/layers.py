@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from tidegate import bptt
 from tidegate.cells import CELLS
 from tidegate.engine import EngineLayer, compiled
+from tidegate.equations import bptt
 from tidegate.runtime.products import Array
 
 
@@ -30,31 +30,35 @@ class Layer(Protocol):
     def step(self, x: Array, state: tuple[Array, ...]) -> Array: ...
 
 
-def layer_of(cell: str, parameters: Mapping[str, Array]) -> Layer:
+def layer_of(cell: str, parameters: Mapping[str, Array], sizes: Mapping[str, int]) -> Layer:
     """The layer of these ``parameters``, by the names that the cell gives them.
+
+    ``sizes``: I, H and P, as `Architecture.layer_sizes` has them.
 
     Warns where the engine has no kernel for the cell.
     """
     if cell in compiled.cells():
-        return EngineLayer(cell, **parameters)
+        return EngineLayer(cell, parameters)
     warnings.warn(
         f"the engine has no kernel for the cell {cell}, so numpy runs it step by step, which is "
         "slow; build the engine again",
         RuntimeWarning,
         stacklevel=2,
     )
-    return NumpyLayer(cell, parameters)
+    return NumpyLayer(cell, parameters, sizes)
 
 
 class NumpyLayer:
     """The cell's own equations, row by row: the same as the engine's, and slow."""
 
-    def __init__(self, cell: str, parameters: Mapping[str, Array]) -> None:
-        self._cell, self._weights = CELLS[cell], bptt.Weights(**parameters)
+    def __init__(
+        self, cell: str, parameters: Mapping[str, Array], sizes: Mapping[str, int]
+    ) -> None:
+        self._cell, self._parameters = CELLS[cell], parameters
+        self._widths = self._cell.state_sizes(sizes)
 
     def initial_state(self, batch_size: int) -> tuple[Array, ...]:
-        width = self._weights.weight_hh.shape[1]
-        return tuple(np.zeros((batch_size, width), np.float32) for _ in self._cell.state)
+        return tuple(np.zeros((batch_size, width), np.float32) for width in self._widths)
 
     def forward(
         self,
@@ -73,7 +77,7 @@ class NumpyLayer:
             turn = slice(None, None, -1 if reverse else 1)
             row = slice(b, b + 1)
             before = tuple(s[row] for s in final)
-            run = bptt.forward(self._cell, x[true, row][turn], before, self._weights)
+            run = bptt.forward(self._cell, x[true, row][turn], before, self._parameters)
             y[true, row] = run.y[turn]
             for own, after in zip(final, run.state, strict=True):
                 own[row] = after

@@ -33,8 +33,11 @@ class Network:
         self.architecture = a = architecture
         self.tensors = {n: np.ascontiguousarray(tensors[n], np.float32) for n in a.tensor_shapes()}
         self._layers = [
-            [layer_of(a.cell, self._parameters(k, suffix)) for suffix in _SUFFIXES[: a.directions]]
-            for k in range(len(a.hidden_sizes))
+            [
+                layer_of(a.cell, self._parameters(k, suffix), sizes)
+                for suffix in _SUFFIXES[: a.directions]
+            ]
+            for k, sizes in enumerate(a.layer_sizes())
         ]
         self._norms = [self._norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
         tied = "embedding.weight" if a.tie_embeddings else "dense.weight"

@@ -10,9 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tidegate.cells import NAMES, get_cell
+from tidegate.cells import PROJECTED, USES, get_cell
 from tidegate.errors import InputError, written
-from tidegate.model.architecture import Architecture
+from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.output.places import check_output
 from tidegate.tasks.architectures import need_memory
 from tidegate.tasks.model_file import new_test_vector, run_test, thinned, version_of
@@ -45,12 +45,18 @@ class Estimator(SklearnOptions):
 
     TASK: ClassVar[str]
 
-    cell: str = option("gru", f"recurrent cell, one of {', '.join(NAMES)}", common=True)
+    cell: str = option("gru", f"recurrent cell. {USES}", common=True)
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",
         at_least=1,
         common=True,
+    )
+    projection_size: int | None = option(
+        None,
+        "size of what each recurrent layer puts out, for cells that project it "
+        f"({PROJECTED}; default: half of the layer's units)",
+        at_least=1,
     )
     batch_norm: bool = option(False, "add batch normalisation between recurrent layers")
     dropout: float = option(
@@ -68,25 +74,38 @@ class Estimator(SklearnOptions):
     chrono: int | None = option(
         None,
         "start with gates that remember up to this many recurrent steps (chrono initialisation), "
-        "for data with long memories; a simple RNN has no gates (default: off)",
+        "for data with long memories; cells without gates start as ever (default: off)",
         at_least=3,
     )
     forget_bias: float = option(
         1.0,
-        "initial bias of an LSTM's forget gate; a larger one remembers longer at first; `chrono` "
-        "replaces it",
+        "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
+        "remembers longer at first; `chrono` replaces it",
     )
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
         try:
-            get_cell(self.cell)
+            cell = get_cell(self.cell)
         except InputError as e:
             raise InputError(str(e), option="cell") from None
         if len(self.hidden_sizes) == 0:
             problem = "expected one size per layer, got none; give one or more, such as"
             raise InputError(f"{problem} {written((128,))}", option="hidden_sizes")
+        if self.projection_size is not None and not cell.is_projected:
+            raise InputError(
+                f"expected none for {self.cell}, which has no projection, got "
+                f"{self.projection_size}; leave it out, or choose a cell that has one: {PROJECTED}",
+                option="projection_size",
+            )
+        least = smallest_hidden_size(cell.name, self.projection_size)
+        if min(self.hidden_sizes) < least:
+            raise InputError(
+                f"expected {least} units or more in each layer, since the projection of "
+                f"{self.cell} is smaller, got {min(self.hidden_sizes)}",
+                option="hidden_sizes",
+            )
 
     def check_training(self) -> None:
         """Raise InputError for an option that cannot be used, and where there is no torch."""

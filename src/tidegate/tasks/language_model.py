@@ -83,8 +83,9 @@ class LanguageModel(TextTask):
     )
     embedding_scale: float | None = option(
         None,
-        "standard deviation of the initial token vectors (default: 1 for an LSTM, 0.3 for other "
-        "cells; with `tie_embeddings`, 1 / sqrt of `embedding_size`)",
+        "standard deviation of the initial token vectors (default: 1 for cells with a cell state "
+        "beside the output, as an LSTM, 0.3 for others; with `tie_embeddings`, 1 / sqrt of "
+        "`embedding_size`)",
         above=0,
     )
     embedding_dropout: float = option(
@@ -256,8 +257,8 @@ class LanguageModel(TextTask):
         initial = super()._initial(architecture)
         # a matrix that is the output's, too, must give logits of size 1
         if self.embedding_scale is None and not architecture.tie_embeddings:
-            forgets = "forget gate" in get_cell(architecture.cell).gates.values()
-            initial["embedding_scale"] = 1.0 if forgets else 0.3  # docs/results.md
+            has_cell_state = len(get_cell(architecture.cell).states) > 1
+            initial["embedding_scale"] = 1.0 if has_cell_state else 0.3  # docs/results.md
         return initial
 
     def _tokens(self, text: str) -> np.ndarray:

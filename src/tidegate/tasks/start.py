@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Model = str | PathLike[str] | Estimator
 Models = Model | Sequence[Model]
 # What models for two directions must have in common.
-_SIZES = ("cell", "hidden_sizes", "batch_norm")
+_SIZES = ("cell", "hidden_sizes", "projection_size", "batch_norm")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,11 +38,11 @@ def layers_of(architecture: Architecture) -> list[Layer]:
         add("embedding", "Embedding", a.embedding_size, counts["embedding"])
         if a.evidence_size:
             add("evidence", "Linear, added", a.embedding_size, counts["evidence"])
-    for k, size in enumerate(a.hidden_sizes):
+    for k, width in enumerate(a.layer_output_sizes()):
         kind = f"{cell}, both directions" if a.bidirectional else cell
-        add(f"recurrent.{k}", kind, a.directions * size, counts[f"recurrent.{k}"])
+        add(f"recurrent.{k}", kind, width, counts[f"recurrent.{k}"])
         if f"norms.{k}" in counts:
-            add(f"norms.{k}", "BatchNorm", a.directions * size, counts[f"norms.{k}"])
+            add(f"norms.{k}", "BatchNorm", width, counts[f"norms.{k}"])
     steps = "T, " if a.readout == "every" else ""
     if not steps:
         add("pooling", a.readout, a.feature_size, 0, steps)

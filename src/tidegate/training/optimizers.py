@@ -44,8 +44,8 @@ def build_optimizer(
 ) -> Optimizer:
     """The optimiser ``name`` over named parameters, set as ``options`` say.
 
-    Weight decay applies to matrices only: a bias or a norm's scale has one dimension.  Raises
-    InputError, listing the names, for an unknown one.
+    Weight decay applies to matrices only: a bias, a norm's scale and a vector of a cell have one
+    dimension.  Raises InputError, listing the names, for an unknown one.
     """
     if name not in _CLASSES:
         raise InputError(

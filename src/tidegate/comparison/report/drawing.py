@@ -21,14 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito 2008: told apart with any kind of colour vision; markers say the same once more.
-_STYLES = {
-    "rnn_tanh": ("#009E73", "^"),
-    "lstm": ("#0072B2", "s"),
-    "gru": ("#D55E00", "o"),
-    "rnn_relu": ("#CC79A7", "v"),
-    "gru_reset_before": ("#E69F00", "D"),
-}
-_OTHER = ("#56B4E9", "P")
+# Cells take them in the order of the comparison; of many cells no two have the same pair.
+_COLOURS = ("#009E73", "#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("^", "s", "o", "v", "D", "P", "X")
 _GREY = "#888888"  # on white and on black
 _FLOOR = 1e-8  # of gradients that are drawn
 _INK = "#0b0c0d"  # stands for the text's colour, which a page sets
@@ -85,9 +80,9 @@ def curves(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, a
         unit = 1.0
         if across == "seconds":
             unit = 60.0 if max(run.history[-1]["seconds"] for run in runs) > 180 else 1.0
-        for cell in dict.fromkeys(run.cell for run in runs):
+        for k, cell in enumerate(dict.fromkeys(run.cell for run in runs)):
             x, figures = _aligned([r for r in runs if r.cell == cell], metric.name, across)
-            colour, marker = _STYLES.get(cell, _OTHER)
+            colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k % len(_MARKERS)]
             axes.plot(
                 x / unit, figures.mean(0), marker + "-", color=colour, label=title(cell), ms=5
             )
@@ -114,8 +109,8 @@ def reaches(of: Mapping[str, Reach]) -> Draw:
 
         axes = figure.add_subplot()
         furthest = 1
-        for cell, reach in of.items():
-            colour, _ = _STYLES.get(cell, _OTHER)
+        for k, (cell, reach) in enumerate(of.items()):
+            colour = _COLOURS[k % len(_COLOURS)]
             after, before = (_told(r) for r in (reach.after, reach.before))
             label = f"{title(cell)}: {after} (before training: {before})"
             for values, style in ((reach.after, "-"), (reach.before, (0, (3, 2)))):

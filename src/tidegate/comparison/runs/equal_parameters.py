@@ -6,17 +6,19 @@ import itertools
 from dataclasses import replace
 
 from tidegate.errors import InputError, spelled
-from tidegate.model.architecture import Architecture
+from tidegate.model.architecture import Architecture, smallest_hidden_size
 
 _LARGEST = 64.0  # times the hidden sizes: beyond what any two cells differ by
 
 
-def with_equal_parameters(architecture: Architecture, cell: str) -> Architecture:
+def with_equal_parameters(
+    architecture: Architecture, cell: str, projection_size: int | None = None
+) -> Architecture:
     """``architecture`` with another cell, and hidden sizes such that its parameters are as many.
 
     All sizes are multiplied by the same number and rounded, each up or down: whichever comes
-    closest.  One unit more or less is all that is left between the two, which is within 2 % from 64
-    units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
+    closest.  One unit more or less is all that is left between the two, which is within 2 % from
+    128 units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
     """
     if architecture.tie_embeddings:
         raise InputError(
@@ -25,12 +27,14 @@ def with_equal_parameters(architecture: Architecture, cell: str) -> Architecture
             option="equal_parameters",
         )
     wanted = architecture.parameter_count()
+    least = smallest_hidden_size(cell, projection_size)
+    changed = {"cell": cell, "projection_size": projection_size}
 
     def scaled(factor: float) -> list[Architecture]:
         sizes = (h * factor for h in architecture.hidden_sizes)
-        around = [sorted({max(1, int(size)), int(size) + 1}) for size in sizes]
+        around = [sorted({max(least, int(size)), max(least, int(size) + 1)}) for size in sizes]
         return [
-            replace(architecture, cell=cell, hidden_sizes=s) for s in itertools.product(*around)
+            replace(architecture, **changed, hidden_sizes=s) for s in itertools.product(*around)
         ]
 
     low, high = 1 / _LARGEST, _LARGEST

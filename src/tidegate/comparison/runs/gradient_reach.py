@@ -44,20 +44,19 @@ def gradient_reach(
         inputs = inputs.double()
     layer_inputs, outputs = _of_last_layer(network, inputs, lengths)
     layer = network.recurrent[-1]
-    weights = layer.layer_weights(0)  # pyright: ignore[reportCallIssue]
+    step = reference.Step(layer.cell, layer.layer_weights(0))  # pyright: ignore
     rows = torch.arange(len(lengths))
     with torch.enable_grad():
-        gates = F.linear(layer_inputs, weights.weight_ih, weights.bias_ih)
-        size = weights.weight_hh.shape[1]
-        zeros = gates.new_zeros(len(rows), size, requires_grad=True)
-        state = tuple(zeros for _ in layer.cell.state)  # pyright: ignore
+        products = step.of_inputs(layer_inputs)
+        widths: tuple[int, ...] = layer.state_sizes  # pyright: ignore
+        state = tuple(products.new_zeros(len(rows), w, requires_grad=True) for w in widths)
         steps: list[Tensor] = []
-        for t in range(len(gates)):
-            new = reference.step(layer.cell, gates[t], state, weights.weight_hh, weights.bias_hh)  # pyright: ignore
+        for t in range(len(products)):
+            new = step(products[t], state)
             steps.append(new[0])
             alive = (t < lengths).unsqueeze(1)  # [B, 1]
             state = tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
-        backward = outputs[lengths - 1, rows][:, size:]  # has read the last step alone
+        backward = outputs[lengths - 1, rows][:, widths[0] :]  # has read the last step alone
         seen = torch.cat([state[0], backward], dim=1)  # of one step mean, max and last are the same
         read = network.output(seen.repeat(1, network.architecture.readout.count("+") + 1))
         if targets.is_floating_point():

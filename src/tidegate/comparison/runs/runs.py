@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.cells import CELLS
 from tidegate.comparison.experiments.experiment import Experiment, Figures
 from tidegate.comparison.runs.equal_parameters import with_equal_parameters
 from tidegate.errors import InputError
@@ -82,13 +83,15 @@ def equal_sizes(
     How many those are depends on the data: one step of training shows it.
     """
     free = {"epochs": None, "fewest_steps": None, "max_minutes": None}
-    tried = copy_of(model, cell=cells[0], **free, max_steps=1)
+    tried = copy_of(
+        model, cell=cells[0], projection_size=projection_of(model, cells[0]), **free, max_steps=1
+    )
     experiment.fit(tried)
     architecture = tried.runtime_.architecture
     return {
         cell: architecture.hidden_sizes
         if cell == cells[0]
-        else with_equal_parameters(architecture, cell).hidden_sizes
+        else with_equal_parameters(architecture, cell, projection_of(model, cell)).hidden_sizes
         for cell in cells
     }
 
@@ -141,6 +144,11 @@ def places_of(model: Estimator, folder: Path) -> tuple[Path, Path]:
     """Where a comparison in ``folder`` keeps a model's file, and its run."""
     name = f"{model.cell}-seed-{model.seed}"
     return folder / f"{name}.safetensors", folder / "runs" / name
+
+
+def projection_of(model: Estimator, cell: str) -> int | None:
+    """The option projection_size for this cell: it is for the cells that have a projection."""
+    return model.projection_size if CELLS[cell].is_projected else None
 
 
 def copy_of(model: Estimator, **changed: Any) -> Any:

@@ -1,0 +1,105 @@
+"""Every cell in every task: trained, kept in a file, used from it, compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from command_line import STEPS, TINY, Tidegate
+
+import tidegate as tg
+from tidegate.cells import NAMES, PROJECTED, get_cell
+from tidegate.errors import InputError
+
+LEARN = {
+    "classifier": "reviews.csv --text review --label sentiment",
+    "language-model": "book.txt",
+    "forecaster": "load.csv --time date --target OT",
+    "series-classifier": f"{STEPS} --label kind",
+    "series-regressor": f"{STEPS} --target force",
+}
+USE = {
+    "classifier": "predict m.safetensors test.csv",
+    "language-model": "generate m.safetensors --length 9 --seed 1",
+    "forecaster": "forecast m.safetensors load.csv",
+    "series-classifier": "predict m.safetensors new.csv",
+    "series-regressor": "predict m.safetensors new.csv",
+}
+
+
+@pytest.mark.parametrize("task", TINY)
+@pytest.mark.parametrize("cell", NAMES)
+def test_a_task_learns_keeps_and_uses_every_cell(tidegate: Tidegate, task: str, cell: str) -> None:
+    options = f"{TINY[task]} --cell {cell} --output m.safetensors"
+    learned = tidegate(f"train {task} {LEARN[task]} {options}")
+    assert learned.code == 0, learned.err
+    about = tidegate("info m.safetensors --json").json
+    assert about["architecture"]["cell"] == get_cell(cell).name
+    used = tidegate(USE[task])
+    assert used.code == 0, used.err
+    assert used.out
+
+
+def test_help_says_when_to_take_each_cell(tidegate: Tidegate) -> None:
+    told = " ".join(tidegate("train classifier --help").out.replace("│", " ").split())
+    for name in NAMES:
+        assert f"{name}: {get_cell(name).use}" in told
+
+
+def test_all_cells_are_compared_at_equal_parameters(tidegate: Tidegate) -> None:
+    outcome = tidegate(
+        "compare book.txt --task language-model --embedding-size 4 --bptt 8 --hidden-sizes 6 "
+        f"--max-steps 1 --seeds 1 --cells {','.join(NAMES)} --equal-parameters --json"
+    )
+    assert outcome.code == 0, outcome.err
+    assert {run["cell"] for run in outcome.json["runs"]} == {get_cell(n).name for n in NAMES}
+
+
+def test_a_projection_is_for_the_cells_of_a_comparison_that_have_one(tidegate: Tidegate) -> None:
+    line = (
+        "compare book.txt --task language-model --embedding-size 4 --bptt 8 --hidden-sizes 6 "
+        "--max-steps 1 --seeds 1 --json --projection-size 4 --cells "
+    )
+    mixed = tidegate(line + "gru,lstm_projected")
+    assert mixed.code == 0, mixed.err
+    refused = tidegate(line + "gru,lstm")
+    assert refused.code == 2
+    assert "option projection_size: expected none for gru, which has no projection" in refused.err
+
+
+X, Y = np.random.default_rng(0).normal(size=(8, 6, 1)), np.arange(8.0)
+QUIET = {"max_steps": 1, "verbose": 0}
+
+
+def test_the_projection_is_half_the_units_unless_it_is_given(tmp_path) -> None:
+    for given, sizes in ((None, (4, 2)), (3, (3, 3))):
+        options = {"cell": "lstm_projected", "projection_size": given, "hidden_sizes": (8, 5)}
+        model = tg.SequenceRegressor(**options, batch_norm=True, **QUIET).fit(X, Y)
+        model.save(tmp_path / "m.safetensors", force=True)
+        again = tg.SequenceRegressor.load(tmp_path / "m.safetensors")
+        assert [layer.proj_size for layer in again.network_.recurrent] == list(sizes)
+        assert again.projection_size == given
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+WRONG = {
+    "another cell": ({"projection_size": 3}, f"expected none for gru.*one: {PROJECTED}"),
+    "too wide": (
+        {"cell": "lstm_projected", "projection_size": 4, "hidden_sizes": (6, 4)},
+        "option hidden_sizes: expected 5 units or more in each layer.*got 4",
+    ),
+    "nothing": (
+        {"cell": "lstm_projected", "projection_size": 0},
+        "option projection_size: expected a whole number at least 1, got 0",
+    ),
+    "one unit": (
+        {"cell": "lstm_projected", "hidden_sizes": (1,)},
+        "option hidden_sizes: expected 2 units or more",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_projection_that_cannot_be_is_refused(case: str) -> None:
+    options, message = WRONG[case]
+    with pytest.raises(InputError, match=message):
+        tg.SequenceRegressor(**options, **QUIET).fit(X, Y)
