@@ -68,8 +68,8 @@ class EngineLayer:
         state of the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true
         steps of each sequence.  reverse: read from the last true step to the first.  threads:
         number of threads; None uses the available ones if there is enough work.  Returns y, the
-        first state of every step, which is zero after a sequence's length, and the final state.  Raises
-        TypeError or ValueError.
+        first state of every step, which is zero after a sequence's length, and the final state.
+        Raises TypeError or ValueError.
         """
         x = _dense("x", x)
         if x.ndim != 3 or x.shape[2] != self.input_size:
