@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
-SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake csrc/*.h csrc/*.cpp csrc/generated/*.h)
-FORMATTED := $(filter %.h %.cpp,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp)
+ROOMS := engine simd threads python generated
+SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake $(ROOMS:%=csrc/%/*.h) $(ROOMS:%=csrc/%/*.cpp))
+FORMATTED := $(filter %.h %.cpp,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp csrc/tests/generated/*.h)
 AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
@@ -33,6 +34,7 @@ check: ready sanitize neon
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 	$(BIN)/python -m tidegate.export.latex --check
 	$(BIN)/python -m tidegate.export.cpp --check
+	$(BIN)/python csrc/tests/cells.py --check
 	$(BIN)/python -m tidegate.bench.report --check
 	$(BIN)/python benchmarks/results_page.py --check
 	$(BIN)/python -m pytest -q
@@ -47,7 +49,7 @@ sanitize: ready
 	LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(library)))" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    $(BIN)/python csrc/tests/with_module.py build/sanitize/address/_engine.*.so \
-	    -q --capture=sys -p no:cacheprovider tests/test_engine_arguments.py
+	    -q --capture=sys -p no:cacheprovider tests/test_engine_arguments.py tests/test_engine_module.py
 	$(CONFIGURE_TESTS) -B build/sanitize/thread -D SANITIZER=thread > /dev/null
 	$(BIN)/cmake --build build/sanitize/thread --target threads_test
 	$(BIN)/ctest --test-dir build/sanitize/thread --output-on-failure --tests-regex threads_test
@@ -72,7 +74,7 @@ endif
 generate: ready
 	$(BIN)/python -m tidegate.export.latex
 	$(BIN)/python -m tidegate.export.cpp
-	$(BIN)/clang-format -i csrc/generated/cells.h
+	$(BIN)/python csrc/tests/cells.py
 
 ready: $(BUILD)
 

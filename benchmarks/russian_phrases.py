@@ -65,7 +65,7 @@ def main() -> None:
             model.fit([texts[i] for i in train], labels[train].tolist())
             right[test] = model.predict([texts[i] for i in test]) == labels[test]
             if isinstance(model, tg.TextClassifier):
-                parameters = model.network_.architecture.parameter_count()
+                parameters = model.runtime_.architecture.parameter_count()
         figures = {
             "model": name,
             "parameters": parameters or None,

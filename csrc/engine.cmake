@@ -1,5 +1,6 @@
 # The engine without Python: the libraries `kernels` and `sweeps`, for the module and for csrc/tests.
 include(CheckCXXCompilerFlag)
+include_directories(${CMAKE_CURRENT_LIST_DIR})
 set(engine_isas baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   list(APPEND engine_isas avx2 avx512)
@@ -17,14 +18,14 @@ set(avx512_flags -mavx512f -mavx512vl -mavx512dq -mavx512bw ${avx2_flags})
 set(avx512bf16_flags -mavx512bf16 ${avx512_flags})
 set(amx_flags -mamx-tile -mamx-bf16 ${avx512bf16_flags})
 
-# kernels.cpp is compiled once per instruction set, in a namespace of its own, so that the linker
+# simd/table.cpp is compiled once per instruction set, in a namespace of its own, so that the linker
 # can never merge code of one set into another.
-add_library(kernels STATIC ${CMAKE_CURRENT_LIST_DIR}/dispatch.cpp)
+set(kernel_options -Wall -Wextra -ffp-contract=off -Wno-maybe-uninitialized -Wno-uninitialized)
+add_library(kernels STATIC ${CMAKE_CURRENT_LIST_DIR}/engine/dispatch.cpp)
 foreach(isa ${engine_isas})
-  add_library(kernels_${isa} OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp)
+  add_library(kernels_${isa} OBJECT ${CMAKE_CURRENT_LIST_DIR}/simd/table.cpp)
   target_compile_definitions(kernels_${isa} PRIVATE TIDEGATE_ISA=${isa})
-  target_compile_options(kernels_${isa} PRIVATE -Wall -Wextra -ffp-contract=off
-    -Wno-maybe-uninitialized -Wno-uninitialized ${${isa}_flags})
+  target_compile_options(kernels_${isa} PRIVATE ${kernel_options} ${${isa}_flags})
   target_sources(kernels PRIVATE $<TARGET_OBJECTS:kernels_${isa}>)
 endforeach()
 
@@ -35,11 +36,11 @@ if(amx IN_LIST engine_isas)
   target_compile_definitions(kernels PRIVATE TIDEGATE_AMX)
 endif()
 
-add_library(sweeps STATIC
-  ${CMAKE_CURRENT_LIST_DIR}/crowd.cpp ${CMAKE_CURRENT_LIST_DIR}/layer.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/memory.cpp ${CMAKE_CURRENT_LIST_DIR}/openmp.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/shared_product.cpp ${CMAKE_CURRENT_LIST_DIR}/sweep.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/team.cpp ${CMAKE_CURRENT_LIST_DIR}/threads.cpp)
+set(sweeps_sources engine/layer.cpp engine/memory.cpp engine/part.cpp engine/schedule.cpp
+  engine/shared_product.cpp engine/training.cpp threads/crowd.cpp threads/openmp.cpp
+  threads/team.cpp threads/threads.cpp)
+list(TRANSFORM sweeps_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
+add_library(sweeps STATIC ${sweeps_sources})
 target_compile_options(sweeps PRIVATE -Wall -Wextra)
 find_package(Threads REQUIRED)
 target_link_libraries(sweeps PUBLIC Threads::Threads ${CMAKE_DL_LIBS})

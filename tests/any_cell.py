@@ -35,7 +35,7 @@ def flat(state: Any) -> tuple[Tensor, ...]:
 
 
 def sizes_of(cell: Cell, inputs: int, hidden: int) -> dict[str, int]:
-    return {"I": inputs, "H": hidden, "P": hidden // 2 if cell.is_projected else 0}
+    return {"I": inputs, "H": hidden, "P": max(1, hidden // 2) if cell.is_projected else 0}
 
 
 def random_case(

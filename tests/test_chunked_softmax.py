@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate import _engine
-from tidegate.nn import chunked_softmax
 from tidegate.nn.chunked_softmax import summed_cross_entropy
+from tidegate.runtime import probabilities
 
 
 def parts(tokens, words, width, dtype=torch.float32):
@@ -30,8 +30,8 @@ def of_the_whole(features, weight, bias, targets):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunked_softmax, "_CHUNK_LOGITS", 20)
-    monkeypatch.setattr(chunked_softmax, "_FEWEST_ROWS", 3)
+    monkeypatch.setattr(probabilities, "_CHUNK_LOGITS", 20)
+    monkeypatch.setattr(probabilities, "_FEWEST_ROWS", 3)
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -171,7 +171,7 @@ def test_the_table_has_means_deviations_costs_and_gaps(compared):
     figures = [run.held_out["accuracy"] for run in runs]
     assert (row.mean, row.deviation) == (np.mean(figures), np.std(figures, ddof=1))
     assert row.gap == pytest.approx(np.mean([r.training["accuracy"] for r in runs]) - row.mean)
-    assert row.parameters == runs[0].model.network_.architecture.parameter_count()
+    assert row.parameters == runs[0].model.runtime_.architecture.parameter_count()
     assert row.seconds_per_epoch > 0
     assert row.seconds_to_best > 0
     means = [row.mean for row in result.rows]

@@ -137,7 +137,7 @@ def rows(model):
 def test_known_words_start_with_their_vectors_and_others_like_them(vectors, capsys):
     model = classifier(embeddings=vectors, freeze_embeddings=True, verbose=1)
     model.fit(TEXTS, LABELS)
-    assert model.network_.architecture.embedding_size == 3
+    assert model.runtime_.architecture.embedding_size == 3
     found = rows(model)
     for word, vector in {"the": [1, 2, 3], "good": [7, 8, 9], "bad": [-1, -2, -3]}.items():
         assert found[word].tolist() == vector

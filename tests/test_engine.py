@@ -75,8 +75,10 @@ class Layer:
             for p in self.cell.parameters.values()
         ]
         self.lengths = torch.randint(0, T + 1, (B,), generator=generator)
-        seen = self.cell.parameters["weight_hh"].shape(sizes)[1]
-        self.mask = (torch.rand(B, seen, generator=generator, dtype=torch.float64) > 0.3) / 0.7
+        recurrent = self.cell.parameters["weight_hh"]
+        seen, gates = recurrent.shape(sizes)[1], len(recurrent.blocks)
+        keeps = torch.rand(gates, B, seen, generator=generator, dtype=torch.float64) > 0.3
+        self.mask, self.mask_per_gate = keeps[0] / 0.7, keeps / 0.7
         self.loss_weights = [draw(T, B, widths[0]), *(draw(B, w) for w in widths)]
 
     def results(self, run, dtype, lengths=None, reverse=False, mask=None) -> list[torch.Tensor]:
@@ -128,12 +130,14 @@ def test_outputs_and_gradients_equal_the_reference(cell: str, shape) -> None:
 @pytest.mark.parametrize("shape", SHAPES[1:3], ids=str)
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_ragged_masked_and_without_bias(cell: str, shape) -> None:
-    for ragged, reverse, masked, bias in itertools.product([True, False], repeat=4):
+    for ragged, reverse, masked, bias in itertools.product(
+        [True, False], [True, False], [None, "mask", "mask_per_gate"], [True, False]
+    ):
         layer = Layer(cell, *shape, bias=bias)
         options = {
             "lengths": layer.lengths if ragged else None,
             "reverse": reverse,
-            "mask": layer.mask if masked else None,
+            "mask": getattr(layer, masked) if masked else None,
         }
         ours = layer.results(engine_op.run, torch.float32, **options)
         assert_same(ours, layer.results(run_reference, torch.float64, **options))
@@ -163,7 +167,7 @@ def test_two_layers_in_both_directions_equal_the_reference(cell: str) -> None:
     torch.manual_seed(0)
     layer = layer_of(cell, 3, 17, num_layers=2, bidirectional=True)
     x, lengths = torch.randn(7, 5, 3), torch.tensor([3, 7, 0, 1, 7])
-    weights = torch.randn(7, 5, 34)
+    weights = torch.randn(7, 5, 2 * layer.state_sizes[0])
 
     def results(layer: tg.Recurrent, dtype: torch.dtype) -> list[torch.Tensor]:
         inputs = x.to(dtype).requires_grad_()
@@ -181,7 +185,7 @@ def test_inference_equals_training(cell: str) -> None:
     y, *final = layer.results(engine_op.run, torch.float32)[: 1 + len(layer.state)]
     with torch.no_grad():
         state = tuple(s.float() for s in layer.state)
-        weights = [w.float() for w in layer.weights]
+        weights = [w.float() for w in layer.weights if w is not None]
         y_inference, final_inference = engine_op.run(cell, layer.x.float(), state, weights)
     # the input product of training is torch's, that of inference the engine's: rounding may differ
     torch.testing.assert_close(y_inference, y, rtol=1e-5, atol=1e-6)
@@ -197,7 +201,9 @@ def test_inference_in_pieces_of_an_odd_number_of_steps_equals_training(
     # other of the sweep's two blocks
     torch.set_num_threads(1)
     layer = Layer("lstm", 8, 64, 3, 192)
-    x, h, c, *weights = (t.float() for t in [layer.x, *layer.state, *layer.weights])
+    x, h, c, *weights = (
+        t.float() for t in [layer.x, *layer.state, *layer.weights] if t is not None
+    )
     lengths = layer.lengths if ragged else None
     arguments = ("lstm", x, (h, c), weights, lengths, reverse, layer.mask.float())
     y_inference, final_inference = engine_op.run(*arguments)
@@ -235,7 +241,8 @@ def test_buffers_of_nan_leave_no_trace(cell: str, monkeypatch: pytest.MonkeyPatc
         return new_empty(self, *shape, **kwargs).fill_(float("nan"))
 
     monkeypatch.setattr(torch.Tensor, "new_empty", filled)
-    for lengths, mask in itertools.product([None, layer.lengths], [None, layer.mask]):
+    masks = [None, layer.mask, layer.mask_per_gate]
+    for lengths, mask in itertools.product([None, layer.lengths], masks):
         options = {"lengths": lengths, "mask": mask}
         ours = layer.results(engine_op.run, torch.float32, **options)
         assert_same(ours, layer.results(run_reference, torch.float64, **options))
@@ -266,10 +273,32 @@ def test_nan_and_inf_do_what_they_do_in_the_reference_and_stay_in_their_rows(
 
 
 @pytest.mark.parametrize("cell", _engine.cells())
+def test_gradients_that_are_not_needed_change_nothing_in_those_that_are(cell: str) -> None:
+    layer = Layer(cell, 4, 5, 3, 20)
+    for lengths, mask in ((None, None), (layer.lengths, layer.mask_per_gate.float())):
+        inputs = [t.float() for t in [layer.x, *layer.state, *layer.weights] if t is not None]
+        count = 1 + len(layer.state)
+
+        def gradients(
+            wanted: list[int],
+            inputs: list[torch.Tensor] = inputs,
+            count: int = count,
+            options: tuple = (lengths, False, mask),
+        ) -> tuple[torch.Tensor, ...]:
+            mine = [t.clone().requires_grad_(k in wanted) for k, t in enumerate(inputs)]
+            y, _ = engine_op.run(cell, mine[0], tuple(mine[1:count]), mine[count:], *options)
+            return torch.autograd.grad(y.square().sum(), [mine[k] for k in wanted])
+
+        everything = gradients(list(range(len(inputs))))
+        for k in range(len(inputs)):
+            torch.testing.assert_close(gradients([k]), (everything[k],), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cell", _engine.cells())
 def test_a_retained_graph_gives_the_same_gradients_again(cell: str) -> None:
     layer = Layer(cell, 4, 5, 3, 20)
     x = layer.x.float().requires_grad_()
-    weights = [t.float().requires_grad_() for t in layer.weights]
+    weights = [t.float().requires_grad_() for t in layer.weights if t is not None]
     y, _ = engine_op.run(cell, x, tuple(s.float() for s in layer.state), weights)
     first = torch.autograd.grad(y.sum(), [x, *weights], retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(y.sum(), [x, *weights]), first, rtol=0, atol=0)
@@ -279,7 +308,7 @@ def test_a_retained_graph_gives_the_same_gradients_again(cell: str) -> None:
 def test_operator_passes_opcheck(cell: str) -> None:
     layer = Layer(cell, 3, 4, 2, 5)
     x, state, weights = (
-        [t.float().requires_grad_() for t in tensors]
+        [t.float().requires_grad_() for t in tensors if t is not None]
         for tensors in ([layer.x], layer.state, layer.weights)
     )
     full = torch.full((4,), 3)  # shorter rows leave the end of what is saved undefined
@@ -296,7 +325,7 @@ def test_compiles_as_one_graph_for_any_number_of_steps() -> None:
         return graph
 
     layer = Layer("gru", 6, 4, 3, 8)
-    tensors = [t.float().requires_grad_() for t in layer.weights]
+    tensors = [t.float().requires_grad_() for t in layer.weights if t is not None]
 
     def loss(x, h):
         return engine_op.run("gru", x, (h,), tensors)[0].square().sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +17,10 @@ from tidegate.engine import EngineLayer
 T, B, I, H = 3, 2, 4, 5  # noqa: E741
 
 
-def draw(cell: str) -> tuple[list[np.ndarray], np.ndarray]:
+def draw(cell: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     generator = np.random.default_rng(0)
-    shapes = CELLS[cell].shapes(sizes_of(CELLS[cell], I, H)).values()
-    weights = [generator.normal(size=s).astype(np.float32) for s in shapes]
+    shapes = CELLS[cell].shapes(sizes_of(CELLS[cell], I, H))
+    weights = {name: generator.normal(size=s).astype(np.float32) for name, s in shapes.items()}
     return weights, generator.normal(size=(T, B, I)).astype(np.float32)
 
 
@@ -51,19 +50,17 @@ SAME_VALUES = {
 def test_an_array_that_is_not_float32_is_refused_by_name(name: str, kind: str) -> None:
     weights, x = draw("gru")
     change = NOT_FLOAT32[kind]
-    layer = EngineLayer("gru", *weights)
+    layer = EngineLayer("gru", weights)
     calls: dict[str, Callable[[], Any]] = {
-        "weight_ih": lambda: EngineLayer("gru", change(weights[0]), *weights[1:]),
-        "weight_hh": lambda: EngineLayer("gru", weights[0], change(weights[1]), *weights[2:]),
-        "bias_ih": lambda: EngineLayer("gru", *weights[:2], change(weights[2]), weights[3]),
         "x": lambda: layer.forward(change(x)),
         "step": lambda: layer.step(change(x[0]), layer.initial_state(B)),
         "state": lambda: layer.forward(x, (change(np.ones((B, H), np.float32)),)),
     }
+    of_weight = lambda: EngineLayer("gru", weights | {name: change(weights[name])})  # noqa: E731
     shown = {"step": "x", "state": r"state\[0\]"}.get(name, name)
-    error = ValueError if (name, kind) == ("bias_ih", "none") else TypeError
+    error = ValueError if name in weights and kind == "none" else TypeError
     with pytest.raises(error, match=f"^{shown}: expected "):
-        calls[name]()
+        calls.get(name, of_weight)()
 
 
 @pytest.mark.parametrize("kind", SAME_VALUES)
@@ -71,50 +68,78 @@ def test_an_array_that_is_not_float32_is_refused_by_name(name: str, kind: str) -
 def test_any_layout_of_float32_gives_the_same_bits(cell: str, kind: str) -> None:
     weights, x = draw(cell)
     change = SAME_VALUES[kind]
-    layer = EngineLayer(cell, *weights)
-    state = tuple(np.ones((B, H), np.float32) for _ in CELLS[cell].states)
+    layer = EngineLayer(cell, weights)
+    state = tuple(np.ones((B, width), np.float32) for width in layer.state_sizes)
     y, final = layer.forward(x, state)
-    other = EngineLayer(cell, *map(change, weights))
+    other = EngineLayer(cell, {name: change(weight) for name, weight in weights.items()})
     same, last = other.forward(change(x), tuple(map(change, state)))
     np.testing.assert_array_equal(same, y)
-    np.testing.assert_array_equal(last, final)
+    for mine, other_s in zip(last, final, strict=True):
+        np.testing.assert_array_equal(mine, other_s)
     mine, theirs = layer.initial_state(B), layer.initial_state(B)
     np.testing.assert_array_equal(other.step(change(x[0]), theirs), layer.step(x[0], mine))
 
 
 def test_sizes_of_zero_are_refused() -> None:
     for rows, inputs, hidden in ((15, 0, 5), (0, 4, 0), (3, 4, 0), (0, 0, 0)):
-        with pytest.raises(ValueError, match=r"weight_\w\w: expected .* of at least 1, got"):
-            EngineLayer(
-                "gru", np.zeros((rows, inputs), np.float32), np.zeros((rows, hidden), np.float32)
-            )
+        weights = {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden)}
+        with pytest.raises(ValueError, match=r"weight_\w\w: expected .* each at least 1, got"):
+            EngineLayer("gru", {name: np.zeros(s, np.float32) for name, s in weights.items()})
 
 
-def test_weights_of_other_shapes_are_refused() -> None:
-    (w_ih, w_hh, b_ih, b_hh), _ = draw("gru")
-    for wrong in ((w_ih[:-1], w_hh), (w_ih, w_hh[:-1]), (w_ih[0], w_hh), (w_ih, w_hh[..., None])):
-        with pytest.raises(ValueError, match=r"weight_\w\w: expected \["):
-            EngineLayer("gru", *wrong)
-    with pytest.raises(ValueError, match=r"bias_hh: expected \[G\*H\] = \[15\], got \[14\]"):
-        EngineLayer("gru", w_ih, w_hh, b_ih, b_hh[:-1])
-    with pytest.raises(ValueError, match="bias_hh: expected an array, got None beside bias_ih"):
-        EngineLayer("gru", w_ih, w_hh, b_ih)
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("weight_ih", lambda w: w[:-1], r"\[3 \* H, I\], each at least 1, got \[14, 4\]"),
+        ("weight_ih", lambda w: w[0], r"\[3 \* H, I\], each at least 1, got \[4\]"),
+        ("weight_hh", lambda w: w[:-1], r"\[3 \* H = 15, H = 5\], each at least 1, got \[14, 5\]"),
+        ("weight_hh", lambda w: w[..., None], r"\[3 \* H = 15, H = 5\], .*, got \[15, 5, 1\]"),
+        ("bias_hh", lambda w: w[:-1], r"\[3 \* H = 15\], each at least 1, got \[14\]"),
+        ("bias_hh", lambda _: None, "an array, got None beside bias_ih; give both or none"),
+        ("weight_hh", lambda _: None, "an array, got None; gru has this parameter"),
+    ],
+)
+def test_weights_of_other_shapes_are_refused(name: str, change: Any, message: str) -> None:
+    weights, _ = draw("gru")
+    with pytest.raises(ValueError, match=f"^{name}: expected {message}"):
+        EngineLayer("gru", weights | {name: change(weights[name])})
+
+
+def test_what_is_no_cell_or_no_weights_is_refused() -> None:
+    weights, _ = draw("gru")
     with pytest.raises(TypeError, match="cell: expected a name, got int"):
-        EngineLayer(3, w_ih, w_hh)  # pyright: ignore
+        EngineLayer(3, weights)  # pyright: ignore
+    with pytest.raises(TypeError, match="weights: expected arrays by name, got list; give a dict"):
+        EngineLayer("gru", list(weights.values()))  # pyright: ignore
+    with pytest.raises(ValueError, match="weights: expected weight_ih, .*, got 'w'; leave it out"):
+        EngineLayer("gru", weights | {"w": weights["weight_ih"]})
+
+
+def test_projections_and_vectors_must_fit_too() -> None:
+    weights, _ = draw("lstm_projected")
+    with pytest.raises(ValueError, match=r"weight_hr: expected \[P = 2, H = 5\], .* got \[3, 5\]"):
+        EngineLayer("lstm_projected", weights | {"weight_hr": np.zeros((3, H), np.float32)})
+    weights, _ = draw("lstm_peephole")
+    with pytest.raises(ValueError, match=r"weight_ch: expected \[3 \* H = 15\], .* got \[20\]"):
+        EngineLayer("lstm_peephole", weights | {"weight_ch": np.zeros(20, np.float32)})
 
 
 def test_empty_batches_and_sequences_give_empty_results() -> None:
     for cell in _engine.cells():
         weights, x = draw(cell)
-        layer = EngineLayer(cell, *weights)
-        state = tuple(np.full((B, H), k + 1, np.float32) for k in range(len(CELLS[cell].states)))
+        layer = EngineLayer(cell, weights)
+        state = tuple(
+            np.full((B, width), k + 1, np.float32) for k, width in enumerate(layer.state_sizes)
+        )
+        width = layer.state_sizes[0]
         y, final = layer.forward(x[:0], state)
-        assert y.shape == (0, B, H)
-        np.testing.assert_array_equal(final, state)
+        assert y.shape == (0, B, width)
+        for mine, given in zip(final, state, strict=True):
+            np.testing.assert_array_equal(mine, given)
         y, final = layer.forward(x[:, :0], lengths=[])
-        assert y.shape == (T, 0, H)
-        assert final[0].shape == (0, H)
-        assert layer.step(x[0, :0], layer.initial_state(0)).shape == (0, H)
+        assert y.shape == (T, 0, width)
+        assert final[0].shape == (0, width)
+        assert layer.step(x[0, :0], layer.initial_state(0)).shape == (0, width)
 
 
 @pytest.mark.parametrize(
@@ -138,13 +163,13 @@ def test_empty_batches_and_sequences_give_empty_results() -> None:
 def test_wrong_lengths_are_refused(lengths: Any, error: type[Exception], message: str) -> None:
     weights, x = draw("gru")
     with pytest.raises(error, match="^lengths: " + message):
-        EngineLayer("gru", *weights).forward(x, lengths=lengths)
+        EngineLayer("gru", weights).forward(x, lengths=lengths)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32, np.uint64, ">i8"])
 def test_integers_of_any_size_are_lengths(dtype: Any) -> None:
     weights, x = draw("gru")
-    layer = EngineLayer("gru", *weights)
+    layer = EngineLayer("gru", weights)
     expected = layer.forward(x, lengths=[1, 3])
     given = layer.forward(x, lengths=np.array([1, 3], dtype))
     np.testing.assert_array_equal(given[0], expected[0])
@@ -166,12 +191,12 @@ def test_integers_of_any_size_are_lengths(dtype: Any) -> None:
 def test_wrong_options_are_refused(options: Any, error: type[Exception], message: str) -> None:
     weights, x = draw("gru")
     with pytest.raises(error, match="^" + message):
-        EngineLayer("gru", *weights).forward(x, **options)
+        EngineLayer("gru", weights).forward(x, **options)
 
 
 def test_a_step_takes_states_that_it_can_replace() -> None:
     weights, x = draw("lstm")
-    layer = EngineLayer("lstm", *weights)
+    layer = EngineLayer("lstm", weights)
     h, c = layer.initial_state(B)
     frozen = np.zeros((B, H), np.float32)
     frozen.flags.writeable = False
@@ -179,8 +204,8 @@ def test_a_step_takes_states_that_it_can_replace() -> None:
         "read-only": (h, frozen),
         "not dense": (np.zeros((H, B), np.float32).T, c),
         "memory of its own": (h, h),
-        r"state: expected 2 array\(s\) \[B, H\], got 1": (h,),
-        "state: expected a tuple of 2": (h, c, c),
+        "state: expected 2 arrays, got 1": (h,),
+        "state: expected 2 arrays, got 3": (h, c, c),
         r"state\[1\]: expected \[2, 5\], got \[1, 5\]": (h, c[:1]),
     }
     for message, state in wrong.items():
@@ -196,8 +221,8 @@ def test_a_step_takes_states_that_it_can_replace() -> None:
 
 def test_a_step_may_read_what_its_state_stands_in() -> None:
     """X is read before the state that shares its memory is replaced."""
-    (_, w_hh, b_ih, b_hh), _ = draw("gru")
-    layer = EngineLayer("gru", w_hh, w_hh, b_ih, b_hh)
+    weights, _ = draw("gru")
+    layer = EngineLayer("gru", weights | {"weight_ih": weights["weight_hh"]})
     start = np.ones((B, H), np.float32)
     apart, shared = start.copy(), start.copy()
     np.testing.assert_array_equal(layer.step(shared, (shared,)), layer.step(start, (apart,)))
@@ -206,7 +231,10 @@ def test_a_step_may_read_what_its_state_stands_in() -> None:
 def test_two_threads_in_one_step_are_told_apart() -> None:
     size = 700  # a step of some hundred microseconds, without the interpreter's lock
     weight = np.zeros((3 * size, size), np.float32)
-    layer, x = EngineLayer("gru", weight, weight), np.ones((1, size), np.float32)
+    layer, x = (
+        EngineLayer("gru", {"weight_ih": weight, "weight_hh": weight}),
+        np.ones((1, size), np.float32),
+    )
     refused, done = list[str](), threading.Event()
 
     def steps() -> None:
@@ -226,108 +254,3 @@ def test_two_threads_in_one_step_are_told_apart() -> None:
     for thread in threads:
         thread.join()
     assert refused[0].startswith("another thread is in a step of this layer")
-
-
-def test_arguments_of_the_module_that_no_array_can_fit_are_refused() -> None:
-    with pytest.raises(MemoryError):
-        _engine.empty((1 << 40, 1 << 40))
-    for size in (1 << 62, 1 << 41):
-        with pytest.raises(ValueError, match=r"T \* B of at most"):
-            _engine.schedule(size, size, None, False, 1)
-    for call in (
-        lambda: _engine.schedule(1, 1, None, False, 0),
-        lambda: _engine.schedule(1, 1, None, False, 1 << 20, True),
-        lambda: _engine.Flushed(-1),
-        lambda: _engine.multiply(*[np.ones((1, 1), np.float32)] * 3, None, False, False, 0),
-    ):
-        with pytest.raises(ValueError, match="threads: expected 1 to 1024"):
-            call()
-    weight = np.zeros((3, 1), np.float32)
-    with pytest.raises(ValueError, match="threads: expected 1 to 1024"):
-        _engine.Layer("gru", weight, weight, None, None, 0)
-    guard = _engine.Flushed(1)
-    with guard, pytest.raises(RuntimeError, match="entered a second time"):
-        guard.__enter__()
-
-
-def test_the_engine_never_converts_an_array_it_should_fill() -> None:
-    weights, x = draw("gru")
-    layer = _engine.Layer("gru", *weights)
-    schedule = _engine.schedule(T, B, None, False, 1)
-    state, y = np.zeros((B, H), np.float32), np.zeros((T, B, H), np.float32)
-    with pytest.raises(TypeError):
-        layer.forward(schedule, x, None, [state], [state.astype(np.float64)], y)
-    with pytest.raises(TypeError):
-        layer.forward(schedule, x, None, [state], [state], y.astype(np.float64))
-
-
-def _anything(generator: random.Random) -> Any:
-    """A small value of any of the kinds that the module's functions take, or of none of them."""
-    shape = tuple(generator.choice((0, 1, 2, 3, 15, 20)) for _ in range(generator.randrange(4)))
-    numbers = np.random.default_rng(generator.randrange(1000))
-    floats = numbers.normal(size=shape).astype(np.float32)
-    kinds: list[Callable[[], Any]] = [
-        lambda: floats,
-        lambda: floats,
-        lambda: [floats],
-        lambda: [floats, None],
-        lambda: np.broadcast_to(np.float32(1), shape),
-        lambda: floats[..., ::-1] if floats.ndim else floats,
-        lambda: floats.T,
-        lambda: floats.astype(np.complex64),
-        lambda: numbers.integers(-1, 4, shape[:1]),
-        lambda: generator.choice((*_engine.cells(), "", "gru\0", "\ud800")),
-        lambda: generator.choice((0, 1, 2, 3, -1, 1 << 41, 1 << 62, 1 << 70)),
-        lambda: generator.choice((True, False, None, 1.5, float("nan"))),
-        lambda: shape,
-        lambda: _engine.schedule(3, 2, generator.choice((None, np.array([1, 3]))), False, 2),
-        lambda: _engine.Layer("gru", *draw("gru")[0]),
-    ]
-    return generator.choice(kinds)()
-
-
-def test_no_call_of_the_module_crashes() -> None:
-    """Wrong calls raise; what a right one returns does not matter here."""
-    generator = random.Random(0)
-    counts = {
-        "exp": 1, "multiply": 7, "softmax_cross_entropy": 5, "schedule": 6, "extra_width": 1,
-        "first_gates": 1, "product_slots": 1, "Flushed": 1, "adopt_openmp": 1, "empty": 1,
-        "gather": 3, "scatter": 3, "forward": 11, "backward": 19, "Layer": 6,
-        "layer.forward": 6, "layer.step": 3, "EngineLayer": 5,
-    }  # fmt: skip
-    wrong = (TypeError, ValueError, MemoryError, RuntimeError, OverflowError)
-    layer = _engine.Layer("gru", *draw("gru")[0])
-    for name, count in counts.items():
-        owner: Any = layer if "." in name else _engine
-        function = EngineLayer if name == "EngineLayer" else getattr(owner, name.split(".")[-1])
-        refused = 0
-        for _ in range(150):
-            try:
-                function(*(_anything(generator) for _ in range(count)))
-            except wrong:
-                refused += 1
-        assert refused > 50, name
-
-
-@pytest.mark.parametrize("place", ["x", "weight_ih", "weight_hh", "bias_ih", "h0", "exp"])
-def test_the_engine_refuses_an_array_whose_memory_was_freed(place: str) -> None:
-    torch = pytest.importorskip("torch")
-    weights, x = draw("gru")
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    arrays = dict(zip(names, weights, strict=True)) | {"x": x, "h0": np.zeros((B, H), np.float32)}
-    freed = torch.from_numpy(arrays.get(place, x)).clone()
-    freed.untyped_storage().resize_(0)
-    given = arrays | {place: freed}
-
-    def call() -> Any:
-        if place == "exp":
-            return _engine.exp(freed)
-        layer = _engine.Layer("gru", *(given[name] for name in names), 1)
-        y, end = np.empty((T, B, H), np.float32), np.empty((B, H), np.float32)
-        schedule = _engine.schedule(T, B, None, False, 1, False)
-        layer.forward(schedule, given["x"], None, [given["h0"]], [end], y)
-        return y
-
-    shown = {"h0": "state0", "exp": "x"}.get(place, place)
-    with pytest.raises(ValueError, match=f"^{shown}: expected an array with memory"):
-        call()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,14 @@ from torch.utils.checkpoint import checkpoint
 from tidegate import _engine
 from tidegate.engine import EngineLayer
 
-# docs/design.md: gates, others the backward step needs, states; of each H floats per token
-SAVED = {"rnn_tanh": 1 + 0 + 1, "rnn_relu": 1 + 0 + 1, "gru_reset_before": 3 + 0 + 1}
-SAVED |= {"gru": 3 + 1 + 1, "lstm": 4 + 1 + 2}
+# docs/design.md: | `cells` | ... | 6 H + P |, the floats per token, H and P
+PAGE = (Path(__file__).parents[1] / "docs/design.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|.*\| (\d+) H( \+ P)? \|$", PAGE, re.MULTILINE)
+SAVED = {
+    cell: (int(units), bool(projected))
+    for cells, units, projected in ROWS
+    for cell in re.findall(r"`(\w+)`", cells)
+}
 
 
 def saved_bytes(run) -> int:
@@ -45,9 +51,11 @@ def test_training_saves_the_floats_that_the_design_page_states(cell: str, length
     # biases are held, not saved: the backward pass does not read them
     weights = (p for name, p in layer.named_parameters() if name.startswith("weight"))
     given = sum(w.nbytes for w in weights) + x.nbytes
-    initial = B * H  # zeros, the same for h and c
+    units, projected = SAVED[cell]
+    width = units * H + projected * layer.state_sizes[0]
+    initial = B * sum(set(layer.state_sizes))  # zeros, the same for h and c of one width
     small = 8 * (1 + (B if lengths else 0))  # the number of threads and the lengths, int64
-    expected = 4 * (T * B * SAVED[cell] * H + initial) + small
+    expected = 4 * (T * B * width + initial) + small
     assert saved_bytes(lambda: layer(x, lengths=lengths)) - given == expected
 
 
@@ -76,12 +84,13 @@ def resident_bytes() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux' /proc")
 def test_resident_memory_is_flat_over_calls_of_any_shape() -> None:
     random = np.random.default_rng(0)
-    sizes = [(cell, H) for cell in _engine.cells() for H in (1, 5, 16, 23)]
+    sizes = [(cell, H) for cell in _engine.cells() for H in (2, 5, 16, 23)]
     layers = [layer_of(cell, 4, H) for cell, H in sizes]
     engines = []
     for layer in layers:
-        weights = [p.detach().numpy() for p in layer.parameters()]
-        engines.append(EngineLayer(layer.cell.name, *weights))
+        names = layer.cell.parameters
+        weights = {n: getattr(layer, f"{n}_l0").detach().numpy() for n in names}
+        engines.append(EngineLayer(layer.cell.name, weights))
 
     def call() -> None:
         T, B = random.integers(1, 30, 2)  # noqa: N806

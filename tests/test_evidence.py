@@ -107,7 +107,7 @@ def classifier(**options):
 def test_a_saved_classifier_reads_the_same_evidence(tmp_path, labels):
     texts = [" ".join(text) for text in TEXTS]
     model = classifier().fit(texts, labels)
-    assert model.network_.architecture.evidence_size == (3 if labels.max() == 1 else 9)
+    assert model.runtime_.architecture.evidence_size == (3 if labels.max() == 1 else 9)
     model.save(tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     unseen = [*texts, "goodness, a film never met", ""]
@@ -147,4 +147,4 @@ def test_evidence_is_for_words_and_few_labels():
         held_out = (texts, labels.tolist())
         model = classifier(**options).fit(texts, labels, validation=held_out)
         assert model.evidence_ is None
-        assert model.network_.architecture.evidence_size == 0
+        assert model.runtime_.architecture.evidence_size == 0

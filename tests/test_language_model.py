@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import tidegate as tg
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError
+from tidegate.runtime.scoring import score
 from tidegate.tasks import load
-from tidegate.training.language_modelling import LanguageModelling, score
+from tidegate.training.language_modelling import LanguageModelling
 
 TEXT = "the tide comes in, the tide goes out; the gate is open, the gate is shut.\n" * 60
 SMALL = {
@@ -60,8 +61,8 @@ def test_perplexity_is_that_of_every_token_but_the_first_in_order(model):
 @given(length=st.integers(2, 900), streams=st.integers(1, 7))
 def test_scoring_in_parallel_stretches_scores_each_token_once(model, length, streams):
     tokens = model.encoder_.encode((TEXT * 2)[:length])
-    alone = score(model.network_, tokens, streams=1)
-    parallel = score(model.network_, tokens, streams=streams, warm_up=64)
+    alone = score(model.runtime_, tokens, streams=1)
+    parallel = score(model.runtime_, tokens, streams=streams, warm_up=64)
     assert parallel.tokens == alone.tokens == length - 1
     # a state entered 64 tokens early differs by what this network remembers for that long
     assert parallel.nats == pytest.approx(alone.nats, rel=5e-3, abs=1e-2)

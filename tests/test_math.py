@@ -1,4 +1,4 @@
-"""exp, tanh and sigmoid of the engine keep the error bounds that csrc/simd.h states."""
+"""The functions of the engine keep the error bounds that csrc/simd/math.h states."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ REFERENCES = {
     "exp": np.exp,
     "tanh": np.tanh,
     "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
+    "log": np.log,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
 }
 
 
@@ -46,11 +48,13 @@ def error_in_ulp(got: NDArray[np.float32], exact: NDArray[np.float64]) -> NDArra
     return np.abs(got.astype(np.float64) - exact) / ulp
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid"])
+@pytest.mark.parametrize("name", REFERENCES)
 def test_error_stays_within_the_stated_bound(name: str) -> None:
     x = dense_samples()
     if name == "sigmoid":
         x = x[x >= -87]
+    if name in ("log", "rsqrt"):
+        x = x[(x > 0) & (x < np.inf)]
     with np.errstate(over="ignore", under="ignore"):
         exact = REFERENCES[name](x.astype(np.float64))
     error = error_in_ulp(getattr(_engine, name)(x), exact)
@@ -64,7 +68,13 @@ def test_sigmoid_far_below_zero_is_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "at_minus_infinity", "at_zero", "at_infinity"),
-    [("exp", 0.0, 1.0, np.inf), ("tanh", -1.0, 0.0, 1.0), ("sigmoid", 1.7e-38, 0.5, 1.0)],
+    [
+        ("exp", 0.0, 1.0, np.inf),
+        ("tanh", -1.0, 0.0, 1.0),
+        ("sigmoid", 1.7e-38, 0.5, 1.0),
+        ("log", np.nan, -np.inf, np.inf),
+        ("rsqrt", np.nan, np.inf, 0.0),
+    ],
 )
 def test_limits_and_nan(
     name: str, at_minus_infinity: float, at_zero: float, at_infinity: float
@@ -83,11 +93,11 @@ def test_tanh_is_odd_and_never_beyond_one() -> None:
     assert np.signbit(_engine.tanh(np.array([-0.0], np.float32)))[0]
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid"])
+@pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize("count", range(40))
 def test_any_length_gives_the_same_values(name: str, count: int) -> None:
     function = getattr(_engine, name)
-    x = np.linspace(-3, 3, 64, dtype=np.float32)
+    x = np.linspace(-3, 3, 64, dtype=np.float32)  # NaN below 0 of some
     np.testing.assert_array_equal(function(x[:count]), function(x)[:count])
 
 

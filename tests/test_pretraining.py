@@ -94,7 +94,7 @@ def test_each_direction_starts_as_its_own_language_model(options, request):
     ]
     request.getfixturevalue("untrained")
     fitted = classifier(init_from=models).fit(TEXTS, LABELS)
-    assert fitted.network_.architecture.embedding_size == 6 + 4
+    assert fitted.runtime_.architecture.embedding_size == 6 + 4
     tokens = fitted.encoder_.encode(TEXTS[3])
     both = states(fitted.network_, tokens)
     ahead = states(models[0].network_, tokens)
@@ -124,13 +124,13 @@ def test_a_classifier_goes_on_where_it_stopped(tmp_path, request):
 
     lengths = [len(text) % 3 for text in TEXTS]
     other = classifier(init_from=str(path)).fit(TEXTS, lengths)
-    assert other.network_.architecture.output_size == 3
+    assert other.runtime_.architecture.output_size == 3
     assert other.provenance_["started_fresh"] == "evidence, dense layer"
     weights, before = other.network_.state_dict(), first.network_.state_dict()
     for name in set(weights) - {"dense.weight", "dense.bias", "evidence.weight"}:
         assert torch.equal(weights[name], before[name]), name
     pooled = classifier(init_from=path, readout="mean").fit(TEXTS, LABELS)
-    assert pooled.network_.architecture.readout == "mean"
+    assert pooled.runtime_.architecture.readout == "mean"
 
 
 def test_what_was_taken_over_is_said_and_kept(forward, backward, tmp_path, capsys):
@@ -264,9 +264,9 @@ def test_options_left_at_their_defaults_follow_the_model():
     model = language_model(level="char", lowercase=False, cell="lstm", max_steps=1)
     fitted = classifier(init_from=model).fit(TEXTS, LABELS)
     assert (fitted.level, fitted.encoder_.level, fitted.encoder_.lowercase) == ("word", "char", 0)
-    assert fitted.network_.architecture.cell == "lstm"
+    assert fitted.runtime_.architecture.cell == "lstm"
     agreeing = classifier(init_from=model, cell="lstm", hidden_sizes=[9]).fit(TEXTS, LABELS)
-    assert agreeing.network_.architecture == fitted.network_.architecture
+    assert agreeing.runtime_.architecture == fitted.runtime_.architecture
 
 
 def test_models_that_are_of_no_use_are_named(forward, backward, tmp_path):

@@ -209,7 +209,7 @@ def test_processes_cut_off_together_what_one_would_alone() -> None:
         return sequence[: rng.integers(1, 10)]
 
     model = classifier(**SMALL).fit(X, Y)
-    network = SequenceNetwork(model.network_.architecture)
+    network = SequenceNetwork(model.runtime_.architecture)
     objective = Classification(network, data, data, unit="x", batch_size=4, seed=0, vary=cut)
     alone = objective.batches(3, 5, 0, 1)
     shares = zip(*(objective.batches(3, 5, rank, 2) for rank in range(2)), strict=True)

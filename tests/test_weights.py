@@ -48,7 +48,7 @@ def small_objective(kind: type[ManyToOne], rows: np.ndarray, **more: Any) -> Man
     if kind is Regression:
         answers, more = rng.normal(size=6).astype(np.float32), {"scale": 1.0, **more}
     model = classifier(max_steps=1, dropout=0.0).fit(BLOCK, RARE)
-    architecture = model.network_.architecture
+    architecture = model.runtime_.architecture
     torch.manual_seed(5)
     output_size = 1 if kind is Regression else 2
     architecture = type(architecture)(

@@ -64,7 +64,7 @@ def measure(series: Series, horizon: int) -> Row:
         "horizon": horizon,
         "context": models[0].windowing_.context,
         "seeds": list(SEEDS),
-        "parameters": models[0].network_.architecture.parameter_count(),
+        "parameters": models[0].runtime_.architecture.parameter_count(),
         "validation_mse": figures["mse"],
         "test_mse": figures["test_mse"],
         "test_mae": figures["test_mae"],

@@ -107,7 +107,7 @@ def add(cell: str) -> tuple[Row, Reach]:
         "cell": cell,
         "steps": ADDED_STEPS,
         "units": ADDED_UNITS,
-        "parameters": models[0].network_.architecture.parameter_count(),
+        "parameters": models[0].runtime_.architecture.parameter_count(),
         "updates": models[0].provenance_["steps"],
         "metric": "mse",
         "seeds": list(SEEDS),
@@ -128,7 +128,7 @@ def _reach(model: tg.SequenceRegressor, unseen: tuple[np.ndarray, np.ndarray]) -
     read = np.stack([model.inputs_.segments(model.inputs_.scaled(s)) for s in inputs], axis=1)
     targets = model.target_.transform(sums[:, None])
     batch = torch.from_numpy(read), torch.full((len(sums),), len(read)), torch.from_numpy(targets)
-    fresh = model.initial_network(model.network_.architecture)
+    fresh = model.initial_network(model.runtime_.architecture)
     return Reach(gradient_reach(fresh, *batch), gradient_reach(model.network_, *batch))
 
 

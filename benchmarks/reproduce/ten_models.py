@@ -163,7 +163,7 @@ def measure(model: Model, cell: str) -> Row:
         "cell": cell,
         "told": model.told,
         "hidden_sizes": list(model.hidden_sizes),
-        "parameters": estimators[0].network_.architecture.parameter_count(),
+        "parameters": estimators[0].runtime_.architecture.parameter_count(),
         "metric": metric[0],
         "seeds": list(SEEDS),
         "test": [round(figure, 4) for figure in test],

@@ -1,6 +1,6 @@
-// exp, tanh, sigmoid and softmax of one instruction set keep the bounds that simd.h states, on
-// arrays of every length up to 40 and no float beyond. tests/test_math.py asks more, where Python
-// runs.
+// exp, tanh, sigmoid, log, rsqrt and softmax of one instruction set keep the bounds that
+// simd/math.h states, on arrays of every length up to 40 and no float beyond. tests/test_math.py
+// asks more, where Python runs.
 //
 //     math_test ISA      exits with 77 where this machine cannot run it
 #include <algorithm>
@@ -9,7 +9,7 @@
 #include <limits>
 #include <string>
 
-#include "../kernels.h"
+#include "engine/kernels.h"
 
 namespace {
 
@@ -91,6 +91,11 @@ int main(int count, char** arguments) {
         check(
             "sigmoid", kernels->sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); },
             bounds.sigmoid, -87.0f);
+        const float least = std::numeric_limits<float>::min();
+        check("log", kernels->log, [](double x) { return std::log(x); }, bounds.log, least);
+        check(
+            "rsqrt", kernels->rsqrt, [](double x) { return 1 / std::sqrt(x); }, bounds.rsqrt,
+            least);
         check_softmax(*kernels);
         return failures ? 1 : 0;
     }

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "../shared_product.h"
 #include "calls.h"
+#include "engine/shared_product.h"
 
 namespace {
 
@@ -77,26 +77,26 @@ void check(const tidegate::Kernels& kernels, Index M, Index N, Index K, Random& 
 
 int main(int count, char** arguments) {
     const std::string wanted = count > 1 ? arguments[1] : "baseline";
-    bool rounded = false;
-    const tidegate::Kernels* kernels = tests::kernels_named(wanted, rounded);
+    const tidegate::Kernels* kernels = tests::kernels_named(wanted);
     if (!kernels) {
         std::printf("%s: this machine cannot run it\n", wanted.c_str());
         return 77;
     }
+    const double tolerance = kernels->rounded ? kRoundedTolerance : kTolerance;
     Random random(1);
     int products = 0;
     const Index sizes[] = {1, 7, 16, 33, 49, 100};
     for (const Index M : sizes)
         for (const Index N : sizes)
             for (const Index K : {0, 1, 2, 17, 31, 64}) {
-                check(*kernels, M, N, K, random, rounded ? kRoundedTolerance : kTolerance);
+                check(*kernels, M, N, K, random, tolerance);
                 ++products;
             }
     // more than one block in each direction
     for (const Index M : {3, 101})
         for (const Index N : {5, 490})
             for (const Index K : {257, 530}) {
-                check(*kernels, M, N, K, random, rounded ? kRoundedTolerance : kTolerance);
+                check(*kernels, M, N, K, random, tolerance);
                 ++products;
             }
     std::printf("%s: %d products, %d failed\n", wanted.c_str(), products, failures);

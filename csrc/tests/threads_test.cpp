@@ -10,10 +10,10 @@
 #include <cstdio>
 #include <thread>
 
-#include "../crowd.h"
-#include "../shared_product.h"
-#include "../threads.h"
 #include "calls.h"
+#include "engine/shared_product.h"
+#include "threads/crowd.h"
+#include "threads/threads.h"
 
 namespace tidegate::baseline {
 extern const Kernels table;
@@ -78,14 +78,13 @@ bool denormals_count() {
 Floats train(const CellKernels& cell, bool ragged, int threads, bool by_units) {
     Random random(1);
     // long enough for every thread to wake before the first is done
-    Problem problem(cell, {20, 12, 3, 33},
-                    {ragged, false, true, true, true, true, threads, by_units}, random);
+    Problem problem(tidegate::baseline::table, cell, {20, 12, 3, 33},
+                    {ragged, false, true, Masks::kShared, true, true, threads, by_units}, random);
     Calls calls(problem);
     Saved saved = calls.train();
     Floats all = saved.outputs.y;
     const Gradients gradients = calls.backward(saved);
-    for (const Floats* each : {&gradients.products, &gradients.weight_hh, &gradients.bias_hh})
-        all.insert(all.end(), each->begin(), each->end());
+    for (const Floats* each : gradients.all()) all.insert(all.end(), each->begin(), each->end());
     return all;
 }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tidegate.nn.cell_layers import GRUCell, LSTMCell, RNNCell
     from tidegate.nn.layers import GRU, LSTM, RNN
     from tidegate.nn.recurrent_layer import Recurrent
+    from tidegate.tasks import load
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
     from tidegate.tasks.language_model import LanguageModel
@@ -38,6 +39,7 @@ _HOME_OF = {
     "SequenceClassifier": "tidegate.tasks.series_classifier",
     "SequenceRegressor": "tidegate.tasks.series_regressor",
     "compare": "tidegate.comparison.compare",
+    "load": "tidegate.tasks",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "TextClassifier",
     "__version__",
     "compare",
+    "load",
 ]
 
 

@@ -1,5 +1,6 @@
 """The compiled kernels (csrc/): float32, C-contiguous arrays in, numpy arrays out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,12 @@ def exp(x: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def tanh(x: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 / (1 + exp(-x)); below x = -87 it stays at 1.6e-38."""
+
+def log(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """-inf at 0, NaN below."""
+
+def rsqrt(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / sqrt(x): inf at 0, NaN below."""
 
 def isa() -> str:
     """Instruction set in use: the best available one, or what TIDEGATE_ISA named at import."""
@@ -29,7 +36,7 @@ def is_intel() -> bool:
     """Whether Intel made this processor."""
 
 def error_bounds() -> dict[str, float]:
-    """Largest error of exp, tanh and sigmoid, in units in the last place."""
+    """Largest error of each of these functions, in units in the last place."""
 
 def multiply(a: Any, b: Any, out: Any, bias: Any, adds: bool, rounded: bool, threads: int) -> None:
     """Fill out [M, N] with a [M, K] b [K, N] + bias [N] (or None), or add a b to it.
@@ -73,15 +80,6 @@ def schedule(
 def cells() -> list[str]:
     """The cells the engine has."""
 
-def extra_width(cell: str) -> int:
-    """How many values of H a token's step saves beside its gates."""
-
-def first_gates(cell: str) -> int:
-    """How many gates' recurrent product takes the state itself."""
-
-def product_slots(cell: str) -> list[int]:
-    """Per gate, its place among the separate gradients of the recurrent product, or -1."""
-
 class Flushed:
     """Context in which denormals count as zero, in the caller and in a team of OpenMP threads."""
 
@@ -95,7 +93,7 @@ def adopt_openmp(path: str) -> bool:
 most_kept_bytes: int
 most_threads: int
 
-def empty(shape: list[int] | tuple[int, ...]) -> Any:
+def empty(shape: Sequence[int]) -> Any:
     """Undefined float32 values, for DLPack; their memory is kept for the next call."""
 
 def kept_bytes() -> int:
@@ -110,8 +108,7 @@ def scatter(schedule: Schedule, tokens: Any, rows: Any) -> None:
 def forward(
     cell: str,
     schedule: Schedule,
-    weight_hh: Any,
-    bias_hh: Any,
+    weights: list[Any],
     mask: Any,
     state0: list[Any],
     gates: Any,
@@ -120,16 +117,21 @@ def forward(
     final: list[Any],
     rounded: bool,
 ) -> None:
-    """One sweep in training.  float32, dense arrays of any library; shapes as csrc/sweep.h.
+    """One pass forward in training.  float32, dense arrays of any library.
 
-    ``rounded``: the recurrent product's factors are rounded to bfloat16, where there is a
-    ``rounding_isa()``.
+    ``weights``: as the cell declares its parameters; None for those of the input product, and for
+    biases that a layer lacks.  ``mask``: [B, W], [blocks of weight_hh, B, W] or None.  ``state0``
+    and ``final``: [B, W] of each state.  ``gates``: [N, G*H], the input products with their biases,
+    replaced by what the pass back needs, as ``extra`` [N, E*H] or None is filled.  ``states``: y
+    [T, B, W] and the other states of every step, [N, W].  G and E: the cell's plan
+    (equations/plan.py).  ``rounded``: the recurrent products' factors are rounded to bfloat16,
+    where there is a ``rounding_isa()``.  Raises ValueError for other shapes.
     """
 
 def backward(
     cell: str,
     schedule: Schedule,
-    weight_hh: Any,
+    weights: list[Any],
     mask: Any,
     state0: list[Any],
     gates: Any,
@@ -140,14 +142,20 @@ def backward(
     d_gates: Any,
     d_products: Any,
     d_state0: list[Any],
-    d_bias_ih: Any,
-    d_bias_hh: Any,
-    operand: Any,
-    second_operand: Any,
+    d_weights: list[Any],
+    operands: list[Any],
     needs_d_state0: bool,
     rounded: bool,
 ) -> None:
-    """One sweep back through time; arrays as in csrc/sweep.h."""
+    """One pass back through time; what is not named here as in ``forward``.
+
+    ``weights``: without biases.  ``d_y``: [T, B, W] or None; ``d_final``: [B, W] or None each.
+    ``d_gates`` [N, G*H] may be ``gates`` itself; ``d_products``: [N, separate*H + P of each
+    projection] or None.  ``d_state0``: [B, W] each.  ``d_weights``: the gradients of biases and
+    vectors, None elsewhere or where not wanted.  ``operands``: what each operand's products saw,
+    [N, W], or with a mask for each gate [N, products*W]; None for a state where it is not wanted.
+    ``needs_d_state0``: else the gradients of states that products take are left unfinished.
+    """
 
 class Layer:
     """One layer in one direction for inference, its weights packed once.
@@ -156,15 +164,9 @@ class Layer:
     raises RuntimeError.
     """
 
-    def __init__(
-        self,
-        cell: str,
-        weight_ih: NDArray[np.float32],
-        weight_hh: NDArray[np.float32],
-        bias_ih: NDArray[np.float32] | None,
-        bias_hh: NDArray[np.float32] | None,
-        threads: int = 1,
-    ) -> None: ...
+    def __init__(self, cell: str, weights: list[Any], threads: int = 1) -> None:
+        """``weights``: as the cell declares its parameters, None for biases that it lacks."""
+
     def forward(
         self,
         schedule: Schedule,
@@ -174,9 +176,7 @@ class Layer:
         final: list[Any],
         y: Any,
     ) -> None:
-        """Fill y [T, B, H] and the final states [B, H] from x [T, B, I]; mask [B, H] or None."""
+        """Fill y [T, B, W] and the final states from x [T, B, I]; mask as in training."""
 
-    def step(
-        self, x: NDArray[np.float32], h: NDArray[np.float32], c: NDArray[np.float32] | None = None
-    ) -> None:
-        """One step of a stream: x [B, I]; h and c [B, H] are replaced."""
+    def step(self, x: NDArray[np.float32], *states: NDArray[np.float32]) -> None:
+        """One step of a stream: x [B, I]; the states, [B, W] each, are replaced."""

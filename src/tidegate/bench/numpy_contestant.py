@@ -10,14 +10,14 @@ def prepare(work: Work) -> Prepared:
     """A layer over a batch, or a stream of steps."""
     match work:
         case LayerWork(grad=None):
-            layer = EngineLayer(work.cell, *work.weights.values())
+            layer = EngineLayer(work.cell, work.weights)
 
             def infer() -> Array:
                 return layer.forward(work.x, lengths=work.lengths)[0]
 
             return Prepared(infer, lambda: {"y": infer()})
         case StepWork():
-            layer = EngineLayer(work.cell, *work.weights.values())
+            layer = EngineLayer(work.cell, work.weights)
             return stream(
                 lambda: layer.initial_state(len(work.x)),
                 lambda state: (layer.step(work.x, state), state),  # in place

@@ -28,7 +28,7 @@ _BROKEN_PIPE = 141
 
 # What 'pip install tidegate[EXTRA]' adds; a command that needs one of them says so.
 _EXTRAS = {
-    "train": {"accelerate", "matplotlib", "polars", "tokenizers", "torch", "torchmetrics"},
+    "train": {"accelerate", "matplotlib", "polars", "tokenizers", "torch"},
     "compare": {"scipy", "sklearn"},
     "excel": {"fastexcel"},
 }

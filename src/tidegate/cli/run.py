@@ -172,7 +172,7 @@ class TrainingRun:
                 "task": self.model.TASK,
                 "model": str(self.output),
                 "run_folder": str(self.folder),
-                "parameters": self.model.network_.architecture.parameter_count(),
+                "parameters": self.model.runtime_.architecture.parameter_count(),
                 "seconds": about["training_seconds"],
                 "steps": about["steps"],
                 "best_step": about["best_step"],
@@ -193,7 +193,7 @@ class TrainingRun:
         told = accuracy_told(test, tested, self._inputs())
         rows = {k if own else f"validation {k}": v for k, v in chosen.items()}
         rows |= {f"test {k}": v for k, v in beside_baselines(told).items()}
-        rows |= {"parameters": self.model.network_.architecture.parameter_count()}
+        rows |= {"parameters": self.model.runtime_.architecture.parameter_count()}
         rows |= {"training time": clock(about["training_seconds"])}
         rows |= {"steps": f"{about['steps']} (best weights at step {about['best_step']})"}
         print_table("", rows)

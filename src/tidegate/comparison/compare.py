@@ -255,7 +255,7 @@ def _reach(experiment: Experiment, runs: list[Run]) -> Reach:
     for run in runs:
         batch = experiment.batch(run.model)
         networks = {
-            "before": run.model.initial_network(run.model.network_.architecture),
+            "before": run.model.initial_network(run.model.runtime_.architecture),
             "after": run.model.network_,
         }
         for when, network in networks.items():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.cells import CELLS
+from tidegate.cells import CELLS, Cell
 from tidegate.engine import compiled
 from tidegate.engine.threads import shares_units, threads_worth
 
@@ -19,50 +19,40 @@ Array = NDArray[np.float32]
 class EngineLayer:
     """One recurrent layer in one direction, for inference on numpy arrays.
 
-    cell: one of ``engine.compiled.cells()``.  weight_ih: [G*H, I]; weight_hh: [G*H, H]; bias_ih
-    and bias_hh: [G*H], both or none; G is the number of gates.  All are numpy float32, with the
-    gates in torch.nn's order.  The constructor copies them, packed.  Several threads may call
-    ``forward`` at a time, but only one thread at a time may call ``step``.  Raises TypeError or
-    ValueError that names the argument, what was expected and what came.
+    cell: one of ``engine.compiled.cells()``.  weights: the cell's parameters by name
+    (``tidegate.cells.CELLS[cell].parameters``), numpy float32, with the gates in the order that the
+    cell declares, which is torch.nn's; biases may be left out, all of them.  The constructor copies
+    them, packed.  ``input_size`` is I, ``hidden_size`` H, ``state_sizes`` the width of each state,
+    the first of which is the output.  Several threads may call ``forward`` at a time, but only one
+    thread at a time may call ``step``.  Raises TypeError or ValueError that names the argument,
+    what was expected and what came.
     """
 
-    def __init__(
-        self,
-        cell: str,
-        weight_ih: Array,
-        weight_hh: Array,
-        bias_ih: Array | None = None,
-        bias_hh: Array | None = None,
-    ) -> None:
+    def __init__(self, cell: str, weights: Mapping[str, Array]) -> None:
         if not isinstance(cell, str):
             raise TypeError(f"cell: expected a name, got {type(cell).__name__}")
         if cell not in compiled.cells():
             known = ", ".join(compiled.cells())
             raise ValueError(f"cell: expected one the engine has, {known}; got {cell!r}")
-        weight_ih, weight_hh = _dense("weight_ih", weight_ih), _dense("weight_hh", weight_hh)
-        gates = len(CELLS[cell].gates)
-        hidden_size = weight_hh.shape[1] if weight_hh.ndim == 2 else 0
-        _check_weight("weight_hh", weight_hh, gates, hidden_size, "H")
-        _check_weight("weight_ih", weight_ih, gates, hidden_size, "I")
-        biases = bias_ih, bias_hh
-        if (bias_ih is None) != (bias_hh is None):
-            name, other = ("bias_ih", "bias_hh")[:: 1 if bias_ih is None else -1]
-            raise ValueError(
-                f"{name}: expected an array, got None beside {other}; give both or none"
-            )
-        if bias_ih is not None and bias_hh is not None:
-            biases = _dense("bias_ih", bias_ih), _dense("bias_hh", bias_hh)
-            for name, bias in zip(("bias_ih", "bias_hh"), biases, strict=True):
-                _check_shape(name, bias, "[G*H]", (gates * hidden_size,))
-        self._layer = compiled.Layer(cell, weight_ih, weight_hh, *biases)
-        self.input_size, self.hidden_size = weight_ih.shape[1], hidden_size
-        self._state_count = len(CELLS[cell].states)
-        self._size, self._recurrent_size = weight_ih.size + weight_hh.size, weight_hh.size
+        given, sizes = _checked_weights(CELLS[cell], weights)
+        self._layer = compiled.Layer(cell, [given.get(name) for name in CELLS[cell].parameters])
+        self.input_size, self.hidden_size = sizes["I"], sizes["H"]
+        self.state_sizes = CELLS[cell].state_sizes(sizes)
+        self._letters = [f"[B, {state.width}]" for state in CELLS[cell].states.values()]
+        roles = {name: p.role for name, p in CELLS[cell].parameters.items()}
+        by_role = {
+            role: sum(given[n].size for n in given if roles[n] == role) for role in _PRODUCTS
+        }
+        # a cell without recurrent products has as much to do as it has units
+        self._recurrent_size = by_role["recurrent"] + by_role["projection"] or len(
+            given["weight_ih"]
+        )
+        self._size = by_role["input"] + self._recurrent_size
 
     def initial_state(self, batch_size: int) -> tuple[Array, ...]:
-        """Make an initial state of zeros: an array [B, H] for each state of the cell."""
-        shape = (_count("batch_size", batch_size, 0), self.hidden_size)
-        return tuple(np.zeros(shape, np.float32) for _ in range(self._state_count))
+        """Make an initial state of zeros: an array [B, its width] for each state of the cell."""
+        rows = _count("batch_size", batch_size, 0)
+        return tuple(np.zeros((rows, width), np.float32) for width in self.state_sizes)
 
     def forward(
         self,
@@ -74,12 +64,12 @@ class EngineLayer:
     ) -> tuple[Array, tuple[Array, ...]]:
         """Run the layer over whole sequences.
 
-        x: float32 [T, B, I].  state: the initial state, a float32 array [B, H] for each state of
-        the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true steps of
-        each sequence.  reverse: read from the last true step to the first.  threads: number of
-        threads; None uses all processors if there is enough work.  Returns y [T, B, H], the hidden
-        state of every step, which is zero after a sequence's length, and the final state.  Raises
-        TypeError or ValueError.
+        x: float32 [T, B, I].  state: the initial state, a float32 array [B, its width] for each
+        state of the cell; None for zeros.  lengths: [B] integers from 0 to T, the number of true
+        steps of each sequence.  reverse: read from the last true step to the first.  threads:
+        number of threads; None uses the available ones if there is enough work.  Returns y, the
+        first state of every step, which is zero after a sequence's length, and the final state.
+        Raises TypeError or ValueError.
         """
         x = _dense("x", x)
         if x.ndim != 3 or x.shape[2] != self.input_size:
@@ -99,14 +89,14 @@ class EngineLayer:
         started: Sequence[Array] = final  # zeros, which the engine may replace
         if state is not None:
             started = self._states(state, B)
-        y = np.empty((T, B, self.hidden_size), np.float32)
+        y = np.empty((T, B, self.state_sizes[0]), np.float32)
         self._layer.forward(schedule, x, None, list(started), list(final), y)
         return y, final
 
     def step(self, x: Array, state: tuple[Array, ...]) -> Array:
-        """Run one step of a stream.  Overwrites ``state`` and returns the new h [B, H].
+        """Run one step of a stream.  Overwrites ``state`` and returns the new output.
 
-        x: float32 [B, I].  state: arrays [B, H] as ``initial_state`` makes them: float32, dense,
+        x: float32 [B, I].  state: arrays as ``initial_state`` makes them: float32, dense,
         writable, and not sharing memory.  Raises TypeError or ValueError, and RuntimeError if
         another thread is in a step of this layer.
         """
@@ -131,15 +121,72 @@ class EngineLayer:
 
     def _states(self, state: Any, batch_size: int) -> list[Array]:
         """The given states, dense."""
-        expected = f"a tuple of {self._state_count} array(s) [B, H]"
+        count = len(self.state_sizes)
+        expected = f"a tuple of {count} array(s) {', '.join(self._letters)}"
         if not isinstance(state, tuple | list):
             raise TypeError(f"state: expected {expected}, got {type(state).__name__}")
-        if len(state) != self._state_count:
+        if len(state) != count:
             raise ValueError(f"state: expected {expected}, got {len(state)}")
         dense = [_dense(f"state[{k}]", s) for k, s in enumerate(state)]
-        for k, array in enumerate(dense):
-            _check_shape(f"state[{k}]", array, "[B, H]", (batch_size, self.hidden_size))
+        for k, (array, width) in enumerate(zip(dense, self.state_sizes, strict=True)):
+            _check_shape(f"state[{k}]", array, self._letters[k], (batch_size, width))
         return dense
+
+
+_PRODUCTS = ("input", "recurrent", "projection")
+
+
+def _checked_weights(
+    cell: Cell, weights: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, int]]:
+    """The weights, dense, and the sizes I, H and P that they have."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            f"weights: expected arrays by name, got {type(weights).__name__}; give a dict of "
+            f"{', '.join(cell.parameters)}"
+        )
+    for name in weights:
+        if name not in cell.parameters:
+            known = ", ".join(cell.parameters)
+            raise ValueError(f"weights: expected {known}, got {name!r}; leave it out")
+    given = {name: weights[name] for name in cell.parameters if weights.get(name) is not None}
+    biases = [name for name, p in cell.parameters.items() if p.is_bias]
+    missing = [name for name in cell.parameters if name not in given]
+    for name in missing:
+        if name not in biases:
+            raise ValueError(f"{name}: expected an array, got None; {cell.name} has this parameter")
+        if any(other in given for other in biases):
+            other = next(other for other in biases if other in given)
+            raise ValueError(
+                f"{name}: expected an array, got None beside {other}; give both or none"
+            )
+    dense = {name: _dense(name, array) for name, array in given.items()}
+    sizes: dict[str, int] = {}
+    for name, array in dense.items():
+        _check_weight(cell, name, array, sizes)
+    return dense, sizes
+
+
+def _check_weight(cell: Cell, name: str, weight: Array, sizes: dict[str, int]) -> None:
+    """Raise ValueError unless the shape goes with ``sizes``, which learns what is new."""
+    parameter = cell.parameters[name]
+    blocks = len(parameter.blocks)
+    letters = [parameter.rows, *([parameter.columns] if parameter.columns else [])]
+    shape = weight.shape
+    fits = len(shape) == len(letters)
+    if fits:
+        found = [shape[0] // blocks, *shape[1:]]
+        fits = shape[0] % blocks == 0 and min(found) >= 1
+        fits = fits and all(sizes.get(a, n) == n for a, n in zip(letters, found, strict=True))
+        if fits:
+            sizes.update(zip(letters, found, strict=True))
+            return
+    texts = [f"{a} = {sizes[a]}" if a in sizes else a for a in letters]
+    if blocks > 1:
+        rows = parameter.rows
+        value = f" = {blocks * sizes[rows]}" if rows in sizes else ""
+        texts[0] = f"{blocks} * {rows}{value}"
+    raise ValueError(f"{name}: expected [{', '.join(texts)}], each at least 1, got {list(shape)}")
 
 
 _Ndarray = np.ndarray
@@ -170,15 +217,6 @@ _FLOAT32 = np.dtype(np.float32)
 def _check_shape(name: str, array: Array, letters: str, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise ValueError(f"{name}: expected {letters} = {list(shape)}, got {list(array.shape)}")
-
-
-def _check_weight(name: str, weight: Array, gates: int, hidden_size: int, width: str) -> None:
-    shape = weight.shape
-    if len(shape) != 2 or min(shape) < 1 or shape[0] != gates * hidden_size:
-        rows = f"{gates} * H = {gates * hidden_size}" if hidden_size else f"{gates} * H"
-        raise ValueError(
-            f"{name}: expected [{rows}, {width}] with {width} of at least 1, got {list(shape)}"
-        )
 
 
 def _count(name: str, value: Any, least: int, most: int | None = None) -> int:

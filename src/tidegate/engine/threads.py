@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+
+from tidegate.engine import compiled
 
 _SMALLEST_SHARE = 1_000_000  # multiplications worth waking one more thread for
 # What threads that share the units of a sweep wait for each other in a step, each two of them, in
@@ -18,15 +22,27 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def available_threads() -> int:
+    """How many threads there are to use: torch's number, where torch is in the process.
+
+    Else OMP_NUM_THREADS, which numpy's BLAS reads too, or as many as there are processors.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return torch.get_num_threads()
+    told = re.match(r"\s*([1-9][0-9]*)", os.environ.get("OMP_NUM_THREADS", ""))
+    return min(int(told[1]), compiled.most_threads) if told else processors()
+
+
 def threads_for(multiplications: int, available: int) -> int:
     """How many of the ``available`` threads a sweep is worth, at least 1."""
     return max(1, min(available, multiplications // _SMALLEST_SHARE))
 
 
 def threads_worth(multiplications: int) -> int:
-    """How many of this process's threads a sweep is worth; a small one does not ask how many."""
+    """How many of the available threads a sweep is worth; a small one does not ask how many."""
     small = multiplications < 2 * _SMALLEST_SHARE
-    return 1 if small else threads_for(multiplications, processors())
+    return 1 if small else threads_for(multiplications, available_threads())
 
 
 def shares_units(threads: int, batch_size: int, recurrent_weights: int) -> bool:

@@ -1,4 +1,4 @@
-"""csrc/generated/cells.h: every cell's pointwise step and its derivative, from its equations.
+"""csrc/generated/cells.h: every cell's phases and tables for the compiled engine.
 
 ``python -m tidegate.export.cpp csrc/generated/cells.h`` writes the header, ``--check`` compares it.
 """
@@ -10,13 +10,34 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tidegate.cells import CELLS, Cell
 from tidegate.equations import expr
+from tidegate.equations.phases import cut
+from tidegate.equations.plan import Phase, Place, Plan
 
-_ONE_LINE = "TIDEGATE_INLINE static void"
+_LOADS = {
+    "gate": "at.gate({0})",
+    "extra": "at.extra({0})",
+    "carried": "at.carried({0})",
+    "before": "at.template before<{0}>()",
+    "product": "at.product({0})",
+    "vector": "at.vector({0})",
+    "mean": "at.mean({0})",
+    "after": "at.template after<{0}>()",
+    "back": "at.operand_gradient({0})",
+}
+_ROLES = {
+    "input": "kInput",
+    "recurrent": "kRecurrent",
+    "input bias": "kInputBias",
+    "recurrent bias": "kRecurrentBias",
+    "vector": "kVector",
+    "projection": "kProjection",
+}
+_PLACES = {"d_gate": "kGates", "d_product": "kProducts", "d_projected": "kProjected"}
 
 
 class _Writer:
@@ -41,23 +62,21 @@ class _Writer:
             return self.known[node]
         match node:
             case expr.Constant(value):
-                return f"broadcast({value:.1f}f)"
+                return f"broadcast({float(value)!r}f)"
             case expr.Unary(op, a):
                 return f"{op}({self.text(a)})"
             case expr.Binary("mul", expr.Constant(-1.0), b):
                 return f"-({self.text(b)})"
-            case expr.Binary("mul", a, b):
-                return f"({self.text(a)} * {self.text(b)})"
             case expr.Binary("add", a, b) if self._fuses(b):
                 return self._fused(b, a)
             case expr.Binary("add", a, b) if self._fuses(a):
                 return self._fused(a, b)
             case expr.Binary("sub", a, b) if self._fuses(b):
                 return self._fused(b, a, sign="-")
-            case expr.Binary("add", a, b):
-                return f"({self.text(a)} + {self.text(b)})"
-            case expr.Binary("sub", a, b):
-                return f"({self.text(a)} - {self.text(b)})"
+            case expr.Binary("maximum" | "minimum" as op, a, b):
+                return f"{op}({self.text(a)}, {self.text(b)})"
+            case expr.Binary(op, a, b):
+                return f"({self.text(a)} {_SIGNS[op]} {self.text(b)})"
         raise TypeError(f"cannot write {node}")
 
     def _fuses(self, node: expr.Expr) -> bool:
@@ -70,217 +89,133 @@ class _Writer:
         return f"multiply_add({sign}{self.text(a)}, {self.text(b)}, {self.text(addend)})"
 
 
-def saved_nodes(cell: Cell) -> list[expr.Expr]:
-    """What the backward step needs of the forward one: G blocks that replace w, then the others."""
-    forward = expr.topological(cell.trace.states.values())
-    adjoint = cell.adjoint
-    wanted: dict[expr.Expr, None] = {}
-    kept = (expr.Unary, expr.Product)
-
-    def visit(node: expr.Expr) -> None:
-        if isinstance(node, kept) and node in forward:
-            wanted[node] = None
-        else:
-            for operand in node.operands:
-                visit(operand)
-
-    for group in (adjoint.inputs, adjoint.products, adjoint.states):
-        for root in group.values():
-            visit(root)
-    nodes = [n for n in forward if n in wanted]
-    in_gates = [cell.trace.gates[g] for g in cell.gates if g in cell.trace.gates]
-    return in_gates + [n for n in nodes if n not in in_gates]
+_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 
-def separate_products(cell: Cell) -> list[str]:
-    """The gates whose recurrent product has another gradient than their input product."""
-    adjoint = cell.adjoint
-    return [g for g in cell.gates if adjoint.products[g] is not adjoint.inputs[g]]
+def _store(place: Place, value: str, node: expr.Expr, of_gradients: bool) -> str:
+    kind, k, flag = place
+    match kind:
+        case "state":
+            return f"at.template put_state<{k}>({value});"
+        case "d_state":
+            return f"at.template put_d_state<{k}, {_bool(flag)}>({value});"
+        case "operand" if of_gradients and isinstance(node, expr.State):
+            return f"at.template put_state_operand<{k}>();"
+        case "operand":
+            return f"at.template put_operand<{k}>({value});"
+    return f"at.put_{kind}({k}, {value});"
+
+
+def _write_phase(phase: Phase, of_gradients: bool) -> list[str]:
+    """All loads, then what is computed, then all stores: both may be the same memory."""
+    known: dict[expr.Expr, str] = {}
+    lines = []
+    for k, (node, place) in enumerate(phase.loads.items()):
+        known[node] = f"x{k}"
+        lines.append(f"const Vec x{k} = {_LOADS[place.kind].format(place.index)};")
+    stored = [e for p, e in phase.stores if not (p.kind == "operand" and isinstance(e, expr.State))]
+    writer = _Writer(known, stored)
+    values = {e: writer.text(e) for e in stored}
+    lines += writer.lines
+    kept, others = [], []  # in training alone; always
+    for place, e in phase.stores:
+        is_kept = place.kind == "extra" or (place.kind == "gate" and not place.flag)
+        (kept if is_kept else others).append(_store(place, values.get(e, ""), e, of_gradients))
+    return lines + others + (["if (at.is_training()) {", *kept, "}"] if kept else [])
+
+
+def _write_phases(name: str, phases: Sequence[Phase], of_gradients: bool) -> list[str]:
+    lines = [
+        "template <int Phase, class At>",
+        f"TIDEGATE_INLINE static void {name}(const At& at) {{",
+    ]
+    for k, phase in enumerate(phases):
+        lines += [f"if constexpr (Phase == {k}) {{", *_write_phase(phase, of_gradients), "}"]
+    return [*lines, "}"]
+
+
+def _phases(phases: Sequence[Phase], first_is_fused: bool) -> list[list[str]]:
+    rows = []
+    for k, phase in enumerate(phases):
+        means = {p.index for p in phase.loads.values() if p.kind == "mean"}
+        sides = [_bool(phase.width == "P"), _bool(k == 0 and first_is_fused)]
+        rows.append([*sides, f"{sum(1 << k for k in means)}u"])
+    return rows
+
+
+def _table(kind: str, name: str, rows: list[list[str]]) -> str:
+    """An array, of one empty element where there is none: C++ has no empty ones."""
+    text = ", ".join(f"{{{', '.join(row)}}}" for row in rows) or "{}"
+    return f"static constexpr {kind} {name}[] = {{{text}}};"
 
 
 def write_cell(cell: Cell) -> str:
-    """One struct: sizes, ``forward`` and ``backward`` on vectors of 16, 8 or 4 units."""
-    trace, adjoint, gates = cell.trace, cell.adjoint, list(cell.gates)
-    saved, separate = saved_nodes(cell), separate_products(cell)
-    state_names = list(cell.state)
-    before: dict[expr.Expr, str] = {
-        n: f"before[{state_names.index(n.name)}]"
-        for n in expr.topological(trace.states.values())
-        if isinstance(n, expr.State)
-    }
-    leaves: dict[expr.Expr, str] = dict(before)
-    for node in expr.topological(trace.states.values()):
-        if isinstance(node, expr.Input):
-            leaves[node] = f"w[{gates.index(node.gate)}]"
-        elif isinstance(node, expr.Product):
-            leaves[node] = f"u[{gates.index(node.gate)}]"
-    forward = _Writer(leaves, [*trace.states.values(), *saved])
-    forward_lines = [
-        *forward.lines,
-        *(f"after[{k}] = {forward.text(e)};" for k, e in enumerate(trace.states.values())),
-        *(f"saved[{k}] = {forward.text(e)};" for k, e in enumerate(saved)),
+    """One struct: the tables of a cell, and its phases on vectors of 16, 8 or 4 units."""
+    plan = cut(cell)
+    forward, backward = plan.forward, plan.backward
+    parameters = [
+        [f'"{name}"', f"Role::{_ROLES[p.role]}", str(len(p.blocks))]
+        for name, p in cell.parameters.items()
     ]
-
-    known: dict[expr.Expr, str] = {**before, **{e: f"saved[{k}]" for k, e in enumerate(saved)}}
-    roots = [*adjoint.inputs.values(), *(adjoint.products[g] for g in separate)]
-    direct = {s: _without_products(e) for s, e in adjoint.states.items()}
-    roots += [e for e in direct.values() if e is not None]
-    for node in expr.topological(roots):
-        if isinstance(node, expr.StateGradient):
-            known[node] = f"d_after[{state_names.index(node.name)}]"
-    backward = _Writer(known, roots)
-    backward_lines = [
-        *backward.lines,
-        *(f"d_w[{gates.index(g)}] = {backward.text(e)};" for g, e in adjoint.inputs.items()),
-        *(f"d_u[{k}] = {backward.text(adjoint.products[g])};" for k, g in enumerate(separate)),
-        *(
-            f"d_before[{k}] = {backward.text(e) if e is not None else 'broadcast(0.0f)'};"
-            for k, e in enumerate(direct.values())
-        ),
+    states = [
+        [f'"{name}"', _bool(state.width == "P"), _bool(in_place)]
+        for (name, state), in_place in zip(cell.states.items(), forward.in_place, strict=True)
     ]
-    parameters = "const Vec* w, const Vec* u, const Vec* before, Vec* after, Vec* saved"
-    back_parameters = (
-        "const Vec* saved, const Vec* before, const Vec* d_after, Vec* d_w, Vec* d_u, Vec* d_before"
-    )
-    slots = ", ".join(str(separate.index(g) if g in separate else -1) for g in gates)
     return "\n".join(
         [
             f"// {cell.source}",
-            f"// gates: {', '.join(gates)}; states: {', '.join(state_names)}",
+            f"// gates: {', '.join(cell.gates)}; states: {', '.join(cell.states)}",
             f"struct {class_name(cell)} {{",
-            f'static constexpr const char* kName = "{cell.name}";',
-            f"static constexpr int kGates = {len(gates)}, kStates = {len(state_names)};",
-            f"static constexpr int kExtra = {len(saved) - len(gates)};",
-            f"static constexpr int kSeparate = {len(separate)};",
-            f"static constexpr int kSlot[] = {{{slots}}};",
-            f"{_ONE_LINE} forward({parameters}) {{",
-            *_unused(["w", "u", "before", "after", "saved"], forward_lines),
-            *forward_lines,
-            "}",
-            f"{_ONE_LINE} backward({back_parameters}) {{",
-            *_unused(["saved", "before", "d_after", "d_w", "d_u", "d_before"], backward_lines),
-            *backward_lines,
-            "}",
+            _table("Parameter", "kParameters", parameters),
+            _table("CellState", "kStates", states),
+            _table("CellOperand", "kOperands", _operands(plan)),
+            _table("CellProduct", "kProducts", _products(cell, plan)),
+            _table("CellPhase", "kForward", _phases(forward.phases, plan.is_fused)),
+            _table("CellPhase", "kBackward", _phases(backward.phases, False)),
+            f'static constexpr Cell kCell{{"{cell.name}", kParameters, {len(parameters)},',
+            f"kStates, {len(states)}, kOperands, {len(plan.operands)},",
+            f"kProducts, {len(plan.products)}, kForward, {len(forward.phases)},",
+            f"kBackward, {len(backward.phases)}, {len(plan.gates)}, {plan.extra},",
+            f"{backward.separate}, {len(plan.vectors)}, {forward.carried}, {backward.carried}}};",
+            *_write_phases("forward", forward.phases, of_gradients=False),
+            *_write_phases("backward", backward.phases, of_gradients=True),
             "};",
         ]
     )
 
 
-def write_staged_cell(cell: Cell) -> str:
-    """One struct of a cell whose last gates' product takes more than the state, as r * h."""
-    trace, adjoint, gates = cell.trace, cell.adjoint, list(cell.gates)
-    first = len(cell.gates_of_state)
-    saved, products = saved_nodes(cell), trace.products
-    operand = products[gates[first]].a
-    inner = next(n for n in expr.topological(adjoint.inputs.values()) if _is_transposed(n))
-    if gates[:first] != list(cell.gates_of_state) or len(saved) != len(gates):
-        raise NotImplementedError(f"{cell.name}: no two stages of gates and nothing else")
-    before: dict[expr.Expr, str] = {
-        n: "before[0]" for n in expr.topological([operand]) if isinstance(n, expr.State)
-    }
-    names = {e: f"saved[{k}]" for k, e in enumerate(saved)}
-    leaves: dict[expr.Expr, str] = dict(before)
-    for node in expr.topological(trace.states.values()):
-        if isinstance(node, expr.Input):
-            leaves[node] = f"w[{gates.index(node.gate)}]"
-        elif isinstance(node, expr.Product):
-            leaves[node] = f"u[{gates.index(node.gate)}]"
-    one = _Writer(leaves, saved[:first])
-    first_lines = one.lines + [f"saved[{k}] = {one.text(e)};" for k, e in enumerate(saved[:first])]
-    known = {**leaves, **{e: names[e] for e in saved[:first]}}
-    (state,) = trace.states.values()
-    two = _Writer(known, [state, *saved[first:]])
-    second_lines = [
-        *two.lines,
-        f"after[0] = {two.text(state)};",
-        *(f"saved[{k}] = {two.text(e)};" for k, e in enumerate(saved) if k >= first),
-    ]
-    known = {**before, **names, inner: "d_operand"}
-    for node in expr.topological(adjoint.inputs.values()):
-        if isinstance(node, expr.StateGradient):
-            known[node] = "d_after[0]"
-    (sum_of_all,) = adjoint.states.values()
-    sums = [t for t in _terms(sum_of_all) if not isinstance(t, expr.Product)]
-    late = {g: inner in expr.topological([e]) for g, e in adjoint.inputs.items()}
-    parts = []
-    for is_late, header in ((False, "d_before[0] ="), (True, "d_before[0] +=")):
-        roots = {g: e for g, e in adjoint.inputs.items() if late[g] == is_late}
-        terms = [t for t in sums if (inner in expr.topological([t])) == is_late]
-        writer = _Writer(known, [*roots.values(), *terms])
-        lines = [f"d_w[{gates.index(g)}] = {writer.text(e)};" for g, e in roots.items()]
-        parts.append(writer.lines + lines + [f"{header} {' + '.join(map(writer.text, terms))};"])
-    overwritten = [f"saved[{k}]" for k, g in enumerate(gates) if not late[g]]
-    if any(name in line for name in overwritten for line in parts[1]):
-        raise NotImplementedError(f"{cell.name}: its gradients cannot replace what is saved")
-    values = _Writer({**before, **names}, [operand])
-    slots = ", ".join("-1" for _ in gates)
-    flags = [str(late[g]).lower() for g in gates]
-    return "\n".join(
-        [
-            f"// {cell.source}",
-            f"// gates: {', '.join(gates)}; states: {', '.join(cell.state)}",
-            f"struct {class_name(cell)} {{",
-            f'static constexpr const char* kName = "{cell.name}";',
-            f"static constexpr int kGates = {len(gates)}, kFirst = {first}, kStates = 1;",
-            "static constexpr int kExtra = 0, kSeparate = 0;",
-            f"static constexpr int kSlot[] = {{{slots}}};",
-            "// whose gradient needs d_operand",
-            f"static constexpr bool kLate[] = {{{', '.join(flags)}}};",
-            f"{_ONE_LINE} first(const Vec* w, const Vec* u, Vec* saved) {{",
-            *first_lines,
-            "}",
-            "TIDEGATE_INLINE static Vec operand(const Vec* saved, const Vec* before) {",
-            *values.lines,
-            f"return {values.text(operand)};",
-            "}",
-            f"{_ONE_LINE} second(const Vec* w, const Vec* u, const Vec* before, Vec* after,",
-            "Vec* saved) {",
-            *second_lines,
-            "}",
-            "// all but what needs d_operand, dL/d(operand)",
-            f"{_ONE_LINE} backward(const Vec* saved, const Vec* before, const Vec* d_after,",
-            "Vec* d_w, Vec* d_before) {",
-            *parts[0],
-            "}",
-            f"{_ONE_LINE} backward_operand(const Vec* saved, const Vec* before, Vec d_operand,",
-            "Vec* d_w, Vec* d_before) {",
-            *parts[1],
-            "}",
-            "};",
-        ]
-    )
-
-
-def _is_transposed(node: expr.Expr) -> bool:
-    return isinstance(node, expr.Product) and node.transposed
-
-
-def _terms(node: expr.Expr) -> list[expr.Expr]:
-    if isinstance(node, expr.Binary) and node.op == "add":
-        return [t for operand in node.operands for t in _terms(operand)]
-    return [node]
-
-
-def _without_products(node: expr.Expr) -> expr.Expr | None:
-    """A sum without its recurrent products W_h^T d, which the matrix product adds."""
-    if isinstance(node, expr.Product):
-        return None
-    if isinstance(node, expr.Binary) and node.op == "add":
-        a, b = (_without_products(o) for o in node.operands)
-        if a is None or b is None:
-            return a if b is None else b
-        return node if (a, b) == node.operands else a + b
-    if isinstance(node, expr.Constant) and node.value == 0:
-        return None
-    return node
-
-
-def _unused(names: list[str], lines: list[str]) -> list[str]:
+def _operands(plan: Plan) -> list[list[str]]:
+    made = {k: f for f, phase in enumerate(plan.backward.phases) for k in phase.then}
     return [
-        f"(void){n};"
-        for n in names
-        if not any(f" {n}[" in f" {x}".replace("(", " ").replace("-", " ") for x in lines)
+        [
+            str(-1 if o.state is None else o.state),
+            _bool(o.is_masked),
+            str(len(o.blocks)),
+            str(made[k]),
+            _bool(plan.backward.adds[k]),
+        ]
+        for k, o in enumerate(plan.operands)
     ]
+
+
+def _products(cell: Cell, plan: Plan) -> list[list[str]]:
+    rows = []
+    for block, phase, operand in plan.products:
+        parameter, gate = block
+        projects = cell.parameters[parameter].role == "projection"
+        if projects:
+            number = list(cell.projections).index(parameter)
+        else:
+            number = cell.parameters[parameter].blocks.index(gate)
+        place = plan.backward.gradients[block]
+        rank = plan.operands[operand].blocks.index(block)
+        numbers = [str(phase), str(operand), _bool(projects), str(number), str(rank)]
+        rows.append([*numbers, f"Gradient::{_PLACES[place.kind]}", str(place.index)])
+    return rows
+
+
+def _bool(value: bool) -> str:
+    return str(value).lower()
 
 
 def class_name(cell: Cell) -> str:
@@ -288,29 +223,25 @@ def class_name(cell: Cell) -> str:
     return "".join(part.capitalize() for part in cell.name.split("_"))
 
 
-def write_header() -> str:
-    """The whole header, in clang-format's layout."""
-    staged = [c for c in CELLS.values() if c.gates_of_state != tuple(c.gates)]
-    single = [c for c in CELLS.values() if c not in staged]
+def write_header(cells: Iterable[Cell], origin: str, list_name: str) -> str:
+    """The whole header, in clang-format's layout; ``origin``: how it is made, and of what."""
+    cells = list(cells)
     text = "\n".join(
         [
-            "// Generated by `python -m tidegate.export.cpp` from src/tidegate/cells; do not edit.",
+            f"// Generated by {origin}; do not edit.",
             "//",
-            "// forward: w [G] holds W_i x + b_i, u [G] holds W_h h + b_h, before the states;",
-            "// saved is what backward needs: G values that replace w, then kExtra others.",
-            "// backward: d_after is dL/d(state after the step). It gives dL/dw; d_u, dL/du of the",
-            "// kSeparate gates where that differs (gate g's is d_u[kSlot[g]]); and d_before,",
-            "// the part of dL/d(state before) that does not pass through W_h.",
-            "//",
-            "// A staged cell has two recurrent products: the first kFirst gates take the state,",
-            "// the others an operand of H values made from it and the first gates.",
+            "// What a cell computes unit by unit in each phase of a step, there and back, and the",
+            "// tables by which the engine runs the rest (engine/cell.h).",
             "#pragma once",
             "",
-            '#include "../simd.h"',
+            '#include "engine/cell.h"',
+            '#include "simd/math.h"',
             "",
             "namespace tidegate::TIDEGATE_ISA {",
             "",
-            "\n\n".join([*map(write_cell, single), *map(write_staged_cell, staged)]),
+            "\n\n".join(map(write_cell, cells)),
+            "",
+            f"using {list_name} = CellList<{', '.join(map(class_name, cells))}>;",
             "",
             "}  // namespace tidegate::TIDEGATE_ISA",
             "",
@@ -329,7 +260,8 @@ def main(arguments: list[str]) -> int:
     check = "--check" in arguments
     paths = [a for a in arguments if not a.startswith("--")]
     path = Path(paths[0]) if paths else Path("csrc/generated/cells.h")
-    text = write_header()
+    origin = "`python -m tidegate.export.cpp` from src/tidegate/cells"
+    text = write_header(CELLS.values(), origin, "EngineCells")
     if not check:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -19,9 +19,7 @@ from torch.autograd.function import once_differentiable
 from tidegate.engine import compiled
 from tidegate.nn.engine_calls import new_array, view
 from tidegate.nn.products import multiply
-
-_CHUNK_LOGITS = 2**22  # 16 MiB in float32
-_FEWEST_ROWS = 256  # below, adding to the weights' gradient takes longer than making what is added
+from tidegate.runtime.probabilities import rows_at_once
 
 
 def summed_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -43,7 +41,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         total = features.new_zeros(())
         parameters = (features, weight, bias) if learning else ()
         gradients = [_new(t, t.shape).zero_() for t in parameters]
-        size = max(_FEWEST_ROWS, _CHUNK_LOGITS // len(weight))
+        size = rows_at_once(len(weight))
         logits = _new(features, (min(size, len(features)), len(weight)))
         for first in range(0, len(features), size):
             rows = slice(first, first + size)

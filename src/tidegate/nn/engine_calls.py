@@ -1,8 +1,9 @@
 """The engine's calls on tensors: one layer in one direction, forward and backward.
 
 The all-steps products of training (W_ih x and the weights' gradients) are nn/products.py, the
-sweeps through time csrc/sequence.h.  Letters: T time, B batch, I input, H hidden, G gates; N
-tokens, the true steps of all rows, N <= T * B.
+time loops csrc/simd/.  What stands where is the cell's plan (equations/plan.py).  Letters: T time,
+B batch, I input, H hidden, G gates with an input product; N tokens, the true steps of all rows,
+N <= T * B.
 """
 
 from __future__ import annotations
@@ -16,14 +17,11 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate.engine import compiled, shares_units, threads_for
+from tidegate.nn.engine_layout import Layout, layout_of
 from tidegate.nn.products import in_engine, multiply, rounds
 
 _NOTHING = torch.empty(0, dtype=torch.float32, device="cpu")  # a gradient that nobody needs
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
-
-
-# whether a mask may be [G, B, W], one for each gate of weight_hh, beside [B, W]
-TAKES_A_MASK_PER_GATE = False
 
 
 def forward(
@@ -41,9 +39,10 @@ def forward(
     That is gates [T*B, G*H], extras, every step's states beyond the output, and the number of
     threads, on which the order of a ragged batch's tokens depends.
     """
+    layout = layout_of(cell)
+    size = layout.size_of_step(weights)
     T, B, _ = x.shape  # noqa: N806
-    weight_ih, weight_hh, bias_ih, bias_hh = _known(weights)
-    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
+    threads = threads_for(T * B * size, torch.get_num_threads())
     shapes = output_shapes(cell, x, state, weights, training)
     count = 1 + len(state)
     if not training or x.numel() == 0:  # of nothing nothing is saved, either
@@ -53,15 +52,16 @@ def forward(
     arrays = [new_array(x, shape) for shape in shapes]
     y, *final = arrays[:count]
     gates, extra, *others = arrays[count:]
-    schedule = _schedule(x, lengths, reverse, threads, weight_hh)
+    schedule = _schedule(x, lengths, reverse, threads, size)
     n = schedule.tokens
     products = gates[:n]
-    multiply(_tokens(x, schedule), weight_ih.t(), products, bias_ih)
+    weight_ih = weights[0]
+    assert weight_ih is not None
+    multiply(_tokens(x, schedule), weight_ih.t(), products, weights[layout.bias_ih])
     compiled.forward(
         cell,
         schedule,
-        view(weight_hh),
-        view(bias_hh),
+        _read_by_sweeps(layout, weights, with_biases=True),
         view(mask),
         [*map(view, state)],
         view(products),
@@ -87,13 +87,11 @@ def infer(
     The engine makes the input product, too, in pieces that stay in cache.
     """
     T, B, _ = x.shape  # noqa: N806
-    weight_ih, weight_hh, bias_ih, bias_hh = _known(weights)
-    threads = threads_for(T * B * weight_hh.numel(), torch.get_num_threads())
-    schedule = _schedule(x, lengths, reverse, threads, weight_hh)
-    layer = compiled.Layer(
-        cell, view(weight_ih), view(weight_hh), view(bias_ih), view(bias_hh), threads
-    )
-    y = new_array(x, (T, B, weight_hh.shape[1]))
+    size = layout_of(cell).size_of_step(weights)
+    threads = threads_for(T * B * size, torch.get_num_threads())
+    schedule = _schedule(x, lengths, reverse, threads, size)
+    layer = compiled.Layer(cell, [*map(view, weights)], threads)
+    y = new_array(x, (T, B, state[0].shape[1]))
     final = [x.new_empty(B, s.shape[1]) for s in state]
     layer.forward(schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y))
     return [y, *final]
@@ -107,15 +105,18 @@ def output_shapes(
     training: bool,
 ) -> list[tuple[int, ...]]:
     """Of the tensors that ``forward`` returns, but for the last."""
+    layout = layout_of(cell)
     T, B, _ = x.shape  # noqa: N806
-    rows, H = _known(weights)[1].shape  # noqa: N806
-    extra = compiled.extra_width(cell) * H if training else 0
+    assert weights[0] is not None
+    columns = weights[0].shape[0]
+    extra = layout.extra * (columns // layout.gates) if training else 0
+    n = T * B if training else 0
     return [
-        (T, B, H),
-        *((B, H) for _ in state),
-        (T * B if training else 0, rows),
+        (T, B, state[0].shape[1]),
+        *((B, s.shape[1]) for s in state),
+        (n, columns),
         (T * B if extra else 0, extra),
-        *((T * B if training else 0, H) for _ in state[1:]),
+        *((n, s.shape[1]) for s in state[1:]),
     ]
 
 
@@ -138,42 +139,53 @@ def backward(
 
     ``overwrite``: the saved gates may be replaced by their gradients, which saves fresh memory.
     """
-    T, B, H = y.shape  # noqa: N806
-    weight_ih, weight_hh, _, _ = _known(weights)
+    layout, count = layout_of(cell), 1 + len(state)
     if y.numel() == 0:  # the final state is the initial one
         gradients = [x.new_zeros(shape) for shape in gradient_shapes(x, state, weights, needs)]
         for k, given in enumerate(d_final, start=1):
             if given is not None and needs[k]:
                 gradients[k] = given.clone()
         return gradients
+    T, B, _ = x.shape  # noqa: N806
     gates, extra, *others, threads = saved
-    schedule = _schedule(x, lengths, reverse, int(threads), weight_hh)
+    columns = gates.shape[1]
+    H = columns // layout.gates  # noqa: N806
+    schedule = _schedule(x, lengths, reverse, int(threads), layout.size_of_step(weights))
     n = schedule.tokens
-    slots = compiled.product_slots(cell)
-    needs_x, *needs_state = needs[: 1 + len(state)]
-    # the sweep fills the gradients of the states and the biases in any case
-    rows = weight_hh.shape[:1]
-    d_x, *d_state, d_ih, d_hh, d_bias_ih, d_bias_hh = gradients = [
-        new_array(x, x.shape if needs_x else (0,)),
-        *(new_array(x, s.shape) for s in state),
-        *(new_array(x, shape) for shape in (weight_ih.shape, weight_hh.shape, rows, rows)),
+    inputs = (x, *state, *weights)
+    gradients = [
+        new_array(x, t.shape) if need and t is not None else _NOTHING
+        for t, need in zip(inputs, needs, strict=True)
     ]
-    d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
-    separate = sum(s >= 0 for s in slots) * H
-    if not separate:
-        d_products = None
-    elif overwrite and extra.shape[1] == separate:
-        d_products = extra[:n]
-    else:
-        d_products = new_array(x, (n, separate))
-    shifted = not schedule.ragged and mask is None  # what W_hh saw is y, one step away
-    operand = None if shifted else new_array(x, (n, H))
-    first_rows = compiled.first_gates(cell) * H  # of W_hh, which see the state
-    second_operand = new_array(x, (n, H)) if first_rows < weight_hh.shape[0] else None
+    d_weights, needed = gradients[count:], needs[count:]
+    # the states' are computed in any case
+    d_state = [
+        d if need else new_array(x, s.shape)
+        for d, need, s in zip(gradients[1:count], needs[1:count], state, strict=True)
+    ]
+    d_gates = gates[:n] if overwrite else new_array(x, (n, columns))
+    width = layout.separate * H + layout.projected_rows(weights)
+    d_products = None
+    if width:
+        reuses = overwrite and layout.replaces_extra
+        d_products = extra[:n] if reuses else new_array(x, (n, width))
+    per_gate = mask is not None and mask.dim() == 3
+    runs = layout.runs if per_gate else layout.joined
+    shifted = not schedule.ragged and mask is None  # what products saw is y, one step away
+    operands: list[Tensor | None] = []
+    for k, (operand, (run, *_)) in enumerate(zip(layout.operands, runs, strict=True)):
+        taken, wide = operand.state, H
+        if taken is not None:
+            wide = state[taken].shape[1]
+        if taken is not None and (not needed[run.parameter] or (taken == 0 and shifted)):
+            operands.append(None)
+        else:
+            copies = len(runs[k]) if per_gate and operand.is_masked else 1
+            operands.append(new_array(x, (n, copies * wide)))
     compiled.backward(
         cell,
         schedule,
-        view(weight_hh),
+        _read_by_sweeps(layout, weights, with_biases=False),
         view(mask),
         [*map(view, state)],
         view(gates[:n]),
@@ -184,35 +196,48 @@ def backward(
         view(d_gates),
         view(d_products),
         [*map(view, d_state)],
-        view(d_bias_ih),
-        view(d_bias_hh),
-        view(operand),
-        view(second_operand),
-        needs_state[0],
+        [
+            view(d) if d.numel() and (role == "vector" or role.endswith("bias")) else None
+            for d, role in zip(d_weights, layout.roles, strict=True)
+        ],
+        [*map(view, operands)],
+        needs[1],
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
-    with compiled.Flushed(1 if in_engine(d_ih) else torch.get_num_threads()):
-        multiply(d_gates.t(), _tokens(x, schedule), d_ih)
-        if second_operand is not None:
-            multiply(d_gates[:, first_rows:].t(), second_operand, d_hh[first_rows:])
-        for first, last, source in _blocks(slots[: first_rows // H], H):
-            gradient = d_gates[:, first:last]
-            if source is not None:
-                assert d_products is not None
-                gradient = d_products[:, source : source + H]
-            if operand is not None:
-                multiply(gradient.t(), operand, d_hh[first:last])
-            else:
-                _product_with_shifted(gradient, y, state[0], reverse, d_hh[first:last])
-        if needs_x:
+    with compiled.Flushed(1 if in_engine(d_gates) else torch.get_num_threads()):
+        if needed[0]:
+            multiply(d_gates.t(), _tokens(x, schedule), d_weights[0])
+        for k, operand in enumerate(operands):
+            for run in runs[k]:
+                if not needed[run.parameter]:
+                    continue
+                out = d_weights[run.parameter]
+                if run.kind == "d_projected":
+                    assert d_products is not None
+                    first = layout.separate * H + run.column * len(out)
+                    gradient = d_products[:, first : first + len(out)]
+                else:
+                    out = out[run.row * H : (run.row + run.blocks) * H]
+                    source = d_gates if run.kind == "d_gate" else d_products
+                    assert source is not None
+                    gradient = source[:, run.column * H : (run.column + run.blocks) * H]
+                if operand is None:
+                    _product_with_shifted(gradient, y, state[0], reverse, out)
+                else:
+                    seen = out.shape[1]
+                    rank = run.rank if operand.shape[1] > seen else 0
+                    multiply(gradient.t(), operand[:, rank * seen : (rank + 1) * seen], out)
+        if needs[0]:
+            weight_ih, d_x = weights[0], gradients[0]
+            assert weight_ih is not None
             if schedule.ragged:
                 d_tokens = new_array(x, (n, x.shape[2]))
                 multiply(d_gates, weight_ih, d_tokens)
                 compiled.scatter(schedule, view(d_tokens), view(d_x))
             else:
                 multiply(d_gates, weight_ih, d_x.view(T * B, -1))
-    return [g if n else _NOTHING for g, n in zip(gradients, needs, strict=True)]
+    return gradients
 
 
 def gradient_shapes(
@@ -225,23 +250,14 @@ def gradient_shapes(
     ]
 
 
-def _known(weights: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """weight_ih, weight_hh, bias_ih and bias_hh, which are all that the engine's cells have."""
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
-    assert weight_ih is not None
-    assert weight_hh is not None
-    return weight_ih, weight_hh, bias_ih, bias_hh
-
-
-def _blocks(slots: list[int], size: int) -> list[tuple[int, int, int | None]]:
-    """Rows [first, last) of dL/dW_hh and the column of d_products they come from; None: d_gates."""
-    blocks: list[tuple[int, int, int | None]] = []
-    for g, slot in enumerate(slots):
-        if slot < 0 and blocks and blocks[-1][2] is None:
-            blocks[-1] = (blocks[-1][0], (g + 1) * size, None)
-        else:
-            blocks.append((g * size, (g + 1) * size, None if slot < 0 else slot * size))
-    return blocks
+def _read_by_sweeps(
+    layout: Layout, weights: Sequence[Tensor | None], with_biases: bool
+) -> list[Any]:
+    """The weights that the time loops read: not those of the input product."""
+    return [
+        None if role.startswith("input") or (role.endswith("bias") and not with_biases) else view(w)
+        for w, role in zip(weights, layout.roles, strict=True)
+    ]
 
 
 def _product_with_shifted(
@@ -258,11 +274,9 @@ def _product_with_shifted(
     multiply(first.t(), h0, out, adds=True)
 
 
-def _schedule(
-    x: Tensor, lengths: Tensor | None, reverse: bool, threads: int, weight_hh: Tensor
-) -> Any:
+def _schedule(x: Tensor, lengths: Tensor | None, reverse: bool, threads: int, size: int) -> Any:
     T, B, _ = x.shape  # noqa: N806
-    by_units = shares_units(threads, B, weight_hh.numel())
+    by_units = shares_units(threads, B, size)
     return compiled.schedule(T, B, view(lengths), reverse, threads, by_units)
 
 
@@ -275,7 +289,7 @@ def _tokens(a: Tensor, schedule: Any) -> Tensor:
     return tokens
 
 
-def new_array(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def new_array(like: Tensor, shape: Sequence[int]) -> Tensor:
     """Undefined values, float32 on the CPU; a large array stands in memory the engine keeps."""
     size = 1
     for length in shape:

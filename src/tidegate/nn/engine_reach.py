@@ -13,7 +13,6 @@ from torch.autograd import forward_ad
 
 from tidegate.cells import CELLS, Cell
 from tidegate.engine import compiled
-from tidegate.nn.engine_calls import TAKES_A_MASK_PER_GATE
 
 _CELLS = frozenset(compiled.cells())
 _PLAIN = {Tensor, nn.Parameter}
@@ -71,13 +70,11 @@ def are_wrapped(tensors: Sequence[Tensor]) -> bool:
     return not torch.compiler.is_compiling() and not _PLAIN.issuperset(map(type, tensors))
 
 
-def reason_against(cell: Cell, tensors: Sequence[Tensor], mask_per_gate: bool) -> str | None:
+def reason_against(cell: Cell, tensors: Sequence[Tensor]) -> str | None:
     """Why the engine cannot run a layer on these tensors, its input first; None if it can."""
     x = tensors[0]
     if cell.name not in _CELLS or CELLS.get(cell.name) is not cell:
         return f"the engine has no kernel for {cell.name}"
-    if mask_per_gate and not TAKES_A_MASK_PER_GATE:
-        return "the engine has no kernel with a mask for each gate"
     if not x.is_cpu:
         return f"the engine runs on the CPU, but the input is on {x.device}"
     if x.dtype != torch.float32:

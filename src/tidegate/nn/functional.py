@@ -56,14 +56,13 @@ def choose_path(
     tensors: Sequence[Tensor],
     recurrent_dropout: bool = False,
     ragged: bool = False,
-    mask_per_gate: bool = False,
 ) -> tuple[str, str]:
     """The path that will run, ``engine``, ``torch``, ``reference`` or ``none``, and the reason.
 
     tensors: the input first, then initial states, weights and biases, as far as they are known.
     """
     x = tensors[0]
-    against = engine_reach.reason_against(cell, tensors, mask_per_gate)
+    against = engine_reach.reason_against(cell, tensors)
     if against is None:
         return "engine", f"the engine's {cell.name} kernels"
     if x.numel() == 0:
@@ -130,10 +129,7 @@ def recurrence(
                 reverse, _exact(recurrent_mask), _exact(input_mask), strict,
             )  # fmt: skip
         return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))
-    path, reason = choose_path(
-        cell, tensors, recurrent_mask is not None, lengths is not None,
-        recurrent_mask is not None and recurrent_mask.dim() == 3,
-    )  # fmt: skip
+    path, reason = choose_path(cell, tensors, recurrent_mask is not None, lengths is not None)
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
     if path == "none":

@@ -13,6 +13,7 @@ import numpy as np
 from tidegate.data.files.items import Label, as_labels, look_alikes
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.label_figures import label_figures
 from tidegate.tasks.weights import check_class_weight, label_weights, normalised, sample_weights
 from tidegate.terminal import say
 from tidegate.training.options import option
@@ -105,21 +106,8 @@ class Classifier(Estimator):
         and accuracy over 15 bins (Naeini et al. 2015).  ``cross_entropy``: in nats per input.
         ``n``: number of inputs.
         """
-        import torch
-        from torchmetrics.functional import classification as metrics
-
-        log_p, indices = map(torch.from_numpy, self._judged(inputs, labels))
-        p = log_p.exp()
-        count = len(self.classes_)
-        both = count == 2 and len(indices.unique()) == 2
-        figures = {
-            "accuracy": metrics.multiclass_accuracy(p, indices, count, average="micro"),
-            "macro_f1": metrics.multiclass_f1_score(p, indices, count, average="macro"),
-            "auroc": metrics.binary_auroc(p[:, 1], indices) if both else torch.tensor(torch.nan),
-            "calibration_error": metrics.multiclass_calibration_error(p, indices, count),
-            "cross_entropy": -log_p.gather(1, indices.unsqueeze(1)).mean(),
-        }
-        return {name: float(value) for name, value in figures.items()} | {"n": len(indices)}
+        log_p, truth = self._judged(inputs, labels)
+        return label_figures(log_p, truth) | {"n": len(truth)}
 
     def confusion_matrix(self, inputs: Any, labels: Any) -> np.ndarray:
         """Count inputs by true label (row) and predicted label (column), as in ``classes_``."""

@@ -14,10 +14,13 @@ from tidegate.data.text.encoders import WordEncoder
 from tidegate.data.text.evidence import MAX_LABELS, Evidence, learn_evidence
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
+from tidegate.runtime.batches import outputs_of
+from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.classification import Classifier
-from tidegate.tasks.estimator import encoder_of, with_default
+from tidegate.tasks.estimator import with_default
 from tidegate.tasks.language_model import LanguageModel
+from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
@@ -131,7 +134,7 @@ class TextClassifier(TextTask, Classifier):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        self.check()
+        self.check_training()
         known = as_texts(texts)
         truth = self._labels(known, labels)
         self._learn_classes(truth)
@@ -187,10 +190,9 @@ class TextClassifier(TextTask, Classifier):
         return as_texts(inputs)
 
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
-        from tidegate.training.classification import log_probabilities
-
-        network = self.network_
-        return log_probabilities(network, self.encode(as_texts(inputs)))
+        network = self.runtime_
+        sequences = self.encode(as_texts(inputs))
+        return log_softmax(outputs_of(network, sequences, len(self.classes_)))
 
     def _learn_evidence(self, texts: list[str], answers: np.ndarray) -> list[np.ndarray]:
         """Set ``evidence_``; the training texts as the network reads them."""
@@ -234,7 +236,7 @@ class TextClassifier(TextTask, Classifier):
         tasks = [model.TASK for model in models]
         if tasks == ["text-classifier"]:
             (model,) = models
-            a = model.network_.architecture
+            a = model.runtime_.architecture
             readout = a.readout if self._left_open("readout") else self.readout
             labels = self.classes_.tolist()
             return start_from_models(

@@ -1,7 +1,8 @@
-"""What every task shares: scikit-learn's manners, the network's options, training and the file."""
+"""What every task shares: the network's options, training and the file."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -9,21 +10,21 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-
 from tidegate.cells import PROJECTED, USES, get_cell
-from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.output.places import check_output
 from tidegate.tasks.architectures import need_memory
-from tidegate.training.options import TrainingOptions, option
+from tidegate.tasks.model_file import new_test_vector, run_test, thinned, version_of
+from tidegate.tasks.sklearn_options import SklearnOptions
+from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
+    from tidegate.runtime.network import Network
     from tidegate.training.objective import Objective, TrainingResult
 
 
@@ -32,12 +33,14 @@ class NotFittedError(InputError, AttributeError):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Estimator(TrainingOptions):
+class Estimator(SklearnOptions):
     """A task as an estimator: options are constructor arguments, learned attributes end in ``_``.
 
-    ``network_`` is the trained network.  ``metrics_`` holds its validation figures, and its test
-    figures if a test part was held out.  ``history_`` holds a list each of the step, epoch, losses
-    and figures of every evaluation during training.  ``provenance_`` holds versions, data and date.
+    ``runtime_`` is the trained network on numpy arrays, which predicts, with or without torch;
+    ``network_`` is a copy of it as a torch module.  ``metrics_`` holds its validation figures, and
+    its test figures if a test part was held out.  ``history_`` holds a list each of the step,
+    epoch, losses and figures of every evaluation during training.  ``provenance_`` holds versions,
+    data and date.
     """
 
     TASK: ClassVar[str]
@@ -104,27 +107,19 @@ class Estimator(TrainingOptions):
                 option="hidden_sizes",
             )
 
-    # scikit-learn's manners: docs "Developing scikit-learn estimators"
+    def check_training(self) -> None:
+        """Raise InputError for an option that cannot be used, and where there is no torch."""
+        self.check()
+        try:
+            importlib.import_module("torch")
+        except ModuleNotFoundError as e:
+            raise InputError(
+                f"expected torch to train with on {self.device!r}, got none; install it with: pip "
+                "install 'tidegate[train]'; a trained model predicts without it",
+                option="device",
+            ) from e
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
-        """All options by name; options are not nested, so ``deep`` has no effect."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change options by name.  Raises InputError for a name that is not an option."""
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                raise InputError(
-                    f"expected an option of {type(self).__name__}, got {name!r}; "
-                    f"its options are {', '.join(known)}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._changed().items())
-        return f"{type(self).__name__}({shown})"
+    # what it is, for people
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -132,19 +127,15 @@ class Estimator(TrainingOptions):
 
         learned = None
         if self.__sklearn_is_fitted__():
-            count = self.network_.architecture.parameter_count()
+            count = self.runtime_.architecture.parameter_count()
             learned = {"parameters": count, **self.metrics_}
         return as_html(type(self).__name__, self._changed(), learned)
-
-    def _changed(self) -> dict[str, Any]:
-        """The options that differ from their defaults."""
-        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
 
     def summary(self) -> None:
         """Print a table of the network's layers: output shapes and numbers of weights."""
         from tidegate.tasks.summary import summary_text
 
-        print(summary_text(type(self).__name__, self.network_.architecture))
+        print(summary_text(type(self).__name__, self.runtime_.architecture))
 
     def plot_history(self) -> Figure:
         """Draw losses and figures over the training steps, with the step of the best weights.
@@ -155,22 +146,23 @@ class Estimator(TrainingOptions):
 
         return draw_history(self.history_, int(self.provenance_["best_step"]))
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
+    # the network, and what the tasks build on
 
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn's searches and pipelines ask; only scikit-learn calls it."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+    @property
+    def network_(self) -> SequenceNetwork:
+        """The trained network as a torch module of its own, in evaluation mode on the CPU.
 
-        classifier = hasattr(self, "predict_proba")
-        return Tags(
-            estimator_type="classifier" if classifier else None,
-            target_tags=TargetTags(required=classifier),
-            classifier_tags=ClassifierTags() if classifier else None,
-            input_tags=InputTags(two_d_array=False, string=True),
-        )
+        To predict with weights that were changed in torch, set it: ``model.network_ = network``.
+        """
+        from tidegate.nn.arrays import torch_network
 
-    # what the tasks build on
+        return torch_network(self.runtime_.architecture, self.runtime_.tensors)
+
+    @network_.setter
+    def network_(self, network: SequenceNetwork) -> None:
+        from tidegate.nn.arrays import network_on_arrays
+
+        self.runtime_: Network = network_on_arrays(network)
 
     def _architecture(self, **of_task: Any) -> Architecture:
         """The network that the options name, with the sizes and values that the task decides.
@@ -230,14 +222,14 @@ class Estimator(TrainingOptions):
         network = self.initial_network(architecture)
         started = {} if initialise is None else initialise(network)
         result = fit(objective_of(network), self)
-        self.network_ = network.cpu().eval()
+        self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)
         self.provenance_ = {
             **data,
             **started,
-            "tidegate": _version("tidegate"),
-            "torch": _version("torch"),
+            "tidegate": version_of("tidegate"),
+            "torch": version_of("torch"),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "steps": result.steps,
             "epochs": round(result.epochs, 3),
@@ -258,8 +250,7 @@ class Estimator(TrainingOptions):
         from tidegate.model.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
 
         check_output(path, force=force, ours=is_model_file)
-        network = self.network_
-        tensors = {n: t.numpy().astype(np.float32) for n, t in network.state_dict().items()}
+        network = self.runtime_
         options = {
             name: list(v) if isinstance(v, tuple) else v for name, v in self.to_json().items()
         }
@@ -268,12 +259,12 @@ class Estimator(TrainingOptions):
             ModelFile(
                 task=self.TASK,
                 architecture=network.architecture,
-                tensors=tensors,
+                tensors=network.tensors,
                 options=options,
                 metrics=self.metrics_,
-                history=_thinned(self.history_, MAX_EVALUATIONS),
+                history=thinned(self.history_, MAX_EVALUATIONS),
                 provenance=self.provenance_,
-                test_vector=_test_vector(network),
+                test_vector=new_test_vector(network),
                 **self._learned(),
             ),
         )
@@ -286,7 +277,7 @@ class Estimator(TrainingOptions):
         model = load_model(path)
         if model.task != cls.TASK:
             raise ModelFileError(
-                f"expected a {cls.TASK}, got a {model.task}; load it with tidegate.tasks.load",
+                f"expected a {cls.TASK}, got a {model.task}; load it with tidegate.load",
                 file=path,
             )
         return cls.from_model_file(model, path)
@@ -294,10 +285,8 @@ class Estimator(TrainingOptions):
     @classmethod
     def from_model_file(cls, model: ModelFile, path: str | PathLike[str]) -> Self:
         """The fitted model that ``model``, read from ``path``, holds; its test vector is run."""
-        import torch
-
         from tidegate.model.checkpoint import ModelFileError, verify
-        from tidegate.nn.network import SequenceNetwork
+        from tidegate.runtime.network import Network
 
         try:
             options = cls.options_from_json(model.options)
@@ -307,10 +296,9 @@ class Estimator(TrainingOptions):
             estimator._restore(model)
         except (KeyError, TypeError, ValueError) as e:
             raise ModelFileError(f"options or parts out of schema: {e}", file=path) from e
-        network = SequenceNetwork(model.architecture).eval()
-        network.load_state_dict({n: torch.from_numpy(a) for n, a in model.tensors.items()})
-        verify(path, model, _run(network, model.test_vector))
-        estimator.network_ = network
+        network = Network(model.architecture, model.tensors)
+        verify(path, model, run_test(network, model.test_vector))
+        estimator.runtime_ = network
         estimator.metrics_, estimator.provenance_ = model.metrics, model.provenance
         estimator.history_ = model.history
         return estimator
@@ -333,62 +321,6 @@ def with_default(name: str, default: Any) -> Any:
     """The option ``name`` of every estimator, with another default."""
     (shared,) = (f for f in fields(Estimator) if f.name == name)
     return field(default=default, metadata=shared.metadata)
-
-
-def _thinned(history: dict[str, list[float]], most: int) -> dict[str, list[float]]:
-    """``history``, or of a very long one every second, third, ... evaluation."""
-    count = len(history.get("step", ()))
-    return {name: column[:: -(-count // most) or 1] for name, column in history.items()}
-
-
-def encoder_of(model: ModelFile) -> TextEncoder:
-    """The encoder in a model file.  Raises ValueError unless it fits the network's vocabulary."""
-    assert model.encoder is not None  # held by the file's schema
-    encoder = encoder_from_json(model.encoder)
-    if encoder.size != model.architecture.vocabulary_size:
-        raise ValueError(
-            f"expected a vocabulary of {model.architecture.vocabulary_size} tokens, "
-            f"got {encoder.size}"
-        )
-    return encoder
-
-
-def _test_vector(network: SequenceNetwork) -> dict[str, np.ndarray]:
-    """A small input and what the network makes of it; random, so that no data is given away."""
-    rng = np.random.default_rng(0)
-    a = network.architecture
-    vector: dict[str, np.ndarray] = {}
-    if a.vocabulary_size is not None:
-        vector["input"] = rng.integers(0, a.vocabulary_size, (8, 2))
-    else:
-        assert a.input_size is not None
-        vector["input"] = rng.standard_normal((8, 2, a.input_size)).astype(np.float32)
-    if a.evidence_size:
-        vector["evidence"] = rng.standard_normal((8, 2, a.evidence_size)).astype(np.float32)
-    vector["lengths"] = np.array([8, 5])
-    return {**vector, "output": _run(network, vector)}
-
-
-def _run(network: SequenceNetwork, vector: dict[str, np.ndarray]) -> np.ndarray:
-    import torch
-
-    from tidegate.nn.network import TokensAndEvidence
-
-    given = {name: torch.from_numpy(array) for name, array in vector.items()}
-    inputs = given["input"]
-    if "evidence" in given:
-        inputs = TokensAndEvidence(inputs, given["evidence"])
-    with torch.no_grad():
-        return network(inputs, given.get("lengths"))[0].numpy()
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"
 
 
 def default_model_path(task: str, data: str | PathLike[str]) -> Path:

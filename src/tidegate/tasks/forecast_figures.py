@@ -12,6 +12,7 @@ from tidegate.data.series.frames import Held, held_series
 from tidegate.data.series.series import Series
 from tidegate.data.series.windowing import Windows, windows
 from tidegate.errors import InputError, shown
+from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import Backtest, spread_of_targets
 from tidegate.tasks.estimator import Estimator
 
@@ -89,10 +90,8 @@ class JudgedForecaster(Estimator):
         }
 
     def _backtest(self, series: Series, starts: np.ndarray) -> Backtest:
-        from tidegate.training.forecasting import forecast_windows
-
         w = self.windowing_
-        values = forecast_windows(self.network_, Windows(w, series, starts))
+        values = forecast_windows(self.runtime_, Windows(w, series, starts))
         return Backtest.of(series, starts + w.context, w.season, values)
 
     def _starts(self, held: Held, start: Moment | None, end: Moment | None) -> np.ndarray:
@@ -120,7 +119,7 @@ class JudgedForecaster(Estimator):
 
         Data that do not name their series are taken as those of the training, in their order.
         """
-        self.network_  # noqa: B018  raises where there is none
+        self.runtime_  # noqa: B018  raises where there is none
         w, data = self.windowing_, opened(data)
         told: dict[str, Any] = {}
         if (columns := getattr(data, "columns", None)) is not None:

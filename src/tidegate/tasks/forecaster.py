@@ -22,6 +22,7 @@ from tidegate.data.series.windowing import (
 from tidegate.data.source import as_list
 from tidegate.data.times.grid import time_type
 from tidegate.errors import InputError, spelled
+from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
@@ -115,7 +116,7 @@ class Forecaster(JudgedForecaster):
         target: the columns to forecast, by default all other columns.
         covariate: more columns to read; their future values need not be known.
         """
-        self.check()
+        self.check_training()
         held = held_series(data, time=time, target=target, covariate=covariate)
         series = held.series
         cut, end = self.spans(series)
@@ -171,11 +172,9 @@ class Forecaster(JudgedForecaster):
                 f"expected at least {w.context} rows, the context that is read, got "
                 f"{len(series)}; give more rows, or train with a shorter context"
             )
-        from tidegate.training.forecasting import forecast_windows
-
         past = series.rows(len(series) - w.context, len(series))
         need_finite(past)
-        values = forecast_windows(self.network_, Windows(w, past, np.array([0])))[0]
+        values = forecast_windows(self.runtime_, Windows(w, past, np.array([0])))[0]
         return held.give_back(Forecast(series.future_times(w.horizon), w.names, values))
 
     def predict(self, data: Any) -> np.ndarray:

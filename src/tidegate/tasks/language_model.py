@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.cells import get_cell
-from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
-from tidegate.sampling import sample
-from tidegate.tasks.estimator import encoder_of, with_default
-from tidegate.tasks.splitting import split_rows
+from tidegate.runtime.scoring import score
+from tidegate.runtime.writing import next_tokens
+from tidegate.tasks.estimator import with_default
+from tidegate.tasks.model_file import encoder_of
+from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
 from tidegate.training.option_values import check_value
@@ -26,6 +27,7 @@ from tidegate.training.options import check_seed, documented, option
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
+    from tidegate.runtime.network import Network
 
 # What generate takes: types and bounds.
 _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
@@ -125,7 +127,7 @@ class LanguageModel(TextTask):
         Raises InputError for options or texts that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        self.check()
+        self.check_training()
         start = self._known_start()
         level = self.level if start is None else start.encoder.level
         train, validation, test = self.split(text, validation, level)
@@ -159,37 +161,14 @@ class LanguageModel(TextTask):
 
         Cuts at level word fall between lines.  Raises InputError.
         """
-        held_out = self.test_fraction + (self.validation_fraction if validation is None else 0)
-        if held_out >= 1:
-            raise InputError(
-                f"expected a sum with {spelled('test_fraction')} below 1, got {held_out:g}; lower "
-                "one of them",
-                option="validation_fraction",
-            )
-
-        if not isinstance(text, str):
-            texts = as_texts(text)
-            rows = split_rows(
-                len(texts),
-                self.seed,
-                validation=held_out - self.test_fraction,
-                test=self.test_fraction,
-                what="texts",
-            )
-            train, drawn, test = (_one_text([texts[i] for i in part]) for part in rows)
-            return train, drawn if validation is None else _one_text(validation), test
-
-        def cut(fraction: float) -> int:
-            at = round(len(text) * fraction)
-            if level == "word" and (line := text.find("\n", at)) >= 0:
-                return line + 1
-            return at
-
-        end = cut(1 - self.test_fraction) if self.test_fraction else len(text)
-        if validation is not None:
-            return text[:end], _one_text(validation), text[end:]
-        start = cut(1 - held_out)
-        return text[:start], text[start:end], text[end:]
+        return split_text(
+            text,
+            validation,
+            self.seed,
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+            between_lines=level == "word",
+        )
 
     def evaluate(self, text: str | Sequence[str]) -> dict[str, float]:
         """Measure how well a text, or several texts one after another, is predicted, by name.
@@ -203,10 +182,8 @@ class LanguageModel(TextTask):
 
         Raises InputError for a text of fewer than 2 tokens.
         """
-        from tidegate.training.language_modelling import score
-
-        network = self.network_
-        text = _one_text(text)
+        network = self.runtime_
+        text = one_text(text)
         opening, _ = self._frame()
         result = score(network, self._tokens(text), opening)
         if result.tokens == 0:
@@ -243,7 +220,7 @@ class LanguageModel(TextTask):
         the likeliest token.  ``seed``: one seed gives one text; None draws another text each time.
         The unknown token is never written.  Raises InputError for a value out of its range.
         """
-        network = self.network_
+        network = self.runtime_
         check_seed(seed)
         check_value("prompt", prompt, str, {})
         check_value("length", length, int, {"bounds": {"at least": 0}})
@@ -273,7 +250,7 @@ class LanguageModel(TextTask):
             raise InputError(
                 f"expected one language model {kind}, got {origin}", option="init_from"
             )
-        tied = models[0].network_.architecture.tie_embeddings
+        tied = models[0].runtime_.architecture.tie_embeddings
         return start_from_models(models, origin, whole=True, tie_embeddings=tied)
 
     def _initial(self, architecture: Architecture) -> dict[str, Any]:
@@ -295,14 +272,18 @@ class LanguageModel(TextTask):
         return (end, start) if self.reverse else (start, end)
 
     def _objective(self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray):
-        from tidegate.training.language_modelling import LanguageModelling, score
+        from tidegate.nn.arrays import network_on_arrays
+        from tidegate.training.judging import TorchReader
+        from tidegate.training.language_modelling import LanguageModelling
 
         opening, _ = self._frame()
 
         def sample_text(network: SequenceNetwork, step: int) -> str:
-            entropy = score(network, validation[:20_000], opening).cross_entropy
+            reader = TorchReader(network)
+            entropy = score(reader, validation[:20_000], opening).cross_entropy
             rng = np.random.default_rng((self.seed, step))
-            tokens = self._written(network, "", self.sample_length, rng, {"temperature": 0.8})
+            writer = network_on_arrays(network)
+            tokens = self._written(writer, "", self.sample_length, rng, {"temperature": 0.8})
             head = f"--- step {step}, held-out perplexity {math.exp(min(entropy, 700.0)):.2f} ---"
             return f"{head}\n{self.encoder_.decode(tokens).strip()}\n"
 
@@ -320,7 +301,7 @@ class LanguageModel(TextTask):
 
     def _written(
         self,
-        network: SequenceNetwork,
+        network: Network,
         prompt: str,
         length: int,
         rng: np.random.Generator,
@@ -339,7 +320,7 @@ class LanguageModel(TextTask):
             read = encoder.encode("\n")[:1]
         never = [i for i in (encoder.unknown_id, opening) if i is not None]
         choice = {**choice, "forbidden": never}
-        tokens = _next_tokens(network, read, length, (opening, closing), rng, choice)
+        tokens = next_tokens(network, read, length, (opening, closing), rng, choice)
         if not self.reverse:
             return tokens
         # a sentence's start closes it here; the text has a line break at its end
@@ -351,35 +332,3 @@ class LanguageModel(TextTask):
 
     def _restore(self, model: ModelFile) -> None:
         self.encoder_ = encoder_of(model)
-
-
-def _next_tokens(
-    network: SequenceNetwork,
-    read: np.ndarray,
-    length: int,
-    frame: tuple[int | None, int | None],
-    rng: np.random.Generator,
-    choice: dict[str, Any],
-) -> Iterator[int]:
-    """Token after token, each read back in by the network."""
-    import torch
-
-    opening, closing = frame
-    state = None
-    for _ in range(length):
-        with torch.no_grad():
-            inputs = torch.as_tensor(read.astype(np.int64), device=network.device).unsqueeze(1)
-            features, state = network.features(inputs, state=state)
-            logits = network.output(features[-1, 0]).float().cpu().numpy()
-        token = sample(logits, rng, **choice)
-        yield token
-        read = np.array([token])
-        if token == closing:  # the next sentence's start is given
-            read = np.array([token, opening])
-
-
-def _one_text(text: str | Sequence[str]) -> str:
-    """The text itself, or several one after another."""
-    if isinstance(text, str):
-        return text
-    return "".join(f"{one}\n" for one in as_texts(text))

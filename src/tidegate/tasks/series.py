@@ -10,6 +10,7 @@ import numpy as np
 
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError
+from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.splitting import split_rows
@@ -96,7 +97,7 @@ class SequenceEstimator(Estimator):
         Returns the training part, the part that chooses the best weights, the test part, and how
         much each training sequence counts, [N].  Raises InputError.
         """
-        self.check()
+        self.check_training()
         sequences = as_sequences(X)
         answers = self._learn_answers(sequences, y)
         counts = sample_weights(sample_weight, len(sequences))
@@ -180,10 +181,9 @@ class SequenceEstimator(Estimator):
 
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""
-        from tidegate.training.many_to_one import network_outputs
-
-        network = self.network_
-        return network_outputs(network, self._read(as_sequences(sequences, self.inputs_.channels)))
+        network = self.runtime_
+        read = self._read(as_sequences(sequences, self.inputs_.channels))
+        return outputs_of(network, read, network.architecture.output_size)
 
     def _learned(self) -> dict[str, Any]:
         return {"scaling": {"inputs": self.inputs_.to_json()}}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.data.sequences.inputs import as_sequences
+from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.series import SequenceEstimator
 from tidegate.training.options import documented
@@ -75,8 +76,6 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         return as_sequences(inputs, self.inputs_.channels)
 
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
-        from tidegate.training.classification import log_softmax
-
         return log_softmax(self._outputs(inputs))
 
     def _learned(self) -> dict[str, Any]:

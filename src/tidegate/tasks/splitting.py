@@ -1,9 +1,12 @@
-"""Which rows are learned from, and which are held out."""
+"""Which rows, or which parts of a text, are learned from, and which are held out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from tidegate.data.files.items import as_texts
 from tidegate.errors import InputError, spelled
 
 
@@ -27,3 +30,58 @@ def split_rows(
         )
     held_out += tested
     return np.sort(order[held_out:]), order[tested:held_out], order[:tested]
+
+
+def split_text(
+    text: str | Sequence[str],
+    validation: str | Sequence[str] | None,
+    seed: int,
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    between_lines: bool,
+) -> tuple[str, str, str]:
+    """The training, validation and test part of one text, or of several one after another.
+
+    Of one text the parts follow each other, of several they are drawn by the seed.  ``validation``
+    stands in for a part held out, if it is given.  ``between_lines``: one text is cut there alone.
+    Raises InputError.
+    """
+    held_out = test_fraction + (validation_fraction if validation is None else 0)
+    if held_out >= 1:
+        raise InputError(
+            f"expected a sum with {spelled('test_fraction')} below 1, got {held_out:g}; lower one "
+            "of them",
+            option="validation_fraction",
+        )
+
+    if not isinstance(text, str):
+        texts = as_texts(text)
+        rows = split_rows(
+            len(texts),
+            seed,
+            validation=held_out - test_fraction,
+            test=test_fraction,
+            what="texts",
+        )
+        train, drawn, test = (one_text([texts[i] for i in part]) for part in rows)
+        return train, drawn if validation is None else one_text(validation), test
+
+    def cut(fraction: float) -> int:
+        at = round(len(text) * fraction)
+        if between_lines and (line := text.find("\n", at)) >= 0:
+            return line + 1
+        return at
+
+    end = cut(1 - test_fraction) if test_fraction else len(text)
+    if validation is not None:
+        return text[:end], one_text(validation), text[end:]
+    start = cut(1 - held_out)
+    return text[:start], text[start:end], text[end:]
+
+
+def one_text(text: str | Sequence[str]) -> str:
+    """The text itself, or several one after another, each ended by a line break."""
+    if isinstance(text, str):
+        return text
+    return "".join(f"{one}\n" for one in as_texts(text))

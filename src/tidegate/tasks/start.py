@@ -153,10 +153,10 @@ def start_from_models(
 
     Raises InputError where they are not.
     """
-    first = models[0].network_.architecture
+    first = models[0].runtime_.architecture
     encoder = models[0].encoder_
     for model in models[1:]:
-        a = model.network_.architecture
+        a = model.runtime_.architecture
         same = [getattr(a, name) == getattr(first, name) for name in _SIZES]
         if not all(same) or model.encoder_.to_json() != encoder.to_json():
             raise InputError(
@@ -171,7 +171,7 @@ def start_from_models(
             "lowercase": encoder.lowercase,
             "min_count": models[0].min_count,
             "vocabulary_size": encoder.size,
-            "embedding_size": sum(m.network_.architecture.embedding_size for m in models),
+            "embedding_size": sum(m.runtime_.architecture.embedding_size for m in models),
             **{name: getattr(first, name) for name in _SIZES},
             "chrono": None,  # gates have learned how long to remember
             **decides,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.nn.network import SequenceNetwork
-from tidegate.training.many_to_one import ManyToOne, network_outputs
+from tidegate.runtime.probabilities import log_softmax
+from tidegate.training.many_to_one import ManyToOne
 
 
 class Classification(ManyToOne):
@@ -35,13 +33,3 @@ class Classification(ManyToOne):
             "accuracy": float((log_p.argmax(1) == answers).mean()),
             "cross_entropy": float(-log_p[np.arange(len(answers)), answers].mean()),
         }
-
-
-def log_probabilities(network: SequenceNetwork, sequences: Sequence[np.ndarray]) -> np.ndarray:
-    """Log-probability of each label, float32 [N, labels]."""
-    return log_softmax(network_outputs(network, sequences))
-
-
-def log_softmax(outputs: np.ndarray) -> np.ndarray:
-    """Logarithm of the softmax over the last axis."""
-    return F.log_softmax(torch.from_numpy(outputs), dim=-1).numpy()

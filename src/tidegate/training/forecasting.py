@@ -12,10 +12,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from tidegate.data.series.windowing import Windows
 from tidegate.nn.network import SequenceNetwork
+from tidegate.runtime.batches import window_outputs
+from tidegate.training.judging import as_function
 from tidegate.training.objective import StepResult, TaskObjective
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
-_EVALUATION_ROWS = 1024
 
 
 class Forecasting(TaskObjective):
@@ -64,7 +65,7 @@ class Forecasting(TaskObjective):
         assert isinstance(network, SequenceNetwork)
         loss = LOSSES[self.loss_name]
         squared = absolute = lost = count = 0.0
-        for rows, outputs in _outputs(network, self.validation):
+        for rows, outputs in window_outputs(as_function(network), self.validation):
             targets = self.validation.targets(rows)
             errors = (outputs - targets).astype(np.float64)
             lost += errors.size * loss(*map(torch.from_numpy, (outputs, targets))).item()
@@ -81,19 +82,3 @@ class Forecasting(TaskObjective):
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"windowing": self.train.windowing.to_json()}
-
-
-def forecast_windows(network: SequenceNetwork, windows: Windows) -> np.ndarray:
-    """The forecast of each window in original units, float64 [windows, horizon, C]."""
-    return windows.forecasts(np.concatenate([outputs for _, outputs in _outputs(network, windows)]))
-
-
-@torch.no_grad()
-def _outputs(network: SequenceNetwork, windows: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers and the network's outputs for them, [B, O], batch by batch."""
-    device = network.device
-    for rows in np.split(
-        np.arange(len(windows)), range(_EVALUATION_ROWS, len(windows), _EVALUATION_ROWS)
-    ):
-        inputs = torch.from_numpy(windows.inputs(rows)).to(device)
-        yield rows, network(inputs)[0].cpu().numpy()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
-from tidegate.errors import InputError, spelled
+from tidegate.errors import InputError
 from tidegate.model.container import ModelFileError
 from tidegate.nn.recurrent_layer import slow_on_gpu
 from tidegate.training.curve import COLUMNS, FIRST_COLUMNS, as_columns, hindsight
@@ -41,6 +41,7 @@ from tidegate.training.resuming import check_position, check_tensors, restored_c
 from tidegate.training.run_folder import RunFolder
 from tidegate.training.schedules import learning_rate_factor
 from tidegate.training.state import Position, TrainingState, flatten, remedy
+from tidegate.training.verdicts import is_better, not_finite
 
 _DRAW_EVERY_S = 30.0
 
@@ -211,7 +212,8 @@ class _Run:
         norm = gradient_norm(gradients)
         length = norm.item()
         if not (math.isfinite(loss) and math.isfinite(length)):
-            raise self._not_finite(loss)
+            folder = self.options.run_folder if self.saved_step else None
+            raise not_finite(at, loss, self.named_parameters, folder, self.saved_step)
         if options.clip_norm is not None and length > options.clip_norm:
             clip_grads_with_norm_(self.trained, options.clip_norm, norm)
         # the middle of the step: neither the first nor the last has a factor of 0
@@ -240,7 +242,8 @@ class _Run:
         with torch.no_grad(), self.average.applied() if self.average else nullcontext():
             metrics, at.seconds, save = self.processes.first(self._measure)
             value = metrics[name]
-            better = self._is_better(value, metrics.get("validation_loss"))
+            lower = self.objective.lower_is_better
+            better = is_better(at, value, metrics.get("validation_loss"), lower_is_better=lower)
             if better:
                 self.best = {n: t.clone() for n, t in self.network.state_dict().items()}
         if better:
@@ -277,39 +280,12 @@ class _Run:
         # saving must not become the main work of a run that evaluates often
         return metrics, seconds, seconds - self.saved_at >= 20 * self.save_cost_s
 
-    def _is_better(self, value: float, loss: float | None) -> bool:
-        """Than the best so far; of equal figures, such as accuracies, that with the lower loss."""
-        best = self.position.best_value
-        if best is None or math.isnan(best):
-            return True
-        if value == best and loss is not None:
-            at = self.position
-            row = next(row for row in at.history if row["step"] == at.best_step)
-            return loss < row.get("validation_loss", math.inf)
-        return value < best if self.objective.lower_is_better else value > best
-
     def _evaluation_due(self) -> bool:
         return self.position.step % self.evaluate_every == 0
 
     def _evaluated_step(self) -> float:
         history = self.position.history
         return history[-1]["step"] if history else 0
-
-    def _not_finite(self, loss: float) -> TrainingError:
-        at = self.position
-        where = f"step {at.step + 1} (epoch {at.epoch + 1}, batch {at.batch + 1})"
-        what = f"the loss is {loss:.4g}"
-        for name, parameter in self.named_parameters:
-            if parameter.grad is not None and not parameter.grad.isfinite().all():
-                what += f" and the gradient of {name} is not finite"
-                break
-        kept = ""
-        if self.options.run_folder is not None and self.saved_step:
-            kept = f"; {self.options.run_folder} holds the state of step {self.saved_step}"
-        return TrainingError(
-            f"{where}: {what}; lower {spelled('learning_rate')} or "
-            f"{spelled('clip_norm')}, or check that batch's data{kept}"
-        )
 
     def _settings(self) -> dict[str, Any]:
         settings = {

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tidegate.data.sequences.sequences import pad_sequences
-from tidegate.nn.network import Inputs, SequenceNetwork, TokensAndEvidence
+from tidegate.nn.network import SequenceNetwork
+from tidegate.runtime.batches import outputs_of
+from tidegate.training.judging import as_function, network_inputs
 from tidegate.training.objective import StepResult, TaskObjective
-
-_EVALUATION_STEPS = 50_000  # of a batch, padding included
 
 # Another form of a sequence with the same answer, drawn anew whenever it is learned from.
 Variation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -113,7 +113,8 @@ class ManyToOne(TaskObjective):
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         assert isinstance(network, SequenceNetwork)
         sequences, answers = self.validation
-        outputs = network_outputs(network, sequences)
+        width = network.architecture.output_size
+        outputs = outputs_of(as_function(network), sequences, width)
         figures = self.figures(outputs, answers)
         told = {f"{self.prefix}{name}": value for name, value in figures.items()}
         if self.prefix and self.weights[1] is None:  # nothing is held out
@@ -149,27 +150,3 @@ class ManyToOne(TaskObjective):
             yield np.concatenate(sequences)
             yield answers
         yield from (weights for weights in self.weights if weights is not None)
-
-
-def network_inputs(padded: np.ndarray, device: torch.device | None = None) -> Inputs:
-    """What ``pad_sequences`` made, as the network reads it; data.sequences.with_evidence too."""
-    if padded.dtype.names is None:
-        return torch.from_numpy(padded).to(device)
-    parts = (torch.from_numpy(np.ascontiguousarray(padded[name])) for name in ("token", "evidence"))
-    return TokensAndEvidence(*(part.to(device) for part in parts))
-
-
-@torch.no_grad()
-def network_outputs(network: SequenceNetwork, sequences: Sequence[np.ndarray]) -> np.ndarray:
-    """Outputs for each sequence, float32 [N, O]; a row does not depend on its neighbours."""
-    result = np.empty((len(sequences), network.architecture.output_size), np.float32)
-    device = network.dense.weight.device
-    order = np.argsort([len(s) for s in sequences], kind="stable")
-    while len(order):
-        longest = max(1, len(sequences[order[-1]]))
-        rows, order = np.split(order[::-1], [max(1, _EVALUATION_STEPS // longest)])
-        order = order[::-1]
-        padded, lengths = pad_sequences([sequences[i] for i in rows])
-        outputs, _ = network(network_inputs(padded, device), torch.from_numpy(lengths))
-        result[rows] = outputs.cpu().numpy()
-    return result

@@ -102,7 +102,7 @@ def padded(sequences: list[np.ndarray], targets: np.ndarray) -> Batch:
     import torch
 
     from tidegate.data.sequences.sequences import pad_sequences
-    from tidegate.training.many_to_one import network_inputs
+    from tidegate.training.judging import network_inputs
 
     inputs, lengths = pad_sequences([s[-MOST_STEPS:] for s in sequences if len(s)])
     answered = targets[[len(s) > 0 for s in sequences]]

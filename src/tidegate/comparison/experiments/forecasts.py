@@ -20,6 +20,7 @@ from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.frames import held_series
 from tidegate.data.series.windowing import Windows, windows
 from tidegate.errors import InputError, spelled
+from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import Backtest
 
 _CHUNK = 2048  # windows forecast at once, which bounds memory
@@ -65,13 +66,11 @@ class Forecasts(Experiment):
 
     def _losses(self, model: Any, span: tuple[int, int]) -> dict[str, np.ndarray]:
         """Losses of the model, ``naive`` and ``seasonal_naive`` by stretch."""
-        from tidegate.training.forecasting import forecast_windows
-
         w = model.windowing_
         starts = self._windows(model, span).starts
         errors: dict[str, list[np.ndarray]] = {}
         for some in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
-            values = forecast_windows(model.network_, Windows(w, self.series, some))
+            values = forecast_windows(model.runtime_, Windows(w, self.series, some))
             backtest = Backtest.of(self.series, some + w.context, w.season, values)
             for name, forecasts in backtest.forecasts.items():
                 squared = ((forecasts - backtest.truth) / w.scaler.scale) ** 2

@@ -19,6 +19,7 @@ from tidegate.comparison.experiments.experiment import (
 )
 from tidegate.comparison.experiments.kneser_ney import KneserNey
 from tidegate.comparison.experiments.paired import in_blocks
+from tidegate.runtime.scoring import stretches
 
 Text = str | Sequence[str]
 
@@ -49,22 +50,18 @@ class LanguageModelling(Experiment):
         return model.evaluate(self.scored), model.evaluate(self.train[-self.size :])
 
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        from tidegate.training.language_modelling import stretches
-
         encoder = model.encoder_
         validation, scored = (
-            _by_stretch(*stretches(model.network_, encoder.encode(text), encoder.start_id)[1:])
+            _by_stretch(*stretches(model.runtime_, encoder.encode(text), encoder.start_id)[1:])
             for text in (self.validation, self.scored)
         )
         return validation, scored
 
     def baselines(self, model: Any) -> list[Baseline]:
-        from tidegate.training.language_modelling import stretches
-
         encoder = model.encoder_
         train, validation, scored = map(encoder.encode, (self.train, self.validation, self.scored))
         counted = KneserNey.fit(train, validation, encoder.size, encoder.start_id)
-        starts, _, counts = stretches(model.network_, scored, encoder.start_id)
+        starts, _, counts = stretches(model.runtime_, scored, encoder.start_id)
         nats = np.add.reduceat(counted.nats(scored), starts)
         return [
             Baseline(

@@ -37,11 +37,11 @@ class Run:
 
     @property
     def parameters(self) -> int:
-        return self.model.network_.architecture.parameter_count()
+        return self.model.runtime_.architecture.parameter_count()
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
-        return self.model.network_.architecture.hidden_sizes
+        return self.model.runtime_.architecture.hidden_sizes
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -87,7 +87,7 @@ def equal_sizes(
         model, cell=cells[0], projection_size=projection_of(model, cells[0]), **free, max_steps=1
     )
     experiment.fit(tried)
-    architecture = tried.network_.architecture
+    architecture = tried.runtime_.architecture
     return {
         cell: architecture.hidden_sizes
         if cell == cells[0]

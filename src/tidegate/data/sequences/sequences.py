@@ -47,11 +47,13 @@ def pad_sequences(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return padded, lengths
 
 
-def with_evidence(tokens: Sequence[int], evidence: np.ndarray) -> np.ndarray:
-    """Tokens [T] and the evidence float32 [T, E] beside each as one sequence, [T] of records."""
-    records = np.empty(
-        len(tokens), [("token", np.int32), ("evidence", np.float32, evidence.shape[1:])]
-    )
+def with_evidence(tokens: Sequence[int] | np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """Tokens [T] and the evidence float32 [T, E] beside each as one sequence, [T] of records.
+
+    So it is with a batch: tokens [T, B] and evidence [T, B, E].
+    """
+    kinds = [("token", np.int32), ("evidence", np.float32, evidence.shape[-1:])]
+    records = np.empty(evidence.shape[:-1], kinds)
     records["token"], records["evidence"] = tokens, evidence
     return records
 

@@ -1,0 +1,131 @@
+// Which instruction set's kernels run.
+#if defined(TIDEGATE_BFLOAT16)
+#include <cpuid.h>
+#endif
+#if defined(TIDEGATE_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "kernels.h"
+#define TIDEGATE_ISA dispatch  // only the constants of math.h are used here
+#include "simd/math.h"
+
+namespace tidegate {
+
+#define TIDEGATE_DECLARE(isa)   \
+    namespace isa {             \
+    extern const Kernels table; \
+    }
+TIDEGATE_DECLARE(baseline)
+#if defined(TIDEGATE_X86)
+TIDEGATE_DECLARE(avx2)
+TIDEGATE_DECLARE(avx512)
+#endif
+#if defined(TIDEGATE_BFLOAT16)
+TIDEGATE_DECLARE(avx512bf16)
+#endif
+#if defined(TIDEGATE_AMX)
+TIDEGATE_DECLARE(amx)
+#endif
+
+const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
+                               dispatch::kSigmoidMaxUlp, dispatch::kLogMaxUlp,
+                               dispatch::kRsqrtMaxUlp};
+
+std::vector<const Kernels*> available_kernels() {
+    std::vector<const Kernels*> found{&baseline::table};
+#if defined(TIDEGATE_X86)
+    __builtin_cpu_init();
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (has_avx2) found.push_back(&avx2::table);
+    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        found.push_back(&avx512::table);
+#endif
+    return found;
+}
+
+namespace {
+
+const Kernels* find_kernels(const std::string& name) {
+    std::string names;
+    for (const Kernels* each : available_kernels()) {
+        if (name == each->isa) return each;
+        names += std::string(names.empty() ? "" : ", ") + each->isa;
+    }
+    throw std::invalid_argument("TIDEGATE_ISA: expected one of " + names +
+                                " (what this machine can run), got '" + name +
+                                "'; unset it to use the best");
+}
+
+std::atomic<const Kernels*>& in_use() {
+    static std::atomic<const Kernels*> current{[] {
+        const char* wanted = std::getenv("TIDEGATE_ISA");
+        return wanted && *wanted ? find_kernels(wanted) : available_kernels().back();
+    }()};
+    return current;
+}
+
+}  // namespace
+
+#if defined(TIDEGATE_BFLOAT16)
+namespace {
+
+bool has_bfloat16() {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));  // avx512_bf16
+}
+
+#if defined(TIDEGATE_AMX)
+// The processor has the instructions, and the system lets this process use the tiles' registers.
+bool has_amx() {
+    unsigned a, b, c, d;
+    constexpr unsigned kTile = 1u << 24, kBfloat16 = 1u << 22;  // cpuid 7.0, edx
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & kTile) || !(d & kBfloat16)) return false;
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // Linux 5.16: asm/prctl.h
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
+}  // namespace
+
+std::vector<const Kernels*> available_rounding_kernels() {
+    std::vector<const Kernels*> found;
+    if (available_kernels().back() != &avx512::table || !has_bfloat16()) return found;
+    found.push_back(&avx512bf16::table);
+#if defined(TIDEGATE_AMX)
+    if (has_amx()) found.push_back(&amx::table);
+#endif
+    return found;
+}
+
+const Kernels* rounding_kernels() {
+    static const std::vector<const Kernels*> found = available_rounding_kernels();
+    return found.empty() || &kernels() != &avx512::table ? nullptr : found.back();
+}
+#else
+std::vector<const Kernels*> available_rounding_kernels() { return {}; }
+
+const Kernels* rounding_kernels() { return nullptr; }
+#endif
+
+bool is_intel() {
+#if defined(TIDEGATE_X86)
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
+}
+
+const Kernels& kernels() { return *in_use().load(std::memory_order_relaxed); }
+
+void select_isa(const char* name) { in_use().store(find_kernels(name)); }
+
+}  // namespace tidegate

@@ -1,0 +1,99 @@
+// What the module's functions take from Python, and how it is checked.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/kernels.h"
+
+namespace tidegate {
+
+namespace nb = nanobind;
+
+using Input = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using InOut = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using Integers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using MaybeIn = std::optional<Input>;
+using MaybeOut = std::optional<InOut>;
+
+// Beyond the processors of any machine: each of them may become a thread.
+constexpr int kMostThreads = 1024;
+// Of a batch, padding included: their bytes fit 64 bits, whatever a token holds.
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
+
+inline int checked_threads(int threads) {
+    if (threads < 1 || threads > kMostThreads)
+        throw std::invalid_argument("threads: expected 1 to " + std::to_string(kMostThreads) +
+                                    ", got " + std::to_string(threads));
+    return threads;
+}
+
+inline std::string shape_text(const std::vector<std::int64_t>& shape) {
+    std::string text;
+    for (const std::int64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
+    return "[" + text + "]";
+}
+
+template <class Array>
+std::vector<std::int64_t> shape_of(const Array& array) {
+    std::vector<std::int64_t> shape(array.ndim());
+    for (std::size_t axis = 0; axis < shape.size(); ++axis)
+        shape[axis] = static_cast<std::int64_t>(array.shape(axis));
+    return shape;
+}
+
+template <class Array>
+bool has_shape(const Array& array, std::initializer_list<std::int64_t> shape) {
+    if (array.ndim() != shape.size()) return false;
+    std::size_t axis = 0;
+    for (const std::int64_t n : shape)
+        if (static_cast<std::int64_t>(array.shape(axis++)) != n) return false;
+    return true;
+}
+
+// The data of an array; one whose memory was freed says that it has numbers and has none.
+template <class Array>
+auto memory_of(const char* name, const Array& array) -> decltype(array.data()) {
+    if (array.size() > 0 && array.data() == nullptr)
+        throw std::invalid_argument(std::string(name) +
+                                    ": expected an array with memory, got one without");
+    return array.data();
+}
+
+// The data of an array that must have this shape; null for None where that is allowed.
+template <class Array>
+auto data_of(const char* name, const std::optional<Array>& array,
+             std::initializer_list<std::int64_t> shape, bool required = true)
+    -> decltype(array->data()) {
+    if (!array) {
+        if (required) throw std::invalid_argument(std::string(name) + ": expected an array");
+        return nullptr;
+    }
+    if (!has_shape(*array, shape))
+        throw std::invalid_argument(std::string(name) + ": expected " + shape_text(shape) +
+                                    ", got " + shape_text(shape_of(*array)));
+    return memory_of(name, *array);
+}
+
+// `rounded`: those whose products have bfloat16 factors, where there are any.
+inline const Kernels& kernels_of(bool rounded) {
+    const Kernels* rounding = rounded ? rounding_kernels() : nullptr;
+    return rounding ? *rounding : kernels();
+}
+
+inline const CellKernels& cell_named(const Kernels& kernels, const std::string& name) {
+    for (int i = 0; i < kernels.cell_count; ++i)
+        if (name == kernels.cells[i].cell->name) return kernels.cells[i];
+    throw std::invalid_argument("cell: expected one the engine has, got '" + name + "'");
+}
+
+// Adds to the module the schedules, the passes of training and the layers for inference.
+void bind_layers(nb::module_& module);
+
+}  // namespace tidegate

@@ -1,0 +1,1 @@
+"""A trained network on numpy arrays: what predicts, generates, forecasts and scores.  No torch."""

@@ -1,0 +1,90 @@
+"""One recurrent layer in one direction: the engine's, or numpy's where the engine has no kernel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from tidegate.cells import CELLS
+from tidegate.engine import EngineLayer, compiled
+from tidegate.equations import bptt
+from tidegate.runtime.products import Array
+
+
+class Layer(Protocol):
+    """What `EngineLayer` documents; states are tuples of arrays, as many as the cell has."""
+
+    def initial_state(self, batch_size: int) -> tuple[Array, ...]: ...
+
+    def forward(
+        self,
+        x: Array,
+        state: Sequence[Array] | None = None,
+        lengths: np.ndarray | None = None,
+        reverse: bool = False,
+    ) -> tuple[Array, tuple[Array, ...]]: ...
+
+    def step(self, x: Array, state: tuple[Array, ...]) -> Array: ...
+
+
+def layer_of(cell: str, parameters: Mapping[str, Array], sizes: Mapping[str, int]) -> Layer:
+    """The layer of these ``parameters``, by the names that the cell gives them.
+
+    ``sizes``: I, H and P, as `Architecture.layer_sizes` has them.
+
+    Warns where the engine has no kernel for the cell.
+    """
+    if cell in compiled.cells():
+        return EngineLayer(cell, parameters)
+    warnings.warn(
+        f"the engine has no kernel for the cell {cell}, so numpy runs it step by step, which is "
+        "slow; build the engine again",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return NumpyLayer(cell, parameters, sizes)
+
+
+class NumpyLayer:
+    """The cell's own equations, row by row: the same as the engine's, and slow."""
+
+    def __init__(
+        self, cell: str, parameters: Mapping[str, Array], sizes: Mapping[str, int]
+    ) -> None:
+        self._cell, self._parameters = CELLS[cell], parameters
+        self._widths = self._cell.state_sizes(sizes)
+
+    def initial_state(self, batch_size: int) -> tuple[Array, ...]:
+        return tuple(np.zeros((batch_size, width), np.float32) for width in self._widths)
+
+    def forward(
+        self,
+        x: Array,
+        state: Sequence[Array] | None = None,
+        lengths: np.ndarray | None = None,
+        reverse: bool = False,
+    ) -> tuple[Array, tuple[Array, ...]]:
+        steps, rows, _ = x.shape
+        final = self.initial_state(rows)
+        for own, given in zip(final, final if state is None else state, strict=True):
+            own[:] = given
+        y = np.zeros((steps, rows, final[0].shape[1]), np.float32)
+        for b in range(rows):
+            true = slice(steps if lengths is None else lengths[b])
+            turn = slice(None, None, -1 if reverse else 1)
+            row = slice(b, b + 1)
+            before = tuple(s[row] for s in final)
+            run = bptt.forward(self._cell, x[true, row][turn], before, self._parameters)
+            y[true, row] = run.y[turn]
+            for own, after in zip(final, run.state, strict=True):
+                own[row] = after
+        return y, final
+
+    def step(self, x: Array, state: tuple[Array, ...]) -> Array:
+        _, after = self.forward(x[None], state)
+        for own, new in zip(state, after, strict=True):
+            own[:] = new
+        return state[0]

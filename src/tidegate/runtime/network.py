@@ -1,0 +1,185 @@
+"""The network that an `Architecture` describes, on numpy arrays: recurrence by the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tidegate.model.architecture import Architecture
+from tidegate.runtime.layers import layer_of
+from tidegate.runtime.probabilities import summed_nats
+from tidegate.runtime.products import Array, linear
+from tidegate.runtime.scoring import IGNORED
+
+_EPSILON = np.float32(1e-5)  # added to variances, as torch.nn.BatchNorm1d does
+_SUMMED_STEPS = 64  # added up one after the other; their sums then are, so that little is lost
+
+State = list[tuple[Array, ...]]  # of each layer and direction in turn, the cell's states [B, ...]
+
+
+class Network:
+    """A trained network, made of its ``tensors``: float32 arrays by their names in a model file.
+
+    ``network(inputs, lengths)`` gives the outputs, [T, B, O] (readout ``every``) or [B, O].
+    ``inputs``: what ``pad_sequences`` makes: tokens [T, B], records of tokens and evidence [T, B],
+    or values float32 [T, B, I].  ``lengths``: [B] numbers of true steps, 0 to T; None: T each.
+    Several threads may use a network at a time.
+    """
+
+    def __init__(self, architecture: Architecture, tensors: Mapping[str, Array]) -> None:
+        self.architecture = a = architecture
+        self.tensors = {n: np.ascontiguousarray(tensors[n], np.float32) for n in a.tensor_shapes()}
+        self._layers = [
+            [
+                layer_of(a.cell, self._parameters(k, suffix), sizes)
+                for suffix in _SUFFIXES[: a.directions]
+            ]
+            for k, sizes in enumerate(a.layer_sizes())
+        ]
+        self._norms = [self._norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
+        tied = "embedding.weight" if a.tie_embeddings else "dense.weight"
+        self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
+        self._stepping = threading.Lock()  # a layer of the engine takes one step at a time
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (self.architecture, self.tensors)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def __call__(self, inputs: np.ndarray, lengths: np.ndarray | None = None) -> Array:
+        return self.output(self.features(inputs, lengths)[0])
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def features(
+        self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
+    ) -> tuple[Array, State]:
+        """What the dense layer sees, [T, B, F] or [B, F], and the final state.
+
+        ``state``: as a former call returned it, or None for zeros; it is not changed.
+        """
+        x, outside = self._embedded(inputs), _outside(inputs, lengths)
+        final: State = []
+        y: list[Array] = []
+        for k, directions in enumerate(self._layers):
+            if k > 0:
+                x = y[0] if len(y) == 1 else np.concatenate(y, axis=-1)
+                if self._norms:
+                    x = _normalised(x, *self._norms[k - 1])
+                    if outside is not None:
+                        x[outside] = 0.0
+            y = []
+            for d, layer in enumerate(directions):
+                before = None if state is None else state[len(final)]
+                outputs, after = layer.forward(x, before, lengths, reverse=d == 1)
+                y.append(outputs)
+                final.append(after)
+        if self.architecture.readout == "every":
+            return (y[0] if len(y) == 1 else np.concatenate(y, axis=-1)), final
+        last = final[-len(y) :]
+        parts, pairs = self.architecture.readout.split("+"), list(zip(y, last, strict=True))
+        read = [_read_out(p, *one, lengths, outside) for p in parts for one in pairs]
+        return np.concatenate(read, axis=-1), final
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def output(self, features: Array) -> Array:
+        """The dense layer on what ``features`` returned."""
+        return linear(features, self.output_weight, self.output_bias)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def nats(self, features: Array, targets: np.ndarray) -> float:
+        """Sum of -log softmax(output(features)) at the targets, int64 [...], but where IGNORED."""
+        rows, targets = features.reshape(-1, features.shape[-1]), targets.ravel()
+        scored = targets != IGNORED
+        if not scored.all():
+            rows, targets = rows[scored], targets[scored]
+        return summed_nats(rows, self.output_weight, self.output_bias, targets)
+
+    def forgotten(self, state: State, streams: np.ndarray) -> State:
+        """The state with zeros for ``streams``, bool [B]."""
+        return [tuple(np.where(streams[:, None], np.float32(0), s) for s in one) for one in state]
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def step(self, inputs: np.ndarray, state: State) -> Array:
+        """Features [B, F] of one more step of streams; ``state`` is replaced in its place.
+
+        They may be a part of the state: the next step replaces them, too.  inputs: those of
+        ``features``, without T.  For a network in one direction.
+        """
+        assert not self.architecture.bidirectional  # the other direction begins at the end
+        x = self._embedded(inputs)
+        with self._stepping:
+            for k, (layer,) in enumerate(self._layers):
+                if k > 0 and self._norms:
+                    x = _normalised(x.copy(), *self._norms[k - 1])
+                x = layer.step(x, state[k])
+        return x
+
+    def _parameters(self, k: int, suffix: str) -> dict[str, Array]:
+        """Those of one layer and direction, by their names without layer and direction."""
+        prefix, end = f"recurrent.{k}.", f"_l0{suffix}"
+        return {
+            name.removeprefix(prefix).removesuffix(end): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix) and name.endswith(end)
+        }
+
+    def _norm(self, k: int) -> tuple[Array, Array]:
+        """What a batch norm with its running statistics multiplies by and adds."""
+        names = ("weight", "bias", "running_mean", "running_var")
+        weight, bias, mean, variance = (self.tensors[f"norms.{k}.{name}"] for name in names)
+        scale = weight / np.sqrt(variance + _EPSILON)
+        return np.asarray(scale, np.float32), np.asarray(bias - mean * scale, np.float32)
+
+    def _embedded(self, inputs: np.ndarray) -> Array:
+        """What the first layer reads."""
+        if self.architecture.vocabulary_size is None:
+            return inputs
+        evidence = None
+        if inputs.dtype.names is not None:
+            inputs, evidence = inputs["token"], inputs["evidence"]
+        x = self.tensors["embedding.weight"].take(inputs, axis=0)
+        if evidence is not None:
+            x += linear(evidence, self.tensors["evidence.weight"])
+        return x
+
+
+_SUFFIXES = ("", "_reverse")
+
+
+def _outside(inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray | None:
+    """Which steps are padding, [T, B]; None where none is."""
+    if lengths is None or (lengths == len(inputs)).all():
+        return None
+    return np.arange(len(inputs))[:, None] >= lengths
+
+
+def _normalised(x: Array, scale: Array, shift: Array) -> Array:
+    x *= scale
+    x += shift
+    return x
+
+
+def _read_out(
+    part: str,
+    y: Array,
+    final: Sequence[Array],
+    lengths: np.ndarray | None,
+    outside: np.ndarray | None,
+) -> Array:
+    """[B, H] of one direction's outputs y [T, B, H], zero outside, and its final states."""
+    if part == "last":
+        return final[0]
+    if part == "mean":
+        blocks = range(0, len(y), _SUMMED_STEPS)
+        total = np.sum([y[t : t + _SUMMED_STEPS].sum(0) for t in blocks], axis=0)
+        steps = np.float32(len(y)) if lengths is None else np.maximum(lengths, 1)[:, None]
+        return (total / steps).astype(np.float32, copy=False)
+    if outside is None or lengths is None:
+        return y.max(0)
+    y[outside] = -np.inf
+    highest = y.max(0)
+    y[outside] = 0.0
+    highest[lengths == 0] = 0.0
+    return highest

@@ -1,0 +1,113 @@
+"""How well a network predicts each next token of a text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+IGNORED = -100  # target of a step that is not scored
+_SCORED_STEPS = 200  # of a text at a time; bounds the memory for their states
+
+
+class Reader(Protocol):
+    """A language model's network, which reads streams of text a piece at a time.
+
+    `Network` is one; training makes one of the network that it trains.  States and features are
+    what each likes.
+    """
+
+    def features(self, inputs: np.ndarray, lengths: None, state: Any) -> tuple[Any, Any]:
+        """Features [T, B, F] of tokens [T, B], and the state after them; a state of None: zeros."""
+        ...
+
+    def forgotten(self, state: Any, streams: np.ndarray) -> Any:
+        """The state with zeros for ``streams``, bool [B]."""
+        ...
+
+    def nats(self, features: Any, targets: np.ndarray) -> float:
+        """Sum of -log p at the targets, int64 [...] as features [..., F], but where ``IGNORED``."""
+        ...
+
+
+class Score(NamedTuple):
+    """Sum of -log p over ``tokens`` scored tokens, in nats."""
+
+    nats: float
+    tokens: int
+
+    @property
+    def cross_entropy(self) -> float:
+        """Nats per token."""
+        return self.nats / self.tokens if self.tokens else math.nan
+
+
+def score(
+    network: Reader,
+    tokens: np.ndarray,
+    never_target: int | None = None,
+    streams: int = 64,
+    warm_up: int = 512,
+) -> Score:
+    """Score every token of a text but the first, each exactly once, given all before it.
+
+    ``never_target``: a token that is given, not predicted.  A long text is read in parallel
+    stretches.  Each is entered ``warm_up`` tokens early, unscored, so that its state has forgotten
+    where it began; a text too short for that is one stretch.
+    """
+    nats, scored = 0.0, 0
+    for _, features, targets in _read(network, tokens, never_target, streams, warm_up):
+        nats += network.nats(features, targets)
+        scored += int((targets != IGNORED).sum())
+    return Score(nats, scored)
+
+
+def stretches(
+    network: Reader, tokens: np.ndarray, never_target: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same by stretches of up to 200 tokens that follow one another: each one's first token's
+    position, its nats, and how many of its tokens are scored, [S] each.
+
+    A stretch scores the tokens that come after those from its first to the next one's.
+    """
+    rows = []
+    for begins, features, targets in _read(network, tokens, never_target, 64, 512):
+        for k, begin in enumerate(begins):
+            if begin < len(tokens) - 1:
+                nats = network.nats(features[:, k], targets[:, k])
+                rows.append((begin, nats, (targets[:, k] != IGNORED).sum()))
+    first, nats, counts = zip(*sorted(rows), strict=True) if rows else ((), (), ())
+    return np.array(first, np.int64), np.array(nats, np.float64), np.array(counts, np.int64)
+
+
+def _read(
+    network: Reader, tokens: np.ndarray, never_target: int | None, streams: int, warm_up: int
+) -> Iterator[tuple[np.ndarray, Any, np.ndarray]]:
+    """For some steps at a time of all streams: where they begin in the text, [B], the features,
+    [T, B, F], and the targets, [T, B], of which those not to be scored are ``IGNORED``.
+    """
+    total = len(tokens) - 1
+    if total < 1:
+        return
+    streams = max(1, min(streams, total // (4 * warm_up)))
+    span = -(-total // streams)
+    warm_up = warm_up if streams > 1 else 0
+    first = span * np.arange(streams)  # position of each stretch's first input
+    state = None
+    for begin in [*range(-warm_up, 0, _SCORED_STEPS), *range(0, span, _SCORED_STEPS)]:
+        end = min(begin + _SCORED_STEPS, 0 if begin < 0 else span)
+        if begin == 0 and state is not None:
+            # nothing stands before the text's first token
+            state = network.forgotten(state, np.arange(streams) == 0)
+        positions = first + np.arange(begin, end)[:, None]
+        features, state = network.features(tokens[positions.clip(0, total)], None, state)
+        if begin < 0:
+            continue
+        following = positions + 1
+        inside = (following <= total) & (positions < first + span)
+        targets = np.where(inside, tokens[following.clip(0, total)], IGNORED).astype(np.int64)
+        if never_target is not None:
+            targets[targets == never_target] = IGNORED
+        yield positions[0], features, targets

@@ -1,0 +1,66 @@
+"""What stands in an estimator's file beside its weights: a test vector, a history, versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.data.sequences.sequences import with_evidence
+from tidegate.data.text.reading import TextEncoder, encoder_from_json
+
+if TYPE_CHECKING:
+    from tidegate.model.checkpoint import ModelFile
+    from tidegate.runtime.network import Network
+
+
+def new_test_vector(network: Network) -> dict[str, np.ndarray]:
+    """A small input and what the network makes of it; random, so that no data is given away."""
+    rng = np.random.default_rng(0)
+    a = network.architecture
+    vector: dict[str, np.ndarray] = {}
+    if a.vocabulary_size is not None:
+        vector["input"] = rng.integers(0, a.vocabulary_size, (8, 2))
+    else:
+        assert a.input_size is not None
+        vector["input"] = rng.standard_normal((8, 2, a.input_size)).astype(np.float32)
+    if a.evidence_size:
+        vector["evidence"] = rng.standard_normal((8, 2, a.evidence_size)).astype(np.float32)
+    vector["lengths"] = np.array([8, 5])
+    return {**vector, "output": run_test(network, vector)}
+
+
+def run_test(network: Network, vector: dict[str, np.ndarray]) -> np.ndarray:
+    """What the network makes of a test vector's input."""
+    inputs = vector["input"]
+    if "evidence" in vector:
+        inputs = with_evidence(inputs, vector["evidence"])
+    return network(inputs, vector.get("lengths"))
+
+
+def thinned(history: dict[str, list[float]], most: int) -> dict[str, list[float]]:
+    """``history``, or of a very long one every second, third, ... evaluation."""
+    count = len(history.get("step", ()))
+    return {name: column[:: -(-count // most) or 1] for name, column in history.items()}
+
+
+def encoder_of(model: ModelFile) -> TextEncoder:
+    """The encoder in a model file.  Raises ValueError unless it fits the network's vocabulary."""
+    assert model.encoder is not None  # held by the file's schema
+    encoder = encoder_from_json(model.encoder)
+    if encoder.size != model.architecture.vocabulary_size:
+        raise ValueError(
+            f"expected a vocabulary of {model.architecture.vocabulary_size} tokens, "
+            f"got {encoder.size}"
+        )
+    return encoder
+
+
+def version_of(package: str) -> str:
+    """The installed version of a package."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

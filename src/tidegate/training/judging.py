@@ -1,0 +1,70 @@
+"""The network that is being trained, as what judges and scores a network takes it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tidegate.nn.chunked_softmax import summed_cross_entropy
+from tidegate.nn.network import Inputs, NetworkState, SequenceNetwork, TokensAndEvidence
+from tidegate.runtime.batches import Run
+from tidegate.runtime.scoring import IGNORED
+
+
+def network_inputs(padded: np.ndarray, device: torch.device | None = None) -> Inputs:
+    """What ``pad_sequences`` made, as the network reads it; data.sequences.with_evidence too."""
+    if padded.dtype.names is None:
+        return torch.from_numpy(padded).to(device)
+    parts = (torch.from_numpy(np.ascontiguousarray(padded[name])) for name in ("token", "evidence"))
+    return TokensAndEvidence(*(part.to(device) for part in parts))
+
+
+def as_function(network: SequenceNetwork) -> Run:
+    """The network from arrays to arrays, on the device where it is trained."""
+
+    @torch.no_grad()
+    def run(inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        steps = None if lengths is None else torch.from_numpy(lengths)
+        outputs, _ = network(network_inputs(inputs, network.device), steps)
+        return outputs.cpu().numpy()
+
+    return run
+
+
+class TorchReader:
+    """The network as a ``runtime.scoring.Reader``, on the device where it is trained."""
+
+    def __init__(self, network: SequenceNetwork) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def features(
+        self, inputs: np.ndarray, lengths: None, state: NetworkState | None
+    ) -> tuple[Tensor, NetworkState]:
+        tokens = torch.from_numpy(inputs.astype(np.int64)).to(self.network.device)
+        return self.network.features(tokens, lengths, state)
+
+    def forgotten(self, state: NetworkState, streams: np.ndarray) -> NetworkState:
+        return forgotten(state, torch.from_numpy(streams).to(self.network.device))
+
+    @torch.no_grad()
+    def nats(self, features: Tensor, targets: np.ndarray) -> float:
+        at = torch.from_numpy(targets).to(features.device)
+        return nats(self.network, features, at)[0].item()
+
+
+def nats(network: SequenceNetwork, features: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+    """Sum of -log p over the targets that are scored, and their number."""
+    features, targets = features.reshape(-1, features.shape[-1]), targets.flatten()
+    if (targets == IGNORED).any():
+        scored = (targets != IGNORED).nonzero().squeeze(1)
+        features, targets = features[scored], targets[scored]
+    total = summed_cross_entropy(features, network.output_weight, network.dense.bias, targets)
+    return total, len(targets)
+
+
+def forgotten(state: NetworkState, streams: Tensor) -> NetworkState:
+    """Zeros for ``streams``, bool [B], the others as they are."""
+    kept = ~streams[:, None]
+    return [tuple(part * kept for part in layer) for layer in state]
