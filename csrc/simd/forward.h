@@ -174,6 +174,10 @@ struct FusedTile {
     Index depth, unit, rows;
     const float* next_panel;  // what will be read next, if it may have left the cache
 
+    // A function of its own: constants that are loaded before a loop over panels take registers
+    // from the sums.
+    TIDEGATE_NOINLINE void run_all() const { for_each_tile<max_rows(G * U)>(rows, *this); }
+
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
         constexpr int V = G * U;
@@ -201,7 +205,10 @@ struct FusedTile {
             for (int u = 0; u < U; ++u) {
                 const Index at = unit + u * kLanes;
                 const auto product = [&](int j) {
-                    return R > 1 ? load(kept + (r * V + j * U + u) * kLanes) : sums[0][j * U + u];
+                    if constexpr (R > 1)
+                        return load(kept + (r * V + j * U + u) * kLanes);
+                    else
+                        return sums[0][j * U + u];
                 };
                 if (at < H)
                     C::template forward<0>(ForwardAt<C, false, decltype(product)>(
@@ -253,7 +260,7 @@ TIDEGATE_NOINLINE void fused_phase(ForwardStep& step) {
         if (panels.width(p) == kWidest) {
             const FusedTile<C, G, kWidest> tile{frame, panel,     operand,   depth,
                                                 unit,  step.rows, next_panel};
-            for_each_tile<max_rows(G * kWidest)>(step.rows, tile);
+            tile.run_all();
         } else {
             narrow_panel(G, panels.width(p), panel, operand, depth, unit, next_panel, step,
                          forward_units<C, 0>);
