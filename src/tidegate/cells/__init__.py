@@ -51,8 +51,8 @@ def cell_of(layer: str, *, projected: bool = False, **options: str) -> Cell:
 
 def title(cell: str) -> str:
     """What a reader calls a cell: ``GRU`` for gru, ``RNN`` for rnn_tanh, ``RNN relu``."""
-    known = CELLS.get(cell)
-    name, _, form = ((known and known.short) or cell).partition("_")
+    known = get_cell(cell)
+    name, _, form = (known.short or known.name).partition("_")
     return f"{name.upper()} {form.replace('_', ' ')}".strip()
 
 

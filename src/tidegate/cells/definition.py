@@ -196,6 +196,12 @@ class Cell:
         both = {"keeps", "writes"} <= roles
         return tuple(g for g, gate in self.gates.items() if both and gate.role == "keeps")
 
+    @cached_property
+    def bias_of(self) -> dict[str, str]:
+        """For each gate the name of its bias; of two, which are summed, the input's."""
+        biases = [(name, p) for name, p in self.parameters.items() if p.is_bias]
+        return {gate: name for name, p in reversed(biases) for gate in p.blocks}
+
     @property
     def is_projected(self) -> bool:
         """Whether a layer of this cell has a size P beside I and H."""
@@ -212,7 +218,13 @@ class Cell:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A cell is serialised as the place where it is defined."""
-        return _defined_in, (self.equations.__module__, self.equations.__qualname__)
+        place = self.equations.__module__, self.equations.__qualname__
+        if "<" in place[1]:
+            raise TypeError(
+                f"cell {self.name}: expected one that its module names, got {'.'.join(place)}; "
+                "declare it at the top of a module"
+            )
+        return _defined_in, place
 
     def __copy__(self) -> Cell:
         return self

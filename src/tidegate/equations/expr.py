@@ -24,6 +24,10 @@ from typing import Any, NoReturn
 
 FUNCTIONS = ("sigmoid", "tanh", "relu", "exp", "log", "rsqrt")
 COMPARISONS = ("maximum", "minimum")
+_NO_BRANCH = (
+    "a step cannot branch on a value, which differs from unit to unit; write ops.maximum(a, b), "
+    "ops.minimum(a, b) or a gate between the two"
+)
 
 
 class Expr:
@@ -59,13 +63,10 @@ class Expr:
         return Binary("mul", Constant(-1.0), self)
 
     def __bool__(self) -> NoReturn:
-        raise TypeError(
-            "a step cannot branch on a value, which differs from unit to unit; write "
-            "ops.maximum(a, b), ops.minimum(a, b) or a gate between the two"
-        )
+        raise TypeError(_NO_BRANCH)
 
     def __lt__(self, _: Any) -> NoReturn:
-        bool(self)
+        raise TypeError(_NO_BRANCH)
 
     __le__ = __gt__ = __ge__ = __lt__
 

@@ -64,7 +64,7 @@ def check_projection(cell: Cell, size: Any, hidden_size: int) -> int:
                 f"proj_size: expected less than hidden_size = {hidden_size}, got {size}"
             )
         return projected
-    if size != 0:
+    if not isinstance(size, int) or size != 0:
         raise ValueError(
             f"proj_size: expected 0 for {cell.name}, which has no projection, got {size}; of cells "
             f"that have one take {PROJECTED}"

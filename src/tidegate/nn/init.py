@@ -23,8 +23,9 @@ def initialise_recurrent(layer: Recurrent, forget_bias: float = 1.0) -> None:
     Bengio 2010; Saxe et al. 2014, arXiv:1312.6120; Jozefowicz et al. 2015 for a forget bias of 1,
     with which the start is that of Keras' GRU and LSTM.
     """
-    forgetting = layer.cell.forget_gates
-    for parameter, stacked in _parameters(layer):
+    cell = layer.cell
+    forgetting = {(cell.bias_of[gate], gate) for gate in cell.forget_gates}
+    for name, parameter, stacked in _parameters(layer):
         blocks = stacked.chunk(len(parameter.blocks))
         for gate, block in zip(parameter.blocks, blocks, strict=True):
             match parameter.role:
@@ -32,10 +33,8 @@ def initialise_recurrent(layer: Recurrent, forget_bias: float = 1.0) -> None:
                     nn.init.orthogonal_(block)
                 case "input" | "projection":
                     nn.init.xavier_uniform_(block)
-                case "input bias" if gate in forgetting:
-                    nn.init.constant_(block, forget_bias)
                 case _:
-                    nn.init.zeros_(block)
+                    nn.init.constant_(block, forget_bias if (name, gate) in forgetting else 0.0)
 
 
 @torch.no_grad()
@@ -57,23 +56,25 @@ def initialise_chrono(layer: Recurrent, longest: int) -> None:
         return
     if not layer.bias:
         raise ValueError("layer: expected one with biases, got bias=False")
-    for parameter, stacked in _parameters(layer):
+    b = torch.empty(0)
+    for name, parameter, stacked in _parameters(layer):
         if not parameter.is_bias:
             continue
         blocks = stacked.chunk(len(parameter.blocks))
-        b = torch.zeros_like(blocks[0])  # of the recurrent bias, which is added to the other
-        if parameter.role == "input bias":
-            b.uniform_(1, longest - 1).log_()
+        if parameter.role == "input bias":  # the first of a layer's two, which are summed
+            b = torch.empty_like(blocks[0]).uniform_(1, longest - 1).log()
         for gate, block in zip(parameter.blocks, blocks, strict=True):
             if gate in signs:
-                block.copy_(signs[gate] * b)
+                block.copy_(signs[gate] * b) if name == layer.cell.bias_of[gate] else block.zero_()
 
 
-def _parameters(layer: Recurrent) -> Iterator[tuple[Parameter, Tensor]]:
+def _parameters(layer: Recurrent) -> Iterator[tuple[str, Parameter, Tensor]]:
     """Every tensor of ``layer``, in torch.nn's order, with what its cell says of it."""
     for k in range(layer.num_layers):
         for reverse in (False, True)[: layer.directions]:
             weights = layer.layer_weights(k, reverse)
-            for parameter, weight in zip(layer.cell.parameters.values(), weights, strict=True):
+            for (name, parameter), weight in zip(
+                layer.cell.parameters.items(), weights, strict=True
+            ):
                 if weight is not None:
-                    yield parameter, weight
+                    yield name, parameter, weight

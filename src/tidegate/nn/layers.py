@@ -68,8 +68,9 @@ class LSTM(_AsInTorch):
         recurrent_dropout: float = 0.0,
         strict: bool = False,
     ) -> None:
+        projected = not isinstance(proj_size, int) or proj_size != 0
         super().__init__(
-            cell_of("LSTM", projected=proj_size != 0), input_size, hidden_size, num_layers, bias,
+            cell_of("LSTM", projected=projected), input_size, hidden_size, num_layers, bias,
             batch_first, dropout, bidirectional, proj_size, device, dtype,
             recurrent_dropout=recurrent_dropout, strict=strict,
         )  # fmt: skip

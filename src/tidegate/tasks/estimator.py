@@ -100,7 +100,7 @@ class Estimator(TrainingOptions):
         if min(self.hidden_sizes) < least:
             raise InputError(
                 f"expected {least} units or more in each layer, since the projection of "
-                f"{self.cell} is smaller, got {min(self.hidden_sizes)}",
+                f"{self.cell} is smaller, got {min(self.hidden_sizes)}; give more units",
                 option="hidden_sizes",
             )
 
