@@ -141,13 +141,14 @@ struct ForwardAt {
     }
 };
 
-// A phase of a cell for all rows and the units begin .. end - 1.
+// A phase of a cell for rows first .. last - 1 and units begin .. end - 1.
 template <class C, int F>
-TIDEGATE_NOINLINE void forward_units(const ForwardStep& step, Index begin, Index end) {
+TIDEGATE_NOINLINE void forward_units(const ForwardStep& step, Index first, Index last, Index begin,
+                                     Index end) {
     constexpr CellPhase phase = C::kForward[F];
     const ForwardFrame<C> frame(step);
     const Index width = frame.width(phase.projected);
-    for (Index row = 0; row < step.rows; ++row) {
+    for (Index row = first; row < last; ++row) {
         Vec means[kMeans<C>];
         for (int k = 0; k < C::kCell.carried; ++k)
             if (phase.means >> k & 1)
@@ -173,6 +174,10 @@ struct FusedTile {
     Index depth, unit, rows;
     const float* next_panel;  // what will be read next, if it may have left the cache
 
+    // A function of its own: constants that are loaded before a loop over panels take registers
+    // from the sums.
+    TIDEGATE_NOINLINE void run_all() const { for_each_tile<max_rows(G * U)>(rows, *this); }
+
     template <int R>
     TIDEGATE_INLINE void run(Index first) const {
         constexpr int V = G * U;
@@ -190,16 +195,20 @@ struct FusedTile {
             next_panel ? next_panel + first * (depth + 1) * V / rows * kLanes : nullptr;
         multiply_panel<R, V>(sums, operand + first * depth, depth, panel + V * kLanes, depth,
                              ahead);
-        // in memory, so that what follows is compiled once for all rows
+        // of several rows in memory, so that what follows is compiled once for all of them
         alignas(64) float kept[R * V * kLanes];
-        for (int r = 0; r < R; ++r)
-            for (int v = 0; v < V; ++v) store(kept + (r * V + v) * kLanes, sums[r][v]);
+        if constexpr (R > 1)
+            for (int r = 0; r < R; ++r)
+                for (int v = 0; v < V; ++v) store(kept + (r * V + v) * kLanes, sums[r][v]);
 #pragma GCC unroll 1
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u) {
                 const Index at = unit + u * kLanes;
                 const auto product = [&](int j) {
-                    return load(kept + (r * V + j * U + u) * kLanes);
+                    if constexpr (R > 1)
+                        return load(kept + (r * V + j * U + u) * kLanes);
+                    else
+                        return sums[0][j * U + u];
                 };
                 if (at < H)
                     C::template forward<0>(ForwardAt<C, false, decltype(product)>(
@@ -207,6 +216,23 @@ struct FusedTile {
             }
     }
 };
+
+// A panel narrower than most, whose tiles are compiled once for all cells.
+inline void narrow_panel(int G, int U, const float* panel, const float* operand, Index depth,
+                         Index unit, const float* next_panel, ForwardStep& step,
+                         void (*units)(const ForwardStep&, Index, Index, Index, Index)) {
+    const Index V = G * U, stride = V * kLanes, H = step.s.sizes.hidden;
+    const Index end = unit + U * kLanes < H ? unit + U * kLanes : H;
+    alignas(64) float sums[kTileSums * kLanes];
+    const Tile tile{operand, panel, depth, stride, sums, stride, stride, next_panel, step.rows};
+    for (int g = 0; g < G; ++g) step.sums[g].stride = stride;
+    for_each_height(step.rows, max_rows(V), [&](Index first, Index height) {
+        run_tile(tile, V, first, height);
+        for (int g = 0; g < G; ++g)
+            step.sums[g].data = sums + g * U * kLanes - first * stride - unit;
+        units(step, first, first + height, unit, end);
+    });
+}
 
 template <class C>
 constexpr int first_products() {
@@ -216,7 +242,7 @@ constexpr int first_products() {
 }
 
 template <class C>
-TIDEGATE_NOINLINE void fused_phase(const ForwardStep& step) {
+TIDEGATE_NOINLINE void fused_phase(ForwardStep& step) {
     constexpr int G = first_products<C>(), kWidest = matrices_width(G);
     const ForwardFrame<C> frame(step);
     const Share& share = step.s.share;
@@ -230,13 +256,15 @@ TIDEGATE_NOINLINE void fused_phase(const ForwardStep& step) {
         const Index unit = panels.first(p) * kLanes;
         const Index next_unit = panels.first((p + 1) % panels.count) * kLanes;
         const float* next_panel = streams ? packed + next_unit * G * (depth + 1) : nullptr;
-        switch_width<kWidest>(panels.width(p), [&](auto width) {
-            constexpr int U = decltype(width)::value;
-            const FusedTile<C, G, U> tile{
-                frame,     packed + unit * G * (depth + 1), operand, depth, unit, step.rows,
-                next_panel};
-            for_each_tile<max_rows(G * U)>(step.rows, tile);
-        });
+        const float* panel = packed + unit * G * (depth + 1);
+        if (panels.width(p) == kWidest) {
+            const FusedTile<C, G, kWidest> tile{frame, panel,     operand,   depth,
+                                                unit,  step.rows, next_panel};
+            tile.run_all();
+        } else {
+            narrow_panel(G, panels.width(p), panel, operand, depth, unit, next_panel, step,
+                         forward_units<C, 0>);
+        }
     }
 }
 
@@ -251,7 +279,7 @@ TIDEGATE_INLINE void forward_phase(ForwardStep& step) {
     const Index begin = panels.first(s.share.begin(panels.count)) * kLanes;
     const Index end = panels.first(s.share.end(panels.count)) * kLanes;
     make_products(C::kCell, F, step);
-    forward_units<C, F>(step, begin, end < width ? end : width);
+    forward_units<C, F>(step, 0, step.rows, begin, end < width ? end : width);
 }
 
 template <class C, int F>

@@ -47,8 +47,7 @@ inline void pack_product(const Operand& b, Index k, Index depth, Index column, I
 template <int U>
 struct BlockTile {
     const float* a;
-    Index row;        // from one to the next in a
-    bool transposed;  // a: [depth][kRowBlock]
+    Index row, step;  // from one row of a, and from one factor, to the next
     const float* panel;
     Index depth, columns;
     float* c;
@@ -63,12 +62,8 @@ struct BlockTile {
             for (int u = 0; u < U; ++u)
                 sums[r][u] = get((start ? start : c + (first + r) * stride) + u * kLanes,
                                  columns - u * kLanes);
-        if (transposed) {
-            const float* lines = ahead ? ahead + first / max_rows(U) * depth * 16 : nullptr;
-            multiply_panel<R, U>(sums, a + first, 1, panel, depth, lines, kRowBlock);
-        } else {
-            multiply_panel<R, U>(sums, a + first * row, row, panel, depth);
-        }
+        const float* lines = ahead ? ahead + first / max_rows(U) * depth * 16 : nullptr;
+        multiply_panel<R, U>(sums, a + first * row, row, panel, depth, lines, step);
         for (int r = 0; r < R; ++r)
             for (int u = 0; u < U; ++u)
                 put(c + (first + r) * stride + u * kLanes, sums[r][u], columns - u * kLanes);
@@ -189,8 +184,8 @@ inline void multiply(const Product& p, float* workspace) {
                     const float* bias = p.bias ? p.bias + column + first : zeros;
                     const BlockTile<U> tile{
                         a,
-                        p.a.stride,
-                        p.a.transposed,
+                        p.a.transposed ? 1 : p.a.stride,
+                        p.a.transposed ? kRowBlock : 1,
                         packed + first * depth,
                         depth,
                         width - first,

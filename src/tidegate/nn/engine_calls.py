@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate.engine import compiled, shares_units, threads_for
-from tidegate.nn.engine_layout import Layout, layout_of
+from tidegate.nn.engine_layout import layout_of
 from tidegate.nn.products import in_engine, multiply, rounds
 
 _NOTHING = torch.empty(0, dtype=torch.float32, device="cpu")  # a gradient that nobody needs
@@ -61,7 +61,7 @@ def forward(
     compiled.forward(
         cell,
         schedule,
-        _read_by_sweeps(layout, weights, with_biases=True),
+        [view(w) if read else None for w, read in zip(weights, layout.read_forward, strict=True)],
         view(mask),
         [*map(view, state)],
         view(products),
@@ -185,7 +185,7 @@ def backward(
     compiled.backward(
         cell,
         schedule,
-        _read_by_sweeps(layout, weights, with_biases=False),
+        [view(w) if read else None for w, read in zip(weights, layout.read_backward, strict=True)],
         view(mask),
         [*map(view, state)],
         view(gates[:n]),
@@ -197,11 +197,11 @@ def backward(
         view(d_products),
         [*map(view, d_state)],
         [
-            view(d) if d.numel() and (role == "vector" or role.endswith("bias")) else None
-            for d, role in zip(d_weights, layout.roles, strict=True)
+            view(d) if is_summed and d is not _NOTHING else None
+            for d, is_summed in zip(d_weights, layout.summed, strict=True)
         ],
         [*map(view, operands)],
-        needs[1],
+        any(needs[1:count]),
         rounds(),
     )
     # gradients that faded on their way back make denormal products, each of which costs microcode
@@ -209,6 +209,7 @@ def backward(
         if needed[0]:
             multiply(d_gates.t(), _tokens(x, schedule), d_weights[0])
         for k, operand in enumerate(operands):
+            apart = per_gate and layout.operands[k].is_masked  # each product saw another
             for run in runs[k]:
                 if not needed[run.parameter]:
                     continue
@@ -218,16 +219,16 @@ def backward(
                     first = layout.separate * H + run.column * len(out)
                     gradient = d_products[:, first : first + len(out)]
                 else:
-                    out = out[run.row * H : (run.row + run.blocks) * H]
                     source = d_gates if run.kind == "d_gate" else d_products
                     assert source is not None
-                    gradient = source[:, run.column * H : (run.column + run.blocks) * H]
+                    gradient = _columns(source, run.column * H, run.blocks * H)
+                    if len(out) > run.blocks * H:
+                        out = out[run.row * H : (run.row + run.blocks) * H]
                 if operand is None:
                     _product_with_shifted(gradient, y, state[0], reverse, out)
                 else:
-                    seen = out.shape[1]
-                    rank = run.rank if operand.shape[1] > seen else 0
-                    multiply(gradient.t(), operand[:, rank * seen : (rank + 1) * seen], out)
+                    seen = _columns(operand, run.rank * out.shape[1] if apart else 0, out.shape[1])
+                    multiply(gradient.t(), seen, out)
         if needs[0]:
             weight_ih, d_x = weights[0], gradients[0]
             assert weight_ih is not None
@@ -250,14 +251,8 @@ def gradient_shapes(
     ]
 
 
-def _read_by_sweeps(
-    layout: Layout, weights: Sequence[Tensor | None], with_biases: bool
-) -> list[Any]:
-    """The weights that the time loops read: not those of the input product."""
-    return [
-        None if role.startswith("input") or (role.endswith("bias") and not with_biases) else view(w)
-        for w, role in zip(weights, layout.roles, strict=True)
-    ]
+def _columns(a: Tensor, first: int, count: int) -> Tensor:
+    return a if count == a.shape[1] else a[:, first : first + count]
 
 
 def _product_with_shifted(

@@ -31,7 +31,12 @@ class Layout(NamedTuple):
     extra: int
     separate: int
     bias_ih: int  # which parameter it is
-    roles: tuple[str, ...]  # of all parameters
+    products: tuple[int, ...]  # and those that a step multiplies by
+    projections: tuple[int, ...]  # some of them
+    # of each parameter, whether a pass reads it, and whether the pass back adds its gradient up
+    read_forward: tuple[bool, ...]
+    read_backward: tuple[bool, ...]
+    summed: tuple[bool, ...]
     operands: tuple[Operand, ...]
     runs: tuple[tuple[Run, ...], ...]  # of each operand, block by block
     joined: tuple[tuple[Run, ...], ...]  # and as few as can be
@@ -39,18 +44,19 @@ class Layout(NamedTuple):
     @property
     def replaces_extra(self) -> bool:
         """Whether gradients of products may replace the further values that were kept."""
-        return 0 < self.separate == self.extra and "projection" not in self.roles
+        return 0 < self.separate == self.extra and not self.projections
 
     def projected_rows(self, weights: Sequence[Tensor | None]) -> int:
         """P of all projections."""
-        return sum(_rows(w) for w, r in zip(weights, self.roles, strict=True) if r == "projection")
+        return sum(_rows(weights[k]) for k in self.projections)
 
     def size_of_step(self, weights: Sequence[Tensor | None]) -> int:
         """A row's multiplications in one step; of a cell without products as many as its units."""
         size = 0
-        for weight, role in zip(weights, self.roles, strict=True):
-            if weight is not None and role in ("recurrent", "projection"):
-                size += weight.numel()
+        for k in self.products:
+            weight = weights[k]
+            assert weight is not None
+            size += weight.numel()
         return size or _rows(weights[0])
 
 
@@ -80,7 +86,11 @@ def layout_of(cell: str) -> Layout:
         extra=plan.extra,
         separate=plan.backward.separate,
         bias_ih=roles.index("input bias"),
-        roles=roles,
+        products=tuple(k for k, r in enumerate(roles) if r in ("recurrent", "projection")),
+        projections=tuple(k for k, r in enumerate(roles) if r == "projection"),
+        read_forward=tuple(not r.startswith("input") for r in roles),
+        read_backward=tuple(r in ("recurrent", "projection", "vector") for r in roles),
+        summed=tuple(r == "vector" or r.endswith("bias") for r in roles),
         operands=plan.operands,
         runs=tuple(runs),
         joined=tuple(map(_joined, runs)),
