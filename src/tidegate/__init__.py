@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
     from tidegate.tasks.language_model import LanguageModel
-    from tidegate.tasks.series_classifier import SequenceClassifier
-    from tidegate.tasks.series_regressor import SequenceRegressor
+    from tidegate.tasks.sequence_classifier import SequenceClassifier
+    from tidegate.tasks.sequence_regressor import SequenceRegressor
 
     __version__: str
 
@@ -36,8 +36,8 @@ _HOME_OF = {
     "TextClassifier": "tidegate.tasks.classifier",
     "LanguageModel": "tidegate.tasks.language_model",
     "Forecaster": "tidegate.tasks.forecaster",
-    "SequenceClassifier": "tidegate.tasks.series_classifier",
-    "SequenceRegressor": "tidegate.tasks.series_regressor",
+    "SequenceClassifier": "tidegate.tasks.sequence_classifier",
+    "SequenceRegressor": "tidegate.tasks.sequence_regressor",
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
 }

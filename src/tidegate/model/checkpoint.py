@@ -34,7 +34,7 @@ Format 2
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
   data/text/reading.py, data/series/windowing.py and tasks/forecaster.py,
-  data/sequences/inputs.py and tasks/series.py.
+  data/sequences/inputs.py and tasks/sequence_estimator.py.
 - The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().

@@ -62,7 +62,7 @@ TASKS = {
     ),
     "series-classifier": Task(
         command="series-classifier",
-        module="tidegate.tasks.series_classifier",
+        module="tidegate.tasks.sequence_classifier",
         estimator="SequenceClassifier",
         source=sources.LabelledSequences,
         help="Train a classifier that tells the label of a sequence of numbers.",
@@ -71,7 +71,7 @@ TASKS = {
     ),
     "series-regressor": Task(
         command="series-regressor",
-        module="tidegate.tasks.series_regressor",
+        module="tidegate.tasks.sequence_regressor",
         estimator="SequenceRegressor",
         source=sources.MeasuredSequences,
         help="Train a regressor that tells one number from a sequence of numbers.",

@@ -10,7 +10,7 @@ import numpy as np
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
-from tidegate.tasks.series import SequenceEstimator
+from tidegate.tasks.sequence_estimator import SequenceEstimator
 from tidegate.training.options import documented
 
 if TYPE_CHECKING:

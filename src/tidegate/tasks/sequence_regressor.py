@@ -11,7 +11,7 @@ from tidegate.data.files.items import as_items
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.scaling import Scaler
 from tidegate.errors import InputError
-from tidegate.tasks.series import SequenceEstimator
+from tidegate.tasks.sequence_estimator import SequenceEstimator
 from tidegate.tasks.weights import normalised
 from tidegate.training.options import documented, option
 
