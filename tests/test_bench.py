@@ -26,7 +26,6 @@ from tidegate.bench.shapes import MODES, SHAPES, Shape, least_bytes, operations,
 from tidegate.bench.summary import ratios, summarise
 from tidegate.bench.timing import in_turns, seconds_per_call
 from tidegate.bench.torch_contestants import torch_nn
-from tidegate.bench.weights import to_keras, to_onnx
 from tidegate.bench.work import Prepared, layer_work, random_lengths, step_work
 from tidegate.cells import NAMES
 from tidegate.cli import main
@@ -167,28 +166,6 @@ def test_a_turn_ends_when_no_other_thread_runs(monkeypatch: pytest.MonkeyPatch) 
 
 
 # other libraries' weights
-
-
-def test_gates_come_in_the_other_libraries_orders() -> None:
-    def gates(names: str) -> dict[str, np.ndarray]:
-        column = np.repeat([ord(n) for n in names], 2).astype(np.float32)
-        wide = column[:, None] + [[0.0, 0.5]]
-        arrays = column[:, None], wide, column, -column
-        return dict(zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), arrays, strict=True))
-
-    def named(blocks: np.ndarray) -> str:
-        return "".join(chr(int(code)) for code in blocks.ravel()[::2])
-
-    for cell, ours, onnx, keras in (("gru", "rzn", "zrn", "zrn"), ("lstm", "ifgo", "iofg", "ifgo")):
-        weights = gates(ours)
-        converted = to_onnx(cell, weights)
-        assert named(converted["W"]) == onnx
-        assert converted["R"].shape == (1, 2 * len(ours), 2)
-        assert named(np.abs(converted["B"])) == onnx * 2
-        kernel, recurrent, bias = to_keras(cell, weights)
-        assert named(kernel) == keras
-        assert recurrent.shape == (2, 2 * len(ours))
-        assert bias.shape == ((2, 6) if cell == "gru" else (8,))
 
 
 def _peer(name: str) -> str:

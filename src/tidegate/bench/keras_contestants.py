@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.bench.weights import to_keras
-from tidegate.bench.work import AdamWork, Array, LayerWork, Prepared, Results, Work, training
+from tidegate.bench.work import (
+    AdamWork,
+    Array,
+    LayerWeights,
+    LayerWork,
+    Prepared,
+    Results,
+    Work,
+    training,
+)
+from tidegate.interchange import conventions
 
 
 def prepare(work: Work) -> Prepared:
@@ -28,7 +37,7 @@ def _layer(work: LayerWork) -> Prepared:
     layer_class = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}[work.cell]
     layer = layer_class(work.weights["weight_hh"].shape[1], return_sequences=True)
     layer.build(x.shape)
-    layer.set_weights(to_keras(work.cell, work.weights))
+    layer.set_weights(_weights(work.cell, work.weights))
     grad = None if work.grad is None else _batch_first(work.grad)
     on_back_end = {"jax": _with_jax, "torch": _with_torch}[keras.backend.backend()]
     call = on_back_end(layer, x, grad)
@@ -103,7 +112,7 @@ def _adam(work: AdamWork) -> Prepared:
             keras.layers.Dense(len(work.output_bias)),
         ]
     )
-    weights = [work.embedding], to_keras("gru", work.first), to_keras("gru", work.second)
+    weights = [work.embedding], _weights("gru", work.first), _weights("gru", work.second)
     for layer, arrays in zip(model.layers, weights, strict=False):
         layer.set_weights(arrays)
     model.layers[-1].set_weights([work.output_weight.T, work.output_bias])
@@ -112,6 +121,11 @@ def _adam(work: AdamWork) -> Prepared:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return training(lambda: model.train_on_batch(tokens, work.labels))
+
+
+def _weights(cell: str, weights: LayerWeights) -> list[Array]:
+    """What ``set_weights`` takes: kernel, recurrent kernel, bias."""
+    return list(conventions.into("keras", cell, weights).values())
 
 
 def _batch_first(a: Array) -> Array:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.bench.weights import to_onnx
 from tidegate.bench.work import LayerWork, Prepared, StepWork, Work, stream
 from tidegate.cells import get_cell
+from tidegate.interchange import conventions
 
 _OPSET, _IR_VERSION = 14, 8  # read by every ONNX Runtime of the last years
 
@@ -60,7 +60,8 @@ def _model(work: LayerWork | StepWork, final_state: bool) -> bytes:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
     inputs, hidden = work.weights["weight_ih"].shape[1], work.weights["weight_hh"].shape[1]
-    arrays = to_onnx(work.cell, work.weights)
+    # W [1, G*H, I], R [1, G*H, H], B [1, 2*G*H]
+    arrays = {n: a[None] for n, a in conventions.into("onnx", work.cell, work.weights).items()}
     given, returned = [tensor("X", ["T", "B", inputs])], [tensor("Y", ["T", 1, "B", hidden])]
     names, outputs = ["X", *arrays], ["Y"]
     if final_state:
@@ -69,10 +70,8 @@ def _model(work: LayerWork | StepWork, final_state: bool) -> bytes:
         returned = [tensor(f"Y_{s}", [1, "B", hidden]) for s in states]
         names += ["", *(f"initial_{s}" for s in states)]  # "": no sequence_lens
         outputs = ["", *(f"Y_{s}" for s in states)]
-    attributes: dict[str, Any] = {"hidden_size": hidden}
-    if work.cell == "gru":
-        attributes["linear_before_reset"] = 1
-    node = helper.make_node(work.cell.upper(), names, outputs, **attributes)
+    how = conventions.LIBRARIES["onnx"][work.cell]
+    node = helper.make_node(how.layer, names, outputs, hidden_size=hidden, **how.options)
     held = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
     graph = helper.make_graph([node], "layer", given, returned, held)
     opset = helper.make_opsetid("", _OPSET)

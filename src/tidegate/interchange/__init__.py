@@ -1,0 +1,1 @@
+"""Weights and networks of other libraries, read and written."""
