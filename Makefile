@@ -8,9 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
-ROOMS := engine simd threads python generated
-SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake $(ROOMS:%=csrc/%/*.h) $(ROOMS:%=csrc/%/*.cpp))
-FORMATTED := $(filter %.h %.cpp,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp csrc/tests/generated/*.h)
+ROOMS := engine simd threads python c generated
+SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake $(ROOMS:%=csrc/%/*.h) $(ROOMS:%=csrc/%/*.cpp) examples/c/*)
+FORMATTED := $(filter %.h %.cpp %.c,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp csrc/tests/generated/*.h)
 AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
@@ -85,10 +85,12 @@ $(PACKAGES): constraints.txt
 	touch $@
 
 $(BUILD): $(PACKAGES) pyproject.toml $(SOURCES)
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,compare,excel,dev]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation \
+	    --config-settings=cmake.define.C_LIBRARY=ON --editable '.[train,compare,excel,dev]'
 	touch $@
 
 # The libraries that only `make bench` needs.
 $(PEERS): $(BUILD)
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[train,compare,excel,dev,bench]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation \
+	    --config-settings=cmake.define.C_LIBRARY=ON --editable '.[train,compare,excel,dev,bench]'
 	touch $@

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/kernels.h"
+#include "engine/limits.h"
 
 namespace tidegate {
 
@@ -21,11 +22,6 @@ using InOut = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using MaybeIn = std::optional<Input>;
 using MaybeOut = std::optional<InOut>;
-
-// Beyond the processors of any machine: each of them may become a thread.
-constexpr int kMostThreads = 1024;
-// Of a batch, padding included: their bytes fit 64 bits, whatever a token holds.
-constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
 
 inline int checked_threads(int threads) {
     if (threads < 1 || threads > kMostThreads)
