@@ -93,7 +93,8 @@ int model_file_open(model_file* file, const char* path) {
     file->bytes[file->size] = 0; /* an end for searches */
     uint64_t length = 0;
     for (int k = 7; k >= 0; --k) length = length << 8 | (unsigned char)file->bytes[k];
-    if (length > (uint64_t)file->size - 8) return refused(file, path, "is not a safetensors file");
+    if (length > (uint64_t)file->size - 8 || length % 8)
+        return refused(file, path, "is not a safetensors file");
     file->header = file->bytes + 8;
     file->header_end = file->header + length;
     const char* text = value_of(file->header, file->header_end, "tidegate");

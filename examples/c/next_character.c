@@ -83,6 +83,10 @@ static int open_network(network* net, const char* path) {
     net->bias = model_file_tensor(&net->file, "dense.bias", &net->vocabulary, &columns);
     if (!net->characters || !cell || !net->embedding || !net->bias || rows != net->vocabulary)
         return free(cell), fail("expected a language model of characters (--level char)");
+    int64_t tokens = 1; /* the first is for characters that the model has never seen */
+    for (const char* c = net->characters; *c; ++c) tokens += (*c & 0xC0) != 0x80;
+    if (tokens != net->vocabulary)
+        return free(cell), fail("the model file's characters do not fit its network");
     char name[64];
     for (int64_t width = net->embedded; net->layers < MOST_LAYERS; net->features = width) {
         snprintf(name, sizeof name, "recurrent.%d.weight_ih_l0", net->layers);
