@@ -18,6 +18,8 @@ set(avx512_flags -mavx512f -mavx512vl -mavx512dq -mavx512bw ${avx2_flags})
 set(avx512bf16_flags -mavx512bf16 ${avx512_flags})
 set(amx_flags -mamx-tile -mamx-bf16 ${avx512bf16_flags})
 
+set(avx512vnni_flags -mavx512vnni ${avx512_flags})
+
 # simd/table.cpp is compiled once per instruction set, in a namespace of its own, so that the linker
 # can never merge code of one set into another.
 set(kernel_options -Wall -Wextra -ffp-contract=off -Wno-maybe-uninitialized -Wno-uninitialized)
@@ -28,6 +30,14 @@ foreach(isa ${engine_isas})
   target_compile_options(kernels_${isa} PRIVATE ${kernel_options} ${${isa}_flags})
   target_sources(kernels PRIVATE $<TARGET_OBJECTS:kernels_${isa}>)
 endforeach()
+
+# for inference alone: products of 8-bit factors
+if(avx512 IN_LIST engine_isas)
+  add_library(kernels_avx512vnni OBJECT ${CMAKE_CURRENT_LIST_DIR}/simd/inference_table.cpp)
+  target_compile_definitions(kernels_avx512vnni PRIVATE TIDEGATE_ISA=avx512vnni)
+  target_compile_options(kernels_avx512vnni PRIVATE ${kernel_options} ${avx512vnni_flags})
+  target_sources(kernels PRIVATE $<TARGET_OBJECTS:kernels_avx512vnni>)
+endif()
 
 if(avx512bf16 IN_LIST engine_isas)
   target_compile_definitions(kernels PRIVATE TIDEGATE_BFLOAT16)

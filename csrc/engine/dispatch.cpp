@@ -33,6 +33,9 @@ TIDEGATE_DECLARE(avx512bf16)
 #if defined(TIDEGATE_AMX)
 TIDEGATE_DECLARE(amx)
 #endif
+#if defined(TIDEGATE_X86)
+TIDEGATE_DECLARE(avx512vnni)
+#endif
 
 const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
                                dispatch::kSigmoidMaxUlp, dispatch::kLogMaxUlp,
@@ -114,6 +117,17 @@ std::vector<const Kernels*> available_rounding_kernels() { return {}; }
 
 const Kernels* rounding_kernels() { return nullptr; }
 #endif
+
+const Kernels* inference_kernels(Factors factors) {
+#if defined(TIDEGATE_X86)
+    if (factors == Factors::kInt8) {
+        __builtin_cpu_init();
+        static const bool has = __builtin_cpu_supports("avx512vnni");
+        return has && &kernels() == &avx512::table ? &avx512vnni::table : nullptr;
+    }
+#endif
+    return factors == Factors::kBfloat16 ? rounding_kernels() : nullptr;
+}
 
 bool is_intel() {
 #if defined(TIDEGATE_X86)

@@ -41,15 +41,16 @@ struct Product {
 // Everything compiled once per instruction set.
 struct Kernels {
     const char* isa;
-    bool rounded;  // factors of products, to bfloat16
+    bool rounded;  // factors of products, to bfloat16 or, of the set for inference, to 8 bits
     Elementwise exp, tanh, sigmoid, log, rsqrt;
     // y [rows, outputs] = x [rows, inputs] W^T + b with W [outputs, inputs] and b (or null) packed
-    // before, 64-byte aligned; `affine` is null in the sets that round, which only train.
+    // before, 64-byte aligned, and workspace of its own.
     std::ptrdiff_t (*affine_panel_floats)(std::ptrdiff_t outputs, std::ptrdiff_t inputs);
     void (*pack_affine)(const float* weight, const float* bias, std::ptrdiff_t outputs,
                         std::ptrdiff_t inputs, float* panels, int part, int parts);
+    std::ptrdiff_t (*affine_workspace_floats)(std::ptrdiff_t outputs, std::ptrdiff_t inputs);
     void (*affine)(const float* x, std::ptrdiff_t rows, const float* panels, std::ptrdiff_t outputs,
-                   std::ptrdiff_t inputs, float* y);
+                   std::ptrdiff_t inputs, float* y, float* workspace);
     // For products of thousands of rows or factors. See product.h.
     std::ptrdiff_t (*product_workspace_floats)(std::ptrdiff_t columns);
     void (*multiply)(const Product& product, float* workspace);
@@ -89,6 +90,13 @@ std::vector<const Kernels*> available_rounding_kernels();
 
 // The last of them; null where there is none or another set than the best is in use.
 const Kernels* rounding_kernels();
+
+// How a layer for inference rounds the factors of its products.
+enum class Factors { kFloat32, kBfloat16, kInt8 };
+
+// The set that rounds so; null where this machine has none, or another set than the best is in use.
+// That of kInt8 has no way back: null in its table.
+const Kernels* inference_kernels(Factors factors);
 
 // Whether Intel made this processor.
 bool is_intel();

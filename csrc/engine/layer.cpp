@@ -79,6 +79,7 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
     sweep.y = y;
     Workspace workspace;
     workspace.fill(sweep, *kernels_, cell, n, false);
+    float* const own = workspace.take(kernels_->affine_workspace_floats(columns, I));
     float* blocks[kMost][2];  // as `sweep` has them for an even number of steps before
     for (int k = 0; k < cell.states; ++k) {
         std::copy_n(sweep.states[k], 2, blocks[k]);
@@ -102,10 +103,10 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
         for (int k = 0; k < cell.states; ++k)
             for (int i = 0; i < 2; ++i) sweep.states[k][i] = blocks[k][(first + i) % 2];
         sweep.place = place.data();
-        side_by_side(schedule.sharers, [&](const Share& share) {
+        side_by_side(sharers_of(*kernels_, schedule), [&](const Share& share) {
             const std::int64_t from = share.begin(tokens), to = share.end(tokens);
             kernels_->affine(inputs.data() + from * I, to - from, input_panels_.data(), columns, I,
-                             gates.data() + from * columns);
+                             gates.data() + from * columns, own);
             share.wait();
             ForwardSweep mine = sweep;
             mine.share = share;
@@ -124,12 +125,13 @@ void Layer::step(const float* x, std::int64_t B, float* const* states) {
         step_ = sweep_of({});
         workspace_->fill(step_, *kernels_, cell, B, false);
         step_.gates = workspace_->take(B * columns);
+        step_affine_ = workspace_->take(kernels_->affine_workspace_floats(columns, inputs_));
         step_rows_ = B;
     }
     if (B == 0) return;
     const std::int64_t start = 0;
     parallel_for(1, [&](int) {
-        kernels_->affine(x, B, input_panels_.data(), columns, inputs_, step_.gates);
+        kernels_->affine(x, B, input_panels_.data(), columns, inputs_, step_.gates, step_affine_);
         ForwardSweep sweep = step_;
         sweep.rows = {1, &start, &B};
         for (int k = 0; k < cell.states; ++k) {

@@ -43,6 +43,7 @@ class Layer {
     Buffer own_vectors_;
     std::unique_ptr<Workspace> workspace_;  // of steps, and the sweep that uses it
     ForwardSweep step_{};
+    float* step_affine_ = nullptr;
 };
 
 }  // namespace tidegate

@@ -157,10 +157,20 @@ struct Stream : Layer {
     std::atomic<bool> stepping{false};
 };
 
-void new_layer(Stream* self, const std::string& name, const List<Input>& weights, int threads) {
-    const Kernels& all = kernels();
-    const CellKernels& kernel = cell_named(all, name);
-    const Cell& cell = *kernel.cell;
+// Beyond it a sum of 8-bit products might not fit 32 bits.
+constexpr std::int64_t kMostFactors = 1 << 16;
+
+// Those of float32 where this machine has none, or for more factors than these can add up.
+const Kernels& kernels_for(const std::string& factors, std::int64_t most) {
+    const Kernels* found =
+        most > kMostFactors ? nullptr : inference_kernels(factors_named(factors));
+    return found ? *found : kernels();
+}
+
+void new_layer(Stream* self, const std::string& name, const List<Input>& weights, int threads,
+               const std::string& factors) {
+    const Kernels& plain = kernels();
+    const Cell& cell = *cell_named(plain, name).cell;
     of_length("weights", weights, cell.parameters);
     const MaybeIn& input = weights[0];  // every cell has input weights, and they come first
     const char* const first = cell.parameter[0].name;
@@ -178,8 +188,11 @@ void new_layer(Stream* self, const std::string& name, const List<Input>& weights
         return is_bias ? Use::kTakes : Use::kNeeds;
     });
     checked_threads(threads);
+    const Kernels& chosen =
+        kernels_for(factors, std::max(I, std::max<std::int64_t>(sizes.hidden, sizes.projected)));
+    const CellKernels& kernel = cell_named(chosen, name);
     nb::gil_scoped_release released;
-    new (self) Stream(all, kernel, I, sizes, given, threads);
+    new (self) Stream(chosen, kernel, I, sizes, given, threads);
 }
 
 void layer_forward(const Stream& layer, const Schedule& schedule, const Input& x,
@@ -265,7 +278,8 @@ void bind_layers(nb::module_& m) {
         .def_ro("tokens", &Schedule::tokens)
         .def_ro("ragged", &Schedule::ragged);
     nb::class_<Stream>(m, "Layer")
-        .def("__init__", new_layer, "cell"_a, "weights"_a.noconvert(), "threads"_a = 1)
+        .def("__init__", new_layer, "cell"_a, "weights"_a.noconvert(), "threads"_a = 1,
+             "factors"_a = "float32")
         .def("forward", layer_forward, "schedule"_a, "x"_a.noconvert(), "mask"_a.noconvert().none(),
              "state0"_a.noconvert(), "final"_a.noconvert(), "y"_a.noconvert())
         .def("step", layer_step, "x"_a.noconvert(), "states"_a);

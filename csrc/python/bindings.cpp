@@ -147,6 +147,10 @@ NB_MODULE(_engine, m) {
         const auto* rounding = rounding_kernels();
         return std::string(rounding ? rounding->isa : "");
     });
+    m.def("inference_isa", [](const std::string& factors) {
+        const Kernels* found = inference_kernels(factors_named(factors));
+        return std::string(found ? found->isa : "");
+    });
     m.def("error_bounds", [] {
         const auto& bounds = kErrorBounds;
         return std::map<std::string, double>{{"exp", bounds.exp},

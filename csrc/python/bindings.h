@@ -30,6 +30,13 @@ inline int checked_threads(int threads) {
     return threads;
 }
 
+inline Factors factors_named(const std::string& name) {
+    if (name == "float32") return Factors::kFloat32;
+    if (name == "bfloat16") return Factors::kBfloat16;
+    if (name == "int8") return Factors::kInt8;
+    throw std::invalid_argument("factors: expected float32, bfloat16 or int8, got '" + name + "'");
+}
+
 inline std::string shape_text(const std::vector<std::int64_t>& shape) {
     std::string text;
     for (const std::int64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);

@@ -173,9 +173,11 @@ inline void affine_share(const Affine& a, Index first_panel, Index last_panel) {
     }
 }
 
+inline Index affine_workspace(Index, Index) { return 0; }
+
 // x: [rows, inputs]; y: [rows, outputs].
 inline void affine(const float* x, Index rows, const float* packed, Index outputs, Index inputs,
-                   float* y) {
+                   float* y, float*) {
     const Panels panels(outputs, kAffineWidth);
     affine_share({x, rows, packed, 1, 0, outputs, inputs, y, outputs}, 0, panels.count);
 }

@@ -160,7 +160,7 @@ TIDEGATE_NOINLINE inline void make_products(const Cell& cell, int phase, Forward
                 const RoundedProduct product(workspace, step.rows, each * width, inputs);
                 const float* operand = operand_of(cell, step, cell.product[j + i]);
                 for (Index row = 0; row < step.rows; ++row)
-                    product.set(row, 0, operand + row * inputs, inputs);
+                    product.set(row, operand + row * inputs, inputs);
                 product.multiply(
                     step.rows, packed + alike * width + i * rounded_panel_floats(outputs, inputs));
                 for (int k = 0; k < each; ++k)
