@@ -32,6 +32,12 @@ def rounding_isa() -> str:
     "" where this machine has none, or another set than the best is in use.
     """
 
+def inference_isa(factors: str) -> str:
+    """Set whose layers for inference round factors to ``bfloat16`` or ``int8``.
+
+    "" where this machine has none, or another set than the best is in use, and for ``float32``.
+    """
+
 def is_intel() -> bool:
     """Whether Intel made this processor."""
 
@@ -164,8 +170,13 @@ class Layer:
     raises RuntimeError.
     """
 
-    def __init__(self, cell: str, weights: list[Any], threads: int = 1) -> None:
-        """``weights``: as the cell declares its parameters, None for biases that it lacks."""
+    def __init__(
+        self, cell: str, weights: list[Any], threads: int = 1, factors: str = "float32"
+    ) -> None:
+        """``weights``: as the cell declares its parameters, None for biases that it lacks.
+
+        ``factors`` of products: ``float32``, or rounded, where there is an ``inference_isa``.
+        """
 
     def forward(
         self,

@@ -37,7 +37,9 @@ Format 2
   data/sequences/inputs.py and tasks/sequence_estimator.py.
 - The other tensors MUST be exactly these, in any order:
 
-  ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes().
+  ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes(); or all of two
+                    dimensions U16, the upper halves of F32's bits (bfloat16); or all of them I8.
+  ``scale.NAME``    F32 [rows], just for tensors that are I8: what each row is multiplied by.
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
                     which only a text-classifier's may be.  See data/text/evidence.py.
@@ -45,7 +47,8 @@ Format 2
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
-                    network gave for that input.  T * B MUST be from 1 to 65 536.
+                    network gave for that input, with these weights and all else in float32.
+                    T * B MUST be from 1 to 65 536.
 
   Weights and ``test.output`` MUST be finite.
 - A reader MUST refuse whatever differs from this, before it takes memory for any tensor where the
@@ -68,6 +71,7 @@ import numpy as np
 from tidegate.errors import InputError, shown, spelled
 from tidegate.model.architecture import EVIDENCE_KINDS, Architecture
 from tidegate.model.container import ModelFileError, TensorInfo, pack, parse_json, unpack
+from tidegate.model.narrow import DTYPES, Weights, narrowed, widened
 from tidegate.output.writing import write_atomically
 
 __all__ = ["ModelFile", "ModelFileError", "is_model_file", "load_model", "save_model", "verify"]
@@ -88,15 +92,19 @@ _KEYS = (
 MAX_EVALUATIONS = 10_000
 _MAX_TEST_STEPS = 65_536
 _REMEDY = "copy the file again from where it came, or train the model again"
-_DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"}
+_DTYPES = {
+    **{np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"},
+    **{np.dtype(np.uint16): "U16", np.dtype(np.int8): "I8"},
+}
 
 
 @dataclass(kw_only=True, eq=False)
 class ModelFile:
     """What a model file holds; its fields are the specification's keys.
 
-    ``tensors``: the network's state_dict, float32.  ``evidence``: buckets and log_odds, or nothing.
-    ``test_vector``: input, output and, if rows differ in length, lengths; evidence where there is.
+    ``tensors``: the network's state_dict, float32, whatever ``weights`` the file has them in.
+    ``evidence``: buckets and log_odds, or nothing.  ``test_vector``: input, output and, if rows
+    differ in length, lengths; evidence where there is.
     """
 
     task: str
@@ -111,13 +119,16 @@ class ModelFile:
     provenance: dict[str, Any]
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
     test_vector: dict[str, np.ndarray]
+    weights: Weights = "float32"
 
 
 def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     """Write ``model`` atomically.  Raises ValueError for a model that ``load_model`` would refuse,
     InputError for weights that are not finite and where the file cannot be written.
     """
-    tensors = {f"network.{name}": array for name, array in model.tensors.items()}
+    kept, scales = narrowed(model.tensors, model.weights)
+    tensors = {f"network.{name}": array for name, array in kept.items()}
+    tensors |= {f"scale.{name}": array for name, array in scales.items()}
     tensors |= {f"evidence.{name}": array for name, array in model.evidence.items()}
     tensors |= {f"test.{name}": array for name, array in model.test_vector.items()}
     values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
@@ -143,7 +154,9 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
         _check_tensors(values["architecture"], entries)
 
     tensors, _ = unpack(path, check, _REMEDY)
-    values["tensors"] = _under("network.", tensors)
+    kept, scales = _under("network.", tensors), _under("scale.", tensors)
+    values["weights"] = _weights_of({name: _info(array) for name, array in tensors.items()})
+    values["tensors"] = widened(kept, scales)
     values["evidence"] = _under("evidence.", tensors)
     values["test_vector"] = _under("test.", tensors)
     model = ModelFile(**values)
@@ -287,8 +300,13 @@ _NAMES = {dict: "an object", list: "a list", type(None): "null"}
 
 def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
     """ValueError unless ``entries`` are exactly the specified tensors."""
-    shapes = architecture.tensor_shapes().items()
-    expected = {f"network.{name}": TensorInfo("F32", shape) for name, shape in shapes}
+    weights = _weights_of(entries)
+    expected: dict[str, TensorInfo] = {}
+    for name, shape in architecture.tensor_shapes().items():
+        is_narrow = len(shape) == 2 and weights != "float32"
+        expected[f"network.{name}"] = TensorInfo(DTYPES[weights] if is_narrow else "F32", shape)
+        if is_narrow and weights == "int8":
+            expected[f"scale.{name}"] = TensorInfo("F32", shape[:1])
     test_input = entries.get("test.input", TensorInfo("", ()))
     t, b = test_input.shape[:2] if len(test_input.shape) >= 2 else (0, 0)
     if architecture.input_size is None:
@@ -318,6 +336,12 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
             )
     if not 1 <= t * b <= _MAX_TEST_STEPS:
         raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
+
+
+def _weights_of(entries: dict[str, TensorInfo]) -> Weights:
+    """How a file holds its matrices; of one that mixes them, one of these."""
+    kinds = {info.dtype for info in entries.values()}
+    return "int8" if "I8" in kinds else "bfloat16" if "U16" in kinds else "float32"
 
 
 def _check_numbers(model: ModelFile) -> None:

@@ -32,7 +32,7 @@ METADATA_KEY = "tidegate"
 _MAX_DIMENSIONS = 8
 _DIGEST = "digest"
 _DIGEST_BYTES = 32
-_ITEM_BYTES = {"F64": 8, "F32": 4, "I64": 8, "I32": 4}
+_ITEM_BYTES = {"F64": 8, "F32": 4, "I64": 8, "I32": 4, "U16": 2, "I8": 1}
 _STRING = re.compile(r'"[^"]*"?')
 
 

@@ -30,15 +30,21 @@ class Layer(Protocol):
     def step(self, x: Array, state: tuple[Array, ...]) -> Array: ...
 
 
-def layer_of(cell: str, parameters: Mapping[str, Array], sizes: Mapping[str, int]) -> Layer:
+def layer_of(
+    cell: str,
+    parameters: Mapping[str, Array],
+    sizes: Mapping[str, int],
+    factors: str = "float32",
+) -> Layer:
     """The layer of these ``parameters``, by the names that the cell gives them.
 
-    ``sizes``: I, H and P, as `Architecture.layer_sizes` has them.
+    ``sizes``: I, H and P, as `Architecture.layer_sizes` has them.  ``factors``: how the engine
+    rounds the factors of products, as `EngineLayer` has it.
 
     Warns where the engine has no kernel for the cell.
     """
     if cell in compiled.cells():
-        return EngineLayer(cell, parameters)
+        return EngineLayer(cell, parameters, factors)
     warnings.warn(
         f"the engine has no kernel for the cell {cell}, so numpy runs it step by step, which is "
         "slow; build the engine again",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.model.architecture import Architecture
+from tidegate.model.narrow import Weights
 from tidegate.runtime.layers import layer_of
 from tidegate.runtime.probabilities import summed_nats
 from tidegate.runtime.products import Array, linear
@@ -26,15 +27,23 @@ class Network:
     ``network(inputs, lengths)`` gives the outputs, [T, B, O] (readout ``every``) or [B, O].
     ``inputs``: what ``pad_sequences`` makes: tokens [T, B], records of tokens and evidence [T, B],
     or values float32 [T, B, I].  ``lengths``: [B] numbers of true steps, 0 to T; None: T each.
+    ``weights``: how a file holds the tensors' matrices (model/narrow.py); the engine then rounds
+    the factors of recurrent layers' products alike, where the processor has instructions for it.
     Several threads may use a network at a time.
     """
 
-    def __init__(self, architecture: Architecture, tensors: Mapping[str, Array]) -> None:
-        self.architecture = a = architecture
+    def __init__(
+        self,
+        architecture: Architecture,
+        tensors: Mapping[str, Array],
+        weights: Weights = "float32",
+    ) -> None:
+        self.architecture, self.weights = architecture, weights
+        a = architecture
         self.tensors = {n: np.ascontiguousarray(tensors[n], np.float32) for n in a.tensor_shapes()}
         self._layers = [
             [
-                layer_of(a.cell, self._parameters(k, suffix), sizes)
+                layer_of(a.cell, self._parameters(k, suffix), sizes, weights)
                 for suffix in _SUFFIXES[: a.directions]
             ]
             for k, sizes in enumerate(a.layer_sizes())
@@ -45,7 +54,7 @@ class Network:
         self._stepping = threading.Lock()  # a layer of the engine takes one step at a time
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.architecture, self.tensors)
+        return Network, (self.architecture, self.tensors, self.weights)
 
     @np.errstate(over="ignore", invalid="ignore")
     def __call__(self, inputs: np.ndarray, lengths: np.ndarray | None = None) -> Array:

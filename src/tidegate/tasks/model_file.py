@@ -8,6 +8,7 @@ import numpy as np
 
 from tidegate.data.sequences.sequences import with_evidence
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
+from tidegate.model.narrow import Weights, narrowed, widened
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
@@ -28,6 +29,14 @@ def new_test_vector(network: Network) -> dict[str, np.ndarray]:
         vector["evidence"] = rng.standard_normal((8, 2, a.evidence_size)).astype(np.float32)
     vector["lengths"] = np.array([8, 5])
     return {**vector, "output": run_test(network, vector)}
+
+
+def rounded_network(network: Network, weights: Weights) -> Network:
+    """The network with weights as a file will hold them, and all else in float32."""
+    from tidegate.runtime.network import Network
+
+    tensors = widened(*narrowed(network.tensors, weights))
+    return Network(network.architecture, tensors)
 
 
 def run_test(network: Network, vector: dict[str, np.ndarray]) -> np.ndarray:
