@@ -268,8 +268,9 @@ class Estimator(SklearnOptions):
         from tidegate.model.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
 
         check_output(path, force=force, ours=is_model_file)
-        weights = weights or self.runtime_.weights
-        if weights not in WEIGHTS:
+        if weights is None:
+            weights = self.runtime_.weights
+        elif weights not in WEIGHTS:
             problem = f"expected {', '.join(WEIGHTS)}, got {shown(weights)}"
             raise InputError(problem, option="weights")
         network = rounded_network(self.runtime_, weights)
