@@ -257,6 +257,10 @@ def test_whole_numbers_are_to_be_made_floats():
         (tg.RNN(5, 7, 2, "relu"), "RNN(5, 7, num_layers=2, nonlinearity=relu)"),
         (tg.LSTM(5, 7, proj_size=3, strict=True), "LSTM(5, 7, proj_size=3, strict=True)"),
         (tg.GRU(5, 7, recurrent_dropout=0.2), "GRU(5, 7, recurrent_dropout=0.2)"),
+        (
+            tg.RNN(5, 7, input_dropout=0.2, dropout_per_gate=True),
+            "RNN(5, 7, input_dropout=0.2, dropout_per_gate=True)",
+        ),
         (tg.GRUCell(5, 7, reset="before"), "GRUCell(5, 7, reset=before)"),
         (tg.RNNCell(5, 7, False, "relu"), "RNNCell(5, 7, bias=False, nonlinearity=relu)"),
     ],

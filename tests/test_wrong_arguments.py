@@ -31,6 +31,8 @@ OF_LAYERS = OF_CELLS | {
     "strict": FLAGS,
     "dropout": PROBABILITIES,
     "recurrent_dropout": [*PROBABILITIES, 1],
+    "input_dropout": [*PROBABILITIES, 1],
+    "dropout_per_gate": FLAGS,
 }
 
 

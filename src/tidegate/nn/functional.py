@@ -115,12 +115,15 @@ def recurrence(
     x: [T, B, I]; state: [B, its width] each; weights: as ``cell`` declares its parameters, None for
     a bias that is not there; lengths: int64 [B] on the CPU, or None.  recurrent_mask scales what
     weight_hh sees, [B, W], or one for each of its gates, [G, B, W]; input_mask what weight_ih sees,
-    [B, I] or [G, B, I].  Returns y [T, B, the output's width], zero from each row's length on, and
-    the final state.  ``by_steps``: torch.nn runs such a call step by step, which shows in its types
-    under autocast.  Raises RuntimeError where ``strict`` and only the step-by-step reference can
-    run, and where a tensor has no memory any more.
+    [B, I] or [G, B, I]: the same at every step, of the type of x, gates in the order of the
+    weights' blocks.  The engine makes as many multiplications with masks as without.  Returns y
+    [T, B, the output's width], zero from each row's length on, and the final state.  ``by_steps``:
+    torch.nn runs such a call step by step, which shows in its types under autocast.  Raises
+    ValueError for a mask of another shape, RuntimeError where ``strict`` and only the step-by-step
+    reference can run, and where a tensor has no memory any more.
     """
-    tensors = (x, *state, *_given(weights))
+    masks = _checked_masks(cell, x, weights, recurrent_mask, input_mask)
+    tensors = (x, *state, *_given(weights), *masks)
     if torch.is_autocast_enabled("cpu") and _is_under_autocast(tensors):
         types = _types_under_autocast(cell, state, by_steps)
         with torch.autocast("cpu", enabled=False):  # in float32, which the engine is fastest in
@@ -130,6 +133,8 @@ def recurrence(
             )  # fmt: skip
         return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))
     path, reason = choose_path(cell, tensors, recurrent_mask is not None, lengths is not None)
+    if any(mask.requires_grad for mask in masks):
+        path, reason = "reference", "a mask is to be learned, which only plain operations can"
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
     if path == "none":
@@ -141,25 +146,59 @@ def recurrence(
         return reference.unroll(
             cell, x, state, weights, lengths, reverse, recurrent_mask, input_mask
         )
-    if input_mask is not None:
-        x, weights = _masked(cell, x, weights, input_mask)
+    if input_mask is not None and input_mask.dim() == 2:
+        x, input_mask = x * input_mask, None
     if path == "engine":
-        return engine_op.run(cell.name, x, state, weights, lengths, reverse, recurrent_mask)
+        return engine_op.run(
+            cell.name, x, state, weights, lengths, reverse, recurrent_mask, input_mask
+        )
+    if input_mask is not None:
+        x, weights = _side_by_side(cell, x, weights, input_mask)
     if lengths is None:
         return _torch_rectangular(cell, x, state, weights, reverse)
     return _torch_ragged(cell, x, state, weights, lengths, reverse)
 
 
-def _masked(
+def _checked_masks(
+    cell: Cell,
+    x: Tensor,
+    weights: Weights,
+    recurrent_mask: Tensor | None,
+    input_mask: Tensor | None,
+) -> list[Tensor]:
+    """Those masks that there are.  Raises ValueError for one of another shape than its product."""
+    given = []
+    for name, mask in (("weight_hh", recurrent_mask), ("weight_ih", input_mask)):
+        if mask is None:
+            continue
+        argument = "recurrent_mask" if name == "weight_hh" else "input_mask"
+        if name not in cell.parameters:
+            raise ValueError(
+                f"{argument}: expected None for {cell.name}, whose state no weights read, got "
+                f"{list(mask.shape)}"
+            )
+        weight = weights[list(cell.parameters).index(name)]
+        assert weight is not None
+        blocks = cell.parameters[name].blocks
+        one = (x.shape[1], weight.shape[1])
+        if mask.shape not in (one, (len(blocks), *one)):
+            raise ValueError(
+                f"{argument}: expected {list(one)}, or {list((len(blocks), *one))} with one for "
+                f"each of {', '.join(blocks)}, got {list(mask.shape)}"
+            )
+        given.append(mask)
+    return given
+
+
+def _side_by_side(
     cell: Cell, x: Tensor, weights: Weights, mask: Tensor
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The input under ``mask`` and the weights that read it.
+    """What each gate sees of the input under its own mask, and the weights that read it.
 
-    A mask for each gate gives each gate an input of its own.  They stand side by side, and each
-    gate's weights on the others' inputs are zeros.
+    Torch's kernels have one input for all gates.  So the gates' inputs stand side by side, and each
+    gate's weights on the others' inputs are zeros: G times the multiplications of this product, and
+    still less time than step by step.
     """
-    if mask.dim() == 2:
-        return x * mask, list(weights)
     inputs = torch.cat([x * m for m in mask], -1)
     named = dict(zip(cell.parameters, weights, strict=True))
     weight = named["weight_ih"]

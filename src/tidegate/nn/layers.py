@@ -36,12 +36,15 @@ class RNN(_AsInTorch):
         dtype: torch.dtype | None = None,
         *,
         recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        dropout_per_gate: bool = False,
         strict: bool = False,
     ) -> None:
         super().__init__(
             cell_of("RNN", nonlinearity=nonlinearity), input_size, hidden_size, num_layers, bias,
             batch_first, dropout, bidirectional, 0, device, dtype,
-            recurrent_dropout=recurrent_dropout, strict=strict,
+            recurrent_dropout=recurrent_dropout, input_dropout=input_dropout,
+            dropout_per_gate=dropout_per_gate, strict=strict,
         )  # fmt: skip
 
 
@@ -66,13 +69,16 @@ class LSTM(_AsInTorch):
         dtype: torch.dtype | None = None,
         *,
         recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        dropout_per_gate: bool = False,
         strict: bool = False,
     ) -> None:
         projected = not isinstance(proj_size, int) or proj_size != 0
         super().__init__(
             cell_of("LSTM", projected=projected), input_size, hidden_size, num_layers, bias,
             batch_first, dropout, bidirectional, proj_size, device, dtype,
-            recurrent_dropout=recurrent_dropout, strict=strict,
+            recurrent_dropout=recurrent_dropout, input_dropout=input_dropout,
+            dropout_per_gate=dropout_per_gate, strict=strict,
         )  # fmt: skip
 
 
@@ -98,10 +104,13 @@ class GRU(_AsInTorch):
         *,
         reset: str = "after",
         recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        dropout_per_gate: bool = False,
         strict: bool = False,
     ) -> None:
         super().__init__(
             cell_of("GRU", reset=reset), input_size, hidden_size, num_layers, bias, batch_first,
             dropout, bidirectional, 0, device, dtype,
-            recurrent_dropout=recurrent_dropout, strict=strict,
+            recurrent_dropout=recurrent_dropout, input_dropout=input_dropout,
+            dropout_per_gate=dropout_per_gate, strict=strict,
         )  # fmt: skip

@@ -40,9 +40,12 @@ class Recurrent(OwnModule, nn.RNNBase):
     signatures.
 
     ``recurrent_dropout`` is the probability of hiding a value of the state from the recurrent
-    weights, in training only.  One sequence keeps one mask for all its steps (Gal & Ghahramani
-    2016, arXiv:1512.05287; Keras has the same option).  With ``strict``, a call raises RuntimeError
-    if only the slow step-by-step reference could run.
+    weights, ``input_dropout`` that of hiding a value of each layer's input from its input weights,
+    both in training only.  One sequence keeps one mask for all its steps (Gal & Ghahramani 2016,
+    arXiv:1512.05287).  With ``dropout_per_gate`` each gate has masks of its own (their "untied
+    weights"), which is what Keras draws where its recurrent_dropout is set; Keras calls
+    input_dropout dropout.  With ``strict``, a call raises RuntimeError if only the slow
+    step-by-step reference could run.
 
     A layer is an instance of torch.nn.RNNBase, but not of torch.nn.RNN, LSTM or GRU, because
     torch.compile stops at instances of those three.  ``mode`` is torch.nn's name of the cell in
@@ -67,6 +70,8 @@ class Recurrent(OwnModule, nn.RNNBase):
         dtype: torch.dtype | None = None,
         *,
         recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        dropout_per_gate: bool = False,
         strict: bool = False,
     ) -> None:
         nn.Module.__init__(self)  # RNNBase's own knows four cells
@@ -96,6 +101,10 @@ class Recurrent(OwnModule, nn.RNNBase):
             )
         if recurrent_dropout == 1:
             raise ValueError("recurrent_dropout: expected below 1, got 1; the state would be cut")
+        self.input_dropout = check_probability("input_dropout", input_dropout)
+        if input_dropout == 1:
+            raise ValueError("input_dropout: expected below 1, got 1; nothing would be read")
+        self.dropout_per_gate = check_flag("dropout_per_gate", dropout_per_gate)
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(  # in torch.nn's words, by which people filter it
                 "dropout option adds dropout after all but last recurrent layer, so non-zero "
@@ -213,7 +222,8 @@ class Recurrent(OwnModule, nn.RNNBase):
 
     def _changed(self, usual: dict[str, Any]) -> str:
         """Sizes and what differs from torch.nn's defaults, from ``usual`` and from our own."""
-        usual = usual | {"recurrent_dropout": 0.0, "strict": False}
+        own = {"recurrent_dropout": 0.0, "input_dropout": 0.0, "dropout_per_gate": False}
+        usual = usual | own | {"strict": False}
         changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
         return ", ".join([super().extra_repr(), *changed])
 
@@ -245,9 +255,10 @@ class Recurrent(OwnModule, nn.RNNBase):
             for reverse in (False, True)[: self.directions]:
                 before = tuple(s[len(finals)] for s in states)
                 weights = self.layer_weights(k, reverse)
-                mask = self._recurrent_mask(before[0])
                 y, final = recurrence(
-                    self.cell, x, before, weights, lengths, reverse, mask,
+                    self.cell, x, before, weights, lengths, reverse,
+                    self._mask(self.recurrent_dropout, "weight_hh", k, before[0]),
+                    self._mask(self.input_dropout, "weight_ih", k, before[0]),
                     strict=self.strict, by_steps=is_packed,
                 )  # fmt: skip
                 outputs.append(y)
@@ -255,11 +266,17 @@ class Recurrent(OwnModule, nn.RNNBase):
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return x, _stacked(finals)
 
-    def _recurrent_mask(self, like: Tensor) -> Tensor | None:
-        if not self.training or self.recurrent_dropout == 0:
+    def _mask(self, probability: float, weight: str, layer: int, like: Tensor) -> Tensor | None:
+        """What hides some of the values that a weight sees, for each sequence or also each gate.
+
+        ``like``: a state, [B, ..].
+        """
+        if not self.training or probability == 0:
             return None
-        keep = 1 - self.recurrent_dropout
-        shape = like.shape[0], self._weight("weight_hh_l0").shape[1]
+        shape = like.shape[0], self._weight(f"{weight}_l{layer}").shape[1]
+        if self.dropout_per_gate:
+            shape = len(self.cell.parameters[weight].blocks), *shape
+        keep = 1 - probability
         return torch.bernoulli(like.new_full(shape, keep)) / keep
 
     def _forward_packed(
