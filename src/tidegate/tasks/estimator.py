@@ -268,12 +268,11 @@ class Estimator(SklearnOptions):
         from tidegate.model.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
 
         check_output(path, force=force, ours=is_model_file)
-        if weights is None:
-            weights = self.runtime_.weights
-        elif weights not in WEIGHTS:
-            problem = f"expected {', '.join(WEIGHTS)}, got {shown(weights)}"
+        kept = self.runtime_.weights if weights is None else weights
+        if kept not in WEIGHTS:
+            problem = f"expected {', '.join(WEIGHTS)}, got {shown(kept)}"
             raise InputError(problem, option="weights")
-        network = rounded_network(self.runtime_, weights)
+        network = rounded_network(self.runtime_, kept)
         options = {
             name: list(v) if isinstance(v, tuple) else v for name, v in self.to_json().items()
         }
@@ -288,7 +287,7 @@ class Estimator(SklearnOptions):
                 history=thinned(self.history_, MAX_EVALUATIONS),
                 provenance=self.provenance_,
                 test_vector=new_test_vector(network),
-                weights=weights,
+                weights=kept,
                 **self._learned(),
             ),
         )
