@@ -150,8 +150,9 @@ class Forecaster(JudgedForecaster):
                 "covariate_columns": as_list(series.covariate_names),
             },
         )
-        if held.time_column is not None:
-            self.provenance_["time_column"] = held.time_column
+        name = held.time_column or getattr(getattr(data, "index", None), "name", None)
+        if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
+            self.provenance_["time_column"] = name
         if len(series) - end >= w.horizon:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(series, end).items()}
         return self
