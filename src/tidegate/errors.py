@@ -15,10 +15,10 @@ from tidegate.terminal import one_line, quoted
 class InputError(ValueError):
     """A file, a value or an option of the user's that cannot be used.
 
-    ``problem`` reads "expected ..., got ...; remedy".  ``file`` (``-``: standard input), ``line`` (1-based) and ``column``
-    (a name) say where, or ``option``, a name as in Python, which is shown as its user
-    spells it.  The text is one line of printable characters, not a long one; the command line
-    prints it and exits with 2.
+    ``problem`` reads "expected ..., got ...; remedy".  ``file`` (``-``: standard input), ``line``
+    (1-based) and ``column`` (a name) say where, or ``option``, a name as in Python, which is shown
+    as its user spells it.  The text is one line of printable characters, not a long one; the
+    command line prints it and exits with 2.
     """
 
     def __init__(

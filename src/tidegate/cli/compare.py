@@ -104,7 +104,9 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
 
     def compare(
         ctx: typer.Context,
-        file: Annotated[Path, typer.Argument(metavar="FILE", help=about_it)],
+        file: Annotated[
+            Path, typer.Argument(metavar="FILE", help=f"{about_it}; - is standard input")
+        ],
         task: Task,
         told: dict[str, Any],
         options: dict[str, Any],

@@ -42,7 +42,9 @@ def train_command(task: str) -> Callable[..., None]:
 
     def train(
         ctx: typer.Context,
-        file: Annotated[Path, typer.Argument(metavar="FILE", help=about.source.FILE)],
+        file: Annotated[
+            Path, typer.Argument(metavar="FILE", help=f"{about.source.FILE}; - is standard input")
+        ],
         told: dict[str, Any],
         options: dict[str, Any],
         validation: Validation = None,

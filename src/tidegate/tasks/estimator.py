@@ -318,7 +318,11 @@ class Estimator(SklearnOptions):
             estimator.check()
             estimator._restore(model)
         except (KeyError, TypeError, ValueError) as e:
-            raise ModelFileError(f"options or parts out of schema: {e}", file=path) from e
+            raise ModelFileError(
+                f"options or parts out of schema: {e}; a newer tidegate may read it, or train "
+                "the model again",
+                file=path,
+            ) from e
         network = Network(model.architecture, model.tensors)
         verify(path, model, run_test(network, model.test_vector))
         if model.weights != "float32":

@@ -43,7 +43,15 @@ class Forecaster(JudgedForecaster):
 
     ``windowing_`` holds the chosen context, season, segment and scaling, by which series become
     inputs.  ``naive_error_`` [C] is the scale of the error ``mase`` for each of C series.
-    ``unseen_from_`` is the first time that ``fit`` did not use.
+    ``unseen_from_`` is the first time that ``fit`` did not use.  `fit` and `forecast` raise
+    InputError for options or data that cannot be used.
+
+    >>> import numpy as np, tidegate as tg
+    >>> load = 10 + np.sin(np.arange(500) * 2 * np.pi / 24)  # hourly, one series
+    >>> model = tg.Forecaster(horizon=3, context=48, max_steps=20, verbose=0).fit(load)
+    >>> ahead = model.forecast(load)
+    >>> ahead.times.tolist(), ahead.values.shape
+    ([500, 501, 502], (3, 1))
     """
 
     TASK: ClassVar[str] = "forecaster"

@@ -54,9 +54,11 @@ class Layout:
             len(self.separator) != 1 or self.separator in '"\r\n' or not self.separator.isascii()
         ):
             problem = "expected one character between cells, such as ';', or 'tab'"
-            raise InputError(f"{problem}, got {self.separator!r}", option="separator")
+            got = f"got {self.separator!r}; leave it out, or give one"
+            raise InputError(f"{problem}, {got}", option="separator")
         if self.decimal not in (None, ".", ","):
-            raise InputError(f"expected '.' or ',', got {self.decimal!r}", option="decimal")
+            problem = f"expected '.' or ',', got {self.decimal!r}; give one of these"
+            raise InputError(problem, option="decimal")
         if self.decimal == "," == self.separator:
             raise InputError(
                 "expected another mark than the separator ','; give another of the two",
