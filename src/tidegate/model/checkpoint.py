@@ -365,7 +365,8 @@ def _check_numbers(model: ModelFile) -> None:
     lengths = vector.get("lengths")
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
         raise InputError(
-            f"tensor 'test.lengths': expected 0 to {len(tokens)}, got others; {_REMEDY}"
+            f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}, got others; "
+            f"{_REMEDY}"
         )
     if not np.isfinite(vector["output"]).all():
         raise InputError(

@@ -270,7 +270,7 @@ class Estimator(SklearnOptions):
         check_output(path, force=force, ours=is_model_file)
         kept = self.runtime_.weights if weights is None else weights
         if kept not in WEIGHTS:
-            problem = f"expected {', '.join(WEIGHTS)}, got {shown(kept)}"
+            problem = f"expected {', '.join(WEIGHTS)}, got {shown(kept)}; choose one"
             raise InputError(problem, option="weights")
         network = rounded_network(self.runtime_, kept)
         options = {

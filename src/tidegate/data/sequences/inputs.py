@@ -105,7 +105,7 @@ def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
             array = array_of(item)
         except (TypeError, ValueError):
             raise InputError(
-                f"sequence {i}: expected numbers, got others; make it floats"
+                f"sequence {i}: expected an array of numbers, got another; make it floats"
             ) from None
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or 0 in array.shape:
