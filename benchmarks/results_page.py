@@ -1,11 +1,12 @@
-"""The tables of docs/results.md and the six figures of README.md, from benchmarks/results/*.json.
+"""Tables and figures of docs/results.md, README.md's six figures: of benchmarks/results/*.json.
 
     python benchmarks/results_page.py            # rewrite both pages
     python benchmarks/results_page.py --check    # say whether they are current
 
 A page holds its words; between ``<!-- table: NAME -->`` and ``<!-- /table -->`` stands what this
 command writes.  NAME is a module of benchmarks/reproduce/, whose COLUMNS show the rows of the
-result file of the same name; ``six`` is README's table.
+result file of the same name; ``six`` is README's table.  Sentences with figures stand between
+``<!-- words: NAME -->`` and ``<!-- /words -->``, NAME being a function of results_words.py.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 _TABLE = re.compile(r"<!-- table: (\w+) -->.*?<!-- /table -->", re.DOTALL)
+_WORDS = re.compile(r"<!-- words: (\w+) -->.*?<!-- /words -->", re.DOTALL)
 
 Row = dict[str, Any]
 
@@ -109,19 +111,23 @@ def six() -> str:
 
 
 def current(text: str) -> str:
-    """A page with its tables written anew."""
+    """A page with its tables and figures written anew."""
 
     def table(found: re.Match[str]) -> str:
         name = found[1]
         body = six() + "\n" if name == "six" else reproduced(name) + " "
         return f"<!-- table: {name} -->\n{body}<!-- /table -->"
 
-    return _TABLE.sub(table, text)
+    def words(found: re.Match[str]) -> str:
+        said = getattr(importlib.import_module("results_words"), found[1])(rows_of)
+        return f"<!-- words: {found[1]} -->{said}<!-- /words -->"
+
+    return _WORDS.sub(words, _TABLE.sub(table, text))
 
 
 def main() -> int:
     """Exit code 1 where ``--check`` finds a page that is not current."""
-    sys.path.insert(0, str(ROOT / "benchmarks" / "reproduce"))
+    sys.path[:0] = [str(ROOT / "benchmarks" / "reproduce"), str(ROOT / "benchmarks")]
     stale = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

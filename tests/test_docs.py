@@ -59,3 +59,23 @@ def test_a_changed_figure_makes_a_page_stale(monkeypatch: pytest.MonkeyPatch) ->
     page = "<!-- table: ett -->\nold <!-- /table -->\nwords"
     assert "**9.999**" in results_page.current(page)
     assert results_page.current(page).endswith("<!-- /table -->\nwords")
+
+
+def test_a_changed_figure_changes_the_sentence_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import results_words
+
+    rows = [
+        {"name": "gru-9", "test_cross_entropy": 1.5, "published": 1.25},
+        {"name": "gru-8", "test_cross_entropy": 1.0, "published": 1.25},
+    ]
+    assert results_words.missed_characters(lambda _: rows).endswith("figure: gru-9 by 0.250.")
+    rows = [{"data": "a", "mean_accuracy": 0.5, "dtw_accuracy": 0.75}]
+    assert "a (0.500, the neighbour 0.750)" in results_words.missed_sequences(lambda _: rows)
+    assert results_words.missed_sequences(lambda _: []).endswith(": none.")
+    row = {"task": "copying", "cell": "lstm", "test": 1.0, "baseline": 4.0, "solved": False}
+    assert "LSTM, copying: 25.0 % of" in results_words.missed_memory(lambda _: [row])
+    tests = [{"data": d, "test": {"accuracy": 0.5, "n": 100}} for d in ("sst2", "imdb")]
+    assert "100 sentences of SST-2 has a standard error of 0.050" in results_words.standard_errors(
+        lambda _: tests
+    )

@@ -289,7 +289,7 @@ IN_PYTHON: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
         lambda: forecast(FRAME, context=2).forecast(FRAME[:3]),
     ),
     "seen rows": (
-        lambda: forecast(FRAME).evaluate(FRAME), "or a start",
+        lambda: forecast(FRAME).evaluate(FRAME), "or an earlier start",
         lambda: forecast(FRAME).evaluate(FRAME, 50),
     ),
     "unfitted": (

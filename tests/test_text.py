@@ -271,7 +271,7 @@ def test_token_numbers_outside_the_vocabulary_are_refused():
         (("abc", "char", None, 2), "seen 2 times"),
         (("abc", "word", None, 2), "seen 2 times"),
         (("abc", "word", None, 0), "min_count"),
-        (("abc", "char", None, 1, False, True), "level word only"),
+        (("abc", "char", None, 1, False, True), "expected level word, .*got level char"),
         (("a\ud800", "word"), "lone surrogate at character 1"),
     ],
 )

@@ -15,10 +15,10 @@ from tidegate.terminal import one_line, quoted
 class InputError(ValueError):
     """A file, a value or an option of the user's that cannot be used.
 
-    ``problem`` reads "expected ..., got ...; remedy".  ``file``, ``line`` (1-based) and ``column``
-    (a name) say where, or ``option``, a name as in Python, which is shown as its user
-    spells it.  The text is one line of printable characters, not a long one; the command line
-    prints it and exits with 2.
+    ``problem`` reads "expected ..., got ...; remedy".  ``file`` (``-``: standard input), ``line``
+    (1-based) and ``column`` (a name) say where, or ``option``, a name as in Python, which is shown
+    as its user spells it.  The text is one line of printable characters, not a long one; the
+    command line prints it and exits with 2.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class InputError(ValueError):
         column: str | None = None,
         option: str | None = None,
     ) -> None:
-        place = [str(file)] if file is not None else []
+        place = ["standard input" if str(file) == "-" else str(file)] if file is not None else []
         if line is not None:
             place.append(f"line {line}")
         if column is not None:

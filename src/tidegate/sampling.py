@@ -32,19 +32,23 @@ def sample(
             "use greedy for the likeliest token"
         )
     if top_k is not None and top_k < 1:
-        raise InputError(f"top_k: expected at least 1, got {top_k}")
+        raise InputError(f"top_k: expected at least 1, got {top_k}; None keeps all tokens")
     if top_p is not None and not 0 < top_p <= 1:
-        raise InputError(f"top_p: expected a probability in (0, 1], got {top_p}")
+        raise InputError(f"top_p: expected a probability in (0, 1], got {top_p}; 1 keeps all")
     scores = np.asarray(logits, dtype=np.float64).copy()
     if scores.ndim != 1 or np.isnan(scores).any():
-        raise InputError(f"logits: expected [V] without NaN, got shape {list(scores.shape)}")
+        got = f"got shape {list(scores.shape)}; give one row of finite logits"
+        raise InputError(f"logits: expected [V] without NaN, {got}")
     never = list(forbidden)
     if never and not 0 <= min(never) <= max(never) < len(scores):
-        raise InputError(f"forbidden: expected tokens in [0, {len(scores)}), got {never}")
+        problem = f"forbidden: expected tokens in [0, {len(scores)}), got {never}"
+        raise InputError(f"{problem}; leave out the others")
     scores[never] = -np.inf
     highest = scores.max(initial=-np.inf)
     if not np.isfinite(highest):
-        raise InputError("logits: expected a finite one among the tokens allowed, got none")
+        raise InputError(
+            "logits: expected a finite one among the tokens allowed, got none; forbid fewer"
+        )
     if greedy:
         return int(scores.argmax())
     with np.errstate(over="ignore"):  # at a tiny temperature: -inf, as it should be

@@ -10,6 +10,7 @@ from tidegate.errors import InputError
 
 MODES = ("inference", "training")
 _BYTES = 4  # float32
+_MOST = 2**30  # numbers of an array: 4 GB, of which a few are held at once
 
 
 class Shape(NamedTuple):
@@ -29,9 +30,18 @@ def parse_shape(text: str) -> Shape:
     parts = text.strip().split("x")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise InputError(
-            f"option shapes: expected BxTxIxH such as 64x200x128x128, got {text.strip()!r}"
+            f"expected BxTxIxH such as 64x200x128x128, got {text.strip()!r}; write it like that",
+            option="shapes",
         )
-    return Shape(*map(int, parts))
+    shape = Shape(*(int(part) if len(part) < 20 else _MOST for part in parts))
+    batch, steps, inputs, hidden = shape
+    if batch * steps * max(inputs, hidden) > _MOST or hidden * max(inputs, hidden) > _MOST:
+        raise InputError(
+            f"expected arrays of at most {_MOST:,} numbers, got {text.strip()[:60]!r}; "
+            "lower a size",
+            option="shapes",
+        )
+    return shape
 
 
 # From a stream's batch of one to what fills the machine; odd sizes, narrow inputs, long sequences.

@@ -10,7 +10,7 @@ import typer
 
 from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL
 from tidegate.cells import NAMES
-from tidegate.cli.reading import Force, Json
+from tidegate.cli.reading import Force, Json, output_option, text_to_write
 from tidegate.cli.show import print_json, print_table, said_aside
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -53,7 +53,9 @@ def bench(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="PATH", help="JSON file to write all times to"),
+        output_option(
+            "JSON file to write all times to; - is standard output", parser=text_to_write
+        ),
     ] = None,
     force: Force = False,
     json: Json = False,
@@ -114,7 +116,11 @@ def _chosen(option: str, given: str, known: Collection[str]) -> list[str]:
     names = _parts(given)
     for name in names:
         if name not in known:
-            raise InputError(f"option {option}: expected some of {', '.join(known)}, got {name!r}")
+            problem = f"expected some of {', '.join(known)}, got {name!r}; choose among these"
+            raise InputError(problem, option=option)
+    if not names and option != "peers":  # tidegate alone may be timed
+        problem = f"expected some of {', '.join(known)}, got none; leave it out for the usual ones"
+        raise InputError(problem, option=option)
     return names
 
 

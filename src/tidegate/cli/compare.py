@@ -11,8 +11,16 @@ import typer
 
 from tidegate.cells import NAMES
 from tidegate.cli.options import Options, estimator_options, source_options, with_options
-from tidegate.cli.reading import about_file, files_read, for_programs, like_file
+from tidegate.cli.reading import (
+    about_file,
+    files_read,
+    folder_to_write,
+    for_programs,
+    like_file,
+    output_option,
+)
 from tidegate.cli.show import print_json, said_aside
+from tidegate.data.files.reading import taken
 from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.output.places import check_folder
@@ -65,13 +73,11 @@ EqualParameters = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PATH",
-        help="folder for the report and the models (default: in this folder, named after FILE and "
+    output_option(
+        "folder for the report and the models (default: in this folder, named after FILE and "
         "the task); runs that are finished there are not repeated",
-        rich_help_panel=_PANEL,
+        _PANEL,
+        parser=folder_to_write,
     ),
 ]
 Json = Annotated[bool, for_programs(_PANEL)]
@@ -98,7 +104,9 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
 
     def compare(
         ctx: typer.Context,
-        file: Annotated[Path, typer.Argument(metavar="FILE", help=about_it)],
+        file: Annotated[
+            Path, typer.Argument(metavar="FILE", help=f"{about_it}; - is standard input")
+        ],
         task: Task,
         told: dict[str, Any],
         options: dict[str, Any],
@@ -112,7 +120,8 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
     ) -> None:
         if named is None:
             known = ", ".join(_BY_COMMAND)
-            raise InputError(f"expected one of {known}, got {task!r}", option="task")
+            problem = f"expected one of {known}, got {task!r}; choose one"
+            raise InputError(problem, option="task")
         command = ctx.obj.command()
         try:
             with said_aside(json, None):
@@ -171,9 +180,9 @@ def _compared(
     model = task_class(task)(**options)
     if cells:
         for_cells(model, cells).check()  # before a long file is read
-    parts = [None if p is None else source.read(str(p), learning=False) for p in held_out]
+    parts = [None if p is None else source.read(taken(p), learning=False) for p in held_out]
     validation, test = (p[0] if p is not None and len(p) == 1 else p for p in parts)
-    data = source.read(str(file), learning=True)
+    data = source.read(taken(file), learning=True)
     with about_file(file):
         result = compare(
             model,

@@ -26,6 +26,7 @@ from tidegate.cli.show import (
     print_table,
 )
 from tidegate.data.files.items import label_text
+from tidegate.data.files.reading import File, taken
 from tidegate.data.source import PredictableSource
 from tidegate.tasks import TASKS
 
@@ -37,7 +38,7 @@ class Asked(NamedTuple):
     """What the command was given beside a model and its data."""
 
     source: Any
-    file: str
+    file: File
     start: str | None
     end: str | None
     plot: Path | None
@@ -58,7 +59,10 @@ class Measure(NamedTuple):
 @telling(*(task.source for task in TASKS.values()))
 def evaluate(
     model: Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a file like the one in training")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="a file like the one in training; - is standard input"),
+    ],
     told: dict[str, Any],
     start: Annotated[
         str | None,
@@ -99,9 +103,10 @@ def evaluate(
     source, measure = source_for(fitted, told), MEASURES[fitted.TASK]
     given = {"start": start, "end": end, "plot": plot}
     refuse(fitted, {name: v for name, v in given.items() if name not in measure.options})
-    data = source.read(str(file), learning=False)
-    asked = Asked(source, str(file), start, end, plot, force, json)
-    with about_file(file):
+    read = taken(file)
+    data = source.read(read, learning=False)
+    asked = Asked(source, read, start, end, plot, force, json)
+    with about_file(read):
         figures = measure.figures(fitted, data, asked)
     if json:
         print_json(figures)
@@ -141,7 +146,7 @@ def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
 
 
 def _known_labels(
-    fitted: Classifier, source: PredictableSource, file: str, labels: Sequence[str]
+    fitted: Classifier, source: PredictableSource, file: File, labels: Sequence[str]
 ) -> list[Any]:
     """The labels that the texts in a file stand for, of the type they had in training."""
     known = {label_text(str(label)): label for label in fitted.classes_.tolist()}

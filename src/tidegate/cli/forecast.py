@@ -15,11 +15,13 @@ from tidegate.cli.reading import (
     about_file,
     file_to_write,
     load_one_of,
-    output_file,
+    output_option,
     source_for,
     telling,
+    text_to_write,
 )
-from tidegate.cli.show import print_json, print_text
+from tidegate.cli.show import print_json, print_text, said_aside
+from tidegate.data.files.reading import taken
 from tidegate.data.sources import TimeSeries
 from tidegate.errors import InputError
 
@@ -28,17 +30,19 @@ from tidegate.errors import InputError
 def forecast(
     model: Model,
     file: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="FILE", help="a file like the one in training, with the series up to now"
+            metavar="FILE",
+            help="a file like the one in training, with the series up to now; - is standard input",
         ),
     ],
     told: dict[str, Any],
     output: Annotated[
         Path | None,
-        output_file(
-            "table to write: .csv, .tsv or .jsonl, in the form of FILE (default: print it); "
-            "replaces a file only with --force"
+        output_option(
+            "table to write: .csv, .tsv or .jsonl, in the form of FILE (default, or -: print it); "
+            "replaces a file only with --force",
+            parser=text_to_write,
         ),
     ] = None,
     plot: Annotated[
@@ -60,19 +64,21 @@ def forecast(
     from tidegate.output.places import check_output, never_ours
     from tidegate.output.writing import write_atomically
 
+    said_aside(json, output)  # raises where both would go to standard output
     if output is not None:
         check_table_name(output)
         check_output(output, inputs=(model, file), force=force, ours=never_ours)
     if plot is not None:
         if output is not None and os.path.realpath(plot) == os.path.realpath(output):
-            raise InputError("expected another file than the output's", file=plot, option="plot")
+            problem = "expected another file than the output's, got the same; name another"
+            raise InputError(problem, file=plot, option="plot")
         from tidegate.tasks.forecast_plot import check_plot_path, plot_forecast
 
         check_plot_path(plot, inputs=(model, file), force=force)
     fitted = load_one_of(["forecaster"], model)
-    source = source_for(fitted, told)
-    (series,) = source.read(str(file), learning=False)
-    with about_file(file):
+    source, file_read = source_for(fitted, told), taken(file)
+    (series,) = source.read(file_read, learning=False)
+    with about_file(file_read):
         ahead = fitted.forecast(series)
     times = series.style.write(ahead.times)
     form = series.dialect.for_file(output)

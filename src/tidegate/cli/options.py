@@ -204,7 +204,8 @@ def _source_parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
 def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:
     kind = bool | None if hint is bool else str | None
     if f.metadata["kept"]:
-        help += " (default: as in training)"
+        later = f.metadata["later"]
+        help += " (default: as in training" + (f", else {later})" if later else ")")
     return _told(f, kind, None, help, negated=hint is bool)
 
 
@@ -264,8 +265,11 @@ def _parsed(name: str, value: Any, hint: Any) -> Any:
 def _converted(name: str, text: str, kind: type) -> Any:
     if kind is Path and not text:
         raise InputError("expected a path, got ''; leave it out", option=name)
+    if kind is Path and text == "-" and name == "run_folder":
+        raise InputError("expected a folder, got -, for standard output; name one", option=name)
     try:
         return text if kind is str else kind(text.strip())
     except ValueError:
         expected = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise InputError(f"expected {expected}, got {text!r}", option=name) from None
+        problem = f"expected {expected}, got {text!r}; correct it or leave it out"
+        raise InputError(problem, option=name) from None

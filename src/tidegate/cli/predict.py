@@ -9,6 +9,7 @@ import typer
 
 from tidegate.cli.reading import Json, Model, about_file, load_one_of, source_for, telling
 from tidegate.cli.show import print_json
+from tidegate.data.files.reading import taken
 from tidegate.tasks import TASKS
 from tidegate.terminal import printable
 
@@ -50,7 +51,8 @@ def predict(
         typer.Argument(
             metavar="FILE|-",
             help="a file like the one in training; it needs no answers. Texts may also be the "
-            "lines of a .txt file, or of standard input if FILE is -",
+            "lines of a .txt file. - is standard input: lines of text, or a table if you name its "
+            "column with `--text`",
         ),
     ],
     told: dict[str, Any],
@@ -63,8 +65,9 @@ def predict(
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
     fitted = load_one_of(ANSWERS, model)
-    inputs, names = source_for(fitted, told).read_inputs(file)
-    with about_file(file):
+    source, read = source_for(fitted, told), taken(file)
+    inputs, names = source.read_inputs(read, table=told["text"] is not None)
+    with about_file(read):
         answers = ANSWERS[fitted.TASK](fitted, inputs)
     if json:
         named = zip(names, answers, strict=True)

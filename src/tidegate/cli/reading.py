@@ -11,15 +11,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidegate.cli.options import later_options, parsed_for, with_options
+from tidegate.data.files.reading import File
 from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
 
+# Beside evaluate and info, which take every model.
+_USES = {
+    "text-classifier": ("predict",),
+    "language-model": ("generate",),
+    "forecaster": ("forecast",),
+    "series-classifier": ("predict",),
+    "series-regressor": ("predict",),
+}
+
 if TYPE_CHECKING:
     from tidegate.tasks.estimator import Estimator
 
+
+def model_file(text: str) -> Path:
+    """The path of a model.  Raises BadParameter for ``-``, since a model is read from a file."""
+    if text == "-":
+        problem = "expected a model file, got standard input (-); write it to a file and name that"
+        raise typer.BadParameter(problem)
+    return Path(text)
+
+
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="a model file that tidegate train wrote")
+    Path,
+    typer.Argument(
+        metavar="MODEL", parser=model_file, help="a model file that tidegate train wrote"
+    ),
 ]
 
 
@@ -43,17 +65,41 @@ Force = Annotated[
 
 
 def file_to_write(text: str) -> Path:
-    """The path of an output.  Raises BadParameter where the text can only name a folder."""
+    """The path of an output that is no text.
+
+    Raises BadParameter for ``-``, and where the text can only name a folder.
+    """
+    if text == "-":
+        problem = "expected the name of a file, got standard output (-), which is for text"
+        raise typer.BadParameter(f"{problem}; name a file")
+    return text_to_write(text)
+
+
+def text_to_write(text: str) -> Path:
+    """The path of an output; ``-`` is standard output.
+
+    Raises BadParameter where the text can only name a folder.
+    """
     if not text or text.endswith("/"):
         got = f"the folder {text}" if text else "none"
         raise typer.BadParameter(f"expected the name of a file, got {got}; name a file")
+    return Path("/dev/stdout" if text == "-" else text)
+
+
+def folder_to_write(text: str) -> Path:
+    """The path of a folder.  Raises BadParameter for ``-``, which is none."""
+    if text in ("", "-"):
+        got = "standard output (-)" if text else "none"
+        raise typer.BadParameter(f"expected the name of a folder, got {got}; name a folder")
     return Path(text)
 
 
-def output_file(help: str, panel: str | None = None) -> Any:
-    """The option that names the file to write."""
+def output_option(
+    help: str, panel: str | None = None, *, parser: Callable[[str], Path] = file_to_write
+) -> Any:
+    """The option that names what to write."""
     return typer.Option(
-        *("--output", "-o"), metavar="PATH", parser=file_to_write, help=help, rich_help_panel=panel
+        *("--output", "-o"), metavar="PATH", parser=parser, help=help, rich_help_panel=panel
     )
 
 
@@ -70,7 +116,8 @@ def load_one_of(tasks: Collection[str], path: Path) -> Any:
     fitted = load(path)
     if fitted.TASK not in tasks:
         problem = f"expected a model of {', '.join(tasks)}, got a {fitted.TASK}"
-        raise InputError(problem, file=path)
+        uses = " or ".join(_USES[fitted.TASK])
+        raise InputError(f"{problem}; use it with tidegate {uses}, or name another", file=path)
     return fitted
 
 
@@ -89,7 +136,8 @@ def refuse(fitted: Estimator, options: dict[str, Any]) -> None:
     """Raise InputError for an option that was given, since it is another task's."""
     for name, value in options.items():
         if value is not None:
-            raise InputError(f"expected none for a {fitted.TASK}, got {value}", option=name)
+            problem = f"expected none for a {fitted.TASK}, got {value}; leave it out"
+            raise InputError(problem, option=name)
 
 
 def files_read(options: Mapping[str, Any], *files: Path | None) -> list[Path]:
@@ -102,7 +150,7 @@ def files_read(options: Mapping[str, Any], *files: Path | None) -> list[Path]:
 
 
 @contextlib.contextmanager
-def about_file(file: str | Path) -> Iterator[None]:
+def about_file(file: File | Path) -> Iterator[None]:
     """Name ``file`` in an InputError that names none, unless it is about an option."""
     try:
         yield

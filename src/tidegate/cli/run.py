@@ -21,6 +21,7 @@ from tidegate.cli.show import (
     print_table,
     said_aside,
 )
+from tidegate.data.files.reading import is_read_once, name_of
 from tidegate.errors import InputError
 from tidegate.output.lock import output_lock
 from tidegate.output.places import check_folder, check_output, refuse_inputs
@@ -63,7 +64,10 @@ class TrainingRun:
         """
         self.model.check()
         if self.devices < 1:
-            raise InputError(f"expected at least 1, got {self.devices}", option="devices")
+            problem = f"expected at least 1, got {self.devices}; leave it out for one process"
+            raise InputError(problem, option="devices")
+        if self.devices > 1 or process_rank() is not None:
+            self._check_inputs()
         if self.first:
             self._check_places()
         if self.devices > 1 and process_rank() is None:
@@ -82,6 +86,16 @@ class TrainingRun:
                 self._report()
         if self.json:
             self._print_json()
+
+    def _check_inputs(self) -> None:
+        """Raise InputError for what several processes cannot each read."""
+        for given in self.inputs:
+            if is_read_once(given):
+                raise InputError(
+                    "expected a file that every process can read, got a pipe; write what comes "
+                    "from it to a file and name that",
+                    file=name_of(given),
+                )
 
     def _check_places(self) -> None:
         """Raise InputError where the run could not write, or would write over other files."""

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.options import estimator_options, source_options, with_options
-from tidegate.cli.reading import for_programs, like_file, output_file
+from tidegate.cli.reading import for_programs, like_file, output_option
 from tidegate.cli.run import TrainingRun
+from tidegate.data.files.reading import taken
 from tidegate.tasks import TASKS, task_class
 
 Output = Annotated[
     Path | None,
-    output_file(
+    output_option(
         "model file to write (default: in this folder, named after FILE and the task); it replaces "
         "an older model, but any other file only with --force",
         "Run",
@@ -41,7 +42,9 @@ def train_command(task: str) -> Callable[..., None]:
 
     def train(
         ctx: typer.Context,
-        file: Annotated[Path, typer.Argument(metavar="FILE", help=about.source.FILE)],
+        file: Annotated[
+            Path, typer.Argument(metavar="FILE", help=f"{about.source.FILE}; - is standard input")
+        ],
         told: dict[str, Any],
         options: dict[str, Any],
         validation: Validation = None,
@@ -52,10 +55,10 @@ def train_command(task: str) -> Callable[..., None]:
         source = about.source.as_in_training({}, told)
 
         def read() -> tuple[Any, ...]:
-            data = source.read(str(file), learning=True)
+            data = source.read(taken(file), learning=True)
             if validation is None:
                 return data
-            held_out: Any = source.read(str(validation), learning=False)
+            held_out: Any = source.read(taken(validation), learning=False)
             return (*data, held_out if len(held_out) > 1 else held_out[0])
 
         run = TrainingRun(

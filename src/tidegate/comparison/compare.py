@@ -69,6 +69,13 @@ def compare(
     that tidegate did not write are replaced only with the model's option ``force``; files in
     ``inputs`` are never replaced.  The report shows ``command`` as the command that was typed.
 
+    >>> import tidegate as tg
+    >>> texts, labels = ["a good film", "a bad film"] * 20, ["good", "bad"] * 20
+    >>> model = tg.TextClassifier(hidden_sizes=(8,), max_steps=10, verbose=0)
+    >>> result = tg.compare(model, texts, labels, cells=["gru", "lstm"], seeds=1)
+    >>> sorted(run.cell for run in result.runs)
+    ['gru', 'lstm']
+
     Raises InputError for options or data that cannot be used.  The result names runs that failed
     for another reason; raises TrainingError if all runs failed.
     """
@@ -159,7 +166,8 @@ def _checked(cells: Sequence[str], seeds: int) -> list[str]:
         raise InputError(str(e), option="cells") from None
     if not names or len(set(names)) < len(names):
         raise InputError(
-            f"expected different cells, such as {written(('gru', 'lstm'))}, got {written(cells)}",
+            f"expected different cells, such as {written(('gru', 'lstm'))}, got {written(cells)}; "
+            "name each once",
             option="cells",
         )
     check_value("seeds", plain(seeds), int, {"bounds": {"at least": 1}})

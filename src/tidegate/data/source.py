@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from tidegate.data.files.reading import File
 from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
@@ -32,13 +33,20 @@ _LISTED = re.compile(r'\s*("(?:[^"]|"")*"|[^",]*)\s*(,|$)')
 
 
 def source_option(
-    help: str, metavar: str | None = COLUMN, *, default: Any = MISSING, kept: bool = True
+    help: str,
+    metavar: str | None = COLUMN,
+    *,
+    default: Any = MISSING,
+    kept: bool = True,
+    later: str | None = None,
 ) -> Any:
     """A field with its help text and the word that stands for its value there (None: a flag).
 
-    ``kept``: it is about the task, so that later files are read as in training.
+    ``kept``: it is about the task, so that later files are read as in training; ``later``: what is
+    taken then of a model that keeps no value, since it was trained in Python.
     """
-    return field(default=default, metadata={"help": help, "metavar": metavar, "kept": kept})
+    about = {"help": help, "metavar": metavar, "kept": kept, "later": later}
+    return field(default=default, metadata=about)
 
 
 def names_columns(f: Field[Any]) -> bool:
@@ -114,7 +122,7 @@ class Source(ABC):
     )
 
     @abstractmethod
-    def read(self, file: str, *, learning: bool) -> tuple[Any, ...]:
+    def read(self, file: File, *, learning: bool) -> tuple[Any, ...]:
         """What an estimator's ``fit`` (``learning``) or ``evaluate`` is given.
 
         Raises InputError, with the line, for a file that cannot be used.
@@ -141,6 +149,8 @@ class Source(ABC):
                 value = split_list(value) if several else value
             if value is not None:
                 told[f.name] = value
+            elif f.default is MISSING and f.metadata["later"] is not None:
+                told[f.name] = f.metadata["later"]
             elif f.default is MISSING:
                 raise InputError(
                     f"expected the name of the {f.name} column, got none; "
@@ -164,7 +174,7 @@ class Source(ABC):
             sheet=self.sheet,
         )
 
-    def refuse_table_options(self, file: str) -> None:
+    def refuse_table_options(self, file: File) -> None:
         """Raise InputError for an option about tables, since ``file`` is none."""
         for name in ("separator", "decimal", "sheet"):
             if (value := getattr(self, name)) is not None:
@@ -181,9 +191,12 @@ class PredictableSource(Source):
     """A source of inputs with an answer each, which ``predict`` may ask for."""
 
     @abstractmethod
-    def read_inputs(self, file: str) -> tuple[Any, list[str]]:
-        """Inputs, N of them, without their answers, and N names to tell them by."""
+    def read_inputs(self, file: File, *, table: bool = False) -> tuple[Any, list[str]]:
+        """Inputs, N of them, without their answers, and N names to tell them by.
+
+        ``table``: standard input and pipes hold a table where they could hold lines of text.
+        """
 
     @abstractmethod
-    def error_at(self, file: str, index: int, problem: str) -> InputError:
+    def error_at(self, file: File, index: int, problem: str) -> InputError:
         """The error in the answer of input ``index``, with its line where the file has lines."""

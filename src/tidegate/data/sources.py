@@ -9,6 +9,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
+from tidegate.data.files.reading import File, Taken
 from tidegate.data.source import COLUMNS, PredictableSource, Source, source_option
 from tidegate.errors import InputError
 
@@ -33,19 +34,19 @@ class LabelledTexts(PredictableSource):
 
     FILE: ClassVar[str] = _TABLE
 
-    text: str = source_option("column that holds the texts")
-    label: str = source_option("column that holds the labels")
+    text: str = source_option("column that holds the texts", later="text")
+    label: str = source_option("column that holds the labels", later="label")
 
-    def read(self, file: str, *, learning: bool) -> tuple[list[str], list[str]]:
+    def read(self, file: File, *, learning: bool) -> tuple[list[str], list[str]]:
         from tidegate.data.files.tables import read_labelled_texts
 
         return read_labelled_texts(
             file, self.text, self.label, self.layout(), allow_one_class=not learning
         )
 
-    def read_inputs(self, file: str) -> tuple[list[str], list[str]]:
-        """Each text of the table, or each line of a ``.txt`` file, or of stdin for ``-``."""
-        if file == "-" or _is_plain_text(file):
+    def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[str], list[str]]:
+        """Each text of the table, or each line of a ``.txt`` file, of standard input or a pipe."""
+        if _is_plain_text(file) or (isinstance(file, Taken) and not table):
             from tidegate.data.text.reading import read_lines
 
             self.refuse_table_options(file)
@@ -53,18 +54,17 @@ class LabelledTexts(PredictableSource):
         else:
             from tidegate.data.files.tables import read_table
 
-            table = read_table(file, [self.text], self.layout())
-            texts = table.cells(self.text, "a text")
+            texts = read_table(file, [self.text], self.layout()).cells(self.text, "a text")
         return texts, [" ".join(text.split()) for text in texts]
 
-    def error_at(self, file: str, index: int, problem: str) -> InputError:
+    def error_at(self, file: File, index: int, problem: str) -> InputError:
         from tidegate.data.files.tables import row_error
 
         return row_error(file, index, problem, self.layout(), column=self.label)
 
 
-def _is_plain_text(file: str) -> bool:
-    return file.lower().removesuffix(".gz").endswith(".txt")
+def _is_plain_text(file: File) -> bool:
+    return isinstance(file, str) and file.lower().removesuffix(".gz").endswith(".txt")
 
 
 @final
@@ -78,7 +78,7 @@ class PlainText(Source):
         "column that holds the texts, if FILE is a table", default=None
     )
 
-    def read(self, file: str, *, learning: bool) -> tuple[str | list[str]]:
+    def read(self, file: File, *, learning: bool) -> tuple[str | list[str]]:
         if self.text is None or (_is_plain_text(file) and not learning):
             from tidegate.data.text.reading import read_text
 
@@ -97,7 +97,7 @@ class TimeSeries(Source):
     FILE: ClassVar[str] = _TABLE
     HAS_VALIDATION_FILE: ClassVar[bool] = False
 
-    time: str = source_option("column of times; rows are evenly spaced in time")
+    time: str = source_option("column of times; rows are evenly spaced in time", later="time")
     target: tuple[str, ...] = source_option("columns to forecast, such as OT or HULL,OT", COLUMNS)
     covariate: tuple[str, ...] = source_option(
         "more columns to read; their future values need not be known", COLUMNS, default=()
@@ -106,7 +106,7 @@ class TimeSeries(Source):
         "fill missing rows and values with the last known value", None, default=False
     )
 
-    def read(self, file: str, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
+    def read(self, file: File, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
         from tidegate.data.series.tables import read_series
 
         columns = self.target, self.covariate
@@ -145,26 +145,28 @@ class SequenceSource(PredictableSource):
     def answer_column(self) -> str | None:
         """Of a table: where the answers stand."""
 
-    def read(self, file: str, *, learning: bool) -> tuple[Any, Any]:
+    def read(self, file: File, *, learning: bool) -> tuple[Any, Any]:
         """Values, N arrays [T, I], and answers [N]."""
-        if learning and not _is_table(file):  # later, what is told may be of the training's table
+        if learning and _kind(file):  # later, what is told may be of the training's table
             given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
             given = [name for name in given if name != "encoding"]  # of a .ts, too
             if given:
                 problem = "expected none, for it is about tables"
-                raise InputError(f"{problem}, got {getattr(self, given[0])!r}", option=given[0])
+                got = f"got {getattr(self, given[0])!r}; leave it out"
+                raise InputError(f"{problem}, {got}", option=given[0])
         found = self._read(file, self.ANSWERS)
         return found.values, found.answers
 
-    def read_inputs(self, file: str) -> tuple[Any, list[str]]:
+    def read_inputs(self, file: File, *, table: bool = False) -> tuple[Any, list[str]]:  # noqa: ARG002
         found = self._read(file, None)
         return found.values, found.names
 
-    def error_at(self, file: str, index: int, problem: str) -> InputError:
+    def error_at(self, file: File, index: int, problem: str) -> InputError:
         return InputError(f"sequence {self._read(file, None).names[index]}: {problem}", file=file)
 
-    def _read(self, file: str, answers: Answers) -> SequenceSet:
-        if _is_table(file):
+    def _read(self, file: File, answers: Answers) -> SequenceSet:
+        kind = _kind(file)
+        if kind is None:
             from tidegate.data.sequences.tables import SequenceTable
 
             table = SequenceTable(
@@ -178,7 +180,7 @@ class SequenceSource(PredictableSource):
             )
             return table.read(answers)
         self.refuse_table_options(file)
-        if file.lower().endswith(".npz"):
+        if kind == "npz":
             from tidegate.data.sequences.npz import read_npz
 
             return read_npz(file, answers)
@@ -187,8 +189,15 @@ class SequenceSource(PredictableSource):
         return read_ts(file, answers, self.encoding)
 
 
-def _is_table(file: str) -> bool:
-    return not file.lower().endswith((".npz", ".ts", ".ts.gz"))
+def _kind(file: File) -> str | None:
+    """The ending npz or ts; None for a table."""
+    if isinstance(file, Taken):
+        from tidegate.data.files.formats import kind_of_content
+
+        kind = kind_of_content(file.content)
+    else:
+        kind = file.lower().removesuffix(".gz").rpartition(".")[2]
+    return kind if kind in ("npz", "ts") else None
 
 
 @final

@@ -62,7 +62,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +69,14 @@ import numpy as np
 
 from tidegate.errors import InputError, shown, spelled
 from tidegate.model.architecture import EVIDENCE_KINDS, Architecture
-from tidegate.model.container import ModelFileError, TensorInfo, pack, parse_json, unpack
+from tidegate.model.container import (
+    ModelFileError,
+    TensorInfo,
+    pack,
+    parse_json,
+    text_of,
+    unpack,
+)
 from tidegate.model.narrow import DTYPES, Weights, narrowed, widened
 from tidegate.output.writing import write_atomically
 
@@ -163,24 +169,20 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
     try:
         _check_numbers(model)
     except ValueError as e:
-        raise ModelFileError(f"{e}; {_REMEDY}", file=path) from e
+        remedy = "" if "; " in str(e) else f"; {_REMEDY}"
+        raise ModelFileError(f"{e}{remedy}", file=path) from e
     return model
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file says of itself that it is a model, of this format or another; it may be
-    damaged further on.
+    damaged further on, or cut short.
     """
-    said: list[bool] = []
-
-    def look(entries: dict[str, TensorInfo], text: str) -> None:  # noqa: ARG001
-        values = parse_json(text, "metadata")
-        said.append(isinstance(values, dict) and {"format", "task"} <= set(values))
-        raise ValueError("the rest is not wanted")
-
-    with suppress(ModelFileError):
-        unpack(path, look, remedy="")
-    return said == [True]
+    try:
+        values = parse_json(text_of(path), "metadata")
+    except ValueError:
+        return False
+    return isinstance(values, dict) and {"format", "task"} <= set(values)
 
 
 def verify(path: str | os.PathLike[str], model: ModelFile, output: np.ndarray) -> None:
@@ -192,7 +194,8 @@ def verify(path: str | os.PathLike[str], model: ModelFile, output: np.ndarray) -
     stored = model.test_vector["output"]
     if output.shape != stored.shape:
         raise ModelFileError(
-            f"test vector: expected an output {list(stored.shape)}, got {list(output.shape)}",
+            f"test vector: expected an output {list(stored.shape)}, got {list(output.shape)}; "
+            f"{_REMEDY}",
             file=path,
         )
     difference = float(np.max(np.abs(output - stored), initial=0.0))
@@ -200,7 +203,8 @@ def verify(path: str | os.PathLike[str], model: ModelFile, output: np.ndarray) -
     if not difference <= allowed:  # NaN is a difference
         raise ModelFileError(
             f"test vector: expected the stored output within {allowed:.1g}, got a difference of "
-            f"{difference:.3g}; the weights are damaged, or this network is not the writer's",
+            f"{difference:.3g}: the weights are damaged, or this network is not the writer's; "
+            f"{_REMEDY}",
             file=path,
         )
 
@@ -355,10 +359,15 @@ def _check_numbers(model: ModelFile) -> None:
     vector, size = model.test_vector, model.architecture.vocabulary_size
     tokens = vector["input"]
     if size is not None and not (tokens.min() >= 0 and tokens.max() < size):
-        raise InputError(f"tensor 'test.input': expected tokens from 0 to {size - 1}")
+        raise InputError(
+            f"tensor 'test.input': expected tokens from 0 to {size - 1}, got others; {_REMEDY}"
+        )
     lengths = vector.get("lengths")
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
-        raise InputError(f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}")
+        raise InputError(
+            f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}, got others; "
+            f"{_REMEDY}"
+        )
     if not np.isfinite(vector["output"]).all():
         raise InputError(
             "tensor 'test.output': expected finite values, got NaN or infinity; "

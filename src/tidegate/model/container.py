@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from hashlib import sha256
 from math import isinf, prod
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -82,8 +82,12 @@ def unpack(
 
     try:
         # a pipe would wait for its writer, so look before opening
-        if not S_ISREG(os.stat(path).st_mode):
-            raise ModelFileError("expected a safetensors file, got no regular file", file=path)
+        if not S_ISREG(mode := os.stat(path).st_mode):
+            got, what = "got a pipe or a device", "write it to a file, and name that"
+            if S_ISDIR(mode):
+                got, what = "got a folder", "name a file in it"
+            problem = f"expected a safetensors file, {got}, no regular file; {what}"
+            raise ModelFileError(problem, file=path)
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             header = _read_header(file, size)
@@ -100,7 +104,10 @@ def unpack(
             )
         tensors = load(data)
     except OSError as e:
-        raise ModelFileError(f"expected a file to read, got: {e.strerror}", file=path) from e
+        raise ModelFileError(
+            f"expected a file to read, got: {e.strerror}; check the path and its permissions",
+            file=path,
+        ) from e
     except SafetensorError as e:
         raise ModelFileError(f"expected a safetensors file, got: {e}; {remedy}", file=path) from e
     except ModelFileError:
@@ -111,6 +118,24 @@ def unpack(
         raise ModelFileError(problem + own, file=path) from e
     del tensors[_DIGEST]
     return tensors, text
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """The text in the header of a file, whatever follows it.
+
+    Raises ValueError for a file without such a header.
+    """
+    try:
+        if not S_ISREG(os.stat(path).st_mode):
+            raise ValueError("expected a file, got none")
+        with open(path, "rb") as file:
+            header = parse_json(_read_header(file, os.fstat(file.fileno()).st_size), "header")
+        text = header["__metadata__"][METADATA_KEY]
+    except (OSError, KeyError, TypeError) as e:
+        raise ValueError("expected a header with a text, got none") from e
+    if not isinstance(text, str):
+        raise ValueError("expected a text in the header, got another value")
+    return text
 
 
 def parse_json(
@@ -190,7 +215,8 @@ def _read_header(file: BinaryIO, size: int) -> bytes:
     if length > min(MAX_HEADER_BYTES, size - 8):
         raise ValueError(
             f"expected a safetensors file, got a header length of {length} in a file of "
-            f"{size} bytes; it is cut short or of another kind"
+            f"{size} bytes; is it another kind of file, or cut short? name the right one, or copy "
+            "it again"
         )
     return file.read(length)
 
@@ -205,7 +231,7 @@ def _parse_header(header: bytes, size: int) -> tuple[dict[str, TensorInfo], str]
         keys = sorted(metadata) if isinstance(metadata, dict) else metadata
         raise ValueError(
             f"header: expected the metadata key {METADATA_KEY!r} alone, got {shown(keys)}; "
-            "it is no file of tidegate's, or of another version"
+            "is it a file of another program or version? name one that tidegate wrote"
         )
     text = metadata[METADATA_KEY]
     if not isinstance(text, str):
@@ -223,7 +249,7 @@ def _parse_header(header: bytes, size: int) -> tuple[dict[str, TensorInfo], str]
         end = last
     expected = 8 + len(header) + end
     if size != expected:
-        raise ValueError(f"expected {expected} bytes, got {size}; the file is cut short or damaged")
+        raise ValueError(f"expected {expected} bytes, got {size}: it is cut short or damaged")
     return entries, text
 
 

@@ -10,6 +10,7 @@ from torch.fx import Proxy
 
 from tidegate.cells import Cell, cell_of
 from tidegate.nn.arguments import check_flag, check_hidden, check_input, check_placement, check_size
+from tidegate.nn.described import described
 from tidegate.nn.functional import describe_path, recurrence
 from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
@@ -75,8 +76,15 @@ class CellLayer(OwnModule, nn.RNNCellBase):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 
+@described
 class RNNCell(CellLayer):
-    """One step of the simple recurrent network (``tanh`` or ``relu``), as torch.nn.RNNCell."""
+    """One step of the simple recurrent network, as torch.nn.RNNCell.  Equations: docs/cells.md.
+
+    >>> import tidegate as tg, torch
+    >>> h = tg.RNNCell(5, 7)(torch.zeros(3, 5), torch.zeros(3, 7))  # [B, I], [B, H]
+    >>> h.shape
+    torch.Size([3, 7])
+    """
 
     def __init__(
         self,
@@ -91,8 +99,15 @@ class RNNCell(CellLayer):
         super().__init__(cell, input_size, hidden_size, bias, device, dtype)
 
 
+@described
 class LSTMCell(CellLayer):
-    """One step of long short-term memory, as torch.nn.LSTMCell."""
+    """One step of long short-term memory, as torch.nn.LSTMCell.  Equations: docs/cells.md.
+
+    >>> import tidegate as tg, torch
+    >>> h, c = tg.LSTMCell(5, 7)(torch.zeros(3, 5))  # [B, I]; a state of zeros
+    >>> h.shape, c.shape
+    (torch.Size([3, 7]), torch.Size([3, 7]))
+    """
 
     def __init__(
         self,
@@ -105,8 +120,15 @@ class LSTMCell(CellLayer):
         super().__init__(cell_of("LSTM"), input_size, hidden_size, bias, device, dtype)
 
 
+@described
 class GRUCell(CellLayer):
-    """One step of gated recurrent units, as torch.nn.GRUCell; ``reset``: see the layer GRU."""
+    """One step of gated recurrent units, as torch.nn.GRUCell.  Equations: docs/cells.md.
+
+    >>> import tidegate as tg, torch
+    >>> h = tg.GRUCell(5, 7)(torch.zeros(3, 5))  # [B, I]; a state of zeros
+    >>> h.shape
+    torch.Size([3, 7])
+    """
 
     def __init__(
         self,

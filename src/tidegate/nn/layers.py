@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from tidegate.cells import cell_of
+from tidegate.nn.described import described
 from tidegate.nn.recurrent_layer import Recurrent
 
 
@@ -16,10 +17,16 @@ class _AsInTorch(Recurrent):
         return self._changed(cell_of(self.cell.layer).options)
 
 
+@described
 class RNN(_AsInTorch):
     """Simple recurrent network with the interface of torch.nn.RNN.  Equations: docs/cells.md.
 
-    ``nonlinearity`` is ``tanh`` or ``relu``.
+    ``forward`` says what a call takes, gives and raises.
+
+    >>> import tidegate as tg, torch
+    >>> output, h = tg.RNN(5, 7, nonlinearity="relu")(torch.zeros(11, 3, 5))  # [T, B, I]
+    >>> output.shape, h.shape
+    (torch.Size([11, 3, 7]), torch.Size([1, 3, 7]))
     """
 
     def __init__(
@@ -48,11 +55,19 @@ class RNN(_AsInTorch):
         )  # fmt: skip
 
 
+@described
 class LSTM(_AsInTorch):
     """Long short-term memory with the interface of torch.nn.LSTM.  Equations: docs/cells.md.
 
     With ``proj_size`` P > 0, a matrix of P x H weights projects the hidden state of every step to P
-    values, which are also the output: the cell lstm_projected.
+    values, which are also the output: the cell lstm_projected.  ``forward`` says what a call takes,
+    gives and raises.
+
+    >>> import tidegate as tg, torch
+    >>> layer = tg.LSTM(5, 7, num_layers=2, bidirectional=True, batch_first=True)
+    >>> output, (h, c) = layer(torch.zeros(3, 11, 5))  # [B, T, I]
+    >>> output.shape, h.shape
+    (torch.Size([3, 11, 14]), torch.Size([4, 3, 7]))
     """
 
     def __init__(
@@ -82,12 +97,17 @@ class LSTM(_AsInTorch):
         )  # fmt: skip
 
 
+@described
 class GRU(_AsInTorch):
     """Gated recurrent units with the interface of torch.nn.GRU.  Equations: docs/cells.md.
 
-    ``reset`` is ``after`` or ``before``.  ``after``: the reset gate scales the product of recurrent
-    weights and state, as in torch, cuDNN and Keras.  ``before``: the reset gate scales the state,
-    as in Cho et al. 2014 v3 and most textbooks.
+    ``forward`` says what a call takes, gives and raises.
+
+    >>> import tidegate as tg, torch
+    >>> layer = tg.GRU(5, 7)
+    >>> output, h = layer(torch.zeros(11, 3, 5), lengths=[11, 4, 0])  # [T, B, I]
+    >>> output.shape, h.shape
+    (torch.Size([11, 3, 7]), torch.Size([1, 3, 7]))
     """
 
     def __init__(

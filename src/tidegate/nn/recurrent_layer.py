@@ -24,28 +24,26 @@ from tidegate.nn.arguments import (
     check_projection,
     check_size,
 )
+from tidegate.nn.described import described
 from tidegate.nn.dropout import dropout
 from tidegate.nn.functional import compact, describe_path, reason_against_torch, recurrence
 from tidegate.nn.reference import State
 from tidegate.nn.torch_tools import OwnModule, one_node
 
 
+@described
 class Recurrent(OwnModule, nn.RNNBase):
-    """Stacked layers of any cell: ``Recurrent("lstm_peephole", 5, 7)``.  Equations: docs/cells.md.
+    """Stacked recurrent layers of any cell, called as torch.nn's are.  Equations: docs/cells.md.
 
-    ``cell``: a name, of those in `tidegate.cells.NAMES`, or a `tidegate.cells.Cell`.
-    ``proj_size``: the size P of a cell that projects its output, from 1 to hidden_size - 1; 0 for
-    others.  The other arguments, the names of parameters, their initialisation and the outputs are
-    those of torch.nn's recurrent layers; RNN, LSTM and GRU are this class with torch.nn's
-    signatures.
+    RNN, LSTM and GRU are this class with torch.nn's signatures.  The names of parameters, their
+    initialisation and the outputs are those of torch.nn's recurrent layers.  ``forward`` says what
+    a call takes, gives and raises; ``explain()`` says what would run it.
 
-    ``recurrent_dropout`` is the probability of hiding a value of the state from the recurrent
-    weights, ``input_dropout`` that of hiding a value of each layer's input from its input weights,
-    both in training only.  One sequence keeps one mask for all its steps (Gal & Ghahramani 2016,
-    arXiv:1512.05287).  With ``dropout_per_gate`` each gate has masks of its own (their "untied
-    weights"), which is what Keras draws where its recurrent_dropout is set; Keras calls
-    input_dropout dropout.  With ``strict``, a call raises RuntimeError if only the slow
-    step-by-step reference could run.
+    >>> import tidegate as tg, torch
+    >>> layer = tg.Recurrent("lstm_peephole", input_size=5, hidden_size=7)
+    >>> output, state = layer(torch.zeros(11, 3, 5))  # [T, B, I]
+    >>> output.shape
+    torch.Size([11, 3, 7])
 
     A layer is an instance of torch.nn.RNNBase, but not of torch.nn.RNN, LSTM or GRU, because
     torch.compile stops at instances of those three.  ``mode`` is torch.nn's name of the cell in

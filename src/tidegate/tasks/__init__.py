@@ -87,7 +87,18 @@ def task_class(task: str) -> type[Estimator]:
 
 
 def load(path: str | PathLike[str]) -> Estimator:
-    """Read a fitted estimator, of any task, from a model file.  Raises ModelFileError."""
+    """Read a fitted estimator, of any task, from a model file.
+
+    Opening a file never runs code, and needs no torch.  Raises ModelFileError for a file that is
+    damaged or no model.
+
+    >>> import numpy as np, tidegate as tg
+    >>> X = np.random.default_rng(0).normal(size=(40, 30))
+    >>> model = tg.SequenceRegressor(max_steps=2, verbose=0).fit(X, X.mean(axis=1))
+    >>> model.save("example.safetensors")
+    >>> bool((tg.load("example.safetensors").predict(X) == model.predict(X)).all())
+    True
+    """
     from tidegate.model.checkpoint import load_model
 
     model = load_model(path)

@@ -13,7 +13,7 @@ def check_readout(readout: str) -> None:
     parts = readout.split("+")
     if not set(parts) <= set(READOUTS) or len(set(parts)) < len(parts):
         problem = f"expected one or several of {', '.join(READOUTS)}, such as 'mean+max', got "
-        raise InputError(problem + shown(readout), option="readout")
+        raise InputError(f"{problem}{shown(readout)}; choose some", option="readout")
 
 
 def need_memory(architecture: Architecture) -> None:

@@ -92,7 +92,7 @@ class Classifier(Estimator):
             self._indices(truth)
         weights = sample_weights(sample_weight, len(known))
         if not weights.any():
-            raise InputError("sample_weight: expected some above 0, got only 0")
+            raise InputError("sample_weight: expected some above 0, got only 0; raise some")
         predicted = self.predict(known).tolist()
         right = [p == t for p, t in zip(predicted, truth, strict=True)]
         return float(np.average(right, weights=weights))
@@ -137,10 +137,10 @@ class Classifier(Estimator):
         if len(truth) != len(inputs):
             raise InputError(
                 f"labels: expected one per {what.removesuffix('s')}, {len(inputs)}, got "
-                f"{len(truth)}"
+                f"{len(truth)}; give one for each"
             )
         if not len(truth):
-            raise InputError(f"{what}: expected at least one, got none")
+            raise InputError(f"{what}: expected at least one, got none; give some")
         return truth
 
     def _learn_classes(self, labels: Sequence[Label]) -> None:

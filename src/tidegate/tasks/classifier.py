@@ -43,7 +43,13 @@ class TextClassifier(TextTask, Classifier):
     the vocabulary, which is learned from the training texts only.  ``init_from`` takes a text
     classifier, a language model, or two language models.  The second of two must be trained with
     ``reverse``; it starts the reverse direction.  With one language model, the reverse direction
-    starts with random weights.
+    starts with random weights.  `fit` raises InputError for options or data that cannot be used.
+
+    >>> import tidegate as tg
+    >>> texts, labels = ["a good film", "a bad film"] * 20, ["good", "bad"] * 20
+    >>> model = tg.TextClassifier(max_steps=60, verbose=0).fit(texts, labels)
+    >>> model.predict(["a bad film", "a good film"]).tolist()
+    ['bad', 'good']
     """
 
     TASK: ClassVar[str] = "text-classifier"
@@ -254,7 +260,8 @@ class TextClassifier(TextTask, Classifier):
                 return start_from_models(models, origin, whole=False, bidirectional=True)
         raise InputError(
             "expected a classifier of texts, a language model, or one that reads "
-            f"forward and one trained with {spelled('reverse', True)}, in this order, got {origin}",
+            f"forward and one trained with {spelled('reverse', True)}, in this order, got "
+            f"{origin}; name these",
             option="init_from",
         )
 

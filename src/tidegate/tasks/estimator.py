@@ -270,7 +270,7 @@ class Estimator(SklearnOptions):
         check_output(path, force=force, ours=is_model_file)
         kept = self.runtime_.weights if weights is None else weights
         if kept not in WEIGHTS:
-            problem = f"expected {', '.join(WEIGHTS)}, got {shown(kept)}"
+            problem = f"expected {', '.join(WEIGHTS)}, got {shown(kept)}; choose one"
             raise InputError(problem, option="weights")
         network = rounded_network(self.runtime_, kept)
         options = {
@@ -318,7 +318,11 @@ class Estimator(SklearnOptions):
             estimator.check()
             estimator._restore(model)
         except (KeyError, TypeError, ValueError) as e:
-            raise ModelFileError(f"options or parts out of schema: {e}", file=path) from e
+            raise ModelFileError(
+                f"options or parts out of schema: {e}; a newer tidegate may read it, or train "
+                "the model again",
+                file=path,
+            ) from e
         network = Network(model.architecture, model.tensors)
         verify(path, model, run_test(network, model.test_vector))
         if model.weights != "float32":

@@ -11,7 +11,7 @@ from tidegate.data.series.columns import opened
 from tidegate.data.series.frames import Held, held_series
 from tidegate.data.series.series import Series
 from tidegate.data.series.windowing import Windows, windows
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import Backtest, spread_of_targets
 from tidegate.tasks.estimator import Estimator
@@ -104,7 +104,8 @@ class JudgedForecaster(Estimator):
         if start is None and last - first < w.horizon:
             raise InputError(
                 f"expected {w.horizon} rows or more from {self.unseen_from_} on, which the model "
-                f"has not learned from, got {max(last - first, 0)}; give newer rows, or a start"
+                f"has not learned from, got {max(last - first, 0)}; give newer rows, or an earlier "
+                f"{spelled('start')}"
             )
         first = max(first, w.context, w.season)
         starts = windows(series.values, w.context, w.horizon, first, last)

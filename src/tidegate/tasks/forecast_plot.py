@@ -41,7 +41,9 @@ def check_plot_path(
     ending = Path(path).suffix.lower().lstrip(".")
     if ending not in FORMATS:
         endings = ", ".join(f".{known}" for known in FORMATS)
-        raise InputError(f"expected the ending of a picture, {endings}, got {ending!r}", file=path)
+        raise InputError(
+            f"expected the ending of a picture, {endings}, got {ending!r}; rename it", file=path
+        )
     check_output(path, inputs=inputs, force=force)
     return ending
 

@@ -43,7 +43,15 @@ class Forecaster(JudgedForecaster):
 
     ``windowing_`` holds the chosen context, season, segment and scaling, by which series become
     inputs.  ``naive_error_`` [C] is the scale of the error ``mase`` for each of C series.
-    ``unseen_from_`` is the first time that ``fit`` did not use.
+    ``unseen_from_`` is the first time that ``fit`` did not use.  `fit` and `forecast` raise
+    InputError for options or data that cannot be used.
+
+    >>> import numpy as np, tidegate as tg
+    >>> load = 10 + np.sin(np.arange(500) * 2 * np.pi / 24)  # hourly, one series
+    >>> model = tg.Forecaster(horizon=3, context=48, max_steps=20, verbose=0).fit(load)
+    >>> ahead = model.forecast(load)
+    >>> ahead.times.tolist(), ahead.values.shape
+    ([500, 501, 502], (3, 1))
     """
 
     TASK: ClassVar[str] = "forecaster"
@@ -150,8 +158,9 @@ class Forecaster(JudgedForecaster):
                 "covariate_columns": as_list(series.covariate_names),
             },
         )
-        if held.time_column is not None:
-            self.provenance_["time_column"] = held.time_column
+        name = held.time_column or getattr(getattr(data, "index", None), "name", None)
+        if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
+            self.provenance_["time_column"] = name
         if len(series) - end >= w.horizon:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(series, end).items()}
         return self

@@ -45,7 +45,14 @@ class LanguageModel(TextTask):
 
     ``encoder_`` holds the vocabulary, which is learned from the training part only.  At level
     ``word`` each line of the text is a sentence, with a start and an end.  ``init_from`` takes one
-    language model; training continues with its weights and its vocabulary.
+    language model; training continues with its weights and its vocabulary.  `fit` raises InputError
+    for options or a text that cannot be used.
+
+    >>> import tidegate as tg
+    >>> model = tg.LanguageModel(hidden_sizes=(32,), bptt=16, max_steps=200, verbose=0)
+    >>> model = model.fit("one two three four. " * 100)
+    >>> "".join(model.generate("one two ", 12, greedy=True))
+    'three four. '
     """
 
     TASK: ClassVar[str] = "language-model"
@@ -187,7 +194,7 @@ class LanguageModel(TextTask):
         opening, _ = self._frame()
         result = score(network, self._tokens(text), opening)
         if result.tokens == 0:
-            raise InputError("expected a text of at least 2 tokens to predict, got less")
+            raise InputError("expected a text of at least 2 tokens to predict, got less; give more")
         characters = result.tokens if self.encoder_.level == "char" else len(text)
         return {
             "cross_entropy": result.cross_entropy,
@@ -248,7 +255,8 @@ class LanguageModel(TextTask):
                 f"trained with {spelled('reverse', True)}" if self.reverse else "that reads forward"
             )
             raise InputError(
-                f"expected one language model {kind}, got {origin}", option="init_from"
+                f"expected one language model {kind}, got {origin}; name such a one",
+                option="init_from",
             )
         tied = models[0].runtime_.architecture.tie_embeddings
         return start_from_models(models, origin, whole=True, tie_embeddings=tied)

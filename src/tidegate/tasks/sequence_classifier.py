@@ -25,7 +25,15 @@ class SequenceClassifier(SequenceEstimator, Classifier):
     X is a list of N arrays [T, C] or [T], or one array [N, T, C] or [N, T], with T time steps of C
     channels; NaN means a missing value.  ``classes_`` holds the labels in order, which is the order
     of the columns of ``predict_proba``.  ``inputs_`` turns sequences into inputs; their scale is
-    learned from the training part only.
+    learned from the training part only.  `fit` raises InputError for options or data that cannot be
+    used.
+
+    >>> import numpy as np, tidegate as tg
+    >>> rising = np.linspace(0, 1, 30) + np.arange(20)[:, None]  # [N, T]
+    >>> X, y = [*rising, *rising[:, ::-1]], ["up"] * 20 + ["down"] * 20
+    >>> model = tg.SequenceClassifier(max_steps=80, verbose=0).fit(X, y)
+    >>> model.predict([np.linspace(5, 6, 30), np.linspace(6, 5, 30)]).tolist()
+    ['up', 'down']
     """
 
     TASK: ClassVar[str] = "series-classifier"

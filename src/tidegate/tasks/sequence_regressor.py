@@ -28,7 +28,14 @@ class SequenceRegressor(SequenceEstimator):
 
     X is a list of N arrays [T, C] or [T], or one array [N, T, C] or [N, T], with T time steps of C
     channels; NaN means a missing value.  ``inputs_`` turns sequences into inputs, and ``target_``
-    holds the mean and scale of the numbers; both are learned from the training part only.
+    holds the mean and scale of the numbers; both are learned from the training part only.  `fit`
+    raises InputError for options or data that cannot be used.
+
+    >>> import numpy as np, tidegate as tg
+    >>> X = np.random.default_rng(0).normal(size=(40, 30))  # [N, T]
+    >>> model = tg.SequenceRegressor(max_steps=20, verbose=0).fit(X, X.mean(axis=1))
+    >>> model.predict(X[:2]).shape
+    (2,)
     """
 
     TASK: ClassVar[str] = "series-regressor"
@@ -141,7 +148,8 @@ def _numbers(sequences: list[np.ndarray], y: Any) -> np.ndarray:
             numbers[i] = item
         except (TypeError, ValueError):
             kind = type(item).__name__
-            raise InputError(f"y: expected numbers, got {kind} at index {i}") from None
+            problem = f"y: expected numbers, got {kind} at index {i}; make it a float"
+            raise InputError(problem) from None
         if not np.isfinite(numbers[i]):
             raise InputError(
                 f"y: expected finite numbers, got {item} at index {i}; "
@@ -149,9 +157,9 @@ def _numbers(sequences: list[np.ndarray], y: Any) -> np.ndarray:
             )
     if len(numbers) != len(sequences):
         expected = f"one number per sequence, {len(sequences)}"
-        raise InputError(f"y: expected {expected}, got {len(numbers)}")
+        raise InputError(f"y: expected {expected}, got {len(numbers)}; give one for each")
     if not len(numbers):
-        raise InputError("y: expected one number or more, got none")
+        raise InputError("y: expected one number or more, got none; give some")
     if np.abs(numbers).max() > _LARGEST:
         problem = f"y: expected numbers up to {_LARGEST:g}, got {np.abs(numbers).max():g}"
         raise InputError(f"{problem}; divide all by a power of ten")

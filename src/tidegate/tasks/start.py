@@ -115,7 +115,7 @@ def load_models(given: Models, kinds: Sequence[type[Estimator]]) -> list[Any]:
     for one in _several(given):
         if not isinstance(one, str | PathLike | Estimator):
             raise InputError(
-                f"expected model files or fitted models, got {type(one).__name__}",
+                f"expected model files or fitted models, got {type(one).__name__}; give such",
                 option="init_from",
             )
     return [one if isinstance(one, Estimator) else _read(one, kinds) for one in _several(given)]
@@ -128,7 +128,7 @@ def _read(path: str | PathLike[str], kinds: Sequence[type[Estimator]]) -> Estima
             return kind.from_model_file(model, path)
     expected = " or ".join(kind.TASK for kind in kinds)
     raise InputError(
-        f"expected a model of {expected}, got one of {model.task}",
+        f"expected a model of {expected}, got one of {model.task}; name one",
         file=path,
         option="init_from",
     )

@@ -22,7 +22,8 @@ def sample_weights(given: Any, count: int) -> np.ndarray:
         return np.ones(count)
     items = as_items(given, "sample_weight")
     if len(items) != count:
-        raise InputError(f"sample_weight: expected one per input, {count}, got {len(items)}")
+        problem = f"sample_weight: expected one per input, {count}, got {len(items)}"
+        raise InputError(f"{problem}; give one for each")
     return np.array([_weight(item, f"sample_weight: index {i}") for i, item in enumerate(items)])
 
 
@@ -32,7 +33,8 @@ def check_class_weight(given: Any) -> None:
         return
     if not isinstance(given, Mapping):
         raise InputError(
-            f"expected {BALANCED!r}, or in Python a dict of label and weight, got {shown(given)}",
+            f"expected {BALANCED!r}, or in Python a dict of label and weight, got {shown(given)}; "
+            "leave it out, or give one of these",
             option="class_weight",
         )
     for label, weight in given.items():
@@ -55,7 +57,7 @@ def label_weights(given: Any, classes: list[Any], answers: np.ndarray) -> np.nda
         if label not in classes:
             known = ", ".join(repr(one) for one in classes[:10])
             raise InputError(
-                f"expected labels of the training part ({known}), got {label!r}",
+                f"expected labels of the training part ({known}), got {label!r}; leave it out",
                 option="class_weight",
             )
     return np.array([float(given.get(label, 1.0)) for label in classes])
@@ -84,5 +86,5 @@ def _weight(value: Any, what: str, option: str | None = None) -> float:
         weight = np.nan
     if not (np.isfinite(weight) and weight >= 0):
         problem = f"{what}: expected a finite number from 0 as weight, got {shown(value)}"
-        raise InputError(problem, option=option)
+        raise InputError(f"{problem}; correct it", option=option)
     return weight

@@ -101,7 +101,7 @@ class _Run:
         self.objective, self.options, self.processes = objective, options, processes
         self.steps_in_epoch = objective.steps_in_epoch()
         if self.steps_in_epoch < 1:
-            raise InputError("expected training data for at least one step, got none")
+            raise InputError("expected training data for at least one step, got none; give more")
         self.limits = Limits(options, self.steps_in_epoch)
         self.evaluate_every = options.steps_between_evaluations(self.steps_in_epoch)
         self.position = Position()

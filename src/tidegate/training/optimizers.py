@@ -49,7 +49,8 @@ def build_optimizer(
     """
     if name not in _CLASSES:
         raise InputError(
-            f"expected one of {', '.join(LEARNING_RATES)}, got {name!r}", option="optimizer"
+            f"expected one of {', '.join(LEARNING_RATES)}, got {name!r}; choose one",
+            option="optimizer",
         )
     named = [(n, p) for n, p in parameters if p.requires_grad]
     decay = options.resolved_weight_decay()

@@ -34,8 +34,8 @@ def check_value(name: str, value: Any, hint: Any, about: About) -> None:
     if not _fits(value, hint, about):
         kinds = sorted(_kinds(hint), key=lambda kind: get_origin(kind) is tuple)  # several: last
         expected = " or ".join(dict.fromkeys(_words(kind, about, value) for kind in kinds))
-        remedy = f"; {about['remedy']}" if "remedy" in about else ""
-        raise InputError(f"expected {expected}, got {written(value)}{remedy}", option=name)
+        remedy = about.get("remedy", "give one, or leave it out")
+        raise InputError(f"expected {expected}, got {written(value)}; {remedy}", option=name)
 
 
 def _kinds(hint: Any) -> list[Any]:

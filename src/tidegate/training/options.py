@@ -79,6 +79,11 @@ def documented(estimator: type[AnyOptions]) -> type[AnyOptions]:
         lines.append(f"{f.name} : {f.type}, default {f.default!r}")
         lines += textwrap.wrap(help_of(f, estimator), 96, initial_indent=_IN, subsequent_indent=_IN)
     estimator.__doc__ = "\n".join(lines)
+    # without types, which stand below: so the options can be read at a glance
+    signature = inspect.signature(estimator)
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    made: Any = signature.replace(parameters=plain, return_annotation=signature.empty)
+    estimator.__signature__ = made  # pyright: ignore[reportAttributeAccessIssue]
     return estimator
 
 

@@ -185,10 +185,12 @@ class RunFolder:
                 subject = f"setting {name}: " if part == "objective" else ""
                 old, new = then[part].get(name), now[part].get(name)
                 if old != new:
+                    # what follows from the data and from several options cannot be given alone
+                    as_it_was = "the same files and options" if subject else "it as it was"
                     raise InputError(
                         f"{subject}expected {shown(old, 400)}, as when the run began, "
                         f"got {shown(new, 400)}; "
-                        "give it as it was, or begin a new run in another folder",
+                        f"give {as_it_was}, or begin a new run in another folder",
                         file=self.path,
                         option=name if part == "options" else None,
                     )

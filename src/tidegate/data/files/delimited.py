@@ -67,7 +67,9 @@ class Delimited:
         import polars
 
         if not self.text.strip("\r\n"):
-            raise InputError("expected a header and rows, got blank lines only", file=self.path)
+            raise InputError(
+                "expected a header and rows, got blank lines only; check the file", file=self.path
+            )
         try:
             frame = polars.read_csv(
                 self.text.encode(),

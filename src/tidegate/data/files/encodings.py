@@ -52,7 +52,7 @@ def check_encoding(name: str) -> None:
         usable = False
     if not usable:
         expected = "expected the name of an encoding, such as cp1252, cp1251, gb18030 or utf-16-le"
-        raise InputError(f"{expected}, got {shown(name)}", option="encoding")
+        raise InputError(f"{expected}, got {shown(name)}; name one", option="encoding")
 
 
 def decode(data: bytes, path: str | PathLike[str], encoding: str | None = None) -> str:

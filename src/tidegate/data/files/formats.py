@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -15,17 +16,18 @@ from tidegate.data.files.delimited import Delimited, separator_of
 from tidegate.data.files.dialect import Dialect
 from tidegate.data.files.encodings import decode, encoding_of, lines_of
 from tidegate.data.files.items import is_missing
-from tidegate.data.files.reading import can_be_read_again, check_unpacked, read_bytes
+from tidegate.data.files.reading import Taken, can_be_read_again, check_unpacked, read_bytes
 from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["PLAIN", "Contents", "Layout", "line_of_row", "read_contents"]
+__all__ = ["PLAIN", "Contents", "Layout", "kind_of_content", "line_of_row", "read_contents"]
 
 _OWN_SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
 _ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet, .xlsx or .xls"
 _LINE_ENDS: Final = re.compile(r"\r\n|\r|\n")
+_FIRST_MEMBER: Final = 300  # bytes of a zip file in which the name of its first member ends
 # What spreadsheets write and read above the header.
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?(?=\r|\n)', re.IGNORECASE)
 
@@ -52,9 +54,11 @@ class Layout:
             len(self.separator) != 1 or self.separator in '"\r\n' or not self.separator.isascii()
         ):
             problem = "expected one character between cells, such as ';', or 'tab'"
-            raise InputError(f"{problem}, got {self.separator!r}", option="separator")
+            got = f"got {self.separator!r}; leave it out, or give one"
+            raise InputError(f"{problem}, {got}", option="separator")
         if self.decimal not in (None, ".", ","):
-            raise InputError(f"expected '.' or ',', got {self.decimal!r}", option="decimal")
+            problem = f"expected '.' or ',', got {self.decimal!r}; give one of these"
+            raise InputError(problem, option="decimal")
         if self.decimal == "," == self.separator:
             raise InputError(
                 "expected another mark than the separator ','; give another of the two",
@@ -116,7 +120,27 @@ def line_of_row(path: str | PathLike[str], row: int, layout: Layout) -> int | No
     return next(islice(_json_texts(path, layout.encoding), row, None))[0]
 
 
+def kind_of_content(data: bytes) -> str:
+    """What kind of file bytes without a name are, by the ending that it would have."""
+    if data.startswith(b"PAR1"):
+        return "parquet"
+    if data.startswith(b"PK\x03\x04"):  # a zip file, which .npz and .xlsx are
+        return "npz" if b".npy" in data[:_FIRST_MEMBER] else "xlsx"
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        return "xls"
+    text = data.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text.startswith((b"@", b"#")) and re.search(rb"(?im)^[ \t]*@data[ \t]*\r?$", data):
+        return "ts"
+    return "jsonl" if text.startswith(b"{") else "csv"
+
+
 def _kind(path: str | PathLike[str]) -> str:
+    if isinstance(path, Taken):
+        kind = kind_of_content(path.content)
+        if kind in ("npz", "ts"):
+            problem = f"expected a table, got what looks like a .{kind} file"
+            raise InputError(f"{problem}; write it as CSV", file=path)
+        return kind
     match = re.search(r"\.(csv|tsv|jsonl|ndjson)(?:\.gz)?$|\.(parquet|xlsx?)$", str(path).lower())
     if match is None:
         if os.path.isdir(path):

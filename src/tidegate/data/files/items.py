@@ -45,7 +45,7 @@ def as_items(values: Any, what: str) -> list[Any]:
     if shape is not None and len(shape) != 1:
         raise InputError(f"{what}: expected one dimension, got shape {list(shape)}; flatten it")
     if isinstance(values, Mapping | Set) or not isinstance(values, Iterable):
-        raise InputError(f"{what}: expected a list, got {type(values).__name__}")
+        raise InputError(f"{what}: expected a list, got {type(values).__name__}; pass a list")
     method = next((m for m in _METHODS if hasattr(values, m)), None)
     return list(values) if method is None else getattr(values, method)()
 

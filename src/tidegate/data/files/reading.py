@@ -5,18 +5,30 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import stat
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from tidegate.errors import InputError
 
-__all__ = ["check_unpacked", "can_be_read_again", "name_of", "open_bytes", "read_bytes"]
+__all__ = [
+    "File",
+    "Taken",
+    "can_be_read_again",
+    "check_unpacked",
+    "is_read_once",
+    "name_of",
+    "open_bytes",
+    "read_bytes",
+    "taken",
+]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _PIECE: Final = 2**24  # bytes read at once
@@ -25,6 +37,41 @@ _PIECE: Final = 2**24  # bytes read at once
 _LARGE: Final = 2**28  # bytes
 _MOST_SHRUNK: Final = 100
 _MOST_OF_A_PIPE: Final = 2**32  # bytes; a pipe may never end
+_OPEN: Final = re.compile(r"/dev/(stdin|fd/\d+)$|/proc/(self|\d+)/fd/\d+$")
+
+
+@dataclass(frozen=True)
+class Taken(PathLike[str]):
+    """Standard input or a pipe, with its content, which is gone once it has been read.
+
+    Its path has no ending of a file's name: what kind of file it is, the content tells.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return str(name_of(self.path))
+
+
+File = str | Taken  # what a command is given to read
+
+
+def taken(path: str | PathLike[str]) -> File:
+    """A file's path as it is; standard input (``-``) or a pipe with its content."""
+    if isinstance(path, Taken) or not is_read_once(path):
+        return path if isinstance(path, Taken) else os.fspath(path)
+    return Taken(os.fspath(path), read_bytes(path))
+
+
+def is_read_once(path: str | PathLike[str]) -> bool:
+    """Whether a path is standard input (``-``), a pipe, or one that is open (``/dev/fd/3``)."""
+    if isinstance(path, Taken):
+        return False
+    return str(path) == "-" or bool(_OPEN.match(os.path.abspath(path))) or Path(path).is_fifo()
 
 
 def read_bytes(path: str | PathLike[str]) -> bytes:
@@ -32,6 +79,8 @@ def read_bytes(path: str | PathLike[str]) -> bytes:
 
     Raises InputError unless there is some.
     """
+    if isinstance(path, Taken):
+        return path.content
     pieces: list[bytes] = []
     size = 0
     with open_bytes(path) as file:
@@ -59,7 +108,7 @@ def check_unpacked(unpacked: int, packed: int, path: str | PathLike[str], remedy
 
 def can_be_read_again(path: str | PathLike[str]) -> bool:
     """Whether a path is of a file, not of standard input or a pipe, whose content is gone."""
-    return str(path) != "-" and Path(path).is_file()
+    return isinstance(path, Taken) or (not is_read_once(path) and Path(path).is_file())
 
 
 def name_of(path: str | PathLike[str]) -> str | PathLike[str]:
@@ -93,7 +142,8 @@ def open_bytes(path: str | PathLike[str], title: str | None = None) -> Iterator[
 def _open(path: str | PathLike[str]) -> Iterator[io.BufferedReader]:
     if str(path) == "-":
         if sys.stdin is None:
-            raise InputError("expected text, got none; it is closed", file=name_of(path))
+            problem = "expected an open one, got a closed one; write < FILE behind the command"
+            raise InputError(problem, file=name_of(path))
         yield sys.stdin.buffer  # pyright: ignore[reportReturnType]
         return
     try:

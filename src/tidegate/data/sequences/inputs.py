@@ -104,17 +104,21 @@ def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
         try:
             array = array_of(item)
         except (TypeError, ValueError):
-            raise InputError(f"sequence {i}: expected an array of numbers, got another") from None
+            raise InputError(
+                f"sequence {i}: expected an array of numbers, got another; make it floats"
+            ) from None
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or 0 in array.shape:
             expected = "[T, channels] or [T], of one step or more"
-            raise InputError(f"sequence {i}: expected {expected}, got shape {list(array.shape)}")
+            got = f"got shape {list(array.shape)}; leave it out or reshape it"
+            raise InputError(f"sequence {i}: expected {expected}, {got}")
         if np.isinf(array).any():
-            raise InputError(f"sequence {i}: expected finite numbers or NaN, got infinity")
+            problem = "expected finite numbers or NaN, got infinity; put NaN for a missing one"
+            raise InputError(f"sequence {i}: {problem}")
         channels = array.shape[1] if channels is None else channels
         if array.shape[1] != channels:
             problem = f"expected {channels} channels, as the others have, got {array.shape[1]}"
-            raise InputError(f"sequence {i}: {problem}")
+            raise InputError(f"sequence {i}: {problem}; give all as many")
         sequences.append(array)
     return sequences
 

@@ -94,7 +94,8 @@ def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     array, most = arrays[name], 3 if name == "X" else 2
     if array.dtype.kind not in "iufb" or array.ndim not in (most - 1, most) or 0 in array.shape:
         shape = "[N, T, I] or [N, T]" if name == "X" else "[sum of lengths, I]"
-        raise ValueError(f"{name}: expected numbers {shape}, got {array.dtype} {list(array.shape)}")
+        got = f"got {array.dtype} {list(array.shape)}; reshape it, or use lengths"
+        raise ValueError(f"{name}: expected numbers {shape}, {got}")
     with np.errstate(over="ignore"):  # of longer floats, which then are infinite
         array = array.astype(np.float64)
     array = array if array.ndim == most else array[..., None]
@@ -106,7 +107,8 @@ def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
             return list(array)
         if lengths.max() > array.shape[1]:
             raise ValueError(
-                f"lengths: expected up to {array.shape[1]}, the steps of X, got {lengths.max()}"
+                f"lengths: expected up to {array.shape[1]}, the steps of X, got {lengths.max()}; "
+                "correct them"
             )
         return [row[:length] for row, length in zip(array, lengths, strict=True)]
     if "lengths" not in arrays:
@@ -114,7 +116,8 @@ def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     lengths = _lengths(arrays, None)
     total = sum(lengths.tolist())  # of Python's integers: others may wrap around to the right sum
     if total != len(array):
-        raise ValueError(f"lengths: expected a sum of {len(array)} values, got {total}")
+        problem = f"lengths: expected a sum of {len(array)} values, got {total}"
+        raise ValueError(f"{problem}; count the rows of each sequence")
     return np.split(array, np.cumsum(lengths)[:-1])
 
 
@@ -126,9 +129,11 @@ def _lengths(arrays: dict[str, np.ndarray], count: int | None) -> np.ndarray:
             f"lengths: expected {'N' if count is None else count} whole numbers from 1, got "
             f"{lengths.dtype} {list(lengths.shape)}"
             + (f" with {lengths.min()}" if good and lengths.min() < 1 else "")
+            + "; count the steps of each sequence"
         )
     if lengths.max() > _LONGEST:
-        raise ValueError(f"lengths: expected up to {_LONGEST}, got {lengths.max()}")
+        problem = f"lengths: expected up to {_LONGEST}, got {lengths.max()}"
+        raise ValueError(f"{problem}; count the steps of each sequence")
     return lengths.astype(np.int64)
 
 
@@ -140,14 +145,17 @@ def _answers(arrays: dict[str, np.ndarray], count: int, answers: Answers) -> np.
     y, kinds = arrays["y"], {"label": "iufbU", "number": "iufb"}[answers]
     if y.shape != (count,) or y.dtype.kind not in kinds:
         raise ValueError(
-            f"y: expected a {answers} for each sequence, [{count}], got {y.dtype} {list(y.shape)}"
+            f"y: expected a {answers} for each sequence, [{count}], got {y.dtype} {list(y.shape)}; "
+            "give as many of that kind"
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError(f"y: expected finite numbers, got {y[~np.isfinite(y)][0]}")
+        got = f"got {y[~np.isfinite(y)][0]}; leave its sequence out"
+        raise ValueError(f"y: expected finite numbers, {got}")
     if answers == "number":
         return y.astype(np.float64)
     labels = y.astype(str)
     for number, label in enumerate(labels.tolist(), 1):
         if not label.strip() or not label.isprintable():
-            raise ValueError(f"y: expected a label for each sequence, got {label!r} for {number}")
+            problem = f"y: expected a label for each sequence, got {label!r} for {number}"
+            raise ValueError(f"{problem}; write one, or leave its sequence out")
     return np.array([label_text(label) for label in labels.tolist()])

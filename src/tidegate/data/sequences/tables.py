@@ -83,7 +83,8 @@ class SequenceTable:
                 f"{problem}, got {self.channels}; use {spelled('values')}", option="channels"
             )
         if self.channels < 1:
-            raise InputError(f"expected at least 1, got {self.channels}", option="channels")
+            problem = f"expected at least 1, got {self.channels}; leave it out, or count columns"
+            raise InputError(problem, option="channels")
 
     def _wide(self, table: Table, cells: np.ndarray) -> list[np.ndarray]:
         """Values [T, I] of each row of cells [N, T * I]."""

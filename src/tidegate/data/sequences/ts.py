@@ -78,11 +78,13 @@ class _Header:
         tag, first = tag.lower(), words[0].lower() if words else ""
         if tag in _FLAGS:
             if first not in ("true", "false"):
-                raise ValueError(f"expected @{tag} true or false, got {shown(' '.join(words))}")
+                got = shown(" ".join(words))
+                raise ValueError(f"expected @{tag} true or false, got {got}; write one of them")
             self.flags[tag] = first == "true"
         elif tag in _COUNTS:
             if not re.fullmatch(r"[1-9]\d{0,8}", first):
-                raise ValueError(f"expected @{tag} and a whole number, got {shown(first)}")
+                problem = f"expected @{tag} and a whole number, got {shown(first)}"
+                raise ValueError(f"{problem}; write it, or leave the line out")
             if tag == "serieslength":
                 self.length = int(first)
             else:

@@ -72,7 +72,7 @@ class Held:
             if expected != got:
                 raise InputError(
                     f"expected the {what} it was trained on, {', '.join(expected) or 'none'}, in "
-                    f"this order, got {', '.join(got) or 'none'}"
+                    f"this order, got {', '.join(got) or 'none'}; give the same columns"
                 )
         if self.timed and step_to_json(step) != step_to_json(series.step):
             raise InputError(
@@ -99,7 +99,7 @@ def held_series(
         return Held(series=data, timed=True, give_back=lambda forecast: forecast)
     data = opened(data)
     if hasattr(data, "to_native") and not len(data):
-        raise InputError("expected rows, one for each time, got none")
+        raise InputError("expected rows, one for each time, got none; add some")
     if hasattr(data, "get_column"):
         return _of_frame(data, time, target, covariate)
     if hasattr(data, "to_native"):
@@ -120,7 +120,7 @@ def _of_array(data: Any, time: str | None, target: Any, covariate: Any) -> Held:
     except (TypeError, ValueError):
         raise InputError(
             "expected a data frame, a Series, or numbers [N] or [N, series], got "
-            f"{type(data).__name__}"
+            f"{type(data).__name__}; make it one of these"
         ) from None
     flat = values.ndim == 1
     table = values[:, None] if flat else values
@@ -219,7 +219,8 @@ def _time_column(
     """The column of the times; None where there is none, or the index holds them."""
     if time is not None:
         if str(time) not in labels:
-            raise InputError(f"time: expected one of {listed(labels)}, got {time!r}")
+            problem = f"time: expected one of {listed(labels)}, got {time!r}"
+            raise InputError(f"{problem}; name one of these columns")
         return str(time)
     index = index_axis(frame)
     if index is not None and not index.numbered:
@@ -242,7 +243,7 @@ def _chosen(asked: Any, names: Sequence[str], without: Any, what: str) -> list[s
         left_out = set(_chosen(without, names, (), what))
         left = [name for name in names if name not in left_out]
         if not left:
-            raise InputError(f"{what}: expected a column to forecast, got none")
+            raise InputError(f"{what}: expected a column to forecast, got none; add one")
         return left
     found = []
     for name in _as_names(asked):
@@ -251,7 +252,8 @@ def _chosen(asked: Any, names: Sequence[str], without: Any, what: str) -> list[s
         elif isinstance(name, int) and 0 <= name < len(names):
             found.append(names[name])
         else:
-            raise InputError(f"{what}: expected some of {listed(names)}, got {name!r}")
+            problem = f"{what}: expected some of {listed(names)}, got {name!r}"
+            raise InputError(f"{problem}; name some of these")
     return found
 
 

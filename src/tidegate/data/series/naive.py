@@ -25,7 +25,8 @@ def seasonal_naive_forecast(past: np.ndarray, horizon: int, season: int) -> np.n
     """
     length = past.shape[-2]
     if not 1 <= season <= length:
-        raise InputError(f"expected a season of 1 to {length} rows, the past known, got {season}")
+        problem = f"expected a season of 1 to {length} rows, the past known, got {season}"
+        raise InputError(f"{problem}; choose a shorter one")
     return past[..., length - season + np.arange(horizon) % season, :]
 
 
@@ -39,7 +40,8 @@ def mase(errors: np.ndarray, training: np.ndarray, season: int) -> float:
     Forecasting 22, section 3; seasonal form: Hyndman & Athanasopoulos, section 5.8.
     """
     if not 1 <= season < len(training):
-        raise InputError(f"expected a season of 1 to {len(training) - 1} rows, got {season}")
+        problem = f"expected a season of 1 to {len(training) - 1} rows, got {season}"
+        raise InputError(f"{problem}; choose a shorter one")
     scale = np.abs(training[season:] - training[:-season]).mean(axis=0)
     error = np.abs(errors).reshape(-1, errors.shape[-1]).mean(axis=0)
     usable = scale > 0

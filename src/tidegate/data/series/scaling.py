@@ -29,7 +29,8 @@ class Scaler:
         values = np.asarray(values, dtype=np.float64)
         if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
             shape = list(values.shape)
-            raise InputError(f"expected finite values [N, C] with N > 0 to scale, got {shape}")
+            problem = f"expected finite values [N, C] with N > 0 to scale, got {shape}"
+            raise InputError(f"{problem}; fill in or leave out what is missing")
         if (np.abs(values).max(axis=0) > _LARGEST).any():
             problem = f"expected numbers up to {_LARGEST:g}, got {np.abs(values).max():g}"
             remedy = "write NaN if it stands for a missing one, else divide all by a power of ten"

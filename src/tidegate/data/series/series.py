@@ -112,12 +112,12 @@ class Series:
         if number is not None and not isinstance(number, Integral):
             if not 0 < number < 1:
                 raise InputError(
-                    f"expected a row number or a fraction between 0 and 1, got {number}"
+                    f"expected a row number or a fraction between 0 and 1, got {number}; give one"
                 )
             return round(number * n)
         if number is not None:
             if not 0 <= int(number) <= n:
-                raise InputError(f"expected a row from 0 to {n}, got {number}")
+                raise InputError(f"expected a row from 0 to {n}, got {number}; choose one of them")
             return int(number)
         after_last = self.future_times(1)
         if time is None or not self.times[0] <= time <= after_last[0]:
@@ -147,14 +147,17 @@ def _times(given: Any) -> np.ndarray:
         return times.astype(np.int64)
     if times.dtype.kind == "f":
         if not np.isfinite(times).all():
-            raise RowError("expected a time, got none", int(np.isfinite(times).argmin()))
+            row = int(np.isfinite(times).argmin())
+            raise RowError("expected a time, got none; fill it or remove the row", row)
         return times.astype(np.float64)
     try:
         times = times.astype("datetime64[us]")
     except (TypeError, ValueError):
-        raise InputError(f"expected dates or numbers as times, got {times[:1]}") from None
+        problem = f"expected dates or numbers as times, got {times[:1]}"
+        raise InputError(f"{problem}; convert them, or number the rows") from None
     if np.isnat(times).any():
-        raise RowError("expected a time, got none", int(np.isnat(times).argmax()))
+        row = int(np.isnat(times).argmax())
+        raise RowError("expected a time, got none; fill it or remove the row", row)
     return fewest_seconds(times)
 
 
@@ -163,7 +166,8 @@ def _channels(array: Any, rows: int, what: str) -> np.ndarray:
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or len(table) != rows:
         shape = list(table.shape)
-        raise InputError(f"expected {what} [N, channels] with N = {rows} as times, got {shape}")
+        problem = f"expected {what} [N, channels] with N = {rows} as times, got {shape}"
+        raise InputError(f"{problem}; give a row for each time")
     return table
 
 
@@ -171,5 +175,6 @@ def _names(names: Sequence[str] | None, channels: int, what: str) -> tuple[str, 
     if names is None:
         return (what,) if channels == 1 else tuple(f"{what}_{i}" for i in range(channels))
     if len(set(names)) != channels or len(names) != channels:
-        raise InputError(f"expected {channels} different {what} names, got {list(names)}")
+        problem = f"expected {channels} different {what} names, got {list(names)}"
+        raise InputError(f"{problem}; give one for each column")
     return tuple(names)

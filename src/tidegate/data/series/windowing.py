@@ -179,7 +179,8 @@ def windows(
     sees may lie before.  Raises InputError where no window fits.
     """
     if context < 1 or horizon < 1:
-        raise InputError(f"expected context and horizon of 1 or more, got {context} and {horizon}")
+        problem = f"expected context and horizon of 1 or more, got {context} and {horizon}"
+        raise InputError(f"{problem}; raise them")
     first = max(first_target - context, 0)
     last = min(last_target, len(values)) - horizon - context
     if last < first:

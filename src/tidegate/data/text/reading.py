@@ -55,15 +55,17 @@ def train_encoder(
     punctuation already stands apart is noticed and kept as it is split.  Raises InputError.
     """
     if level not in LEVELS:
-        raise InputError(f"expected char, word or bpe, got {level!r}", option="level")
+        raise InputError(f"expected char, word or bpe, got {level!r}; choose one", option="level")
     if min_count < 1:
-        raise InputError(f"expected 1 or more, got {min_count}", option="min_count")
+        raise InputError(f"expected 1 or more, got {min_count}; raise it", option="min_count")
     if sentences and level != "word":
-        raise InputError(f"sentences are framed at level word only, got level {level}")
+        problem = f"expected level word, at which sentences are framed, got level {level}"
+        raise InputError(f"{problem}; choose that, or leave sentences out")
     floor = {"char": 2, "word": 1 + len(special_words(sentences)), "bpe": 256}[level]
     if vocabulary_size is not None and not floor <= vocabulary_size <= MAX_VOCABULARY:
         raise InputError(
-            f"expected {floor} to {MAX_VOCABULARY} at level {level}, got {vocabulary_size}",
+            f"expected {floor} to {MAX_VOCABULARY} at level {level}, got {vocabulary_size}; "
+            "choose such a size, or leave it out",
             option="vocabulary_size",
         )
     texts = [texts] if isinstance(texts, str) else list(texts)

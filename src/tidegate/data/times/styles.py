@@ -120,7 +120,9 @@ class Calendar:
     def write(self, times: np.ndarray) -> list[str]:
         moments = (times.astype("datetime64[us]") + np.timedelta64(self.offset, "s")).tolist()
         if any(type(moment) is int for moment in moments):  # as numpy gives those beyond
-            raise InputError("expected times from the year 1 to 9999, got others")
+            raise InputError(
+                "expected times from the year 1 to 9999, got others; forecast fewer rows"
+            )
         return [self.template.format(**parts_of(moment)) for moment in moments]
 
     def read(self, text: str) -> Any:
@@ -159,7 +161,8 @@ def _whole(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
     numbers = np.array([int(cell) for cell in cells], dtype=object)
     if max(numbers) >= 2**63 or min(numbers) < -(2**63):
         row = next(i for i, n in enumerate(numbers) if not -(2**63) <= n < 2**63)
-        raise RowError(f"expected a number of up to 18 digits, got {cells[row]}", row)
+        problem = f"expected a number of up to 18 digits, got {cells[row]}"
+        raise RowError(f"{problem}; number the rows instead", row)
     numbers = numbers.astype(np.int64)
     sizes = {len(cell) for cell in cells}
     for parts in CODES if len(sizes) == 1 and numbers.min() > 0 else ():
@@ -316,7 +319,8 @@ def _offsets(zones: Sequence[str | None], cells: Sequence[str]) -> np.ndarray:
     offsets = np.zeros(len(zones), np.int64)
     for row, zone in enumerate(zones):
         if zone is None:
-            raise RowError(f"expected a time with its zone, as others have, got {cells[row]}", row)
+            problem = f"expected a time with its zone, as others have, got {cells[row]}"
+            raise RowError(f"{problem}; write it there, too", row)
         if zone[0] in "+-":
             digits = zone[1:].replace(":", "").ljust(4, "0")
             seconds = 3600 * int(digits[:2]) + 60 * int(digits[2:])

@@ -1,0 +1,72 @@
+"""The sentences of docs/results.md that hold figures, from the rows of benchmarks/results/*.json.
+
+`results_page.py` writes them between ``<!-- words: NAME -->`` and ``<!-- /words -->``, NAME being a
+function here.  Each is given ``rows_of``, which reads the rows of a result file by its name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from tidegate.cells import get_cell
+
+RowsOf = Callable[[str], list[dict[str, Any]]]
+
+
+def standard_errors(rows_of: RowsOf) -> str:
+    """How far one accuracy may be off, of as many test texts as there are."""
+    (sst2, of_sst2), (imdb, of_imdb) = (
+        _accuracy_error(rows_of("sentiment"), data) for data in ("sst2", "imdb")
+    )
+    return (
+        f"One accuracy on the {sst2:,} sentences of SST-2 has a standard error of {of_sst2:.3f}, "
+        f"one on the {imdb:,} reviews of IMDb {of_imdb:.3f}."
+    )
+
+
+def _accuracy_error(rows: list[dict[str, Any]], data: str) -> tuple[int, float]:
+    found = [row["test"] for row in rows if row["data"] == data]
+    (count,) = {test["n"] for test in found}
+    accuracy = sum(test["accuracy"] for test in found) / len(found)
+    return count, math.sqrt(accuracy * (1 - accuracy) / count)
+
+
+def missed_characters(rows_of: RowsOf) -> str:
+    """The networks whose test figure is above the published one of the same name."""
+    missed = [
+        f"{row['name']} by {row['test_cross_entropy'] - row['published']:.3f}"
+        for row in rows_of("karpathy_chars")
+        if row["test_cross_entropy"] > row["published"]
+    ]
+    return f"Above the published figure: {', '.join(missed) or 'none'}."
+
+
+def word_tokens(rows_of: RowsOf) -> str:
+    """The test part's size."""
+    (count,) = {row["test"]["tokens"] for row in rows_of("penn_treebank")}
+    return f"{count:,} test tokens"
+
+
+def missed_sequences(rows_of: RowsOf) -> str:
+    """Data sets on which the neighbour is better."""
+    missed = [
+        f"{row['data']} ({row['mean_accuracy']:.3f}, the neighbour {row['dtw_accuracy']:.3f})"
+        for row in rows_of("series_classification")
+        if row["mean_accuracy"] < row["dtw_accuracy"]
+    ]
+    return f"The neighbour is better on: {', '.join(missed) or 'none'}."
+
+
+def missed_memory(rows_of: RowsOf) -> str:
+    """What the gated cells leave of the cost of an answer without memory."""
+    missed = [
+        f"{get_cell(row['cell']).name.upper()}, {row['task']}: "
+        f"{row['test'] / row['baseline']:.1%} of the figure without memory is left".replace(
+            "%", " %"
+        )
+        for row in rows_of("long_memory")
+        if not row["solved"] and row["cell"] != "rnn"
+    ]
+    return f"Not solved by a gated cell: {'; '.join(missed) or 'none'}."
