@@ -39,7 +39,7 @@ inline void pack_columns(const float* rows, Index row, Index valid, Index depth,
 // Forward panels hold [1 + I][G][U][kLanes] floats: the biases, then the weights' columns, the G
 // matrices of the same U vectors of outputs side by side, so that a register tile may end with all
 // of them.
-constexpr int kAffineWidth = 3, kMostMatrices = 4;
+constexpr int kAffineWidth = 3;
 
 constexpr int matrices_width(int matrices) {
     return matrices >= kAffineWidth ? 1 : kAffineWidth / matrices;
@@ -78,8 +78,7 @@ struct Tile {
     const float* panel;
     Index depth, step;  // from one of its columns to the next in the panel
     float* y;
-    Index stride, apart;      // from one row of y to the next; and from one vector
-    Index outputs;            // floats of a row from y on that exist
+    Index stride, outputs;    // from one row of y to the next; floats of it from y on that exist
     const float* next_panel;  // what will be read next, if it may have left the cache
     Index rows;               // of the whole pass over this panel
 
@@ -92,27 +91,16 @@ struct Tile {
         }
         const float* ahead =
             next_panel ? next_panel + first * (depth + 1) * V / rows * kLanes : nullptr;
-        // of one matrix among others a panel has one vector
-        const Index next_column = V == 1 ? step : V * kLanes;
-        multiply_panel<R, V>(sums, x + first * depth, depth, panel + next_column, depth, ahead, 1,
-                             next_column);
-        // in variables of their own: the stores might change what stands in memory
-        float* const out = y;
-        const Index valid = outputs, row = stride, next = apart;
-        if (valid >= V * kLanes) {
+        multiply_panel<R, V>(sums, x + first * depth, depth, panel + step, depth, ahead, 1, step);
+        if (outputs >= V * kLanes) {
             for (int r = 0; r < R; ++r)
-                for (int v = 0; v < V; ++v) store(out + r * row + v * next, sums[r][v]);
-            return;
-        }
-        // a copy, so that the sums themselves stay in registers
-        alignas(64) float copy[R * V * kLanes];
-        for (int r = 0; r < R; ++r)
-            for (int v = 0; v < V; ++v) store(copy + (r * V + v) * kLanes, sums[r][v]);
+                for (int v = 0; v < V; ++v) store(y + r * stride + v * kLanes, sums[r][v]);
+        } else {
 #pragma GCC unroll 1
-        for (int r = 0; r < R; ++r)
-            for (int v = 0; v * kLanes < valid; ++v)
-                put(out + r * row + v * kLanes, load(copy + (r * V + v) * kLanes),
-                    valid - v * kLanes);
+            for (int r = 0; r < R; ++r)
+                for (int v = 0; v * kLanes < outputs; ++v)
+                    put(y + r * stride + v * kLanes, sums[r][v], outputs - v * kLanes);
+        }
     }
 };
 
@@ -140,8 +128,7 @@ TIDEGATE_NOINLINE inline void run_tile(const Tile& tile, int width, Index first,
             // clang-format off
         case 1: return run_tile<1>(tile, first, height);
         case 2: return run_tile<2>(tile, first, height);
-        case 3: return run_tile<3>(tile, first, height);
-        default: return run_tile<kMostMatrices>(tile, first, height);
+        default: return run_tile<3>(tile, first, height);
             // clang-format on
     }
 }
@@ -175,7 +162,6 @@ inline void affine_share(const Affine& a, Index first_panel, Index last_panel) {
                       Index(a.matrices) * width * kLanes,
                       nullptr,
                       a.stride,
-                      kLanes,
                       a.outputs - unit,
                       streams ? a.packed + next * (a.inputs + 1) : nullptr,
                       n};

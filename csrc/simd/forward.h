@@ -66,8 +66,8 @@ struct ForwardFrame {
 };
 
 // What a cell's phase finds and leaves at one vector of units of one row: generated/cells.h.
-// product(j): the j-th product of the phase there.
-template <class C, class Products>
+// product(j): the j-th product of the phase there. `MayBeApart`: gates may have masks of their own.
+template <class C, bool MayBeApart, class Products>
 struct ForwardAt {
     const ForwardFrame<C>& f;
     const Products& product;
@@ -132,7 +132,7 @@ struct ForwardAt {
     template <int O>
     TIDEGATE_INLINE void put_masked(Vec v, int which, Index place, Index W) const {
         float* out = f.step.s.operands[O][which] + place;
-        if (!f.mask.per_gate)
+        if (!MayBeApart || !f.mask.per_gate)
             return put(out, v * get(f.mask.data + place, valid), valid);
         for (const CellProduct& p : C::kProducts)
             if (p.operand == O)
@@ -160,63 +160,111 @@ TIDEGATE_NOINLINE void forward_units(const ForwardStep& step, Index first, Index
                 return kRounded ? sum + load(frame.sums[j].bias + at) : sum;
             };
             C::template forward<F>(
-                ForwardAt<C, decltype(product)>(frame, product, means, row, at, width - at));
+                ForwardAt<C, true, decltype(product)>(frame, product, means, row, at, width - at));
         }
     }
 }
 
-// The products of a phase that are packed side by side, of some rows and panels at a time, and the
-// phase there while they are in the first cache. Compiled once for all cells.
-TIDEGATE_NOINLINE inline void fused_phase(const Cell& cell, ForwardStep& step, Units units) {
-    constexpr Index kRoom = 2048;  // floats
-    alignas(64) float sums[kRoom];
-    const ForwardSweep& s = step.s;
-    const CellProduct& product = cell.product[0];
-    const float* const operand = operand_of(cell, step, product);
-    const int G = count_in_phase(cell, 0);
-    const Index H = s.sizes.hidden, rows = step.rows, gates = cell.gates * H;
-    const Index depth = s.sizes.of(cell, cell.operand[product.operand]), column = G * (depth + 1);
-    const Panels panels(H, matrices_width(G));
-    const bool streams = panels.vectors * kLanes * column > kSecondCache;
-    const Index end = s.share.end(panels.count);
-    for (Index from = s.share.begin(panels.count), to; from < end; from = to) {
-        // as many panels as there is room for all rows of; of more rows than that, one
-        const Index block = panels.first(from);
-        for (to = from + 1; to < end; ++to)
-            if ((panels.first(to + 1) - block) * kLanes * G * rows > kRoom) break;
-        const Index unit = block * kLanes, wide = panels.first(to) * kLanes - unit;
-        const Index stride = G * wide, last = unit + wide < H ? unit + wide : H;
-        Index done = 0;  // rows
-        const auto finish = [&](Index until) {
-            for (int g = 0; g < G; ++g)
-                step.sums[g] = {sums + g * wide - done * stride - unit, stride, nullptr};
-            units(step, done, until, unit, last);
-            done = until;
-        };
-        for (Index p = from; p < to; ++p) {
-            const Index at = panels.first(p) * kLanes;
-            const Index next = p + 1 < panels.count ? panels.first(p + 1) * kLanes : 0;
-            const int V = G * panels.width(p);
-            Tile tile{operand,
-                      s.panels + at * column,
-                      depth,
-                      V * kLanes,
-                      nullptr,
-                      stride,
-                      G > 1 ? wide : kLanes,
-                      V * kLanes,
-                      streams ? s.panels + next * column : nullptr,
-                      rows};
-            for_each_height(rows, max_rows(V), [&](Index first, Index height) {
-                if ((first + height - done) * stride > kRoom) finish(first);
-                for (Index r = first; r < first + height; ++r)
-                    for (int g = 0; g < cell.gates; ++g)
-                        __builtin_prefetch(s.gates + (step.token + r) * gates + g * H + at, 1);
-                tile.y = sums + (first - done) * stride + at - unit;
-                run_tile(tile, V, first, height);
-            });
+// One register tile of the first phase: the products of some rows and U vectors of units, then what
+// the cell makes of them, while they are at hand.
+template <class C, int G, int U>
+struct FusedTile {
+    const ForwardFrame<C>& frame;
+    const float *panel, *operand;
+    Index depth, unit, rows;
+    const float* next_panel;  // what will be read next, if it may have left the cache
+
+    // A function of its own: constants that are loaded before a loop over panels take registers
+    // from the sums.
+    TIDEGATE_NOINLINE void run_all() const { for_each_tile<max_rows(G * U)>(rows, *this); }
+
+    template <int R>
+    TIDEGATE_INLINE void run(Index first) const {
+        constexpr int V = G * U;
+        const Index H = frame.H;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+            for (int g = 0; g < C::kCell.gates; ++g)
+                __builtin_prefetch(frame.gates + ((first + r) * C::kCell.gates + g) * H + unit, 1);
+        Vec sums[R][V];
+        for (int v = 0; v < V; ++v) {
+            const Vec bias = load(panel + v * kLanes);
+            for (int r = 0; r < R; ++r) sums[r][v] = bias;
         }
-        finish(rows);
+        const float* ahead =
+            next_panel ? next_panel + first * (depth + 1) * V / rows * kLanes : nullptr;
+        multiply_panel<R, V>(sums, operand + first * depth, depth, panel + V * kLanes, depth,
+                             ahead);
+        // of several rows in memory, so that what follows is compiled once for all of them
+        alignas(64) float kept[R * V * kLanes];
+        if constexpr (R > 1)
+            for (int r = 0; r < R; ++r)
+                for (int v = 0; v < V; ++v) store(kept + (r * V + v) * kLanes, sums[r][v]);
+#pragma GCC unroll 1
+        for (int r = 0; r < R; ++r)
+            for (int u = 0; u < U; ++u) {
+                const Index at = unit + u * kLanes;
+                const auto product = [&](int j) {
+                    if constexpr (R > 1)
+                        return load(kept + (r * V + j * U + u) * kLanes);
+                    else
+                        return sums[0][j * U + u];
+                };
+                if (at < H)
+                    C::template forward<0>(ForwardAt<C, false, decltype(product)>(
+                        frame, product, nullptr, first + r, at, H - at));
+            }
+    }
+};
+
+// A panel narrower than most, whose tiles are compiled once for all cells.
+inline void narrow_panel(int G, int U, const float* panel, const float* operand, Index depth,
+                         Index unit, const float* next_panel, ForwardStep& step,
+                         void (*units)(const ForwardStep&, Index, Index, Index, Index)) {
+    const Index V = G * U, stride = V * kLanes, H = step.s.sizes.hidden;
+    const Index end = unit + U * kLanes < H ? unit + U * kLanes : H;
+    alignas(64) float sums[kTileSums * kLanes];
+    const Tile tile{operand, panel, depth, stride, sums, stride, stride, next_panel, step.rows};
+    for (int g = 0; g < G; ++g) step.sums[g].stride = stride;
+    for_each_height(step.rows, max_rows(V), [&](Index first, Index height) {
+        run_tile(tile, V, first, height);
+        for (int g = 0; g < G; ++g)
+            step.sums[g].data = sums + g * U * kLanes - first * stride - unit;
+        units(step, first, first + height, unit, end);
+    });
+}
+
+template <class C>
+constexpr int first_products() {
+    int count = 0;
+    for (const CellProduct& p : C::kProducts) count += p.phase == 0;
+    return count;
+}
+
+template <class C>
+TIDEGATE_NOINLINE void fused_phase(ForwardStep& step) {
+    constexpr int G = first_products<C>(), kWidest = matrices_width(G);
+    const ForwardFrame<C> frame(step);
+    const Share& share = step.s.share;
+    const float* const packed = step.s.panels;
+    const CellProduct& product = C::kProducts[0];
+    const Index depth = step.s.sizes.of(C::kCell, C::kOperands[product.operand]);
+    const float* operand = operand_of(C::kCell, step, product);
+    const Panels panels(frame.H, kWidest);
+    const bool streams = panels.vectors * kLanes * G * (depth + 1) > kSecondCache;
+    for (Index p = share.begin(panels.count); p < share.end(panels.count); ++p) {
+        const Index unit = panels.first(p) * kLanes;
+        const Index next_unit = panels.first((p + 1) % panels.count) * kLanes;
+        const float* next_panel = streams ? packed + next_unit * G * (depth + 1) : nullptr;
+        const float* panel = packed + unit * G * (depth + 1);
+        if (panels.width(p) == kWidest) {
+            const FusedTile<C, G, kWidest> tile{frame, panel,     operand,   depth,
+                                                unit,  step.rows, next_panel};
+            tile.run_all();
+        } else {
+            narrow_panel(G, panels.width(p), panel, operand, depth, unit, next_panel, step,
+                         forward_units<C, 0>);
+        }
     }
 }
 
@@ -224,8 +272,8 @@ TIDEGATE_NOINLINE inline void fused_phase(const Cell& cell, ForwardStep& step, U
 template <class C, int F>
 TIDEGATE_INLINE void forward_phase(ForwardStep& step) {
     const ForwardSweep& s = step.s;
-    if constexpr (is_side_by_side(C::kCell, F))
-        if (!s.mask.per_gate) return fused_phase(C::kCell, step, forward_units<C, F>);
+    if constexpr (C::kForward[F].fused && !kRounded)
+        if (!s.mask.per_gate) return fused_phase<C>(step);
     const Index width = s.sizes.of(C::kForward[F].projected);
     const Panels panels = phase_panels(C::kCell, s.sizes, F);
     const Index begin = panels.first(s.share.begin(panels.count)) * kLanes;

@@ -19,13 +19,7 @@ constexpr int kTileSums = 12;
 // next.
 constexpr std::ptrdiff_t kSecondCache = 3 << 17;
 
-// Rows of a register tile of so many vectors, from 1 to 8. A division would take as long as some
-// of a small tile's products.
-constexpr int kMaxRows[] = {
-    0, 8, kTileSums / 2 < 8 ? kTileSums / 2 : 8, kTileSums / 3 < 8 ? kTileSums / 3 : 8,
-    kTileSums / 4 < 8 ? kTileSums / 4 : 8};
-
-constexpr int max_rows(int width) { return kMaxRows[width]; }
+constexpr int max_rows(int width) { return kTileSums / width < 8 ? kTileSums / width : 8; }
 
 constexpr std::ptrdiff_t round_up(std::ptrdiff_t n, std::ptrdiff_t unit) {
     return (n + unit - 1) / unit * unit;
@@ -43,13 +37,7 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
     constexpr int kSplit = R * V >= 8 ? 1 : (R * V >= 4 ? 2 : 4);
     std::ptrdiff_t k = 0;
     if constexpr (kSplit > 1) {
-        Vec parts[kSplit - 1][R][V];
-#pragma GCC unroll 4
-        for (int s = 0; s < kSplit - 1; ++s)  // `= {}` fills memory, which takes 40 cycles
-#pragma GCC unroll 8
-            for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-                for (int v = 0; v < V; ++v) parts[s][r][v] = broadcast(0.0f);
+        Vec parts[kSplit - 1][R][V] = {};
         for (; k + kSplit <= depth; k += kSplit) {
 #pragma GCC unroll 4
             for (int s = 0; s < kSplit; ++s) {
@@ -86,7 +74,6 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
 // Calls body(first, height) for tiles of nearly equal height that cover `rows` rows.
 template <class Body>
 TIDEGATE_INLINE void for_each_height(std::ptrdiff_t rows, std::ptrdiff_t most, const Body& body) {
-    if (rows <= most) return body(0, rows);
     const std::ptrdiff_t tiles = (rows + most - 1) / most;
     std::ptrdiff_t first = 0;
     for (std::ptrdiff_t i = 0; i < tiles; ++i) {
@@ -129,9 +116,7 @@ struct Panels {
     std::ptrdiff_t vectors, count;
     Panels(std::ptrdiff_t units, int widest)
         : vectors((units + kLanes - 1) / kLanes), count((vectors + widest - 1) / widest) {}
-    std::ptrdiff_t first(std::ptrdiff_t panel) const {
-        return count == vectors ? panel : panel * vectors / count;
-    }
+    std::ptrdiff_t first(std::ptrdiff_t panel) const { return panel * vectors / count; }
     int width(std::ptrdiff_t panel) const {
         return static_cast<int>(first(panel + 1) - first(panel));
     }

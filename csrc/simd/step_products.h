@@ -8,16 +8,10 @@
 
 namespace tidegate::TIDEGATE_ISA {
 
-constexpr int count_in_phase(const Cell& cell, int phase) {
-    int count = 0;
-    for (int j = 0; j < cell.products; ++j) count += cell.product[j].phase == phase;
-    return count;
-}
-
 // Whether the products of a phase are packed side by side, so that a register tile ends with all of
 // them for some units.
-TIDEGATE_INLINE constexpr bool is_side_by_side(const Cell& cell, int phase) {
-    return cell.forward[phase].fused && !kRounded && count_in_phase(cell, phase) <= kMostMatrices;
+TIDEGATE_INLINE bool is_side_by_side(const Cell& cell, int phase) {
+    return cell.forward[phase].fused && !kRounded;
 }
 
 // The products from `first` on that take the same operand in the same phase.
@@ -27,6 +21,12 @@ inline int count_alike(const Cell& cell, int first) {
     while (first + count < cell.products && cell.product[first + count].phase == product.phase &&
            cell.product[first + count].operand == product.operand)
         ++count;
+    return count;
+}
+
+inline int count_in_phase(const Cell& cell, int phase) {
+    int count = 0;
+    for (int j = 0; j < cell.products; ++j) count += cell.product[j].phase == phase;
     return count;
 }
 
@@ -112,10 +112,6 @@ struct ForwardStep {
     ForwardStep(const ForwardSweep& sweep, Index step)
         : s(sweep), rows(s.rows.count[step]), token(s.rows.start[step]), now(step % 2) {}
 };
-
-// A phase of a cell, once its products are made, for rows first .. last - 1 and units begin .. end -
-// 1.
-using Units = void (*)(const ForwardStep&, Index first, Index last, Index begin, Index end);
 
 // [n, W]: what a product takes.
 inline const float* operand_of(const Cell& cell, const ForwardStep& step, const CellProduct& p) {
