@@ -10,7 +10,7 @@ from math import prod
 from typing import Any, Literal
 
 from tidegate.equations import adjoint as adjoints
-from tidegate.equations import expr
+from tidegate.equations import expr, tracing
 from tidegate.equations.widths import widths
 
 Equations = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
@@ -104,17 +104,15 @@ class Cell:
         return tuple(sizes[state.width] for state in self.states.values())
 
     @cached_property
-    def trace(self) -> expr.Trace:
-        return expr.trace(
-            self.equations, tuple(self.gates), tuple(self.states), self.vectors, self.projections
-        )
+    def trace(self) -> tracing.Trace:
+        return tracing.trace(
+            self.name, self.equations, tuple(self.gates), tuple(self.states), self.vectors,
+            self.projections,
+        )  # fmt: skip
 
     @cached_property
     def _widths(self) -> dict[expr.Expr, str]:
-        try:
-            return widths(self.trace, {name: s.width for name, s in self.states.items()})
-        except ValueError as e:
-            raise ValueError(f"{self.name}: {e}") from None
+        return widths(self.trace, {name: s.width for name, s in self.states.items()})
 
     @cached_property
     def adjoint(self) -> adjoints.Adjoint:
@@ -125,13 +123,14 @@ class Cell:
         """Every parameter of one layer in one direction by name, in the order of torch.nn.
 
         Only gates with an input product have rows in weight_ih, only gates with a recurrent one
-        rows in weight_hh.  Raises ValueError for equations that do not use what is declared.
+        rows in weight_hh.  Raises ValueError, with the line, for equations that do not use what is
+        declared.
         """
         seen = self._widths
         reads = tuple(g for g in self.gates if g in self.trace.inputs)
         recurs = tuple(g for g in self.gates if (expr.RECURRENT, g) in self.trace.products)
         if not reads:
-            raise ValueError(f"{self.name}: expected w.g of a gate, got none; read the input by it")
+            raise self.trace.refusal("expected w.g of a gate, got none; read the input by it")
         self._check_use({*reads, *recurs})
         found = {"weight_ih": Parameter("input", reads, "H", "I")}
         if recurs:
@@ -146,14 +145,18 @@ class Cell:
 
     def _check_use(self, gates: set[str]) -> None:
         """Raise ValueError for a parameter or a gate that the equations do without."""
-        used = {e.parameter for e in self.trace.nodes if isinstance(e, expr.Vector)}
-        used |= {parameter for parameter, _ in self.trace.products}
-        for name in (*self.vectors, *self.projections):
-            if name not in used:
-                raise ValueError(f"{self.name}: expected {name} in its equations; leave it out")
+        nodes = self.trace.nodes
+        used = {(e.parameter, e.gate) for e in nodes if isinstance(e, expr.Vector)}
+        used |= {e.block for e in nodes if isinstance(e, expr.Product)}
+        for name, blocks in (self.vectors | dict.fromkeys(self.projections, ("",))).items():
+            for gate in blocks:
+                if (name, gate) not in used:
+                    is_whole = not any((name, other) in used for other in blocks)
+                    idle = name if is_whole else f"{name}.{gate}"
+                    raise self.trace.refusal(f"expected {idle} in its equations; leave it out")
         for gate in self.gates:
             if gate not in gates:
-                raise ValueError(f"{self.name}: expected w.{gate} or u.{gate}; leave the gate out")
+                raise self.trace.refusal(f"expected w.{gate} or u.{gate}; leave the gate out")
 
     @cached_property
     def gates_of_output(self) -> tuple[str, ...]:

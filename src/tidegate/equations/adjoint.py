@@ -16,10 +16,10 @@ from tidegate.equations.expr import (
     Product,
     State,
     StateGradient,
-    Trace,
     Unary,
     Vector,
 )
+from tidegate.equations.tracing import Trace
 
 
 @dataclass(frozen=True)

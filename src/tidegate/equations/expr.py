@@ -11,29 +11,36 @@ A cell is a plain function of one time step, ``equations(ops, w, u, *parameters,
   units of each row; the rest is ``+``, ``-``, ``*`` and ``/`` by element.
 
 It returns ``states(...)``, the new states by name, and ``gates(...)``, the values worth watching.
-Called with arrays it computes; called with symbols (`trace`) it becomes a small graph, from which
-adjoint.py derives one step of back-propagation through time and the exporters write C++ and LaTeX.
+Called with arrays it computes; called with symbols (tracing.py) it becomes a small graph, from
+which adjoint.py derives one step of back-propagation through time and the exporters write C++ and
+LaTeX.  What the language cannot say is refused there, at the line of the statement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NoReturn
+
+from tidegate.equations.refusal import Line, is_tracing, refusal_here, statement
 
 FUNCTIONS = ("sigmoid", "tanh", "relu", "exp", "log", "rsqrt")
 COMPARISONS = ("maximum", "minimum")
-_NO_BRANCH = (
-    "a step cannot branch on a value, which differs from unit to unit; write ops.maximum(a, b), "
-    "ops.minimum(a, b) or a gate between the two"
-)
 
 
 class Expr:
-    """A node of a traced equation.  Nodes are compared by identity: sharing one is meaningful."""
+    """A node of a traced equation.  Nodes are compared by identity: sharing one is meaningful.
 
-    __slots__ = ()
+    ``line``: where the equations make it; None for what they are given and what is derived.
+    """
+
+    __slots__ = ("line",)
+    line: Line | None
+
+    def __new__(cls, *_: Any, **__: Any) -> Expr:
+        node = object.__new__(cls)
+        object.__setattr__(node, "line", statement())  # nodes are frozen
+        return node
 
     def __add__(self, other: Expr | float) -> Expr:
         return Binary("add", self, as_expr(other))
@@ -62,26 +69,76 @@ class Expr:
     def __neg__(self) -> Expr:
         return Binary("mul", Constant(-1.0), self)
 
-    def __bool__(self) -> NoReturn:
-        raise TypeError(_NO_BRANCH)
+    def __eq__(self, other: object) -> bool:
+        if is_tracing():
+            raise refusal_here(_NO_BRANCH, TypeError)
+        return self is other
 
-    def __lt__(self, _: Any) -> NoReturn:
-        raise TypeError(_NO_BRANCH)
+    __hash__ = object.__hash__
 
-    __le__ = __gt__ = __ge__ = __lt__
+    def __getattr__(self, name: str) -> NoReturn:
+        known = name in (*FUNCTIONS, *COMPARISONS, "mean")
+        advice = f"write ops.{name}(a)" if known else f"write it with {_OFFERED}"
+        raise refusal_here(f"a value of a step has no .{name}; {advice}", AttributeError)
 
-    def __pow__(self, _: Any) -> NoReturn:
-        raise TypeError("a step cannot take **; write products, or ops.exp and ops.log")
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any) -> NoReturn:
+        _refuse_call(getattr(function, "__name__", "a function of torch"))
 
-    def __matmul__(self, _: Any) -> NoReturn:
-        raise TypeError("a step cannot take @; write u.g(v), or the name of a projection, p(v)")
+    def __array_ufunc__(self, function: Any, *_: Any, **__: Any) -> NoReturn:
+        _refuse_call(function.__name__)
 
-    def __abs__(self) -> NoReturn:
-        raise TypeError("a step cannot take abs; write ops.maximum(a, -a)")
+    def __array_function__(self, function: Any, *_: Any) -> NoReturn:
+        _refuse_call(function.__name__)
 
     @property
     def operands(self) -> tuple[Expr, ...]:
         return ()
+
+
+_OFFERED = f"+, -, *, / and ops.{', ops.'.join((*FUNCTIONS, *COMPARISONS, 'mean'))}"
+_NO_BRANCH = (
+    "a step cannot branch on a value, which differs from unit to unit, or compare it; write "
+    "ops.maximum(a, b), ops.minimum(a, b) or a gate between the two"
+)
+_IN_PLACE = "a step cannot change a value in place; give the result a name, as in a = a + b"
+_NO_PARTS = "a step cannot take some of a value's units; give them a gate or a state of their own"
+_IMPOSSIBLE = {
+    _NO_BRANCH: "bool lt le gt ge",
+    _IN_PLACE: "iadd isub imul itruediv ipow imatmul imod ifloordiv setitem delitem",
+    _NO_PARTS: "getitem iter len contains reversed",
+    "a step cannot take **; write products, or ops.exp and ops.log": "pow rpow",
+    "a step cannot take @; write u.g(v), or the name of a projection, p(v)": "matmul rmatmul",
+    "a step cannot take abs; write ops.maximum(a, -a)": "abs",
+    f"a step cannot take this; write it with {_OFFERED}": (
+        "mod rmod floordiv rfloordiv divmod rdivmod round trunc floor ceil and or xor invert pos"
+    ),
+    f"a value of a step is no number yet, as math's functions want; write it with {_OFFERED}": (
+        "float int index complex array"
+    ),
+}
+
+
+def _refusing(problem: str) -> Callable[..., NoReturn]:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise refusal_here(problem, TypeError)
+
+    return refuse
+
+
+def _refuse_call(function: str) -> NoReturn:
+    advice = {"sqrt": "1 / ops.rsqrt(a)", "clip": "ops.maximum(low, ops.minimum(a, high))"}
+    offered = function in (*FUNCTIONS, *COMPARISONS, "mean")
+    way = advice.get(function, f"ops.{function}" if offered else f"it with {_OFFERED}")
+    raise refusal_here(
+        f"{function}: a step is called on symbols, too, which only ops takes; write {way}",
+        TypeError,
+    )
+
+
+for _problem, _names in _IMPOSSIBLE.items():
+    for _name in _names.split():
+        setattr(Expr, f"__{_name}__", _refusing(_problem))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -181,9 +238,18 @@ class Product(Expr):
 RECURRENT = "weight_hh"  # the parameter whose blocks ``u`` multiplies by
 
 
-def as_expr(value: Expr | float) -> Expr:
+def as_expr(value: Any) -> Expr:
     """An expression as it is, a number as a `Constant`."""
-    return value if isinstance(value, Expr) else Constant(float(value))
+    if isinstance(value, Expr):
+        return value
+    try:
+        return Constant(float(value))
+    except (TypeError, ValueError):
+        raise refusal_here(
+            f"expected a value of the step or a number, got {type(value).__name__}; make what is "
+            "learned a vector or a projection of the cell",
+            TypeError,
+        ) from None
 
 
 def states(**new: Any) -> dict[str, Any]:
@@ -194,95 +260,6 @@ def states(**new: Any) -> dict[str, Any]:
 def gates(**values: Any) -> dict[str, Any]:
     """Name the values of a step that are worth watching."""
     return values
-
-
-class _SymbolOps:
-    """The operations on symbols."""
-
-    @staticmethod
-    def mean(a: Expr) -> Expr:
-        return Mean(a)
-
-    def __getattr__(self, name: str) -> Callable[..., Expr]:
-        if name in FUNCTIONS:
-            return lambda a: Unary(name, a)
-        if name in COMPARISONS:
-            return lambda a, b: Binary(name, as_expr(a), as_expr(b))
-        known = ", ".join((*FUNCTIONS, *COMPARISONS, "mean"))
-        raise AttributeError(f"ops.{name}: expected one of {known}; write it with these")
-
-
-class _Blocks:
-    """One value per gate, read as an attribute; a name that is no gate is told as one."""
-
-    def __init__(self, what: str, gate_names: Iterable[str], make: Callable[[str], Any]) -> None:
-        self._what, self._made = what, {g: make(g) for g in gate_names}
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self._made:
-            return self._made[name]
-        raise AttributeError(
-            f"{self._what}.{name}: expected a gate, one of {', '.join(self._made)}"
-        )
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One step as a graph: ``states`` and ``gates`` by name, in the order the cell names them."""
-
-    states: dict[str, Expr]
-    gates: dict[str, Expr]
-
-    @cached_property
-    def nodes(self) -> list[Expr]:
-        """All that the new states are made of, operands first."""
-        return topological(self.states.values())
-
-    @cached_property
-    def products(self) -> dict[tuple[str, str], Product]:
-        """The product of each block (parameter, gate), in order of computation."""
-        return {e.block: e for e in self.nodes if isinstance(e, Product)}
-
-    @cached_property
-    def inputs(self) -> dict[str, Input]:
-        """The input product of each gate that has one."""
-        return {e.gate: e for e in self.nodes if isinstance(e, Input)}
-
-
-def trace(
-    equations: Callable[..., tuple[dict[str, Any], dict[str, Any]]],
-    gate_names: tuple[str, ...],
-    state_names: tuple[str, ...],
-    vectors: Mapping[str, tuple[str, ...]],
-    projections: Iterable[str],
-) -> Trace:
-    """Call ``equations`` on symbols.
-
-    ``vectors``: the gates of each vector parameter.  Raises ValueError, TypeError or
-    AttributeError, in the words of the equations, for what cannot be a cell.
-    """
-    inputs: dict[str, Input] = {g: Input(g) for g in gate_names}
-    w = _Blocks("w", gate_names, inputs.__getitem__)
-    u = _Blocks("u", gate_names, lambda g: lambda v: Product(RECURRENT, g, v))
-    further = [
-        *(
-            _Blocks(name, blocks, lambda g, name=name: Vector(name, g))
-            for name, blocks in vectors.items()
-        ),
-        *(lambda v, name=name: Product(name, "", v) for name in projections),
-    ]
-    new, watched = equations(_SymbolOps(), w, u, *further, *(State(s) for s in state_names))
-    if tuple(new) != state_names:
-        raise ValueError(f"expected the states {state_names}, got {tuple(new)}; name them alike")
-    traced = Trace(new, watched)
-    products = [e.block for e in traced.nodes if isinstance(e, Product)]
-    for parameter, gate in products:
-        if products.count((parameter, gate)) > 1:
-            name = f"u.{gate}" if gate else parameter
-            raise ValueError(
-                f"{name}: expected one product a step, got more; keep it in a variable"
-            )
-    return traced
 
 
 def topological(roots: Iterable[Expr], known: Container[Expr] = ()) -> list[Expr]:

@@ -12,11 +12,11 @@ from tidegate.equations.expr import (
     Mean,
     Product,
     State,
-    Trace,
     Unary,
     Vector,
 )
 from tidegate.equations.plan import Block, Forward, Operand, Phase, Place
+from tidegate.equations.tracing import Trace
 
 if TYPE_CHECKING:
     from tidegate.cells import Cell

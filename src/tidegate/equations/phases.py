@@ -17,11 +17,11 @@ from tidegate.equations.expr import (
     Mean,
     Product,
     State,
-    Trace,
     Unary,
 )
 from tidegate.equations.forward_phases import forward_phases, levels
 from tidegate.equations.plan import Operand, Place, Plan
+from tidegate.equations.tracing import Trace
 
 if TYPE_CHECKING:
     from tidegate.cells import Cell
@@ -32,15 +32,14 @@ _MOST_BLOCKS = 16  # its products, and its vectors of H
 
 @cache
 def cut(cell: Cell) -> Plan:
-    """Make the plan of a cell.  Raises ValueError, with the cell's line, for what has none."""
+    """Make the plan of a cell.  Raises ValueError, with the line, for what has none."""
     _refuse(cell)
     trace = cell.trace
     gates = tuple(g for g in cell.gates if g in trace.inputs)
     vectors = tuple((n, b) for n, blocks in cell.vectors.items() for b in blocks)
     operands = _operands(cell)
     if len(operands) > _MOST or len(trace.products) > _MOST_BLOCKS or len(vectors) > _MOST_BLOCKS:
-        raise _error(
-            cell,
+        raise trace.refusal(
             f"expected at most {_MOST} operands of products, {_MOST_BLOCKS} products and "
             f"{_MOST_BLOCKS} vectors, got {len(operands)}, {len(trace.products)} and "
             f"{len(vectors)}; make it of fewer",
@@ -85,7 +84,12 @@ def _places(
 
     for gate in gates:
         node = trace.gates.get(gate)
-        if node in kept and node not in owners.values() and is_free(gate, node):
+        if (
+            node is not None
+            and node in kept
+            and node not in owners.values()
+            and is_free(gate, node)
+        ):
             owners[gate] = node
     others: list[Expr] = []
     for node in kept:
@@ -116,34 +120,31 @@ def _refuse(cell: Cell) -> None:
     """Raise ValueError for what the engine has no phases for."""
     trace, projected = cell.trace, [n for n, s in cell.states.items() if s.width == "P"]
     if not trace.inputs:
-        raise _error(cell, "expected an input product, got none; let a gate take w.gate")
+        raise trace.refusal("expected an input product, got none; let a gate take w.gate")
     wide = [trace.states[n] for n in projected]
     for name, node in zip(projected, wide, strict=True):
         if not (isinstance(node, Product) and not node.gate):
-            raise _error(
-                cell,
+            raise trace.refusal(
                 f"{name}: expected the result of a projection as the new state of width P, got "
                 "another; compute with H units first and project what comes of it",
+                node,
             )
     for node in trace.nodes:
         if isinstance(node, Product) and not node.gate and node not in wide:
-            raise _error(
-                cell,
+            raise trace.refusal(
                 f"{node.parameter}: expected its result to be a new state of width P and nothing "
                 "else; compute with H units and project last",
+                node,
             )
         for operand in node.operands:
             narrow = isinstance(operand, State) and operand.name in projected
             if operand in wide or (narrow and not (isinstance(node, Product) and node.gate)):
-                raise _error(
-                    cell,
+                raise trace.refusal(
                     "expected a state of width P in recurrent products alone, got it elsewhere; "
                     "keep a state of H units for that",
+                    node,
                 )
     if len(cell.states) > _MOST:
-        raise _error(cell, f"expected at most {_MOST} states, got {len(cell.states)}")
-
-
-def _error(cell: Cell, text: str) -> ValueError:
-    code = cell.equations.__code__
-    return ValueError(f"{code.co_filename}:{code.co_firstlineno}: {cell.name}: {text}")
+        raise trace.refusal(
+            f"expected at most {_MOST} states, got {len(cell.states)}; make it of fewer"
+        )

@@ -12,9 +12,9 @@ from tidegate.equations.expr import (
     Mean,
     Product,
     State,
-    Trace,
     Vector,
 )
+from tidegate.equations.tracing import Trace
 
 ROW = "1"  # one value for each row, or for all: it stands beside values of any width
 
@@ -42,28 +42,38 @@ def widths(trace: Trace, of_states: Mapping[str, str]) -> dict[Expr, str]:
                     seen = seen or found[a]
                 name, wanted = (f"u.{gate}", seen or "H") if gate else (parameter, "H")
                 if found[a] != wanted:
-                    raise ValueError(
-                        f"{name}(v): expected v of {_words(wanted)}, got {_words(found[a])}"
+                    advice = (
+                        "all recurrent products take values of one width"
+                        if gate and found[a] != ROW
+                        else "compute v from gates, vectors or states of that width"
+                    )
+                    raise trace.refusal(
+                        f"{name}(v): expected v of {_words(wanted)}, got {_words(found[a])}; "
+                        f"{advice}",
+                        node,
                     )
             case _:
-                found[node] = _together(*(found[operand] for operand in node.operands))
+                wide = {found[operand] for operand in node.operands} - {ROW}
+                if len(wide) > 1:
+                    raise trace.refusal(
+                        f"expected values of one width, got {_words('H')} beside {_words('P')}; "
+                        "project the first, or take the second through recurrent weights",
+                        node,
+                    )
+                found[node] = wide.pop() if wide else ROW
     for name, node in trace.states.items():
         if found[node] != of_states[name]:
-            raise ValueError(
+            advice = {
+                ROW: "add it to values of that width",
+                "P": "declare its width as P",
+                "H": "project it, or declare its width as H",
+            }
+            raise trace.refusal(
                 f"state {name}: expected {_words(of_states[name])}, got {_words(found[node])}; "
-                "declare its width, or project it"
+                f"{advice[found[node]]}",
+                node,
             )
     return found
-
-
-def _together(*operands: str) -> str:
-    wide = {width for width in operands if width != ROW}
-    if len(wide) > 1:
-        raise ValueError(
-            f"expected values of one width, got {_words('H')} beside {_words('P')}; project the "
-            "first, or take the second through recurrent weights"
-        )
-    return wide.pop() if wide else ROW
 
 
 def _words(width: str) -> str:
