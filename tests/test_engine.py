@@ -314,7 +314,8 @@ def test_operator_passes_opcheck(cell: str) -> None:
         for tensors in ([layer.x], layer.state, layer.weights)
     )
     full = torch.full((4,), 3)  # shorter rows leave the end of what is saved undefined
-    arguments = (cell, *x, state, weights, full, None, True, True)
+    masks = torch.rand(len(CELLS[cell].parameters["weight_ih"].blocks), 4, 2)
+    arguments = (cell, *x, state, weights, full, None, True, True, masks, None)
     torch.library.opcheck(torch.ops.tidegate.recurrence.default, arguments)
 
 

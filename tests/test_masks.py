@@ -224,7 +224,7 @@ def test_a_mask_that_is_learned_has_its_gradient(kind: str) -> None:
         y, _ = run(cell, x, state, weights, **{kind: mask})
         found.append(torch.autograd.grad(y.square().sum(), mask)[0].double())
     assert_same(found[:1], found[1:], 5e-5)
-    with pytest.raises(RuntimeError, match="strict: .*a mask is to be learned"):
+    with pytest.raises(RuntimeError, match="strict: .*a mask or noise is to be learned"):
         functional.recurrence(cell, x.float(), state, weights, strict=True, **{kind: mask})
 
 

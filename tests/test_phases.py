@@ -77,10 +77,10 @@ class Step:
             value = here[key] + value if place.flag else value + np.zeros_like(here[key])
         here[key] = value
 
-    def forward(self, x: np.ndarray, before: tuple[np.ndarray, ...]) -> Values:
-        bias = self.weights["bias_ih"]
-        inputs = x @ self.weights["weight_ih"].T + bias
-        columns = np.split(inputs, len(self.plan.gates), axis=-1)
+    def forward(self, x: np.ndarray, before: tuple[np.ndarray, ...], noise: np.ndarray) -> Values:
+        inputs = x @ self.weights["weight_ih"].T + self.weights["bias_ih"]
+        beside = np.concatenate([inputs, noise], axis=-1)
+        columns = np.split(beside, len(self.plan.gates), axis=-1)
         here = self.vectors()
         here |= {("gate", k): v for k, v in enumerate(columns)}
         here |= {("before", k): v for k, v in enumerate(before)}
@@ -140,8 +140,9 @@ def kept_by(plan: Plan, here: Values, states_before: tuple[np.ndarray, ...]) -> 
 def test_phases_come_to_the_new_states_and_all_gradients_of_the_equations(declared: Cell) -> None:
     x, before, weights = random_case(declared, steps=1)
     step, rng = Step(declared, weights), np.random.default_rng(1)
-    here = step.forward(x[0], before)
-    unrolled = bptt.forward(declared, x, before, weights)
+    noise = rng.standard_normal((1, len(x[0]), declared.noises * 6))
+    here = step.forward(x[0], before, noise[0])
+    unrolled = bptt.forward(declared, x, before, weights, noise)
     for k, exact in enumerate(unrolled.state):
         np.testing.assert_allclose(here["state", k], exact, rtol=0, atol=1e-12)
 
@@ -151,7 +152,8 @@ def test_phases_come_to_the_new_states_and_all_gradients_of_the_equations(declar
     back = step.backward(kept_by(step.plan, here, before), after)
     for k, exact in enumerate(d_before):
         np.testing.assert_allclose(back["after", k], exact, rtol=0, atol=1e-12)
-    d_inputs = np.concatenate([back["d_gate", k] for k in range(len(step.plan.gates))], axis=-1)
+    reading = len(step.plan.gates) - declared.noises
+    d_inputs = np.concatenate([back["d_gate", k] for k in range(reading)], axis=-1)
     np.testing.assert_allclose(d_inputs @ weights["weight_ih"], d_x[0], rtol=0, atol=1e-12)
     for k, block in enumerate(step.plan.vectors):
         exact = of_block(declared, d_weights, block)

@@ -46,6 +46,7 @@ def works(good: Cell) -> None:
     sizes = {"proj_size": 2} if good.is_projected else {}
     layer = tg.Recurrent(good, 3, 5, dtype=torch.float64, **sizes)
     x = torch.randn(4, 2, 3, dtype=torch.float64)
+    layer.eval()  # noise is drawn in training
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], x.requires_grad_())
 
 
@@ -121,7 +122,15 @@ STATEMENTS = {
     "a rounded value": ("n = round(n)", "n = n + 0", TypeError, "cannot take this"),
     "an unknown operation": (
         "n = ops.sin(n)", "n = ops.tanh(n)", AttributeError,
-        "ops.sin: expected one of sigmoid, tanh, .*mean; write it with these",
+        "ops.sin: expected one of sigmoid, tanh, .*mean, noise; write it with these",
+    ),
+    "noise of a value": (
+        "n = ops.noise(n)", "n = n + 0.1 * ops.noise()", TypeError,
+        r"ops.noise: expected no value, got 1; write a \+ b \* ops.noise\(\)",
+    ),
+    "noise that is never used": (
+        "f * ops.noise()", "n = n * (1 + ops.noise())", ValueError,
+        r"ops.noise\(\): expected its numbers in the new states; leave it out",
     ),
     "an operation of too many": (
         "n = ops.tanh(n, f)", "n = ops.tanh(n)", TypeError,

@@ -108,7 +108,27 @@ def projections(ops, w, u, one, two, h, k, c):  # noqa: ARG001
     return states(h=one(ops.tanh(new)), k=two(a * new), c=new), gates(a=a, b=b)
 
 
-CELLS: list[Cell] = [norm, two_products, no_products, ratios, three_levels, projections]
+@_cell(
+    "test_noise",
+    gates=_gates("ab"),
+    states={"h": State("output")},
+)
+def noise(ops, w, u, h):
+    """Noise beside the input products: one is added, one scales what gradients pass through."""
+    a = ops.sigmoid(w.a + u.a(h) + 0.5 * ops.noise())
+    b = ops.tanh(w.b + u.b(a * h))
+    return states(h=a * h + (1 - a) * (b + 0.3 * b * ops.noise())), gates(a=a, b=b)
+
+
+CELLS: list[Cell] = [
+    norm,
+    two_products,
+    no_products,
+    ratios,
+    three_levels,
+    projections,
+    noise,
+]
 
 
 def main() -> int:

@@ -127,6 +127,17 @@ inline std::vector<Reals> test_ratios(const Row& row) {
     return {h, c, n};
 }
 
+// Gates 2 and 3 are the noises: to the engine they are input products.
+inline std::vector<Reals> test_noise(const Row& row) {
+    const Reals& h = row.before[0];
+    const Reals a = row.each([&](Index j) { return sigmoid(row.sum(0, j) + 0.5 * row.w(2, j)); });
+    const Reals seen = row.each([&](Index j) { return a[j] * h[j]; });
+    return {row.each([&](Index j) {
+        const double b = std::tanh(row.w(1, j) + row.u(1, j, seen));
+        return a[j] * h[j] + (1 - a[j]) * (b + 0.3 * b * row.w(3, j));
+    })};
+}
+
 inline std::vector<Reals> test_three_levels(const Row& row) {
     const Reals& h = row.before[0];
     const auto times = [&](const Reals& a, const Reals& b) {
@@ -167,6 +178,7 @@ inline const std::map<std::string, Step> kSteps{{"rnn_tanh", rnn_tanh},
                                                 {"test_no_products", test_no_products},
                                                 {"test_ratios", test_ratios},
                                                 {"test_three_levels", test_three_levels},
+                                                {"test_noise", test_noise},
                                                 {"test_projections", test_projections}};
 
 inline Step step_of(const std::string& cell) { return kSteps.at(cell); }

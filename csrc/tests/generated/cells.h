@@ -586,7 +586,80 @@ struct TestProjections {
     }
 };
 
+// a test
+// gates: a, b; states: h
+struct TestNoise {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 2},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}};
+    static constexpr CellOperand kOperands[] = {{0, true, 1, 1, true}, {-1, true, 1, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {1, 1, false, 1, 0, Gradient::kGates, 1}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}, {false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}, {false, false, 0u}};
+    static constexpr Cell kCell{
+        "test_noise", kParameters, 4, kStates, 1, kOperands, 2, kProducts, 2, kForward, 2,
+        kBackward,    2,           4, 0,       0, 0,         0, 1};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.product(0);
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.template before<0>();
+            const Vec v0 = sigmoid(multiply_add(broadcast(0.5f), x2, (x0 + x1)));
+            at.put_gate(0, v0);
+            at.template put_operand<1>((v0 * x3));
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.template before<0>();
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.product(0);
+            const Vec x4 = at.gate(3);
+            const Vec v0 = tanh((x2 + x3));
+            at.template put_state<0>(multiply_add(
+                (broadcast(1.0f) - x0), multiply_add((broadcast(0.3f) * v0), x4, v0), (x0 * x1)));
+            if (at.is_training()) {
+                at.put_gate(1, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.template before<0>();
+            const Vec v0 = (x0 * (broadcast(1.0f) - x1));
+            const Vec v1 = (broadcast(0.3f) * x3);
+            const Vec v2 = (x1 * x4);
+            at.put_d_gate(1, (multiply_add((v0 * x2), broadcast(0.3f), v0) *
+                              multiply_add(-x3, x3, broadcast(1.0f))));
+            at.put_d_gate(3, (v0 * v1));
+            at.template put_d_state<0, false>((x0 * x1));
+            at.put_carried(0, multiply_add(x0, x4, -((x0 * multiply_add(v1, x2, x3)))));
+            at.template put_state_operand<0>();
+            at.template put_operand<1>(v2);
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.operand_gradient(1);
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.carried(0);
+            const Vec x3 = at.template before<0>();
+            const Vec v0 = (multiply_add(x0, x3, x2) * (x1 * (broadcast(1.0f) - x1)));
+            at.put_d_gate(0, v0);
+            at.put_d_gate(2, (v0 * broadcast(0.5f)));
+            at.template put_d_state<0, true>((x0 * x1));
+        }
+    }
+};
+
 using TestCells = CellList<TestNorm, TestTwoProducts, TestNoProducts, TestRatios, TestThreeLevels,
-                           TestProjections>;
+                           TestProjections, TestNoise>;
 
 }  // namespace tidegate::TIDEGATE_ISA

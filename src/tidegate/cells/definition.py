@@ -206,6 +206,11 @@ class Cell:
         return {gate: name for name, p in reversed(biases) for gate in p.blocks}
 
     @property
+    def noises(self) -> int:
+        """How many numbers each unit is given at each step of training, standard normal ones."""
+        return len(self.trace.noises)
+
+    @property
     def is_projected(self) -> bool:
         """Whether a layer of this cell has a size P beside I and H."""
         return bool(self.projections)

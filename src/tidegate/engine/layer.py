@@ -38,7 +38,8 @@ class EngineLayer:
             known = ", ".join(compiled.cells())
             raise ValueError(f"cell: expected one the engine has, {known}; got {cell!r}")
         given, sizes = _checked_weights(CELLS[cell], weights)
-        parameters = [given.get(name) for name in CELLS[cell].parameters]
+        padded = given | _noise_of_zeros(CELLS[cell], given)
+        parameters = [padded.get(name) for name in CELLS[cell].parameters]
         self._layer = compiled.Layer(cell, parameters, factors=factors)
         self.input_size, self.hidden_size = sizes["I"], sizes["H"]
         self.state_sizes = CELLS[cell].state_sizes(sizes)
@@ -169,6 +170,17 @@ def _checked_weights(
     for name, array in dense.items():
         _check_weight(cell, name, array, sizes)
     return dense, sizes
+
+
+def _noise_of_zeros(cell: Cell, given: Mapping[str, Array]) -> dict[str, Array]:
+    """What reads the input, with zeros below: to the engine noises are gates of their own."""
+    padded = {}
+    for name, parameter in cell.parameters.items():
+        if cell.noises and parameter.role.startswith("input") and name in given:
+            units = len(given[name]) // len(parameter.blocks)
+            none = np.zeros((cell.noises * units, *given[name].shape[1:]), np.float32)
+            padded[name] = np.concatenate([given[name], none])
+    return padded
 
 
 def _check_weight(cell: Cell, name: str, weight: Array, sizes: dict[str, int]) -> None:

@@ -26,9 +26,10 @@ from tidegate.equations.tracing import Trace
 class Adjoint:
     """One step backward: expressions of the trace's own nodes and `StateGradient` leaves.
 
-    ``inputs[g]`` is dL/d(w.g); ``products[parameter, gate]`` is dL/d(that block's product with v),
-    so that the gradient of the block adds up products^T v over time; ``vectors[parameter, gate]``
-    is added up over rows and time; ``states[s]`` is dL/d(state s before the step).
+    ``inputs[g]`` is dL/d(w.g), or that of a noise; ``products[parameter, gate]`` is dL/d(that
+    block's product with v), so that the gradient of the block adds up products^T v over time;
+    ``vectors[parameter, gate]`` is added up over rows and time; ``states[s]`` is dL/d(state s
+    before the step).
     """
 
     inputs: dict[str, Expr]

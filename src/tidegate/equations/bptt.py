@@ -65,18 +65,32 @@ class Unrolled:
         return {name: np.stack([v[e] for v in self.steps]) for name, e in cell.trace.gates.items()}
 
 
-def forward(cell: Cell, x: np.ndarray, state: tuple[np.ndarray, ...], weights: Weights) -> Unrolled:
+def forward(
+    cell: Cell,
+    x: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    weights: Weights,
+    noise: np.ndarray | None = None,
+) -> Unrolled:
     """Run ``cell`` over x [T, B, I] from ``state`` ([B, its width] each), keeping every value.
 
     ``weights``: the cell's parameters by name; biases may be missing, and are then zero.
+    ``noise``: [T, B, H of each noise, side by side]; None for zeros.
     """
-    blocks = _Blocks(cell, weights)
+    noises = cell.trace.noises
+    blocks, gates = _Blocks(cell, weights), cell.parameters["weight_ih"].blocks
     steps, outputs = [], []
-    for x_t in x:
+    for t, x_t in enumerate(x):
         values: dict[expr.Expr, np.ndarray] = {}
         before = dict(zip(cell.states, state, strict=True))
 
-        def leaf(node: expr.Expr, x_t: np.ndarray = x_t, before: dict = before) -> np.ndarray:
+        def leaf(
+            node: expr.Expr, t: int = t, x_t: np.ndarray = x_t, before: dict = before
+        ) -> np.ndarray:
+            if isinstance(node, expr.Noise):
+                if noise is None:
+                    return np.zeros((len(x_t), len(blocks.of("weight_ih", gates[0]))), x.dtype)
+                return np.split(noise[t], len(noises), axis=-1)[noises.index(node.gate)]
             if isinstance(node, expr.Input):
                 return x_t @ blocks.of("weight_ih", node.gate).T + blocks.bias("bias_ih", node.gate)
             if isinstance(node, expr.Vector):
@@ -126,7 +140,7 @@ def backward(
             return back[node.name]
 
         found = expr.evaluate(roots, leaf, _Operations, blocks.product, values)
-        for gate in adjoint.inputs:
+        for gate in cell.parameters["weight_ih"].blocks:
             d_input = found["input", gate]
             grad_x[t] += d_input @ blocks.of("weight_ih", gate)
             into.of("weight_ih", gate)[...] += d_input.T @ unrolled.x[t]

@@ -7,8 +7,9 @@ A cell is a plain function of one time step, ``equations(ops, w, u, *parameters,
 - ``parameters`` are the cell's further ones, in the order in which it declares them: vectors with
   one entry per unit, ``p.g`` for gate ``g``; or a projection, called as ``p(v)`` = W v
 - ``states`` are the states before the step
-- ``ops`` offers the functions of `FUNCTIONS` and `COMPARISONS`, and ``mean``, the mean over the
-  units of each row; the rest is ``+``, ``-``, ``*`` and ``/`` by element.
+- ``ops`` offers the functions of `FUNCTIONS` and `COMPARISONS`; ``mean``, the mean over the units
+  of each row; and ``noise()``, standard normal numbers [B, H], at each call and step others in
+  training, zeros otherwise.  The rest is ``+``, ``-``, ``*`` and ``/`` by element.
 
 It returns ``states(...)``, the new states by name, and ``gates(...)``, the values worth watching.
 Called with arrays it computes; called with symbols (tracing.py) it becomes a small graph, from
@@ -96,7 +97,7 @@ class Expr:
         return ()
 
 
-_OFFERED = f"+, -, *, / and ops.{', ops.'.join((*FUNCTIONS, *COMPARISONS, 'mean'))}"
+_OFFERED = f"+, -, *, / and ops.{', ops.'.join((*FUNCTIONS, *COMPARISONS, 'mean', 'noise'))}"
 _NO_BRANCH = (
     "a step cannot branch on a value, which differs from unit to unit, or compare it; write "
     "ops.maximum(a, b), ops.minimum(a, b) or a gate between the two"
@@ -153,6 +154,14 @@ class Input(Expr):
     """``w.gate``, one [B, H] block of W_i x_t + b_i."""
 
     gate: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Noise(Input):
+    """``ops.noise()``: numbers that are given for each unit and step, as input products are.
+
+    ``gate`` names no gate, but the order of the calls.
+    """
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -288,9 +297,9 @@ def evaluate(
 ) -> dict[Any, Any]:
     """Compute ``roots`` on arrays, by the same keys.
 
-    ``leaf`` gives the array of an `Input`, `Vector`, `State` or `StateGradient`; ``product`` that
-    of a `Product` of this operand; ``values`` holds what is already known (a forward pass's nodes,
-    for the backward one) and receives what is computed.
+    ``leaf`` gives the array of an `Input`, `Noise`, `Vector`, `State` or `StateGradient`;
+    ``product`` that of a `Product` of this operand; ``values`` holds what is already known (a
+    forward pass's nodes, for the backward one) and receives what is computed.
     """
     for node in topological(roots.values()):
         if node in values:

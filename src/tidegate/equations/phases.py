@@ -35,7 +35,7 @@ def cut(cell: Cell) -> Plan:
     """Make the plan of a cell.  Raises ValueError, with the line, for what has none."""
     _refuse(cell)
     trace = cell.trace
-    gates = tuple(g for g in cell.gates if g in trace.inputs)
+    gates = (*(g for g in cell.gates if g in trace.inputs), *trace.noises)
     vectors = tuple((n, b) for n, blocks in cell.vectors.items() for b in blocks)
     operands = _operands(cell)
     if len(operands) > _MOST or len(trace.products) > _MOST_BLOCKS or len(vectors) > _MOST_BLOCKS:
@@ -119,7 +119,7 @@ def _last_use(trace: Trace, leaf: Expr, level: dict[Expr, int]) -> int:
 def _refuse(cell: Cell) -> None:
     """Raise ValueError for what the engine has no phases for."""
     trace, projected = cell.trace, [n for n, s in cell.states.items() if s.width == "P"]
-    if not trace.inputs:
+    if not trace.inputs.keys() & cell.gates.keys():
         raise trace.refusal("expected an input product, got none; let a gate take w.gate")
     wide = [trace.states[n] for n in projected]
     for name, node in zip(projected, wide, strict=True):

@@ -97,9 +97,10 @@ class Backward:
 class Plan:
     """How the engine runs a cell.
 
-    The input products of ``gates`` stand in an array [N, G*H].  Values that the pass back needs
-    replace them, and later their gradients replace those; ``extra`` further ones stand in an array
-    [N, extra*H].  ``vectors`` are all vectors of H, parameter after parameter.
+    The input products of ``gates``, and after them the noises, stand in an array [N, G*H].  Values
+    that the pass back needs replace them, and later their gradients replace those; ``extra``
+    further ones stand in an array [N, extra*H].  ``vectors`` are all vectors of H, parameter after
+    parameter.
     """
 
     gates: tuple[str, ...]

@@ -16,6 +16,7 @@ from tidegate.equations.expr import (
     Expr,
     Input,
     Mean,
+    Noise,
     Product,
     State,
     Unary,
@@ -43,6 +44,7 @@ class Trace:
     cell: str
     states: dict[str, Expr]
     gates: dict[str, Expr]
+    noises: tuple[str, ...]  # in the order in which the equations ask for them
     declared: Line | None
     returned: Line | None
 
@@ -58,7 +60,7 @@ class Trace:
 
     @cached_property
     def inputs(self) -> dict[str, Input]:
-        """The input product of each gate that has one."""
+        """The input product of each gate that has one, and each noise."""
         return {e.gate: e for e in self.nodes if isinstance(e, Input)}
 
     def refusal(self, problem: str, node: Expr | None = None) -> ValueError:
@@ -92,7 +94,8 @@ def trace(
         **{name: _product(name, name, "") for name in projections},
     }
     declared, returned = first_line(equations), last_line(equations)
-    arguments = (_SymbolOps(), w, u, *further.values(), *before)
+    ops = _SymbolOps()
+    arguments = (ops, w, u, *further.values(), *before)
     try:
         inspect.signature(equations).bind(*arguments)
     except TypeError:
@@ -127,7 +130,13 @@ def trace(
                 f"c write 0 * w.{next(iter(gate_names), 'g')} + c",
                 cell, returned,
             )  # fmt: skip
-    traced = Trace(cell, new, watched, declared, returned)
+    noises = tuple(noise.gate for noise in ops.noises)
+    traced = Trace(cell, new, watched, noises, declared, returned)
+    for noise in ops.noises:
+        if noise.gate not in traced.inputs:
+            raise traced.refusal(
+                "ops.noise(): expected its numbers in the new states; leave it out", noise
+            )
     made = set()
     for node in traced.nodes:
         if isinstance(node, Product):
@@ -145,10 +154,24 @@ def trace(
 class _SymbolOps:
     """The operations on symbols."""
 
+    def __init__(self) -> None:
+        self.noises: list[Noise] = []
+
+    def noise(self, *operands: Any) -> Noise:
+        """A noise of its own at each call."""
+        if operands:
+            raise refusal_here(
+                f"ops.noise: expected no value, got {len(operands)}; write a + b * ops.noise() for "
+                "noise of mean a and deviation b",
+                TypeError,
+            )
+        self.noises.append(Noise(f"{_NOISE}{len(self.noises)}"))
+        return self.noises[-1]
+
     def __getattr__(self, name: str) -> Callable[..., Expr]:
         if name not in _OPERATIONS:
             raise refusal_here(
-                f"ops.{name}: expected one of {', '.join(_OPERATIONS)}; write it with these",
+                f"ops.{name}: expected one of {', '.join(_OPERATIONS)}, noise; write it with these",
                 AttributeError,
             )
         count, make = _OPERATIONS[name]
@@ -170,6 +193,9 @@ _OPERATIONS: dict[str, tuple[int, Callable[..., Expr]]] = {
     **{name: (2, lambda a, b, name=name: Binary(name, a, b)) for name in COMPARISONS},
     "mean": (1, Mean),
 }
+
+
+_NOISE = "noise "  # no name that a gate can have
 
 
 class _Blocks:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tidegate.cells import CELLS, Cell
+from tidegate.cells.definition import Parameter
 from tidegate.equations import expr
 from tidegate.equations.phases import cut
 from tidegate.equations.plan import Phase, Place, Plan
@@ -154,7 +155,7 @@ def write_cell(cell: Cell) -> str:
     plan = cut(cell)
     forward, backward = plan.forward, plan.backward
     parameters = [
-        [f'"{name}"', f"Role::{_ROLES[p.role]}", str(len(p.blocks))]
+        [f'"{name}"', f"Role::{_ROLES[p.role]}", str(_blocks(cell, p))]
         for name, p in cell.parameters.items()
     ]
     states = [
@@ -182,6 +183,12 @@ def write_cell(cell: Cell) -> str:
             "};",
         ]
     )
+
+
+def _blocks(cell: Cell, parameter: Parameter) -> int:
+    """Those of a parameter: to the engine noises are gates whose input weights are zeros."""
+    noises = len(cell.trace.noises) if parameter.role.startswith("input") else 0
+    return len(parameter.blocks) + noises
 
 
 def _operands(plan: Plan) -> list[list[str]]:

@@ -39,6 +39,8 @@ class _Printer:
         match node:
             case expr.Constant(value):
                 return f"{value:g}", _FACTOR
+            case expr.Noise(g):
+                return rf"\varepsilon_{{{g.removeprefix('noise ')},t}}", _FACTOR
             case expr.Input(g):
                 return rf"W_{{i{g}}} x_t + b_{{i{g}}}", _SUM
             case expr.State(s):
@@ -111,7 +113,8 @@ def backward_equations(cell: Cell) -> list[tuple[str, str]]:
     names = {e: f"{name}_t" for name, e in {**trace.gates, **trace.states}.items()}
     lines = []
     for g, gradient in adjoint.inputs.items():
-        lines.append((gradient, rf"\delta a_{{{g}}}"))
+        if g not in trace.noises:
+            lines.append((gradient, rf"\delta a_{{{g}}}"))
     for (parameter, g), gradient in adjoint.products.items():
         if gradient is not adjoint.inputs.get(g):
             of = g or parameter.removeprefix("weight_")

@@ -68,11 +68,12 @@ class Recurrence(torch.autograd.Function):
         lengths: Tensor | None,
         mask: Tensor | None,
         input_mask: Tensor | None,
+        noise: Tensor | None,
         *inputs: Any,
     ) -> tuple[Tensor, ...]:
         x, state, weights = call.parts(inputs)
         outputs = engine_calls.forward(
-            call.cell, x, state, weights, lengths, mask, call.reverse, True, input_mask
+            call.cell, x, state, weights, lengths, mask, call.reverse, True, input_mask, noise
         )
         y, _, saved = call.parts(outputs)
         is_read = _read_by_backward(call, ctx.needs_input_grad[-len(inputs) :])
@@ -82,7 +83,7 @@ class Recurrence(torch.autograd.Function):
         # the kernels read the first state all the same; [B, H] is little to copy
         ctx.start = None if is_read[1] else state[0].clone()
         # y.data: the same memory under a version counter of its own, so that y may be changed
-        ctx.save_for_backward(lengths, mask, input_mask, y.data, *read, *saved)
+        ctx.save_for_backward(lengths, mask, input_mask, noise, y.data, *read, *saved)
         # this has the version counter of y without its memory, which hooks may have moved elsewhere
         ctx.witness = y.detach()
         ctx.witness.data = _NO_MEMORY
@@ -95,7 +96,7 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *incoming: Any) -> tuple[Tensor | None, ...]:
         call, count = ctx.call, len(ctx.unread)
-        lengths, mask, input_mask, y, *others = ctx.saved_tensors
+        lengths, mask, input_mask, noise, y, *others = ctx.saved_tensors
         read, saved = others[:count], others[count:]
         inputs = [u if r is None else r for r, u in zip(read, ctx.unread, strict=True)]
         d_y, d_final, _ = call.parts(incoming)
@@ -111,13 +112,22 @@ class Recurrence(torch.autograd.Function):
         needs = ctx.needs_input_grad[-count:]
         if by_reference:
             gradients = reference_gradients(
-                call, inputs, lengths, mask, input_mask, incoming, needs
+                call, inputs, lengths, mask, input_mask, noise, incoming, needs
             )
         else:
             if was_changed:
                 x, state, weights = call.parts(inputs)
                 outputs = engine_calls.forward(
-                    call.cell, x, state, weights, lengths, mask, call.reverse, True, input_mask
+                    call.cell,
+                    x,
+                    state,
+                    weights,
+                    lengths,
+                    mask,
+                    call.reverse,
+                    True,
+                    input_mask,
+                    noise,
                 )
                 y, _, saved = call.parts(outputs)
             if ctx.start is not None:
@@ -125,7 +135,7 @@ class Recurrence(torch.autograd.Function):
             gradients = engine_gradients_of(
                 ctx, inputs, lengths, mask, input_mask, y, saved, incoming, needs
             )
-        return None, None, None, None, *gradients
+        return None, None, None, None, None, *gradients
 
 
 @torch.compiler.disable
@@ -175,6 +185,7 @@ def reference_gradients(
     lengths: Tensor | None,
     mask: Tensor | None,
     input_mask: Tensor | None,
+    noise: Tensor | None,
     incoming: Gradients,
     needs: Sequence[bool],
 ) -> list[Tensor | None]:
@@ -182,7 +193,15 @@ def reference_gradients(
     x, state, weights = call.parts(inputs)
     with torch.enable_grad():
         y, final = reference.unroll(
-            CELLS[call.cell], x, tuple(state), weights, lengths, call.reverse, mask, input_mask
+            CELLS[call.cell],
+            x,
+            tuple(state),
+            weights,
+            lengths,
+            call.reverse,
+            mask,
+            input_mask,
+            noise,
         )
     reached = [(o, g) for o, g in zip((y, *final), incoming, strict=True) if g is not None]
     outputs, gradients = zip(*reached, strict=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from tidegate.engine import compiled, shares_units, threads_for
-from tidegate.nn.engine_layout import layout_of
+from tidegate.nn.engine_layout import Layout, layout_of
 from tidegate.nn.products import multiply, rounds
 
 _LARGE = 1 << 18  # numbers of an array whose memory the engine keeps for the next call
@@ -33,11 +33,12 @@ def forward(
     reverse: bool,
     training: bool,
     input_mask: Tensor | None = None,
+    noise: Tensor | None = None,
 ) -> list[Tensor]:
     """The outputs y and the final states; in training also what is saved.
 
     ``mask`` scales what the recurrent weights see; ``input_mask``, one for each gate [G, B, I],
-    what weight_ih sees.
+    what weight_ih sees.  ``noise``: [T, B, noises*H], or None for zeros.
 
     What is saved is gates [T*B, G*H], extras, every step's states beyond the output, and the number
     of threads, on which the order of a ragged batch's tokens depends.
@@ -49,7 +50,7 @@ def forward(
     shapes = output_shapes(cell, x, state, weights, training)
     count = 1 + len(state)
     if not training or x.numel() == 0:  # of nothing nothing is saved, either
-        outputs = infer(cell, x, state, weights, lengths, mask, reverse, input_mask)
+        outputs = infer(cell, x, state, weights, lengths, mask, reverse, input_mask, noise)
         outputs += [x.new_empty(shape) for shape in shapes[count:]]
         return [*outputs, x.new_full((), threads, dtype=torch.int64)]
     arrays = [new_array(x, shape) for shape in shapes]
@@ -58,7 +59,11 @@ def forward(
     schedule = schedule_of(x, lengths, reverse, threads, size)
     n = schedule.tokens
     products = gates[:n]
-    _multiply_inputs(x, input_mask, weights[0], weights[layout.bias_ih], schedule, products)
+    inputs = columns_of(products, 0, products.shape[1] // layout.gates * layout.inputs)
+    _multiply_inputs(x, input_mask, weights[0], weights[layout.bias_ih], schedule, inputs)
+    if layout.noises:
+        given = products[:, inputs.shape[1] :]
+        given.zero_() if noise is None else given.copy_(tokens_of(noise, schedule))
     compiled.forward(
         cell,
         schedule,
@@ -83,22 +88,22 @@ def infer(
     mask: Tensor | None,
     reverse: bool,
     input_mask: Tensor | None = None,
+    noise: Tensor | None = None,
 ) -> list[Tensor]:
     """The outputs y and the final states.
 
     The engine makes the input product, too, in pieces that stay in cache; but not of an input that
-    each gate sees another part of.
+    each gate sees another part of, or beside noise.
     """
-    if input_mask is not None and x.numel() > 0:
-        outputs = forward(
-            cell, x, state, weights, lengths, mask, reverse, training=True, input_mask=input_mask
-        )
+    if (input_mask is not None or noise is not None) and x.numel() > 0:
+        outputs = forward(cell, x, state, weights, lengths, mask, reverse, True, input_mask, noise)
         return outputs[: 1 + len(state)]
     T, B, _ = x.shape  # noqa: N806
-    size = layout_of(cell).size_of_step(weights)
+    layout = layout_of(cell)
+    size = layout.size_of_step(weights)
     threads = threads_for(T * B * size, torch.get_num_threads())
     schedule = schedule_of(x, lengths, reverse, threads, size)
-    layer = compiled.Layer(cell, [*map(view, weights)], threads)
+    layer = compiled.Layer(cell, [*map(view, _with_noise_of_zeros(weights, layout))], threads)
     y = new_array(x, (T, B, state[0].shape[1]))
     final = [x.new_empty(B, s.shape[1]) for s in state]
     layer.forward(schedule, view(x), view(mask), [*map(view, state)], [*map(view, final)], view(y))
@@ -116,7 +121,7 @@ def output_shapes(
     layout = layout_of(cell)
     T, B, _ = x.shape  # noqa: N806
     assert weights[0] is not None
-    columns = weights[0].shape[0]
+    columns = weights[0].shape[0] // layout.inputs * layout.gates
     extra = layout.extra * (columns // layout.gates) if training else 0
     n = T * B if training else 0
     return [
@@ -126,6 +131,26 @@ def output_shapes(
         (T * B if extra else 0, extra),
         *((n, s.shape[1]) for s in state[1:]),
     ]
+
+
+def _with_noise_of_zeros(
+    weights: Sequence[Tensor | None], layout: Layout
+) -> Sequence[Tensor | None]:
+    """With zeros below the input's weights and bias, which then make noise of no size."""
+    if layout.noises == 0:
+        return weights
+    padded = list(weights)
+    for k in (0, layout.bias_ih):
+        rows = weights[k]
+        if rows is not None:
+            none = rows.new_zeros(len(rows) // layout.inputs * layout.noises, *rows.shape[1:])
+            padded[k] = torch.cat([rows, none])
+    return padded
+
+
+def columns_of(a: Tensor, first: int, count: int) -> Tensor:
+    """Some of the columns of a matrix."""
+    return a if count == a.shape[1] else a[:, first : first + count]
 
 
 def _multiply_inputs(

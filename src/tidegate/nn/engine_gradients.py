@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from tidegate.engine import compiled
-from tidegate.nn.engine_calls import masked_tokens, new_array, schedule_of, tokens_of, view
+from tidegate.nn.engine_calls import (
+    columns_of,
+    masked_tokens,
+    new_array,
+    schedule_of,
+    tokens_of,
+    view,
+)
 from tidegate.nn.engine_layout import Layout, Run, layout_of
 from tidegate.nn.products import in_engine, multiply, rounds
 
@@ -64,6 +71,13 @@ def backward(
     shifted = not schedule.ragged and mask is None  # what products saw is y, one step away
     arrays = _arrays(layout, x, state, weights, saved, n, needs, runs, per_gate, shifted, overwrite)
     d_weights = arrays.inputs[count:]
+    sums = [
+        d if is_summed and d is not _NOTHING else None
+        for d, is_summed in zip(d_weights, layout.summed, strict=True)
+    ]
+    d_bias = sums[layout.bias_ih]
+    if layout.noises and d_bias is not None:  # the engine sums what reaches noises, too
+        sums[layout.bias_ih] = new_array(x, gates.shape[1:])
     compiled.backward(
         cell,
         schedule,
@@ -78,20 +92,21 @@ def backward(
         view(arrays.d_gates),
         view(arrays.d_products),
         [*map(view, arrays.d_state)],
-        [
-            view(d) if is_summed and d is not _NOTHING else None
-            for d, is_summed in zip(d_weights, layout.summed, strict=True)
-        ],
+        [*map(view, sums)],
         [*map(view, arrays.operands)],
         any(needs[1:count]),
         rounds(),
     )
+    summed = sums[layout.bias_ih]
+    if d_bias is not None and summed is not None and summed is not d_bias:
+        d_bias.copy_(summed[: len(d_bias)])
     # gradients that faded on their way back make denormal products, each of which costs microcode
     with compiled.Flushed(1 if in_engine(arrays.d_gates) else torch.get_num_threads()):
         weight_ih = weights[0]
         assert weight_ih is not None
         d_x, d_weight_ih = arrays.inputs[0], d_weights[0]
-        _multiply_inputs(x, input_mask, weight_ih, arrays.d_gates, schedule, d_x, d_weight_ih)
+        d_inputs = columns_of(arrays.d_gates, 0, len(weight_ih))
+        _multiply_inputs(x, input_mask, weight_ih, d_inputs, schedule, d_x, d_weight_ih)
         for k, operand in enumerate(arrays.operands):
             apart = per_gate and layout.operands[k].is_masked  # each product saw another
             for run in runs[k]:
@@ -101,7 +116,9 @@ def backward(
                 if operand is None:
                     _product_with_shifted(gradient, y, state[0], reverse, out)
                 else:
-                    seen = _columns(operand, run.rank * out.shape[1] if apart else 0, out.shape[1])
+                    seen = columns_of(
+                        operand, run.rank * out.shape[1] if apart else 0, out.shape[1]
+                    )
                     multiply(gradient.t(), seen, out)
     return arrays.inputs
 
@@ -198,12 +215,14 @@ def _gradient_of(
     if run.kind == "d_projected":
         assert arrays.d_products is not None
         rows = len(d_weight)
-        return _columns(arrays.d_products, layout.separate * H + run.column * rows, rows), d_weight
+        return columns_of(
+            arrays.d_products, layout.separate * H + run.column * rows, rows
+        ), d_weight
     source = arrays.d_gates if run.kind == "d_gate" else arrays.d_products
     assert source is not None
     if len(d_weight) > run.blocks * H:
         d_weight = d_weight[run.row * H : (run.row + run.blocks) * H]
-    return _columns(source, run.column * H, run.blocks * H), d_weight
+    return columns_of(source, run.column * H, run.blocks * H), d_weight
 
 
 def gradient_shapes(
@@ -214,10 +233,6 @@ def gradient_shapes(
     return [
         tuple(t.shape) if n and t is not None else (0,) for t, n in zip(inputs, needs, strict=True)
     ]
-
-
-def _columns(a: Tensor, first: int, count: int) -> Tensor:
-    return a if count == a.shape[1] else a[:, first : first + count]
 
 
 def _product_with_shifted(

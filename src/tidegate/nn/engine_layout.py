@@ -27,7 +27,8 @@ class Run(NamedTuple):
 class Layout(NamedTuple):
     """A cell's plan as the calls read it."""
 
-    gates: int
+    gates: int  # columns of H: the input products', then the noises'
+    noises: int
     extra: int
     separate: int
     bias_ih: int  # which parameter it is
@@ -45,6 +46,11 @@ class Layout(NamedTuple):
     def replaces_extra(self) -> bool:
         """Whether gradients of products may replace the further values that were kept."""
         return 0 < self.separate == self.extra and not self.projections
+
+    @property
+    def inputs(self) -> int:
+        """How many gates have an input product."""
+        return self.gates - self.noises
 
     def projected_rows(self, weights: Sequence[Tensor | None]) -> int:
         """P of all projections."""
@@ -83,6 +89,7 @@ def layout_of(cell: str) -> Layout:
     roles = tuple(p.role for p in parameters)
     return Layout(
         gates=len(plan.gates),
+        noises=declared.noises,
         extra=plan.extra,
         separate=plan.backward.separate,
         bias_ih=roles.index("input bias"),

@@ -34,13 +34,14 @@ def run(
     reverse: bool = False,
     recurrent_mask: Tensor | None = None,
     input_mask: Tensor | None = None,
+    noise: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """The output of one layer in one direction; float32 on the CPU, ``cell`` in the engine.
 
     x: [T, B, I]; state: [B, its width] each; weights: as the cell declares its parameters, None for
     a bias that is not there; lengths: int64 [B] on the CPU or None; recurrent_mask: [B, W], or
-    [G, B, W], or None; input_mask: [G, B, I] or None.  Returns y, zero from each row's length on,
-    and the final state.
+    [G, B, W], or None; input_mask: [G, B, I] or None; noise: [T, B, noises*H] or None.
+    Returns y, zero from each row's length on, and the final state.
     """
     inputs = (x, *state, *weights)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
@@ -50,18 +51,18 @@ def run(
         saves = training and not for_inference
         given = [w for w in weights if w is not None]
         y, *outputs = torch.ops.tidegate.recurrence(
-            cell, x, list(state), given, lengths, recurrent_mask, reverse, saves, input_mask
+            cell, x, list(state), given, lengths, recurrent_mask, reverse, saves, input_mask, noise
         )
         if saves:  # the backward pass reads y, which may be changed in place; the default compiler
             y = y.clone()  # drops the copy where it sees that it is not
     elif training:
         call = Call(cell, len(state), reverse)
         y, *outputs = Recurrence.apply(  # pyright: ignore[reportGeneralTypeIssues]
-            call, lengths, recurrent_mask, input_mask, *inputs
+            call, lengths, recurrent_mask, input_mask, noise, *inputs
         )
     else:
         y, *outputs = engine_calls.infer(
-            cell, x, state, weights, lengths, recurrent_mask, reverse, input_mask
+            cell, x, state, weights, lengths, recurrent_mask, reverse, input_mask, noise
         )
     return y, tuple(outputs[: len(state)])
 
@@ -75,10 +76,20 @@ def _operator(
     mask: Tensor | None,
     reverse: bool,
     training: bool,
-    input_mask: Tensor | None = None,
+    input_mask: Tensor | None,
+    noise: Tensor | None,
 ) -> list[Tensor]:
     return engine_calls.forward(
-        cell, x, state, _declared(cell, weights), lengths, mask, reverse, training, input_mask
+        cell,
+        x,
+        state,
+        _declared(cell, weights),
+        lengths,
+        mask,
+        reverse,
+        training,
+        input_mask,
+        noise,
     )
 
 
@@ -92,21 +103,20 @@ def _declared(cell: str, weights: Sequence[Tensor]) -> list[Tensor | None]:
 
 
 def _setup_operator(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
-    cell, x, state, weights, lengths, mask, reverse, saves, input_mask = inputs
+    cell, x, state, weights, lengths, mask, reverse, saves, input_mask, noise = inputs
     ctx.call, ctx.owns_saved = Call(cell, len(state), reverse), False  # saved are outputs, too
     y, _, saved = ctx.call.parts(output)
     ctx.weights = len(weights)
     kept = (y, *saved) if saves else ()
-    ctx.save_for_backward(lengths, mask, input_mask, x, *state, *weights, *kept)
+    ctx.save_for_backward(lengths, mask, input_mask, noise, x, *state, *weights, *kept)
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*saved)
 
 
 def _operator_backward(ctx: Any, incoming: Sequence[Tensor | None]) -> tuple[Any, ...]:
     call = ctx.call
-    lengths, mask, input_mask, *tensors = (
-        ctx.saved_tensors
-    )  # once: a checkpoint computes them anew each time
+    # once: a checkpoint computes them anew each time
+    lengths, mask, input_mask, noise, *tensors = ctx.saved_tensors
     count = 1 + call.states + ctx.weights
     x, state, given = call.parts(tensors[:count])
     kept = tensors[count:]  # y and what is saved
@@ -118,11 +128,13 @@ def _operator_backward(ctx: Any, incoming: Sequence[Tensor | None]) -> tuple[Any
     d_y, d_final, _ = call.parts(incoming)
     incoming = (d_y, *d_final)
     if is_for_the_reference(incoming):
-        gradients = reference_gradients(call, inputs, lengths, mask, input_mask, incoming, needs)
+        gradients = reference_gradients(
+            call, inputs, lengths, mask, input_mask, noise, incoming, needs
+        )
     else:
         if not kept:  # the operator was recorded where no gradients were wanted
             outputs = torch.ops.tidegate.recurrence(
-                call.cell, x, state, given, lengths, mask, call.reverse, True, input_mask
+                call.cell, x, state, given, lengths, mask, call.reverse, True, input_mask, noise
             )
             y, _, saved = call.parts(outputs)
             kept = [y, *saved]
@@ -132,10 +144,10 @@ def _operator_backward(ctx: Any, incoming: Sequence[Tensor | None]) -> tuple[Any
         )
     d_x, d_state, d_weights = call.parts(gradients)
     d_given = [d for d, w in zip(d_weights, weights, strict=True) if w is not None]
-    return None, d_x, list(d_state), d_given, None, None, None, None, None
+    return None, d_x, list(d_state), d_given, None, None, None, None, None, None
 
 
-def _fake_forward(cell, x, state, weights, lengths, mask, reverse, training, *_):  # noqa: ARG001
+def _fake_forward(cell, x, state, weights, lengths, mask, reverse, training, *rest):  # noqa: ARG001
     shapes = engine_calls.output_shapes(cell, x, state, _declared(cell, weights), training)
     return [*map(x.new_empty, shapes), torch.empty((), dtype=torch.int64, device="cpu")]
 
@@ -153,7 +165,7 @@ def _operator_of_backward(
     saved: list[Tensor],
     reverse: bool,
     needs: list[bool],
-    input_mask: Tensor | None = None,
+    input_mask: Tensor | None,
 ) -> list[Tensor]:
     gradients = engine_gradients.backward(
         cell, d_y, d_final, x, state, weights, lengths, mask, y, saved, reverse, needs, input_mask

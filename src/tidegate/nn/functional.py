@@ -109,6 +109,7 @@ def recurrence(
     input_mask: Tensor | None = None,
     strict: bool = False,
     by_steps: bool = False,
+    noise: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """The output of one layer in one direction at every step.
 
@@ -116,25 +117,29 @@ def recurrence(
     a bias that is not there; lengths: int64 [B] on the CPU, or None.  recurrent_mask scales what
     weight_hh sees, [B, W], or one for each of its gates, [G, B, W]; input_mask what weight_ih sees,
     [B, I] or [G, B, I]: the same at every step, of the type of x, gates in the order of the
-    weights' blocks.  The engine makes as many multiplications with masks as without.  Returns y
-    [T, B, the output's width], zero from each row's length on, and the final state.  ``by_steps``:
-    torch.nn runs such a call step by step, which shows in its types under autocast.  Raises
-    ValueError for a mask of another shape, RuntimeError where ``strict`` and only the step-by-step
-    reference can run, and where a tensor has no memory any more.
+    weights' blocks.  The engine makes as many multiplications with masks as without.  noise: for
+    a cell whose equations ask for it, standard normal numbers [T, B, ``cell.noises`` * H], None for
+    zeros.
+
+    Returns y [T, B, the output's width], zero from each row's length on, and the final state.
+    ``by_steps``: torch.nn runs such a call step by step, which shows in its types under autocast.
+    Raises ValueError for a mask or noise of another shape, RuntimeError where ``strict`` and only
+    the step-by-step reference can run, and where a tensor has no memory any more.
     """
     masks = _checked_masks(cell, x, weights, recurrent_mask, input_mask)
-    tensors = (x, *state, *_given(weights), *masks)
+    given = masks if noise is None else [*masks, _checked_noise(cell, x, weights, noise)]
+    tensors = (x, *state, *_given(weights), *given)
     if torch.is_autocast_enabled("cpu") and _is_under_autocast(tensors):
         types = _types_under_autocast(cell, state, by_steps)
         with torch.autocast("cpu", enabled=False):  # in float32, which the engine is fastest in
             y, final = recurrence(
                 cell, x.float(), tuple(s.float() for s in state), [*map(_exact, weights)], lengths,
-                reverse, _exact(recurrent_mask), _exact(input_mask), strict,
+                reverse, _exact(recurrent_mask), _exact(input_mask), strict, noise=_exact(noise),
             )  # fmt: skip
         return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))
     path, reason = choose_path(cell, tensors, recurrent_mask is not None, lengths is not None)
-    if any(mask.requires_grad for mask in masks):
-        path, reason = "reference", "a mask is to be learned, which only plain operations can"
+    if any(tensor.requires_grad for tensor in given):
+        path, reason = "reference", "a mask or noise is to be learned, which only it can"
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
     if path == "none":
@@ -144,13 +149,13 @@ def recurrence(
         if lengths is not None:
             lengths = lengths.to(x.device)
         return reference.unroll(
-            cell, x, state, weights, lengths, reverse, recurrent_mask, input_mask
+            cell, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise
         )
     if input_mask is not None and input_mask.dim() == 2:
         x, input_mask = x * input_mask, None
     if path == "engine":
         return engine_op.run(
-            cell.name, x, state, weights, lengths, reverse, recurrent_mask, input_mask
+            cell.name, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise
         )
     if input_mask is not None:
         x, weights = _side_by_side(cell, x, weights, input_mask)
@@ -188,6 +193,18 @@ def _checked_masks(
             )
         given.append(mask)
     return given
+
+
+def _checked_noise(cell: Cell, x: Tensor, weights: Weights, noise: Tensor) -> Tensor:
+    """The noise itself.  Raises ValueError for one that the cell has no use for."""
+    weight = weights[0]
+    assert weight is not None
+    units = weight.shape[0] // len(cell.parameters["weight_ih"].blocks)
+    shape = (*x.shape[:2], cell.noises * units)
+    if cell.noises == 0 or noise.shape != shape:
+        wanted = list(shape) if cell.noises else f"None for {cell.name}, which asks for none"
+        raise ValueError(f"noise: expected {wanted}, got {list(noise.shape)}")
+    return noise
 
 
 def _side_by_side(

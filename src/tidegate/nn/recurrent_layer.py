@@ -257,7 +257,7 @@ class Recurrent(OwnModule, nn.RNNBase):
                     self.cell, x, before, weights, lengths, reverse,
                     self._mask(self.recurrent_dropout, "weight_hh", k, before[0]),
                     self._mask(self.input_dropout, "weight_ih", k, before[0]),
-                    strict=self.strict, by_steps=is_packed,
+                    strict=self.strict, by_steps=is_packed, noise=self._noise(x, before[0]),
                 )  # fmt: skip
                 outputs.append(y)
                 finals.append(final)
@@ -276,6 +276,12 @@ class Recurrent(OwnModule, nn.RNNBase):
             shape = len(self.cell.parameters[weight].blocks), *shape
         keep = 1 - probability
         return torch.bernoulli(like.new_full(shape, keep)) / keep
+
+    def _noise(self, x: Tensor, like: Tensor) -> Tensor | None:
+        """What the equations ask for in training, of the type of a state."""
+        if not self.training or self.cell.noises == 0:
+            return None
+        return torch.randn_like(like.new_empty(*x.shape[:2], self.cell.noises * self.hidden_size))
 
     def _forward_packed(
         self, packed: PackedSequence, hx: Any, lengths: Any

@@ -27,19 +27,21 @@ def unroll(
     reverse: bool = False,
     recurrent_mask: Tensor | None = None,
     input_mask: Tensor | None = None,
+    noise: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """Run ``cell`` over x [T, B, I] from ``state`` ([B, its width] each).
 
     ``lengths`` [B] in steps: outputs from a row's length on are zero and its final state is the
-    one at its last true step, where the reverse direction starts.  Masks: see `Step`.  Returns y,
-    [T, B, the output's width], and the final state.
+    one at its last true step, where the reverse direction starts.  Masks: see `Step`.
+    ``noise``: [T, B, H of each noise, side by side]; None for zeros.  Returns y, [T, B, the
+    output's width], and the final state.
     """
     step = Step(cell, weights, recurrent_mask, input_mask)
     products = step.of_inputs(x)
     steps = range(x.shape[0])
     outputs: list[Tensor] = []
     for t in reversed(steps) if reverse else steps:
-        new = step(products[t], state)
+        new = step(products[t], state, None if noise is None else noise[t])
         if lengths is None:
             state, y_t = new, new[0]
         else:
@@ -99,11 +101,17 @@ class Step:
         blocks = zip(mask, rows, biases, strict=True)
         return torch.cat([F.linear(x * m, w, b) for m, w, b in blocks], -1)
 
-    def __call__(self, products: Tensor, state: State) -> State:
-        """The new state, of one step's input products [B, G*H] and the state before."""
+    def __call__(self, products: Tensor, state: State, noise: Tensor | None = None) -> State:
+        """The new state, of one step's input products [B, G*H], the state before and noise."""
         w = _Gates(_split(products, self._inputs, -1))
         u = self._recurrent_products(state[0])
-        return self._cell.step(_Operations, w, u, *self._further, *state)[0]
+        ops: Any = _Operations
+        if self._cell.noises:
+            if noise is None:
+                units = products.shape[-1] // len(self._inputs)
+                noise = products.new_zeros(len(products), self._cell.noises * units)
+            ops = _NoisyOperations(noise.chunk(self._cell.noises, -1))
+        return self._cell.step(ops, w, u, *self._further, *state)[0]
 
     def _recurrent_products(self, h: Tensor) -> _Gates:
         """``u`` of the equations; the gates that take the output state as it is share a product."""
@@ -181,6 +189,17 @@ class _Operations:
     @staticmethod
     def mean(a: Tensor) -> Tensor:
         return a.mean(-1, keepdim=True)
+
+
+class _NoisyOperations(_Operations):
+    """These, and the noise of one step in the order in which it is asked for."""
+
+    def __init__(self, noises: Sequence[Tensor]) -> None:
+        self._noises, self._asked = noises, 0
+
+    def noise(self) -> Tensor:
+        self._asked += 1
+        return self._noises[self._asked - 1]
 
 
 def _tensors(a: Any, b: Any) -> tuple[Tensor, Tensor]:
