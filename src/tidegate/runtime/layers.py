@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import CELLS, Cell
 from tidegate.engine import EngineLayer, compiled
 from tidegate.equations import bptt
 from tidegate.runtime.products import Array
@@ -51,16 +51,16 @@ def layer_of(
         RuntimeWarning,
         stacklevel=2,
     )
-    return NumpyLayer(cell, parameters, sizes)
+    return NumpyLayer(CELLS[cell], parameters, sizes)
 
 
 class NumpyLayer:
-    """The cell's own equations, row by row: the same as the engine's, and slow."""
+    """The equations of any cell, step by step: the same as the engine's, and slow."""
 
     def __init__(
-        self, cell: str, parameters: Mapping[str, Array], sizes: Mapping[str, int]
+        self, cell: Cell, parameters: Mapping[str, Array], sizes: Mapping[str, int]
     ) -> None:
-        self._cell, self._parameters = CELLS[cell], parameters
+        self._cell, self._parameters = cell, parameters
         self._widths = self._cell.state_sizes(sizes)
 
     def initial_state(self, batch_size: int) -> tuple[Array, ...]:
@@ -78,15 +78,14 @@ class NumpyLayer:
         for own, given in zip(final, final if state is None else state, strict=True):
             own[:] = given
         y = np.zeros((steps, rows, final[0].shape[1]), np.float32)
-        for b in range(rows):
-            true = slice(steps if lengths is None else lengths[b])
-            turn = slice(None, None, -1 if reverse else 1)
-            row = slice(b, b + 1)
-            before = tuple(s[row] for s in final)
-            run = bptt.forward(self._cell, x[true, row][turn], before, self._parameters)
-            y[true, row] = run.y[turn]
+        for t in range(steps)[:: -1 if reverse else 1]:
+            # beyond a row's length nothing is computed, as who knows what stands there
+            alive = np.arange(rows) if lengths is None else np.flatnonzero(np.asarray(lengths) > t)
+            before = tuple(s[alive] for s in final)
+            run = bptt.forward(self._cell, x[t : t + 1, alive], before, self._parameters)
+            y[t, alive] = run.y[0]
             for own, after in zip(final, run.state, strict=True):
-                own[row] = after
+                own[alive] = after
         return y, final
 
     def step(self, x: Array, state: tuple[Array, ...]) -> Array:
