@@ -118,17 +118,9 @@ class Recurrence(torch.autograd.Function):
             if was_changed:
                 x, state, weights = call.parts(inputs)
                 outputs = engine_calls.forward(
-                    call.cell,
-                    x,
-                    state,
-                    weights,
-                    lengths,
-                    mask,
-                    call.reverse,
-                    True,
-                    input_mask,
+                    call.cell, x, state, weights, lengths, mask, call.reverse, True, input_mask,
                     noise,
-                )
+                )  # fmt: skip
                 y, _, saved = call.parts(outputs)
             if ctx.start is not None:
                 inputs[1] = ctx.start
@@ -193,16 +185,9 @@ def reference_gradients(
     x, state, weights = call.parts(inputs)
     with torch.enable_grad():
         y, final = reference.unroll(
-            CELLS[call.cell],
-            x,
-            tuple(state),
-            weights,
-            lengths,
-            call.reverse,
-            mask,
-            input_mask,
+            CELLS[call.cell], x, tuple(state), weights, lengths, call.reverse, mask, input_mask,
             noise,
-        )
+        )  # fmt: skip
     reached = [(o, g) for o, g in zip((y, *final), incoming, strict=True) if g is not None]
     outputs, gradients = zip(*reached, strict=True)
     wanted = [t for t, n in zip(inputs, needs, strict=True) if n]

@@ -116,9 +116,8 @@ def backward(
                 if operand is None:
                     _product_with_shifted(gradient, y, state[0], reverse, out)
                 else:
-                    seen = columns_of(
-                        operand, run.rank * out.shape[1] if apart else 0, out.shape[1]
-                    )
+                    width = out.shape[1]
+                    seen = columns_of(operand, run.rank * width if apart else 0, width)
                     multiply(gradient.t(), seen, out)
     return arrays.inputs
 
@@ -215,9 +214,8 @@ def _gradient_of(
     if run.kind == "d_projected":
         assert arrays.d_products is not None
         rows = len(d_weight)
-        return columns_of(
-            arrays.d_products, layout.separate * H + run.column * rows, rows
-        ), d_weight
+        first = layout.separate * H + run.column * rows
+        return columns_of(arrays.d_products, first, rows), d_weight
     source = arrays.d_gates if run.kind == "d_gate" else arrays.d_products
     assert source is not None
     if len(d_weight) > run.blocks * H:

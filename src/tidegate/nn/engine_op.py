@@ -147,7 +147,7 @@ def _operator_backward(ctx: Any, incoming: Sequence[Tensor | None]) -> tuple[Any
     return None, d_x, list(d_state), d_given, None, None, None, None, None, None
 
 
-def _fake_forward(cell, x, state, weights, lengths, mask, reverse, training, *rest):  # noqa: ARG001
+def _fake_forward(cell, x, state, weights, lengths, mask, reverse, training, *_):  # noqa: ARG001
     shapes = engine_calls.output_shapes(cell, x, state, _declared(cell, weights), training)
     return [*map(x.new_empty, shapes), torch.empty((), dtype=torch.int64, device="cpu")]
 
