@@ -13,7 +13,7 @@ from torch import Tensor
 
 import tidegate as tg
 from tidegate.cells import CELLS, Cell
-from tidegate.nn import functional, reference
+from tidegate.nn import functional, products, reference
 
 # relative to the largest value: float32 over up to 7 steps, and float64
 TOLERANCE = {torch.float32: 5e-5, torch.float64: 1e-11}
@@ -168,6 +168,25 @@ def test_masks_go_with_lengths_directions_and_frozen_weights(name: str, data: An
             functional.recurrence, cell, case, given_masks, dtype, **options
         )
         assert_same(ours, exact, tolerance)
+
+
+@pytest.mark.parametrize("lengths", [None, [7, 0, 2, 5]], ids=["full", "ragged"])
+@pytest.mark.parametrize("by_engine", [False, True], ids=["torch's products", "the engine's"])
+@pytest.mark.parametrize("name", ["gru", "lstm_projected"])
+def test_products_of_masked_inputs_are_torchs_or_the_engines(
+    name: str, by_engine: bool, lengths: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_LEFT_BEHIND", by_engine)
+    cell, case = CELLS[name], random_case(CELLS[name], 7, 4, 37, 33)
+    given_masks = masks(cell, 4, sizes_of(cell, 37, 33), (True, True))
+    options = {"lengths": None if lengths is None else torch.tensor(lengths)}
+    exact = outputs_and_gradients(
+        reference.unroll, cell, case, given_masks, torch.float64, **options
+    )
+    ours = outputs_and_gradients(
+        functional.recurrence, cell, case, given_masks, torch.float32, strict=True, **options
+    )
+    assert_same(ours, exact, TOLERANCE[torch.float32])
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 0, 2]], ids=["full", "ragged"])
