@@ -11,6 +11,7 @@ import tidegate
 from tidegate.cli.bench import bench
 from tidegate.cli.compare import compare_command
 from tidegate.cli.evaluate import evaluate
+from tidegate.cli.export import onnx
 from tidegate.cli.forecast import forecast
 from tidegate.cli.generate import generate
 from tidegate.cli.info import info
@@ -64,6 +65,9 @@ _app.add_typer(
     name="train",
     help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
 )
+_exports = typer.Typer(callback=lambda: None)
+_exports.command()(onnx)
+_app.add_typer(_exports, name="export", help="Write a model in the form of other runtimes: onnx.")
 for _run in (evaluate, predict, generate, forecast, info, bench):
     _app.command()(_run)
 

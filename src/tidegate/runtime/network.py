@@ -42,13 +42,10 @@ class Network:
         a = architecture
         self.tensors = {n: np.ascontiguousarray(tensors[n], np.float32) for n in a.tensor_shapes()}
         self._layers = [
-            [
-                layer_of(a.cell, self._parameters(k, suffix), sizes, weights)
-                for suffix in _SUFFIXES[: a.directions]
-            ]
+            [layer_of(a.cell, own, sizes, weights) for own in self.layer_weights(k)]
             for k, sizes in enumerate(a.layer_sizes())
         ]
-        self._norms = [self._norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
+        self._norms = [self.norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
         tied = "embedding.weight" if a.tie_embeddings else "dense.weight"
         self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
         self._stepping = threading.Lock()  # a layer of the engine takes one step at a time
@@ -125,16 +122,22 @@ class Network:
                 x = layer.step(x, state[k])
         return x
 
-    def _parameters(self, k: int, suffix: str) -> dict[str, Array]:
-        """Those of one layer and direction, by their names without layer and direction."""
-        prefix, end = f"recurrent.{k}.", f"_l0{suffix}"
-        return {
-            name.removeprefix(prefix).removesuffix(end): tensor
-            for name, tensor in self.tensors.items()
-            if name.startswith(prefix) and name.endswith(end)
-        }
+    def layer_weights(self, k: int) -> list[dict[str, Array]]:
+        """Of each direction of layer ``k`` the weights, by the names that the cell declares."""
+        prefix, ends = (
+            f"recurrent.{k}.",
+            [f"_l0{s}" for s in _SUFFIXES[: self.architecture.directions]],
+        )
+        return [
+            {
+                name.removeprefix(prefix).removesuffix(end): tensor
+                for name, tensor in self.tensors.items()
+                if name.startswith(prefix) and name.endswith(end)
+            }
+            for end in ends
+        ]
 
-    def _norm(self, k: int) -> tuple[Array, Array]:
+    def norm(self, k: int) -> tuple[Array, Array]:
         """What a batch norm with its running statistics multiplies by and adds."""
         names = ("weight", "bias", "running_mean", "running_var")
         weight, bias, mean, variance = (self.tensors[f"norms.{k}.{name}"] for name in names)

@@ -292,6 +292,25 @@ class Estimator(SklearnOptions):
             ),
         )
 
+    def export_onnx(
+        self,
+        path: str | PathLike[str],
+        *,
+        step: str | PathLike[str] | None = None,
+        opset: int = 17,
+        force: bool = False,
+    ) -> None:
+        """Write the network as an ONNX file (docs/onnx.md), for sequences and batches of any size.
+
+        ``step``: a second file, of one step of streams, with states in and out.  ``opset``: 17 to
+        22.  Both are first run in ONNX Runtime beside the network.  Raises InputError where answers
+        differ, for a ``step`` of a network that reads in both directions, and as ``save`` does;
+        then nothing is written.
+        """
+        from tidegate.tasks.onnx_file import export
+
+        export(self, path, step=step, opset=opset, force=force)
+
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read the fitted model from a file.  Raises ModelFileError, also for another task."""

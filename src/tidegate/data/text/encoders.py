@@ -18,6 +18,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from tidegate.data.text import words
+from tidegate.data.text.portable import of_categories, portable
 from tidegate.errors import InputError
 
 __all__ = [
@@ -71,6 +72,12 @@ class TextEncoder(ABC):
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """All there is to the encoder, in JSON's types; ``encoder_from_json`` reads it."""
+
+    def patterns(self) -> dict[str, Any] | None:
+        """How a text is cut into what is looked up, for readers in other languages; None where each
+        character is.  docs/onnx.md says what the keys mean.
+        """
+        return None
 
     def _checked(self, ids: Iterable[int]) -> Iterator[int]:
         for number in ids:
@@ -177,6 +184,9 @@ class WordEncoder(TextEncoder):
         frame = {self.start_id: "", self.end_id: "\n"} if self.sentences else {}
         return words.join((frame.get(i, self.words[i]) for i in self._checked(ids)), after)
 
+    def patterns(self) -> dict[str, Any] | None:
+        return words.portable_patterns(tokenised=self.tokenised, compounds=self.sentences)
+
     def to_json(self) -> dict[str, Any]:
         """Keys: level, words, lowercase, sentences, tokenised."""
         return {
@@ -234,6 +244,11 @@ class BpeEncoder(TextEncoder):
                 yield piece
         if rest := decoder.decode(b"", final=True):
             yield rest
+
+    def patterns(self) -> dict[str, Any] | None:
+        letter, digit = of_categories("L"), of_categories("N")
+        pieces = rf"'(?:s|t|re|ve|m|ll|d)| ?[{letter}]+| ?[{digit}]+| ?[^\s{letter}{digit}]+"
+        return {"substitutions": [], "token": portable(rf"{pieces}|\s+(?!\S)|\s+")}
 
     def to_json(self) -> dict[str, Any]:
         """Keys: level, merges (two symbols with a space between), lowercase."""

@@ -12,9 +12,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["count", "is_tokenised", "join", "split"]
+from tidegate.data.text.portable import of_any_case, portable
+
+__all__ = ["count", "is_tokenised", "join", "portable_patterns", "split"]
 
 _CLITIC: Final = r"(?:n['’]t|['’](?:s|re|ve|ll|m|d))(?!\w)"
 _ATTACHED_CLITIC: Final = re.compile(rf"(?<=\w){_CLITIC}", re.IGNORECASE)
@@ -51,6 +53,18 @@ def split(text: str, *, tokenised: bool = False, compounds: bool = True) -> list
     if tokenised:
         return _TOKENISED.findall(text)
     return _prose().findall(_ATTACHED_CLITIC.sub(r" \g<0>", text))
+
+
+def portable_patterns(*, tokenised: bool, compounds: bool) -> dict[str, Any]:
+    """``split`` for any engine: what each of ``substitutions`` finds is replaced by its second
+    part; then every find of ``token`` is a word.
+    """
+    substitutions = [] if compounds else [[portable(_HYPHEN.pattern), " - "]]
+    if tokenised:
+        return {"substitutions": substitutions, "token": portable(_TOKENISED.pattern)}
+    clitic = re.sub(r"(?<!\\)[a-z]", lambda found: of_any_case(found[0]), _CLITIC)
+    substitutions.append([portable(rf"(?<=\w)(?={clitic})"), " "])
+    return {"substitutions": substitutions, "token": portable(_prose().pattern)}
 
 
 def count(

@@ -1,0 +1,58 @@
+"""``tidegate export``: a trained model in the form of other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidegate.cli.reading import Force, Json, Model, file_to_write, output_file
+from tidegate.cli.show import print_json
+from tidegate.terminal import printable, say
+
+
+def onnx(
+    model: Model,
+    output: Annotated[
+        Path | None,
+        output_file("file to write (default: the model's name with .onnx, in this folder)"),
+    ] = None,
+    step: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=file_to_write,
+            help="second file to write: one step of streams, with states in and out",
+        ),
+    ] = None,
+    opset: Annotated[
+        int, typer.Option(metavar="N", help="version of ONNX's operators, 17 to 22")
+    ] = 17,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write a model as an ONNX file, for sequences and batches of any size.
+
+    What is written is first run in ONNX Runtime, beside the model. Vocabulary, labels and scaling
+    stand in the file's metadata. This needs no torch.
+
+    Example: tidegate export onnx reviews-text-classifier.safetensors -o reviews.onnx
+    """
+    from tidegate.model.checkpoint import load_model
+    from tidegate.tasks import task_class
+    from tidegate.tasks.onnx_file import check_exporting, export
+
+    check_exporting(opset)
+    held = load_model(model)
+    fitted = task_class(held.task).from_model_file(held, model)
+    path = Path(f"{model.stem}.onnx") if output is None else output
+    export(
+        fitted, path, step=step, opset=opset, force=force, vector=held.test_vector, inputs=[model]
+    )
+    if json:
+        print_json({"output": str(path), "step": step and str(step), "opset": opset})
+        return
+    for written in (path, step):
+        if written is not None:
+            say(f"wrote {printable(str(written))}: ONNX, opset {opset}, checked in ONNX Runtime")

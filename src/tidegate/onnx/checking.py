@@ -1,0 +1,127 @@
+"""ONNX Runtime beside tidegate: what is written must give the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tidegate.data.sequences.sequences import with_evidence
+from tidegate.errors import InputError
+from tidegate.onnx.network import LENGTHS, OUTPUT, StatePair
+from tidegate.runtime.network import Network
+
+_STEPS = 100  # up to which the first tolerance holds
+_FRESH = ([1], [37, 0, 1, 20, 5])  # lengths of the rows of fresh batches
+
+
+def tolerance(steps: int) -> float:
+    """How far answers may be apart, in units of the largest (or of 1), for sequences of ``steps``.
+
+    1e-5 up to a hundred steps, and as many times that as there are hundreds: ONNX Runtime's sigmoid
+    and tanh are rational approximations, and each step hands its rounding on to the next.  A gate
+    in the wrong place is off by a thousand times as much.
+    """
+    return 1e-5 * max(1.0, steps / _STEPS)
+
+
+def check_whole(data: bytes, network: Network, vector: Mapping[str, np.ndarray]) -> None:
+    """Run the model on a test vector, as a model file has it, and on fresh random batches.
+
+    Raises InputError where ONNX Runtime's answer is another than the vector's or the network's.
+    """
+    session = session_of(data)
+    lengths = vector.get("lengths")
+    given = vector["input"]
+    if "evidence" in vector:
+        given = with_evidence(given, vector["evidence"])
+    _compare(session, network, given, lengths, vector["output"], "the test vector")
+    for inputs, lengths in _fresh(network):
+        _compare(session, network, inputs, lengths, network(inputs, lengths), "fresh input")
+
+
+def check_step(data: bytes, network: Network, pairs: Sequence[StatePair]) -> None:
+    """Run the model of one step over fresh random streams, with each state handed on.
+
+    Raises InputError where its answer is another than the network's for all steps up to there.
+    """
+    session = session_of(data)
+    every = network.architecture.readout == "every"
+    for inputs, _ in _fresh(network):
+        steps, rows = inputs.shape[:2]
+        state = {pair.input: np.zeros((rows, pair.width), np.float32) for pair in pairs}
+        for t in range(steps):
+            feed = {name: a[:, 0] for name, a in fed(network, inputs[t : t + 1]).items()}
+            output, *after = session.run(None, feed | state)
+            state = dict(zip(state, after, strict=True))
+            if every or t in (0, 1, steps - 1):
+                expected = network(inputs[: t + 1])
+                expected = expected[-1] if every else expected
+                _need_same(output, expected, t + 1, "fresh input, step by step")
+
+
+def session_of(data: bytes) -> Any:
+    """ONNX Runtime's session on the CPU, on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors alone; they are raised, too
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def fed(network: Network, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """What a network reads, time first, as the model takes it, batch first, without lengths."""
+    if network.architecture.vocabulary_size is None:
+        return {"values": inputs.swapaxes(0, 1)}
+    if inputs.dtype.names is None:
+        return {"tokens": inputs.T.astype(np.int32)}
+    evidence = np.ascontiguousarray(inputs["evidence"].swapaxes(0, 1))
+    return {"tokens": inputs["token"].T.astype(np.int32), "evidence": evidence}
+
+
+def _fresh(network: Network) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Random inputs, other ones each time, and their lengths."""
+    a, rng = network.architecture, np.random.default_rng()
+    for rows in _FRESH:
+        lengths = np.array(rows)
+        shape = max(rows), len(rows)
+        if a.vocabulary_size is None:
+            assert a.input_size is not None
+            inputs = rng.standard_normal((*shape, a.input_size)).astype(np.float32)
+        else:
+            inputs = rng.integers(0, a.vocabulary_size, shape)
+            if a.evidence_size:
+                evidence = rng.standard_normal((*shape, a.evidence_size)).astype(np.float32)
+                inputs = with_evidence(inputs, evidence)
+        yield inputs, lengths
+
+
+def _compare(
+    session: Any,
+    network: Network,
+    inputs: np.ndarray,
+    lengths: np.ndarray | None,
+    expected: np.ndarray,
+    what: str,
+) -> None:
+    steps, rows = inputs.shape[:2]
+    if lengths is None:
+        lengths = np.full(rows, steps)
+    feed = fed(network, inputs) | {LENGTHS: lengths.astype(np.int32)}
+    (output,) = session.run([OUTPUT], feed)
+    if network.architecture.readout == "every":
+        output = output.swapaxes(0, 1)
+    _need_same(output, expected, steps, what)
+
+
+def _need_same(output: np.ndarray, expected: np.ndarray, steps: int, what: str) -> None:
+    allowed = tolerance(steps) * max(1.0, float(np.abs(expected).max(initial=0)))
+    apart = float(np.abs(output - expected).max(initial=0))
+    if output.shape != expected.shape or not apart <= allowed:  # NaN is a difference
+        raise InputError(
+            f"expected ONNX Runtime to answer as tidegate does, within {allowed:.1g}, got a "
+            f"difference of {apart:.3g} on {what} of {steps} steps, so nothing was written; try "
+            "another version of onnxruntime"
+        )

@@ -1,0 +1,247 @@
+"""A trained network as an ONNX graph: over whole sequences, and one step of streams.
+
+Inputs and outputs have the batch first, as users of ONNX have it; inside, time is first, as ONNX's
+recurrent operators want it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidegate.cells import CELLS
+from tidegate.errors import InputError
+from tidegate.onnx.cells import Step
+from tidegate.onnx.graph import Graph, axes, cast, highest_of, summed, tensor
+from tidegate.onnx.layers import Arrays, is_standard, operator, scanned, true_steps, zeros
+from tidegate.runtime.network import Network
+
+OUTPUT = "output"
+LENGTHS = "sequence_lens"
+_DIRECTIONS = ("forward", "bidirectional")
+
+
+@dataclass(frozen=True)
+class StatePair:
+    """A state of the graph of one step: what goes in, and by which name it comes out.
+
+    It is [batch, ``width``], and zero before the first step.
+    """
+
+    input: str
+    output: str
+    width: int
+
+
+def whole_model(network: Network, opset: int, version: str) -> Any:
+    """From whole sequences to the outputs of the network, [batch, O] or [batch, time, O]."""
+    a, writer = network.architecture, _Writer(network, opset)
+    graph = writer.graph
+    given = _inputs(network, "batch", "time")
+    lengths = graph.node("Identity", LENGTHS)
+    time_first = {
+        name: graph.node("Transpose", name, perm=[1, 0, *range(2, len(shape))])
+        for name, _, shape in given
+    }
+    x = writer.embedded(time_first)
+    inside = true_steps(graph, x, lengths)
+    last: list[str] = []
+    y = x
+    for k in range(len(a.hidden_sizes)):
+        y, last = writer.layer(k, writer.normalised(k, y), lengths, inside)
+    if a.readout == "every":
+        features = graph.node("Where", inside, y, writer.zero)
+        features = graph.node("Transpose", features, perm=[1, 0, 2])
+        shape = graph.node("Slice", graph.node("Shape", features), axes(graph, 0), axes(graph, 2))
+        flat = graph.node("Reshape", features, axes(graph, -1, a.feature_size))
+        shape = graph.node("Concat", shape, axes(graph, a.output_size), axis=0)
+        graph_output = graph.node("Reshape", writer.dense(flat), shape)
+        steps: tuple[str, ...] = ("time",)
+    else:
+        read = [writer.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
+        features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
+        graph_output, steps = writer.dense(features), ()
+    graph.named(graph_output, OUTPUT)
+    inputs = [tensor(*one) for one in given] + [tensor(LENGTHS, np.int32, ["batch"])]
+    output = tensor(OUTPUT, np.float32, ["batch", *steps, a.output_size])
+    return graph.model(inputs, [output], "network", version)
+
+
+def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[StatePair]]:
+    """From one step of streams and their states to the outputs after it and the states.
+
+    Inputs are [batch] or [batch, I], outputs [batch, O]: those of the whole network for a sequence
+    that ends here.  Raises InputError for a network that reads in both directions.
+    """
+    a, writer = network.architecture, _Writer(network, opset)
+    if a.bidirectional:
+        raise InputError(
+            "expected a network that reads forward, got one that also reads backward: its answer "
+            "needs the end of the sequence, so it has no single step; train without bidirectional, "
+            "or leave the step out",
+            option="step",
+        )
+    graph, pairs = writer.graph, []
+
+    def state(name: str, width: int) -> str:
+        pairs.append(StatePair(name, f"{name}_out", width))
+        return name
+
+    given = _inputs(network, "batch")
+    x = writer.embedded({name: name for name, _, _ in given})
+    for k, sizes in enumerate(a.layer_sizes()):
+        cell = CELLS[a.cell]
+        widths = zip(cell.states, cell.state_sizes(sizes), strict=True)
+        before = [state(f"layer_{k}_{name}", width) for name, width in widths]
+        after = writer.step(k, writer.normalised(k, x), before)
+        for name, value in zip(before, after, strict=True):
+            graph.named(value, f"{name}_out")
+        x = after[0]
+    width = a.layer_output_sizes()[-1]
+    parts = [] if a.readout == "every" else a.readout.split("+")
+    read = [x] if not parts else []
+    count = ""
+    if set(parts) - {"last"}:
+        one = graph.constant(np.ones((1, 1), np.float32))
+        count = graph.named(graph.node("Add", state("steps", 1), one), "steps_out")
+    for part in parts:
+        if part == "last":
+            read.append(x)
+        elif part == "mean":
+            total = graph.named(graph.node("Add", state("sum", width), x), "sum_out")
+            read.append(graph.node("Div", total, count))
+        else:
+            begun = graph.node("Greater", "steps", writer.zero)
+            before_it = state("max", width)
+            highest = graph.node("Where", begun, graph.node("Max", before_it, x), x)
+            read.append(graph.named(highest, "max_out"))
+    features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
+    graph.named(writer.dense(features), OUTPUT)
+    inputs = [*given, *((p.input, np.float32, ["batch", p.width]) for p in pairs)]
+    outputs = [(OUTPUT, np.float32, ["batch", a.output_size])]
+    outputs += [(p.output, np.float32, ["batch", p.width]) for p in pairs]
+    model = graph.model(
+        [tensor(*one) for one in inputs], [tensor(*one) for one in outputs], "step", version
+    )
+    return model, pairs
+
+
+def _inputs(network: Network, *axes: str) -> list[tuple[str, Any, list[int | str]]]:
+    """Name, type and shape of what the network reads."""
+    a = network.architecture
+    if a.input_size is not None:
+        return [("values", np.float32, [*axes, a.input_size])]
+    read: list[Any] = [("tokens", np.int32, [*axes])]
+    if a.evidence_size:
+        read.append(("evidence", np.float32, [*axes, a.evidence_size]))
+    return read
+
+
+class _Writer:
+    """Parts of a network, as nodes of one graph; time is first."""
+
+    def __init__(self, network: Network, opset: int) -> None:
+        self.network, self.architecture = network, network.architecture
+        self.graph = Graph(opset)
+        self._arrays = Arrays(self.graph)
+        self._weights: dict[str, str] = {}
+
+    @property
+    def zero(self) -> str:
+        return self.graph.constant(np.zeros((), np.float32))
+
+    def weight(self, name: str) -> str:
+        """A tensor of the model file, kept once under its name."""
+        if name not in self._weights:
+            self._weights[name] = self.graph.constant(self.network.tensors[name], name)
+        return self._weights[name]
+
+    def embedded(self, inputs: dict[str, str]) -> str:
+        """What the first layer reads."""
+        if "values" in inputs:
+            return inputs["values"]
+        graph = self.graph
+        x = graph.node("Gather", self.weight("embedding.weight"), inputs["tokens"], axis=0)
+        if "evidence" in inputs:
+            matrix = graph.constant(self.network.tensors["evidence.weight"].T, "evidence.weight")
+            x = graph.node("Add", x, graph.node("MatMul", inputs["evidence"], matrix))
+        return x
+
+    def normalised(self, k: int, x: str) -> str:
+        """What layer ``k`` reads of the outputs of the one before it."""
+        if k == 0 or not self.architecture.batch_norm:
+            return x
+        scale, shift = (self.graph.constant(array) for array in self.network.norm(k - 1))
+        return self.graph.node("Add", self.graph.node("Mul", x, scale), shift)
+
+    def layer(self, k: int, x: str, lengths: str, inside: str) -> tuple[str, list[str]]:
+        """Y [T, B, D * W] of layer ``k``, and the final output states [B, W] of its directions.
+
+        y is undefined beyond the lengths.
+        """
+        a, graph = self.architecture, self.graph
+        cell, sizes = CELLS[a.cell], a.layer_sizes()[k]
+        weights = self.network.layer_weights(k)
+        if is_standard(cell):
+            direction = _DIRECTIONS[a.bidirectional]
+            y, final = operator(
+                graph, self._arrays, cell, weights, sizes, x, lengths, None, direction
+            )
+            if not a.bidirectional:
+                no_axis = axes(graph, 1), axes(graph, 0)
+                return (
+                    graph.node("Squeeze", y, no_axis[0]),
+                    [graph.node("Squeeze", final[0], no_axis[1])],
+                )
+            y = graph.node("Reshape", graph.node("Transpose", y, perm=[0, 2, 1, 3]),
+                           axes(graph, 0, 0, a.layer_output_sizes()[k]))  # fmt: skip
+            halves = graph.node("Split", final[0], axes(graph, 1, 1), outputs=2, axis=0)
+            return y, [graph.node("Squeeze", half, axes(graph, 0)) for half in halves]
+        outputs, last = [], []
+        for reverse, of_direction in enumerate(weights):
+            step = Step(cell, self._arrays, of_direction, sizes)
+            before = zeros(graph, x, cell.state_sizes(sizes))
+            y, final = scanned(graph, step, x, inside, before, reverse=reverse == 1)
+            outputs.append(y)
+            last.append(final[0])
+        if len(outputs) == 1:
+            return outputs[0], last
+        return graph.node("Concat", *outputs, axis=-1), last
+
+    def step(self, k: int, x: str, before: list[str]) -> list[str]:
+        """The states [B, W] of layer ``k`` after one step that reads x [B, I]."""
+        graph, cell = self.graph, CELLS[self.architecture.cell]
+        sizes, weights = self.architecture.layer_sizes()[k], self.network.layer_weights(k)
+        if not is_standard(cell):
+            step = Step(cell, self._arrays, weights[0], sizes)
+            return step.states(graph, step.inputs(graph, x), before)
+        first = axes(graph, 0)
+        state = [graph.node("Unsqueeze", s, first) for s in before]
+        x = graph.node("Unsqueeze", x, first)
+        _, final = operator(graph, self._arrays, cell, weights, sizes, x, None, state)
+        return [graph.node("Squeeze", s, first) for s in final]
+
+    def read_out(self, part: str, y: str, last: Sequence[str], lengths: str, inside: str) -> str:
+        """[B, D * W] of outputs y [T, B, D * W] and final output states."""
+        graph = self.graph
+        if part == "last":
+            return last[0] if len(last) == 1 else graph.node("Concat", *last, axis=-1)
+        counts = graph.node("Unsqueeze", cast(graph, lengths, np.float32), axes(graph, 1))
+        if part == "mean":
+            total = summed(graph, graph.node("Where", inside, y, self.zero), 0, keep=False)
+            one = graph.constant(np.ones((), np.float32))
+            return graph.node("Div", total, graph.node("Max", counts, one))
+        lowest = graph.constant(np.array(-np.inf, np.float32))
+        shown = graph.node("Where", inside, y, lowest)
+        highest = highest_of(graph, shown, 0)
+        some = graph.node("Greater", counts, self.zero)
+        return graph.node("Where", some, highest, self.zero)
+
+    def dense(self, features: str) -> str:
+        """The outputs [N, O] of features [N, F]."""
+        a = self.architecture
+        weight = self.weight("embedding.weight" if a.tie_embeddings else "dense.weight")
+        return self.graph.node("Gemm", features, weight, self.weight("dense.bias"), transB=1)

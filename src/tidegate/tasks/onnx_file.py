@@ -1,0 +1,107 @@
+"""A fitted estimator as ONNX files: what goes in beside the network, and where they are written."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import os
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tidegate.errors import InputError
+from tidegate.output.places import check_output
+from tidegate.output.writing import write_atomically
+from tidegate.tasks.model_file import new_test_vector, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tidegate.tasks.estimator import Estimator
+
+Path = str | PathLike[str]
+
+OPSETS = range(17, 23)  # which the tests run
+FORMAT = 1  # of the metadata, which docs/onnx.md specifies
+# Options by which text is read; what else is read by stands in the other parts.
+_READING = ("max_length", "reverse")
+
+
+def export(
+    fitted: Estimator,
+    path: Path,
+    *,
+    step: Path | None,
+    opset: int,
+    force: bool,
+    vector: Mapping[str, np.ndarray] | None = None,
+    inputs: Iterable[Path] = (),
+) -> None:
+    """Write what `Estimator.export_onnx` says.
+
+    ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
+    read.  Raises InputError before anything is written.
+    """
+    network = fitted.runtime_
+    check_exporting(opset)
+    for place in (path, step):
+        if place is not None:
+            check_output(place, inputs=inputs, force=force)
+    if step is not None and os.path.realpath(step) == os.path.realpath(path):
+        raise InputError("expected another file than the first, got the same", option="step")
+
+    from tidegate.onnx.writing import step_bytes, whole_bytes
+
+    told, version = _told(fitted), version_of("tidegate")
+    if vector is None:
+        vector = new_test_vector(network)
+    whole = whole_bytes(network, opset, version, told, vector)
+    of_step = None if step is None else step_bytes(network, opset, version, told)
+    write_atomically(path, whole)
+    if step is not None and of_step is not None:
+        write_atomically(step, of_step)
+
+
+def check_exporting(opset: int) -> None:
+    """Raise InputError for an opset that is not written, and where a package is missing."""
+    if type(opset) is not int or opset not in OPSETS:
+        raise InputError(
+            f"expected {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}; {OPSETS[0]} is read everywhere",
+            option="opset",
+        )
+    for package in ("onnx", "onnxruntime"):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as e:
+            raise InputError(
+                f"expected {package}, which a model is exported with, got none; install it with: "
+                "pip install 'tidegate[onnx]'"
+            ) from e
+
+
+def _told(fitted: Estimator) -> dict[str, Any]:
+    """What a reader needs beside the graph: docs/onnx.md."""
+    learned = fitted._learned()
+    encoder = getattr(fitted, "encoder_", None)
+    tables = learned.get("evidence")
+    options = fitted.to_json()
+    return {
+        "format": FORMAT,
+        "task": fitted.TASK,
+        "encoder": learned.get("encoder"),
+        "labels": learned.get("labels"),
+        "scaling": learned.get("scaling"),
+        "options": {name: options[name] for name in _READING if name in options},
+        "patterns": None if encoder is None else encoder.patterns(),
+        "evidence": tables and {
+            "buckets": _base64(tables["buckets"], np.int32),
+            "log_odds": _base64(tables["log_odds"], np.float32),
+        },
+    }  # fmt: skip
+
+
+def _base64(array: np.ndarray, kind: type[np.generic]) -> str:
+    """Little-endian numbers, row by row."""
+    data = array.astype(np.dtype(kind).newbyteorder("<"))
+    return base64.b64encode(data.tobytes()).decode()
