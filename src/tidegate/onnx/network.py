@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import CELLS
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.onnx.cells import Step
 from tidegate.onnx.graph import Graph, axes, cast, highest_of, summed, tensor
 from tidegate.onnx.layers import Arrays, is_standard, operator, scanned, true_steps, zeros
@@ -80,8 +80,8 @@ def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[St
     if a.bidirectional:
         raise InputError(
             "expected a network that reads forward, got one that also reads backward: its answer "
-            "needs the end of the sequence, so it has no single step; train without bidirectional, "
-            "or leave the step out",
+            "needs the end of the sequence, so it has no single step; leave it out, or train with "
+            + spelled("bidirectional", False),
             option="step",
         )
     graph, pairs = writer.graph, []

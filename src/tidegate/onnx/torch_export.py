@@ -93,9 +93,7 @@ class _Nodes:
         node = ir.Node("", "Constant", [], [ir.AttrTensor("value", ir.tensor(array))])
         return self._added(node)
 
-    def node(
-        self, op: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: Any
-    ) -> Any:
+    def node(self, op: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: Any) -> Any:
         given = list(inputs)
         while given and given[-1] is None:
             given.pop()

@@ -49,7 +49,8 @@ def export(
         if place is not None:
             check_output(place, inputs=inputs, force=force)
     if step is not None and os.path.realpath(step) == os.path.realpath(path):
-        raise InputError("expected another file than the first, got the same", option="step")
+        problem = f"expected another file than the output's, got {step}; name another one"
+        raise InputError(problem, option="step")
 
     from tidegate.onnx.writing import step_bytes, whole_bytes
 
