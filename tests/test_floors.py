@@ -164,4 +164,7 @@ def test_torch_is_loaded_by_nn_and_training_alone(path):
     if path == TORCH_CONTESTANTS:
         return
     source = PATHS[path].read_text(encoding="utf-8")
-    assert not {name.split(".")[0] for name in imported(source, in_functions=False)} & HEAVY
+    heavy = {name.split(".")[0] for name in imported(source, in_functions=False)} & HEAVY
+    if room_of(path) == "onnx" and path != "onnx/__init__.py":  # imported when it is its turn
+        heavy -= {"onnx"}
+    assert not heavy

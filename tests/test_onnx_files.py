@@ -207,6 +207,20 @@ def test_the_same_model_gives_the_same_bytes(exported: Path, tmp_path: Path) -> 
     assert (tmp_path / "again.onnx").read_bytes() == (exported / "classifier-0.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_a_model_with_rounded_weights_is_exported_with_these(
+    weights: Any, exported: Path, tmp_path: Path
+) -> None:
+    tg.load(exported / "language-model-2.safetensors").save(tmp_path / "m", weights=weights)
+    assert main(["export", "onnx", str(tmp_path / "m"), "-o", str(tmp_path / "m.onnx")]) == 0
+    vector = load_model(tmp_path / "m").test_vector
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    feed = {"tokens": vector["input"].T, "sequence_lens": vector["lengths"]}
+    feed = {name: array.astype(np.int32) for name, array in feed.items()}
+    (output,) = session.run(None, feed)
+    np.testing.assert_allclose(output.swapaxes(0, 1), vector["output"], rtol=0, atol=1e-5)
+
+
 EXPORT = """
 import json
 import tidegate

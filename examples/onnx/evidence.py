@@ -4,6 +4,7 @@ word before, and of its letters, found by hashes.
 
 import base64
 import zlib
+from collections import defaultdict
 
 import numpy as np
 
@@ -14,8 +15,8 @@ def evidence_of(words, tables):
     """Float32 [words, E] of the ``evidence`` in a file's metadata."""
     buckets = np.frombuffer(base64.b64decode(tables["buckets"]), "<i4").tolist()
     odds = np.frombuffer(base64.b64decode(tables["log_odds"]), "<f4").reshape(len(buckets), -1)
-    found = dict(zip(buckets, odds, strict=True))
     nothing = np.zeros_like(odds[0])
+    found = defaultdict(lambda: nothing, zip(buckets, odds, strict=True))
     rows, before = [np.zeros((0, 3 * len(nothing)), np.float32)], 0
     for word in words:
         own = zlib.crc32(word.encode())
@@ -23,9 +24,9 @@ def evidence_of(words, tables):
         pair = (mixed ^ mixed >> 29) * ODD % 2**64 >> 40
         spaced = f" {word} "
         runs = [spaced[k : k + n] for n in (4, 5) for k in range(len(spaced) - n + 1)]
-        letters = [found.get(zlib.crc32(run.encode(), 1) % 2**24, nothing) for run in runs]
+        letters = [found[zlib.crc32(run.encode(), 1) % 2**24] for run in runs]
         total = sum(letters, nothing) / np.sqrt(np.float32(max(len(runs), 1)))
-        looked_up = found.get(own * ODD % 2**64 >> 40, nothing), found.get(pair, nothing), total
+        looked_up = found[own * ODD % 2**64 >> 40], found[pair], total
         rows.append(np.concatenate(looked_up)[None])
         before = own
     return np.concatenate(rows)

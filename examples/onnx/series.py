@@ -58,7 +58,7 @@ def ask(path, rows):
         values = sequence_inputs(rows, scaling["inputs"])
     lengths = np.full(len(values), values.shape[1], np.int32)
     feed = {"values": values.astype(np.float32), "sequence_lens": lengths}
-    output = session.run(["output"], feed)[0].astype(float)
+    output = np.asarray(session.run(["output"], feed)[0], float)
     if windowing:
         ahead = output.reshape(len(windowing["names"]), -1).T + anchors
         return (ahead * windowing["scaler"]["scale"] + windowing["scaler"]["mean"]).tolist()

@@ -46,11 +46,12 @@ def ask(path, text):
         kept = kept[::-1]
     if told["encoder"].get("sentences"):
         kept = kept[:-1]  # the last sentence goes on
-    feed = {"tokens": np.array([tokens], np.int32)[:, kept]}
+    feed: dict[str, np.ndarray] = {"tokens": np.array([tokens], np.int32)[:, kept]}
     feed["sequence_lens"] = np.array([len(kept)], np.int32)
     if told["evidence"]:
         feed["evidence"] = evidence_of(words, told["evidence"])[None, kept]
-    output = session.run(["output"], feed)[0].reshape(-1, session.get_outputs()[0].shape[-1])[-1]
+    size = session.get_outputs()[0].shape[-1]
+    output = np.asarray(session.run(["output"], feed)[0]).reshape(-1, size)[-1]  # after all steps
     probabilities = np.exp(output - output.max()) / np.exp(output - output.max()).sum()
     if told["labels"]:
         return dict(zip(map(str, told["labels"]), probabilities.tolist(), strict=True))

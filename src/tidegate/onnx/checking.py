@@ -107,9 +107,8 @@ def _compare(
     what: str,
 ) -> None:
     steps, rows = inputs.shape[:2]
-    if lengths is None:
-        lengths = np.full(rows, steps)
-    feed = fed(network, inputs) | {LENGTHS: lengths.astype(np.int32)}
+    true = np.full(rows, steps) if lengths is None else lengths
+    feed = fed(network, inputs) | {LENGTHS: true.astype(np.int32)}
     (output,) = session.run([OUTPUT], feed)
     if network.architecture.readout == "every":
         output = output.swapaxes(0, 1)

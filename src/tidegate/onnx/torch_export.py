@@ -30,9 +30,10 @@ def recurrence(
     mask: Value | None,
     reverse: bool,
     training: bool,
+    input_mask: Value | None = None,
 ) -> list[Value]:
     """One layer in one direction: what the operator returns, but for what training saves."""
-    if training or mask is not None:
+    if training or mask is not None or input_mask is not None:
         raise ValueError("expected a model in evaluation mode, got one in training; call eval()")
     declared = CELLS[cell]
     graph = _Nodes()

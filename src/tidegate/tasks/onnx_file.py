@@ -13,7 +13,7 @@ import numpy as np
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
 from tidegate.output.writing import write_atomically
-from tidegate.tasks.model_file import new_test_vector, version_of
+from tidegate.tasks.model_file import new_test_vector, rounded_network, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +43,8 @@ def export(
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
     """
-    network = fitted.runtime_
+    # of weights in 8 or 16 bits, too, all else is computed in float32 there
+    network = rounded_network(fitted.runtime_, "float32")
     check_exporting(opset)
     for place in (path, step):
         if place is not None:
