@@ -144,6 +144,7 @@ def test_a_cell_is_onnx_s_own_operator_where_it_has_one_and_a_scan_where_not(nam
 
 def test_batch_and_time_of_inputs_and_outputs_have_no_fixed_size() -> None:
     model = whole_model(network_of(replace(BASE, readout="every")), 17, "0")
+    assert model.ir_version == 8  # which every runtime of the last years reads
     shapes = {
         one.name: [d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim]
         for one in (*model.graph.input, *model.graph.output)
@@ -261,3 +262,12 @@ def test_the_tolerance_holds_over_a_thousand_steps() -> None:
         apart = np.abs(answer(session, network, inputs, lengths) - expected).max(axis=(1, 2))
         allowed = np.array([tolerance(t) for t in range(1, 1001)])
         assert (apart <= allowed * max(1, np.abs(expected).max())).all()
+
+
+def test_a_model_that_onnx_runtime_does_not_open_is_an_error_that_says_what_helps() -> None:
+    model = whole_model(network_of(BASE), 17, "0")
+    model.opset_import[0].version = 999
+    with pytest.raises(
+        InputError, match=r"expected ONNX Runtime .* to open the model, got: .*opset"
+    ):
+        session_of(model.SerializeToString())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.data.sequences.sequences import with_evidence
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.onnx.network import LENGTHS, OUTPUT, StatePair
 from tidegate.runtime.network import Network
 
@@ -62,13 +62,19 @@ def check_step(data: bytes, network: Network, pairs: Sequence[StatePair]) -> Non
 
 
 def session_of(data: bytes) -> Any:
-    """ONNX Runtime's session on the CPU, on one thread."""
+    """ONNX Runtime's session on the CPU, on one thread.  Raises InputError if it opens no such."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors alone; they are raised, too
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # its own classes of errors have no other base
+        raise InputError(
+            f"expected ONNX Runtime {onnxruntime.__version__} to open the model, got: {e}; take a "
+            f"newer onnxruntime, or a smaller {spelled('opset')}"
+        ) from e
 
 
 def fed(network: Network, inputs: np.ndarray) -> dict[str, np.ndarray]:
