@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.reading import Force, Json, Model, file_to_write, output_file
+from tidegate.cli.reading import Force, Json, Model, file_to_write, output_option
 from tidegate.cli.show import print_json
 from tidegate.terminal import printable, say
 
@@ -16,7 +16,7 @@ def onnx(
     model: Model,
     output: Annotated[
         Path | None,
-        output_file("file to write (default: the model's name with .onnx, in this folder)"),
+        output_option("file to write (default: the model's name with .onnx, in this folder)"),
     ] = None,
     step: Annotated[
         Path | None,
