@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tidegate.cells import Cell
 from tidegate.keras.ragged import Steps
-from tidegate.nn.functional import choose_path, recurrence
+from tidegate.nn import engine_reach
+from tidegate.nn.functional import recurrence
 
 # Keras' gates in its order, by our names (keras/src/layers/rnn of Keras 3)
 _GATES = {
@@ -35,8 +36,8 @@ def reason_against(
         )
     if sequences.numel() == 0:
         return None
-    path, reason = choose_path(cell, (sequences, *state, *_given(layer.cell)))
-    return None if path == "engine" else reason
+    tensors = (_numbers(sequences), *state, *_given(layer.cell))
+    return engine_reach.reason_against(cell, tensors)
 
 
 def run(
@@ -53,6 +54,7 @@ def run(
     """
     kernel = layer.cell
     B, T, _ = sequences.shape  # noqa: N806
+    sequences = _numbers(sequences)
     state = [s if s.shape[0] == B else s.expand(B, -1) for s in state]
     if sequences.is_meta:
         last = sequences.new_empty(B, kernel.units)
@@ -77,6 +79,11 @@ def run(
     else:
         outputs = last.unsqueeze(1)
     return last, outputs, list(final)
+
+
+def _numbers(sequences: Tensor) -> Tensor:
+    """Integers as numbers, as Keras' products take them."""
+    return sequences if sequences.is_floating_point() else sequences.float()
 
 
 def _given(kernel: Any) -> list[Tensor]:
