@@ -17,7 +17,7 @@ from tidegate.nn.engine_reach import is_recorded
 class Steps:
     """Which steps of a batch are true, and where they stand.
 
-    mask: [B, T], or [B, T, 1], True where a step is to be computed; None: everywhere.
+    mask: [B, T], true where a step is to be computed; None: everywhere.
     ``backwards``: the last step is computed first, and outputs stand in the order of computing.
     ``lengths``, int64 [B] or None, and ``reverse`` are what `recurrence` takes.
 
@@ -32,7 +32,7 @@ class Steps:
         self._moved: tuple[Tensor, Tensor] | None = None  # [T * B] of [B * T], and the way back
         if mask is None:
             return
-        mask = mask.reshape(mask.shape[:2]).to(torch.bool)
+        mask = mask.to(torch.bool)
         B, T = mask.shape  # noqa: N806
         lengths, t = mask.sum(1), torch.arange(T, device=mask.device)
         if not is_recorded():  # what is recorded must not depend on values

@@ -39,14 +39,16 @@ def inner_loop(
 
     ``own_loop`` is Keras' loop of this layer, which runs where the engine cannot.  A warning then
     says why, once for each layer and reason; with ``strict`` RuntimeError is raised instead.
+    Raises ValueError for shapes that do not fit the layer.
     """
-    mask = keras.tree.flatten(mask)[0]
-    state = keras.tree.flatten(initial_state)
-    reason = reason_against(layer, sequences, state, mask)
+    reason = reason_against_layer(layer)
     if reason is None:
         from tidegate.keras import on_torch
 
-        return on_torch.run(layer, cell_of(layer), sequences, state, mask, training)
+        given = on_torch.given(layer, sequences, initial_state, mask)
+        reason = on_torch.reason_against(cell_of(layer), given)
+        if reason is None:
+            return on_torch.run(layer, cell_of(layer), given, training)
     if strict:
         raise RuntimeError(f"{_name(layer)}: strict: expected the engine to run it, but {reason}")
     _say(f"{_name(layer)}: Keras' own loop runs, because {reason}")
@@ -96,16 +98,6 @@ def reason_against_layer(layer: Any) -> str | None:
         if getattr(cell, option) >= 1:
             return f"Keras treats {option}=1 in its own ways"
     return None
-
-
-def reason_against(layer: Any, sequences: Any, state: list[Any], mask: Any) -> str | None:
-    """Why the engine cannot run this layer on these tensors; None if it can."""
-    reason = reason_against_layer(layer)
-    if reason is None:
-        from tidegate.keras import on_torch
-
-        reason = on_torch.reason_against(layer, cell_of(layer), sequences, state, mask)
-    return reason
 
 
 def _name(layer: Any) -> str:
