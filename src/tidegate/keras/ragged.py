@@ -58,7 +58,10 @@ class Steps:
         if self._moved is None:
             return x.transpose(0, 1)
         B, T, W = x.shape  # noqa: N806
-        return _Permuted.apply(x.reshape(B * T, W), *self._moved).view(T, B, W)  # pyright: ignore
+        rows = x.reshape(B * T, W)
+        if is_recorded():  # whatever compiles it finds a way back of its own
+            return rows.index_select(0, self._moved[0]).view(T, B, W)
+        return _Permuted.apply(rows, *self._moved).view(T, B, W)  # pyright: ignore
 
     def placed(self, y: Tensor, zero: bool) -> Tensor:
         """[T, B, W], zero from each row's length on -> [B, T, W], outputs at their steps.

@@ -92,8 +92,6 @@ def reason_against_layer(layer: Any) -> str | None:
     cell = layer.cell
     if cell.compute_dtype != "float32":
         return f"the engine computes in float32, but the layer in {cell.compute_dtype}"
-    if getattr(layer, "use_cudnn", "auto") is True:
-        return "use_cudnn=True asks for cuDNN; leave it at 'auto'"
     for option in ("dropout", "recurrent_dropout"):
         if getattr(cell, option) >= 1:
             return f"Keras treats {option}=1 in its own ways"
