@@ -9,18 +9,10 @@ import torch
 from torch import Tensor
 
 from tidegate.cells import Cell
+from tidegate.interchange.conventions import LIBRARIES
 from tidegate.keras.ragged import Steps
 from tidegate.nn import engine_reach
 from tidegate.nn.functional import recurrence
-
-# Keras' gates in its order, by our names (keras/src/layers/rnn of Keras 3)
-_GATES = {
-    "rnn_tanh": ("h",),
-    "rnn_relu": ("h",),
-    "gru": ("z", "r", "n"),
-    "gru_reset_before": ("z", "r", "n"),
-    "lstm": ("i", "f", "g", "o"),
-}
 
 
 class Given(NamedTuple):
@@ -129,7 +121,8 @@ def _blocks(cell: Cell, array: Tensor) -> Tensor:
 
 def _order(cell: Cell) -> list[int]:
     """Where each of our gates stands among Keras'."""
-    return [_GATES[cell.name].index(gate) for gate in cell.gates]
+    theirs = LIBRARIES["keras"][cell.name].gates
+    return [theirs.index(gate) for gate in cell.gates]
 
 
 def _input_mask(cell: Cell, kernel: Any, x: Tensor, training: Any) -> Tensor | None:
