@@ -287,3 +287,14 @@ def test_without_keras_the_remedy_is_named():
     code = "import sys; sys.modules['keras'] = None\nimport tidegate.keras"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'tidegate[keras]'" in ran.stderr
+
+
+def test_a_subclass_is_a_layer_of_the_engine_too():
+    class Named(tidegate.keras.GRU):
+        def __init__(self, units, title="", **kwargs):
+            super().__init__(units, **kwargs)
+            self.title = title
+
+    layer = Named(4, title="it", strict=True)
+    assert layer(SERIES).shape == (6, 4)
+    assert layer.get_config()["strict"] is True

@@ -107,16 +107,16 @@ def _in_our_order(cell: Cell, weights: list[Tensor]) -> list[Tensor | None]:
     if bias:
         both = bias[0].unbind() if bias[0].dim() == 2 else (bias[0], torch.zeros_like(bias[0]))
         biases = [_blocks(cell, b) for b in both]
-    return [_blocks(cell, w_ih.t()), _blocks(cell, w_hh.t()), *biases]
+    return [_blocks(cell, w_ih).t(), _blocks(cell, w_hh).t(), *biases]
 
 
 def _blocks(cell: Cell, array: Tensor) -> Tensor:
-    """[G*H, ...] with the gates in our order."""
+    """[..., G*H] with the gates in our order."""
     order = _order(cell)
     if order == sorted(order):
         return array
-    blocks = array.chunk(len(order))
-    return torch.cat([blocks[k] for k in order])
+    blocks = array.chunk(len(order), -1)
+    return torch.cat([blocks[k] for k in order], -1)
 
 
 def _order(cell: Cell) -> list[int]:
