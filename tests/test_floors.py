@@ -158,8 +158,8 @@ def test_the_picture_shows_the_floors_of_the_table():
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_torch_is_loaded_by_nn_and_training_alone(path):
-    if room_of(path) in {"nn", "training"} and path not in TORCH_FREE:
+def test_torch_is_loaded_by_few_rooms_alone(path):
+    if room_of(path) in {"nn", "training", "keras"} and path not in TORCH_FREE:
         return
     if path == TORCH_CONTESTANTS:
         return

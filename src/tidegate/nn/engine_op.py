@@ -144,7 +144,8 @@ def _operator_backward(ctx: Any, incoming: Sequence[Tensor | None]) -> tuple[Any
         )
     d_x, d_state, d_weights = call.parts(gradients)
     d_given = [d for d, w in zip(d_weights, weights, strict=True) if w is not None]
-    return None, d_x, list(d_state), d_given, None, None, None, None, None, None
+    others = len(ctx.needs_input_grad) - 4  # torch leaves out what was given as its default
+    return None, d_x, list(d_state), d_given, *[None] * others
 
 
 def _fake_forward(cell, x, state, weights, lengths, mask, reverse, training, *_):  # noqa: ARG001

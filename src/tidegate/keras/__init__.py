@@ -1,0 +1,17 @@
+"""Keras' recurrent layers on the engine: SimpleRNN, LSTM and GRU, under Keras' own names.
+
+Keras on torch, on the CPU, in float32; anything else is left to Keras, and said once.  An import
+also registers the layers, so that `keras.saving.load_model` knows them.
+"""
+
+try:
+    import keras  # noqa: F401
+except ModuleNotFoundError as e:
+    raise ModuleNotFoundError(
+        "tidegate.keras: expected Keras 3, got no module keras; pip install 'tidegate[keras]'",
+        name=e.name,
+    ) from e
+
+from tidegate.keras.layers import GRU, LSTM, SimpleRNN
+
+__all__ = ["GRU", "LSTM", "SimpleRNN"]

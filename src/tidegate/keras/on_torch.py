@@ -1,0 +1,142 @@
+"""One recurrent layer of Keras on torch, through `tidegate.nn.functional.recurrence`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import torch
+from torch import Tensor
+
+from tidegate.cells import Cell
+from tidegate.interchange.conventions import LIBRARIES
+from tidegate.keras.ragged import Steps
+from tidegate.nn import engine_reach
+from tidegate.nn.functional import recurrence
+
+
+class Given(NamedTuple):
+    """What a layer computes with, in Keras' shapes and order."""
+
+    x: Tensor  # [B, T, I]
+    state: list[Tensor]  # [B, H] each
+    mask: Tensor | None  # [B, T]
+    weights: list[Tensor]  # [I, G*H], [H, G*H], and a bias [2, G*H] or [G*H] if there is one
+
+
+def given(layer: Any, sequences: Any, initial_state: Any, mask: Any) -> Given:
+    """The layer's weights, and its input, as torch has them.
+
+    Raises ValueError for shapes that do not fit each other.
+    """
+    as_tensor: Any = keras.ops.convert_to_tensor
+    cell = layer.cell
+    x = as_tensor(sequences)
+    state = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+    mask = mask[0] if isinstance(mask, list | tuple) else mask
+    weights = [
+        as_tensor(w) for w in (cell.kernel, cell.recurrent_kernel, cell.bias) if w is not None
+    ]
+    B, T, I = x.shape  # noqa: E741, N806
+    rows = None if x.is_meta else B  # a batch of unknown size may meet states of a known one
+    if len(weights[0]) != I:
+        raise ValueError(
+            f"sequences: expected [B, T, {len(weights[0])}], for which the layer was built, got "
+            f"{list(x.shape)}"
+        )
+    state = [_fitting(f"initial_state[{k}]", s, rows, cell.units) for k, s in enumerate(state)]
+    if len(state) != len(layer.state_size):
+        raise ValueError(
+            f"initial_state: expected {len(layer.state_size)} arrays, got {len(state)}"
+        )
+    if mask is not None:
+        mask = as_tensor(mask)
+        mask = _fitting("mask", mask.squeeze(-1) if mask.dim() == 3 else mask, rows, T)
+    return Given(x if x.is_floating_point() else x.float(), state, mask, weights)
+
+
+def _fitting(name: str, tensor: Tensor, rows: int | None, columns: int) -> Tensor:
+    """[rows, columns]; one row serves all, as in Keras."""
+    if rows is None or tensor.shape == (rows, columns):
+        return tensor
+    if tensor.shape != (1, columns):
+        expected = [rows, columns]
+        raise ValueError(f"{name}: expected {expected}, got {list(tensor.shape)}")
+    return tensor.expand(rows, -1)
+
+
+def reason_against(cell: Cell, given: Given) -> str | None:
+    """Why the engine cannot compute this; None if it can, or if only shapes are asked for."""
+    if given.x.is_meta or given.x.numel() == 0:
+        return None
+    return engine_reach.reason_against(cell, (given.x, *given.state, *given.weights))
+
+
+def run(layer: Any, cell: Cell, given: Given, training: Any) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """The last output [B, H], the outputs [B, T, H] (or [B, 1, H]) and the states [B, H]."""
+    x, state, mask, weights = given
+    if x.is_meta:
+        last = x.new_empty(len(x), layer.cell.units)
+        outputs = x.new_empty(len(x), x.shape[1] if layer.return_sequences else 1, last.shape[1])
+        return last, outputs, [s.clone() for s in state]
+    if layer.stateful:  # they are assigned to in place after the call
+        state = [s.clone() for s in state]
+    steps = Steps(mask, layer.go_backwards)
+    y, final = recurrence(
+        cell,
+        steps.taken(x),
+        tuple(state),
+        _in_our_order(cell, weights),
+        steps.lengths,
+        steps.reverse,
+        _recurrent_mask(cell, layer.cell, state[0], training),
+        _input_mask(cell, layer.cell, x, training),
+    )
+    last = steps.last(final[0], layer.zero_output_for_mask)
+    if layer.return_sequences:
+        outputs = steps.placed(y, layer.zero_output_for_mask)
+    else:
+        outputs = last.unsqueeze(1)
+    return last, outputs, list(final)
+
+
+def _in_our_order(cell: Cell, weights: list[Tensor]) -> list[Tensor | None]:
+    """weight_ih, weight_hh, bias_ih, bias_hh; where Keras has one bias for two, bias_hh is 0."""
+    w_ih, w_hh, *bias = weights
+    biases: list[Tensor | None] = [None, None]
+    if bias:
+        both = bias[0].unbind() if bias[0].dim() == 2 else (bias[0], torch.zeros_like(bias[0]))
+        biases = [_blocks(cell, b) for b in both]
+    return [_blocks(cell, w_ih).t(), _blocks(cell, w_hh).t(), *biases]
+
+
+def _blocks(cell: Cell, array: Tensor) -> Tensor:
+    """[..., G*H] with the gates in our order."""
+    order = _order(cell)
+    if order == sorted(order):
+        return array
+    blocks = array.chunk(len(order), -1)
+    return torch.cat([blocks[k] for k in order], -1)
+
+
+def _order(cell: Cell) -> list[int]:
+    """Where each of our gates stands among Keras'."""
+    theirs = LIBRARIES["keras"][cell.name].gates
+    return [theirs.index(gate) for gate in cell.gates]
+
+
+def _input_mask(cell: Cell, kernel: Any, x: Tensor, training: Any) -> Tensor | None:
+    if not (training and kernel.dropout):
+        return None
+    return _by_gate(cell, kernel.get_dropout_mask(x[:, 0]))
+
+
+def _recurrent_mask(cell: Cell, kernel: Any, h: Tensor, training: Any) -> Tensor | None:
+    if not (training and kernel.recurrent_dropout):
+        return None
+    return _by_gate(cell, kernel.get_recurrent_dropout_mask(h))
+
+
+def _by_gate(cell: Cell, masks: Tensor | list[Tensor]) -> Tensor:
+    """Keras' one mask, [B, W], as it is; its masks for each gate as [G, B, W]."""
+    return torch.stack([masks[k] for k in _order(cell)]) if isinstance(masks, list) else masks
