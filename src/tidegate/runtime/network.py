@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -53,6 +56,14 @@ class Network:
         self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
         self._stepping = threading.Lock()  # a layer of the engine takes one step at a time
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the architecture and all weights, in hexadecimal: which network this is."""
+        hashed = sha256(json.dumps(self.architecture.to_json(), sort_keys=True).encode())
+        for tensor in self.tensors.values():
+            hashed.update(tensor)
+        return hashed.hexdigest()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, (self.architecture, self.tensors, self.weights)
 
@@ -60,7 +71,6 @@ class Network:
     def __call__(self, inputs: np.ndarray, lengths: np.ndarray | None = None) -> Array:
         return self.output(self.features(inputs, lengths)[0])
 
-    @np.errstate(over="ignore", invalid="ignore")
     def features(
         self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
     ) -> tuple[Array, State]:
@@ -68,6 +78,20 @@ class Network:
 
         ``state``: as a former call returned it, or None for zeros; it is not changed.
         """
+        y, final = self.run(inputs, lengths, state)
+        if self.architecture.readout == "every":
+            return (y[0] if len(y) == 1 else np.concatenate(y, axis=-1)), final
+        outside = _outside(inputs, lengths)
+        last = final[-len(y) :]
+        parts, pairs = self.architecture.readout.split("+"), list(zip(y, last, strict=True))
+        read = [_read_out(p, *one, lengths, outside) for p in parts for one in pairs]
+        return np.concatenate(read, axis=-1), final
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def run(
+        self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
+    ) -> tuple[list[Array], State]:
+        """The last layer's outputs of each direction, [T, B, H], and the final state."""
         x, outside = self._embedded(inputs), _outside(inputs, lengths)
         final: State = []
         y: list[Array] = []
@@ -84,12 +108,11 @@ class Network:
                 outputs, after = layer.forward(x, before, lengths, reverse=d == 1)
                 y.append(outputs)
                 final.append(after)
-        if self.architecture.readout == "every":
-            return (y[0] if len(y) == 1 else np.concatenate(y, axis=-1)), final
-        last = final[-len(y) :]
-        parts, pairs = self.architecture.readout.split("+"), list(zip(y, last, strict=True))
-        read = [_read_out(p, *one, lengths, outside) for p in parts for one in pairs]
-        return np.concatenate(read, axis=-1), final
+        return y, final
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros for ``batch_size`` rows."""
+        return [layer.initial_state(batch_size) for one in self._layers for layer in one]
 
     @np.errstate(over="ignore", invalid="ignore")
     def output(self, features: Array) -> Array:

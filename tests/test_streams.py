@@ -1,0 +1,459 @@
+"""Streams: read piece by piece, a model answers as it does to the sequence so far."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streamed_models import TEXT, forecaster, language_model, sequence_model, text_classifier
+
+import tidegate as tg
+from tidegate.cells import CELLS
+from tidegate.errors import InputError
+from tidegate.runtime.stream import Stream, Streams
+
+# Of a value of order 1, after some dozen steps in float32; the same sums in another order.
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+WORDS = ["the", "good", "film", ",", "not", "so", "bad", "so", "bad", "a", "film", "unheard", "of"]
+READOUTS = ["last", "mean", "max", "max+last+mean"]
+
+
+class Case:
+    """A model, a sequence as steps, and the answer to its first ``n`` steps without a stream."""
+
+    def __init__(self, model: Any, steps: Any, join: Callable[[Any], Any]) -> None:
+        self.model, self.steps, self.join = model, steps, join
+
+    def expected(self, n: int) -> np.ndarray:
+        model, sequence = self.model, self.join(self.steps[:n])
+        if isinstance(model, tg.SequenceRegressor):
+            return model.predict([sequence])[0]
+        if isinstance(model, tg.LanguageModel):
+            return next_token(model, sequence)
+        if isinstance(model, tg.Forecaster):
+            if n < model.windowing_.context:
+                return np.full((3, 2), np.nan)
+            series = tg.data.series.series.Series.of(
+                np.datetime64("2030-01-01T00", "s") + 3600 * np.arange(n),
+                sequence[:, :2],
+                names=["x", "y"],
+                covariates=sequence[:, 2:],
+                covariate_names=list(model.windowing_.covariate_names),
+            )
+            return model.forecast(series).values
+        return model.predict_proba([sequence])[0]
+
+
+def next_token(model: Any, text: str) -> np.ndarray:
+    """Log-probabilities of what follows, as `generate` would have them."""
+    network, encoder = model.runtime_, model.encoder_
+    read = encoder.encode(text)
+    if encoder.start_id is not None:  # the last sentence goes on, or one begins
+        last = text.rpartition("\n")[2]
+        read = read[:-1] if encoder.split(last) else np.append(read, encoder.start_id)
+    elif not len(read):
+        read = encoder.encode("\n")
+    logits = network(read[:, None])[-1, 0].astype(np.float64)
+    return logits - np.log(np.exp(logits).sum())
+
+
+def joined(words: Any) -> str:
+    return " ".join(words)
+
+
+def numbers(channels: int, steps: int = 23, missing: bool = False) -> np.ndarray:
+    values = np.random.default_rng(5).standard_normal((steps, channels)) * 3 + 1
+    if missing:
+        values[[0, 1, 7, 8, 20], [0, 0, 0, 0, 0]] = np.nan
+        values[[5, 6], [-1, -1]] = np.nan
+    return values
+
+
+def case_of(task: str, **options: Any) -> Case:
+    match task:
+        case "classifier of words":
+            return Case(text_classifier(**options), WORDS, joined)
+        case "classifier of words by evidence":
+            return Case(text_classifier(evidence=True, **options), WORDS, joined)
+        case "classifier of characters":
+            return Case(text_classifier("char", **options), list(TEXT), "".join)
+        case "language of characters":
+            return Case(language_model("char", **options), list(TEXT), "".join)
+        case "language of words":
+            pieces = [w for line in TEXT.splitlines() for w in (*line.split(), "\n")]
+            return Case(language_model("word", **options), pieces, lambda s: " ".join(s))
+        case "language of bpe":
+            words = [" " + w for w in TEXT.split()]
+            return Case(language_model("bpe", **options), words, "".join)
+        case "label of numbers":
+            return Case(
+                sequence_model(tg.SequenceClassifier, **options), numbers(2, missing=True), np.array
+            )
+        case "label of segments":
+            model = sequence_model(tg.SequenceClassifier, segment=4, **options)
+            return Case(model, numbers(2, missing=True), np.array)
+        case "number of one channel":
+            model = sequence_model(tg.SequenceRegressor, channels=1, segment=3, **options)
+            return Case(model, numbers(1, missing=True), np.array)
+        case "forecast":
+            return Case(forecaster(**options), numbers(2, 17), np.array)
+        case "forecast with covariates":
+            return Case(forecaster(covariates=1, **options), numbers(3, 17), np.array)
+        case "joint forecast":
+            return Case(forecaster(joint=True, covariates=2, **options), numbers(4, 17), np.array)
+    raise AssertionError(task)
+
+
+TASKS = [
+    "classifier of words", "classifier of words by evidence", "classifier of characters",
+    "language of characters", "language of words", "language of bpe", "label of numbers",
+    "label of segments", "number of one channel", "forecast", "forecast with covariates",
+    "joint forecast",
+]  # fmt: skip
+POOLED = [t for t in TASKS if "language" not in t and "forecast" not in t]
+
+
+def values_of(answer: Any) -> np.ndarray:
+    return answer.log_probabilities if hasattr(answer, "log_probabilities") else answer
+
+
+def assert_answers(case: Case, answer: Any, n: int) -> None:
+    if n == 0 and isinstance(case.model, tg.SequenceClassifier | tg.SequenceRegressor):
+        return  # predict refuses a sequence of no steps
+    np.testing.assert_allclose(values_of(answer), case.expected(n), **CLOSE)
+
+
+def fed(stream: Stream, case: Case, cuts: list[int]) -> Any:
+    answer = None
+    for begin, end in zip(cuts, cuts[1:], strict=False):
+        answer = stream.feed(cut(case, begin, end))
+    return answer
+
+
+def cut(case: Case, begin: int, end: int) -> Any:
+    steps = case.steps[begin:end]
+    if isinstance(steps, np.ndarray):
+        return steps[:, 0] if steps.shape[1] == 1 else steps
+    return case.join(steps)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_step_by_step_a_stream_answers_as_to_the_sequence_so_far(task: str) -> None:
+    case = case_of(task)
+    stream = case.model.stream()
+    assert_answers(case, stream.answer, 0)
+    for n in range(len(case.steps)):
+        answer = stream.feed(cut(case, n, n + 1))
+        assert_answers(case, answer, n + 1)
+        np.testing.assert_array_equal(values_of(stream.answer), values_of(answer))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_cell_streams(cell: str, task: str) -> None:
+    case = case_of(task, cell=cell, batch_norm=True)
+    stream, end = case.model.stream(), len(case.steps)
+    assert_answers(case, fed(stream, case, [0, 1, 2, 2, 9, end]), end)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("task", POOLED)
+def test_every_pooling_streams(readout: str, task: str) -> None:
+    case = case_of(task, readout=readout)
+    stream, at = case.model.stream(), 0
+    for end in (1, 2, 6, 7, 12, len(case.steps)):
+        answer = stream.feed(cut(case, at, end))
+        assert_answers(case, answer, end)
+        at = end
+
+
+@pytest.mark.parametrize("task", TASKS)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_where_it_is_cut_changes_nothing(task: str, data: st.DataObject) -> None:
+    case = case_of(task, **({"readout": "mean+max+last"} if task in POOLED else {}))
+    size = len(case.steps)
+    cuts = sorted(data.draw(st.lists(st.integers(0, size), max_size=6)))
+    assert_answers(case, fed(case.model.stream(), case, [0, *cuts, size]), size)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_copy_goes_on_by_itself(task: str) -> None:
+    case, end = case_of(task), 12
+    stream = case.model.stream()
+    stream.feed(cut(case, 0, 9))
+    before, copy = stream.state, stream.copy()
+    copy.feed(cut(case, 0, 3))
+    for name, array in stream.state.items():
+        np.testing.assert_array_equal(array, before[name])
+    assert_answers(case, stream.feed(cut(case, 9, end)), end)
+    copy.state = before
+    np.testing.assert_array_equal(values_of(copy.feed(cut(case, 9, end))), values_of(stream.answer))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_stream_is_saved_and_loaded_halfway(task: str, tmp_path: Path) -> None:
+    case, path = case_of(task), tmp_path / "stream.safetensors"
+    stream = case.model.stream()
+    stream.feed(cut(case, 0, 10))
+    stream.save(path)
+    stream.save(path)  # onto an older one
+    expected = stream.feed(cut(case, 10, 12))
+    loaded = case.model.stream().load(path)
+    np.testing.assert_array_equal(values_of(loaded.feed(cut(case, 10, 12))), values_of(expected))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_batch_is_its_streams_in_any_order_with_pieces_of_any_length(task: str) -> None:
+    case = case_of(task, **({"readout": "mean+max+last"} if task in POOLED else {}))
+    ends = [(3, 4), (0, 11), (1, 2), (9, 9), (5, 12)]
+    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+        batch = case.model.stream(len(ends))
+        for k in (0, 1):
+            spans = [(0, ends[row][0]) if k == 0 else ends[row] for row in order]
+            answers = batch.feed([cut(case, *span) for span in spans])
+            for answer, (_, end) in zip(answers, spans, strict=True):
+                assert_answers(case, answer, end)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_streams_come_and_go_and_do_not_touch_each_other(task: str) -> None:
+    case = case_of(task)
+    streams: Streams = case.model.streams()
+    assert streams.open("a", "b") == ["a", "b"]
+    assert streams.open() == [0]
+    streams.feed({"b": cut(case, 0, 3), "a": cut(case, 0, 1)})
+    streams.close("a")
+    assert streams.ids == ["b", 0]
+    assert "a" not in streams
+    streams.open("c")
+    answers = streams.feed({"c": cut(case, 0, 9), "b": cut(case, 3, 10)})
+    assert list(answers) == ["c", "b"]
+    assert_answers(case, answers["c"], 9)
+    assert_answers(case, answers["b"], 10)
+    everyone = streams.feed({"b": cut(case, 10, 11), 0: cut(case, 0, 8), "c": cut(case, 9, 10)})
+    for id, n in (("b", 11), (0, 8), ("c", 10)):
+        assert_answers(case, everyone[id], n)
+    one = streams.stream("b")
+    streams.put("c", one)
+    assert_answers(case, one.feed(cut(case, 11, 12)), 12)
+    assert_answers(case, streams.feed({"c": cut(case, 11, 12)})["c"], 12)
+    streams.close("b", 0, "c")
+    assert len(streams) == 0
+    assert streams.feed({}) == {}
+
+
+def test_rows_begin_anew_and_their_neighbours_go_on() -> None:
+    case = case_of("label of segments", readout="mean+max")
+    batch = case.model.stream(3)
+    batch.feed([cut(case, 0, 10)] * 3)
+    batch.reset([1])
+    answers = batch.feed([cut(case, 10, 12), cut(case, 0, 5), cut(case, 10, 11)])
+    for answer, n in zip(answers, (12, 5, 11), strict=True):
+        assert_answers(case, answer, n)
+    batch.reset(np.array([True, False, True]))
+    batch.reset()
+    np.testing.assert_array_equal(batch.answer, case.model.stream(3).answer)
+    with pytest.raises(InputError, match="rows: expected numbers below 3"):
+        batch.reset(3)
+
+
+def test_arrays_of_many_rows_are_read_at_once() -> None:
+    case = case_of("label of numbers")
+    x = np.random.default_rng(0).standard_normal((7, 5, 2))  # [B, T, C]
+    batch, lists = case.model.stream(7), case.model.stream(7)
+    np.testing.assert_array_equal(batch.feed(x), lists.feed(list(x)))
+    np.testing.assert_array_equal(batch.feed(x[:, 0]), lists.feed([one[0] for one in x]))
+    one = case_of("number of one channel")
+    batch, lists = one.model.stream(7), one.model.stream(7)
+    np.testing.assert_array_equal(batch.feed(x[..., 0]), lists.feed(list(x[..., 0])))
+    np.testing.assert_array_equal(batch.feed(x[:, 0, 0]), lists.feed(x[:, 0, 0].tolist()))
+
+
+def test_a_language_model_tells_likely_tokens_and_takes_tokens() -> None:
+    model = language_model("word")
+    stream = model.stream()
+    answer = stream.feed("the good")
+    assert answer.probabilities.sum() == pytest.approx(1)
+    top = answer.top(3)
+    assert [p for _, p in top] == sorted((p for _, p in top), reverse=True)
+    likeliest = int(answer.log_probabilities.argmax())
+    assert top[0] == (model.encoder_.decode([likeliest]), answer.probabilities[likeliest])
+    tokens = model.stream()
+    tokens.feed(model.encoder_.encode_prompt("the good"))
+    np.testing.assert_array_equal(tokens.answer.log_probabilities, answer.log_probabilities)
+    tokens.feed([model.encoder_.end_id])
+    stream.feed("\n")
+    np.testing.assert_array_equal(tokens.answer.log_probabilities, stream.answer.log_probabilities)
+
+
+HOSTILE: dict[str, tuple[Callable[[], Any], Any, str]] = {
+    "a text for tokens": (language_model, [1, 999], "expected tokens from 0 to"),
+    "no tokens": (language_model, [0.5], r"expected a str, or whole numbers \[T\]"),
+    "no text": (text_classifier, 3, "expected a str, got 3"),
+    "infinity": (
+        lambda: sequence_model(tg.SequenceClassifier), [[1, np.inf]], "expected finite numbers",
+    ),
+    "too far": (
+        lambda: sequence_model(tg.SequenceClassifier), [[1, 1e300]], "standard deviations away",
+    ),
+    "three channels": (
+        lambda: sequence_model(tg.SequenceClassifier), [[1, 2, 3]], r"expected numbers \[T, 2\]",
+    ),
+    "words for numbers": (lambda: sequence_model(tg.SequenceRegressor), "x", "expected numbers"),
+    "a missing value": (forecaster, [[1, np.nan]], "column 'y': expected finite values"),
+    "one series of two": (forecaster, [1.0], r"expected numbers \[T, 2\] or \[2\]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_piece_that_cannot_be_read_is_named_and_changes_nothing(name: str) -> None:
+    make, piece, problem = HOSTILE[name]
+    model = make()
+    good: Any = "a film"
+    if not isinstance(model, tg.TextClassifier | tg.LanguageModel):
+        good = np.ones((3, 2))
+    for stream, bad in ((model.stream(), piece), (model.stream(2), [good, piece])):
+        stream.feed(good if stream.batch_size is None else [good, good])
+        before = stream.state
+        with pytest.raises(InputError, match=problem):
+            stream.feed(bad)
+        for key, array in stream.state.items():
+            np.testing.assert_array_equal(array, before[key])
+
+
+def test_what_cannot_be_streamed_is_refused_with_a_remedy_that_helps() -> None:
+    x = [np.linspace(k, k + n, 12).reshape(6, 2) for n in (1, -1) for k in range(10)]
+    y = ["up"] * 10 + ["down"] * 10
+    options: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
+    model = tg.SequenceClassifier(**options).fit(x, y)
+    with pytest.raises(InputError, match="bidirectional=False and own_scale=False") as refused:
+        model.stream()
+    assert "also reads backwards, from the end" in str(refused.value)
+    assert "deviations of its own" in str(refused.value)
+    model = tg.SequenceClassifier(**options, bidirectional=False, own_scale=False).fit(x, y)
+    np.testing.assert_allclose(model.stream().feed(x[0]), model.predict_proba(x[:1])[0], **CLOSE)
+    with pytest.raises(InputError, match="bidirectional=False"):
+        tg.TextClassifier(**options).fit(["a b", "c"] * 10, ["x", "y"] * 10).streams()
+    with pytest.raises(InputError, match=r"reads from a text's end.*reverse=False"):
+        tg.LanguageModel(**options, reverse=True, bptt=4).fit("a tide " * 20).stream()
+    with pytest.raises(InputError, match="call fit or load first"):
+        tg.Forecaster().stream()
+    with pytest.raises(InputError, match="batch_size: expected a whole number from 0"):
+        model.stream(-1)
+
+
+def test_a_text_longer_than_the_model_reads_is_refused_with_a_remedy_that_helps() -> None:
+    model = text_classifier().set_params(max_length=4)
+    stream = model.stream()
+    stream.feed("a film")
+    stream.feed("not good")
+    with pytest.raises(InputError, match=r"at most 4 tokens.*set_params\(max_length=None\)"):
+        stream.feed("so")
+    np.testing.assert_array_equal(stream.answer, stream.copy().answer)
+    model.set_params(max_length=None)
+    answer = model.stream().feed("a film not good so")
+    np.testing.assert_allclose(answer, model.predict_proba(["a film not good so"])[0], **CLOSE)
+
+
+def test_pieces_are_asked_for_as_many_as_there_are_streams() -> None:
+    stream = text_classifier().stream(2)
+    with pytest.raises(InputError, match="one piece per sequence, 2, got 1"):
+        stream.feed(["a"])
+    with pytest.raises(InputError, match="list or array of 2 pieces, got str"):
+        stream.feed("ab")
+    streams = text_classifier().streams()
+    with pytest.raises(InputError, match="id: expected one that is open, got 'a'; open it"):
+        streams.feed({"a": "good"})
+    streams.open("a")
+    with pytest.raises(InputError, match="id: expected a new one, got 'a'"):
+        streams.open("b", "a")
+    with pytest.raises(InputError, match="expected pieces by id"):
+        streams.feed(["good"])
+    assert streams.ids == ["a"]
+
+
+def test_a_state_is_checked_before_it_is_taken() -> None:
+    stream = sequence_model(tg.SequenceClassifier, segment=3, readout="mean+max").stream()
+    stream.feed(np.ones((5, 2)))
+    good = stream.state
+    for name, change, problem in (
+        ("recurrent.0.h", lambda a: a.astype(np.float64), "expected an array of float32"),
+        ("recurrent.0.h", lambda a: a[:, 1:], r"expected \[1, 6\]"),
+        ("recurrent.1.h", lambda a: a * np.float32(np.nan), "expected finite values"),
+        ("steps", lambda a: a - 9, "expected numbers from 0"),
+        ("pending.steps", lambda a: a + 3, "expected 0 to 2"),
+        ("readout.max", lambda a: a - np.float32(np.inf), "expected finite values"),
+        ("last", lambda a: None, "expected an array of float64, got NoneType"),
+    ):
+        with pytest.raises(InputError, match=f"state: {name}: {problem}"):
+            stream.state = {**good, name: change(good[name])}
+    with pytest.raises(InputError, match="got or missed 'other'"):
+        stream.state = {**good, "other": good["last"]}
+    for name, array in stream.state.items():
+        np.testing.assert_array_equal(array, good[name])
+    fresh = sequence_model(tg.SequenceClassifier, segment=3, readout="mean+max").stream()
+    fresh.state = fresh.state  # also of a sequence that has not begun
+
+
+def test_a_file_of_another_stream_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    case, path = case_of("label of numbers"), tmp_path / "stream.safetensors"
+    stream = case.model.stream(2)
+    stream.feed([case.steps, case.steps[:4]])
+    stream.save(path)
+    whole = path.read_bytes()
+    for model, size, problem in (
+        (
+            case.model,
+            None,
+            "expected a stream of 1, got one of 2; load it into one of batch_size=2",
+        ),
+        (case_of("label of numbers", seed=1).model, 2, "model: expected a stream of this model"),
+        (case_of("forecast").model, 2, "stream: expected one of a forecaster"),
+        (case_of("label of segments").model, 2, "model: expected"),
+    ):
+        with pytest.raises(InputError, match=problem) as refused:
+            model.stream(size).load(path)
+        assert str(path) in str(refused.value)
+    rng = np.random.default_rng(0)
+    before = stream.state
+    for place in rng.integers(0, len(whole), 60).tolist():
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged if place % 3 else whole[:place])
+        with pytest.raises(InputError, match="stream.safetensors"):
+            stream.load(path)
+    for name, array in stream.state.items():
+        np.testing.assert_array_equal(array, before[name])
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    with pytest.raises(InputError, match="a file that tidegate did not write"):
+        stream.save(other)
+    stream.save(other, force=True)
+    stream.load(other)
+
+
+def test_streams_of_one_model_run_in_threads_of_their_own() -> None:
+    case = case_of("label of numbers", hidden_sizes=(64, 64))
+    found: dict[int, np.ndarray] = {}
+
+    def run(number: int) -> None:
+        stream = case.model.stream()
+        for row in case.steps:
+            answer = stream.feed(row)
+        found[number] = answer
+
+    workers = [threading.Thread(target=run, args=(n,)) for n in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 4
+    for answer in found.values():
+        np.testing.assert_array_equal(answer, found[0])
