@@ -390,7 +390,7 @@ def test_a_state_is_checked_before_it_is_taken() -> None:
         ("steps", lambda a: a - 9, "expected numbers from 0"),
         ("pending.steps", lambda a: a + 3, "expected 0 to 2"),
         ("readout.max", lambda a: a - np.float32(np.inf), "expected finite values"),
-        ("last", lambda a: None, "expected an array of float64, got NoneType"),
+        ("last", lambda _: None, "expected an array of float64, got NoneType"),
     ):
         with pytest.raises(InputError, match=f"state: {name}: {problem}"):
             stream.state = {**good, name: change(good[name])}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.engine import EngineLayer, compiled
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
 from tidegate.runtime.layers import layer_of
@@ -19,6 +20,7 @@ from tidegate.runtime.products import Array, linear
 from tidegate.runtime.scoring import IGNORED
 
 _EPSILON = np.float32(1e-5)  # added to variances, as torch.nn.BatchNorm1d does
+_PACKED = 1 << 18  # weights of a dense layer that are held twice, to be at hand in each step
 _SUMMED_STEPS = 64  # added up one after the other; their sums then are, so that little is lost
 
 State = list[tuple[Array, ...]]  # of each layer and direction in turn, the cell's states [B, ...]
@@ -54,7 +56,7 @@ class Network:
         self._norms = [self._norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
         tied = "embedding.weight" if a.tie_embeddings else "dense.weight"
         self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
-        self._stepping = threading.Lock()  # a layer of the engine takes one step at a time
+        self.stepping = threading.Lock()  # a layer of the engine takes one step at a time
 
     @cached_property
     def digest(self) -> str:
@@ -92,7 +94,7 @@ class Network:
         self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
     ) -> tuple[list[Array], State]:
         """The last layer's outputs of each direction, [T, B, H], and the final state."""
-        x, outside = self._embedded(inputs), _outside(inputs, lengths)
+        x, outside = self.embedded(inputs), _outside(inputs, lengths)
         final: State = []
         y: list[Array] = []
         for k, directions in enumerate(self._layers):
@@ -140,13 +142,38 @@ class Network:
         ``features``, without T.  For a network in one direction.
         """
         assert not self.architecture.bidirectional  # the other direction begins at the end
-        x = self._embedded(inputs)
-        with self._stepping:
+        x = self.embedded(inputs)
+        with self.stepping:
             for k, (layer,) in enumerate(self._layers):
                 if k > 0 and self._norms:
                     x = _normalised(x.copy(), *self._norms[k - 1])
                 x = layer.step(x, state[k])
         return x
+
+    def reading(self, state: State, **arrays: Any) -> compiled.Reading | None:
+        """What steps ``state``, in one direction, in one call; None where a layer runs on numpy.
+
+        ``arrays``: those of ``compiled.Reading`` that a stream gathers beside the states.
+        """
+        layers = [layer for (layer,) in self._layers]
+        if not all(isinstance(layer, EngineLayer) for layer in layers):
+            return None
+        return compiled.Reading(
+            [layer.packed for layer in layers if isinstance(layer, EngineLayer)],
+            [array for one in state for array in one],
+            [array for norm in self._norms for array in norm],
+            self._dense if self.packs_outputs else None,
+            **arrays,
+        )
+
+    @property
+    def packs_outputs(self) -> bool:
+        """Whether a ``reading`` has the dense layer, too."""
+        return self.output_weight.size <= _PACKED
+
+    @cached_property
+    def _dense(self) -> compiled.Dense:
+        return compiled.Dense(self.output_weight, self.output_bias)
 
     def _parameters(self, k: int, suffix: str) -> dict[str, Array]:
         """Those of one layer and direction, by their names without layer and direction."""
@@ -164,7 +191,7 @@ class Network:
         scale = weight / np.sqrt(variance + _EPSILON)
         return np.asarray(scale, np.float32), np.asarray(bias - mean * scale, np.float32)
 
-    def _embedded(self, inputs: np.ndarray) -> Array:
+    def embedded(self, inputs: np.ndarray) -> Array:
         """What the first layer reads."""
         if self.architecture.vocabulary_size is None:
             return inputs

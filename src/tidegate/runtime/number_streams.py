@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +9,11 @@ import numpy as np
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.data.series.columns import array_of
-from tidegate.data.series.scaling import FARTHEST
+from tidegate.data.series.scaling import FARTHEST, Scaler
 from tidegate.data.series.windowing import Windowing, Windows
 from tidegate.errors import InputError, shown
 from tidegate.runtime.batches import forecast_windows
 from tidegate.runtime.network import Network
-from tidegate.runtime.products import Array
 from tidegate.runtime.stepping import Arrays, Stepping
 from tidegate.runtime.stream import Stream
 
@@ -24,7 +22,8 @@ class SequenceStream(Stream):
     """A sequence of numbers, or several, of which label or number is asked as they grow.
 
     A piece is an array [T, C], or one step [C]; of one channel [T], or a number.  NaN is a missing
-    value.  An answer is what ``predict_proba`` or ``predict`` gives for the sequence so far.
+    value.  An answer is what ``predict_proba`` gives for the sequence so far; where there is a
+    ``target``, the scale of numbers, what ``predict`` gives.
     """
 
     def __init__(
@@ -33,25 +32,47 @@ class SequenceStream(Stream):
         batch_size: int | None,
         kind: str,
         inputs: SequenceInputs,
-        answer: Callable[[Array], np.ndarray],
+        target: Scaler | None,
     ) -> None:
         self.KIND = kind
         assert not inputs.own_scale  # which is known at the sequence's end
         self._channels, self._segment = inputs.channels, inputs.segment
-        self._scaler, self._answer = inputs.scaler, answer
+        self._scaler, self._target = inputs.scaler, target
         super().__init__(network, batch_size)
 
+    def feed(self, x: Any) -> Any:
+        """Read the next piece of each sequence; the answer as of now.
+
+        Raises InputError for a piece that cannot be read; then none of them was.
+        """
+        # the way of one step: what else there is costs more than the network
+        if type(x) is np.ndarray and x.shape == self._row_shape and x.dtype.kind == "f":
+            if x.dtype is not _FLOAT64 or not x.flags.c_contiguous:
+                x = np.array(x, np.float64)
+            answers = self._net.probabilities_after(x)
+            if answers is not None:
+                return answers[0] if self.batch_size is None else answers
+        return super().feed(x)
+
     def _begin(self, rows: int) -> Arrays:
-        self._net = Stepping(self._network, rows)
-        # scaled; before the first value the mean stands for one that is missing
-        own: Arrays = {"last": np.zeros((rows, self._channels))}
+        # in the state ``last``, the mean stands for a value that is missing before the first
+        self._net = Stepping(self._network, rows, self._scaler if self._segment == 1 else None)
+        alone = self.batch_size is None
+        row = (self._channels,) if alone else (rows, self._channels)
+        quick = self._segment == 1 and self._channels > 1 and self._target is None
+        self._row_shape = row if quick else None
+        own: Arrays = {}
         if self._segment > 1:  # values that make no whole segment yet
+            own["last"] = np.zeros((rows, self._channels))
             own["pending"] = np.zeros((rows, self._segment, self._channels), np.float32)
             own["pending.steps"] = np.zeros(rows, np.int64)
         return self._net.arrays | own
 
     def _feed(self, pieces: Any) -> None:
         values, lengths = _values(pieces, self._channels)
+        alike = lengths is None and len(values) == 1 and self._segment == 1
+        if alike and self._net.step_scaled(np.ascontiguousarray(values[0])):
+            return
         scaled = (values - self._scaler.mean) / self._scaler.scale
         last = self._arrays["last"]
         if not np.abs(scaled).max(initial=0.0) <= FARTHEST:  # one is missing, or too far
@@ -79,7 +100,9 @@ class SequenceStream(Stream):
                     pending[row, count:] = pending[row, count - 1] if count else 0.0
                 flat = pending.reshape(1, len(waiting), -1)
                 net.read(flat, (waiting > 0).astype(np.int64))
-        return self._answer(net.outputs())
+        if self._target is None:
+            return net.probabilities()
+        return self._target.inverse(net.outputs().astype(np.float64))[:, 0]
 
     def _filled(self, values: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """Values [T, B, C] scaled, each missing one as the last known.  Raises InputError."""
@@ -99,7 +122,8 @@ class SequenceStream(Stream):
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The segments that are whole now, [T, B, segment * C]; the rest waits."""
         size, pending, waiting = self._segment, *map(self._arrays.get, ("pending", "pending.steps"))
-        assert pending is not None and waiting is not None
+        assert pending is not None
+        assert waiting is not None
         steps, rows, channels = new.shape
         counts = np.full(rows, steps) if lengths is None else lengths
         made = []
@@ -119,6 +143,9 @@ class SequenceStream(Stream):
         waiting = arrays.get("pending.steps")
         if waiting is not None and ((waiting < 0) | (waiting >= self._segment)).any():
             raise ValueError(f"pending.steps: expected 0 to {self._segment - 1}")
+
+
+_FLOAT64 = np.dtype(np.float64)
 
 
 class _Rows(NamedTuple):

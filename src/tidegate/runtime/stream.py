@@ -6,6 +6,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
@@ -249,10 +250,8 @@ def is_stream_file(path: str | os.PathLike[str]) -> bool:
         said.append(isinstance(values, dict) and set(values) == _KEYS)
         raise ValueError("the rest is not wanted")
 
-    try:
+    with suppress(InputError):
         unpack(path, look, remedy="")
-    except InputError:
-        pass
     return said == [True]
 
 

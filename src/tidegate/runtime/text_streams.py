@@ -65,7 +65,7 @@ class TextClassifierStream(Stream):
         ]
 
     def _answers(self) -> np.ndarray:
-        return np.exp(log_softmax(self._net.outputs()).astype(np.float64))
+        return self._net.probabilities()
 
     def _check_length(self, read: Sequence[Any]) -> None:
         if self._max_length is None:

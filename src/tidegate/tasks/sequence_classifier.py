@@ -83,9 +83,6 @@ class SequenceClassifier(SequenceEstimator, Classifier):
     def _known(self, inputs: Any) -> list[np.ndarray]:
         return as_sequences(inputs, self.inputs_.channels)
 
-    def _answers_of(self, outputs: np.ndarray) -> np.ndarray:
-        return np.exp(log_softmax(outputs).astype(np.float64))
-
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
         return log_softmax(self._outputs(inputs))
 

@@ -195,7 +195,8 @@ class SequenceEstimator(Estimator):
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import SequenceStream
 
-        return SequenceStream(network, batch_size, self.TASK, self.inputs_, self._answers_of)
+        target = getattr(self, "target_", None)  # of numbers, none of labels
+        return SequenceStream(network, batch_size, self.TASK, self.inputs_, target)
 
     def _stream_hindrances(self) -> list[tuple[str, str]]:
         found = super()._stream_hindrances()
@@ -203,10 +204,6 @@ class SequenceEstimator(Estimator):
             reason = "reads a sequence in deviations of its own, which are known at its end"
             found.append((reason, spelled("own_scale", False)))
         return found
-
-    @abstractmethod
-    def _answers_of(self, outputs: np.ndarray) -> np.ndarray:
-        """What the network's outputs [N, O] say, as ``predict_proba`` or ``predict`` has it."""
 
     def _learned(self) -> dict[str, Any]:
         return {"scaling": {"inputs": self.inputs_.to_json()}}

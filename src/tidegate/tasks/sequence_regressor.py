@@ -84,10 +84,7 @@ class SequenceRegressor(SequenceEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the number of each sequence, float64 [N], in units of ``y``."""
-        return self._answers_of(self._outputs(X))
-
-    def _answers_of(self, outputs: np.ndarray) -> np.ndarray:
-        return self.target_.inverse(outputs.astype(np.float64))[:, 0]
+        return self.target_.inverse(self._outputs(X).astype(np.float64))[:, 0]
 
     def score(self, X: Any, y: Any) -> float:
         """Measure R squared: 1 is perfect, 0 is no better than always predicting the mean of y."""
