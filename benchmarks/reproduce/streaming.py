@@ -137,7 +137,7 @@ def onnx_runtimes(model: Any, streams: int) -> Feed:
         nonlocal state
         given = {f"h{k}": one for k, one in enumerate(state)}
         p, *state = session.run(None, {"X": x[None], **given})
-        return p
+        return np.asarray(p)
 
     return feed
 

@@ -63,7 +63,7 @@ class Network:
         """SHA-256 of the architecture and all weights, in hexadecimal: which network this is."""
         hashed = sha256(json.dumps(self.architecture.to_json(), sort_keys=True).encode())
         for tensor in self.tensors.values():
-            hashed.update(tensor)
+            hashed.update(tensor.tobytes())
         return hashed.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:

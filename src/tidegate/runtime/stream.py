@@ -168,7 +168,7 @@ class Stream(ABC):
     def _like(self, batch_size: int | None) -> Self:
         """A fresh stream of the same model."""
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
+        vars(other).update(vars(self))
         other.batch_size = batch_size
         other._arrays = other._begin(other._rows)
         return other

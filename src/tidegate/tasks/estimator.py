@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tidegate.cells import PROJECTED, USES, get_cell
-from tidegate.errors import InputError, shown, spelled, written
+from tidegate.errors import InputError, shown, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.model.narrow import WEIGHTS, Weights
 from tidegate.output.places import check_output
@@ -24,6 +24,7 @@ from tidegate.tasks.model_file import (
     version_of,
 )
 from tidegate.tasks.sklearn_options import SklearnOptions
+from tidegate.tasks.streamed import Streamed
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
-    from tidegate.runtime.stream import Stream, Streams
     from tidegate.training.objective import Objective, TrainingResult
 
 
@@ -41,7 +41,7 @@ class NotFittedError(InputError, AttributeError):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Estimator(SklearnOptions):
+class Estimator(SklearnOptions, Streamed):
     """A task as an estimator: options are constructor arguments, learned attributes end in ``_``.
 
     ``runtime_`` is the trained network on numpy arrays, which predicts, with or without torch;
@@ -246,45 +246,6 @@ class Estimator(SklearnOptions):
             "stopped_by": result.stopped,
         }
         return result
-
-    # sequences that arrive piece by piece
-
-    def stream(self, batch_size: int | None = None) -> Stream:
-        """A sequence that arrives piece by piece, or ``batch_size`` of them, to be answered as of
-        now: ``stream.feed(piece)`` (see its class for what a piece is).
-
-        Raises InputError, with what to train otherwise, for a model that must know a sequence's end
-        before it can read its beginning.
-        """
-        network = self.runtime_
-        hindrances = self._stream_hindrances()
-        if hindrances:
-            reasons, remedies = zip(*hindrances, strict=True)
-            raise InputError(
-                "expected a model that reads a sequence as it comes, got one that "
-                f"{' and '.join(reasons)}; train with {' and '.join(remedies)}"
-            )
-        return self._stream(network, batch_size)
-
-    def streams(self) -> Streams:
-        """Many such sequences by their ids, which come and go and are read as one batch.
-
-        Raises InputError as ``stream``.
-        """
-        from tidegate.runtime.stream import Streams
-
-        return Streams(self.stream)
-
-    def _stream(self, network: Network, batch_size: int | None) -> Stream:
-        """The task's own stream, of a network that can be streamed."""
-        raise NotImplementedError
-
-    def _stream_hindrances(self) -> list[tuple[str, str]]:
-        """What a stream cannot do: what the model does, and the option that lets it not."""
-        if not self.runtime_.architecture.bidirectional:
-            return []
-        reason = "also reads backwards, from the end, which a stream does not know"
-        return [(reason, spelled("bidirectional", False))]
 
     # the file
 

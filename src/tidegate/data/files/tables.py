@@ -15,7 +15,7 @@ import numpy as np
 from tidegate.data.files.formats import PLAIN, Contents, Layout, line_of_row, read_contents
 from tidegate.data.files.items import is_missing, label_text
 from tidegate.data.files.numerals import as_floats, mark_of, what_helps, with_points
-from tidegate.data.files.text_frame import TextColumn, TextFrame, is_text
+from tidegate.data.files.text_frame import TextColumn, is_text
 from tidegate.data.times.styles import RowError, TimeStyle, read_times
 from tidegate.errors import InputError, shown, spelled
 
@@ -37,8 +37,11 @@ class Table:
     contents: Contents
 
     @property
-    def frame(self) -> polars.DataFrame | TextFrame:
-        """The cells.  Only Parquet and workbooks have types; else all are text, or null."""
+    def frame(self) -> Any:
+        """The cells, polars' DataFrame or a `TextFrame`.
+
+        Only Parquet and workbooks have types; else all are text, or null.
+        """
         return self.contents.frame
 
     def check(self, columns: Sequence[str]) -> None:
