@@ -16,7 +16,7 @@ Dense::Dense(const Kernels& kernels, std::int64_t outputs, std::int64_t inputs, 
 }
 
 void Dense::run(const float* x, std::int64_t rows, float* y) const {
-    kernels_->affine(x, rows, panels_.data(), outputs_, inputs_, y);
+    kernels_->affine(x, rows, panels_.data(), outputs_, inputs_, y, nullptr);  // float32 needs none
 }
 
 Reading::Reading(ReadingArrays arrays, const Dense* dense)

@@ -160,8 +160,8 @@ const Kernels& kernels_for(const std::string& factors, std::int64_t most) {
     return found ? *found : kernels();
 }
 
-void new_layer(StreamedLayer* self, const std::string& name, const List<Input>& weights, int threads,
-               const std::string& factors) {
+void new_layer(StreamedLayer* self, const std::string& name, const List<Input>& weights,
+               int threads, const std::string& factors) {
     const Kernels& plain = kernels();
     const Cell& cell = *cell_named(plain, name).cell;
     of_length("weights", weights, cell.parameters);

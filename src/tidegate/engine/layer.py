@@ -23,12 +23,12 @@ class EngineLayer:
     (``tidegate.cells.CELLS[cell].parameters``), numpy float32, with the gates in the order that the
     cell declares, which is torch.nn's; biases may be left out, all of them.  The constructor copies
     them, packed: ``packed``.  ``input_size`` is I, ``hidden_size`` H, ``state_sizes`` the width of
-    each state, the first of which is the output.  Several threads may call ``forward`` at a time, but only one
-    thread at a time may call ``step``.  ``factors``: ``float32``, or how factors of products are
-    rounded: ``bfloat16``, summed in float32; or ``int8``, each row by a scale of its own, summed
-    exactly.  Where the processor has no instruction for it (``engine.compiled.inference_isa``),
-    float32 is what runs.  Raises TypeError or ValueError that names the argument, what was expected
-    and what came.
+    each state, the first of which is the output.  Several threads may call ``forward`` at a time,
+    but only one thread at a time may call ``step``.  ``factors``: ``float32``, or how factors of
+    products are rounded: ``bfloat16``, summed in float32; or ``int8``, each row by a scale of its
+    own, summed exactly.  Where the processor has no instruction for it
+    (``engine.compiled.inference_isa``), float32 is what runs.  Raises TypeError or ValueError that
+    names the argument, what was expected and what came.
     """
 
     def __init__(self, cell: str, weights: Mapping[str, Array], factors: str = "float32") -> None:
