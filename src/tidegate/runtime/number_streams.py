@@ -107,7 +107,7 @@ class SequenceStream(Stream):
     def _filled(self, values: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """Values [T, B, C] scaled, each missing one as the last known.  Raises InputError."""
         if np.isinf(values).any():
-            raise InputError("expected finite numbers or NaN, got infinity")
+            raise InputError("expected finite numbers or NaN, got infinity; write NaN for it")
         scaled = self._scaler.transform(values)
         known = self._arrays["last"]
         for step in scaled:  # [B, C]
@@ -243,7 +243,7 @@ def _piece(piece: Any, columns: int) -> np.ndarray:
         plain = isinstance(piece, np.ndarray | np.number | float | int | list | tuple)
         array = np.asarray(piece, np.float64) if plain else array_of(piece)
     except (TypeError, ValueError):
-        raise InputError(f"expected numbers, got {shown(piece)}") from None
+        raise InputError(f"expected numbers, got {shown(piece)}; give an array") from None
     shape = array.shape
     if columns == 1 and array.ndim < 2:
         array = array.reshape(-1, 1)
@@ -251,5 +251,6 @@ def _piece(piece: Any, columns: int) -> np.ndarray:
         array = array.reshape(-1, columns)
     if array.ndim != 2 or array.shape[1] != columns:
         expected = "[T] or a number" if columns == 1 else f"[T, {columns}] or [{columns}]"
-        raise InputError(f"expected numbers {expected}, got shape {list(shape)}")
+        problem = f"expected numbers {expected}, got shape {list(shape)}"
+        raise InputError(f"{problem}; give {columns} for each step")
     return array

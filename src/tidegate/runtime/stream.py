@@ -43,8 +43,8 @@ class Stream(ABC):
             whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
             if not whole or batch_size < 0:
                 raise InputError(
-                    f"batch_size: expected a whole number from 0, or None for one sequence alone, "
-                    f"got {shown(batch_size)}"
+                    "batch_size: expected a whole number from 0, or None, got "
+                    f"{shown(batch_size)}; leave it out for one sequence alone"
                 )
             batch_size = int(batch_size)
         self.batch_size = batch_size
@@ -115,7 +115,7 @@ class Stream(ABC):
                 array[slice(None) if rows is None else rows] = fresh[name][0]
         except (IndexError, TypeError, ValueError) as e:
             problem = f"rows: expected numbers below {self._rows}, got {shown(rows)}"
-            raise InputError(problem) from e
+            raise InputError(f"{problem}; leave it out for all rows") from e
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write what is remembered to a file, atomically; onto a stream's older file, too.
@@ -187,7 +187,8 @@ class Stream(ABC):
         """One piece for each sequence."""
         if isinstance(x, str | bytes) or not isinstance(x, Sequence | np.ndarray):
             got = type(x).__name__
-            raise InputError(f"expected a list or array of {self._rows} pieces, got {got}")
+            problem = f"expected a list or array of {self._rows} pieces, got {got}"
+            raise InputError(f"{problem}; for one sequence alone leave out batch_size")
         if len(x) != self._rows:
             problem = f"expected one piece per sequence, {self._rows}, got {len(x)}"
             raise InputError(f"{problem}; give an empty one where there is nothing new")
@@ -287,7 +288,9 @@ class Streams:
             ids = (self._next,)
         for k, id in enumerate(ids):
             if id in self._row_of or id in ids[:k]:
-                raise InputError(f"id: expected a new one, got {shown(id)}, which is open")
+                raise InputError(
+                    f"id: expected a new one, got {shown(id)}, which is open; close it"
+                )
         old, self._stream = self._stream, self._stream._like(len(self) + len(ids))
         self._stream._put(slice(len(self)), old._arrays)
         for id in ids:
@@ -308,7 +311,8 @@ class Streams:
         sequence has changed.
         """
         if not isinstance(pieces, Mapping):
-            raise InputError(f"expected pieces by id, got {type(pieces).__name__}")
+            problem = f"expected pieces by id, got {type(pieces).__name__}"
+            raise InputError(f"{problem}; give a dict")
         if not pieces:
             return {}
         rows, given = [self._row(id) for id in pieces], list(pieces.values())
@@ -332,7 +336,8 @@ class Streams:
         So one that was saved goes on among others.
         """
         if type(stream) is not type(self._stream) or stream.batch_size is not None:
-            raise InputError("stream: expected one of this model's, of batch_size None")
+            problem = "stream: expected one of this model's for one sequence alone, got another"
+            raise InputError(f"{problem}; make it by model.stream()")
         self._stream._put([self._row(id)], stream._arrays)
 
     def _row(self, id: Hashable) -> int:

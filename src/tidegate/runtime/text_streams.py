@@ -172,10 +172,13 @@ class LanguageStream(Stream):
         except ValueError:
             tokens = np.empty((0, 0))
         if tokens.ndim != 1 or (tokens.dtype.kind not in "iu" and tokens.size):
-            raise InputError(f"expected a str, or whole numbers [T], got {shown(piece)}")
+            raise InputError(
+                f"expected a str, or whole numbers [T], got {shown(piece)}; give a str"
+            )
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < self._encoder.size:
             wrong = tokens[(tokens < 0) | (tokens >= self._encoder.size)][0]
-            raise InputError(f"expected tokens from 0 to {self._encoder.size - 1}, got {wrong}")
+            problem = f"expected tokens from 0 to {self._encoder.size - 1}, got {wrong}"
+            raise InputError(f"{problem}; encode the text by the model's encoder_")
         return tokens.astype(np.int32)
 
     def _check(self, arrays: Arrays) -> None:
@@ -188,7 +191,7 @@ class LanguageStream(Stream):
 def _as_texts(pieces: Any) -> list[str]:
     for piece in pieces:
         if not isinstance(piece, str):
-            raise InputError(f"expected a str, got {shown(piece)}")
+            raise InputError(f"expected a str, got {shown(piece)}; make it one by str()")
     return list(pieces)
 
 
