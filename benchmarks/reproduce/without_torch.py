@@ -28,7 +28,16 @@ import tidegate as tg
 
 TREE = Path(__file__).parents[2]
 RUNS = 10
-NOT_OURS = ("numpy", "pip", "setuptools", "wheel", "_distutils_hack", "distutils-precedence")
+NOT_OURS = (
+    "numpy",
+    "pip",
+    "pkg_resources",
+    "setuptools",
+    "wheel",
+    "_distutils_hack",
+    "distutils-precedence",
+    "__pycache__",
+)
 
 START = "import json, sys, time\nbegin = time.perf_counter(), time.process_time()\n"
 END = """
