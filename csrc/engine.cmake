@@ -46,9 +46,9 @@ if(amx IN_LIST engine_isas)
   target_compile_definitions(kernels PRIVATE TIDEGATE_AMX)
 endif()
 
-set(sweeps_sources engine/layer.cpp engine/memory.cpp engine/part.cpp engine/schedule.cpp
-  engine/shared_product.cpp engine/training.cpp threads/crowd.cpp threads/openmp.cpp
-  threads/team.cpp threads/threads.cpp)
+set(sweeps_sources engine/layer.cpp engine/memory.cpp engine/part.cpp engine/reading.cpp
+  engine/schedule.cpp engine/shared_product.cpp engine/training.cpp threads/crowd.cpp
+  threads/openmp.cpp threads/team.cpp threads/threads.cpp)
 list(TRANSFORM sweeps_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 add_library(sweeps STATIC ${sweeps_sources})
 target_compile_options(sweeps PRIVATE -Wall -Wextra)

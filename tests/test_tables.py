@@ -11,7 +11,9 @@ import numpy as np
 import polars
 import pytest
 
+from tidegate.data.files.numerals import as_floats, mark_of, with_points
 from tidegate.data.files.tables import read_labelled_texts, read_table
+from tidegate.data.files.text_frame import TextColumn
 from tidegate.data.series.tables import read_series
 from tidegate.errors import InputError
 
@@ -326,3 +328,22 @@ def test_the_csv_module_is_left_as_it_was(tmp_path: Path):
     problem_of(read_table, written(tmp_path, "t.csv", b"a,b\n1\n"))
     read_table(written(tmp_path, "t.csv", REVIEWS))
     assert csv.field_size_limit() == before
+
+
+CELLS = [
+    *("1", "+1", "-1", "1.", "1.5", ".5", "1e5", "1E-3", " 2 ", "1_000", "nan", "NaN", "-nan"),
+    *("inf", "-inf", "Infinity", "+inf", "1,5", "1.234,5", "1,234.5", "1 234", "12 345,6", "−5"),
+    *("x", "", "NA", "n/a", "٣", "1e", "e5", "--", "1e400", "0x10", "1e-400", "1.5.2", "+"),
+    *("1,234", "12,34", "1'234", "true", " - ", "\u00a01", "1\n", None),
+]
+
+
+@pytest.mark.parametrize("cells", [*([cell] for cell in CELLS), CELLS, CELLS[:18], []])
+def test_numbers_in_text_are_the_same_without_polars(cells: list[str | None]) -> None:
+    fast, plain = polars.Series("a", cells, dtype=polars.String), TextColumn("a", cells)
+    for mark in (None, ",", "."):
+        expected = with_points(fast, mark).to_list()
+        assert with_points(plain, mark).to_list() == expected
+    assert mark_of(plain) == mark_of(fast)
+    for one, other in zip(as_floats(plain), as_floats(fast), strict=True):
+        np.testing.assert_array_equal(one, other)

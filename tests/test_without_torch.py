@@ -30,6 +30,8 @@ TRAINED = {
         "reviews.csv --text review --label sentiment",
         "reviews.csv --text review --label sentiment --cell lstm --hidden-sizes 5,4 --batch-norm "
         "--readout last --no-evidence --no-bidirectional",
+        "reviews.csv --text review --label sentiment --cell lstm_projected --projection-size 2 "
+        "--no-bidirectional --embeddings vectors.txt --embedding-size 3",
         "reviews.csv --text review --label sentiment --level char --cell rnn --readout max+last",
     ],
     "language-model": [
@@ -45,20 +47,29 @@ TRAINED = {
         "gestures.csv --id gesture --time t --values x,y --label kind",
         "gestures.csv --id gesture --time t --values x,y --label kind --cell gru_reset_before "
         "--hidden-sizes 4,3 --batch-norm --segment 3 --recurrent-dropout 0.5",
+        "gestures.csv --id gesture --time t --values x,y --label kind --no-own-scale "
+        "--no-bidirectional --segment 2 --cell gru_light --precision bfloat16",
     ],
     "series-regressor": ["gestures.csv --id gesture --time t --values x,y --target force"],
 }
 NAMES = [f"{task}-{k}" for task, lines in TRAINED.items() for k in range(len(lines))]
 
+# Nothing can be imported but what 'pip install tidegate' brings; of the extras, what `also` names.
 WITHOUT = """
 import sys
 
-class NoTorch:
+class BaseAlone:
+    base = {"tidegate", "_editable_skbc_tidegate", "numpy", "safetensors", "typer", "rich",
+            "pygments", "markdown_it", "mdurl", "shellingham", "annotated_doc", "click",
+            "pydantic", "pydantic_core", "typing_extensions", "annotated_types",
+            "typing_inspection", *ALSO}
+
     def find_spec(self, name, *_):
-        if name.partition(".")[0] == "torch":
+        name = name.partition(".")[0]
+        if name[:1] != "_" and name not in self.base | sys.stdlib_module_names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-sys.meta_path.insert(0, NoTorch())
+sys.meta_path.insert(0, BaseAlone())
 """
 TEXTS = ["a lovely film", "", "dreadful", "a lovely film number 3, dreadful unheard of"]
 SEQUENCES = [np.linspace((n, -n), (1, 0.5), n + 1) for n in (0, 1, 4, 11)]
@@ -71,6 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("models")
     write_data(folder)
+    (folder / "vectors.txt").write_text("lovely 0.5 -1 2\ndreadful -1 0.25 1\nfilm 0 1 1\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for task, lines in TRAINED.items():
@@ -80,9 +92,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_without_torch(code: str, folder: Path, *arguments: str) -> Any:
+def run_without_torch(
+    code: str, folder: Path, *arguments: str, also: tuple[str, ...] = ("tokenizers",)
+) -> Any:
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT + code, *arguments],
+        [sys.executable, "-W", "error", "-c", f"ALSO = {also!r}\n{WITHOUT}{code}", *arguments],
         cwd=folder, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -113,7 +127,7 @@ for name in told["names"]:
         times = np.datetime64("2030-01-01T00", "s") + 3600 * np.arange(len(told["series"]))
         series = Series.of(times, np.array(told["series"])[:, : len(names)], names=names)
         found[name] = model.predict(series).tolist()
-    elif name.endswith("classifier-0") or name.endswith("classifier-1"):
+    elif "classifier" in name:
         found[name] = model.predict_log_proba(sequences).tolist()
     else:
         found[name] = model.predict(sequences).tolist()
@@ -175,6 +189,19 @@ def test_answers_without_torch_are_those_of_the_torch_network(
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+DRAWING = (
+    "matplotlib",
+    "PIL",
+    "cycler",
+    "dateutil",
+    "six",
+    "kiwisolver",
+    "packaging",
+    "pyparsing",
+    "mpl_toolkits",
+    "contourpy",
+    "fontTools",
+)
 COMMANDS = """
 import io, json
 from contextlib import redirect_stdout, redirect_stderr
@@ -204,7 +231,6 @@ def lines_of(name: str) -> list[str]:
         "language-model": [f"generate {model} --seed 4 --length 20 --json"],
         "forecaster": [
             f"forecast {model} {DATA[task]} --json",
-            f"forecast {model} {DATA[task]} --plot {name}.png --force --json",
         ],
     }
     predict = [f"predict {model} {DATA[task]} --json"]
@@ -217,7 +243,15 @@ def test_every_command_that_uses_a_model_answers_the_same_without_torch(
 ) -> None:
     monkeypatch.chdir(folder)
     lines = [shlex.split(line) for name in NAMES for line in lines_of(name)]
+    # the one that draws needs what draws
+    lines_that_draw = [
+        shlex.split(f"forecast {name}.safetensors load.csv --plot {name}.png --force --json")
+        for name in NAMES
+        if name.startswith("forecaster")
+    ]
     found = run_without_torch(COMMANDS, folder, json.dumps(lines))
+    found += run_without_torch(COMMANDS, folder, json.dumps(lines_that_draw), also=DRAWING)
+    lines += lines_that_draw
     for line, (code, out, err) in zip(lines, found, strict=True):
         capsys.readouterr()
         assert main(line) == 0
@@ -287,3 +321,72 @@ def test_loading_and_predicting_do_not_import_torch_where_it_is(folder: Path) ->
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "set()"
+
+
+GUARD = """
+import json
+import tidegate
+
+assert "numpy" not in sys.modules
+model = tidegate.load("classifier-2.safetensors")
+model.predict(["a film"])
+model.evaluate(["a film"], ["positive"])
+sequences = tidegate.load("series-classifier-2.safetensors")
+sequences.stream().feed([[0.0, 1.0], [0.5, 2.0]])
+loaded = {name.partition(".")[0] for name in sys.modules if not name.startswith("_")}
+print(json.dumps(sorted(loaded - set(sys.stdlib_module_names))))
+"""
+
+
+def test_prediction_imports_numpy_and_safetensors_alone(folder: Path) -> None:
+    assert run_without_torch(GUARD, folder, also=()) == ["numpy", "safetensors", "tidegate"]
+
+
+def test_without_polars_a_format_that_needs_it_says_what_to_install(folder: Path) -> None:
+    (folder / "test.parquet").write_bytes(b"PAR1")
+    line = ["predict", "classifier-0.safetensors", "test.parquet"]
+    ((code, _, err),) = run_without_torch(COMMANDS, folder, json.dumps([line]))
+    assert code == 2
+    assert "this command needs polars; install it with: pip install 'tidegate[train]'" in err
+
+
+STREAMED = """
+import json
+import numpy as np
+import tidegate
+
+found = []
+told = json.loads(sys.argv[1])
+for name, pieces in told.items():
+    stream = tidegate.load(f"{name}.safetensors").stream()
+    for piece in pieces:
+        answer = stream.feed(piece)
+    found.append(getattr(answer, "probabilities", answer).tolist())
+print(json.dumps(found))
+"""
+
+
+def test_streams_without_torch_answer_as_the_model_does(folder: Path) -> None:
+    rows = np.random.default_rng(1).standard_normal((30, 2)).cumsum(0)
+    pieces: dict[str, list[Any]] = {
+        "classifier-1": ["a lovely film", "number 3 ,"],
+        "classifier-2": ["dreadful", "unheard of"],
+        "language-model-1": ["the cat sat\nthe ", "dog"],
+        "forecaster-1": [rows[:20].tolist(), rows[20:].tolist()],
+        "series-classifier-2": [rows[:5].tolist(), rows[5:].tolist()],
+    }
+    found = run_without_torch(STREAMED, folder, json.dumps(pieces))
+    for (name, given), answer in zip(pieces.items(), found, strict=True):
+        model: Any = tg.load(folder / f"{name}.safetensors")
+        if name.startswith("classifier"):
+            expected = model.predict_proba([" ".join(given)])[0]
+        elif name.startswith("series"):
+            expected = model.predict_proba([rows])[0]
+        elif name.startswith("forecaster"):
+            times = np.datetime64("2030-01-01T00", "s") + 3600 * np.arange(len(rows))
+            expected = model.predict(Series.of(times, rows, names=model.windowing_.names))
+        else:
+            read = model.encoder_.encode_prompt("".join(given))
+            logits = torch.from_numpy(model.runtime_(read[:, None])[-1, 0])
+            expected = torch.softmax(logits, 0).numpy()
+        np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)

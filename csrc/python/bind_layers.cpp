@@ -3,12 +3,11 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
-
 #include "bindings.h"
 #include "engine/layer.h"
 #include "engine/training.h"
 #include "layer_arguments.h"
+#include "streamed_layer.h"
 
 namespace tidegate {
 
@@ -151,12 +150,6 @@ void scatter_tokens(const Schedule& schedule, const Input& tokens, const InOut& 
     scatter(schedule, width, tokens.data(), rows.data());
 }
 
-// A layer that knows whether a thread is in its step.
-struct Stream : Layer {
-    using Layer::Layer;
-    std::atomic<bool> stepping{false};
-};
-
 // Beyond it a sum of 8-bit products might not fit 32 bits.
 constexpr std::int64_t kMostFactors = 1 << 16;
 
@@ -167,8 +160,8 @@ const Kernels& kernels_for(const std::string& factors, std::int64_t most) {
     return found ? *found : kernels();
 }
 
-void new_layer(Stream* self, const std::string& name, const List<Input>& weights, int threads,
-               const std::string& factors) {
+void new_layer(StreamedLayer* self, const std::string& name, const List<Input>& weights,
+               int threads, const std::string& factors) {
     const Kernels& plain = kernels();
     const Cell& cell = *cell_named(plain, name).cell;
     of_length("weights", weights, cell.parameters);
@@ -192,10 +185,10 @@ void new_layer(Stream* self, const std::string& name, const List<Input>& weights
         kernels_for(factors, std::max(I, std::max<std::int64_t>(sizes.hidden, sizes.projected)));
     const CellKernels& kernel = cell_named(chosen, name);
     nb::gil_scoped_release released;
-    new (self) Stream(chosen, kernel, I, sizes, given, threads);
+    new (self) StreamedLayer(chosen, kernel, I, sizes, given, threads);
 }
 
-void layer_forward(const Stream& layer, const Schedule& schedule, const Input& x,
+void layer_forward(const StreamedLayer& layer, const Schedule& schedule, const Input& x,
                    const MaybeIn& mask, const List<Input>& state0, const List<InOut>& final_state,
                    const InOut& y) {
     const Cell& cell = layer.cell();
@@ -216,7 +209,7 @@ void layer_forward(const Stream& layer, const Schedule& schedule, const Input& x
     layer.forward(schedule, inputs, masks, start, end, outputs);
 }
 
-void layer_step(Stream& layer, const Input& x, const nb::args& given) {
+void layer_step(StreamedLayer& layer, const Input& x, const nb::args& given) {
     const std::int64_t I = layer.inputs();
     const Cell& cell = layer.cell();
     if (x.ndim() != 2 || axis(x, 1) != I)
@@ -277,7 +270,7 @@ void bind_layers(nb::module_& m) {
     nb::class_<Schedule>(m, "Schedule")
         .def_ro("tokens", &Schedule::tokens)
         .def_ro("ragged", &Schedule::ragged);
-    nb::class_<Stream>(m, "Layer")
+    nb::class_<StreamedLayer>(m, "Layer")
         .def("__init__", new_layer, "cell"_a, "weights"_a.noconvert(), "threads"_a = 1,
              "factors"_a = "float32")
         .def("forward", layer_forward, "schedule"_a, "x"_a.noconvert(), "mask"_a.noconvert().none(),

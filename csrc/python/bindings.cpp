@@ -181,4 +181,5 @@ NB_MODULE(_engine, m) {
         .def("__exit__", [](FlushGuard& guard, const nb::args&) { guard.exit(); });
     m.def("adopt_openmp", [](const std::string& path) { return adopt_openmp(path.c_str()); });
     bind_layers(m);
+    bind_reading(m);
 }

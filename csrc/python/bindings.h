@@ -98,5 +98,7 @@ inline const CellKernels& cell_named(const Kernels& kernels, const std::string& 
 
 // Adds to the module the schedules, the passes of training and the layers for inference.
 void bind_layers(nb::module_& module);
+// Adds a network's step as one call; after the layers.
+void bind_reading(nb::module_& module);
 
 }  // namespace tidegate

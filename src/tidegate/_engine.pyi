@@ -191,3 +191,52 @@ class Layer:
 
     def step(self, x: NDArray[np.float32], *states: NDArray[np.float32]) -> None:
         """One step of a stream: x [B, I]; the states, [B, W] each, are replaced."""
+
+class Dense:
+    """y = x W^T + b, the weights packed once: weight [O, F], bias [O] or None."""
+
+    def __init__(self, weight: Any, bias: Any) -> None: ...
+
+class Reading:
+    """B sequences that layers, one on the other, read step by step, each step as one call.
+
+    It works on the arrays that it is given, which stay where they are.  A step while another thread
+    is in one of these layers raises RuntimeError.
+    """
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        states: list[Any],
+        norms: list[Any],
+        dense: Dense | None,
+        readout: list[str],
+        steps: Any,
+        sum: Any,
+        highest: Any,
+        mean: Any,
+        scale: Any,
+        last: Any,
+    ) -> None:
+        """``states``: of all layers, [B, W] each.  ``norms``: scale and shift [W] of each layer's
+        output but the last, or nothing.  ``readout``: what ``dense`` sees: last, mean, max.
+        ``steps``: int64 [B].  ``sum``, float64, and ``highest``: [B, W], or None where ``readout``
+        does not ask.  ``mean``, ``scale`` float64 [I] and ``last`` float64 [B, I]: of values that
+        are given unscaled, or None.
+        """
+
+    def step(self, x: NDArray[np.float32]) -> None:
+        """x: [B, I], or [I] of one sequence."""
+
+    def step_scaled(self, x: Any, farthest: float, probabilities: Any = None) -> bool:
+        """The same of values float64 in units of the data; the last ones, scaled, go to ``last``.
+
+        False, and nothing is read, where a scaled one is NaN or larger than ``farthest``.
+        ``probabilities``: where those after the step go, float64 [B, O].
+        """
+
+    def outputs(self, out: NDArray[np.float32]) -> None:
+        """What ``dense`` gives if the sequences end here, [B, O]."""
+
+    def probabilities(self, out: NDArray[np.float64]) -> None:
+        """Its softmax, [B, O]."""

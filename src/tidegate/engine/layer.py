@@ -22,13 +22,13 @@ class EngineLayer:
     cell: one of ``engine.compiled.cells()``.  weights: the cell's parameters by name
     (``tidegate.cells.CELLS[cell].parameters``), numpy float32, with the gates in the order that the
     cell declares, which is torch.nn's; biases may be left out, all of them.  The constructor copies
-    them, packed.  ``input_size`` is I, ``hidden_size`` H, ``state_sizes`` the width of each state,
-    the first of which is the output.  Several threads may call ``forward`` at a time, but only one
-    thread at a time may call ``step``.  ``factors``: ``float32``, or how factors of products are
-    rounded: ``bfloat16``, summed in float32; or ``int8``, each row by a scale of its own, summed
-    exactly.  Where the processor has no instruction for it (``engine.compiled.inference_isa``),
-    float32 is what runs.  Raises TypeError or ValueError that names the argument, what was expected
-    and what came.
+    them, packed: ``packed``.  ``input_size`` is I, ``hidden_size`` H, ``state_sizes`` the width of
+    each state, the first of which is the output.  Several threads may call ``forward`` at a time,
+    but only one thread at a time may call ``step``.  ``factors``: ``float32``, or how factors of
+    products are rounded: ``bfloat16``, summed in float32; or ``int8``, each row by a scale of its
+    own, summed exactly.  Where the processor has no instruction for it
+    (``engine.compiled.inference_isa``), float32 is what runs.  Raises TypeError or ValueError that
+    names the argument, what was expected and what came.
     """
 
     def __init__(self, cell: str, weights: Mapping[str, Array], factors: str = "float32") -> None:
@@ -40,7 +40,7 @@ class EngineLayer:
         given, sizes = _checked_weights(CELLS[cell], weights)
         padded = given | _noise_of_zeros(CELLS[cell], given)
         parameters = [padded.get(name) for name in CELLS[cell].parameters]
-        self._layer = compiled.Layer(cell, parameters, factors=factors)
+        self.packed = self._layer = compiled.Layer(cell, parameters, factors=factors)
         self.input_size, self.hidden_size = sizes["I"], sizes["H"]
         self.state_sizes = CELLS[cell].state_sizes(sizes)
         self._letters = [f"[B, {state.width}]" for state in CELLS[cell].states.values()]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
+from tidegate.engine import EngineLayer, compiled
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
 from tidegate.runtime.layers import layer_of
@@ -16,6 +20,7 @@ from tidegate.runtime.products import Array, linear
 from tidegate.runtime.scoring import IGNORED
 
 _EPSILON = np.float32(1e-5)  # added to variances, as torch.nn.BatchNorm1d does
+_PACKED = 1 << 18  # weights of a dense layer that are held twice, to be at hand in each step
 _SUMMED_STEPS = 64  # added up one after the other; their sums then are, so that little is lost
 
 State = list[tuple[Array, ...]]  # of each layer and direction in turn, the cell's states [B, ...]
@@ -48,7 +53,15 @@ class Network:
         self._norms = [self.norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
         tied = "embedding.weight" if a.tie_embeddings else "dense.weight"
         self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
-        self._stepping = threading.Lock()  # a layer of the engine takes one step at a time
+        self.stepping = threading.Lock()  # a layer of the engine takes one step at a time
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the architecture and all weights, in hexadecimal: which network this is."""
+        hashed = sha256(json.dumps(self.architecture.to_json(), sort_keys=True).encode())
+        for tensor in self.tensors.values():
+            hashed.update(tensor.tobytes())
+        return hashed.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, (self.architecture, self.tensors, self.weights)
@@ -57,7 +70,6 @@ class Network:
     def __call__(self, inputs: np.ndarray, lengths: np.ndarray | None = None) -> Array:
         return self.output(self.features(inputs, lengths)[0])
 
-    @np.errstate(over="ignore", invalid="ignore")
     def features(
         self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
     ) -> tuple[Array, State]:
@@ -65,7 +77,21 @@ class Network:
 
         ``state``: as a former call returned it, or None for zeros; it is not changed.
         """
-        x, outside = self._embedded(inputs), _outside(inputs, lengths)
+        y, final = self.run(inputs, lengths, state)
+        if self.architecture.readout == "every":
+            return (y[0] if len(y) == 1 else np.concatenate(y, axis=-1)), final
+        outside = _outside(inputs, lengths)
+        last = final[-len(y) :]
+        parts, pairs = self.architecture.readout.split("+"), list(zip(y, last, strict=True))
+        read = [_read_out(p, *one, lengths, outside) for p in parts for one in pairs]
+        return np.concatenate(read, axis=-1), final
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def run(
+        self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
+    ) -> tuple[list[Array], State]:
+        """The last layer's outputs of each direction, [T, B, H], and the final state."""
+        x, outside = self.embedded(inputs), _outside(inputs, lengths)
         final: State = []
         y: list[Array] = []
         for k, directions in enumerate(self._layers):
@@ -81,12 +107,11 @@ class Network:
                 outputs, after = layer.forward(x, before, lengths, reverse=d == 1)
                 y.append(outputs)
                 final.append(after)
-        if self.architecture.readout == "every":
-            return (y[0] if len(y) == 1 else np.concatenate(y, axis=-1)), final
-        last = final[-len(y) :]
-        parts, pairs = self.architecture.readout.split("+"), list(zip(y, last, strict=True))
-        read = [_read_out(p, *one, lengths, outside) for p in parts for one in pairs]
-        return np.concatenate(read, axis=-1), final
+        return y, final
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros for ``batch_size`` rows."""
+        return [layer.initial_state(batch_size) for one in self._layers for layer in one]
 
     @np.errstate(over="ignore", invalid="ignore")
     def output(self, features: Array) -> Array:
@@ -114,8 +139,8 @@ class Network:
         ``features``, without T.  For a network in one direction.
         """
         assert not self.architecture.bidirectional  # the other direction begins at the end
-        x = self._embedded(inputs)
-        with self._stepping:
+        x = self.embedded(inputs)
+        with self.stepping:
             for k, (layer,) in enumerate(self._layers):
                 if k > 0 and self._norms:
                     x = _normalised(x.copy(), *self._norms[k - 1])
@@ -137,6 +162,31 @@ class Network:
             for end in ends
         ]
 
+    def reading(self, state: State, **arrays: Any) -> compiled.Reading | None:
+        """What steps ``state``, in one direction, in one call; None where a layer runs on numpy.
+
+        ``arrays``: those of ``compiled.Reading`` that a stream gathers beside the states.
+        """
+        layers = [layer for (layer,) in self._layers]
+        if not all(isinstance(layer, EngineLayer) for layer in layers):
+            return None
+        return compiled.Reading(
+            [layer.packed for layer in layers if isinstance(layer, EngineLayer)],
+            [array for one in state for array in one],
+            [array for norm in self._norms for array in norm],
+            self._dense if self.packs_outputs else None,
+            **arrays,
+        )
+
+    @property
+    def packs_outputs(self) -> bool:
+        """Whether a ``reading`` has the dense layer, too."""
+        return self.output_weight.size <= _PACKED
+
+    @cached_property
+    def _dense(self) -> compiled.Dense:
+        return compiled.Dense(self.output_weight, self.output_bias)
+
     def norm(self, k: int) -> tuple[Array, Array]:
         """What a batch norm with its running statistics multiplies by and adds."""
         names = ("weight", "bias", "running_mean", "running_var")
@@ -144,7 +194,7 @@ class Network:
         scale = weight / np.sqrt(variance + _EPSILON)
         return np.asarray(scale, np.float32), np.asarray(bias - mean * scale, np.float32)
 
-    def _embedded(self, inputs: np.ndarray) -> Array:
+    def embedded(self, inputs: np.ndarray) -> Array:
         """What the first layer reads."""
         if self.architecture.vocabulary_size is None:
             return inputs

@@ -29,6 +29,8 @@ from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
+    from tidegate.runtime.network import Network
+    from tidegate.runtime.stream import Stream
 
 Labelled = tuple[Any, Any]  # texts and their labels
 
@@ -199,6 +201,13 @@ class TextClassifier(TextTask, Classifier):
         network = self.runtime_
         sequences = self.encode(as_texts(inputs))
         return log_softmax(outputs_of(network, sequences, len(self.classes_)))
+
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
+        from tidegate.runtime.text_streams import TextClassifierStream
+
+        return TextClassifierStream(
+            network, batch_size, self.encoder_, self.evidence_, self.max_length
+        )
 
     def _learn_evidence(self, texts: list[str], answers: np.ndarray) -> list[np.ndarray]:
         """Set ``evidence_``; the training texts as the network reads them."""

@@ -24,6 +24,7 @@ from tidegate.tasks.model_file import (
     version_of,
 )
 from tidegate.tasks.sklearn_options import SklearnOptions
+from tidegate.tasks.streamed import Streamed
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class NotFittedError(InputError, AttributeError):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Estimator(SklearnOptions):
+class Estimator(SklearnOptions, Streamed):
     """A task as an estimator: options are constructor arguments, learned attributes end in ``_``.
 
     ``runtime_`` is the trained network on numpy arrays, which predicts, with or without torch;

@@ -31,6 +31,8 @@ from tidegate.training.options import documented, option
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
+    from tidegate.runtime.network import Network
+    from tidegate.runtime.stream import Stream
     from tidegate.training.objective import Objective
 
 _SCALING_KEYS = {"windowing", "naive_error", "unseen_from"}
@@ -191,6 +193,11 @@ class Forecaster(JudgedForecaster):
         held = self._held(data)
         values = self.forecast(held.series).values
         return values[:, 0] if held.flat else values
+
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
+        from tidegate.runtime.number_streams import ForecastStream
+
+        return ForecastStream(network, batch_size, self.windowing_)
 
     def spans(self, series: Series) -> tuple[int, int]:
         """Ends of training and validation, as rows.  Raises InputError."""

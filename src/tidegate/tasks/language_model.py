@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
+    from tidegate.runtime.stream import Stream
 
 # What generate takes: types and bounds.
 _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
@@ -242,6 +243,17 @@ class LanguageModel(TextTask):
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
+
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
+        from tidegate.runtime.text_streams import LanguageStream
+
+        return LanguageStream(network, batch_size, self.encoder_)
+
+    def _stream_hindrances(self) -> list[tuple[str, str]]:
+        if not self.reverse:
+            return []
+        reason = "reads from a text's end, which a stream does not know"
+        return [(reason, spelled("reverse", False))]
 
     @classmethod
     def _starts_with(cls) -> tuple[type[TextTask], ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import Estimator, with_default
@@ -19,6 +19,8 @@ from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
+    from tidegate.runtime.network import Network
+    from tidegate.runtime.stream import Stream
     from tidegate.training.many_to_one import ManyToOne, Weights
 
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
@@ -45,6 +47,11 @@ class SequenceEstimator(Estimator):
         "steps of a sequence read in one recurrent step (default: a twelfth of the median length)",
         at_least=1,
         at_most=2**20,
+    )
+    own_scale: bool = option(
+        True,
+        "read each sequence in standard deviations of its own, so that faint ones are as clear as "
+        "strong ones; without it in those of the training part, as a stream needs",
     )
     crop: float = option(
         0.1,
@@ -140,7 +147,7 @@ class SequenceEstimator(Estimator):
 
         ``weights`` are those of the training and of the validation part, [N] or None.
         """
-        self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment)
+        self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
         scaled = [inputs.scaled(sequence) for sequence in train[0]]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train if alone else validation
@@ -184,6 +191,19 @@ class SequenceEstimator(Estimator):
         network = self.runtime_
         read = self._read(as_sequences(sequences, self.inputs_.channels))
         return outputs_of(network, read, network.architecture.output_size)
+
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
+        from tidegate.runtime.number_streams import SequenceStream
+
+        target = getattr(self, "target_", None)  # of numbers, none of labels
+        return SequenceStream(network, batch_size, self.TASK, self.inputs_, target)
+
+    def _stream_hindrances(self) -> list[tuple[str, str]]:
+        found = super()._stream_hindrances()
+        if self.inputs_.own_scale:
+            reason = "reads a sequence in deviations of its own, which are known at its end"
+            found.append((reason, spelled("own_scale", False)))
+        return found
 
     def _learned(self) -> dict[str, Any]:
         return {"scaling": {"inputs": self.inputs_.to_json()}}

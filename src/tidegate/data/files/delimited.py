@@ -1,7 +1,7 @@
 """Tables as text: cells split by a separator, which may stand in quotes.
 
-polars reads the good file fast; only a file that fails or looks suspicious is gone through again,
-slowly, to say in one line which line is wrong and what to do.
+polars, where it is, reads the good file fast; only a file that fails or looks suspicious is gone
+through again, slowly, to say in one line which line is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
+from tidegate.data.files.text_frame import TextFrame, has_polars, text_frame
 from tidegate.errors import InputError, shown, spelled
 
 if TYPE_CHECKING:
@@ -59,17 +60,25 @@ class Delimited:
         self.text, self.path, self.separator = text, path, separator
         self.quoted, self.has_header = quoted, header
 
-    def frame(self) -> polars.DataFrame:
+    def frame(self) -> polars.DataFrame | TextFrame:
         """All rows, every cell as text, an empty one null or "".
 
         Raises InputError, with the line, where the text is malformed.
         """
-        import polars
-
         if not self.text.strip("\r\n"):
             raise InputError(
                 "expected a header and rows, got blank lines only; check the file", file=self.path
             )
+        if has_polars() and (frame := self._read_fast()) is not None:
+            return frame
+        header, *rows = (row for _, row in self.records())
+        cells = [[cell or None for cell in column] for column in zip(*rows, strict=True)]
+        return text_frame(dict(zip(header, cells or [[] for _ in header], strict=True)))
+
+    def _read_fast(self) -> polars.DataFrame | None:
+        """What polars reads; None where it may have read otherwise than meant."""
+        import polars
+
         try:
             frame = polars.read_csv(
                 self.text.encode(),
@@ -79,20 +88,10 @@ class Delimited:
                 has_header=self.has_header,
             )
         except (polars.exceptions.PolarsError, polars.exceptions.PanicException):
-            frame = None
-        if frame is not None and not self.has_header:
+            return None
+        if not self.has_header:
             frame.columns = _numbered(frame.width)
-        if frame is not None and not self._suspicious(frame):
-            return frame
-        header, *rows = (row for _, row in self.records())
-        cells = [[cell or None for cell in column] for column in zip(*rows, strict=True)]
-        cells = cells or [[] for _ in header]
-        return polars.DataFrame(
-            [
-                polars.Series(name, column, dtype=polars.String)
-                for name, column in zip(header, cells, strict=True)
-            ]
-        )
+        return None if self._suspicious(frame) else frame
 
     def quoting(self) -> tuple[bool, frozenset[str]]:
         """Whether names stand in quotes that they do not need, and the columns whose cells do.

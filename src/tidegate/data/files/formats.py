@@ -17,6 +17,7 @@ from tidegate.data.files.dialect import Dialect
 from tidegate.data.files.encodings import decode, encoding_of, lines_of
 from tidegate.data.files.items import is_missing
 from tidegate.data.files.reading import Taken, can_be_read_again, check_unpacked, read_bytes
+from tidegate.data.files.text_frame import TextFrame, text_frame
 from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Contents:
     ``nested``: of JSON, the columns in which a row (from 0) holds a list or an object, the first.
     """
 
-    frame: polars.DataFrame
+    frame: polars.DataFrame | TextFrame
     dialect: Dialect
     nested: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
 
@@ -197,8 +198,6 @@ def _read_parquet(path: str | PathLike[str]) -> polars.DataFrame:
 
 
 def _read_json_lines(path: str | PathLike[str], kind: str, encoding: str | None) -> Contents:
-    import polars
-
     columns: dict[str, list[Any]] = {}
     nested: dict[str, tuple[int, Any]] = {}
     for count, (line, text) in enumerate(_json_texts(path, encoding)):
@@ -221,12 +220,7 @@ def _read_json_lines(path: str | PathLike[str], kind: str, encoding: str | None)
                 nested.setdefault(key, (count, cell))
         for key, cells in columns.items():
             cells.append(row.get(key))
-    frame = polars.DataFrame(
-        [
-            polars.Series(name, [_json_cell(cell) for cell in cells], dtype=polars.String)
-            for name, cells in columns.items()
-        ]
-    )
+    frame = text_frame({n: [_json_cell(cell) for cell in cells] for n, cells in columns.items()})
     texts = frozenset(n for n, cells in columns.items() if any(isinstance(c, str) for c in cells))
     return Contents(frame, Dialect(kind=kind, quoted=texts), nested)
 

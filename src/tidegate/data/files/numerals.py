@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
+from tidegate.data.files.text_frame import TextColumn
 from tidegate.errors import spelled
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars
 
 __all__ = ["as_floats", "mark_of", "what_helps", "with_points"]
@@ -30,17 +32,28 @@ def _pattern(decimal: str, thousands: str) -> str:
 
 # By decimal mark; numbers as 12 and 1,234 are of both.
 _NUMBER: Final = {",": _pattern(",", r"\."), ".": _pattern(r"\.", ",")}
+_MARKED: Final = {mark: re.compile(pattern) for mark, pattern in _NUMBER.items()}
+# As polars reads them; Python knows 1_000 and digits of other scripts as well.
+_FLOAT: Final = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.IGNORECASE
+)
 
 
-def mark_of(column: polars.Series) -> str | None:
+def mark_of(column: polars.Series | TextColumn) -> str | None:
     """The decimal mark that a column of text tells.
 
     None where each of its numbers could have either one, where they contradict each other, and if
     less than half of its cells are numbers.
     """
-    cells = _stripped(column).drop_nulls()
-    cells = cells.filter(~cells.str.to_lowercase().is_in(_MISSING))
-    comma, point = (cells.str.contains(_NUMBER[mark]) for mark in ",.")
+    if isinstance(column, TextColumn):
+        cells = [t for c in column.cells if c is not None and not _is_missing(t := _plain(c))]
+        comma, point = (
+            np.array([_MARKED[m].fullmatch(t) is not None for t in cells], bool) for m in ",."
+        )
+    else:
+        cells = _stripped(column).drop_nulls()
+        cells = cells.filter(~cells.str.to_lowercase().is_in(_MISSING))
+        comma, point = (cells.str.contains(_NUMBER[mark]) for mark in ",.")
     if 2 * ((comma | point).sum() or 0) < max(1, len(cells)):
         return None
     only_comma, only_point = (comma & ~point).any(), (point & ~comma).any()
@@ -49,11 +62,14 @@ def mark_of(column: polars.Series) -> str | None:
     return "," if only_comma else "."
 
 
-def with_points(column: polars.Series, mark: str | None) -> polars.Series:
+def with_points(column: Any, mark: str | None) -> Any:
     """A column of text, its numbers with a decimal point and nothing between thousands.
 
     Those of the decimal ``mark``; None: of a point, a comma being left where it stands.
     """
+    if isinstance(column, TextColumn):
+        cells = [None if c is None else _with_point(c, mark) for c in column.cells]
+        return TextColumn(column.name, cells)
     cells = _stripped(column)
     numbers = cells.str.contains(_NUMBER[mark or "."])
     if mark is None:
@@ -64,13 +80,41 @@ def with_points(column: polars.Series, mark: str | None) -> polars.Series:
     return plain.zip_with(numbers.fill_null(False), column)
 
 
+def _with_point(cell: str, mark: str | None) -> str:
+    """The same of one cell."""
+    text = _plain(cell)
+    if _MARKED[mark or "."].fullmatch(text) is None or (mark is None and "," in text):
+        return cell
+    between = "." if mark == "," else ","
+    return re.sub(f"[{re.escape(between)}{_SPACES}]", "", text).replace(",", ".", 1)
+
+
+def _plain(cell: str) -> str:
+    return re.sub("^\u2212", "-", cell.strip())
+
+
+def _is_missing(text: str) -> bool:
+    return text.lower() in _MISSING
+
+
 def _stripped(column: polars.Series) -> polars.Series:
     """Cells without spaces around them, the minus of typesetters as that of computers."""
     return column.str.strip_chars().str.replace("^\u2212", "-")
 
 
-def as_floats(column: polars.Series) -> tuple[polars.Series, np.ndarray]:
-    """Numbers with a decimal point out of text, null where none is; which cells say neither."""
+def as_floats(column: polars.Series | TextColumn) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers with a decimal point out of text, float64 [N], NaN where none is; which cells say
+    neither, bool [N].
+    """
+    if isinstance(column, TextColumn):
+        texts = [None if cell is None else cell.strip() for cell in column.cells]
+        numbers = [t if t is not None and _FLOAT.fullmatch(t) else None for t in texts]
+        wrong = [
+            n is None and t is not None and not _is_missing(t)
+            for t, n in zip(texts, numbers, strict=True)
+        ]
+        values = [np.nan if n is None else float(n) for n in numbers]
+        return np.array(values, np.float64), np.array(wrong, bool)
     import polars
 
     text = column.str.strip_chars()
@@ -78,7 +122,7 @@ def as_floats(column: polars.Series) -> tuple[polars.Series, np.ndarray]:
     unread = values.is_null() & text.is_not_null()
     if unread.any():
         unread &= ~text.str.to_lowercase().is_in(_MISSING)
-    return values, unread.to_numpy()
+    return values.to_numpy().astype(np.float64), unread.to_numpy()
 
 
 def what_helps(cell: str) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 from tidegate.data.files.formats import PLAIN, Contents, Layout, line_of_row, read_contents
 from tidegate.data.files.items import is_missing, label_text
 from tidegate.data.files.numerals import as_floats, mark_of, what_helps, with_points
+from tidegate.data.files.text_frame import TextColumn, is_text
 from tidegate.data.times.styles import RowError, TimeStyle, read_times
 from tidegate.errors import InputError, shown, spelled
 
@@ -36,8 +37,11 @@ class Table:
     contents: Contents
 
     @property
-    def frame(self) -> polars.DataFrame:
-        """The cells.  Only Parquet and workbooks have types; else all are text, or null."""
+    def frame(self) -> Any:
+        """The cells, polars' DataFrame or a `TextFrame`.
+
+        Only Parquet and workbooks have types; else all are text, or null.
+        """
         return self.contents.frame
 
     def check(self, columns: Sequence[str]) -> None:
@@ -81,47 +85,45 @@ class Table:
         """
         labels = self.texts(column, "a label")
         if self._has_commas and self._own_mark(column) == ",":
-            import polars
-
-            labels = with_points(polars.Series(labels), ",").to_list()
+            labels = with_points(TextColumn(column, list(labels)), ",").to_list()
         return [label_text(label) for label in labels]
 
     def numbers(self, column: str) -> np.ndarray:
         """The float64 values of a column, NaN where the cell says that there is none."""
-        import polars
-
         self._check_plain(column, "a number", dates=True)
         cells = self.frame[column]
-        if cells.dtype == polars.Boolean and cells.is_not_null().any():
-            row = int(cells.is_not_null().arg_max() or 0)
-            problem = f"expected a number, got {cells[row]}; write 1 for true and 0 for false"
-            raise self.error(row, problem, column)
-        if not (cells.dtype.is_numeric() or cells.dtype == polars.String):
-            cells = polars.Series(column, [as_text(c) for c in cells.to_list()], polars.String)
-        if cells.dtype == polars.String:
-            values, wrong = as_floats(cells)
+        if not is_text(cells):
+            cells = self._numbers_or_text(cells)
+        if is_text(cells):
+            numbers, wrong = as_floats(cells)
             if wrong.any() or self._has_commas:
-                values, wrong = as_floats(with_points(cells, self._mark_of(column)))
+                numbers, wrong = as_floats(with_points(cells, self._mark_of(column)))
         else:
-            values = cells.cast(polars.Float64, strict=False)
-            wrong = (values.is_null() & cells.is_not_null()).to_numpy()
-        numbers = values.to_numpy().astype(np.float64)
+            numbers = cells.to_numpy().astype(np.float64)
+            wrong = np.zeros(len(cells), bool)
         wrong = wrong | np.isinf(numbers)
         if wrong.any():
             raise self._no_number(cells, wrong)
         return numbers
 
-    def times(self, column: str) -> tuple[np.ndarray, TimeStyle]:
-        """The times of a column, [N], and how they are written."""
+    def _numbers_or_text(self, cells: Any) -> Any:
+        """A column that is no text, as float64 or as text.  Raises InputError for truth values."""
         import polars
 
+        if cells.dtype == polars.Boolean and cells.is_not_null().any():
+            row = int(cells.is_not_null().arg_max() or 0)
+            problem = f"expected a number, got {cells[row]}; write 1 for true and 0 for false"
+            raise self.error(row, problem, cells.name)
+        if cells.dtype.is_numeric():
+            return cells.cast(polars.Float64)
+        return polars.Series(cells.name, [as_text(c) for c in cells.to_list()], polars.String)
+
+    def times(self, column: str) -> tuple[np.ndarray, TimeStyle]:
+        """The times of a column, [N], and how they are written."""
         self._check_plain(column, "a time", dates=True)
         cells = self.frame[column]
-        if cells.dtype in (polars.Date, polars.Datetime):
-            zone = getattr(cells.dtype, "time_zone", None)
-            # as text, in the zone's own time with its offset
-            form = "%Y-%m-%d" if cells.dtype == polars.Date else "%Y-%m-%d %H:%M:%S%.f"
-            cells = cells.dt.strftime(form + ("%:z" if zone else ""))
+        if not is_text(cells):
+            cells = _dates_as_text(cells)
         elif self._has_commas and self._own_mark(column) == ",":
             cells = with_points(cells, ",")
         try:
@@ -154,9 +156,7 @@ class Table:
     @cached_property
     def _marks(self) -> dict[str, str | None]:
         """By column, the mark that it tells."""
-        import polars
-
-        return {c.name: mark_of(c) if c.dtype == polars.String else None for c in self.frame}
+        return {c.name: mark_of(c) if is_text(c) else None for c in self.frame}
 
     @cached_property
     def _has_commas(self) -> bool:
@@ -174,7 +174,8 @@ class Table:
         cells = self.frame[column]
         found = self.contents.nested.get(column)
         kind = None if found is None else ("a list" if isinstance(found[1], list) else "an object")
-        if found is None and (kind := _kind_of(cells.dtype, dates=dates)) is not None:
+        kinds = None if is_text(cells) else _kind_of(cells.dtype, dates=dates)
+        if found is None and (kind := kinds) is not None:
             row = int(cells.is_not_null().arg_max() or 0)
             found = row, cells[row]
         if found is None or found[1] is None:
@@ -268,6 +269,17 @@ def row_error(
 def as_text(cell: Any) -> str:
     """What a cell says; "" where it is missing, which NaN is, too."""
     return "" if is_missing(cell) else str(cell)
+
+
+def _dates_as_text(cells: polars.Series) -> Any:
+    """A column of dates as text, in the zone's own time with its offset; another as it is."""
+    import polars
+
+    if cells.dtype not in (polars.Date, polars.Datetime):
+        return cells
+    zone = getattr(cells.dtype, "time_zone", None)
+    form = "%Y-%m-%d" if cells.dtype == polars.Date else "%Y-%m-%d %H:%M:%S%.f"
+    return cells.dt.strftime(form + ("%:z" if zone else ""))
 
 
 def _kind_of(dtype: Any, *, dates: bool) -> str | None:

@@ -25,16 +25,19 @@ class SequenceInputs:
     stands for it.  Of each channel the network reads the shape, in standard deviations of the
     sequence itself, so that a faint one is as clear as a strong one; and beside it, at every step,
     two numbers that scaling so has taken away: the sequence's mean, in standard deviations of the
-    training part, and the decimal logarithm of its own deviation in that unit.  ``segment``
+    training part, and the decimal logarithm of its own deviation in that unit.  Without
+    ``own_scale`` it reads the values in standard deviations of the training part alone, so that
+    what it reads of a step does not depend on what follows.  ``segment``
     consecutive values make one recurrent step (Lin et al. 2023, SegRNN, arXiv:2308.11200), the last
     one filled up with the last value.
     """
 
     scaler: Scaler
     segment: int
+    own_scale: bool = True
 
     @classmethod
-    def fit(cls, sequences: list[np.ndarray], segment: int | None) -> Self:
+    def fit(cls, sequences: list[np.ndarray], segment: int | None, own_scale: bool = True) -> Self:
         """Scaled by the values of ``sequences``; the default segment is a twelfth of their length.
 
         Raises InputError for a channel without any value.
@@ -46,7 +49,8 @@ class SequenceInputs:
         scalers = [Scaler.fit(column[~np.isnan(column), None]) for column in rows.T]
         mean, scale = (np.concatenate([getattr(s, n) for s in scalers]) for n in ("mean", "scale"))
         median = float(np.median([len(sequence) for sequence in sequences]))
-        return cls(scaler=Scaler(mean, scale), segment=segment or max(1, round(median / _STEPS)))
+        segment = segment or max(1, round(median / _STEPS))
+        return cls(scaler=Scaler(mean, scale), segment=segment, own_scale=own_scale)
 
     @property
     def channels(self) -> int:
@@ -55,12 +59,14 @@ class SequenceInputs:
     @property
     def input_size(self) -> int:
         """Values that one recurrent step reads."""
-        return self.channels * (self.segment + 2)
+        return self.channels * (self.segment + (2 if self.own_scale else 0))
 
     def scaled(self, sequence: np.ndarray) -> np.ndarray:
-        """Values [T, C] as shape, mean and magnitude, float32 [T, 3 C]."""
+        """Values [T, C] as shape, mean and magnitude, float32 [T, 3 C]; else scaled, [T, C]."""
         values = self.scaler.transform(_carried_forward(sequence))
         values = np.where(np.isnan(values), 0.0, values)
+        if not self.own_scale:
+            return values.astype(np.float32)
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         shape = (values - mean) / np.where(deviation > _FLAT, deviation, np.inf)
         whole = np.concatenate([mean, np.log10(deviation + _FLAT)])
@@ -68,7 +74,7 @@ class SequenceInputs:
         return np.concatenate([shape, whole], axis=1).astype(np.float32)
 
     def segments(self, scaled: np.ndarray) -> np.ndarray:
-        """Scaled values [T, 3 C] as recurrent steps, float32 [ceil(T / segment), input_size]."""
+        """What ``scaled`` gave as recurrent steps, float32 [ceil(T / segment), input_size]."""
         shape, whole = np.split(scaled, [self.channels], axis=1)
         missing = -len(shape) % self.segment
         shape = np.concatenate([shape, np.repeat(shape[-1:], missing, axis=0)])
@@ -76,18 +82,22 @@ class SequenceInputs:
         return np.concatenate([steps, whole[: len(steps)]], axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Keys: scaler, segment."""
-        return {"scaler": self.scaler.to_json(), "segment": self.segment}
+        """Keys: scaler, segment; and own_scale where it is false."""
+        values = {"scaler": self.scaler.to_json(), "segment": self.segment}
+        return values if self.own_scale else values | {"own_scale": False}
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
         """What ``to_json`` gave.  Raises ValueError for keys, types or sizes out of schema."""
-        if not isinstance(values, dict) or set(values) != {"scaler", "segment"}:
+        if not isinstance(values, dict) or set(values) - {"own_scale"} != {"scaler", "segment"}:
             raise ValueError("inputs: expected an object with the keys scaler and segment")
+        if values.get("own_scale", False) is not False:
+            raise ValueError(f"own_scale: expected false or none, got {values['own_scale']!r}")
         segment = values["segment"]
         if type(segment) is not int or not 1 <= segment <= 2**31:
             raise ValueError(f"segment: expected a whole number from 1, got {segment!r}")
-        return cls(scaler=Scaler.from_json(values["scaler"]), segment=segment)
+        scaler = Scaler.from_json(values["scaler"])
+        return cls(scaler=scaler, segment=segment, own_scale="own_scale" not in values)
 
 
 def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:

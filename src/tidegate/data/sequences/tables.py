@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from tidegate.data.files.formats import PLAIN, Layout
+from tidegate.data.files.numerals import as_floats
 from tidegate.data.files.tables import Table, read_table
+from tidegate.data.files.text_frame import is_text
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError, shown, spelled
-
-if TYPE_CHECKING:
-    import polars
 
 __all__ = ["SequenceTable"]
 
@@ -152,10 +151,9 @@ def _answers(
     return found[[rows[0] for rows in groups]]
 
 
-def _as_numbers(column: polars.Series) -> np.ndarray | None:
+def _as_numbers(column: Any) -> np.ndarray | None:
     """The numbers of a column; None unless all its cells are some."""
-    import polars
-
-    if column.dtype == polars.String:
-        column = column.str.strip_chars().cast(polars.Float64, strict=False)
+    if is_text(column):
+        numbers, _ = as_floats(column)
+        return None if np.isnan(numbers).any() else numbers
     return column.to_numpy() if column.dtype.is_numeric() and not column.has_nulls() else None

@@ -10,10 +10,10 @@ import numpy as np
 
 from tidegate.errors import InputError
 
-__all__ = ["Scaler", "power_of_two"]
+__all__ = ["FARTHEST", "Scaler", "power_of_two"]
 
 _LARGEST: Final = 1e300  # a value that differences, and sums of some, do not overflow
-_FARTHEST: Final = 1e30  # in standard deviations: products of it stay within float32's 3.4e38
+FARTHEST: Final = 1e30  # in standard deviations: products of it stay within float32's 3.4e38
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,10 @@ class Scaler:
         """
         with np.errstate(over="ignore"):
             scaled = (values - self.mean) / self.scale
-        if (far := np.abs(scaled) > _FARTHEST).any():
+        if (far := np.abs(scaled) > FARTHEST).any():
             raise InputError(
                 f"expected values like those that were learned from, got {values[far][0]:g}, more "
-                f"than {_FARTHEST:g} standard deviations away; check its unit"
+                f"than {FARTHEST:g} standard deviations away; check its unit"
             )
         return scaled
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from tidegate.data.series.series import Series
 from tidegate.data.times.grid import Step, advance, grid_positions
 from tidegate.data.times.styles import RowError, TimeStyle
 from tidegate.errors import InputError, shown, spelled
-
-if TYPE_CHECKING:
-    import polars
 
 __all__ = ["read_series"]
 
@@ -105,24 +102,20 @@ def _gap(times: np.ndarray, style: TimeStyle, step: Step, positions: np.ndarray,
     return f"{problem}: too many to fill in; {remedy}"
 
 
-def _several_series(table: polars.DataFrame, roles: Sequence[str], times: np.ndarray) -> str | None:
+def _several_series(table: Any, roles: Sequence[str], times: np.ndarray) -> str | None:
     """Of a table that has several rows for a time: the column that tells its series apart."""
-    import polars
-
     if len(np.unique(times)) == len(times):
         return None
-    column_of_times = polars.Series("time", times.astype(np.int64))
     found = []
     for name in set(table.columns) - set(roles):
-        column = table[name]
-        count = column.n_unique()
-        pairs = polars.DataFrame([column_of_times, column.alias("other")])
-        if 1 < count <= len(times) / 2 and not pairs.is_duplicated().any():
+        cells = [str(cell) for cell in table[name].to_list()]
+        pairs = set(zip(times.tolist(), cells, strict=True))
+        if 1 < (count := len(set(cells))) <= len(times) / 2 and len(pairs) == len(times):
             found.append((count, name))
     if not found:
         return None
     count, name = min(found)
-    values = ", ".join(shown(str(value)) for value in table[name].unique(maintain_order=True)[:3])
+    values = ", ".join(shown(str(value)) for value in [*dict.fromkeys(table[name].to_list())][:3])
     problem = f"expected one series, got {count}, told apart by the column {shown(name)} ({values}"
     problem += ", ...)" if count > 3 else ")"
     return f"{problem}; keep the rows of one of them, or give each one a column of its own"

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import gcd
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tidegate.data.series.scaling import Scaler
-from tidegate.data.series.series import Series
 from tidegate.data.times.grid import Step, step_from_json, step_to_json
 from tidegate.errors import InputError
 
@@ -99,6 +98,16 @@ class Windowing:
         return cls(**values | read)
 
 
+class Rows(Protocol):
+    """What windows are cut from; a `Series` is such."""
+
+    @property
+    def values(self) -> np.ndarray: ...  # float64 [N, C]
+
+    @property
+    def covariates(self) -> np.ndarray: ...  # float64 [N, K]
+
+
 class Windows:
     """The windows of ``series`` that begin at ``starts`` (rows), as rows of inputs and targets.
 
@@ -106,7 +115,7 @@ class Windows:
     Only views are kept: a batch copies what it needs.
     """
 
-    def __init__(self, windowing: Windowing, series: Series, starts: np.ndarray) -> None:
+    def __init__(self, windowing: Windowing, series: Rows, starts: np.ndarray) -> None:
         self.windowing, self.starts = windowing, starts
         # float64 until the last known value is taken off: of 1234567890.5, which a meter may read,
         # float32 keeps multiples of 128, while its rows differ by less than one

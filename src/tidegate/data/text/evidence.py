@@ -19,7 +19,7 @@ import numpy as np
 
 from tidegate.model.architecture import EVIDENCE_KINDS
 
-__all__ = ["BUCKETS", "MAX_LABELS", "Evidence", "learn_evidence"]
+__all__ = ["BUCKETS", "MAX_LABELS", "Evidence", "learn_evidence", "word_hash"]
 
 BUCKETS: Final = 1 << 24  # of the n-grams' hashes
 MAX_LABELS: Final = 32  # with more, evidence would be as wide as the words' vectors
@@ -47,11 +47,16 @@ class Evidence:
         self.buckets, self.log_odds = buckets, log_odds
         self.width = EVIDENCE_KINDS * log_odds.shape[1]
 
-    def of(self, texts: Iterable[Sequence[str]]) -> list[np.ndarray]:
-        """Evidence of each word of each text, float32 [T, width]; unknown n-grams have none."""
+    def of(
+        self, texts: Iterable[Sequence[str]], before: Iterable[int] | None = None
+    ) -> list[np.ndarray]:
+        """Evidence of each word of each text, float32 [T, width]; unknown n-grams have none.
+
+        ``before``: of each text the hash of the word that stands before, 0 where it begins.
+        """
         lexicon = _Lexicon()
         indices = [lexicon.indices(text) for text in texts]
-        return list(_read(lexicon, indices, self.buckets, self.log_odds))
+        return list(_read(lexicon, indices, self.buckets, self.log_odds, before))
 
 
 def learn_evidence(
@@ -104,8 +109,7 @@ class _Lexicon:
         for word in text:
             if word not in index:
                 index[word] = len(index)
-                spelt = word.encode("utf-8", "surrogatepass")
-                self._hashes.append(crc32(spelt))
+                self._hashes.append(word_hash(word))
                 spaced = f" {word} "
                 runs = (spaced[k : k + n] for n in _LETTERS for k in range(len(spaced) - n + 1))
                 self._letters.append(
@@ -130,20 +134,29 @@ class _Lexicon:
         return np.unique(np.concatenate([_own(hashes), _pairs(hashes), runs]))
 
 
+def word_hash(word: str) -> int:
+    """By which a pair knows the word before, from 0 to 2**32 - 1."""
+    return crc32(word.encode("utf-8", "surrogatepass"))
+
+
 def _own(hashes: np.ndarray) -> np.ndarray:
     """Bucket of each word."""
     return (hashes * _ODD >> np.uint64(40)).astype(np.int64)
 
 
-def _pairs(hashes: np.ndarray) -> np.ndarray:
-    """Bucket of each word with the one before it; the first has the start of the text."""
-    before = np.concatenate([np.zeros(1, np.uint64), hashes[:-1]])[: len(hashes)]
+def _pairs(hashes: np.ndarray, first: int = 0) -> np.ndarray:
+    """Bucket of each word with the one before it; 0 before the first is the start of the text."""
+    before = np.concatenate([np.array([first], np.uint64), hashes[:-1]])[: len(hashes)]
     mixed = before * _ODD + hashes
     return ((mixed ^ mixed >> np.uint64(29)) * _ODD >> np.uint64(40)).astype(np.int64)
 
 
 def _read(
-    lexicon: _Lexicon, texts: Sequence[np.ndarray], buckets: np.ndarray, log_odds: np.ndarray
+    lexicon: _Lexicon,
+    texts: Sequence[np.ndarray],
+    buckets: np.ndarray,
+    log_odds: np.ndarray,
+    before: Iterable[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Evidence in each text, float32 [T, 3 C], by the numbers of its words."""
     hashes = lexicon.hashes()
@@ -153,8 +166,8 @@ def _read(
     letters = np.zeros_like(own)
     np.add.at(letters, np.arange(len(counts)).repeat(counts), _looked_up(buckets, log_odds, runs))
     letters /= np.sqrt(np.maximum(counts, 1))[:, None]
-    for text in texts:
-        pairs = _looked_up(buckets, log_odds, _pairs(hashes[text]))
+    for text, first in zip(texts, before or [0] * len(texts), strict=True):
+        pairs = _looked_up(buckets, log_odds, _pairs(hashes[text], first))
         yield np.concatenate([own[text], pairs, letters[text]], 1)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds, read_times
 from tidegate.errors import InputError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 __all__ = ["Axis", "column_axis", "index_axis", "looks_like_times"]
 
@@ -177,6 +179,8 @@ def _pandas_zone(column: Any) -> Any:
 
 
 def _clock(zone: str) -> ZoneInfo | None:
+    from zoneinfo import ZoneInfo  # which takes as long to import as all that stands here
+
     try:
         return ZoneInfo(zone)
     except (ValueError, KeyError, OSError):  # a fixed offset, under which no clock is changed

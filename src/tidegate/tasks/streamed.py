@@ -1,0 +1,54 @@
+"""Estimators as streams: sequences that arrive piece by piece."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tidegate.errors import InputError, spelled
+
+if TYPE_CHECKING:
+    from tidegate.runtime.network import Network
+    from tidegate.runtime.stream import Stream, Streams
+
+
+class Streamed:
+    """What an estimator with a ``runtime_`` answers while a sequence goes on."""
+
+    runtime_: Any  # a Network
+
+    def stream(self, batch_size: int | None = None) -> Stream:
+        """A sequence that arrives piece by piece, or ``batch_size`` of them, to be answered as of
+        now: ``stream.feed(piece)`` (see its class for what a piece is).
+
+        Raises InputError, with what to train otherwise, for a model that must know a sequence's end
+        before it can read its beginning.
+        """
+        network = self.runtime_
+        hindrances = self._stream_hindrances()
+        if hindrances:
+            reasons, remedies = zip(*hindrances, strict=True)
+            raise InputError(
+                "expected a model that reads a sequence as it comes, got one that "
+                f"{' and '.join(reasons)}; train with {' and '.join(remedies)}"
+            )
+        return self._stream(network, batch_size)
+
+    def streams(self) -> Streams:
+        """Many such sequences by their ids, which come and go and are read as one batch.
+
+        Raises InputError as ``stream``.
+        """
+        from tidegate.runtime.stream import Streams
+
+        return Streams(self.stream)
+
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
+        """The task's own stream, of a network that can be streamed."""
+        raise NotImplementedError
+
+    def _stream_hindrances(self) -> list[tuple[str, str]]:
+        """What a stream cannot do: what the model does, and the option that lets it not."""
+        if not self.runtime_.architecture.bidirectional:
+            return []
+        reason = "also reads backwards, from the end, which a stream does not know"
+        return [(reason, spelled("bidirectional", False))]

@@ -1,0 +1,96 @@
+"""Small models of every task with random weights, of any cell: nothing is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tidegate as tg
+from tidegate.data.sequences.inputs import SequenceInputs
+from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.windowing import Windowing
+from tidegate.data.text.encoders import BpeEncoder, CharEncoder, WordEncoder
+from tidegate.data.text.evidence import learn_evidence
+from tidegate.model.architecture import Architecture
+from tidegate.runtime.network import Network
+
+WORDS = ["a", "bad", "film", "good", "not", ",", "the", "so"]
+TEXT = "the good film, not so bad\nso bad a film\n\nnot the good\n"
+
+
+def network(seed: int = 0, **of_task: Any) -> Network:
+    """Asymmetric random weights; two layers, of which the projected have half their width."""
+    values: dict[str, Any] = {
+        "cell": "gru", "vocabulary_size": None, "input_size": None, "embedding_size": None,
+        "hidden_sizes": (6, 4), "bidirectional": False, "readout": "last", "output_size": 3,
+        "batch_norm": False, "embedding_dropout": 0.5, "dropout": 0.5, "recurrent_dropout": 0.2,
+    }  # fmt: skip
+    architecture = Architecture(**values | of_task)
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: (rng.random(shape) + 0.2 if "running" in name else 0.7 * rng.standard_normal(shape))
+        for name, shape in architecture.tensor_shapes().items()
+    }
+    return Network(architecture, {n: t.astype(np.float32) for n, t in tensors.items()})
+
+
+def text_classifier(level: str = "word", *, evidence: bool = False, **of_network: Any) -> Any:
+    model = tg.TextClassifier(level=level, bidirectional=False, evidence=evidence)
+    model.encoder_ = WordEncoder(WORDS, lowercase=True) if level == "word" else _characters()
+    model.classes_ = np.array(["bad", "good", "so so"])
+    model.evidence_ = None
+    if evidence:
+        texts = [["good", "film"], ["bad", "film"], ["not", "good"], ["so", "so"]] * 2
+        model.evidence_, _ = learn_evidence(texts, np.array([1, 0, 0, 2] * 2), 3)
+        of_network["evidence_size"] = model.evidence_.width
+    sizes = {"vocabulary_size": model.encoder_.size, "embedding_size": 5}
+    model.runtime_ = network(**sizes | of_network)
+    return model
+
+
+def language_model(level: str = "char", **of_network: Any) -> Any:
+    model = tg.LanguageModel(level=level)
+    encoders: dict[str, Any] = {
+        "char": _characters,
+        "word": lambda: WordEncoder(WORDS, sentences=True),
+        "bpe": lambda: BpeEncoder([("t", "h"), ("th", "e"), ("o", "o")]),
+    }
+    model.encoder_ = encoder = encoders[level]()
+    sizes = {"vocabulary_size": encoder.size, "embedding_size": 5, "output_size": encoder.size}
+    model.runtime_ = network(readout="every", **sizes | of_network)
+    return model
+
+
+def sequence_model(
+    kind: type[Any], channels: int = 2, segment: int = 1, *, own_scale: bool = False, **more: Any
+) -> Any:
+    model = kind(bidirectional=False, own_scale=own_scale)
+    scaler = Scaler(np.linspace(-1, 3, channels), np.linspace(0.5, 2, channels))
+    model.inputs_ = SequenceInputs(scaler=scaler, segment=segment, own_scale=own_scale)
+    size = {"input_size": model.inputs_.input_size}
+    if kind is tg.SequenceClassifier:
+        model.classes_ = np.array([4, 7, 9])
+    else:
+        model.target_ = Scaler(np.array([40.0]), np.array([3.0]))
+        size["output_size"] = 1
+    model.runtime_ = network(**size | more)
+    return model
+
+
+def forecaster(*, joint: bool = False, covariates: int = 0, **of_network: Any) -> Any:
+    names = ("x", "y")
+    model = tg.Forecaster(joint=joint, horizon=3)
+    extra = Scaler(np.full(covariates, 2.0), np.full(covariates, 0.5)) if covariates else None
+    model.windowing_ = w = Windowing(
+        names=names, covariate_names=tuple(f"z{k}" for k in range(covariates)),
+        step=np.timedelta64(3600, "s"), context=8, horizon=3, season=4, segment=2, joint=joint,
+        anchored=True, scaler=Scaler(np.array([10.0, -5.0]), np.array([2.0, 0.1])),
+        covariate_scaler=extra,
+    )  # fmt: skip
+    model.runtime_ = network(input_size=w.input_size, output_size=w.output_size, **of_network)
+    return model
+
+
+def _characters() -> CharEncoder:
+    return CharEncoder("".join(sorted(set(TEXT))))
