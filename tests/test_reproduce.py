@@ -111,3 +111,26 @@ def test_a_row_takes_the_place_of_the_one_before(command, tmp_path, monkeypatch)
         command.Record("memory", ("cell",)).add({"cell": cell, "figure": figure})
     rows = json.loads((tmp_path / "memory.json").read_text(encoding="utf-8"))["rows"]
     assert [(row["cell"], row["figure"]) for row in rows] == [("gru", 3), ("lstm", 2)]
+
+
+@pytest.mark.parametrize("command", ["two_engines"], indirect=True)
+def test_speeds_of_two_engines_come_from_pairs_of_turns(command):
+    class Engine:
+        def __init__(self, *seconds: float) -> None:
+            self.turns = iter(seconds)
+
+        def ask(self, order: object) -> float:
+            return 0.5 if isinstance(order, list) else next(self.turns)
+
+    row = command.compare([Engine(2, 4, 2), Engine(1, 8, 4)], ["gru", "1x1x1x1", "inference"], 3, 1)
+    assert (row["median"], row["best"]) == (2.0, 0.5)  # of 0.5, 2 and 2; 1 over 2
+
+
+@pytest.mark.parametrize("command", ["cells"], indirect=True)
+@pytest.mark.parametrize("cell", ["mgu", "lstm_projected"])
+def test_a_cell_is_timed_beside_loops_that_come_to_its_output(command, cell):
+    row = command.measured(cell, command.Shape(2, 3, 4, 6), False, 0.01)
+    columns = {title: show(row) for title, show in command.COLUMNS.items()}
+    assert columns["cell"] == cell
+    assert columns["loop: times as long"] > 0
+    assert columns["compiled loop: times as long"] == ""

@@ -36,6 +36,22 @@ void put_final(const Schedule::Part& part, std::int64_t width, const float* kept
     }
 }
 
+// A sweep over a part, with what both passes are given of a call.
+template <class Sweep, class Call>
+Sweep sweep_of(const Schedule& schedule, const Schedule::Part& part, const Call& call,
+               const float* panels, const PartMask& mask) {
+    Sweep sweep{};
+    sweep.rows = rows_of(part);
+    sweep.sizes = call.sizes;
+    sweep.panels = panels;
+    std::copy_n(call.weights.vectors, kMostBlocks, sweep.vectors);
+    sweep.mask = mask.rows();
+    sweep.gates = call.gates;
+    sweep.extra = call.extra;
+    sweep.place = schedule.ragged ? schedule.index.data() : nullptr;
+    return sweep;
+}
+
 void forward_part(const Kernels& kernels, const CellKernels& kernel, const Schedule& schedule,
                   const Schedule::Part& part, const ForwardCall& call, const float* panels) {
     const Cell& cell = *kernel.cell;
@@ -45,16 +61,8 @@ void forward_part(const Kernels& kernels, const CellKernels& kernel, const Sched
     const PartMask mask(call.mask, schedule.batch, cell.blocks(Role::kRecurrent), part,
                         sizes.recurrent(cell));
     const PartStates state0(cell, sizes, call.state0, part);
-    ForwardSweep sweep{};
-    sweep.rows = rows_of(part);
-    sweep.sizes = sizes;
-    sweep.panels = panels;
-    std::copy_n(call.weights.vectors, kMostBlocks, sweep.vectors);
-    sweep.mask = mask.rows();
-    sweep.gates = call.gates;
-    sweep.extra = call.extra;
+    auto sweep = sweep_of<ForwardSweep>(schedule, part, call, panels, mask);
     sweep.y = call.states[0];
-    sweep.place = schedule.ragged ? schedule.index.data() : nullptr;
     sweep.training = true;
     for (int k = 1; k < cell.states; ++k) {
         sweep.state0[k] = state0.rows[k].data();
@@ -84,15 +92,7 @@ void backward_part(const Kernels& kernels, const CellKernels& kernel, const Sche
     const PartMask mask(call.mask, schedule.batch, cell.blocks(Role::kRecurrent), part,
                         sizes.recurrent(cell));
     const PartStates state0(cell, sizes, call.state0, part);
-    BackwardSweep sweep{};
-    sweep.rows = rows_of(part);
-    sweep.sizes = sizes;
-    sweep.panels = panels;
-    std::copy_n(call.weights.vectors, kMostBlocks, sweep.vectors);
-    sweep.mask = mask.rows();
-    sweep.gates = call.gates;
-    sweep.extra = call.extra;
-    sweep.place = schedule.ragged ? schedule.index.data() : nullptr;
+    auto sweep = sweep_of<BackwardSweep>(schedule, part, call, panels, mask);
     sweep.d_y = call.d_y;
     sweep.d_gates = call.d_gates;
     sweep.d_products = call.d_products;

@@ -92,15 +92,23 @@ struct Tile {
         const float* ahead =
             next_panel ? next_panel + first * (depth + 1) * V / rows * kLanes : nullptr;
         multiply_panel<R, V>(sums, x + first * depth, depth, panel + step, depth, ahead, 1, step);
-        if (outputs >= V * kLanes) {
+        // in variables of their own: the stores might change what stands in memory
+        float* const out = y;
+        const Index valid = outputs, row = stride;
+        if (valid >= V * kLanes) {
             for (int r = 0; r < R; ++r)
-                for (int v = 0; v < V; ++v) store(y + r * stride + v * kLanes, sums[r][v]);
-        } else {
-#pragma GCC unroll 1
-            for (int r = 0; r < R; ++r)
-                for (int v = 0; v * kLanes < outputs; ++v)
-                    put(y + r * stride + v * kLanes, sums[r][v], outputs - v * kLanes);
+                for (int v = 0; v < V; ++v) store(out + r * row + v * kLanes, sums[r][v]);
+            return;
         }
+        // a copy, so that the sums themselves stay in registers
+        alignas(64) float copy[R * V * kLanes];
+        for (int r = 0; r < R; ++r)
+            for (int v = 0; v < V; ++v) store(copy + (r * V + v) * kLanes, sums[r][v]);
+#pragma GCC unroll 1
+        for (int r = 0; r < R; ++r)
+            for (int v = 0; v * kLanes < valid; ++v)
+                put(out + r * row + v * kLanes, load(copy + (r * V + v) * kLanes),
+                    valid - v * kLanes);
     }
 };
 

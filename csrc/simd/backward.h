@@ -60,63 +60,38 @@ struct BackwardFrame {
 
 // What a cell's phase finds and leaves at one vector of units of one row: generated/cells.h.
 template <class C>
-struct BackwardAt {
-    const BackwardFrame<C>& f;
-    const Vec* means;
-    Index row, at, valid;
-    Index in_h, in_p;    // where it stands in [n, H] and in [n, P]
-    const float* gates;  // of the first gate
+struct BackwardAt : At<C, BackwardFrame<C>, C::kCell.carried_back> {
+    using Base = At<C, BackwardFrame<C>, C::kCell.carried_back>;
+    using Base::f, Base::row, Base::at, Base::valid, Base::in_h, Base::in_p;
     float* d_gates;
 
     TIDEGATE_INLINE BackwardAt(const BackwardFrame<C>& frame, const Vec* means, Index row, Index at,
                                Index valid)
-        : f(frame),
-          means(means),
-          row(row),
-          at(at),
-          valid(valid),
-          in_h(row * frame.H + at),
-          in_p(row * frame.P + at),
-          gates(frame.gates + row * frame.G * frame.H + at),
+        : Base(frame, means, row, at, valid),
           d_gates(frame.d_gates + row * frame.G * frame.H + at) {}
 
-    template <int K>
-    TIDEGATE_INLINE Index place() const {
-        return C::kStates[K].projected ? in_p : in_h;
-    }
-    template <int K>
-    TIDEGATE_INLINE Index width() const {
-        return f.width(C::kStates[K].projected);
-    }
-    TIDEGATE_INLINE float* carried_place(int k) const {
-        return f.carried + (row * C::kCell.carried_back + k) * f.H + at;
-    }
     TIDEGATE_INLINE float* product_place(Index from) const {
         return f.d_products + row * f.products_width() + from + at;
     }
 
-    TIDEGATE_INLINE Vec gate(int g) const { return get(gates + g * f.H, valid); }
     TIDEGATE_INLINE Vec extra(int e) const {
         return get(f.extra + (row * C::kCell.extra + e) * f.H + at, valid);
     }
-    TIDEGATE_INLINE Vec carried(int k) const { return get(carried_place(k), valid); }
-    TIDEGATE_INLINE Vec mean(int k) const { return means[k]; }
-    TIDEGATE_INLINE Vec vector(int k) const { return get(f.vectors[k] + at, valid); }
     TIDEGATE_INLINE Vec operand_gradient(int k) const {
         return get(f.step.s.d_operands[k] + in_h, valid);
     }
     template <int K>
     TIDEGATE_INLINE Vec before() const {
         const bool moved = K == 0 && f.place_before;
-        return get(f.before[K] + (moved ? f.place_before[row] * width<K>() + at : place<K>()),
-                   valid);
+        const Index place = this->template place<K>(), width = this->template width<K>();
+        return get(f.before[K] + (moved ? f.place_before[row] * width + at : place), valid);
     }
     template <int K>
     TIDEGATE_INLINE Vec after() const {
-        Vec d = get(f.d_states[K] + place<K>(), valid);
+        const Index place = this->template place<K>(), width = this->template width<K>();
+        Vec d = get(f.d_states[K] + place, valid);
         if constexpr (K == 0)
-            if (f.d_y)
-                d += get(f.d_y + (f.place ? f.place[row] * width<K>() + at : place<K>()), valid);
+            if (f.d_y) d += get(f.d_y + (f.place ? f.place[row] * width + at : place), valid);
         return d;
     }
 
@@ -138,10 +113,9 @@ struct BackwardAt {
     TIDEGATE_INLINE void put_d_vector(int k, Vec v) const {
         add_to_sum(C::kCell.gates + C::kCell.separate + k, v);
     }
-    TIDEGATE_INLINE void put_carried(int k, Vec v) const { put(carried_place(k), v, valid); }
     template <int K, bool Adds>
     TIDEGATE_INLINE void put_d_state(Vec v) const {
-        float* out = f.d_states[K] + place<K>();
+        float* out = f.d_states[K] + this->template place<K>();
         put(out, Adds ? get(out, valid) + v : v, valid);
     }
     template <int O>

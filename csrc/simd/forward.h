@@ -65,21 +65,18 @@ struct ForwardFrame {
     TIDEGATE_INLINE Index width(bool projected) const { return projected ? P : H; }
 };
 
-// What a cell's phase finds and leaves at one vector of units of one row: generated/cells.h.
-// product(j): the j-th product of the phase there. `MayBeApart`: gates may have masks of their own.
-template <class C, bool MayBeApart, class Products>
-struct ForwardAt {
-    const ForwardFrame<C>& f;
-    const Products& product;
+// What a cell's phase finds at one vector of units of one row, in a step there or back. `Carried`
+// values of H stand in workspace.
+template <class C, class Frame, int Carried>
+struct At {
+    const Frame& f;
     const Vec* means;
     Index row, at, valid;
-    Index in_h, in_p;  // where it stands in [n, H] and in [n, P]
-    float* gates;      // of the first gate
+    Index in_h, in_p;              // where it stands in [n, H] and in [n, P]
+    decltype(Frame::gates) gates;  // of the first gate
 
-    TIDEGATE_INLINE ForwardAt(const ForwardFrame<C>& frame, const Products& product,
-                              const Vec* means, Index row, Index at, Index valid)
+    TIDEGATE_INLINE At(const Frame& frame, const Vec* means, Index row, Index at, Index valid)
         : f(frame),
-          product(product),
           means(means),
           row(row),
           at(at),
@@ -97,32 +94,46 @@ struct ForwardAt {
         return f.width(C::kStates[K].projected);
     }
     TIDEGATE_INLINE float* carried_place(int k) const {
-        return f.carried + (row * C::kCell.carried + k) * f.H + at;
+        return f.carried + (row * Carried + k) * f.H + at;
     }
 
-    TIDEGATE_INLINE bool is_training() const { return f.training; }
     TIDEGATE_INLINE Vec gate(int g) const { return get(gates + g * f.H, valid); }
     TIDEGATE_INLINE Vec carried(int k) const { return get(carried_place(k), valid); }
     TIDEGATE_INLINE Vec mean(int k) const { return means[k]; }
     TIDEGATE_INLINE Vec vector(int k) const { return get(f.vectors[k] + at, valid); }
+    TIDEGATE_INLINE void put_carried(int k, Vec v) const { put(carried_place(k), v, valid); }
+};
+
+// What a cell's phase finds and leaves there: generated/cells.h. product(j): the j-th product of
+// the phase. `MayBeApart`: gates may have masks of their own.
+template <class C, bool MayBeApart, class Products>
+struct ForwardAt : At<C, ForwardFrame<C>, C::kCell.carried> {
+    using Base = At<C, ForwardFrame<C>, C::kCell.carried>;
+    using Base::f, Base::row, Base::at, Base::valid, Base::in_h, Base::gates;
+    const Products& product;
+
+    TIDEGATE_INLINE ForwardAt(const ForwardFrame<C>& frame, const Products& product,
+                              const Vec* means, Index row, Index at, Index valid)
+        : Base(frame, means, row, at, valid), product(product) {}
+
+    TIDEGATE_INLINE bool is_training() const { return f.training; }
     template <int K>
     TIDEGATE_INLINE Vec before() const {
-        return get(f.before[K] + place<K>(), valid);
+        return get(f.before[K] + this->template place<K>(), valid);
     }
 
     TIDEGATE_INLINE void put_gate(int g, Vec v) const { put(gates + g * f.H, v, valid); }
-    TIDEGATE_INLINE void put_carried(int k, Vec v) const { put(carried_place(k), v, valid); }
     TIDEGATE_INLINE void put_extra(int e, Vec v) const {
         put(f.extra + (row * C::kCell.extra + e) * f.H + at, v, valid);
     }
     template <int K>
     TIDEGATE_INLINE void put_state(Vec v) const {
-        put(f.after[K] + place<K>(), v, valid);
-        if constexpr (K == 0)
-            put(f.y + (f.place ? f.place[row] * width<K>() + at : place<K>()), v, valid);
+        const Index place = this->template place<K>(), width = this->template width<K>();
+        put(f.after[K] + place, v, valid);
+        if constexpr (K == 0) put(f.y + (f.place ? f.place[row] * width + at : place), v, valid);
         constexpr int operand = masked_operand_of<C, K>();
         if constexpr (operand >= 0)
-            if (f.mask.data) put_masked<operand>(v, 1 - f.step.now, place<K>(), width<K>());
+            if (f.mask.data) put_masked<operand>(v, 1 - f.step.now, place, width);
     }
     template <int O>
     TIDEGATE_INLINE void put_operand(Vec v) const {

@@ -37,7 +37,13 @@ TIDEGATE_INLINE void multiply_panel(Vec (&sums)[R][V], const float* __restrict a
     constexpr int kSplit = R * V >= 8 ? 1 : (R * V >= 4 ? 2 : 4);
     std::ptrdiff_t k = 0;
     if constexpr (kSplit > 1) {
-        Vec parts[kSplit - 1][R][V] = {};
+        Vec parts[kSplit - 1][R][V];
+#pragma GCC unroll 4
+        for (int s = 0; s < kSplit - 1; ++s)  // `= {}` would fill memory
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+                for (int v = 0; v < V; ++v) parts[s][r][v] = broadcast(0.0f);
         for (; k + kSplit <= depth; k += kSplit) {
 #pragma GCC unroll 4
             for (int s = 0; s < kSplit; ++s) {
@@ -116,7 +122,9 @@ struct Panels {
     std::ptrdiff_t vectors, count;
     Panels(std::ptrdiff_t units, int widest)
         : vectors((units + kLanes - 1) / kLanes), count((vectors + widest - 1) / widest) {}
-    std::ptrdiff_t first(std::ptrdiff_t panel) const { return panel * vectors / count; }
+    std::ptrdiff_t first(std::ptrdiff_t panel) const {
+        return count == vectors ? panel : panel * vectors / count;
+    }
     int width(std::ptrdiff_t panel) const {
         return static_cast<int>(first(panel + 1) - first(panel));
     }

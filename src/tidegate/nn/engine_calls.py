@@ -58,7 +58,7 @@ def forward(
     gates, extra, *others = arrays[count:]
     schedule = schedule_of(x, lengths, reverse, threads, size)
     n = schedule.tokens
-    products = gates[:n]
+    products = first_of(gates, n)
     inputs = columns_of(products, 0, products.shape[1] // layout.gates * layout.inputs)
     _multiply_inputs(x, input_mask, weights[0], weights[layout.bias_ih], schedule, inputs)
     if layout.noises:
@@ -71,8 +71,8 @@ def forward(
         view(mask),
         [*map(view, state)],
         view(products),
-        view(extra[:n]) if extra.numel() else None,
-        [view(y), *(view(s[:n]) for s in others)],
+        view(first_of(extra, n)) if extra.numel() else None,
+        [view(y), *(view(first_of(s, n)) for s in others)],
         [*map(view, final)],
         rounds(),
     )
@@ -199,12 +199,18 @@ def tokens_of(a: Tensor, schedule: Any) -> Tensor:
     return tokens
 
 
+def first_of(a: Tensor, count: int) -> Tensor:
+    """The first rows; a slice of all of them would take a microsecond."""
+    return a if count == a.shape[0] else a[:count]
+
+
 def new_array(like: Tensor, shape: Sequence[int]) -> Tensor:
     """Undefined values, float32 on the CPU; a large array stands in memory the engine keeps."""
     size = 1
     for length in shape:
         size *= length
-    return like.new_empty(shape) if size < _LARGE else torch.from_dlpack(compiled.empty(shape))
+    # sizes one by one: torch takes half as long to read them as those of one tuple
+    return like.new_empty(*shape) if size < _LARGE else torch.from_dlpack(compiled.empty(shape))
 
 
 def view(a: Tensor | None) -> Any:

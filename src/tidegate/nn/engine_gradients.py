@@ -14,6 +14,7 @@ from torch import Tensor
 from tidegate.engine import compiled
 from tidegate.nn.engine_calls import (
     columns_of,
+    first_of,
     masked_tokens,
     new_array,
     schedule_of,
@@ -84,9 +85,9 @@ def backward(
         [view(w) if read else None for w, read in zip(weights, layout.read_backward, strict=True)],
         view(mask),
         [*map(view, state)],
-        view(gates[:n]),
-        view(extra[:n]) if extra.numel() else None,
-        [view(y), *(view(s[:n]) for s in others)],
+        view(first_of(gates, n)),
+        view(first_of(extra, n)) if extra.numel() else None,
+        [view(y), *(view(first_of(s, n)) for s in others)],
         view(d_y),
         [*map(view, d_final)],
         view(arrays.d_gates),
@@ -146,12 +147,12 @@ def _arrays(
         d if need else new_array(x, s.shape)
         for d, need, s in zip(inputs[1:count], needs[1:count], state, strict=True)
     ]
-    d_gates = gates[:n] if overwrite else new_array(x, (n, gates.shape[1]))
+    d_gates = first_of(gates, n) if overwrite else new_array(x, (n, gates.shape[1]))
     width = layout.separate * H + layout.projected_rows(weights)
     d_products = None
     if width:
         reuses = overwrite and layout.replaces_extra
-        d_products = extra[:n] if reuses else new_array(x, (n, width))
+        d_products = first_of(extra, n) if reuses else new_array(x, (n, width))
     operands: list[Tensor | None] = []
     for operand, own in zip(layout.operands, runs, strict=True):
         taken = operand.state

@@ -133,11 +133,10 @@ class Recurrent(OwnModule, nn.RNNBase):
 
         A bias that the layer does without is None.
         """
-        suffix = f"_l{layer}_reverse" if reverse else f"_l{layer}"
-        return [
-            self._weight(name + suffix) if self.bias or not parameter.is_bias else None
-            for name, parameter in self.cell.parameters.items()
-        ]
+        given = iter(map(self._weight, self._all_weights[layer * self.directions + reverse]))
+        if self.bias:
+            return [*given]
+        return [None if p.is_bias else next(given) for p in self.cell.parameters.values()]
 
     def _weight(self, name: str) -> Tensor:
         # looked up here first: Module.__getattr__ takes a microsecond for the four of a layer
@@ -308,9 +307,11 @@ class Recurrent(OwnModule, nn.RNNBase):
         """For each state of the cell [B, its size] of every layer and direction."""
         layers = self.num_layers * self.directions
         if hx is None:  # one [B, H] of zeros for all
-            size, *others = self.state_sizes
-            zeros = x.new_zeros(batch, size)
-            rest = (zeros if n == size else x.new_zeros(batch, n) for n in others)
+            sizes = self.state_sizes
+            zeros = x.new_zeros(batch, sizes[0])
+            if len({*sizes}) == 1:
+                return ((zeros,) * layers,) * len(sizes)
+            rest = (zeros if n == sizes[0] else x.new_zeros(batch, n) for n in sizes[1:])
             return tuple((z,) * layers for z in (zeros, *rest))
         rows = () if unbatched else (batch,)
         shapes = [(layers, *rows, size) for size in self.state_sizes]
