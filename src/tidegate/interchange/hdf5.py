@@ -111,6 +111,12 @@ class _Refused(ValueError):
     pass
 
 
+def _text(value: bytes | str) -> str:
+    """h5py gives what is no UTF-8 as bytes, or with half characters."""
+    data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+    return data.decode("utf-8", "replace")
+
+
 class _Walk:
     """Through all groups, counting."""
 
@@ -133,7 +139,7 @@ class _Walk:
                 raise _Refused(f"expected {MOST_OBJECTS} objects at most, got more")
             if depth == 0 and name in _UNWANTED:
                 continue
-            below = f"{path}/{name}".lstrip("/")
+            below = f"{path}/{_text(name)}".lstrip("/")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise _Refused(f"{shown(below)}: expected a group or an array, got a link")
             found = group[name]
@@ -176,7 +182,7 @@ class _Walk:
             shape = found.attrs.get_id(name).shape
             if prod(shape or ()) > MOST_OBJECTS:
                 raise _Refused(f"{shown(path)}: expected small attributes, got {list(shape)}")
-            held[name] = self._plain(found.attrs[name])
+            held[_text(name)] = self._plain(found.attrs[name])
         if held:
             self.attributes[path] = held
 
@@ -184,9 +190,8 @@ class _Walk:
         """A text, a number, or a list of them; None for anything else."""
         if isinstance(value, np.ndarray):
             return [self._plain(v) for v in value.ravel().tolist()]
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if isinstance(value, str):
+        if isinstance(value, bytes | str):
+            value = _text(value)
             self._text += len(value)
             if self._text > MOST_TEXT:
                 raise _Refused(f"expected texts of {MOST_TEXT} bytes at most, got more")
