@@ -46,6 +46,7 @@ def _commands() -> list[str]:
         "generate",
         "forecast",
         "info",
+        "convert",
         "bench",
         "compare",
     ]

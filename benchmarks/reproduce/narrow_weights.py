@@ -1,7 +1,7 @@
 """Weights in 16 and 8 bits: size, speed and accuracy beside float32, and ONNX Runtime's own.
 
-    python benchmarks/reproduce/narrow_weights.py                     # layers, beside ONNX Runtime
-    python benchmarks/reproduce/narrow_weights.py --model MODEL DATA  # a trained model, judged by DATA
+    python benchmarks/reproduce/narrow_weights.py                     # layers
+    python benchmarks/reproduce/narrow_weights.py --model MODEL DATA  # a trained model
 
 Layers: an LSTM of H units that reads H numbers, one step of one stream and 50 steps of 16
 sequences, on one thread.  ONNX Runtime's dynamic quantisation has an LSTM in 8 bits, and no GRU.

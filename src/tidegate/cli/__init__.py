@@ -1,5 +1,5 @@
 """The command line: ``tidegate train | compare | evaluate | predict | generate | forecast | info |
-export | bench``.
+export | convert | bench``.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted, 143 ended by SIGTERM, 141 where
 nobody reads the output on.  An error is one line on stderr.
@@ -31,6 +31,7 @@ _EXTRAS = {
     "train": {"accelerate", "matplotlib", "polars", "tokenizers", "torch"},
     "compare": {"scipy", "sklearn"},
     "excel": {"fastexcel"},
+    "keras": {"h5py"},
     "onnx": {"onnx", "onnxruntime"},
 }
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 import tidegate
 from tidegate.cli.bench import bench
 from tidegate.cli.compare import compare_command
+from tidegate.cli.convert import convert
 from tidegate.cli.evaluate import evaluate
 from tidegate.cli.export import onnx
 from tidegate.cli.forecast import forecast
@@ -68,7 +69,7 @@ _app.add_typer(
 _exports = typer.Typer(callback=lambda: None)
 _exports.command()(onnx)
 _app.add_typer(_exports, name="export", help="Write a model in the form of other runtimes: onnx.")
-for _run in (evaluate, predict, generate, forecast, info, bench):
+for _run in (evaluate, predict, generate, forecast, info, convert, bench):
     _app.command()(_run)
 
 

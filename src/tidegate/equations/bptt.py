@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Weights = Mapping[str, np.ndarray]  # a layer's parameters in one direction, by name
 
 
-class _Operations:
+class Operations:
     """What a cell's equations call, on arrays of any float type."""
 
     tanh = staticmethod(np.tanh)
@@ -98,7 +98,7 @@ def forward(
             assert isinstance(node, expr.State)
             return before[node.name]
 
-        new = expr.evaluate(cell.trace.states, leaf, _Operations, blocks.product, values)
+        new = expr.evaluate(cell.trace.states, leaf, Operations, blocks.product, values)
         state = tuple(new.values())
         steps.append(values)
         outputs.append(state[0])
@@ -139,7 +139,7 @@ def backward(
             assert isinstance(node, expr.StateGradient)
             return back[node.name]
 
-        found = expr.evaluate(roots, leaf, _Operations, blocks.product, values)
+        found = expr.evaluate(roots, leaf, Operations, blocks.product, values)
         for gate in cell.parameters["weight_ih"].blocks:
             d_input = found["input", gate]
             grad_x[t] += d_input @ blocks.of("weight_ih", gate)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.cells import CELLS
+from tidegate.cells import CELLS, Cell
 from tidegate.cells.definition import Parameter
 
 Array = NDArray[Any]
@@ -40,7 +40,8 @@ class Convention:
 
     ``transposed`` matrices are [I, G*H]; ``stacked`` arrays have an axis of gates, [G, H, I].
     Weights and biases of ``negated`` gates have the other sign: these gates write where ours
-    keep, and 1 - σ(a) = σ(-a).
+    keep, and 1 - σ(a) = σ(-a).  ``vector_gates`` are the blocks of vectors, of the gates that see
+    the cell state.
     """
 
     layer: str
@@ -51,6 +52,7 @@ class Convention:
     transposed: bool = False
     stacked: bool = False
     negated: tuple[str, ...] = ()
+    vector_gates: tuple[str, ...] = ()
 
     def writing(self, *gates: str) -> Convention:
         """The same, where these gates write the new state."""
@@ -80,7 +82,9 @@ def _keras(layer: str, gates: str, bias: Literal["rows", "sum"], **options: Any)
 
 def _onnx(layer: str, gates: str, p: bool = False, **attributes: Any) -> Convention:
     arrays = _ONNX | ({"weight_ch": "P"} if p else {})
-    return Convention(layer, tuple(gates), arrays, "joined", attributes)
+    return Convention(
+        layer, tuple(gates), arrays, "joined", attributes, vector_gates=tuple("iof") if p else ()
+    )
 
 
 LIBRARIES: Mapping[str, Mapping[str, Convention]] = MappingProxyType(
@@ -133,17 +137,18 @@ def _taken(array: Array, order: tuple[int, ...], axis: int) -> Array:
 
 
 def into(
-    library: str, cell: str, parameters: Mapping[str, Array], how: Convention | None = None
+    library: str, cell: str | Cell, parameters: Mapping[str, Array], how: Convention | None = None
 ) -> dict[str, Array]:
     """Arrays of one layer in one direction by the library's names, from the cell's parameters.
 
     ``parameters`` by the names that the cell declares; without biases there are none in the
-    answer.  ``how`` instead of what the table says.  Arrays are new and contiguous.  Raises
-    KeyError for a cell that the library does not have.
+    answer.  ``how`` instead of what the table says, for a cell that stands in none.  Arrays are
+    new and contiguous.  Raises KeyError for a cell that the library does not have.
     """
-    how = how or LIBRARIES[library][cell]
+    cell = CELLS[cell] if isinstance(cell, str) else cell
+    how = how or LIBRARIES[library][cell.name]
     found = {}
-    for name, parameter in CELLS[cell].parameters.items():
+    for name, parameter in cell.parameters.items():
         if name not in parameters:
             continue
         found[name] = _in_their_order(parameters[name], parameter, how)
@@ -155,13 +160,14 @@ def into(
 
 
 def out_of(
-    library: str, cell: str, arrays: Mapping[str, Array], how: Convention | None = None
+    library: str, cell: str | Cell, arrays: Mapping[str, Array], how: Convention | None = None
 ) -> dict[str, Array]:
     """The cell's parameters, from arrays of one layer in one direction by the library's names.
 
     The inverse of `into`, but that a sum of two biases stays in the first.  Shapes must be right.
     """
-    how = how or LIBRARIES[library][cell]
+    cell = CELLS[cell] if isinstance(cell, str) else cell
+    how = how or LIBRARIES[library][cell.name]
     found = {ours: arrays[theirs] for ours, theirs in how.arrays.items() if theirs in arrays}
     found = {name: _flat(name, np.asarray(array), how) for name, array in found.items()}
     if "bias" in found:
@@ -171,19 +177,16 @@ def out_of(
         else:
             both = np.split(bias, 2) if how.bias == "joined" else tuple(bias)
         found["bias_ih"], found["bias_hh"] = both
-    declared = CELLS[cell].parameters
     return {
         name: np.ascontiguousarray(_in_our_order(found[name], parameter, how))
-        for name, parameter in declared.items()
+        for name, parameter in cell.parameters.items()
         if name in found
     }
 
 
 def _blocks_there(parameter: Parameter, how: Convention) -> tuple[str, ...]:
-    """The blocks of a parameter in the library's order; a vector is of some gates only."""
-    if parameter.role == "vector":
-        return tuple(g for g in how.gates if g in parameter.blocks)
-    return how.gates
+    """The blocks of a parameter in the library's order."""
+    return how.vector_gates if parameter.role == "vector" else how.gates
 
 
 def _in_their_order(array: Array, parameter: Parameter, how: Convention) -> Array:

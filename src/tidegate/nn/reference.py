@@ -105,7 +105,7 @@ class Step:
         """The new state, of one step's input products [B, G*H], the state before and noise."""
         w = _Gates(_split(products, self._inputs, -1))
         u = self._recurrent_products(state[0])
-        ops: Any = _Operations
+        ops: Any = Operations
         if self._cell.noises:
             if noise is None:
                 units = products.shape[-1] // len(self._inputs)
@@ -168,7 +168,7 @@ class _Gates:
             setattr(self, gate, value)
 
 
-class _Operations:
+class Operations:
     """What a cell's equations call, on tensors."""
 
     sigmoid = staticmethod(torch.sigmoid)
@@ -191,7 +191,7 @@ class _Operations:
         return a.mean(-1, keepdim=True)
 
 
-class _NoisyOperations(_Operations):
+class _NoisyOperations(Operations):
     """These, and the noise of one step in the order in which it is asked for."""
 
     def __init__(self, noises: Sequence[Tensor]) -> None:

@@ -1,0 +1,170 @@
+"""``tidegate convert``: a network from one library's file to another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tidegate.cli.reading import Force, Json, file_to_write
+from tidegate.cli.show import print_json
+from tidegate.errors import InputError
+from tidegate.terminal import say
+
+
+def _answer(metavar: str, help: str) -> Any:
+    return typer.Option(metavar=metavar, help=help, rich_help_panel="Where IN does not say")
+
+
+def convert(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="a tidegate model; a torch state_dict (.safetensors); a Keras model (.keras, "
+            ".h5); an ONNX model (.onnx); the .npz of the GRU tutorial for Theano",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            parser=file_to_write,
+            help="the file to write: .safetensors for torch, .keras, .onnx",
+        ),
+    ],
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="what IN is: tidegate, torch, keras, h5, onnx or theano (default: as its name "
+            "and content say)",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="what OUT is to be: torch, keras, onnx, or tidegate (default: as its name says; "
+            ".safetensors is torch)",
+        ),
+    ] = None,
+    cell: Annotated[
+        str | None,
+        _answer("NAME", "the cell, where the shapes of a state_dict fit several, such as rnn_relu"),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        _answer("NAME", "how the name of the recurrent layer begins, where there are several"),
+    ] = None,
+    reset_after: Annotated[
+        bool | None,
+        typer.Option(
+            "--reset-after/--no-reset-after",
+            metavar="",
+            show_default=False,
+            help="where the reset gate of a Keras GRU acts: after the product, or before it",
+            rich_help_panel="Where IN does not say",
+        ),
+    ] = None,
+    recurrent_activation: Annotated[
+        str | None,
+        _answer("NAME", "the function of the gates: sigmoid or hard_sigmoid"),
+    ] = None,
+    keras_version: Annotated[
+        int | None, _answer("N", "1, 2 or 3: Keras 3 has another hard_sigmoid")
+    ] = None,
+    update_gate: Annotated[
+        str | None,
+        _answer(
+            "NAME",
+            "of the tutorial's .npz: keeps (as its code has it) the old state, or writes",
+        ),
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Convert a network between tidegate, torch, Keras and ONNX.
+
+    Nothing in IN is executed.  It needs neither torch nor Keras; Keras' files need h5py, and ONNX's
+    the package onnx.  What of the network OUT cannot hold is said; what cannot be converted is
+    refused with the reason.
+
+    Example: tidegate convert book-language-model.safetensors book.onnx
+    """
+    from tidegate.interchange.formats import format_of, format_to_write, read, written
+    from tidegate.output.places import check_output
+    from tidegate.output.writing import write_atomically
+
+    answers = {
+        "cell": cell, "layer": layer, "reset_after": reset_after,
+        "recurrent_activation": recurrent_activation, "keras_version": keras_version,
+        "update_gate": update_gate,
+    }  # fmt: skip
+    _check_choices(keras_version, update_gate)
+    if to == "tidegate":
+        _copy(file, output, from_, force, json)
+        return
+    chosen = format_to_write(output, to)
+    check_output(output, inputs=(file,), force=force)
+    source = from_ or format_of(file)
+    network = read(file, source, **answers)
+    content, lost = written(network, output, chosen)
+    write_atomically(output, content)
+    layers = {a.name or str(k): a.described() for k, a in enumerate(network.layers)}
+    if json:
+        print_json(
+            {
+                "input": str(file), "output": str(output), "from": source, "to": chosen,
+                "layers": layers, "notes": network.notes, "not_written": lost,
+            }
+        )  # fmt: skip
+        return
+    say(f"{file}: {network.origin}")
+    width = max(map(len, layers))
+    for name, text in layers.items():
+        say(f"  {name:<{width}}  {text}")
+    for note in network.notes:
+        say(f"- {note}")
+    say(f"\n{output}: {chosen}, {len(content)} bytes")
+    for note in lost:
+        say(f"- {note}")
+
+
+def _check_choices(keras_version: int | None, update_gate: str | None) -> None:
+    if keras_version not in (None, 1, 2, 3):
+        raise InputError(
+            f"expected 1, 2 or 3, got {keras_version}; give the first number of the version",
+            option="keras_version",
+        )
+    if update_gate not in (None, "keeps", "writes"):
+        raise InputError(
+            f"expected keeps or writes, got {update_gate!r:.40}; say one of these",
+            option="update_gate",
+        )
+
+
+def _copy(file: Path, output: Path, from_: str | None, force: bool, json: bool) -> None:
+    """A tidegate model as a tidegate model: what other files cannot become."""
+    from tidegate.interchange.formats import FORMATS, format_of
+    from tidegate.model.checkpoint import is_model_file, load_model, save_model
+    from tidegate.output.places import check_output
+
+    source = from_ or format_of(file)
+    if source != "tidegate":
+        raise InputError(
+            f"expected a tidegate model to write one, got "
+            f"{FORMATS[source].title if source in FORMATS else source}: it does not hold the "
+            "tokens, labels or scaling that a tidegate model is used with; in Python, "
+            "tidegate.interchange.read gives its network, which predicts",
+            file=file,
+        )
+    check_output(output, inputs=(file,), force=force, ours=is_model_file)
+    model = load_model(file)
+    save_model(output, model)
+    if json:
+        print_json({"input": str(file), "output": str(output), "from": source, "to": source})
+    else:
+        say(f"{output}: a {model.task}")

@@ -1,0 +1,178 @@
+"""Files of networks by the library that reads them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tidegate.errors import InputError, shown
+from tidegate.interchange.network import Network
+from tidegate.interchange.settled import Answers
+from tidegate.model.checkpoint import is_model_file
+from tidegate.output.places import check_output
+from tidegate.output.writing import write_atomically
+
+Name = str | PathLike[str]
+Reader = Callable[[Name, Answers], Network]
+Writer = Callable[[Network], tuple[bytes, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """``suffixes`` of its files; where its reader and its writer are, if there is one.
+
+    ``answers``: what a user may have to say of such a file.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    reader: str | None
+    writer: str | None = None
+    answers: tuple[str, ...] = ()
+
+
+FORMATS: Mapping[str, Format] = {
+    "tidegate": Format(
+        "a tidegate model", (".safetensors",), "tidegate.interchange.model_file:read_tidegate"
+    ),
+    "torch": Format(
+        "a torch state_dict in safetensors",
+        (".safetensors",),
+        "tidegate.interchange.torch_reader:read_torch",
+        "tidegate.interchange.torch_writer:torch_bytes",
+        ("cell", "layer"),
+    ),
+    "pickle": Format(
+        "a torch pickle", (".pt", ".pth", ".bin"), "tidegate.interchange.torch_reader:refuse_pickle"
+    ),
+    "keras": Format(
+        "a Keras model",
+        (".keras",),
+        "tidegate.interchange.keras_reader:read_keras",
+        "tidegate.interchange.keras_writer:keras_bytes",
+        ("reset_after", "recurrent_activation", "keras_version"),
+    ),
+    "h5": Format(
+        "a legacy Keras model",
+        (".h5", ".hdf5"),
+        "tidegate.interchange.keras_reader:read_h5",
+        None,
+        ("reset_after", "recurrent_activation", "keras_version"),
+    ),
+    "onnx": Format(
+        "an ONNX model",
+        (".onnx",),
+        "tidegate.interchange.onnx_reader:read_onnx",
+        "tidegate.interchange.onnx_writer:onnx_bytes",
+        ("layer",),
+    ),
+    "theano": Format(
+        "the .npz of the GRU tutorial for Theano",
+        (".npz",),
+        "tidegate.interchange.theano_reader:read_theano",
+        None,
+        ("update_gate", "recurrent_activation"),
+    ),
+}
+READ = tuple(name for name in FORMATS if name != "pickle")
+WRITTEN = tuple(name for name, about in FORMATS.items() if about.writer)
+
+
+def read(path: Name, format: str | None = None, **answers: Any) -> Network:
+    """The network in a file of another library's, or of tidegate's.
+
+    ``format``: torch, keras, h5, onnx, theano or tidegate; None: as the file's name and content
+    say.  ``answers`` to what a file may leave open, each of which an error asks for where it is
+    needed: ``cell``, ``layer``, ``reset_after``, ``recurrent_activation``, ``keras_version``,
+    ``update_gate``.  Nothing in a file is executed.  Raises InputError.
+    """
+    known = {f.name for f in fields(Answers)}
+    if unknown := set(answers) - known:
+        raise InputError(
+            f"expected one of {', '.join(sorted(known))}, got {shown(sorted(unknown)[0])}; name "
+            "one of these"
+        )
+    chosen = format_of(path) if format is None else _known(format, READ)
+    about = FORMATS[chosen]
+    for name, value in answers.items():
+        if value is not None and name not in about.answers:
+            raise InputError(
+                f"expected none for {about.title}, which leaves no such question open, got "
+                f"{shown(value)}; leave it out",
+                option=name,
+            )
+    assert about.reader is not None
+    return _taken(about.reader)(path, Answers(**answers))
+
+
+def write(
+    network: Network, path: Name, format: str | None = None, *, force: bool = False
+) -> tuple[str, ...]:
+    """Write a network for another library: ``torch``, ``keras`` or ``onnx``, by the file's name or
+    by ``format``.
+
+    Replaces a file that tidegate wrote, any other only with ``force``.  Returns what of the network
+    is not in such a file.  Raises InputError for a network that the format cannot hold, in whole.
+    """
+    content, notes = written(network, path, format)
+    check_output(path, force=force)
+    write_atomically(path, content)
+    return notes
+
+
+def written(network: Network, path: Name, format: str | None) -> tuple[bytes, tuple[str, ...]]:
+    """The bytes that ``write`` writes, and what is not in them.  Raises InputError."""
+    writer = FORMATS[format_to_write(path, format)].writer
+    assert writer is not None
+    return _taken(writer)(network)
+
+
+def format_of(path: Name) -> str:
+    """The format of a file that is there, by its name and, of safetensors, its content."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".safetensors":
+        return "tidegate" if is_model_file(path) else "torch"
+    for name, about in FORMATS.items():
+        if suffix in about.suffixes:
+            return name
+    suffixes = ", ".join(dict.fromkeys(s for name in READ for s in FORMATS[name].suffixes))
+    raise InputError(
+        f"expected a file that ends in one of {suffixes}, got {shown(suffix)}; rename it, or "
+        "name its format",
+        file=path,
+    )
+
+
+def format_to_write(path: Name, format: str | None) -> str:
+    """The format of a file that is to be written.  Raises InputError where none can be."""
+    if format is not None:
+        return _known(format, WRITTEN)
+    suffix = Path(path).suffix.lower()
+    for name in WRITTEN:
+        if suffix in FORMATS[name].suffixes:
+            return name
+    if suffix in FORMATS["h5"].suffixes:
+        remedy = "write .keras, the format that took the place of .h5"
+    elif suffix in FORMATS["pickle"].suffixes:
+        remedy = "write .safetensors, which safetensors.torch.load_file reads"
+    else:
+        remedy = "name a file that ends so"
+    wanted = ", ".join(f"{FORMATS[name].suffixes[0]} ({name})" for name in WRITTEN)
+    raise InputError(f"expected a file {wanted}, got {shown(suffix)}; {remedy}", file=path)
+
+
+def _known(format: str, known: tuple[str, ...]) -> str:
+    if format not in known:
+        raise InputError(
+            f"format: expected one of {', '.join(known)}, got {shown(format)}; name one of these"
+        )
+    return format
+
+
+def _taken(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

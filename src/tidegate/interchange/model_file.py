@@ -1,0 +1,90 @@
+"""The network of a tidegate model file."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+
+from tidegate.cells import CELLS
+from tidegate.errors import InputError, spelled
+from tidegate.interchange.layers import (
+    Dense,
+    Direction,
+    Dropout,
+    Embedding,
+    Layer,
+    Normalisation,
+    Pool,
+    Recurrent,
+)
+from tidegate.interchange.network import Network
+from tidegate.interchange.settled import Answers
+from tidegate.model.checkpoint import ModelFile, load_model
+
+_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm1d's
+
+
+def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
+    """The network of a trained model, without what makes its inputs and reads its outputs.
+
+    Of a network that reads several things out of its last layer, the recurrent layers alone.
+    Raises InputError for one that reads evidence beside tokens.
+    """
+    model = load_model(path)
+    a, tensors = model.architecture, model.tensors
+    if a.evidence_size:
+        raise InputError(
+            "expected a network that reads tokens or numbers alone, got one that reads evidence "
+            "beside each token, which no other library has; train it with "
+            + spelled("evidence", False),
+            file=path,
+        )
+    layers: list[Layer] = []
+    if a.vocabulary_size is not None:
+        layers.append(Embedding("embedding", tensors["embedding.weight"]))
+    last = len(a.hidden_sizes) - 1
+    for k in range(last + 1):
+        every = k < last or a.readout != "last"
+        layers.append(_recurrent(model, k, every))
+        if a.batch_norm and k < last:
+            names = ("weight", "bias", "running_mean", "running_var")
+            scale, shift, mean, variance = (tensors[f"norms.{k}.{name}"] for name in names)
+            norm = Normalisation(f"norms.{k}", scale, shift, mean, variance, _NORM_EPSILON)
+            layers.append(norm)
+        if a.dropout and k < last:
+            layers.append(Dropout(f"dropout.{k}", a.dropout))
+    notes = [_beside(model)]
+    kept: dict[str, np.ndarray] = {}
+    weight = tensors["embedding.weight" if a.tie_embeddings else "dense.weight"]
+    if "+" in a.readout:
+        kept = {"dense.weight": weight, "dense.bias": tensors["dense.bias"]}
+        layers = [layer for layer in layers if isinstance(layer, Recurrent)]
+        notes.append(
+            f"the recurrent layers alone were taken, since no other library has the readout "
+            f"{a.readout} as a layer"
+        )
+    else:
+        if a.readout in ("mean", "max"):
+            kind = "mean" if a.readout == "mean" else "max"
+            layers.append(Pool(a.readout, kind, true_steps=True))
+        layers.append(Dense("dense", weight, tensors["dense.bias"]))
+    return Network(tuple(layers), f"a tidegate {model.task}", tuple(notes), kept)
+
+
+def _recurrent(model: ModelFile, k: int, every: bool) -> Recurrent:
+    cell, directions = CELLS[model.architecture.cell], []
+    for suffix in ("", "_reverse")[: model.architecture.directions]:
+        names = {name: f"recurrent.{k}.{name}_l0{suffix}" for name in cell.parameters}
+        parameters = {name: model.tensors[key] for name, key in names.items()}
+        directions.append(Direction(parameters, bool(suffix)))
+    return Recurrent(f"recurrent.{k}.l0", cell, tuple(directions), every=every)
+
+
+def _beside(model: ModelFile) -> str:
+    parts = {"encoder": "its tokens", "labels": "its labels", "scaling": "its scaling"}
+    held = [text for name, text in parts.items() if getattr(model, name) is not None]
+    return (
+        f"only the network was taken, not {' and '.join(held)}; its outputs are as before any "
+        "softmax or scaling"
+    )
