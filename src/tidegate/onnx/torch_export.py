@@ -31,9 +31,10 @@ def recurrence(
     reverse: bool,
     training: bool,
     input_mask: Value | None = None,
+    noise: Value | None = None,
 ) -> list[Value]:
     """One layer in one direction: what the operator returns, but for what training saves."""
-    if training or mask is not None or input_mask is not None:
+    if training or any(given is not None for given in (mask, input_mask, noise)):
         raise ValueError("expected a model in evaluation mode, got one in training; call eval()")
     declared = CELLS[cell]
     graph = _Nodes()
