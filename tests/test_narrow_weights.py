@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from any_cell import random_case
+from command_line import TINY as TINY_TASKS
+from command_line import Tidegate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import tidegate
+import tidegate as tg
 from tidegate import _engine
 from tidegate.cells import CELLS
 from tidegate.engine import EngineLayer
@@ -18,6 +20,7 @@ from tidegate.model.checkpoint import ModelFileError, load_model
 from tidegate.model.narrow import WEIGHTS, narrowed, widened
 
 NARROW = WEIGHTS[1:]
+TINY = TINY_TASKS["classifier"]
 # of the largest factor: half the distance of two neighbours in 8 and in 7 bits
 STEP = {"bfloat16": 2.0**-8, "int8": 1 / 254}
 
@@ -135,7 +138,7 @@ LABELS = ["pos", "neg"] * 12
 
 @pytest.fixture(scope="module")
 def classifier():
-    return tidegate.TextClassifier(
+    return tg.TextClassifier(
         hidden_sizes=(24, 16), bidirectional=True, batch_norm=True, max_steps=40, seed=1, verbose=0
     ).fit(TEXTS, LABELS)
 
@@ -148,14 +151,14 @@ def test_a_file_with_narrow_weights_is_smaller_says_so_and_answers_alike(
     classifier.save(wide)
     classifier.save(narrow, weights=weights)
     assert narrow.stat().st_size < wide.stat().st_size
-    loaded = tidegate.load(narrow)
+    loaded = tg.load(narrow)
     assert load_model(narrow).weights == loaded.runtime_.weights == weights
     difference = np.abs(loaded.predict_proba(TEXTS) - classifier.predict_proba(TEXTS))
     assert difference.max() < 0.05
     loaded.save(again)  # as it was loaded
     assert again.read_bytes() == narrow.read_bytes()
     loaded.save(again, weights="float32")
-    assert tidegate.load(again).runtime_.weights == "float32"
+    assert tg.load(again).runtime_.weights == "float32"
 
 
 def test_a_file_that_mixes_narrow_and_other_weights_is_refused(classifier, tmp_path, monkeypatch):
@@ -174,3 +177,37 @@ def test_a_file_that_mixes_narrow_and_other_weights_is_refused(classifier, tmp_p
 def test_weights_of_another_kind_are_refused_by_name(classifier, tmp_path):
     with pytest.raises(InputError, match=r"weights: expected float32, bfloat16, int8, got 'int4'"):
         classifier.save(tmp_path / "m.safetensors", weights="int4")
+
+
+def test_the_command_says_what_rounding_has_changed(tidegate: Tidegate):
+    assert (
+        tidegate(f"train classifier reviews.csv --text review --label sentiment {TINY}").code == 0
+    )
+    model = "reviews-text-classifier.safetensors"
+    ran = tidegate(f"convert {model} small.safetensors --weights int8 --on test.csv")
+    assert ran.code == 0, ran.err
+    assert "small.safetensors: a text-classifier, weights in int8" in ran.out
+    assert "accuracy" in ran.out
+    ran = tidegate(f"convert {model} half.safetensors --weights bfloat16 --json")
+    assert ran.json["weights"] == "bfloat16"
+    assert ran.json["bytes"] < ran.json["bytes_before"]
+    assert 0 < ran.json["largest_change"] < 0.05 * max(1, ran.json["largest_output"])
+    ran = tidegate(f"convert {model} same.safetensors --to tidegate")
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("m.onnx --weights int8 --to onnx", "option --weights: expected a tidegate model"),
+        ("m.safetensors --weights int4", "option --weights: expected float32, bfloat16, int8, got"),
+        ("m.onnx --on test.csv", "option --on: expected it beside --weights; add that"),
+    ],
+)
+def test_options_of_narrow_weights_that_do_not_fit_are_refused(
+    tidegate: Tidegate, classifier, tmp_path, line, problem
+):
+    classifier.save(tmp_path / "model.safetensors")
+    ran = tidegate(f"convert model.safetensors {line}")
+    assert ran.code == 2
+    assert ran.err.startswith(f"error: {problem}"), ran.err

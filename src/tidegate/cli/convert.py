@@ -9,7 +9,7 @@ import typer
 
 from tidegate.cli.reading import Force, Json, file_to_write
 from tidegate.cli.show import print_json
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.terminal import say
 
 
@@ -83,10 +83,29 @@ def convert(
             "of the tutorial's .npz: keeps (as its code has it) the old state, or writes",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="write a tidegate model with matrices in bfloat16 (half the size) or int8 (a "
+            "quarter), which recurrent layers then multiply faster where the processor has "
+            "instructions for it; float32 writes them at full length",
+            rich_help_panel="A tidegate model in fewer bits",
+        ),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="with `weights`: measure both models on this file, which is like the one in "
+            "training; - is standard input",
+            rich_help_panel="A tidegate model in fewer bits",
+        ),
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Convert a network between tidegate, torch, Keras and ONNX.
+    """Convert a network between tidegate, torch, Keras and ONNX, or to weights in fewer bits.
 
     Nothing in IN is executed.  It needs neither torch nor Keras; Keras' files need h5py, and ONNX's
     the package onnx.  What of the network OUT cannot hold is said; what cannot be converted is
@@ -104,9 +123,20 @@ def convert(
         "update_gate": update_gate,
     }  # fmt: skip
     _check_choices(keras_version, update_gate)
-    if to == "tidegate":
-        _copy(file, output, from_, force, json)
+    if to == "tidegate" or weights is not None:
+        from tidegate.cli.copying import copy_model
+
+        _refuse_foreign(file, from_ or format_of(file))
+        if to not in (None, "tidegate"):
+            raise InputError(
+                f"expected a tidegate model to be written, got {to!r:.40}; leave out "
+                f"{spelled('to')}",
+                option="weights",
+            )
+        copy_model(file, output, weights, on, force, json)
         return
+    if on is not None:
+        raise InputError(f"expected it beside {spelled('weights')}; add that", option="on")
     chosen = format_to_write(output, to)
     check_output(output, inputs=(file,), force=force)
     source = from_ or format_of(file)
@@ -146,13 +176,10 @@ def _check_choices(keras_version: int | None, update_gate: str | None) -> None:
         )
 
 
-def _copy(file: Path, output: Path, from_: str | None, force: bool, json: bool) -> None:
-    """A tidegate model as a tidegate model: what other files cannot become."""
-    from tidegate.interchange.formats import FORMATS, format_of
-    from tidegate.model.checkpoint import is_model_file, load_model, save_model
-    from tidegate.output.places import check_output
+def _refuse_foreign(file: Path, source: str) -> None:
+    """InputError unless ``file`` is a tidegate model: others cannot become one."""
+    from tidegate.interchange.formats import FORMATS
 
-    source = from_ or format_of(file)
     if source != "tidegate":
         raise InputError(
             f"expected a tidegate model to write one, got "
@@ -161,10 +188,3 @@ def _copy(file: Path, output: Path, from_: str | None, force: bool, json: bool) 
             "tidegate.interchange.read gives its network, which predicts",
             file=file,
         )
-    check_output(output, inputs=(file,), force=force, ours=is_model_file)
-    model = load_model(file)
-    save_model(output, model)
-    if json:
-        print_json({"input": str(file), "output": str(output), "from": source, "to": source})
-    else:
-        say(f"{output}: a {model.task}")
