@@ -51,7 +51,8 @@ sanitize: ready
 	LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(library)))" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    $(BIN)/python csrc/tests/with_module.py build/sanitize/address/_engine.*.so \
-	    -q --capture=sys -p no:cacheprovider tests/test_engine_arguments.py tests/test_engine_module.py
+	    -q --capture=sys -p no:cacheprovider tests/test_engine_arguments.py tests/test_engine_module.py \
+	    tests/test_stepping.py
 	$(CONFIGURE_TESTS) -B build/sanitize/thread -D SANITIZER=thread > /dev/null
 	$(BIN)/cmake --build build/sanitize/thread --target threads_test
 	$(BIN)/ctest --test-dir build/sanitize/thread --output-on-failure --tests-regex threads_test
