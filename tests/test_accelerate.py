@@ -332,12 +332,14 @@ def sharded(model):
     fully_shard(model, mesh=mesh)
     return model
 
-wrapped = FullyShardedDataParallel(nn.Sequential(nn.GRU(3, 4)), device_id=torch.device("cpu"))
-(left,) = tg.accelerate(wrapped).left
+def flattened(model):
+    return FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+
+(left,) = tg.accelerate(flattened(nn.Sequential(nn.GRU(3, 4)))).left
 assert "before that is made" in left.reason, left
 (left,) = tg.accelerate(sharded(nn.Sequential(nn.GRU(3, 4)))).left
 assert "sharded by fully_shard; call accelerate before that" in left.reason, left
-for wrap in (sharded, DistributedDataParallel, FullyShardedDataParallel):
+for wrap in (sharded, DistributedDataParallel, flattened):
     model = nn.Sequential(nn.GRU(3, 4))
     expected = model(x)[0]
     assert tg.accelerate(model).swapped
