@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
-from tidegate.acceleration.report import Acceleration
+from tidegate.acceleration.report import Acceleration, Layer
 
 
 def accelerate(model: Any) -> Acceleration:
@@ -18,15 +19,41 @@ def accelerate(model: Any) -> Acceleration:
     to it stay valid.  ``torch.load`` of a whole pickled model then needs tidegate; a state dict
     does not.
 
+    Keras, on the torch backend: each SimpleRNN, LSTM and GRU, and each RNN around one cell of
+    these, gets the engine's loop over time; class, weights and configuration stay.  So
+    ``model.save`` writes a file that opens in Keras without tidegate; accelerate it again after
+    ``load_model``, and after ``clone_model``.
+
     Returns what was swapped, and what was left as it was, and why: a layer on another device or of
     another type, a subclass, a single-step cell, a compiled or sharded layer.  A second call
     changes nothing.  Raises TypeError for what is no model.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(model, torch.nn.Module):
-        raise TypeError(
-            f"model: expected a torch.nn.Module or a keras.Model, got {type(model).__name__}"
-        )
+    keras, torch = sys.modules.get("keras"), sys.modules.get("torch")
+    if keras is not None and isinstance(model, keras.Layer):
+        return Acceleration(tuple(_in_keras(model)))
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return Acceleration(tuple(_in_torch(model, keras)))
+    raise TypeError(
+        f"model: expected a torch.nn.Module or a keras.Model, got {type(model).__name__}"
+    )
+
+
+def _in_keras(model: Any, name: str = "") -> Iterator[Layer]:
+    from tidegate.keras.acceleration import accelerate_layers
+
+    return accelerate_layers(model, name)
+
+
+def _in_torch(model: Any, keras: Any) -> Iterator[Layer]:
+    """Layers of torch; and of Keras, whose layers are modules of torch where it runs on torch."""
     from tidegate.nn.acceleration import accelerate_modules
 
-    return Acceleration(tuple(accelerate_modules(model)))
+    if keras is None:
+        yield from accelerate_modules(model)
+        return
+    yield from accelerate_modules(model, foreign=(keras.Layer,))
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, keras.Layer) and id(module) not in seen:
+            yield from _in_keras(module, name)
+            seen.update(map(id, module.modules()))

@@ -23,26 +23,35 @@ _STEPS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 _KINDS = {kind.__name__ for kind in (*_OURS, *_STEPS)}
 
 
-def accelerate_modules(model: nn.Module) -> Iterator[Layer]:
+def accelerate_modules(
+    model: nn.Module, name: str = "", foreign: tuple[type, ...] = ()
+) -> Iterator[Layer]:
     """Swap the layers of ``model`` that can be, and say of each recurrent one what was done.
+
+    ``name`` is where ``model`` stands; what is within instances of ``foreign`` is passed over.
 
     A layer stays the same object with the same parameters, hooks and parametrisations, and becomes
     one of our class.  So whoever holds it, an optimiser, a list or the model's own code, need not
     know.
     """
     fsdp = sys.modules.get("torch.distributed.fsdp")  # it takes a second to import
-    wrappers = [m for m in model.modules() if fsdp and isinstance(m, fsdp.FullyShardedDataParallel)]
-    wrapped = {id(module) for wrapper in wrappers for module in wrapper.modules()}
-    for name, module in model.named_modules():
+    wrapped = _within(model, (fsdp.FullyShardedDataParallel,) if fsdp else ())
+    passed_over = _within(model, foreign)
+    for path, module in model.named_modules(prefix=name):
         kind = _kind_of(module)
-        if kind is None:
+        if kind is None or id(module) in passed_over:
             continue
         reason = "it is within FullyShardedDataParallel; call accelerate before that is made"
         if id(module) not in wrapped:
             reason = _reason_against(module)
         if reason is None:
             _become_ours(module)
-        yield Layer(name, kind, reason)
+        yield Layer(path, kind, reason)
+
+
+def _within(model: nn.Module, kinds: tuple[type, ...]) -> set[int]:
+    outer = [module for module in model.modules() if isinstance(module, kinds)]
+    return {id(module) for wrapper in outer for module in wrapper.modules()}
 
 
 def _kind_of(module: nn.Module) -> str | None:
