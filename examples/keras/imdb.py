@@ -39,7 +39,7 @@ def read(path):
 
 
 def made_up(count):
-    plain = "the film the plot the actors of it was with a music one scene and then".split()
+    plain = ["the", "film", "plot", "of", "it", "was", "with", "a", "music", "scene", "and"]
     marked = {1: ["lovely", "clever", "moving"], 0: ["dull", "awful", "silly"]}
     labels = [random.randrange(2) for _ in range(count)]
     texts = [random.choices(plain, k=40) + random.choices(marked[k], k=3) for k in labels]
