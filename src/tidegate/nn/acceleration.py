@@ -106,8 +106,13 @@ def _become_ours(module: Any) -> None:
     if parametrize.is_parametrized(module):  # its own class holds a property for each such weight
         properties = {k: v for k, v in vars(type(module)).items() if k != "__doc__"}
         ours = type(f"Parametrized{ours.__name__}", (ours,), properties)
+    twin = Recurrent(
+        _cell_of(module), module.input_size, module.hidden_size, module.num_layers, module.bias,
+        bidirectional=module.bidirectional, proj_size=module.proj_size, device="meta",
+    )  # fmt: skip
+    lacking = {name: value for name, value in vars(twin).items() if name not in vars(module)}
     module.__class__ = ours
-    module.take_cell(_cell_of(module))
+    vars(module).update(lacking)  # the cell, and our own options at their defaults
 
 
 def _cell_of(module: nn.RNNBase) -> Cell:

@@ -75,6 +75,10 @@ class Recurrent(OwnModule, nn.RNNBase):
         nn.Module.__init__(self)  # RNNBase's own knows four cells
         check_placement(device, dtype)
         self.cell = check_cell(cell)
+        self.mode = (self.cell.torch or self.cell.name).upper()
+        self.strict = check_flag("strict", strict)
+        for name, value in self.cell.options.items():
+            setattr(self, name, value)
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = check_size("hidden_size", hidden_size)
         self.num_layers = check_layers(num_layers)
@@ -86,7 +90,6 @@ class Recurrent(OwnModule, nn.RNNBase):
         as_flag = bool(bidirectional) if bidirectional in (0, 1) else bidirectional
         self.bidirectional = check_flag("bidirectional", as_flag)
         self.proj_size = check_projection(self.cell, proj_size, self.hidden_size)
-        self.take_cell(self.cell, check_flag("strict", strict))
         self.dropout = check_probability("dropout", dropout)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
         if recurrent_dropout > 0 and self.cell.seen_width is None:
@@ -108,6 +111,7 @@ class Recurrent(OwnModule, nn.RNNBase):
                 stacklevel=2 if type(self) is Recurrent else 3,
             )
         sizes = {"H": self.hidden_size, "P": self.proj_size}
+        self.state_sizes = self.cell.state_sizes(sizes)
         self._all_weights: list[list[str]] = []
         for k, suffix in self._names():
             width = self.input_size if k == 0 else self.state_sizes[0] * self.directions
@@ -119,19 +123,6 @@ class Recurrent(OwnModule, nn.RNNBase):
         self._flat_weights_names = [name for names in self._all_weights for name in names]
         self._init_flat_weights()  # what RNNBase keeps for those who read it
         self.reset_parameters()
-
-    def take_cell(self, cell: Cell, strict: bool = False) -> None:
-        """Set what follows from the cell, once the sizes are there.
-
-        A layer of torch.nn's lacks this and nothing else.
-        """
-        self.cell = cell
-        self.mode = (cell.torch or cell.name).upper()
-        for name, value in cell.options.items():
-            setattr(self, name, value)
-        self.state_sizes = cell.state_sizes({"H": self.hidden_size, "P": self.proj_size})
-        self.strict = strict
-        self.recurrent_dropout = 0.0
 
     @property
     def directions(self) -> int:
