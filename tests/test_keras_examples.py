@@ -37,8 +37,8 @@ def figures(defined: dict[str, Any], name: str) -> list[float]:
 @pytest.mark.parametrize(
     ("name", "epochs", "accuracy"),
     [
-        ("lstm.py", 3, 0.9),
-        ("gru.py", 3, 0.9),
+        ("lstm.py", 2, 0.85),
+        ("gru.py", 2, 0.85),
         ("bidirectional.py", 2, 0.9),
         ("masking.py", 3, 0.9),
         ("dropout.py", 4, 0.4),  # of ten classes
@@ -49,7 +49,7 @@ def test_an_answer_is_right_on_what_was_not_learned_from(example, name, epochs, 
 
 
 def test_tags_are_better_than_the_most_frequent_one(example):
-    defined = example("tagging.py", 4)
+    defined = example("tagging.py", 2)
     share = defined["y"].mean()
     assert figures(defined, "val_accuracy")[-1] > max(share, 1 - share) + 0.1
 
@@ -70,7 +70,7 @@ def test_a_state_that_is_kept_is_known_fifty_steps_later(example):
 
 
 def test_a_decoder_writes_backwards_what_the_encoder_read(example):
-    assert example("encoder_decoder.py", 6)["right"] > 0.3  # by chance 0.1
+    assert example("encoder_decoder.py", 4)["right"] > 0.3  # by chance 0.1
 
 
 def test_phrases_are_learned_by_heart(example):
@@ -101,16 +101,16 @@ def test_reviews_are_read_from_a_folder(example, tmp_path):
 
 
 def test_characters_are_foretold_better_than_by_frequency(example):
-    defined = example("characters.py", 2)
+    defined = example("characters.py", 5)
     share = np.bincount(defined["y"].argmax(axis=1)) / len(defined["y"])
     assert figures(defined, "loss")[-1] < -(share[share > 0] * np.log(share[share > 0])).sum() - 0.3
     assert "--- temperature 1.0" in defined["printed"]
 
 
 def test_sums_are_better_than_chance(example):
-    defined = example("addition.py", 8, 2)
+    defined = example("addition.py", 5, 2)
     most_frequent = defined["y"].mean(axis=0).max(axis=1).mean()
-    assert figures(defined, "val_accuracy")[-1] > most_frequent + 0.1
+    assert figures(defined, "val_accuracy")[-1] > most_frequent + 0.05
     assert "=" in defined["printed"]
 
 

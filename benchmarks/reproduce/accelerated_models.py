@@ -28,7 +28,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tidegate as tg
 
-TURNS, STEPS = 7, 3
+TURNS, STEPS = 5, 2
 TOLERANCE = 1e-4  # of the largest gradient: float32, up to a hundred steps
 
 

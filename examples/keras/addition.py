@@ -19,7 +19,7 @@ CHARACTERS = "0123456789+ "
 
 keras.utils.set_random_seed(0)
 
-COUNT = min(50_000, 10 ** (2 * DIGITS))
+COUNT = min(50_000, 10 ** (2 * DIGITS) // 2)
 pairs = np.random.choice(10 ** (2 * DIGITS), COUNT, replace=False)
 first, second = np.divmod(pairs, 10**DIGITS)
 questions = [f"{a}+{b}".ljust(2 * DIGITS + 1)[::-1] for a, b in zip(first, second, strict=True)]
