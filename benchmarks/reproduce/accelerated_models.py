@@ -190,7 +190,7 @@ def in_keras(name: str) -> tuple[Any, Any, Callable[[Any], Callable[[], None]]]:
     made = MODELS[name][1]
     theirs, ours = made(), made()
     ours.set_weights(theirs.get_weights())
-    given = inputs(name, "keras")
+    given: Any = inputs(name, "keras")
     x = list(given) if len(given) > 1 else given[0]
     target = np.zeros(theirs.compute_output_shape(theirs.input_shape)[1:], np.float32)
     y = np.broadcast_to(target, (len(given[0]), *target.shape))

@@ -40,24 +40,24 @@ SAME = 1e-3  # of a loss: rounding of float32 over one epoch
 
 def model_of(contestant: str, form: str) -> Callable[[], float]:
     """A function that fits one epoch and returns its loss."""
-    import keras  # pyright: ignore[reportMissingImports]
+    import keras
     import numpy as np
 
     if contestant == OURS:
         from tidegate.keras import GRU
     else:
-        from keras.layers import GRU  # pyright: ignore[reportMissingImports]
+        from keras.layers import GRU
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     x = rng.integers(1, WORDS, (BATCHES * BATCH, STEPS)).astype("int32")
     y = (x[:, -1] % 2).astype("int32")
-    dropped = {"recurrent_dropout": 0.2} if form.startswith("recurrent") else {}
+    dropped: dict[str, Any] = {"recurrent_dropout": 0.2} if form.startswith("recurrent") else {}
     masked = form.startswith("mask")
     if masked:
         for row in x:
             row[: rng.integers(0, 61)] = 0
-    model = keras.Sequential(
+    model: Any = keras.Sequential(
         [
             keras.Input((STEPS,), dtype="int32"),
             keras.layers.Embedding(WORDS, WIDTH, mask_zero=masked),
@@ -72,15 +72,19 @@ def model_of(contestant: str, form: str) -> Callable[[], float]:
 
 
 def serve(contestant: str, form: str) -> None:
-    """Answer each line with the loss and the milliseconds per step of one more epoch."""
+    """Answer each line with the loss of one more epoch, and the milliseconds of a step in it.
+
+    On the wall, and of processor over all threads.
+    """
     threads = int(os.environ["OMP_NUM_THREADS"])  # XLA takes one for each processor it may use
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     fit = model_of(contestant, form)
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began = time.perf_counter(), time.process_time()
         loss = fit()
-        ms = 1000 * (time.perf_counter() - began) / BATCHES
-        print("turn", json.dumps([loss, ms]), flush=True)
+        ended = time.perf_counter(), time.process_time()
+        wall, processor = (1000 * (e - b) / BATCHES for b, e in zip(began, ended, strict=True))
+        print("turn", json.dumps([loss, wall, processor]), flush=True)
 
 
 class Contestant:
@@ -101,8 +105,8 @@ class Contestant:
             env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def turn(self) -> tuple[float, float]:
-        """The loss and the milliseconds per step of one epoch."""
+    def turn(self) -> tuple[float, float, float]:
+        """One epoch: its loss, and the milliseconds of a step on the wall and of processor."""
         told, said = self._process.stdin, self._process.stdout
         assert told is not None
         assert said is not None
@@ -110,8 +114,8 @@ class Contestant:
         told.flush()
         for line in said:
             if line.startswith("turn "):
-                loss, ms = json.loads(line.removeprefix("turn "))
-                return loss, ms
+                loss, wall, processor = json.loads(line.removeprefix("turn "))
+                return loss, wall, processor
         raise RuntimeError(f"{self.name}: its process ended with {self._process.wait()}")
 
     def end(self) -> None:
@@ -135,15 +139,16 @@ def measure(form: str, python: dict[str, str], threads: int) -> dict[str, Any]:
             comparable = "dropout" not in form or BACK_ENDS[name] == "torch"
             if comparable and abs(loss - losses[OURS]) > SAME * losses[OURS]:
                 raise RuntimeError(f"{name}: a loss of {loss}, and tidegate's is {losses[OURS]}")
-        turns = [{c.name: c.turn()[1] for c in contestants} for _ in range(TURNS)]
+        turns = [{c.name: c.turn()[1:] for c in contestants} for _ in range(TURNS)]
     finally:
         for contestant in contestants:
             contestant.end()
-    times = {name: [turn[name] for turn in turns] for name in python}
+    wall, processor = ({n: [t[n][k] for t in turns] for n in python} for k in (0, 1))
     return {
         "form": form,
-        "ms_per_step": {n: round(statistics.median(t), 2) for n, t in times.items()},
-        "spread_ms": {n: [round(min(t), 2), round(max(t), 2)] for n, t in times.items()},
+        "ms_per_step": {n: round(statistics.median(t), 2) for n, t in wall.items()},
+        "spread_ms": {n: [round(min(t), 2), round(max(t), 2)] for n, t in wall.items()},
+        "cpu_ms_per_step": {n: round(statistics.median(t), 2) for n, t in processor.items()},
         "first_loss": losses,
     }
 
@@ -175,6 +180,7 @@ def main() -> None:
         serve(*options.serve)
         return
 
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)  # which the record asks torch for
     from record import Record, markdown
 
     record, python = Record("keras_fit", ["form"]), {}
