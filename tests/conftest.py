@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
 import pytest
 from command_line import tidegate  # noqa: F401  a fixture
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # read when Keras is imported
 
 # Shared machines stall for longer than hypothesis' 200 ms; the whole test has pytest's timeout.
 hypothesis.settings.register_profile("tidegate", deadline=None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.registration import import_with_torch
 
 if TYPE_CHECKING:
+    from tidegate.acceleration.accelerate import accelerate
     from tidegate.comparison.compare import compare
     from tidegate.nn.cell_layers import GRUCell, LSTMCell, RNNCell
     from tidegate.nn.layers import GRU, LSTM, RNN
@@ -38,6 +39,7 @@ _HOME_OF = {
     "Forecaster": "tidegate.tasks.forecaster",
     "SequenceClassifier": "tidegate.tasks.sequence_classifier",
     "SequenceRegressor": "tidegate.tasks.sequence_regressor",
+    "accelerate": "tidegate.acceleration.accelerate",
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "SequenceRegressor",
     "TextClassifier",
     "__version__",
+    "accelerate",
     "compare",
     "load",
 ]

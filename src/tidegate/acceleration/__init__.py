@@ -1,0 +1,1 @@
+"""Models of torch and of Keras on the engine, in place."""
