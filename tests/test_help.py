@@ -58,6 +58,7 @@ def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, comma
     assert outcome.code == 0
     assert f"tidegate {command} " in outcome.out.split("Example:")[1]
     assert "--json" in outcome.out
+    assert not re.search("<[a-zA-Z]+>", outcome.out)  # what Python makes of FILE
 
 
 @pytest.mark.parametrize("command", _commands())
@@ -90,7 +91,7 @@ def test_help_lists_what_people_use_first_and_says_how_to_see_the_rest(
     shown = set(re.findall(r"--[a-z][a-z-]+", few)) - {"--help", "--help-all"}
     assert {"--output", "--epochs", "--cell", "--resume"} <= shown
     assert len(shown) <= 18  # with --no-..., and the columns of a table
-    (more,) = re.findall(r"--help-all .* Show (\d+) more options", few)
+    (more,) = re.findall(r"--help-all .* show (\d+) more options", few)
     every = tidegate(f"train {TASKS[task].command} --help-all").out
     listed = re.findall(r"^│ (?:[* ]  )?--", every, re.MULTILINE)
     assert len(listed) - len(re.findall(r"^│ (?:[* ]  )?--", few, re.MULTILINE)) == int(more)

@@ -126,13 +126,14 @@ class Table:
             cells = _dates_as_text(cells)
         elif self._has_commas and self._own_mark(column) == ",":
             cells = with_points(cells, ",")
+        said = [as_text(cell).strip() for cell in cells.to_list()]
         try:
-            return read_times([as_text(cell).strip() for cell in cells.to_list()])
+            return read_times(said)
         except RowError as error:
             problem = error.problem
             if 0 < len(cells) - _FOOTER <= error.row:
                 problem += "; if it is a footer, take it out"
-            elif error.row == 0 and len(cells) > 1:
+            elif error.row == 0 and _are_times(said[1:]):
                 problem += "; if it is a row of units or a second header, take it out"
             raise self.error(error.row, problem, column) from None
 
@@ -280,6 +281,14 @@ def _dates_as_text(cells: polars.Series) -> Any:
     zone = getattr(cells.dtype, "time_zone", None)
     form = "%Y-%m-%d" if cells.dtype == polars.Date else "%Y-%m-%d %H:%M:%S%.f"
     return cells.dt.strftime(form + ("%:z" if zone else ""))
+
+
+def _are_times(cells: list[str]) -> bool:
+    try:
+        read_times(cells)
+    except RowError:
+        return False
+    return True
 
 
 def _kind_of(dtype: Any, *, dates: bool) -> str | None:
