@@ -242,7 +242,7 @@ def test_targets_and_covariates_are_chosen_by_name(tmp_path: Path) -> None:
     shuffled = data[["wind", "flow", "note", "when", "level"]]  # columns are found by name
     pd.testing.assert_frame_equal(again.forecast(shuffled), model.forecast(data))
     assert list(again.forecast(data).columns) == ["when", "level", "flow"]
-    with pytest.raises(InputError, match="covariate: expected some of .* got 'wind'"):
+    with pytest.raises(InputError, match="got none called wind among .*; give the same columns"):
         again.forecast(data.drop(columns="wind"))
 
 

@@ -38,7 +38,9 @@ def rows_of(data: Any) -> Any:
     if not hasattr(data, "get_column"):
         if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
             kind = type(data).__name__
-            raise InputError(f"sequences: expected a list of arrays, or one array, got {kind}")
+            raise InputError(
+                f"sequences: expected a list of arrays, or one array, got {kind}; give one of these"
+            )
         return data
     import narwhals as nw
 

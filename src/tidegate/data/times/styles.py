@@ -201,8 +201,8 @@ def _decimal(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
     if not np.isfinite(numbers).all():
         row = int(np.isfinite(numbers).argmin())
         raise RowError(f"expected a finite number as time, got {cells[row]}; correct it", row)
-    same = np.flatnonzero(np.diff(numbers) == 0)
-    if row := next((int(i) + 1 for i in same if Decimal(cells[i]) != Decimal(cells[i + 1])), 0):
+    same: list[int] = np.flatnonzero(np.diff(numbers) == 0).tolist()
+    if row := next((i + 1 for i in same if Decimal(cells[i]) != Decimal(cells[i + 1])), 0):
         problem = f"expected numbers that differ in their first 15 digits, got {cells[row]} after "
         raise RowError(f"{problem}{cells[row - 1]}; number the rows instead", row)
     decimals = max(len(cell.partition(".")[2].partition("e")[0]) for cell in cells)
@@ -219,6 +219,8 @@ def _decimal(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
 def _months(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle] | None:
     """Months with a point, 01.2015 or 2015.01: as numbers they would go on to a thirteenth."""
     for kind in ("month", "month first"):
+        if KINDS[kind].fullmatch(cells[0]) is None:
+            continue
         matches = [KINDS[kind].fullmatch(cell) for cell in cells]
         parts = [(int(m["year"]), m["month"]) for m in matches if m is not None]
         if len(parts) < len(cells) or not all(_YEARS[0] <= year <= _YEARS[1] for year, _ in parts):
