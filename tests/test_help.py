@@ -58,7 +58,13 @@ def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, comma
     assert outcome.code == 0
     assert f"tidegate {command} " in outcome.out.split("Example:")[1]
     assert "--json" in outcome.out
-    assert not re.search("<[a-zA-Z]+>", outcome.out)  # what Python makes of FILE
+
+
+@pytest.mark.parametrize("command", ["", "train", "export", "export onnx", "convert", *_commands()])
+def test_help_says_file_and_not_what_python_makes_of_it(tidegate: Tidegate, command: str) -> None:
+    shown = tidegate(f"{command} --help").out
+    assert "Usage: " in shown
+    assert not re.search("<[a-zA-Z]+>", shown)
 
 
 @pytest.mark.parametrize("command", _commands())

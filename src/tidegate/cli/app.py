@@ -37,6 +37,10 @@ class _Command(_Plain, TyperCommand):
     pass
 
 
+class _Group(_Plain, TyperGroup):
+    pass
+
+
 class _MainGroup(_Plain, TyperGroup):
     """Lists first what comes first; builds ``compare`` for the task that is typed."""
 
@@ -83,7 +87,7 @@ _app.add_typer(
     name="train",
     help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
 )
-_exports = typer.Typer(callback=lambda: None)
+_exports = typer.Typer(cls=_Group, callback=lambda: None)
 _exports.command(cls=_Command)(onnx)
 _app.add_typer(_exports, name="export", help="Write a model in the form of other runtimes: onnx.")
 for _run in (evaluate, predict, generate, forecast, info, convert, bench):
