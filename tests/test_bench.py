@@ -95,7 +95,7 @@ def test_a_yardsticks_shapes_are_all_timed() -> None:
 
 @pytest.mark.parametrize("text", ["64x200x128", "0x1x1x1", "axbxcxd", "1x-1x1x1", ""])
 def test_a_shape_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="option --shapes: expected BxTxIxH"):
+    with pytest.raises(InputError, match="option shapes: expected BxTxIxH"):
         parse_shape(text)
 
 
