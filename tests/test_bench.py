@@ -385,10 +385,14 @@ def slightly_wrong(work: Any) -> Prepared:
 @pytest.mark.parametrize(
     ("option", "value", "problem"),
     [
-        ("--figures", "layer", "option figures: expected some of layers, numpy"),
-        ("--cells", "gru,elman", f"option cells: expected some of {', '.join(NAMES)}, got 'elman'"),
-        ("--peers", "tensorflow", "option peers: expected some of"),
-        ("--shapes", "64", "option shapes: expected BxTxIxH"),
+        ("--figures", "layer", "option --figures: expected some of layers, numpy"),
+        (
+            "--cells",
+            "gru,elman",
+            f"option --cells: expected some of {', '.join(NAMES)}, got 'elman'",
+        ),
+        ("--peers", "tensorflow", "option --peers: expected some of"),
+        ("--shapes", "64", "option --shapes: expected BxTxIxH"),
         ("--output", "there/layers.json", "there/layers.json: expected a folder"),
     ],
 )

@@ -242,17 +242,27 @@ def test_an_interrupted_run_says_how_to_go_on(
 def test_two_processes_train_one_model(tidegate: Tidegate, tmp_path: Path, task: str) -> None:
     line = f"train {task} book.txt {TINY[task]} --devices 2 --device cpu --json"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-m", "tidegate", *shlex.split(line)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["steps"] == 4
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tidegate", *shlex.split(line)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+        )
+
+    both = run(line)
+    assert both.returncode == 0, both.stderr
+    assert json.loads(both.stdout)["steps"] == 4
     assert tidegate("info book-language-model.safetensors").code == 0
+    alone = tidegate(f"{line.replace('--devices 2', '')} --resume")
+    assert alone.code == 2
+    assert "expected 2 processes, as when the run began, got 1; start as many" in alone.err
+    followed = run(f"{line} --resume --max-steps 6")
+    assert followed.returncode == 0, followed.stderr
+    assert json.loads(followed.stdout)["steps"] == 6
 
 
 # what goes wrong

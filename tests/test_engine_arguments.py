@@ -96,7 +96,7 @@ def test_sizes_of_zero_are_refused() -> None:
         ("weight_hh", lambda w: w[..., None], r"\[3 \* H = 15, H = 5\], .*, got \[15, 5, 1\]"),
         ("bias_hh", lambda w: w[:-1], r"\[3 \* H = 15\], each at least 1, got \[14\]"),
         ("bias_hh", lambda _: None, "an array, got None beside bias_ih; give both or none"),
-        ("weight_hh", lambda _: None, "an array, got None; gru has this parameter"),
+        ("weight_hh", lambda _: None, "an array, as gru has, got None; give it"),
     ],
 )
 def test_weights_of_other_shapes_are_refused(name: str, change: Any, message: str) -> None:

@@ -242,7 +242,7 @@ def test_targets_and_covariates_are_chosen_by_name(tmp_path: Path) -> None:
     shuffled = data[["wind", "flow", "note", "when", "level"]]  # columns are found by name
     pd.testing.assert_frame_equal(again.forecast(shuffled), model.forecast(data))
     assert list(again.forecast(data).columns) == ["when", "level", "flow"]
-    with pytest.raises(InputError, match="covariate: expected some of .* got 'wind'"):
+    with pytest.raises(InputError, match="got none called wind among .*; give the same columns"):
         again.forecast(data.drop(columns="wind"))
 
 
@@ -396,3 +396,20 @@ def test_lists_in_the_cells_of_a_series_are_refused() -> None:
     frame = pd.DataFrame({"x": [[1], [2], [3]]}, index=pd.date_range("2020", periods=3))
     with pytest.raises(InputError, match="column 'x': expected numbers, got Object"):
         tg.Forecaster(verbose=0).fit(frame)
+
+
+def test_a_year_of_weeks_or_less_has_no_season_that_it_does_not_show() -> None:
+    weeks = pd.Series(np.arange(50.0) % 7, pd.date_range("2016-01-03", periods=50, freq="W"))
+    model = tg.Forecaster(horizon=2, hidden_sizes=(4,), max_steps=1, verbose=0).fit(weeks)
+    assert model.windowing_.season == 1
+    assert len(model.forecast(weeks)) == 2
+
+
+def test_a_masked_or_complex_array_is_no_series() -> None:
+    masked = np.ma.masked_greater(np.arange(30) % 7, 5)
+    for data, problem in (
+        (masked, "row 6: .* got nan; fill it in, such as with the value before"),
+        (masked + 0j, "got MaskedArray masked_array"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            tg.Forecaster(horizon=2, max_steps=1).fit(data)

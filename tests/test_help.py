@@ -60,6 +60,13 @@ def test_every_command_explains_itself_with_an_example(tidegate: Tidegate, comma
     assert "--json" in outcome.out
 
 
+@pytest.mark.parametrize("command", ["", "train", "export", "export onnx", "convert", *_commands()])
+def test_help_says_file_and_not_what_python_makes_of_it(tidegate: Tidegate, command: str) -> None:
+    shown = tidegate(f"{command} --help").out
+    assert "Usage: " in shown
+    assert not re.search("<[a-zA-Z]+>", shown)
+
+
 @pytest.mark.parametrize("command", _commands())
 def test_no_help_text_names_two_defaults_or_a_limit_that_limits_nothing(
     tidegate: Tidegate, command: str
@@ -90,7 +97,7 @@ def test_help_lists_what_people_use_first_and_says_how_to_see_the_rest(
     shown = set(re.findall(r"--[a-z][a-z-]+", few)) - {"--help", "--help-all"}
     assert {"--output", "--epochs", "--cell", "--resume"} <= shown
     assert len(shown) <= 18  # with --no-..., and the columns of a table
-    (more,) = re.findall(r"--help-all .* Show (\d+) more options", few)
+    (more,) = re.findall(r"--help-all .* show (\d+) more options", few)
     every = tidegate(f"train {TASKS[task].command} --help-all").out
     listed = re.findall(r"^│ (?:[* ]  )?--", every, re.MULTILINE)
     assert len(listed) - len(re.findall(r"^│ (?:[* ]  )?--", few, re.MULTILINE)) == int(more)

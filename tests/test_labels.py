@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,9 @@ def test_an_enumeration_of_texts_is_text() -> None:
     ([1], "all of one type, got str 'a' at index 0 and int 1 at index 3; make them all str"),
     ([b"b"], "expected a str, int .* got bytes b'b' at index 3; make it a str"),
     ([["b"]], "got list"),
+    ([Decimal("NaN")], "expected a label at index 3, got NaN"),
+    ([Decimal("sNaN")], "expected a label at index 3, got sNaN"),
+    (["b\0"], r"ends in a NUL, 'b\\x00'; strip it: label.rstrip"),
 ])  # fmt: skip
 def test_a_label_that_is_none_is_named_with_its_index(labels: list[Any], problem: str) -> None:
     with pytest.raises(InputError, match=problem):

@@ -270,7 +270,8 @@ def test_a_layer_draws_a_mask_for_each_gate_and_none_in_evaluation(name: str) ->
     for weight in ("weight_ih", "weight_hh"):
         blocks = getattr(layer, f"{weight}_l0").grad.chunk(len(cell.parameters[weight].blocks))
         hidden = [(block == 0).all(0) for block in blocks]
-        assert all(0.2 < h.float().mean() < 0.8 for h in hidden)
+        # half of them by the mask, and half of the states of a rectified cell are 0 as well
+        assert all(0.2 < h.float().mean() < 0.95 for h in hidden)
         assert all(not torch.equal(hidden[0], other) for other in hidden[1:])
     layer.eval()
     plain = layer_of(name, 64, 64)

@@ -11,6 +11,10 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "tidegate"
 ERRORS = {"InputError", "ModelFileError", "RowError"}
 # Those that raise ValueError for an InputError that names the file and line.
 BY_WAY_OF_VALUE_ERROR = {"data/sequences/npz.py", "data/sequences/ts.py"}
+# What is called by others' code raises the errors that torch and numpy do.
+LAYERS = {"engine/layer.py", *(f"nn/{n}.py" for n in ("arguments", "functional", "init"))}
+LAYERS |= {"nn/recurrent_layer.py", "nn/cell_layers.py", "nn/layers.py"}
+PYTHONS = {"ValueError", "TypeError", "RuntimeError"}
 # Of these a caller says what helps: the reason why an array of a .npz cannot be read.
 WITHIN_ANOTHER = {"_array"}
 
@@ -23,6 +27,7 @@ class Message(NamedTuple):
 def messages(path: Path) -> Iterator[Message]:
     tree, name = ast.parse(path.read_text()), str(path.relative_to(SOURCE))
     errors = ERRORS | ({"ValueError"} if name in BY_WAY_OF_VALUE_ERROR else set())
+    errors |= PYTHONS if name in LAYERS else set()
     functions = [f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)]
     by_name: dict[str, list[ast.AST]] = {}
     for function in functions:

@@ -213,6 +213,21 @@ def test_an_output_in_the_way_of_the_run_folder_is_refused(
     assert "--run-folder" in outcome.err or "make it first" in outcome.err
 
 
+@pytest.mark.parametrize("option", ["--run-folder=~/run", "--output=~/m.safetensors"])
+def test_a_home_that_no_shell_wrote_out_is_no_folder_of_that_name(
+    tidegate: Tidegate, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    Path("home").mkdir()
+    outcome = tidegate(f"{TRAIN} {option}")
+    assert outcome.code == 2
+    written = outcome.err.strip().rpartition("; write ")[2]
+    assert not Path("~").exists()
+    assert tidegate(f"{TRAIN} {option.partition('=')[0]}={written}").code == 0
+    assert Path(written).exists()
+    assert tidegate(f"{TRAIN} --force -o ~mine.safetensors").code == 0  # a name like any other
+
+
 def test_two_outputs_are_two_files(tidegate: Tidegate, forecaster: str) -> None:
     outcome = tidegate(f"forecast {forecaster} load.csv -o a.png --plot ./a.png")
     assert outcome.code == 2

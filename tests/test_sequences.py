@@ -428,3 +428,28 @@ def test_what_is_no_sequence_is_named(wrong: Any, problem: str) -> None:
 def test_a_channel_without_values_is_named() -> None:
     with pytest.raises(InputError, match="channel 2: expected some values, got none"):
         SequenceInputs.fit([np.array([[1.0, np.nan], [2.0, np.nan]])], 1)
+
+
+def test_what_is_masked_is_missing() -> None:
+    block = np.arange(12.0).reshape(2, 6)
+    masked = np.ma.masked_greater(block, 9)
+    for form in (masked, masked.astype(int)):
+        (first, second) = as_sequences(form)
+        np.testing.assert_array_equal(first[:, 0], block[0])
+        np.testing.assert_array_equal(second[:, 0], [6, 7, 8, 9, np.nan, np.nan])
+
+
+def test_a_tensor_that_wants_gradients_is_read() -> None:
+    import torch
+
+    block = torch.arange(12.0).reshape(2, 6).requires_grad_()
+    np.testing.assert_array_equal(as_sequences(block)[1][:, 0], np.arange(6.0) + 6)
+
+
+@pytest.mark.parametrize(
+    "item", [np.ones(3, complex), np.array(["2015-01-01"], "datetime64[D]"), [1j], [b"1"]]
+)
+def test_what_would_lose_something_as_a_number_is_refused(item: Any) -> None:
+    kind = type(item).__name__
+    with pytest.raises(InputError, match=f"sequence 1: expected an array of numbers, got {kind}"):
+        as_sequences([[1.0], item])

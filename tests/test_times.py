@@ -67,6 +67,11 @@ SUMMER = timedelta(hours=1)
         (["2015-11", "2015-12"], "1M", "2016-01"),
         (["2015/11", "2015/12"], "1M", "2016/01"),
         (["201511", "201512"], "1M", "201601"),
+        (["11/2015", "12/2015"], "1M", "01/2016"),
+        (["11.2015", "12.2015"], "1M", "01.2016"),  # no numbers: there is no month 13
+        (["2015.11", "2015.12"], "1M", "2016.01"),
+        (["2015.9", "2015.10", "2015.11"], "1M", "2015.12"),
+        (["2015.1", "2015.2"], "0.1", "2015.3"),  # which may be tenths of a year
         (["201501", "201504"], "3M", "201507"),
         (["Nov 2015", "Dec 2015"], "1M", "Jan 2016"),
         (["November 2015", "December 2015"], "1M", "January 2016"),
@@ -82,6 +87,7 @@ SUMMER = timedelta(hours=1)
         (["Q3 2015", "Q4 2015"], "3M", "Q1 2016"),
         (["20153", "20154", "20161"], "3M", "20162"),
         (["2015364", "2015365"], "86400s", "2016001"),
+        (["2015-364", "2015-365"], "86400s", "2016-001"),
         (["2015123122", "2015123123"], "3600s", "2016010100"),
         (["201512312358", "201512312359"], "60s", "201601010000"),
         (["20151231235958", "20151231235959"], "1s", "20160101000000"),
@@ -155,6 +161,8 @@ def test_a_time_is_followed_by_the_next_one_in_its_own_writing(
         (["٢٠١٦-٠١-٠١", "٢٠١٦-٠١-٠٢"], "expected a time such as"),
         (["1e999", "1"], "expected a finite number as time"),
         (["9" * 19, "1"], "up to 18 digits"),
+        (["9" * 24 + "1", "9" * 24 + "2"], "differ in their first 15 digits, .*number the rows"),
+        (["0 h", "1 h"], "rewrite it as year-month-day, or number the rows and name that column"),
         (["2016-01-01 00:00:00.1234567", "2016-01-01 00:00:01"], "got '2016-01-01 00:00:00.1234"),
     ],
 )
@@ -273,3 +281,19 @@ def test_times_are_written_as_they_were_read(times: list[datetime], form: str) -
     read, style = read_times(cells)
     assert read.tolist() == times
     assert style.write(read) == cells
+
+
+def test_fractions_of_days_stay_on_their_grid_for_years(tmp_path: Path) -> None:
+    days = [f"{42000 + i / 24:.10f}" for i in range(20_000)]  # as spreadsheets count
+    series = read_series(table(tmp_path, days), "time", ["load"])
+    (following,) = series.style.write(series.future_times(1))
+    assert following == f"{42000 + 20_000 / 24:.9f}"
+
+
+def test_a_row_is_said_to_be_a_second_header_only_where_the_others_are_times(
+    tmp_path: Path,
+) -> None:
+    for times, told in ((["h", *DAYS], True), (["0 h", "1 h", "2 h"], False)):
+        with pytest.raises(InputError) as caught:
+            read_series(table(tmp_path, times), "time", ["load"])
+        assert ("second header" in str(caught.value)) == told

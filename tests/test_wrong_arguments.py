@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import tidegate as tg
 from tidegate.cells import CELLS
+from tidegate.engine import EngineLayer
 
 LAYERS = sorted({cell.layer for cell in CELLS.values()})
 STEPS = [layer for layer in LAYERS if hasattr(tg, f"{layer}Cell")]
@@ -174,3 +175,85 @@ def test_lengths_of_any_integers_are_taken() -> None:
     for given in (range(5, 1, -3), np.array([5, 2], np.uint64), torch.tensor([5, 2]).byte(),
                   [torch.tensor(5), torch.tensor(2)]):  # fmt: skip
         torch.testing.assert_close(layer(x, lengths=given)[0], expected)
+
+
+X = torch.ones(5, 2, 3)
+PACKED = nn.utils.rnn.pack_padded_sequence(X, torch.tensor([5, 2]))
+H0 = torch.zeros(1, 2, 4)
+WEIGHTS = {"weight_ih": np.ones((12, 3)), "weight_hh": np.ones((12, 4))}
+WEIGHTS = {name: array.astype(np.float32) for name, array in WEIGHTS.items()}
+ARRAY = np.ones((5, 2, 3), np.float32)
+
+
+def engine() -> EngineLayer:
+    return EngineLayer("gru", WEIGHTS)
+
+
+# A call, what the error advises, the call of who follows it.
+FOLLOWED: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
+    "other inputs": (
+        lambda: tg.GRU(7, 4)(X), "make the layer with input_size=3", lambda: tg.GRU(3, 4)(X),
+    ),
+    "inputs in front": (
+        lambda: tg.GRU(5, 4)(X), "move the inputs there", lambda: tg.GRU(5, 4)(X.movedim(0, 2)),
+    ),
+    "one dimension": (lambda: tg.GRU(3, 4)(X[0, 0]), "reshape it", lambda: tg.GRU(3, 4)(X[0])),
+    "shape of a state": (
+        lambda: tg.GRU(3, 4)(X, H0[:, :1]), "leave hx out", lambda: tg.GRU(3, 4)(X),
+    ),
+    "one state of two": (
+        lambda: tg.LSTM(3, 4)(X, H0), r"the tuple \(h0, c0\), .*give these",
+        lambda: tg.LSTM(3, 4)(X, (H0, H0)),
+    ),
+    "fewer lengths": (
+        lambda: tg.GRU(3, 4)(X, lengths=[5]), "one for each row",
+        lambda: tg.GRU(3, 4)(X, lengths=[5, 5]),
+    ),
+    "long lengths": (
+        lambda: tg.GRU(3, 4)(X, lengths=[6, 2]), "0 to T = 5, .*count steps",
+        lambda: tg.GRU(3, 4)(X, lengths=[5, 2]),
+    ),
+    "masked lengths": (
+        lambda: tg.GRU(3, 4)(X, lengths=np.ma.array([1, 9], mask=[0, 1])), "filled",
+        lambda: tg.GRU(3, 4)(X, lengths=np.ma.array([1, 9], mask=[0, 1]).filled(5)),
+    ),
+    "lengths twice": (
+        lambda: tg.GRU(3, 4)(PACKED, lengths=[5, 2]), "leave them out",
+        lambda: tg.GRU(3, 4)(PACKED),
+    ),
+    "a step both ways": (
+        lambda: tg.GRU(3, 4, bidirectional=True).step(X[0]), "call the layer on the whole seq",
+        lambda: tg.GRU(3, 4, bidirectional=True)(X),
+    ),
+    "all dropped": (
+        lambda: tg.GRU(3, 4, recurrent_dropout=1.0), "give less",
+        lambda: tg.GRU(3, 4, recurrent_dropout=0.9),
+    ),
+    "a projection of all": (
+        lambda: tg.LSTM(3, 4, proj_size=4), "give a smaller one",
+        lambda: tg.LSTM(3, 4, proj_size=3),
+    ),
+    "array of another shape": (
+        lambda: engine().forward(ARRAY[0, 0]), "reshape it", lambda: engine().forward(ARRAY[:, :1]),
+    ),
+    "array in double precision": (
+        lambda: engine().forward(ARRAY.astype(float)), r"numpy.asarray\(a, numpy.float32\)",
+        lambda: engine().forward(np.asarray(ARRAY.astype(float), np.float32)),
+    ),
+    "lengths of an array": (
+        lambda: engine().forward(ARRAY, lengths=[5]), "one for each row",
+        lambda: engine().forward(ARRAY, lengths=[5, 5]),
+    ),
+    "state of an array": (
+        lambda: engine().forward(ARRAY, [np.zeros((1, 4), np.float32)]), "give that shape",
+        lambda: engine().forward(ARRAY, [np.zeros((2, 4), np.float32)]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FOLLOWED)
+def test_who_follows_the_advice_on_an_argument_can_go_on(case: str) -> None:
+    call, advice, followed = FOLLOWED[case]
+    with pytest.raises((TypeError, ValueError, RuntimeError), match=advice):
+        call()
+    followed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 import tidegate
 from tidegate.cli.bench import bench
@@ -20,7 +20,28 @@ from tidegate.cli.predict import predict
 from tidegate.tasks import TASKS
 
 
-class _MainGroup(TyperGroup):
+class _Plain:
+    """A command whose help says FILE and leaves out what Python makes of it, ``<path>``."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)  # pyright: ignore[reportAttributeAccessIssue]
+        for param in params:
+            if isinstance(param, TyperArgument):
+                param.display_type_rich = lambda ctx: None  # noqa: ARG005
+            elif "--help" in param.opts:
+                param.metavar, param.help = "", "show this message and exit"
+        return params
+
+
+class _Command(_Plain, TyperCommand):
+    pass
+
+
+class _Group(_Plain, TyperGroup):
+    pass
+
+
+class _MainGroup(_Plain, TyperGroup):
     """Lists first what comes first; builds ``compare`` for the task that is typed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -31,12 +52,12 @@ class _MainGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name == "compare":
             app = typer.Typer(add_completion=False)
-            app.command("compare")(compare_command(ctx.obj.arguments))
+            app.command("compare", cls=_Command)(compare_command(ctx.obj.arguments))
             return typer.main.get_command(app)
         return super().get_command(ctx, cmd_name)
 
 
-class _TrainGroup(TyperGroup):
+class _TrainGroup(_Plain, TyperGroup):
     """Builds a sub-command when it is asked for: its options come from the task's module."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
@@ -56,7 +77,7 @@ def _train_command(name: str) -> Any:
 
     task = next(task for task, about in TASKS.items() if about.command == name)
     app = typer.Typer(add_completion=False)
-    app.command(name)(train_command(task))
+    app.command(name, cls=_Command)(train_command(task))
     return typer.main.get_command(app)
 
 
@@ -66,11 +87,11 @@ _app.add_typer(
     name="train",
     help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
 )
-_exports = typer.Typer(callback=lambda: None)
-_exports.command()(onnx)
+_exports = typer.Typer(cls=_Group, callback=lambda: None)
+_exports.command(cls=_Command)(onnx)
 _app.add_typer(_exports, name="export", help="Write a model in the form of other runtimes: onnx.")
 for _run in (evaluate, predict, generate, forecast, info, convert, bench):
-    _app.command()(_run)
+    _app.command(cls=_Command)(_run)
 
 
 def _version(wanted: bool) -> None:

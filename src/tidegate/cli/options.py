@@ -159,7 +159,7 @@ def _help_all(more: int) -> inspect.Parameter:
         metavar="",
         is_eager=True,
         callback=show,
-        help=f"Show {more} more options and exit.",
+        help=f"show {more} more options and exit",
     )
     return inspect.Parameter(
         "help_all",

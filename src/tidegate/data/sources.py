@@ -54,7 +54,7 @@ class LabelledTexts(PredictableSource):
         else:
             from tidegate.data.files.tables import read_table
 
-            texts = read_table(file, [self.text], self.layout()).cells(self.text, "a text")
+            texts = read_table(file, {self.text: "text"}, self.layout()).cells(self.text, "a text")
         return texts, [" ".join(text.split()) for text in texts]
 
     def error_at(self, file: File, index: int, problem: str) -> InputError:

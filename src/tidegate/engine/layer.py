@@ -33,10 +33,12 @@ class EngineLayer:
 
     def __init__(self, cell: str, weights: Mapping[str, Array], factors: str = "float32") -> None:
         if not isinstance(cell, str):
-            raise TypeError(f"cell: expected a name, got {type(cell).__name__}")
+            raise TypeError(f"cell: expected a name, got {type(cell).__name__}; give one")
         if cell not in compiled.cells():
             known = ", ".join(compiled.cells())
-            raise ValueError(f"cell: expected one the engine has, {known}; got {cell!r}")
+            raise ValueError(
+                f"cell: expected one the engine has, {known}; got {cell!r}; choose one"
+            )
         given, sizes = _checked_weights(CELLS[cell], weights)
         padded = given | _noise_of_zeros(CELLS[cell], given)
         parameters = [padded.get(name) for name in CELLS[cell].parameters]
@@ -78,12 +80,16 @@ class EngineLayer:
         """
         x = _dense("x", x)
         if x.ndim != 3 or x.shape[2] != self.input_size:
-            raise ValueError(f"x: expected [T, B, {self.input_size}], got {list(x.shape)}")
+            raise ValueError(
+                f"x: expected [T, B, {self.input_size}], got {list(x.shape)}; reshape it"
+            )
         T, B, _ = x.shape  # noqa: N806
         if lengths is not None:
             lengths = _lengths(lengths, T, B)
         if not isinstance(reverse, bool | np.bool_):
-            raise TypeError(f"reverse: expected True or False, got {type(reverse).__name__}")
+            raise TypeError(
+                f"reverse: expected True or False, got {type(reverse).__name__}; give one"
+            )
         if threads is None:
             threads = threads_worth(T * B * self._size)
         else:
@@ -113,7 +119,7 @@ class EngineLayer:
                 pass
         x = _dense("x", x)
         if x.ndim != 2:
-            raise ValueError(f"x: expected [B, {self.input_size}], got {list(x.shape)}")
+            raise ValueError(f"x: expected [B, {self.input_size}], got {list(x.shape)}; reshape it")
         states = self._states(state, len(x))
         for k, (given, dense) in enumerate(zip(state, states, strict=True)):
             if given is not dense or not given.flags.writeable:
@@ -129,9 +135,9 @@ class EngineLayer:
         count = len(self.state_sizes)
         expected = f"a tuple of {count} array(s) {', '.join(self._letters)}"
         if not isinstance(state, tuple | list):
-            raise TypeError(f"state: expected {expected}, got {type(state).__name__}")
+            raise TypeError(f"state: expected {expected}, got {type(state).__name__}; give these")
         if len(state) != count:
-            raise ValueError(f"state: expected {expected}, got {len(state)}")
+            raise ValueError(f"state: expected {expected}, got {len(state)}; give these")
         dense = [_dense(f"state[{k}]", s) for k, s in enumerate(state)]
         for k, (array, width) in enumerate(zip(dense, self.state_sizes, strict=True)):
             _check_shape(f"state[{k}]", array, self._letters[k], (batch_size, width))
@@ -159,7 +165,7 @@ def _checked_weights(
     missing = [name for name in cell.parameters if name not in given]
     for name in missing:
         if name not in biases:
-            raise ValueError(f"{name}: expected an array, got None; {cell.name} has this parameter")
+            raise ValueError(f"{name}: expected an array, as {cell.name} has, got None; give it")
         if any(other in given for other in biases):
             other = next(other for other in biases if other in given)
             raise ValueError(
@@ -202,7 +208,9 @@ def _check_weight(cell: Cell, name: str, weight: Array, sizes: dict[str, int]) -
         rows = parameter.rows
         value = f" = {blocks * sizes[rows]}" if rows in sizes else ""
         texts[0] = f"{blocks} * {rows}{value}"
-    raise ValueError(f"{name}: expected [{', '.join(texts)}], each at least 1, got {list(shape)}")
+    raise ValueError(
+        f"{name}: expected [{', '.join(texts)}], each at least 1, got {list(shape)}; give that"
+    )
 
 
 _Ndarray = np.ndarray
@@ -232,19 +240,22 @@ _FLOAT32 = np.dtype(np.float32)
 
 def _check_shape(name: str, array: Array, letters: str, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise ValueError(f"{name}: expected {letters} = {list(shape)}, got {list(array.shape)}")
+        raise ValueError(
+            f"{name}: expected {letters} = {list(shape)}, got {list(array.shape)}; give that shape"
+        )
 
 
 def _count(name: str, value: Any, least: int, most: int | None = None) -> int:
     if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}; give a number")
     try:
         count = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
+        got = type(value).__name__
+        raise TypeError(f"{name}: expected an int, got {got}; give a number") from None
     if count < least or (most is not None and count > most):
         wanted = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name}: expected {wanted}, got {count}")
+        raise ValueError(f"{name}: expected {wanted}, got {count}; give such a number")
     return count
 
 
@@ -253,19 +264,25 @@ def _lengths(lengths: Any, steps: int, batch_size: int) -> NDArray[np.int64]:
     if isinstance(lengths, np.ma.MaskedArray):
         raise TypeError("lengths: expected an array without mask, got one; call a.filled(value)")
     if not isinstance(lengths, np.ndarray | list | tuple):
-        raise TypeError(f"lengths: expected an array of integers, got {type(lengths).__name__}")
+        got = type(lengths).__name__
+        raise TypeError(f"lengths: expected an array of integers, got {got}; give one")
     if not isinstance(lengths, np.ndarray) and len(lengths) == 0:
         lengths = np.zeros(0, np.int64)
     try:
         array = np.asarray(lengths)
     except ValueError:
         raise ValueError(
-            f"lengths: expected [B] = [{batch_size}], got rows unlike each other"
+            f"lengths: expected [B] = [{batch_size}], got rows unlike each other; give one number "
+            "for each row"
         ) from None
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths: expected integers, got {array.dtype}; count steps")
     if array.shape != (batch_size,):
-        raise ValueError(f"lengths: expected [B] = [{batch_size}], got {list(array.shape)}")
+        raise ValueError(
+            f"lengths: expected [B] = [{batch_size}], got {list(array.shape)}; one for each row"
+        )
     if batch_size and (array.min() < 0 or array.max() > steps):
-        raise ValueError(f"lengths: expected 0 to T = {steps}, got {array.min()} to {array.max()}")
+        raise ValueError(
+            f"lengths: expected 0 to T = {steps}, got {array.min()} to {array.max()}; count steps"
+        )
     return np.ascontiguousarray(array, np.int64)

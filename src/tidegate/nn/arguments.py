@@ -31,11 +31,11 @@ def check_size(name: str, value: Any, most: int = _LARGEST_SIZE) -> int:
     except TypeError:
         size = None
     if size is None or isinstance(value, bool):
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}; give a whole number")
     if size < 1:
-        raise ValueError(f"{name}: expected at least 1, got {size}")
+        raise ValueError(f"{name}: expected at least 1, got {size}; give 1 or more")
     if size > most:
-        raise ValueError(f"{name}: expected at most {most}, got {size}")
+        raise ValueError(f"{name}: expected at most {most}, got {size}; give fewer")
     return size
 
 
@@ -50,7 +50,8 @@ def check_cell(cell: Any) -> Cell:
         return cell
     if not isinstance(cell, str):
         raise TypeError(
-            f"cell: expected a name or a tidegate.cells.Cell, got {type(cell).__name__}"
+            f"cell: expected a name or a tidegate.cells.Cell, got {type(cell).__name__}; name one, "
+            "such as 'gru'"
         )
     return get_cell(cell)
 
@@ -61,7 +62,8 @@ def check_projection(cell: Cell, size: Any, hidden_size: int) -> int:
         projected = check_size("proj_size", size)
         if projected >= hidden_size:
             raise ValueError(
-                f"proj_size: expected less than hidden_size = {hidden_size}, got {size}"
+                f"proj_size: expected less than hidden_size = {hidden_size}, got {size}; give a "
+                "smaller one"
             )
         return projected
     if not isinstance(size, int) or size != 0:
@@ -75,17 +77,17 @@ def check_projection(cell: Cell, size: Any, hidden_size: int) -> int:
 def check_flag(name: str, value: Any) -> bool:
     """True or False, numpy's too, and nothing else, so that an argument out of place is found."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}; give one")
     return bool(value)
 
 
 def check_probability(name: str, value: Any) -> float:
     """A number from 0 to 1."""
     if not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}; give a float")
     given: Any = value  # whose type pyright would narrow to one that it cannot compare
     if isinstance(value, bool) or not 0 <= given <= 1:
-        raise ValueError(f"{name}: expected a probability in [0, 1], got {value}")
+        raise ValueError(f"{name}: expected a probability in [0, 1], got {value}; give one")
     return float(given)
 
 
@@ -94,17 +96,19 @@ def check_placement(device: Any, dtype: Any) -> None:
     if isinstance(device, bool) or not isinstance(device, str | int | torch.device | None):
         raise TypeError(
             f"device: expected a torch.device or its name, such as 'cpu', got "
-            f"{type(device).__name__}"
+            f"{type(device).__name__}; give one, or leave it out"
         )
     if isinstance(device, int) and not 0 <= device < 2**7:
-        raise RuntimeError(f"device: expected the number of a device, from 0, got {device}")
+        raise RuntimeError(
+            f"device: expected the number of a device, from 0, got {device}; give one"
+        )
     if not isinstance(dtype, torch.dtype | None):
         raise TypeError(
-            f"dtype: expected a torch.dtype, such as torch.float64, got {type(dtype).__name__}"
+            f"dtype: expected a dtype, such as torch.float64, got {type(dtype).__name__}; name one"
         )
     if dtype is not None and not dtype.is_complex and dtype not in _FLOATS:
         known = ", ".join(map(str, _FLOATS))
-        raise RuntimeError(f"dtype: expected one of {known}, got {dtype}")
+        raise RuntimeError(f"dtype: expected one of {known}, got {dtype}; give one of these")
 
 
 def _check_dense(name: str, tensor: Tensor) -> None:
@@ -132,11 +136,14 @@ def check_input(x: Any, shapes: dict[int, str], weight_ih: Tensor) -> None:
         )
     _check_dense("input", x)
     if x.dim() not in shapes:
-        raise ValueError(f"input: expected {' or '.join(shapes.values())}, got {list(x.shape)}")
+        raise ValueError(
+            f"input: expected {' or '.join(shapes.values())}, got {list(x.shape)}; reshape it"
+        )
     if not is_traced() and x.shape[-1] != weight_ih.shape[1]:
         raise RuntimeError(
             f"input: expected I = input_size = {weight_ih.shape[1]} in its last dimension, "
-            f"got {list(x.shape)}"
+            f"got {list(x.shape)}; move the inputs there, or make the layer with "
+            f"input_size={x.shape[-1]}"
         )
     if x.dtype != weight_ih.dtype and not autocasts((x, weight_ih)):
         remedies = [f"input.to({weight_ih.dtype})"] * (not x.is_complex())  # it loses a part
@@ -163,15 +170,19 @@ def check_hidden(
     given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
     if len(given) != len(names):
         expected = f"the tuple ({', '.join(names)})" if len(names) > 1 else "one tensor h0"
-        raise TypeError(f"hx: expected {expected}, got {len(given)} tensor(s)")
+        raise TypeError(f"hx: expected {expected}, got {len(given)} tensor(s); give these")
     widths = [state.width for state in cell.states.values()]
     for name, tensor, shape, width in zip(names, given, shapes, widths, strict=True):
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+            raise TypeError(
+                f"{name}: expected a torch.Tensor, got {type(tensor).__name__}; give one, or "
+                "leave hx out to start with zeros"
+            )
         _check_dense(name, tensor)
         if not is_traced() and tuple(tensor.shape) != shape:
             raise RuntimeError(
-                f"{name}: expected [{letters}{width}] = {list(shape)}, got {list(tensor.shape)}"
+                f"{name}: expected [{letters}{width}] = {list(shape)}, got {list(tensor.shape)}; "
+                "give that shape, or leave hx out to start with zeros"
             )
         fits = tensor.dtype == x.dtype or autocasts((x, tensor))
         if not fits or tensor.device != x.device:
@@ -194,13 +205,17 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}; count steps")
     if lengths.dim() != 1 or (not is_traced() and lengths.shape[0] != batch):
-        raise ValueError(f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}")
+        raise ValueError(
+            f"lengths: expected [B] = [{batch}], got {list(lengths.shape)}; give one for each row"
+        )
     if lengths.is_meta and not is_recorded():
-        raise RuntimeError("lengths: expected integers, got a tensor on meta, which holds none")
+        raise RuntimeError(
+            "lengths: expected integers, got a tensor on meta, which holds none; give a list"
+        )
     if lengths.dtype == torch.uint64 and not is_recorded():  # beyond int64 it would wrap around
         most = max(lengths.tolist(), default=0)
         if most > steps:
-            raise ValueError(f"lengths: expected 0 to T = {steps}, got {most}")
+            raise ValueError(f"lengths: expected 0 to T = {steps}, got {most}; count steps")
     # in any case a copy: the caller may change its own before the backward pass
     lengths = lengths.to("cpu", torch.int64, copy=are_the_callers)
     if is_recorded():  # the values come later, and are checked then
@@ -210,7 +225,7 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor | None:
         return lengths if is_batched else None
     least, most = map(int, values.aminmax())
     if least < 0 or most > steps:
-        raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}")
+        raise ValueError(f"lengths: expected 0 to T = {steps}, got {least} to {most}; count steps")
     return None if least == steps and not is_batched else lengths
 
 

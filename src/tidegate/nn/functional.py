@@ -141,7 +141,10 @@ def recurrence(
     if any(tensor.requires_grad for tensor in given):
         path, reason = "reference", "a mask or noise is to be learned, which only it can"
     if strict and path == "reference" and x.numel() > 0:
-        raise RuntimeError(f"strict: expected a fused path, got the step-by-step one: {reason}")
+        raise RuntimeError(
+            f"strict: expected a fused path, got the step-by-step one: {reason}; change that, or "
+            "leave out strict"
+        )
     if path == "none":
         raise RuntimeError(reason)
     # of rows that are all empty torch can make no packed batch; the reference keeps their gradients
@@ -180,7 +183,7 @@ def _checked_masks(
         if name not in cell.parameters:
             raise ValueError(
                 f"{argument}: expected None for {cell.name}, whose state no weights read, got "
-                f"{list(mask.shape)}"
+                f"{list(mask.shape)}; leave it out"
             )
         weight = weights[list(cell.parameters).index(name)]
         assert weight is not None
@@ -189,7 +192,7 @@ def _checked_masks(
         if mask.shape not in (one, (len(blocks), *one)):
             raise ValueError(
                 f"{argument}: expected {list(one)}, or {list((len(blocks), *one))} with one for "
-                f"each of {', '.join(blocks)}, got {list(mask.shape)}"
+                f"each of {', '.join(blocks)}, got {list(mask.shape)}; give one of these shapes"
             )
         given.append(mask)
     return given
@@ -203,7 +206,7 @@ def _checked_noise(cell: Cell, x: Tensor, weights: Weights, noise: Tensor) -> Te
     shape = (*x.shape[:2], cell.noises * units)
     if cell.noises == 0 or noise.shape != shape:
         wanted = list(shape) if cell.noises else f"None for {cell.name}, which asks for none"
-        raise ValueError(f"noise: expected {wanted}, got {list(noise.shape)}")
+        raise ValueError(f"noise: expected {wanted}, got {list(noise.shape)}; give that")
     return noise
 
 

@@ -50,12 +50,12 @@ def initialise_chrono(layer: Recurrent, longest: int) -> None:
     Source: Tallec & Ollivier 2018, Can recurrent neural networks warp time?, arXiv:1804.11188.
     """
     if longest < 3:
-        raise ValueError(f"longest: expected 3 steps or more, got {longest}")
+        raise ValueError(f"longest: expected 3 steps or more, got {longest}; give more")
     signs = {g: _CHRONO[gate.role] for g, gate in layer.cell.gates.items() if gate.role in _CHRONO}
     if not signs:
         return
     if not layer.bias:
-        raise ValueError("layer: expected one with biases, got bias=False")
+        raise ValueError("layer: expected one with biases, got bias=False; make it with them")
     b = torch.empty(0)
     for name, parameter, stacked in _parameters(layer):
         if not parameter.is_bias:

@@ -95,13 +95,17 @@ class Recurrent(OwnModule, nn.RNNBase):
         if recurrent_dropout > 0 and self.cell.seen_width is None:
             raise ValueError(
                 f"recurrent_dropout: expected 0 for {self.cell.name}, whose state no weights read, "
-                f"got {recurrent_dropout}"
+                f"got {recurrent_dropout}; leave it out"
             )
         if recurrent_dropout == 1:
-            raise ValueError("recurrent_dropout: expected below 1, got 1; the state would be cut")
+            raise ValueError(
+                "recurrent_dropout: expected below 1, got 1, which cuts the state; give less"
+            )
         self.input_dropout = check_probability("input_dropout", input_dropout)
         if input_dropout == 1:
-            raise ValueError("input_dropout: expected below 1, got 1; nothing would be read")
+            raise ValueError(
+                "input_dropout: expected below 1, got 1, which reads nothing; give less"
+            )
         self.dropout_per_gate = check_flag("dropout_per_gate", dropout_per_gate)
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(  # in torch.nn's words, by which people filter it
@@ -191,7 +195,10 @@ class Recurrent(OwnModule, nn.RNNBase):
         the beginning.  Raises ValueError for a bidirectional layer, which needs future steps.
         """
         if self.bidirectional:
-            raise ValueError("step: expected a layer that reads forward, got bidirectional=True")
+            raise ValueError(
+                "step: expected a layer that reads forward, got bidirectional=True; call the layer "
+                "on the whole sequence"
+            )
         check_input(input, {2: "one step [B, I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(input, hx, len(input), unbatched=False)
         x = input.unsqueeze(0)
@@ -286,7 +293,10 @@ class Recurrent(OwnModule, nn.RNNBase):
         self, packed: PackedSequence, hx: Any, lengths: Any
     ) -> tuple[PackedSequence, Any]:
         if lengths is not None:
-            raise ValueError("lengths: expected None beside a PackedSequence, which holds its own")
+            raise ValueError(
+                "lengths: expected none beside a PackedSequence, which holds its own, got some; "
+                "leave them out"
+            )
         x, true_lengths = pad_packed_sequence(packed)  # rows in the caller's order
         check_input(x, {3: "packed steps [.., I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(x, hx, x.shape[1], unbatched=False)

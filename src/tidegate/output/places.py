@@ -46,6 +46,7 @@ def check_output(
     """
     found = _found(path)
     if found is None:
+        _refuse_tilde(path, path)
         _check_folder_of(path)
         return
     _refuse_inputs(found, path, inputs)
@@ -81,6 +82,7 @@ def check_output(
 
 def check_folder(folder: Path) -> None:
     """Raise InputError unless files can be written in ``folder``, which is yet to be made or is."""
+    _refuse_tilde(folder / "file", folder)
     nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     if not nearest.is_dir():
         raise InputError(
@@ -129,6 +131,19 @@ def _found(path: Name) -> os.stat_result | None:
         raise InputError(
             f"expected the name of a file to write, got: {problem}; name another one", file=path
         ) from None
+
+
+def _refuse_tilde(path: Name, asked_for: Name) -> None:
+    """Raise InputError for ``~/name``, which nobody expanded: it would be a folder called ``~``."""
+    first = Path(path).parts[:1]
+    if Path(path).parts[1:] and first[0].startswith("~") and not os.path.lexists(first[0]):
+        home = os.path.expanduser(asked_for)
+        remedy = f"write {home}" if home != os.fspath(asked_for) else "write the folder out"
+        raise InputError(
+            f"expected a path, got one that begins with {first[0]}, which only a shell expands, "
+            f"and only at the beginning of a word; {remedy}",
+            file=asked_for,
+        )
 
 
 def _check_folder_of(path: Name) -> None:

@@ -160,7 +160,7 @@ class Classifier(Estimator):
         if len(classes) < 2:
             raise InputError(
                 f"labels: expected at least two different ones, got only {classes[0]!r}; "
-                "a classifier needs something to tell apart"
+                "give inputs of another, too"
             )
         self.classes_ = np.array(classes)
         if self.speaks and (told := look_alikes(labels)) is not None:

@@ -126,6 +126,12 @@ class JudgedForecaster(Estimator):
         if (columns := getattr(data, "columns", None)) is not None:
             time = self.provenance_.get("time_column")
             told["time"] = time if time in [str(name) for name in columns] else None
+            there = {str(name) for name in columns}
+            if lacking := [n for n in (*w.names, *w.covariate_names) if n not in there]:
+                raise InputError(
+                    f"expected the columns it was trained on, got none called {', '.join(lacking)} "
+                    f"among {', '.join(sorted(there))}; give the same columns"
+                )
             told |= {"target": list(w.names), "covariate": list(w.covariate_names)}
         return held_series(data, **told).as_in_training(w.names, w.covariate_names, w.step)
 

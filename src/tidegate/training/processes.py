@@ -35,7 +35,7 @@ class Processes:
         if device not in ("auto", "cpu", "cuda"):
             raise InputError(
                 f"expected auto, cpu or cuda with {self.world} processes, "
-                f"got {device!r}; each process takes its own of them",
+                f"got {device!r}; give one of these: each process takes its own of them",
                 option="device",
             )
         # torch's first optimiser step imports this module, whose default arguments would then hold
@@ -146,8 +146,8 @@ def _device(name: str) -> torch.device:
     if not present.get(device.type, False):
         usable = [kind for kind, there in present.items() if there]
         raise InputError(
-            f"expected auto or one of {', '.join(usable)}, got {name!r}; "
-            "this machine, or this build of torch, has no such device",
+            f"expected auto or one of {', '.join(usable)}, got {name!r}, which this machine, or "
+            "this build of torch, has not; leave it out",
             option="device",
         )
     return device

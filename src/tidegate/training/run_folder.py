@@ -197,7 +197,8 @@ class RunFolder:
         if then["processes"] != now["processes"]:
             raise InputError(
                 f"expected {then['processes']} processes, as when the run began, "
-                f"got {now['processes']}; start as many",
+                f"got {now['processes']}; start as many, with --devices of tidegate train or with "
+                "torchrun",
                 file=self.path,
             )
         if then["fingerprint"] != now["fingerprint"]:

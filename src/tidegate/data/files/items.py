@@ -82,6 +82,11 @@ def _label(label: Any, index: int) -> Label:
                 f"labels: expected Unicode text at index {index}, got a lone surrogate at "
                 f"character {e.start}; decode the label as UTF-8"
             ) from None
+        if label.endswith("\0"):  # numpy would drop it
+            raise InputError(
+                f"labels: expected text at index {index}, got one that ends in a NUL, "
+                f"{shown(str(label))}; strip it: label.rstrip('\\0')"
+            )
         return str.__str__(label)
     if is_missing(label):
         raise InputError(
@@ -144,5 +149,5 @@ def is_missing(value: Any) -> bool:
         return True
     try:
         return bool(value != value)
-    except (TypeError, ValueError):
-        return type(value).__name__ == "NAType"
+    except (TypeError, ValueError, ArithmeticError):  # the last of a signalling NaN
+        return type(value).__name__ in ("NAType", "Decimal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -44,11 +44,12 @@ class Table:
         """
         return self.contents.frame
 
-    def check(self, columns: Sequence[str]) -> None:
-        """Raise InputError for a column that is not there."""
+    def check(self, columns: Iterable[str] | Mapping[str, str]) -> None:
+        """Raise InputError for a column that is not there; of a dict, with the option it is of."""
+        options = columns if isinstance(columns, Mapping) else {}
         for name in columns:
             if name not in self.frame.columns:
-                problem = _missing_column(name, self.frame.columns)
+                problem = _missing_column(name, self.frame.columns, options.get(name))
                 if (row := self._row_of_names(name)) is not None:
                     problem = problem.rpartition("; ")[0]
                     problem += "; this row holds the name: take out what stands above it"
@@ -126,13 +127,14 @@ class Table:
             cells = _dates_as_text(cells)
         elif self._has_commas and self._own_mark(column) == ",":
             cells = with_points(cells, ",")
+        said = [as_text(cell).strip() for cell in cells.to_list()]
         try:
-            return read_times([as_text(cell).strip() for cell in cells.to_list()])
+            return read_times(said)
         except RowError as error:
             problem = error.problem
             if 0 < len(cells) - _FOOTER <= error.row:
                 problem += "; if it is a footer, take it out"
-            elif error.row == 0 and len(cells) > 1:
+            elif error.row == 0 and _are_times(said[1:]):
                 problem += "; if it is a row of units or a second header, take it out"
             raise self.error(error.row, problem, column) from None
 
@@ -203,9 +205,13 @@ class Table:
 
 
 def read_table(
-    path: str | PathLike[str], columns: Sequence[str] = (), layout: Layout = PLAIN
+    path: str | PathLike[str],
+    columns: Iterable[str] | Mapping[str, str] = (),
+    layout: Layout = PLAIN,
 ) -> Table:
     """The table in a file, which has the ``columns`` and a row at least.
+
+    Of a dict, each column is named by an option, which an error about it says.
 
     .csv, .tsv (never quoted), .jsonl and .ndjson, each also with .gz, .parquet and .xlsx.  Blank
     lines are no rows, but for those of a table with one column.  Raises InputError naming file,
@@ -220,7 +226,7 @@ def read_table(
 
 def read_texts(path: str | PathLike[str], column: str, layout: Layout = PLAIN) -> list[str]:
     """The texts in a column.  Raises InputError, with the line, for an empty one."""
-    return read_table(path, [column], layout).texts(column)
+    return read_table(path, {column: "text"}, layout).texts(column)
 
 
 def read_labelled_texts(
@@ -239,7 +245,7 @@ def read_labelled_texts(
     if text_column == label_column:
         problem = f"expected two columns, got {text_column!r} for both text and label"
         raise InputError(f"{problem}; name another", file=path)
-    table = read_table(path, [text_column, label_column], layout)
+    table = read_table(path, {text_column: "text", label_column: "label"}, layout)
     texts, labels = table.texts(text_column), table.labels(label_column)
     classes = set(labels)
     if len(classes) == 1 and not allow_one_class:
@@ -282,6 +288,14 @@ def _dates_as_text(cells: polars.Series) -> Any:
     return cells.dt.strftime(form + ("%:z" if zone else ""))
 
 
+def _are_times(cells: list[str]) -> bool:
+    try:
+        read_times(cells)
+    except RowError:
+        return False
+    return True
+
+
 def _kind_of(dtype: Any, *, dates: bool) -> str | None:
     """What cells of a type are, if no texts, numbers or truth values; None for plain ``dates``."""
     import polars
@@ -297,7 +311,7 @@ def _kind_of(dtype: Any, *, dates: bool) -> str | None:
     return next((kind for kind, types in kinds.items() if dtype in types), None)
 
 
-def _missing_column(name: str, columns: list[str]) -> str:
+def _missing_column(name: str, columns: list[str], option: str | None) -> str:
     there = ", ".join(shown(column) for column in columns[:20])
     if len(columns) > 20:
         there += f" and {len(columns) - 20} more"
@@ -315,4 +329,5 @@ def _missing_column(name: str, columns: list[str]) -> str:
     first = "".join(columns[:1]).lstrip()
     if first.startswith("#") or any(c.startswith("__UNNAMED__") for c in columns):
         return f"{problem}; is there a title or a comment above the header? take it out"
-    return f"{problem}; name one of these"
+    by = "" if option is None else f" with {spelled(option, 'COLUMN')}"
+    return f"{problem}; name one of these{by}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.data.series.columns import array_of, rows_of
 from tidegate.data.series.scaling import Scaler
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 __all__ = ["SequenceInputs", "as_sequences"]
 
@@ -114,8 +114,9 @@ def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
         try:
             array = array_of(item)
         except (TypeError, ValueError):
+            got = f"{type(item).__name__} {shown(item, 40)}"
             raise InputError(
-                f"sequence {i}: expected an array of numbers, got another; make it floats"
+                f"sequence {i}: expected an array of numbers, got {got}; make it floats"
             ) from None
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or 0 in array.shape:

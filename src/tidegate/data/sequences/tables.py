@@ -49,7 +49,9 @@ class SequenceTable:
         roles = [name for name in (self.id, self.time, asked) if name is not None]
         others = {self.id, self.time, self.answer}
         names = self.values or tuple(name for name in frame.columns if name not in others)
-        table.check([*roles, *names])
+        options = {"label": "label", "number": "target", None: ""}
+        options = {self.id: "id", self.time: "time", asked: options[answers]}
+        table.check({name: options[name] for name in roles} | dict.fromkeys(self.values, "values"))
         if not names or set(names) & others:
             got = f"got {', '.join(names) or 'none'}; name them by {spelled('values')}"
             problem = f"expected columns of values beside {', '.join(roles) or 'no other'}, {got}"

@@ -10,7 +10,7 @@ import numpy as np
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 
-__all__ = ["array_of", "listed", "numbers_in", "opened", "rows_of"]
+__all__ = ["array_of", "floats_of", "listed", "numbers_in", "opened", "rows_of"]
 
 _SHOWN = 10  # column names in a message
 
@@ -38,7 +38,9 @@ def rows_of(data: Any) -> Any:
     if not hasattr(data, "get_column"):
         if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
             kind = type(data).__name__
-            raise InputError(f"sequences: expected a list of arrays, or one array, got {kind}")
+            raise InputError(
+                f"sequences: expected a list of arrays, or one array, got {kind}; give one of these"
+            )
         return data
     import narwhals as nw
 
@@ -84,7 +86,21 @@ def array_of(item: Any) -> np.ndarray:
         return np.stack([numbers_in(column, str(column.name)) for column in columns], axis=1)
     if hasattr(item, "to_native"):
         return numbers_in(item, str(item.name))
-    return np.asarray(item, dtype=np.float64)
+    return floats_of(item)
+
+
+def floats_of(item: Any) -> np.ndarray:
+    """What numpy makes of numbers, as float64; NaN where an array is masked.
+
+    Raises TypeError or ValueError where that would lose something: for complex numbers and times.
+    """
+    if hasattr(item, "detach"):  # a tensor that may want gradients
+        item = item.detach().cpu()
+    array = np.ma.asarray(item) if isinstance(item, np.ma.MaskedArray) else np.asarray(item)
+    if array.dtype.kind not in "biufOU":
+        raise TypeError(f"no numbers: {array.dtype}")
+    array = array.astype(np.float64)
+    return array.filled(np.nan) if isinstance(array, np.ma.MaskedArray) else array
 
 
 def numbers_in(column: Any, name: str) -> np.ndarray:

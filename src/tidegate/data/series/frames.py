@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.data.series.columns import listed, numbers_in, opened
+from tidegate.data.series.columns import floats_of, listed, numbers_in, opened
 from tidegate.data.series.series import Series
 from tidegate.data.times.frames import Axis, column_axis, index_axis, looks_like_times
 from tidegate.data.times.grid import Step, step_to_json
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 __all__ = ["Forecast", "Held", "held_series"]
 
@@ -114,13 +114,13 @@ def _of_array(data: Any, time: str | None, target: Any, covariate: Any) -> Held:
             "give a data frame"
         )
     try:
-        values = np.asarray(data, dtype=np.float64)
+        values = floats_of(data)
         if values.ndim == 0:
             raise TypeError
     except (TypeError, ValueError):
         raise InputError(
             "expected a data frame, a Series, or numbers [N] or [N, series], got "
-            f"{type(data).__name__}; make it one of these"
+            f"{type(data).__name__} {shown(data, 40)}; make it one of these"
         ) from None
     flat = values.ndim == 1
     table = values[:, None] if flat else values

@@ -18,8 +18,16 @@ def guess_season(step: Step, values: np.ndarray | None = None) -> int:
     """Rows in a season: a day below one day's step, 7 days, 5 business days, 52 weeks, 12 months.
 
     Other steps: the first clear peak of the autocorrelation of values [N, C] after differencing;
-    1 where there is none.
+    1 where there is none, and where the values are not more than one season.
     """
+    season = _of_step(step)
+    if season is None:
+        return 1 if values is None else _peak_lag(values)
+    return season if values is None or len(values) > season else 1
+
+
+def _of_step(step: Step) -> int | None:
+    """A season of the calendar, None where the step tells of none."""
     if isinstance(step, BusinessDay):
         return 5
     if not isinstance(step, int | float):
@@ -30,7 +38,7 @@ def guess_season(step: Step, values: np.ndarray | None = None) -> int:
             return _DAY // length
         if unit == "s" and length in (_DAY, 7 * _DAY):
             return 7 if length == _DAY else 52
-    return 1 if values is None else _peak_lag(values)
+    return None
 
 
 def _peak_lag(values: np.ndarray) -> int:

@@ -67,7 +67,10 @@ class Series:
             if not np.isfinite(array).all():
                 row, channel = np.argwhere(~np.isfinite(array))[0].tolist()
                 problem = f"expected finite numbers in {array_names[channel]!r}, got "
-                raise RowError(f"{problem}{array[row, channel]}; fill or remove them", row)
+                raise RowError(
+                    f"{problem}{array[row, channel]}; fill it in, such as with the value before",
+                    row,
+                )
         step, positions = grid_positions(times)
         gaps = np.flatnonzero(np.diff(positions) != 1)
         if len(gaps):

@@ -51,7 +51,8 @@ def read_series(
             "join the parts as 2010-01-31 13:00, or name a column of row numbers"
         )
         raise InputError(problem, file=path, column=time_column)
-    table.check(roles)
+    options = {time_column: "time", **dict.fromkeys(names, "target")}
+    table.check(options | dict.fromkeys(covariate_names, "covariate"))
     times, style = table.times(time_column)
     values = np.column_stack([table.numbers(name) for name in roles[1:]])
     try:

@@ -29,12 +29,14 @@ KINDS: Final = {
     name: re.compile(date + clock, re.ASCII)
     for name, date, clock in (
         ("year first", r"(?P<year>\d{4})([-/.])(?P<month>\d{1,2})\2(?P<day>\d{1,2})", _CLOCK),
-        ("month", r"(?P<year>\d{4})[-/](?P<month>\d{1,2})", ""),
+        ("month", r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})", ""),
+        ("month first", r"(?P<month>\d{1,2})[-/.](?P<year>\d{4})", ""),
         ("year last", r"(?P<first>\d{1,2})([-/.])(?P<other>\d{1,2})\2(?P<year>\d{4})", _CLOCK),
         ("digits", r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)", _CLOCK),
         ("named day", r"(?P<day>\d{1,2})([- ])(?P<name>[A-Za-z]{3,9})\2(?P<year>\d{4})", _CLOCK),
         ("month day", r"(?P<name>[A-Za-z]{3,9}) (?P<day>\d{1,2}),? (?P<year>\d{4})", _CLOCK),
         ("named month", r"(?P<name>[A-Za-z]{3,9})[- ](?P<year>\d{4})", ""),
+        ("day of year", r"(?P<year>\d{4})-(?P<day_of_year>\d{3})", _CLOCK),
         ("week", r"(?P<week_year>\d{4})-?W(?P<week>\d\d)(?:-?(?P<weekday>[1-7]))?", ""),
         ("quarter", r"(?P<year>\d{4})[- ]?[Qq](?P<quarter>[1-4])", ""),
         ("quarter first", r"[Qq](?P<quarter>[1-4])[- ]?(?P<year>\d{4})", ""),

@@ -99,7 +99,10 @@ def _decimal_grid(times: np.ndarray) -> tuple[Step, np.ndarray, np.ndarray]:
     differences = np.diff(times)
     rough = float(np.median(differences))
     positions = np.concatenate([[0], np.cumsum(np.maximum(np.rint(differences / rough), 1))])
-    step = float(f"{(times[-1] - times[0]) / positions[-1]:.6g}")
+    exact = float((times[-1] - times[0]) / positions[-1])
+    short = float(f"{exact:.6g}")
+    rounding = np.spacing(np.abs(times).max()) + np.abs(times - times[0] - positions * exact).max()
+    step = short if abs(short - exact) * positions[-1] <= 2 * rounding else exact
     positions = np.rint((times - times[0]) / step).astype(np.int64)
     off = np.abs(times - times[0] - positions * step)
     good = (off <= _JITTER * step) & np.concatenate([[True], np.diff(positions) > 0])

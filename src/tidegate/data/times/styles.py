@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ from tidegate.data.times.calendar_text import (
     parts_of,
     template_of,
 )
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 __all__ = ["AS_NUMPY", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
 
@@ -194,10 +195,16 @@ def _whole(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
 
 
 def _decimal(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
+    if (found := _months(cells)) is not None:
+        return found
     numbers = np.array(cells, dtype=np.float64)
     if not np.isfinite(numbers).all():
         row = int(np.isfinite(numbers).argmin())
         raise RowError(f"expected a finite number as time, got {cells[row]}; correct it", row)
+    same: list[int] = np.flatnonzero(np.diff(numbers) == 0).tolist()
+    if row := next((i + 1 for i in same if Decimal(cells[i]) != Decimal(cells[i + 1])), 0):
+        problem = f"expected numbers that differ in their first 15 digits, got {cells[row]} after "
+        raise RowError(f"{problem}{cells[row - 1]}; number the rows instead", row)
     decimals = max(len(cell.partition(".")[2].partition("e")[0]) for cell in cells)
     exact = not any("e" in cell.lower() for cell in cells)
     decimals = min(max(1, decimals), _DECIMALS) if exact else _DECIMALS
@@ -207,6 +214,24 @@ def _decimal(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle]:
             ticks = np.rint(numbers * 1e6).astype(np.int64)
             return fewest_seconds(ticks.astype("datetime64[us]")), Numbers(decimals, 1)
     return numbers, Numbers(decimals)
+
+
+def _months(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle] | None:
+    """Months with a point, 01.2015 or 2015.01: as numbers they would go on to a thirteenth."""
+    for kind in ("month", "month first"):
+        if KINDS[kind].fullmatch(cells[0]) is None:
+            continue
+        matches = [KINDS[kind].fullmatch(cell) for cell in cells]
+        parts = [(int(m["year"]), m["month"]) for m in matches if m is not None]
+        if len(parts) < len(cells) or not all(_YEARS[0] <= year <= _YEARS[1] for year, _ in parts):
+            continue
+        numbers = [12 * year + int(month) for year, month in parts]
+        rise = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+        # 2015.1, 2015.2 may be tenths of a year
+        told = kind == "month first" or any(len(month) > 1 for _, month in parts)
+        if rise and told and all(1 <= int(month) <= 12 for _, month in parts):
+            return _of_calendar(cells, None)
+    return None
 
 
 def _of_iso(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle] | None:
@@ -290,7 +315,10 @@ def _no_time(cells: Sequence[str], row: int) -> RowError:
     cell = cells[row]
     problem = f"expected a time such as 2016-07-01 13:00, got {shown(cell)}"
     remedy = next((text for pattern, text in _HINTS if re.fullmatch(pattern, cell)), None)
-    return RowError(f"{problem}; {remedy or 'rewrite it as year-month-day'}", row)
+    if remedy is None:
+        numbered = f"number the rows and name that column with {spelled('time', 'COLUMN')}"
+        remedy = f"rewrite it as year-month-day, or {numbered}"
+    return RowError(f"{problem}; {remedy}", row)
 
 
 def _is_day_first(
