@@ -1,4 +1,4 @@
-"""Tables and figures of the pages of results, README.md's six figures: of benchmarks/results/*.json.
+"""Tables of the pages of results, and README's six figures, of benchmarks/results/*.json.
 
     python benchmarks/results_page.py            # rewrite the pages
     python benchmarks/results_page.py --check    # say whether they are current
