@@ -124,7 +124,7 @@ def _of_units(node: expr.Expr, known: dict[expr.Expr, Any]) -> Any:
         case expr.Constant(value):
             return value
         case expr.Unary(op) | expr.Binary(op):
-            return expr._apply(op, bptt._Operations)(*operands)
+            return expr._apply(op, bptt.Operations)(*operands)
     raise AssertionError(f"a phase computes {node}, which is no work of units")
 
 

@@ -41,7 +41,8 @@ class Parameter:
     """A tensor of one layer in one direction.
 
     It stacks ``blocks`` (gates) of ``rows`` rows each; a projection is one block without a name.
-    ``columns`` is None for vectors.  Sizes are letters: I input, H hidden, P projection.
+    ``columns`` is None for vectors.  Sizes are letters: I input, H hidden, P projection; and H/K,
+    the units of one of K heads.
     """
 
     role: Literal["input", "recurrent", "input bias", "recurrent bias", "vector", "projection"]
@@ -54,9 +55,12 @@ class Parameter:
         return self.role.endswith("bias")
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape for these ``sizes`` by letter."""
+        """The shape for these ``sizes`` by letter; without K there is one head."""
         rows = len(self.blocks) * sizes[self.rows]
-        return (rows,) if self.columns is None else (rows, sizes[self.columns])
+        if self.columns is None:
+            return (rows,)
+        letter, _, shared = self.columns.partition("/")
+        return rows, sizes[letter] // (sizes.get(shared, 1) if shared else 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,8 @@ class Cell:
     ``gates`` names the blocks of H rows in the weights, in the order of torch.nn's weights.
     ``states`` names the states; the first is the output.  ``vectors`` names parameters with one
     entry per unit and the gates that have one; ``projections`` names matrices without bias, [P, H].
+    With ``heads`` the recurrent weights are block-diagonal: of K heads each has H/K units and sees
+    only these.  So a gate's block is [H, H/K]; its row h multiplies the units of the head of h.
     ``layer`` is the class of layers that runs the cell, and ``options`` are the arguments that
     choose it there.  ``short`` is another name for it, ``torch`` the name of torch's fused function
     of the same equations.  ``source`` says where the equations are from, ``use`` when to take them.
@@ -81,6 +87,7 @@ class Cell:
     options: dict[str, str]
     vectors: dict[str, tuple[str, ...]]
     projections: tuple[str, ...]
+    heads: bool
     short: str | None
     torch: str | None
 
@@ -132,10 +139,13 @@ class Cell:
         if not reads:
             raise self.trace.refusal("expected w.g of a gate, got none; read the input by it")
         self._check_use({*reads, *recurs})
+        if self.heads:
+            self._check_heads(recurs)
         found = {"weight_ih": Parameter("input", reads, "H", "I")}
         if recurs:
             width = seen[self.trace.products[expr.RECURRENT, recurs[0]].a]
-            found[expr.RECURRENT] = Parameter("recurrent", recurs, "H", width)
+            columns = "H/K" if self.heads else width
+            found[expr.RECURRENT] = Parameter("recurrent", recurs, "H", columns)
         found["bias_ih"] = Parameter("input bias", reads, "H")
         if recurs:
             found["bias_hh"] = Parameter("recurrent bias", recurs, "H")
@@ -157,6 +167,41 @@ class Cell:
         for gate in self.gates:
             if gate not in gates:
                 raise self.trace.refusal(f"expected w.{gate} or u.{gate}; leave the gate out")
+
+    def _check_heads(self, recurs: tuple[str, ...]) -> None:
+        """Raise ValueError for heads of what cannot be cut into them."""
+        if not recurs:
+            raise self.trace.refusal(
+                "heads: expected u.g of a gate, whose product they cut, got none; leave heads out"
+            )
+        product = self.trace.products[expr.RECURRENT, recurs[0]]
+        if self._widths[product.a] != "H":
+            raise self.trace.refusal(
+                f"u.{product.gate}(v): expected v of H units, which heads cut, got the P values of "
+                "a projection; leave heads out, or multiply by a state of H units",
+                product,
+            )
+        if self.torch is not None:
+            raise self.trace.refusal(
+                f"heads: expected no function of torch for the same equations, got {self.torch}, "
+                "whose weights have no heads; leave one of the two out"
+            )
+
+    def head_count(self, weights: Mapping[str, Any]) -> int:
+        """K, from the shapes of a layer's ``weights`` by name; 1 for a cell without heads.
+
+        Raises ValueError where the units cannot be cut so.
+        """
+        if not self.heads:
+            return 1
+        rows, columns = map(int, weights[expr.RECURRENT].shape)
+        units, rest = divmod(rows, len(self.parameters[expr.RECURRENT].blocks))
+        if rest or columns < 1 or units % columns:
+            raise ValueError(
+                f"{expr.RECURRENT}: expected [{len(self.parameters[expr.RECURRENT].blocks)} * H, "
+                f"H/K] for K heads of {self.name}, got {[rows, columns]}; take a K that divides H"
+            )
+        return units // columns
 
     @cached_property
     def gates_of_output(self) -> tuple[str, ...]:
@@ -190,7 +235,8 @@ class Cell:
     def seen_width(self) -> str | None:
         """The letter of what the recurrent weights see; None for a cell that has none."""
         recurrent = self.parameters.get(expr.RECURRENT)
-        return recurrent.columns if recurrent else None
+        columns = recurrent.columns if recurrent else None
+        return columns.partition("/")[0] if columns else None
 
     @property
     def forget_gates(self) -> tuple[str, ...]:
@@ -216,7 +262,21 @@ class Cell:
         return bool(self.projections)
 
     def shapes(self, sizes: Mapping[str, int], bias: bool = True) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter for these ``sizes`` by letter, biases if there are any."""
+        """The shape of every parameter for these ``sizes`` by letter, biases if there are any.
+
+        A size K is the number of heads, 1 for a cell without them; without K it is 1.  Raises
+        ValueError for a K that the cell cannot have, or that does not divide H.
+        """
+        heads, units = sizes.get("K", 1), sizes["H"]
+        if heads != 1 and not self.heads:
+            raise ValueError(
+                f"K: expected 1 for {self.name}, which has no heads, got {heads}; leave K out"
+            )
+        if heads < 1 or units % heads:
+            raise ValueError(
+                f"K: expected a divisor of H = {units}, got {heads}; "
+                f"{divisible(units, heads, 'H', 'K')}"
+            )
         kept = {n: p for n, p in self.parameters.items() if bias or not p.is_bias}
         return {name: parameter.shape(sizes) for name, parameter in kept.items()}
 
@@ -241,6 +301,13 @@ class Cell:
         return self
 
 
+def divisible(units: int, heads: int, units_name: str, heads_name: str) -> str:
+    """The advice for ``heads`` that do not divide ``units``: either of the two that would do."""
+    fewer = next(k for k in range(min(max(heads, 1), units), 0, -1) if units % k == 0)
+    more = f" or {units_name} = {-(-units // heads) * heads}" if heads > 0 else ""
+    return f"take {heads_name} = {fewer}{more}"
+
+
 def _defined_in(module: str, name: str) -> Cell:
     return getattr(importlib.import_module(module), name)
 
@@ -256,11 +323,12 @@ def cell(
     options: dict[str, str] | None = None,
     vectors: dict[str, tuple[str, ...]] | None = None,
     projections: tuple[str, ...] = (),
+    heads: bool = False,
     short: str | None = None,
     torch: str | None = None,
 ) -> Callable[[Equations], Cell]:
     """Make a `Cell` of the function that holds its equations."""
     return lambda equations: Cell(
         name, layer, gates, states, source, use, equations, options or {}, vectors or {},
-        projections, short, torch,
+        projections, heads, short, torch,
     )  # fmt: skip

@@ -40,6 +40,8 @@ class EngineLayer:
                 f"cell: expected one the engine has, {known}; got {cell!r}; choose one"
             )
         given, sizes = _checked_weights(CELLS[cell], weights)
+        if CELLS[cell].heads:
+            given["weight_hh"] = _whole(given["weight_hh"], sizes["H"])
         padded = given | _noise_of_zeros(CELLS[cell], given)
         parameters = [padded.get(name) for name in CELLS[cell].parameters]
         self.packed = self._layer = compiled.Layer(cell, parameters, factors=factors)
@@ -178,6 +180,20 @@ def _checked_weights(
     return dense, sizes
 
 
+def _whole(weight_hh: Array, hidden_size: int) -> Array:
+    """[G*H, H] of [G*H, H/K], with zeros where a head sees nothing.
+
+    The engine has products with whole matrices.
+    """
+    rows, units = weight_hh.shape
+    heads = hidden_size // units
+    of_heads = weight_hh.reshape(-1, heads, units, units)
+    whole = np.zeros((len(of_heads), heads, units, heads, units), np.float32)
+    for k in range(heads):
+        whole[:, k, :, k] = of_heads[:, k]
+    return whole.reshape(rows, hidden_size)
+
+
 def _noise_of_zeros(cell: Cell, given: Mapping[str, Array]) -> dict[str, Array]:
     """What reads the input, with zeros below: to the engine noises are gates of their own."""
     padded = {}
@@ -200,6 +216,7 @@ def _check_weight(cell: Cell, name: str, weight: Array, sizes: dict[str, int]) -
         found = [shape[0] // blocks, *shape[1:]]
         fits = shape[0] % blocks == 0 and min(found) >= 1
         fits = fits and all(sizes.get(a, n) == n for a, n in zip(letters, found, strict=True))
+        fits = fits and (letters[-1] != "H/K" or found[0] % found[1] == 0)
         if fits:
             sizes.update(zip(letters, found, strict=True))
             return

@@ -147,7 +147,7 @@ def backward(
             into.add_bias("bias_ih", gate, d_input)
         for block, product in trace.products.items():
             d_product = found["product", block]
-            into.of(*block)[...] += d_product.T @ values[product.a]
+            into.add_product(block, d_product, values[product.a])
             if product.gate:
                 into.add_bias("bias_hh", product.gate, d_product)
         for block in adjoint.vectors:
@@ -161,6 +161,7 @@ class _Blocks:
 
     def __init__(self, cell: Cell, weights: Mapping[str, np.ndarray]) -> None:
         self.cell, self.weights = cell, weights
+        self._heads = cell.head_count(weights)
 
     def of(self, parameter: str, gate: str) -> np.ndarray:
         blocks, whole = self.cell.parameters[parameter].blocks, self.weights[parameter]
@@ -176,8 +177,25 @@ class _Blocks:
         if parameter in self.weights:
             self.of(parameter, gate)[...] += gradient.sum(0)
 
+    def add_product(self, block: tuple[str, str], gradient: np.ndarray, v: np.ndarray) -> None:
+        into = self.of(*block)
+        if block[0] != expr.RECURRENT or self._heads == 1:
+            into[...] += gradient.T @ v
+            return
+        by_head = self._by_head(gradient).swapaxes(1, 2) @ self._by_head(v)
+        into[...] += by_head.reshape(into.shape)
+
     def product(self, node: expr.Product, v: np.ndarray) -> np.ndarray:
         block = self.of(*node.block)
-        if node.transposed:
-            return v @ block
-        return v @ block.T + (self.bias("bias_hh", node.gate) if node.gate else 0.0)
+        if node.parameter == expr.RECURRENT and self._heads > 1:
+            of_head = block.reshape(self._heads, -1, block.shape[1])
+            factor = of_head if node.transposed else of_head.swapaxes(1, 2)
+            made = (self._by_head(v) @ factor).swapaxes(0, 1).reshape(len(v), -1)
+        else:
+            made = v @ (block if node.transposed else block.T)
+        has_bias = node.gate and not node.transposed
+        return made + (self.bias("bias_hh", node.gate) if has_bias else 0.0)
+
+    def _by_head(self, v: np.ndarray) -> np.ndarray:
+        """[K, B, H/K] of [B, H]."""
+        return v.reshape(len(v), self._heads, -1).swapaxes(0, 1)

@@ -3,7 +3,8 @@
 A cell is a plain function of one time step, ``equations(ops, w, u, *parameters, *states)``:
 
 - ``w.g`` is the input product of gate ``g``:         W_ig x_t + b_ig, [B, H]
-- ``u.g(v)`` is the recurrent product of gate ``g``:  W_hg v + b_hg, [B, H]
+- ``u.g(v)`` is the recurrent product of gate ``g``:  W_hg v + b_hg, [B, H]; of a cell with heads
+  W_hg is block-diagonal
 - ``parameters`` are the cell's further ones, in the order in which it declares them: vectors with
   one entry per unit, ``p.g`` for gate ``g``; or a projection, called as ``p(v)`` = W v
 - ``states`` are the states before the step

@@ -143,7 +143,7 @@ def _section(cell: Cell) -> str:
             cell.use,
             f"Source: {cell.source}.",
             f"Gates: {'; '.join(gates)}.  States: {'; '.join(states)}.",
-            _parameters(cell),
+            parameters_table(cell),
             _equations(forward_equations(cell)),
             "Backward:",
             _equations(backward_equations(cell)),
@@ -151,13 +151,20 @@ def _section(cell: Cell) -> str:
     )
 
 
-def _parameters(cell: Cell) -> str:
+def parameters_table(cell: Cell) -> str:
+    """Every parameter with its role, shape and rows, Markdown."""
     lines = ["| parameter | role | shape | rows, in order |", "|---|---|---|---|"]
     for name, p in cell.parameters.items():
         rows = p.rows if len(p.blocks) == 1 else f"{len(p.blocks)} {p.rows}"
         shape = f"[{rows}]" if p.columns is None else f"[{rows}, {p.columns}]"
         lines.append(f"| {name} | {p.role} | {shape} | {', '.join(p.blocks)} |")
+    if cell.heads:
+        lines += ["", _HEADS]
     return "\n".join(lines)
+
+
+_HEADS = """The recurrent weights are block-diagonal over K heads of H/K units: row h of a gate's
+block multiplies the units of the head of h alone. K divides H."""
 
 
 def page() -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tidegate.cells import PROJECTED, Cell, get_cell
+from tidegate.cells.definition import divisible
 from tidegate.errors import shown
 from tidegate.nn.engine_reach import all_values, is_recorded, is_traced
 from tidegate.nn.functional import autocasts
@@ -72,6 +73,22 @@ def check_projection(cell: Cell, size: Any, hidden_size: int) -> int:
             f"that have one take {PROJECTED}"
         )
     return 0
+
+
+def check_heads(cell: Cell, heads: Any, hidden_size: int) -> int:
+    """The number K of ``cell``'s heads, a divisor of H; 1 for a cell that has none."""
+    count = check_size("num_heads", heads)
+    if count != 1 and not cell.heads:
+        raise ValueError(
+            f"num_heads: expected 1 for {cell.name}, which has no heads, got {count}; leave it "
+            "out, or declare the cell with heads=True"
+        )
+    if hidden_size % count:
+        raise ValueError(
+            f"num_heads: expected a divisor of hidden_size = {hidden_size}, got {count}; "
+            f"{divisible(hidden_size, count, 'hidden_size', 'num_heads')}"
+        )
+    return count
 
 
 def check_flag(name: str, value: Any) -> bool:

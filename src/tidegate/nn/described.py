@@ -46,6 +46,11 @@ _OWN = {
         "bool",
         "whether each gate has masks of its own (the paper's untied weights), as Keras draws them",
     ),
+    "num_heads": (
+        "int",
+        "heads K of a cell that is declared with them, a divisor of hidden_size: the recurrent "
+        "weights of each see its own H/K units only",
+    ),
     "strict": (
         "bool",
         "whether a call raises RuntimeError where only the slow step-by-step path could run",

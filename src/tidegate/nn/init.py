@@ -18,6 +18,8 @@ _CHRONO = {"keeps": 1, "writes": -1}
 def initialise_recurrent(layer: Recurrent, forget_bias: float = 1.0) -> None:
     """Input weights and projections Glorot uniform, recurrent ones orthogonal per block, others 0.
 
+    Of a cell with heads the block of each head is orthogonal.
+
     ``forget_bias``: of a gate that keeps the state beside another one that writes it, as the LSTM's
     forget gate, which so keeps sigmoid(forget_bias) of the cell state at first.  Sources: Glorot &
     Bengio 2010; Saxe et al. 2014, arXiv:1312.6120; Jozefowicz et al. 2015 for a forget bias of 1,
@@ -30,7 +32,8 @@ def initialise_recurrent(layer: Recurrent, forget_bias: float = 1.0) -> None:
         for gate, block in zip(parameter.blocks, blocks, strict=True):
             match parameter.role:
                 case "recurrent":
-                    nn.init.orthogonal_(block)
+                    for of_head in block.chunk(layer.num_heads):
+                        nn.init.orthogonal_(of_head)
                 case "input" | "projection":
                     nn.init.xavier_uniform_(block)
                 case _:

@@ -15,6 +15,7 @@ from tidegate.cells import Cell
 from tidegate.nn.arguments import (
     check_cell,
     check_flag,
+    check_heads,
     check_hidden,
     check_input,
     check_layers,
@@ -70,6 +71,7 @@ class Recurrent(OwnModule, nn.RNNBase):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         dropout_per_gate: bool = False,
+        num_heads: int = 1,
         strict: bool = False,
     ) -> None:
         nn.Module.__init__(self)  # RNNBase's own knows four cells
@@ -90,6 +92,7 @@ class Recurrent(OwnModule, nn.RNNBase):
         as_flag = bool(bidirectional) if bidirectional in (0, 1) else bidirectional
         self.bidirectional = check_flag("bidirectional", as_flag)
         self.proj_size = check_projection(self.cell, proj_size, self.hidden_size)
+        self.num_heads = check_heads(self.cell, num_heads, self.hidden_size)
         self.dropout = check_probability("dropout", dropout)
         self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
         if recurrent_dropout > 0 and self.cell.seen_width is None:
@@ -114,7 +117,7 @@ class Recurrent(OwnModule, nn.RNNBase):
                 f"dropout={dropout} and num_layers=1",
                 stacklevel=2 if type(self) is Recurrent else 3,
             )
-        sizes = {"H": self.hidden_size, "P": self.proj_size}
+        sizes = {"H": self.hidden_size, "P": self.proj_size, "K": self.num_heads}
         self.state_sizes = self.cell.state_sizes(sizes)
         self._all_weights: list[list[str]] = []
         for k, suffix in self._names():
@@ -227,7 +230,7 @@ class Recurrent(OwnModule, nn.RNNBase):
     def _changed(self, usual: dict[str, Any]) -> str:
         """Sizes and what differs from torch.nn's defaults, from ``usual`` and from our own."""
         own = {"recurrent_dropout": 0.0, "input_dropout": 0.0, "dropout_per_gate": False}
-        usual = usual | own | {"strict": False}
+        usual = usual | own | {"num_heads": 1, "strict": False}
         changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
         return ", ".join([super().extra_repr(), *changed])
 
@@ -277,7 +280,8 @@ class Recurrent(OwnModule, nn.RNNBase):
         """
         if not self.training or probability == 0:
             return None
-        shape = like.shape[0], self._weight(f"{weight}_l{layer}").shape[1]
+        heads = self.num_heads if weight == "weight_hh" else 1
+        shape = like.shape[0], heads * self._weight(f"{weight}_l{layer}").shape[1]
         if self.dropout_per_gate:
             shape = len(self.cell.parameters[weight].blocks), *shape
         keep = 1 - probability

@@ -75,6 +75,7 @@ class Step:
         self._recurrent: tuple[str, ...] = ()
         self._further: list[Any] = []
         given: Sequence[Any] = weights
+        self._heads = cell.head_count(dict(zip(cell.parameters, given, strict=True)))
         for parameter, weight in zip(cell.parameters.values(), given, strict=True):
             match parameter.role:
                 case "input":
@@ -126,7 +127,11 @@ class Step:
                 v = v * (mask[first] if own_masks else mask)
             block = slice(first * size, last * size)
             bias = None if self._bias_hh is None else self._bias_hh[block]
-            return F.linear(v, self._weight_hh[block], bias)
+            weight = self._weight_hh[block]
+            if self._heads == 1:
+                return F.linear(v, weight, bias)
+            made = _product_by_heads(v, weight, self._heads)
+            return made if bias is None else made + bias
 
         together = () if own_masks else _side_by_side(gates, self._cell.gates_of_output)
         of_state: dict[str, Tensor] = {}
@@ -139,6 +144,17 @@ class Step:
             return lambda v: of_state[gate] if v is h and gate in of_state else product(v, k, k + 1)
 
         return _Gates((g, block_of(k, g)) for k, g in enumerate(gates))
+
+
+def _product_by_heads(v: Tensor, weight: Tensor, heads: int) -> Tensor:
+    """[B, G*H] of v [B, H] and weight [G*H, H/K], whose row h multiplies the units of h's head."""
+    rows, units = v.shape[0], weight.shape[1]
+    gates = weight.shape[0] // (heads * units)
+    of_head = weight.view(gates, heads, units, units).transpose(0, 1)  # [K, G, H/K, H/K]
+    factors = of_head.reshape(heads, gates * units, units).transpose(1, 2)
+    made = torch.bmm(v.reshape(rows, heads, units).transpose(0, 1), factors)  # [K, B, G*H/K]
+    by_gate = made.view(heads, rows, gates, units).permute(1, 2, 0, 3)
+    return by_gate.reshape(rows, gates * heads * units)
 
 
 def _side_by_side(gates: Sequence[str], wanted: Sequence[str]) -> Sequence[str]:
