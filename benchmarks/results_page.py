@@ -1,10 +1,6 @@
-<<<<<<< HEAD
 """Tables of the pages of results, and README's six figures, of benchmarks/results/*.json.
-=======
-"""Tables and figures of docs/results.md, README.md's six figures: of benchmarks/results/*.json.
->>>>>>> heads
 
-    python benchmarks/results_page.py            # rewrite both pages
+    python benchmarks/results_page.py            # rewrite the pages
     python benchmarks/results_page.py --check    # say whether they are current
 
 A page holds its words; between ``<!-- table: NAME -->`` and ``<!-- /table -->`` stands what this
@@ -26,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "results-elsewhere.md")
 _TABLE = re.compile(r"<!-- table: (\w+) -->.*?<!-- /table -->", re.DOTALL)
 _WORDS = re.compile(r"<!-- words: (\w+) -->.*?<!-- /words -->", re.DOTALL)
 
