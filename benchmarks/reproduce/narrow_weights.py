@@ -26,10 +26,24 @@ from tidegate.engine import EngineLayer, compiled
 from tidegate.interchange import conventions
 from tidegate.model.narrow import WEIGHTS
 
+
+def shown(row: Row, name: str) -> str:
+    """Microseconds of a layer's call; of a model its figure, its file's size and its seconds."""
+    if "seconds" in row:
+        microseconds = 1e6 * row["seconds"][name]
+        return f"{microseconds:,.{0 if microseconds > 100 else 1}f} µs"
+    found = dict(row["figures"].get(name, {}))
+    if not found:
+        return ""
+    seconds, size = found.pop("seconds"), found.pop("megabytes")
+    ((figure, value),) = found.items()
+    return f"{figure} {value:.4f}, {size:.1f} MB, {seconds:.1f} s"
+
+
 COLUMNS: dict[str, Any] = {
     "what": lambda row: row["what"],
     **{
-        name: lambda row, name=name: row["shown"].get(name, "")
+        name: lambda row, name=name: shown(row, name)
         for name in (*WEIGHTS, "ONNX Runtime", "ONNX Runtime, 8 bits")
     },
 }
@@ -103,7 +117,6 @@ def layers(record: Record) -> None:
                     "seconds": {n: s[0] for n, s in spreads.items()},
                     "turns": turns,
                     "largest_error": errors,
-                    "shown": {n: f"{1e6 * s[0]:.4g} µs" for n, s in spreads.items()},
                 }
             )
 
@@ -125,7 +138,7 @@ def judged(model: Any, data: Path) -> tuple[str, float, float]:
 
 def model_of(path: Path, data: Path) -> Row:
     """A model's file, figure and seconds for each kind of weights."""
-    shown, figures = {}, {}
+    figures = {}
     with tempfile.TemporaryDirectory() as folder:
         for weights in WEIGHTS:
             file = Path(folder) / f"{weights}.safetensors"
@@ -134,9 +147,8 @@ def model_of(path: Path, data: Path) -> Row:
             name, figure, seconds = judged(model, data)
             size = file.stat().st_size / 1e6
             figures[weights] = {name: figure, "seconds": seconds, "megabytes": size}
-            shown[weights] = f"{name} {figure:.4f}, {size:.2f} MB, {seconds:.1f} s"
     hidden = " x ".join(map(str, model.hidden_sizes))
-    return {"what": f"{model.TASK}, {model.cell} {hidden}", "figures": figures, "shown": shown}
+    return {"what": f"{model.TASK}, {model.cell} {hidden}", "figures": figures}
 
 
 def main() -> None:
