@@ -21,17 +21,24 @@ def columns_of(rows, segment):
 
 
 def sequence_inputs(rows, told):
-    """Of a whole sequence: its shape, and its mean and magnitude beside each step."""
+    """Of a whole sequence, with its own mean and magnitude beside each step where they are told."""
     segment, values = told["segment"], scaled(rows, told["scaler"])
     for t in range(1, len(values)):  # a missing value is the last known one
         values[t] = np.where(np.isnan(values[t]), values[t - 1], values[t])
-    values = np.nan_to_num(values)
-    mean, deviation = values.mean(0), values.std(0)
-    shape = (values - mean) / np.where(deviation > 1e-6, deviation, np.inf)
+    shape, beside = np.nan_to_num(values), None
+    if told.get("own_scale", True):
+        shape, beside = own_scaled(shape)
     shape = np.concatenate([shape, np.repeat(shape[-1:], -len(shape) % segment, axis=0)])
     steps = shape.reshape(len(shape) // segment, -1)
-    beside = np.tile(np.concatenate([mean, np.log10(deviation + 1e-6)]), (len(steps), 1))
-    return np.concatenate([steps, beside], 1)[None]
+    beside = [] if beside is None else [np.tile(beside, (len(steps), 1))]
+    return np.concatenate([steps, *beside], 1)[None]
+
+
+def own_scaled(values):
+    """In deviations of the sequence itself; its mean, and the logarithm of its deviation."""
+    mean, deviation = values.mean(0), values.std(0)
+    shape = (values - mean) / np.where(deviation > 1e-6, deviation, np.inf)
+    return shape, np.concatenate([mean, np.log10(deviation + 1e-6)])
 
 
 def window_inputs(rows, told):

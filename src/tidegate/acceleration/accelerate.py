@@ -16,8 +16,8 @@ def accelerate(model: Any) -> Acceleration:
 
     torch: each torch.nn.RNN, LSTM and GRU becomes a tidegate layer and stays the same object, with
     the same parameters, hooks, parametrisations and mode.  Optimisers, state dicts and references
-    to it stay valid.  ``torch.load`` of a whole pickled model then needs tidegate; a state dict
-    does not.
+    to it stay valid.  A whole model that is pickled then needs tidegate to be read; a state
+    dict does not.
 
     Keras, on the torch backend: each SimpleRNN, LSTM and GRU, and each RNN around one cell of
     these, gets the engine's loop over time; class, weights and configuration stay.  So
@@ -27,6 +27,12 @@ def accelerate(model: Any) -> Acceleration:
     Returns what was swapped, and what was left as it was, and why: a layer on another device or of
     another type, a subclass, a single-step cell, a compiled or sharded layer.  A second call
     changes nothing.  Raises TypeError for what is no model.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.LSTM(3, 4))
+    >>> tidegate.accelerate(model)
+    >>> type(model[0])
+    <class 'tidegate.nn.layers.LSTM'>
     """
     keras, torch = sys.modules.get("keras"), sys.modules.get("torch")
     if keras is not None and isinstance(model, keras.Layer):
