@@ -29,8 +29,9 @@ def accelerate(model: Any) -> Acceleration:
     changes nothing.  Raises TypeError for what is no model.
 
     >>> import torch
+    >>> import tidegate as tg
     >>> model = torch.nn.Sequential(torch.nn.LSTM(3, 4))
-    >>> tidegate.accelerate(model)
+    >>> report = tg.accelerate(model)
     >>> type(model[0])
     <class 'tidegate.nn.layers.LSTM'>
     """
