@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamed_models import TEXT, forecaster, language_model, sequence_model, text_classifier
+from streamed_models import (
+    TEXT,
+    forecaster,
+    language_model,
+    network,
+    sequence_model,
+    text_classifier,
+)
 
 import tidegate as tg
 from tidegate.cells import CELLS
@@ -246,6 +253,27 @@ def test_streams_come_and_go_and_do_not_touch_each_other(task: str) -> None:
     streams.close("b", 0, "c")
     assert len(streams) == 0
     assert streams.feed({}) == {}
+
+
+def test_a_stream_of_other_weights_is_not_put_among_streams() -> None:
+    many = sequence_model(tg.SequenceClassifier).streams()
+    many.open("a")
+    before = many.stream("a").state
+    other = sequence_model(tg.SequenceClassifier)
+    other.runtime_ = network(seed=1, input_size=other.inputs_.input_size)
+    one = other.stream()
+    one.feed(np.ones((3, 2)))
+    with pytest.raises(InputError, match="one of this model's"):
+        many.put("a", one)
+    assert all((many.stream("a").state[name] == array).all() for name, array in before.items())
+
+
+def test_ids_are_new_and_keys_of_a_dict() -> None:
+    many = sequence_model(tg.SequenceClassifier).streams()
+    for ids, expected in ((("a", "a"), "a new one"), ((["a"],), "the key of a dict")):
+        with pytest.raises(InputError, match=expected):
+            many.open(*ids)
+    assert len(many) == 0
 
 
 def test_rows_begin_anew_and_their_neighbours_go_on() -> None:
