@@ -269,6 +269,16 @@ def test_an_h5_file_that_does_more_than_hold_arrays_is_refused(
         hdf5.parsed(h5_bytes(make))
 
 
+def test_what_lies_beside_a_user_is_not_run_by_the_process_that_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("json", "numpy", "h5py"):
+        Path(f"{name}.py").write_text("raise SystemExit(7)")
+    data = h5_bytes(lambda f: f.create_dataset("a", data=np.arange(3, dtype="<f4")))
+    assert hdf5.read_tree(data).arrays["a"].tolist() == [0, 1, 2]
+
+
 def test_an_endless_h5_file_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hdf5, "_SECONDS", 0)
     with pytest.raises(ValueError, match="expected a file read in 0 s, got a damaged one"):
