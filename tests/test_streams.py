@@ -255,6 +255,21 @@ def test_streams_come_and_go_and_do_not_touch_each_other(task: str) -> None:
     assert streams.feed({}) == {}
 
 
+def test_what_numpy_would_lose_of_numbers_is_refused_and_a_masked_one_is_missing() -> None:
+    model = sequence_model(tg.SequenceClassifier)
+    for lossy in (np.ones((1, 2), complex), np.ones((1, 2), "M8[s]")):
+        with pytest.raises(InputError, match="expected numbers"):
+            model.stream().feed(lossy)
+        with pytest.raises(InputError, match="expected numbers"):
+            model.stream(batch_size=1).feed(lossy)
+    rows = np.arange(6.0).reshape(3, 2)
+    masked, missing = np.ma.masked_equal(rows, 3), np.where(rows == 3, np.nan, rows)
+    for batch_size in (None, 3):
+        streams = [model.stream(batch_size=batch_size) for _ in range(2)]
+        answers = [s.feed(piece) for s, piece in zip(streams, (masked, missing), strict=True)]
+        np.testing.assert_array_equal(*answers)
+
+
 def test_a_stream_of_other_weights_is_not_put_among_streams() -> None:
     many = sequence_model(tg.SequenceClassifier).streams()
     many.open("a")
