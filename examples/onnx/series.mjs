@@ -9,8 +9,9 @@ const columnsOf = (rows) => rows[0].map((_, c) => rows.map((row) => row[c]));
 const pieces = (list, size) =>
   Array.from({ length: list.length / size }, (_, k) => list.slice(k * size, (k + 1) * size));
 
-// Of a whole sequence: its shape, and its mean and magnitude beside each step.
-function sequenceInputs(rows, { segment, scaler }) {
+// Of a whole sequence: its shape, and its mean and magnitude beside each step; where own_scale is
+// false, its values alone.
+function sequenceInputs(rows, { segment, scaler, own_scale = true }) {
   const filled = columnsOf(rows).map((column, c) => {
     let known = scaler.mean[c]; // a missing value is the last known one
     return column.map((x) => (known = x ?? known));
@@ -19,10 +20,12 @@ function sequenceInputs(rows, { segment, scaler }) {
   const mean = columns.map(average);
   const deviation = columns.map((column, c) => Math.sqrt(average(column.map((x) => (x - mean[c]) ** 2))));
   const shape = columnsOf(
-    columns.map((column, c) => column.map((x) => (deviation[c] > 1e-6 ? (x - mean[c]) / deviation[c] : 0))),
+    own_scale
+      ? columns.map((column, c) => column.map((x) => (deviation[c] > 1e-6 ? (x - mean[c]) / deviation[c] : 0)))
+      : columns,
   );
   while (shape.length % segment) shape.push(shape.at(-1));
-  const beside = [...mean, ...deviation.map((x) => Math.log10(x + 1e-6))];
+  const beside = own_scale ? [...mean, ...deviation.map((x) => Math.log10(x + 1e-6))] : [];
   return [pieces(shape, segment).map((rows) => [...rows.flat(), ...beside])];
 }
 

@@ -21,15 +21,21 @@ def columns_of(rows, segment):
 
 
 def sequence_inputs(rows, told):
-    """Of a whole sequence: its shape, and its mean and magnitude beside each step."""
+    """Of a whole sequence: its shape, and its mean and magnitude beside each step.
+
+    Where ``own_scale`` is false, its values alone.
+    """
     segment, values = told["segment"], scaled(rows, told["scaler"])
     for t in range(1, len(values)):  # a missing value is the last known one
         values[t] = np.where(np.isnan(values[t]), values[t - 1], values[t])
     values = np.nan_to_num(values)
+    own_scale = told.get("own_scale", True)
     mean, deviation = values.mean(0), values.std(0)
-    shape = (values - mean) / np.where(deviation > 1e-6, deviation, np.inf)
+    shape = (values - mean) / np.where(deviation > 1e-6, deviation, np.inf) if own_scale else values
     shape = np.concatenate([shape, np.repeat(shape[-1:], -len(shape) % segment, axis=0)])
     steps = shape.reshape(len(shape) // segment, -1)
+    if not own_scale:
+        return steps[None]
     beside = np.tile(np.concatenate([mean, np.log10(deviation + 1e-6)]), (len(steps), 1))
     return np.concatenate([steps, beside], 1)[None]
 
