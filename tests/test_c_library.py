@@ -146,11 +146,51 @@ def test_wrong_arguments_are_named_and_end_no_process(library):
     layer = new_layer(library, "gru", weights)
     x = np.zeros((1, INPUTS), np.float32)
     assert library.tidegate_layer_step(layer, data(x), ctypes.c_int64(-1), None) == -1
-    assert library.tidegate_problem() == b"B: expected 0 to 2^40, got -1"
+    assert library.tidegate_problem() == b"B: expected 0 to 1099511627776, got -1"
     assert library.tidegate_layer_step(layer, data(x), ctypes.c_int64(1), pointers([None])) == -1
     assert library.tidegate_problem() == b"states[0]: expected the array of h, got NULL"
     library.tidegate_layer_free(layer)
     library.tidegate_layer_free(None)
+
+
+def test_a_step_that_finds_no_memory_leaves_the_layer_as_it_was(library):
+    hidden = 64  # of so many rows no address space can hold the products
+    shapes = CELLS["gru"].shapes({"I": 1, "H": hidden, "P": 0})
+    weights = {n: np.full(s, 0.1, np.float32) for n, s in shapes.items()}
+    given = pointers(list(weights.values()))
+    layer = library.tidegate_layer_new(b"gru", ctypes.byref(Sizes(1, hidden, 0)), given)
+    layer = ctypes.c_void_p(layer)
+    x, state = np.ones((1, 1), np.float32), np.zeros((1, hidden), np.float32)
+    ours = EngineLayer("gru", weights)
+    expected = ours.initial_state(1)
+    for _ in range(2):
+        ours.step(x, expected)
+        assert (
+            library.tidegate_layer_step(layer, data(x), ctypes.c_int64(1), pointers([state])) == 0
+        )
+        np.testing.assert_array_equal(state, expected[0])
+        rows = ctypes.c_int64(1 << 40)
+        assert library.tidegate_layer_step(layer, data(x), rows, pointers([state])) == -1
+        assert library.tidegate_problem() == b"not enough memory"
+    library.tidegate_layer_free(layer)
+
+
+def test_rows_whose_bytes_no_integer_counts_are_refused(library):
+    hidden, cell = 1 << 17, CELLS["lstm_projected"]  # wide, and of few weights
+    weights = [np.zeros(s, np.float32) for s in cell.shapes({"I": 1, "H": hidden, "P": 1}).values()]
+    sizes = Sizes(1, hidden, 1)
+    layer = library.tidegate_layer_new(b"lstm_projected", ctypes.byref(sizes), pointers(weights))
+    layer, most = ctypes.c_void_p(layer), (1 << 56) // (4 * hidden)
+    x, states = data(np.zeros(1, np.float32)), pointers([np.zeros(1, np.float32)] * 2)
+    rows = ctypes.c_int64(most + 1)
+    assert library.tidegate_layer_step(layer, x, rows, states) == -1
+    assert library.tidegate_problem().decode() == f"B: expected 0 to {most}, got {most + 1}"
+    whole = (layer, x, ctypes.c_int64(0), rows, None, 0, 1, None, states, x)
+    assert library.tidegate_layer_forward(*whole) == -1
+    assert (
+        library.tidegate_problem().decode().startswith(f"T, B: expected B and T * B of 0 to {most}")
+    )
+    library.tidegate_layer_free(layer)
 
 
 TEXT = 'Ünder the sea "über" наука, 你好 \\ the sea the sea\n' * 30

@@ -235,6 +235,23 @@ def test_a_question_is_asked_in_the_words_of_the_command_line(tidegate: Tidegate
     assert "expected one of torch, keras, onnx" in tidegate("convert r.onnx r.x --to tflite").err
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"keras_version": 7}, "keras_version: expected 1, 2 or 3, got 7"),
+        ({"keras_version": True}, "keras_version: expected 1, 2 or 3, got True"),
+        ({"update_gate": "write"}, "update_gate: expected keeps or writes, got 'write'"),
+        ({"reset_after": "no"}, "reset_after: expected True or False, got 'no'"),
+        ({"layer": 0}, "layer: expected a name, got 0"),
+    ],
+)
+def test_an_answer_of_no_meaning_is_refused_before_the_file_is_read(
+    answer: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected):
+        read("none.keras", **answer)
+
+
 def test_the_npz_of_sequences_is_no_network(tmp_path: Path) -> None:
     held = io.BytesIO()
     np.savez(held, X=np.ones((2, 3)), y=[1, 2])

@@ -343,3 +343,42 @@ def test_an_answer_that_a_file_does_not_ask_for_is_refused(tmp_path: Path) -> No
 def test_a_batch_without_rows_or_steps_gives_none() -> None:
     assert classifier().predict(np.zeros((0, 5, 3), np.float32)).shape == (0, 3)
     assert tagger("lstm").predict(np.zeros((2, 0), np.int64)).shape == (2, 0, 3)
+
+
+@pytest.mark.parametrize("true_steps", [False, True])
+@pytest.mark.parametrize("kind", ["mean", "max"])
+def test_a_pooling_of_true_steps_gives_zero_where_there_are_none(
+    kind: Any, true_steps: bool
+) -> None:
+    network = Network((recurrent("r", "gru", 3, 4), Pool("pool", kind, true_steps)))
+    empty = [network.predict(np.ones((2, 0, 3))), network.predict(np.ones((2, 0, 3)), [0, 0])]
+    if true_steps:
+        some = network.predict(np.ones((2, 3, 3)), [0, 2])
+        assert some[1].all()
+        assert not np.any([*empty, some[:1].repeat(2, 0)])
+    else:
+        assert not np.isfinite(empty).any()  # as numpy and Keras have it
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"length": -1}, "length: expected a whole number from 0, got -1"),
+        ({"length": 2.5}, "length: expected a whole number from 0, got 2.5"),
+        ({"temperature": 0}, "temperature: expected a number above 0, got 0"),
+        ({"seed": -1}, "seed: expected a whole number from 0, or None, got -1"),
+    ],
+)
+def test_options_of_writing_are_refused_before_the_first_token(
+    options: dict[str, Any], problem: str
+) -> None:
+    writer = Network(
+        (
+            Embedding("e", numbers(5, 3)),
+            recurrent("r", "gru", 3, 4),
+            Dense("d", numbers(5, 4), numbers(5)),
+        )
+    )
+    assert list(writer.generate([1], 0)) == []
+    with pytest.raises(InputError, match=problem):
+        writer.generate([1], **{"length": 3, **options})

@@ -217,6 +217,31 @@ def test_which_hard_sigmoid_is_asked_for_where_the_version_is_not_said(tmp_path:
     assert np.abs(old - new).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "problem"),
+    [
+        ("ReLU", {"max_value": 6.0}, "max_value: expected None, got 6.0"),
+        ("ReLU", {"negative_slope": 0.1}, "negative_slope: expected None, got 0.1"),
+        ("ReLU", {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}, None),
+        ("Softmax", {"axis": 1}, "axis: expected -1, got 1"),
+        ("Softmax", {"axis": -1}, None),
+    ],
+)
+def test_a_layer_of_one_activation_is_read_only_where_it_is_no_more(
+    tmp_path: Path, kind: str, config: dict[str, Any], problem: str | None
+) -> None:
+    layer = {"class_name": kind, "config": {"name": "last", **config}}
+    layers = [*gru(recurrent_activation="sigmoid", reset_after=False), layer]
+    path = legacy(tmp_path / "m.h5", layers, "3.12.0", **weights(bias=(9,)))
+    with h5py.File(path, "a") as file:
+        file["model_weights/last"].attrs["weight_names"] = []
+    if problem is None:
+        assert len(read(path).layers) == 2
+    else:
+        with pytest.raises(InputError, match=problem):
+            read(path)
+
+
 def test_weights_alone_are_refused_with_a_remedy(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["layer/kernel"] = np.ones((2, 3), np.float32)
@@ -267,6 +292,16 @@ def test_an_h5_file_that_does_more_than_hold_arrays_is_refused(
     monkeypatch.setattr(hdf5, "MOST_OBJECTS", 50)
     with pytest.raises(ValueError, match=problem):
         hdf5.parsed(h5_bytes(make))
+
+
+def test_what_lies_beside_a_user_is_not_run_by_the_process_that_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("json", "numpy", "h5py"):
+        Path(f"{name}.py").write_text("raise SystemExit(7)")
+    data = h5_bytes(lambda f: f.create_dataset("a", data=np.arange(3, dtype="<f4")))
+    assert hdf5.read_tree(data).arrays["a"].tolist() == [0, 1, 2]
 
 
 def test_an_endless_h5_file_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

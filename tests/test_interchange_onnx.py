@@ -223,6 +223,35 @@ def test_a_reshape_that_mixes_axes_is_not_taken_for_one_that_does_not(tmp_path: 
     assert "the recurrent node alone was read" in read(path).notes[0]
 
 
+@pytest.mark.parametrize(
+    ("opset", "attributes", "is_read"),
+    [(17, {}, True), (11, {}, False), (11, {"axis": 2}, True), (17, {"axis": 1}, False)],
+)
+def test_a_softmax_over_other_axes_than_the_last_is_not_taken_for_one_over_it(
+    tmp_path: Path, opset: int, attributes: dict[str, int], is_read: bool
+) -> None:
+    helper, path = onnx.helper, tmp_path / "g.onnx"
+    model = recurrent_model([], "Z")
+    model.opset_import[0].version = opset
+    squeeze = helper.make_node("Squeeze", ["Y", "one"] if opset > 12 else ["Y"], ["S"])
+    if opset > 12:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+    else:
+        squeeze.attribute.append(helper.make_attribute("axes", [1]))
+    softmax = helper.make_node("Softmax", ["S"], ["Z"], **attributes)
+    model.graph.node.extend([squeeze, softmax])
+    onnx.save(model, path)
+    assert (len(read(path).layers) == 2) is is_read
+
+
+@pytest.mark.parametrize(("to", "is_read"), [(1, True), (11, True), (7, False), (10, False)])
+def test_a_cast_that_rounds_is_not_passed_over(tmp_path: Path, to: int, is_read: bool) -> None:
+    model, path = recurrent_model([], "Z"), tmp_path / "g.onnx"
+    model.graph.node.append(onnx.helper.make_node("Cast", ["Y"], ["Z"], to=to))
+    onnx.save(model, path)
+    assert ("alone was read" not in "".join(read(path).notes)) is is_read
+
+
 def test_values_in_another_file_are_refused(tmp_path: Path) -> None:
     model, path = recurrent_model([], "Y"), tmp_path / "g.onnx"
     tensor = model.graph.initializer[0]

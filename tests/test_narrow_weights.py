@@ -202,6 +202,8 @@ def test_the_command_says_what_rounding_has_changed(tidegate: Tidegate):
         ("m.onnx --weights int8 --to onnx", "option --weights: expected a tidegate model"),
         ("m.safetensors --weights int4", "option --weights: expected float32, bfloat16, int8, got"),
         ("m.onnx --on test.csv", "option --on: expected it beside --weights; add that"),
+        ("m.safetensors --to tidegate --on test.csv", "option --on: expected it beside --weights"),
+        ("m.safetensors --to tidegate --cell gru", "option --cell: expected none for a tidegate"),
     ],
 )
 def test_options_of_narrow_weights_that_do_not_fit_are_refused(

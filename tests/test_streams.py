@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamed_models import TEXT, forecaster, language_model, sequence_model, text_classifier
+from streamed_models import (
+    TEXT,
+    forecaster,
+    language_model,
+    network,
+    sequence_model,
+    text_classifier,
+)
 
 import tidegate as tg
 from tidegate.cells import CELLS
@@ -246,6 +253,42 @@ def test_streams_come_and_go_and_do_not_touch_each_other(task: str) -> None:
     streams.close("b", 0, "c")
     assert len(streams) == 0
     assert streams.feed({}) == {}
+
+
+def test_what_numpy_would_lose_of_numbers_is_refused_and_a_masked_one_is_missing() -> None:
+    model = sequence_model(tg.SequenceClassifier)
+    for lossy in (np.ones((1, 2), complex), np.ones((1, 2), "M8[s]")):
+        with pytest.raises(InputError, match="expected numbers"):
+            model.stream().feed(lossy)
+        with pytest.raises(InputError, match="expected numbers"):
+            model.stream(batch_size=1).feed(lossy)
+    rows = np.arange(6.0).reshape(3, 2)
+    masked, missing = np.ma.masked_equal(rows, 3), np.where(rows == 3, np.nan, rows)
+    for batch_size in (None, 3):
+        streams = [model.stream(batch_size=batch_size) for _ in range(2)]
+        answers = [s.feed(piece) for s, piece in zip(streams, (masked, missing), strict=True)]
+        np.testing.assert_array_equal(*answers)
+
+
+def test_a_stream_of_other_weights_is_not_put_among_streams() -> None:
+    many = sequence_model(tg.SequenceClassifier).streams()
+    many.open("a")
+    before = many.stream("a").state
+    other = sequence_model(tg.SequenceClassifier)
+    other.runtime_ = network(seed=1, input_size=other.inputs_.input_size)
+    one = other.stream()
+    one.feed(np.ones((3, 2)))
+    with pytest.raises(InputError, match="one of this model's"):
+        many.put("a", one)
+    assert all((many.stream("a").state[name] == array).all() for name, array in before.items())
+
+
+def test_ids_are_new_and_keys_of_a_dict() -> None:
+    many = sequence_model(tg.SequenceClassifier).streams()
+    for ids, expected in ((("a", "a"), "a new one"), ((["a"],), "the key of a dict")):
+        with pytest.raises(InputError, match=expected):
+            many.open(*ids)
+    assert len(many) == 0
 
 
 def test_rows_begin_anew_and_their_neighbours_go_on() -> None:

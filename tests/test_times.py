@@ -293,7 +293,7 @@ def test_fractions_of_days_stay_on_their_grid_for_years(tmp_path: Path) -> None:
 def test_a_row_is_said_to_be_a_second_header_only_where_the_others_are_times(
     tmp_path: Path,
 ) -> None:
-    for times, told in ((["h", *DAYS], True), (["0 h", "1 h", "2 h"], False)):
+    for times, told in ((["h", *DAYS], True), (["0 h", "1 h", "2 h"], False), (["h"], False)):
         with pytest.raises(InputError) as caught:
             read_series(table(tmp_path, times), "time", ["load"])
         assert ("second header" in str(caught.value)) == told

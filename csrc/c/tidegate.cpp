@@ -1,6 +1,7 @@
 // libtidegate: the functions of tidegate.h. No exception leaves them.
 #include "tidegate.h"
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -20,6 +21,8 @@ namespace tidegate {
 namespace {
 
 constexpr std::int64_t kMostUnits = std::int64_t{1} << 28;  // the product of two still fits
+// Numbers of one array: the bytes of all arrays of a call still fit 64 bits.
+constexpr std::int64_t kMostNumbers = std::int64_t{1} << 56;
 
 thread_local std::string problem = "no call has failed";
 
@@ -121,6 +124,12 @@ tidegate_parameter described(const Cell& cell, const Sizes& sizes, std::int64_t 
     }
 }
 
+// Tokens that a call may have, padding included.
+std::int64_t most_tokens(const Layer& layer) {
+    const std::int64_t widest = std::max(layer.inputs(), layer.cell().gates * layer.sizes().hidden);
+    return std::min(kMostTokens, kMostNumbers / widest);
+}
+
 void need_states(const char* name, const Cell& cell, const float* const* states) {
     need(states, std::string(name) + ": expected an array for each state, got NULL");
     for (int k = 0; k < cell.states; ++k)
@@ -195,7 +204,9 @@ int64_t tidegate_layer_width(const tidegate_layer* layer, int state) {
 int tidegate_layer_step(tidegate_layer* layer, const float* x, int64_t B, float* const* states) {
     return guarded(-1, [&] {
         need(layer, "layer: expected a layer, got NULL");
-        need(B >= 0 && B <= kMostTokens, "B: expected 0 to 2^40, got " + std::to_string(B));
+        const std::int64_t most = most_tokens(layer->layer);
+        need(B >= 0 && B <= most,
+             "B: expected 0 to " + std::to_string(most) + ", got " + std::to_string(B));
         need(x || B == 0, "x: expected an array [B, I], got NULL");
         if (B > 0) need_states("states", layer->layer.cell(), states);
         layer->layer.step(x, B, states);
@@ -208,9 +219,10 @@ int tidegate_layer_forward(const tidegate_layer* layer, const float* x, int64_t 
                            const float* const* initial, float* const* final, float* y) {
     return guarded(-1, [&] {
         need(layer, "layer: expected a layer, got NULL");
-        need(T >= 0 && B >= 0 && (T == 0 || B <= kMostTokens / T),
-             "T, B: expected T * B of 0 to 2^40, got " + std::to_string(T) + " and " +
-                 std::to_string(B));
+        const std::int64_t most = most_tokens(layer->layer);
+        need(T >= 0 && B >= 0 && B <= most && (T == 0 || B <= most / T),
+             "T, B: expected B and T * B of 0 to " + std::to_string(most) + ", got " +
+                 std::to_string(T) + " and " + std::to_string(B));
         need(threads >= 1 && threads <= kMostThreads, "threads: expected 1 to " +
                                                           std::to_string(kMostThreads) + ", got " +
                                                           std::to_string(threads));

@@ -121,6 +121,7 @@ void Layer::step(const float* x, std::int64_t B, float* const* states) {
     const Cell& cell = *kernel_->cell;
     const std::int64_t columns = cell.gates * sizes_.hidden;
     if (B > step_rows_) {
+        step_rows_ = 0;  // should there be no memory, the next step begins anew
         workspace_ = std::make_unique<Workspace>();
         step_ = sweep_of({});
         workspace_->fill(step_, *kernels_, cell, B, false);

@@ -9,26 +9,24 @@ const columnsOf = (rows) => rows[0].map((_, c) => rows.map((row) => row[c]));
 const pieces = (list, size) =>
   Array.from({ length: list.length / size }, (_, k) => list.slice(k * size, (k + 1) * size));
 
-// Of a whole sequence, with its own mean and magnitude beside each step where they are told.
+// Of a whole sequence: its shape, and its mean and magnitude beside each step; where own_scale is
+// false, its values alone.
 function sequenceInputs(rows, { segment, scaler, own_scale = true }) {
   const filled = columnsOf(rows).map((column, c) => {
     let known = scaler.mean[c]; // a missing value is the last known one
     return column.map((x) => (known = x ?? known));
   });
   const columns = columnsOf(scaled(columnsOf(filled), scaler));
-  if (!own_scale) return inSteps(columnsOf(columns), segment, []);
   const mean = columns.map(average);
   const deviation = columns.map((column, c) => Math.sqrt(average(column.map((x) => (x - mean[c]) ** 2))));
   const shape = columnsOf(
-    columns.map((column, c) => column.map((x) => (deviation[c] > 1e-6 ? (x - mean[c]) / deviation[c] : 0))),
+    own_scale
+      ? columns.map((column, c) => column.map((x) => (deviation[c] > 1e-6 ? (x - mean[c]) / deviation[c] : 0)))
+      : columns,
   );
-  return inSteps(shape, segment, [...mean, ...deviation.map((x) => Math.log10(x + 1e-6))]);
-}
-
-// So many rows in each step, the last one filled up, and numbers beside them: a batch of one.
-function inSteps(rows, segment, beside) {
-  while (rows.length % segment) rows.push(rows.at(-1));
-  return [pieces(rows, segment).map((step) => [...step.flat(), ...beside])];
+  while (shape.length % segment) shape.push(shape.at(-1));
+  const beside = own_scale ? [...mean, ...deviation.map((x) => Math.log10(x + 1e-6))] : [];
+  return [pieces(shape, segment).map((rows) => [...rows.flat(), ...beside])];
 }
 
 // Of the last rows, columns first: a batch of all columns, or of each by itself.

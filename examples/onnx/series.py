@@ -21,24 +21,23 @@ def columns_of(rows, segment):
 
 
 def sequence_inputs(rows, told):
-    """Of a whole sequence, with its own mean and magnitude beside each step where they are told."""
+    """Of a whole sequence: its shape, and its mean and magnitude beside each step.
+
+    Where ``own_scale`` is false, its values alone.
+    """
     segment, values = told["segment"], scaled(rows, told["scaler"])
     for t in range(1, len(values)):  # a missing value is the last known one
         values[t] = np.where(np.isnan(values[t]), values[t - 1], values[t])
-    shape, beside = np.nan_to_num(values), None
-    if told.get("own_scale", True):
-        shape, beside = own_scaled(shape)
+    values = np.nan_to_num(values)
+    own_scale = told.get("own_scale", True)
+    mean, deviation = values.mean(0), values.std(0)
+    shape = (values - mean) / np.where(deviation > 1e-6, deviation, np.inf) if own_scale else values
     shape = np.concatenate([shape, np.repeat(shape[-1:], -len(shape) % segment, axis=0)])
     steps = shape.reshape(len(shape) // segment, -1)
-    beside = [] if beside is None else [np.tile(beside, (len(steps), 1))]
-    return np.concatenate([steps, *beside], 1)[None]
-
-
-def own_scaled(values):
-    """In deviations of the sequence itself; its mean, and the logarithm of its deviation."""
-    mean, deviation = values.mean(0), values.std(0)
-    shape = (values - mean) / np.where(deviation > 1e-6, deviation, np.inf)
-    return shape, np.concatenate([mean, np.log10(deviation + 1e-6)])
+    if not own_scale:
+        return steps[None]
+    beside = np.tile(np.concatenate([mean, np.log10(deviation + 1e-6)]), (len(steps), 1))
+    return np.concatenate([steps, beside], 1)[None]
 
 
 def window_inputs(rows, told):

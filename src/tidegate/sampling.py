@@ -9,6 +9,19 @@ import numpy as np
 from tidegate.errors import InputError
 
 
+def check_choice(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raise InputError for an option of `sample` that is out of range."""
+    if not temperature > 0 or not np.isfinite(temperature):
+        raise InputError(
+            f"temperature: expected a number above 0, got {temperature}; "
+            "use greedy for the likeliest token"
+        )
+    if top_k is not None and top_k < 1:
+        raise InputError(f"top_k: expected at least 1, got {top_k}; None keeps all tokens")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise InputError(f"top_p: expected a probability in (0, 1], got {top_p}; 1 keeps all")
+
+
 def sample(
     logits: np.ndarray,
     rng: np.random.Generator,
@@ -26,15 +39,7 @@ def sample(
     likeliest, the first of equals.  ``forbidden`` tokens are never returned.  Raises InputError for
     options out of range, logits that are NaN, and where nothing is left to choose from.
     """
-    if not temperature > 0 or not np.isfinite(temperature):
-        raise InputError(
-            f"temperature: expected a number above 0, got {temperature}; "
-            "use greedy for the likeliest token"
-        )
-    if top_k is not None and top_k < 1:
-        raise InputError(f"top_k: expected at least 1, got {top_k}; None keeps all tokens")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise InputError(f"top_p: expected a probability in (0, 1], got {top_p}; 1 keeps all")
+    check_choice(temperature, top_k, top_p)
     scores = np.asarray(logits, dtype=np.float64).copy()
     if scores.ndim != 1 or np.isnan(scores).any():
         got = f"got shape {list(scores.shape)}; give one row of finite logits"

@@ -113,7 +113,14 @@ def convert(
 
     Example: tidegate convert book-language-model.safetensors book.onnx
     """
-    from tidegate.interchange.formats import format_of, format_to_write, read, written
+    from tidegate.interchange.formats import (
+        check_answers,
+        format_of,
+        format_to_write,
+        read,
+        written,
+    )
+    from tidegate.interchange.settled import Answers
     from tidegate.output.places import check_output
     from tidegate.output.writing import write_atomically
 
@@ -122,11 +129,15 @@ def convert(
         "recurrent_activation": recurrent_activation, "keras_version": keras_version,
         "update_gate": update_gate,
     }  # fmt: skip
-    _check_choices(keras_version, update_gate)
+    given = Answers(**answers)
+    if on is not None and weights is None:
+        raise InputError(f"expected it beside {spelled('weights')}; add that", option="on")
     if to == "tidegate" or weights is not None:
         from tidegate.cli.copying import copy_model
 
-        _refuse_foreign(file, from_ or format_of(file))
+        source = from_ or format_of(file)
+        _refuse_foreign(file, source)
+        check_answers(given, source)
         if to not in (None, "tidegate"):
             raise InputError(
                 f"expected a tidegate model to be written, got {to!r:.40}; leave out "
@@ -135,8 +146,6 @@ def convert(
             )
         copy_model(file, output, weights, on, force, json)
         return
-    if on is not None:
-        raise InputError(f"expected it beside {spelled('weights')}; add that", option="on")
     chosen = format_to_write(output, to)
     check_output(output, inputs=(file,), force=force)
     source = from_ or format_of(file)
@@ -161,19 +170,6 @@ def convert(
     say(f"\n{output}: {chosen}, {len(content)} bytes")
     for note in lost:
         say(f"- {note}")
-
-
-def _check_choices(keras_version: int | None, update_gate: str | None) -> None:
-    if keras_version not in (None, 1, 2, 3):
-        raise InputError(
-            f"expected 1, 2 or 3, got {keras_version}; give the first number of the version",
-            option="keras_version",
-        )
-    if update_gate not in (None, "keeps", "writes"):
-        raise InputError(
-            f"expected keeps or writes, got {update_gate!r:.40}; say one of these",
-            option="update_gate",
-        )
 
 
 def _refuse_foreign(file: Path, source: str) -> None:

@@ -96,17 +96,24 @@ def read(path: Name, format: str | None = None, **answers: Any) -> Network:
             f"expected one of {', '.join(sorted(known))}, got {shown(sorted(unknown)[0])}; name "
             "one of these"
         )
+    given = Answers(**answers)
     chosen = format_of(path) if format is None else _known(format, READ)
-    about = FORMATS[chosen]
-    for name, value in answers.items():
+    check_answers(given, chosen)
+    reader = FORMATS[chosen].reader
+    assert reader is not None
+    return _taken(reader)(path, given)
+
+
+def check_answers(answers: Answers, format: str) -> None:
+    """Raise InputError for an answer to a question that files of this format do not leave open."""
+    about = FORMATS[format]
+    for name, value in vars(answers).items():
         if value is not None and name not in about.answers:
             raise InputError(
                 f"expected none for {about.title}, which leaves no such question open, got "
                 f"{shown(value)}; leave it out",
                 option=name,
             )
-    assert about.reader is not None
-    return _taken(about.reader)(path, Answers(**answers))
 
 
 def write(

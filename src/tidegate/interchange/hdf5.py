@@ -2,8 +2,8 @@
 
 The HDF5 library is written in C and does not promise to survive a file that was made to harm it:
 some bytes send it into an endless loop.  So it runs in a process with bounds on memory and time,
-and what that process says is read as bytes.  ``python -m tidegate.interchange.hdf5`` is that
-process: the file on its standard input, on its output a header in JSON and the arrays.
+and what that process says is read as bytes.  ``python -P -m tidegate.interchange.hdf5`` is
+that process: the file on its standard input, on its output a header in JSON and the arrays.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Tree:
 
 def read_tree(data: bytes) -> Tree:
     """All groups, arrays and attributes of an HDF5 file.  Raises ValueError."""
-    command = [sys.executable, "-m", "tidegate.interchange.hdf5"]
+    # -P: else a file json.py in the folder where a user stands would be run
+    command = [sys.executable, "-P", "-m", "tidegate.interchange.hdf5"]
     seconds = _SECONDS + len(data) // _BYTES_PER_SECOND
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:

@@ -5,6 +5,7 @@ Sources: the classes of keras/src/layers of Keras 3; Keras 2 has the same names.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -43,7 +44,19 @@ _POOLS = {
     "GlobalMaxPooling1D": Pool("", "max"),
     "GlobalMaxPool1D": Pool("", "max"),
 }
+# Layers of one activation, and the arguments with which they are no more than it.
+_PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
+    "Softmax": {"axis": (-1, [-1])},
+    "ReLU": {"max_value": (None,), "negative_slope": (None, 0), "threshold": (None, 0)},
+}
 _MOST_RANK = 3
+
+
+def name_of_class(kind: str, k: int) -> str:
+    """How Keras writes, in paths, the class of its ``k``-th layer of one class, from 0 on."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind))
+    name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+    return f"{name}_{k}" if k else name
 
 
 def layer_from_config(
@@ -89,7 +102,8 @@ class _Reader:
             return self._dense(self._config, self._arrays("", None))
         if kind == "BatchNormalization":
             return self._normalisation()
-        if kind in ("Activation", "Softmax", "ReLU"):
+        if kind in ("Activation", *_PLAIN):
+            self._check_plain(_PLAIN.get(kind, {}))
             said = self._config.get("activation") if kind == "Activation" else kind.lower()
             return Activate(name, self._activation("activation", said, softmax=True))
         if kind in _POOLS:
@@ -101,6 +115,12 @@ class _Reader:
         known = "Embedding, Masking, SimpleRNN, GRU, LSTM, Bidirectional, TimeDistributed, Dense, "
         known += "BatchNormalization, Dropout, Activation and pooling over time"
         raise self._bad(f"expected one of {known}, got {shown(kind)}; build the model of these")
+
+    def _check_plain(self, wanted: dict[str, tuple[Any, ...]]) -> None:
+        for key, values in wanted.items():
+            value = self._config.get(key, values[0])
+            if value not in values:
+                raise self._bad(f"{key}: expected {values[0]}, got {shown(value)}")
 
     def _bad(self, problem: str) -> ValueError:
         return ValueError(f"layer {shown(self._name)}: {problem}")

@@ -16,7 +16,7 @@ from tidegate.data.files.reading import read_bytes
 from tidegate.errors import shown
 from tidegate.interchange.archive import Archive
 from tidegate.interchange.hdf5 import Tree, read_tree
-from tidegate.interchange.keras_layers import Weights, layer_from_config
+from tidegate.interchange.keras_layers import Weights, layer_from_config, name_of_class
 from tidegate.interchange.network import Network
 from tidegate.interchange.problems import about_file
 from tidegate.interchange.settled import Answers
@@ -193,22 +193,15 @@ def _by_path(tree: Tree, configs: list[dict[str, Any]]) -> dict[str, Weights]:
     counts: dict[str, int] = {}
     weights = {}
     for config in configs:
-        snake = _snake(config["class_name"].rpartition(">")[2])
-        k = counts.setdefault(snake, 0)
-        counts[snake] += 1
+        kind = config["class_name"].rpartition(">")[2]
+        k = counts[kind] = counts.get(kind, -1) + 1
         name = config["config"]["name"]
-        group = named.get(name, None if named else f"{snake}_{k}" if k else snake)
+        group = named.get(name, None if named else name_of_class(kind, k))
         parts = groups.get(group, {}) if group else {}
         weights[name] = {
             part: [arrays[i] for i in sorted(arrays)] for part, arrays in parts.items()
         }
     return weights
-
-
-def _snake(name: str) -> str:
-    """The name of a class as Keras writes it in paths."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _by_name(tree: Tree, name: str) -> Weights:

@@ -17,6 +17,7 @@ from tidegate.errors import InputError
 from tidegate.interchange.activations import Activation, to_keras
 from tidegate.interchange.conventions import into
 from tidegate.interchange.forms import Form
+from tidegate.interchange.keras_layers import name_of_class
 from tidegate.interchange.layers import (
     Activate,
     Dense,
@@ -67,8 +68,7 @@ def keras_bytes(network: Network) -> tuple[bytes, tuple[str, ...]]:
     with h5py.File(held, "w") as file:
         for one in made:
             k = counts[one.kind] = counts.get(one.kind, -1) + 1
-            snake = re.sub("([a-z])([A-Z])", r"\1_\2", one.kind.replace("RNN", "Rnn")).lower()
-            group = f"layers/{snake}_{k}" if k else f"layers/{snake}"
+            group = f"layers/{name_of_class(one.kind, k)}"
             file.require_group(f"{group}/vars").attrs["name"] = one.name
             for part, arrays in one.parts.items():
                 for i, array in enumerate(arrays):
@@ -97,7 +97,9 @@ def _names(layers: tuple[Layer, ...]) -> list[str]:
     names: list[str] = []
     for k, layer in enumerate(layers):
         name = re.sub(r"\W+", "_", layer.name, flags=re.ASCII).strip("_") or f"layer_{k}"
-        names.append(name if name not in names else f"{name}_{k}")
+        while name in names:
+            name = f"{name}_{k}"
+        names.append(name)
     return names
 
 

@@ -306,17 +306,17 @@ class Pool:
     true_steps: bool = False
 
     def run(self, x: np.ndarray, mask: Mask) -> tuple[np.ndarray, Mask]:
-        if mask is None:
-            return (x.max(1) if self.kind == "max" else x.mean(1, dtype=np.float32)), None
+        some = np.full((len(x), 1), x.shape[1] > 0) if mask is None else mask.any(1, keepdims=True)
         if self.kind == "mean":
-            steps = mask.sum(1, dtype=np.float32)[:, None]
-            return (x * mask[..., None]).sum(1) / np.maximum(
-                steps, 1 if self.true_steps else 0
-            ), None
-        if not self.true_steps:
-            return x.max(1), None
-        highest = np.where(mask[..., None], x, -np.inf).max(1).astype(np.float32)
-        return np.where(mask.max(1, keepdims=True), highest, np.float32(0)), None
+            total = (x if mask is None else x * mask[..., None]).sum(1)
+            steps = (
+                np.float32(x.shape[1]) if mask is None else mask.sum(1, dtype=np.float32)[:, None]
+            )
+            return total / np.maximum(steps, 1 if self.true_steps else 0), None
+        if self.true_steps and mask is not None:
+            x = np.where(mask[..., None], x, np.float32(-np.inf))
+        highest = x.max(1, initial=-np.inf)
+        return np.where(some, highest, np.float32(0)) if self.true_steps else highest, None
 
     def described(self) -> str:
         return f"{self.kind} over time"

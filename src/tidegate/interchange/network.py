@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 from tidegate.interchange.activations import IDENTITY
 from tidegate.interchange.layers import (
     Dense,
@@ -18,7 +18,7 @@ from tidegate.interchange.layers import (
     Normalisation,
     Recurrent,
 )
-from tidegate.sampling import sample
+from tidegate.sampling import check_choice, sample
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,9 +72,10 @@ class Network:
             given = np.asarray(lengths)
             good = given.shape == (len(x),) and given.dtype.kind in "iu"
             if not good or (len(given) and not 0 <= given.min() <= given.max() <= x.shape[1]):
+                got = shown(given.tolist()) if good else f"{given.dtype} {list(given.shape)}"
                 raise InputError(
-                    f"lengths: expected {len(x)} whole numbers from 0 to {x.shape[1]}, got "
-                    f"{given.dtype} {list(given.shape)}; count each row's true steps"
+                    f"lengths: expected {len(x)} whole numbers from 0 to {x.shape[1]}, got {got}; "
+                    "count each row's true steps"
                 )
             mask = np.arange(x.shape[1]) < given[:, None]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -102,7 +103,15 @@ class Network:
         given = self._checked(np.asarray(tokens)[None])
         if given.shape[1] == 0:
             raise InputError("tokens: expected one at least, got none; begin with one")
-        rng = np.random.default_rng(seed)
+        if not isinstance(length, int | np.integer) or length < 0:
+            problem = f"length: expected a whole number from 0, got {shown(length)}"
+            raise InputError(f"{problem}; give one")
+        check_choice(temperature, top_k, top_p)
+        try:
+            rng = np.random.default_rng(seed)
+        except (TypeError, ValueError):
+            problem = f"seed: expected a whole number from 0, or None, got {shown(seed)}"
+            raise InputError(f"{problem}; give one") from None
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
         return self._written(given, length, rng, options)
 

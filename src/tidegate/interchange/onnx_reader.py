@@ -44,7 +44,8 @@ def read_onnx(path: str | PathLike[str], answers: Answers) -> Network:
             file=path,
         ) from None
     try:
-        return _network(Graph(model.graph), answers)
+        opsets = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+        return _network(Graph(model.graph, max(opsets, default=1)), answers)
     except ValueError as e:
         raise about_file(e, path, "export the model again") from None
 
@@ -94,9 +95,13 @@ def _walked(graph: Graph) -> tuple[list[Layer], tuple[str, ...]]:
 
 
 class Graph:
-    """The nodes of a graph, who reads each value, and the arrays it holds."""
+    """The nodes of a graph, who reads each value, and the arrays it holds.
 
-    def __init__(self, graph: Any) -> None:
+    ``opset``: the version of its operators.
+    """
+
+    def __init__(self, graph: Any, opset: int) -> None:
+        self.opset = opset
         self.nodes = list(graph.node)
         if len(self.nodes) > _MOST_NODES or len(graph.initializer) > _MOST_NODES:
             raise ValueError(f"expected at most {_MOST_NODES} nodes and arrays, got more")

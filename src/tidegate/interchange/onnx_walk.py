@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 # What an axis is: B batch, T time, F features, D two directions, "1" of size one.
 STARTS = ("BTF", "TBF", "BT", "TB")
-_PASSED = ("Identity", "Dropout", "Cast")
+_PASSED = ("Identity", "Dropout")
+# TensorProto's numbers of types that hold all that is cast to them here: float32 and float64 of
+# numbers, int32 and int64 of tokens
+_WIDE = {True: (1, 11), False: (6, 7)}
 _ELEMENTWISE = ("Relu", "Tanh", "Sigmoid", "HardSigmoid", "Softsign", "Softplus", "Elu")
 
 
@@ -86,6 +89,9 @@ class Walk:
         kind = node.op_type
         if kind in _PASSED:
             self._reads_first(node)
+        elif kind == "Cast":
+            if attributes.get("to") not in _WIDE["F" in self._labels]:
+                raise self._unread(node)
         elif kind == "Transpose":
             self._transpose(node, attributes)
         elif kind in ("Squeeze", "Unsqueeze", "Reshape"):
@@ -224,7 +230,8 @@ class Walk:
 
     def _activation(self, node: Any, attributes: dict[str, Any]) -> None:
         if node.op_type == "Softmax":
-            axis = whole(attributes, "axis", -1)
+            # before opset 13 it is over all axes from this one on, by default from the second
+            axis = whole(attributes, "axis", -1 if self._graph.opset >= 13 else 1)
             if axis not in (-1, len(self._labels) - 1) or self._labels[-1] != "F":
                 raise self._unread(node)
             found: Activation = SOFTMAX

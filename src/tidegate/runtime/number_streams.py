@@ -8,7 +8,7 @@ import numpy as np
 
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.sequences.sequences import pad_sequences
-from tidegate.data.series.columns import array_of
+from tidegate.data.series.columns import array_of, floats_of
 from tidegate.data.series.scaling import FARTHEST, Scaler
 from tidegate.data.series.windowing import Windowing, Windows
 from tidegate.errors import InputError, shown
@@ -219,7 +219,7 @@ def _values(pieces: Any, columns: int) -> tuple[np.ndarray, np.ndarray | None]:
 
     Raises InputError for what is no piece.
     """
-    if isinstance(pieces, np.ndarray) and pieces.dtype.kind in "fiu":
+    if type(pieces) is np.ndarray and pieces.dtype.kind in "fiu":  # of a masked one, row by row
         if pieces.ndim == 3 and pieces.shape[2] == columns:
             return pieces.transpose(1, 0, 2).astype(np.float64), None
         if pieces.ndim == 2 and (columns == 1 or pieces.shape[1] == columns):
@@ -241,7 +241,7 @@ def _piece(piece: Any, columns: int) -> np.ndarray:
     """One piece as float64 [T, columns]."""
     try:
         plain = isinstance(piece, np.ndarray | np.number | float | int | list | tuple)
-        array = np.asarray(piece, np.float64) if plain else array_of(piece)
+        array = floats_of(piece) if plain else array_of(piece)
     except (TypeError, ValueError):
         raise InputError(f"expected numbers, got {shown(piece)}; give an array") from None
     shape = array.shape

@@ -286,11 +286,16 @@ class Streams:
             while self._next in self._row_of:
                 self._next += 1
             ids = (self._next,)
-        for k, id in enumerate(ids):
-            if id in self._row_of or id in ids[:k]:
+        new: set[Hashable] = set()
+        for id in ids:
+            if not isinstance(id, Hashable):
+                problem = f"id: expected what may be the key of a dict, got {shown(id)}"
+                raise InputError(f"{problem}; give a number or a str")
+            if id in self._row_of or id in new:
                 raise InputError(
                     f"id: expected a new one, got {shown(id)}, which is open; close it"
                 )
+            new.add(id)
         old, self._stream = self._stream, self._stream._like(len(self) + len(ids))
         self._stream._put(slice(len(self)), old._arrays)
         for id in ids:
@@ -335,10 +340,14 @@ class Streams:
 
         So one that was saved goes on among others.
         """
-        if type(stream) is not type(self._stream) or stream.batch_size is not None:
+        own = self._stream
+        is_alike = type(stream) is type(own) and (
+            stream._network is own._network or stream._network.digest == own._network.digest
+        )
+        if not is_alike or stream.batch_size is not None:
             problem = "stream: expected one of this model's for one sequence alone, got another"
             raise InputError(f"{problem}; make it by model.stream()")
-        self._stream._put([self._row(id)], stream._arrays)
+        own._put([self._row(id)], stream._arrays)
 
     def _row(self, id: Hashable) -> int:
         try:

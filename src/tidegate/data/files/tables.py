@@ -134,7 +134,7 @@ class Table:
             problem = error.problem
             if 0 < len(cells) - _FOOTER <= error.row:
                 problem += "; if it is a footer, take it out"
-            elif error.row == 0 and _are_times(said[1:]):
+            elif error.row == 0 and len(said) > 1 and _are_times(said[1:]):
                 problem += "; if it is a row of units or a second header, take it out"
             raise self.error(error.row, problem, column) from None
 
