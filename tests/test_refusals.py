@@ -153,6 +153,9 @@ STATEMENTS = {
         "n = n + u.o(ops.mean(f))", "n = n + u.o(ops.mean(f) * w.o)", ValueError,
         "u.o.v.: expected v of H units, got one value for each row; compute v from gates",
     ),
+    "a product that is not called": (
+        "n = n + u.n", "n = n + w.n", TypeError, r"got \w+; call it: u.g is a product",
+    ),
     "an unknown gate": (
         "n = w.g * n", "n = w.f * n", AttributeError, "w.g: expected a gate, one of f, n",
     ),
