@@ -168,6 +168,11 @@ STATEMENTS = {
 }  # fmt: skip
 
 
+def test_a_role_that_no_gate_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="role: expected keeps, writes, shows or none, got 'remem"):
+        Gate("a gate", "remembers")  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize("kind", STATEMENTS)
 def test_a_statement_is_refused_at_its_line_and_the_advice_works(kind: str) -> None:
     wrong, right, error, message = STATEMENTS[kind]
