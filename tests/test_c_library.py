@@ -223,8 +223,15 @@ def test_the_example_needs_the_same_bits_and_writes_the_same_text_as_python(tmp_
 def test_the_example_says_what_it_cannot_read(tmp_path):
     program = BUILT[-1].parent / "next_character"
     (tmp_path / "text").write_text("no model at all", encoding="utf-8")
+    options: dict = {"level": "char", "max_steps": 2, "bptt": 4, "hidden_sizes": (4,)}
+    model = tidegate.LanguageModel(verbose=0, **options).fit("a tide " * 20)
+    for weights in ("int8", "bfloat16"):
+        model.save(tmp_path / weights, weights=weights)
     for arguments, expected in (
         ([], "expected MODEL [LENGTH] < TEXT"),
+        ([tmp_path / "none", "ten"], "expected MODEL [LENGTH] < TEXT"),
+        ([tmp_path / "int8"], "convert --weights float32"),
+        ([tmp_path / "bfloat16"], "convert --weights float32"),
         ([tmp_path / "none"], "cannot be opened"),
         ([tmp_path / "text"], "is not a safetensors file"),
     ):

@@ -198,6 +198,19 @@ def test_a_copy_is_the_same_model_and_another_file_cannot_become_one(
     assert "does not hold the tokens, labels or scaling" in outcome.err
 
 
+def test_a_model_in_fewer_bits_is_not_written_under_another_library_s_name(
+    tidegate: Tidegate, tmp_path: Path
+) -> None:
+    saved(tmp_path / "m.safetensors", model_files.TEXT)
+    for option in ("--weights int8", "--to tidegate"):
+        for name in ("m.onnx", "m.keras"):
+            outcome = tidegate(f"convert m.safetensors {name} {option}")
+            assert outcome.code == 2
+            assert f"leave out {option.split()[0]}" in outcome.err
+            assert not Path(name).exists()
+    assert tidegate("convert m.safetensors m.onnx").code == 0
+
+
 # the command
 
 

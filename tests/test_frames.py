@@ -384,7 +384,8 @@ def test_durations_are_to_be_seconds() -> None:
     [
         (pl.DataFrame({"a": [[1, 2], [1]], "b": [[1], [1]]}), "row 0: expected as many values in"),
         (pl.DataFrame({"a": ["1", "2"]}), "column 'a': expected numbers, or a sequence of numbers"),
-        (pl.DataFrame({"a": [[1]], "b": [2]}), "column 'b': expected numbers, or a sequence of nu"),
+        (pl.DataFrame({"a": [[1]], "b": [2]}), "'b': expected a sequence of numbers in each cell"),
+        (pl.DataFrame({"a": [1], "b": ["x"]}), "column 'b': expected numbers, or a sequence of nu"),
     ],
 )
 def test_cells_that_are_no_sequences_of_one_length_are_refused(frame: Any, message: str) -> None:

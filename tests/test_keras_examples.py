@@ -114,6 +114,14 @@ def test_sums_are_better_than_chance(example):
     assert "=" in defined["printed"]
 
 
+def test_each_example_tells_how_it_is_run(example, capsys):
+    for path in sorted(FOLDER.glob("*.py")):
+        with pytest.raises(SystemExit) as left:
+            example(path.name, "--help")
+        assert not left.value.code
+        assert f"KERAS_BACKEND=torch python examples/keras/{path.name}" in capsys.readouterr().out
+
+
 def test_each_example_differs_from_keras_in_one_import():
     for path in sorted(FOLDER.glob("*.py")):
         lines = path.read_text(encoding="utf-8").splitlines()

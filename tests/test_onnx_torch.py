@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,3 +118,17 @@ def test_without_onnxscript_the_error_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(InputError, match=r"got no onnxscript; .*pip install .* onnxscript$"):
         tidegate.onnx.translation_table()
+
+
+def test_the_page_s_export_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).resolve().parents[1] / "docs/onnx.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(block, names)
+    x, lengths = names["x"][:4, :2], names["lengths"][:2].clamp(max=4)
+    session = session_of(Path("model.onnx").read_bytes())
+    (y,) = session.run(None, {"x": x.numpy(), "lengths": lengths.numpy()})
+    np.testing.assert_allclose(y, names["model"](x, lengths).detach().numpy(), atol=1e-5)

@@ -153,6 +153,9 @@ STATEMENTS = {
         "n = n + u.o(ops.mean(f))", "n = n + u.o(ops.mean(f) * w.o)", ValueError,
         "u.o.v.: expected v of H units, got one value for each row; compute v from gates",
     ),
+    "a product that is not called": (
+        "n = n + u.n", "n = n + w.n", TypeError, r"got \w+; call it: u.g is a product",
+    ),
     "an unknown gate": (
         "n = w.g * n", "n = w.f * n", AttributeError, "w.g: expected a gate, one of f, n",
     ),
@@ -163,6 +166,11 @@ STATEMENTS = {
         "n = n * u.f(n)", "n = n * f", ValueError, "u.f: expected one product a step, got more",
     ),
 }  # fmt: skip
+
+
+def test_a_role_that_no_gate_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="role: expected keeps, writes, shows or none, got 'remem"):
+        Gate("a gate", "remembers")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("kind", STATEMENTS)

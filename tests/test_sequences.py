@@ -425,6 +425,13 @@ def test_what_is_no_sequence_is_named(wrong: Any, problem: str) -> None:
         as_sequences(wrong)
 
 
+def test_one_sequence_in_place_of_many_is_told_how_to_be_given() -> None:
+    one = np.zeros((5, 2))
+    with pytest.raises(InputError, match=r"one sequence alone goes in a list: \[x\]"):
+        as_sequences(one, channels=2)
+    assert len(as_sequences([one], channels=2)) == 1
+
+
 def test_a_channel_without_values_is_named() -> None:
     with pytest.raises(InputError, match="channel 2: expected some values, got none"):
         SequenceInputs.fit([np.array([[1.0, np.nan], [2.0, np.nan]])], 1)

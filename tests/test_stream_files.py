@@ -107,6 +107,20 @@ def test_pieces_are_asked_for_as_many_as_there_are_streams() -> None:
     assert streams.ids == ["a"]
 
 
+def test_a_frame_s_columns_are_taken_by_their_names() -> None:
+    polars = pytest.importorskip("polars")
+    model = forecaster()
+    names = model.stream().columns
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    frame = polars.DataFrame({names[1]: rows[:, 1], "more": "text", names[0]: rows[:, 0]})
+    answer = model.stream().feed(rows)
+    assert np.isfinite(answer).all()
+    np.testing.assert_array_equal(model.stream().feed(frame), answer)
+    np.testing.assert_allclose(model.stream(2).feed([frame, rows]), [answer] * 2, rtol=1e-6)
+    with pytest.raises(InputError, match=f"got none named {names[0]}; add it"):
+        model.stream().feed(frame.drop(names[0]))
+
+
 def test_a_state_is_checked_before_it_is_taken() -> None:
     stream = sequence_model(tg.SequenceClassifier, segment=3, readout="mean+max").stream()
     stream.feed(np.ones((5, 2)))
@@ -163,6 +177,9 @@ def test_a_file_of_another_stream_or_a_damaged_one_is_refused(tmp_path: Path) ->
             stream.load(path)
     for name, array in stream.state.items():
         np.testing.assert_array_equal(array, before[name])
+    stream.save(path, force=True)  # of the damaged one
+    with pytest.raises(InputError, match=r"got what a stream remembers.*stream\(\).load\(path"):
+        tg.load(path)
     other = tmp_path / "notes.txt"
     other.write_text("mine")
     with pytest.raises(InputError, match="a file that tidegate did not write"):

@@ -5,6 +5,7 @@
    MODEL is a file of `tidegate train language-model TEXT --level char`. It prints the bits that the
    model needs for each character of the text, then LENGTH characters, each the likeliest one.
    Neither Python nor any other library is needed but libtidegate. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,8 +82,12 @@ static int open_network(network* net, const char* path) {
     char* cell = model_file_text(&net->file, "cell");
     net->embedding = model_file_tensor(&net->file, "embedding.weight", &rows, &net->embedded);
     net->bias = model_file_tensor(&net->file, "dense.bias", &net->vocabulary, &columns);
-    if (!net->characters || !cell || !net->embedding || !net->bias || rows != net->vocabulary)
+    if (!net->characters || !cell)
         return free(cell), fail("expected a language model of characters (--level char)");
+    if (!net->embedding) /* float32 alone is read here */
+        return free(cell), fail("expected weights of float32: tidegate convert --weights float32");
+    if (!net->bias || rows != net->vocabulary)
+        return free(cell), fail("the model file's shapes do not fit each other");
     int64_t tokens = 1; /* the first is for characters that the model has never seen */
     for (const char* c = net->characters; *c; ++c) tokens += (*c & 0xC0) != 0x80;
     if (tokens != net->vocabulary)
@@ -187,11 +192,14 @@ static int run(network* net, int length) {
 }
 
 int main(int count, char** arguments) {
-    if (count < 2 || count > 3) return fail("expected MODEL [LENGTH] < TEXT"), 2;
+    char* end = "";
+    const long length = count > 2 ? strtol(arguments[2], &end, 10) : 200;
+    if (count < 2 || count > 3 || *end || length < 0 || length > INT_MAX)
+        return fail("expected MODEL [LENGTH] < TEXT"), 2;
     network net = {0};
     int status = 1;
     if (open_network(&net, arguments[1]) == 0)
-        status = run(&net, count > 2 ? atoi(arguments[2]) : 200);
+        status = run(&net, (int)length);
     close_network(&net);
     return status;
 }

@@ -13,6 +13,8 @@ from keras.layers import Dense, RepeatVector
 
 from tidegate.keras import LSTM  # in Keras: from keras.layers import LSTM
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 30
 DIGITS = int(sys.argv[2]) if sys.argv[2:] else 3
 CHARACTERS = "0123456789+ "

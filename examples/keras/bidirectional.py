@@ -13,6 +13,8 @@ from keras.layers import Bidirectional, Dense, Embedding
 
 from tidegate.keras import LSTM  # in Keras: from keras.layers import LSTM
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 10
 WORDS, STEPS, MARKS = 20, 15, 4
 

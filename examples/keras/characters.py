@@ -12,6 +12,8 @@ from keras.layers import Dense
 
 from tidegate.keras import LSTM  # in Keras: from keras.layers import LSTM
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 20
 LENGTH, STEP = 40, 1
 RHYME = (

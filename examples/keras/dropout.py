@@ -13,6 +13,8 @@ from keras.layers import Dense, Dropout
 
 from tidegate.keras import GRU  # in Keras: from keras.layers import GRU
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 20
 STEPS, CLASSES = 30, 10
 

@@ -14,6 +14,8 @@ from keras.layers import Dense, Embedding
 
 from tidegate.keras import LSTM  # in Keras: from keras.layers import LSTM
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 20
 DIGITS, STEPS, START = 10, 5, 10
 

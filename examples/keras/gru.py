@@ -13,6 +13,8 @@ from keras.layers import Dense, Embedding
 
 from tidegate.keras import GRU  # in Keras: from keras.layers import GRU
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 5
 WORDS, STEPS = 1000, 20
 MARKS = (1, 2)

@@ -21,7 +21,7 @@ from keras.utils import pad_sequences
 
 from tidegate.keras import GRU, LSTM  # in Keras: from keras.layers import GRU, LSTM
 
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("--data", type=Path)
 parser.add_argument("--cell", choices=("gru", "lstm"), default="gru")
 parser.add_argument("--epochs", type=int, default=3)

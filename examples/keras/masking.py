@@ -14,6 +14,8 @@ from keras.utils import pad_sequences
 
 from tidegate.keras import GRU  # in Keras: from keras.layers import GRU
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 10
 GOOD, BAD, WORDS, LONGEST = 1, 2, 10, 25
 

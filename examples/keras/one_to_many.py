@@ -11,6 +11,8 @@ from keras.layers import Dense, RepeatVector, TimeDistributed
 
 from tidegate.keras import GRU  # in Keras: from keras.layers import GRU
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 20
 STEPS = 25
 

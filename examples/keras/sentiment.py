@@ -17,6 +17,8 @@ from keras.utils import pad_sequences
 
 from tidegate.keras import LSTM  # in Keras: from keras.layers import LSTM
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 60
 
 keras.utils.set_random_seed(1)

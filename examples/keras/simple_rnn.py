@@ -11,6 +11,8 @@ from keras.layers import Dense
 
 from tidegate.keras import SimpleRNN  # in Keras: from keras.layers import SimpleRNN
 
+if "--help" in sys.argv:
+    sys.exit(print(__doc__))
 EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 10
 STEPS = 20
 

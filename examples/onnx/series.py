@@ -56,6 +56,8 @@ def window_inputs(rows, told):
 def ask(path, rows):
     session = onnxruntime.InferenceSession(path)
     told = json.loads(session.get_modelmeta().custom_metadata_map["tidegate"])
+    if told["scaling"] is None:
+        sys.exit(f"{path}: expected a model of numbers, got a {told['task']}; ask it by texts.py")
     rows, scaling = np.array(rows, float), told["scaling"]
     windowing, anchors = scaling.get("windowing"), 0.0
     if windowing:
@@ -75,4 +77,6 @@ def ask(path, rows):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     print(json.dumps(ask(sys.argv[1], json.loads(sys.argv[2]))))

@@ -38,6 +38,8 @@ def tokens_of(text, told):
 def ask(path, text):
     session = onnxruntime.InferenceSession(path)
     told = json.loads(session.get_modelmeta().custom_metadata_map["tidegate"])
+    if told["encoder"] is None:
+        sys.exit(f"{path}: expected a model of texts, got a {told['task']}; ask it by series.py")
     words, tokens = tokens_of(text, told)
     kept, limit = np.arange(len(tokens)), told["options"].get("max_length")
     if limit and len(tokens) > limit:  # the middle is left out
@@ -59,4 +61,6 @@ def ask(path, text):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     print(json.dumps(ask(*sys.argv[1:])))

@@ -43,6 +43,12 @@ _HOME_OF = {
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
 }
+# modules that people name without an import of their own, as they do torch.onnx
+_MODULES = {
+    "interchange": "tidegate.interchange",
+    "keras": "tidegate.keras",
+    "onnx": "tidegate.onnx",
+}
 
 __all__ = [
     "GRU",
@@ -70,7 +76,15 @@ def __getattr__(name: str) -> Any:
 
         value: Any = version("tidegate")
     elif name in _HOME_OF:
-        value = getattr(importlib.import_module(_HOME_OF[name]), name)
+        try:
+            value = getattr(importlib.import_module(_HOME_OF[name]), name)
+        except ModuleNotFoundError as e:
+            if e.name != "torch":
+                raise
+            problem = f"{name} needs torch; install it with: pip install 'tidegate[train]'"
+            raise ModuleNotFoundError(problem, name=e.name) from e
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
     else:
         raise AttributeError(f"module 'tidegate' has no attribute {name!r}")
     globals()[name] = value

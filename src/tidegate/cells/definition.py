@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tidegate.equations import adjoint as adjoints
 from tidegate.equations import expr, tracing
 from tidegate.equations.widths import widths
 
+Role = Literal["keeps", "writes", "shows", ""]
 Equations = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
 
 
@@ -25,7 +26,15 @@ class Gate:
     """
 
     meaning: str
-    role: Literal["keeps", "writes", "shows", ""] = ""
+    role: Role = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for another role, from which no initial weights would follow."""
+        if self.role not in get_args(Role):
+            raise ValueError(
+                f"role: expected keeps, writes, shows or none, got {self.role!r:.40}; take one of "
+                "these, or leave it out"
+            )
 
 
 @dataclass(frozen=True)

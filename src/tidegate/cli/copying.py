@@ -11,10 +11,13 @@ from tidegate.cli.evaluate import MEASURES, Asked
 from tidegate.cli.reading import about_file, source_for
 from tidegate.cli.show import print_json, print_table
 from tidegate.data.files.reading import taken
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
+from tidegate.interchange.formats import FORMATS
 from tidegate.model.narrow import WEIGHTS, Weights
 from tidegate.output.places import check_output
 from tidegate.terminal import say
+
+_OTHERS = {suffix for about in FORMATS.values() for suffix in about.suffixes} - {".safetensors"}
 
 
 def copy_model(
@@ -28,6 +31,12 @@ def copy_model(
     from tidegate.tasks import load
 
     kept = _checked(weights)
+    if output.suffix.lower() in _OTHERS:
+        raise InputError(
+            "expected the name of a tidegate model, .safetensors, got one of another library's "
+            f"file; write .safetensors, or leave out {spelled('weights' if kept else 'to')}",
+            file=output,
+        )
     data = [] if on in (None, "-") else [Path(str(on))]
     check_output(output, inputs=(file, *data), force=force, ours=is_model_file)
     if kept is None:

@@ -255,9 +255,11 @@ def as_expr(value: Any) -> Expr:
     try:
         return Constant(float(value))
     except (TypeError, ValueError):
+        remedy = "make what is learned a vector or a projection of the cell"
+        if callable(value):
+            remedy = "call it: u.g is a product, and u.g(v) its value; so are a projection and p(v)"
         raise refusal_here(
-            f"expected a value of the step or a number, got {type(value).__name__}; make what is "
-            "learned a vector or a projection of the cell",
+            f"expected a value of the step or a number, got {type(value).__name__}; {remedy}",
             TypeError,
         ) from None
 

@@ -99,9 +99,12 @@ def read(path: Name, format: str | None = None, **answers: Any) -> Network:
     given = Answers(**answers)
     chosen = format_of(path) if format is None else _known(format, READ)
     check_answers(given, chosen)
-    reader = FORMATS[chosen].reader
-    assert reader is not None
-    return _taken(reader)(path, given)
+    about = FORMATS[chosen]
+    assert about.reader is not None
+    try:
+        return _taken(about.reader)(path, given)
+    except ModuleNotFoundError as e:
+        raise _without(e, about) from e
 
 
 def check_answers(answers: Answers, format: str) -> None:
@@ -133,9 +136,12 @@ def write(
 
 def written(network: Network, path: Name, format: str | None) -> tuple[bytes, tuple[str, ...]]:
     """The bytes that ``write`` writes, and what is not in them.  Raises InputError."""
-    writer = FORMATS[format_to_write(path, format)].writer
-    assert writer is not None
-    return _taken(writer)(network)
+    about = FORMATS[format_to_write(path, format)]
+    assert about.writer is not None
+    try:
+        return _taken(about.writer)(network)
+    except ModuleNotFoundError as e:
+        raise _without(e, about) from e
 
 
 def format_of(path: Name) -> str:
@@ -183,3 +189,12 @@ def _known(format: str, known: tuple[str, ...]) -> str:
 def _taken(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def _without(error: ModuleNotFoundError, about: Format) -> ModuleNotFoundError:
+    """The same error, with the remedy where a package of an extra is missing."""
+    extra = {"h5py": "keras", "onnx": "onnx"}.get(error.name or "")
+    if extra is None:
+        return error
+    problem = f"{about.title} needs {error.name}; install it with: pip install 'tidegate[{extra}]'"
+    return ModuleNotFoundError(problem, name=error.name)

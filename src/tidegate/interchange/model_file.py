@@ -36,8 +36,9 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
     if a.evidence_size:
         raise InputError(
             "expected a network that reads tokens or numbers alone, got one that reads evidence "
-            "beside each token, which no other library has; train it with "
-            + spelled("evidence", False),
+            "beside each token, which no layer of another library does; train it with "
+            f"{spelled('evidence', False)}, or write it for ONNX Runtime, evidence and all, with "
+            "tidegate export onnx",
             file=path,
         )
     layers: list[Layer] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,11 +17,18 @@ MOST_TENSORS = 100_000
 MOST_DIMENSIONS = 32
 
 
-def read_safetensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Every tensor by name, numbers with a fraction as float32; and notes on what was rounded.
-
-    Raises InputError for a file that is damaged, or another.
+class Tensors(NamedTuple):
+    """Every tensor by name, numbers with a fraction as float32; notes on what was rounded; and
+    the texts that the file holds beside them.
     """
+
+    arrays: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+    texts: dict[str, str]
+
+
+def read_safetensors(path: str | PathLike[str]) -> Tensors:
+    """What is in a file.  Raises InputError for one that is damaged, or another."""
     from safetensors import SafetensorError, deserialize
 
     data = read_bytes(path)
@@ -58,4 +67,5 @@ def read_safetensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], 
                 array = array.astype(np.float32, copy=False)
         arrays[name] = array
     note = f"{len(rounded)} tensors of float64 were rounded to float32"
-    return arrays, ((note,) if rounded else ())
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # read once above
+    return Tensors(arrays, (note,) if rounded else (), header.get("__metadata__") or {})

@@ -19,6 +19,8 @@ from tidegate.interchange.network import Network
 from tidegate.interchange.problems import about_file
 from tidegate.interchange.safetensors_file import read_safetensors
 from tidegate.interchange.settled import Answers
+from tidegate.interchange.torch_writer import TOLD
+from tidegate.model.container import parse_json
 
 Arrays = dict[str, np.ndarray]
 # prefix, parameter, layer and direction of "encoder.rnn.weight_ih_l0_reverse"; a torch.nn.GRUCell
@@ -35,14 +37,15 @@ _AGAIN = "write it again with safetensors.torch.save_file(module.state_dict(), p
 def read_torch(path: str | PathLike[str], answers: Answers) -> Network:
     """The network in a state_dict.
 
-    Recurrent layers are found by the names of their weights, and told apart by their shapes.  One
+    Recurrent layers are found by the names of their weights, and told apart by their shapes; their
+    order is as the names number them, or as tidegate wrote it beside them.  One
     embedding before them and one linear layer after them belong to the network where nothing else
     is in the file; else the network is the recurrent layers alone, and ``kept`` holds the rest.
     Raises InputError, with the question to be answered where the file leaves one open.
     """
-    arrays, notes = read_safetensors(path)
+    arrays, notes, texts = read_safetensors(path)
     try:
-        return _network(arrays, notes, answers)
+        return _network(arrays, notes, answers, _order_told(texts))
     except ValueError as e:
         raise about_file(e, path, _AGAIN) from None
 
@@ -60,9 +63,12 @@ def refuse_pickle(path: str | PathLike[str], _: Answers) -> Network:
 Keys = dict[tuple[int, bool], dict[str, str]]  # of each layer and direction, by parameter
 
 
-def _network(arrays: Arrays, notes: tuple[str, ...], answers: Answers) -> Network:
+def _network(arrays: Arrays, notes: tuple[str, ...], answers: Answers, order: list[str]) -> Network:
     stacks, others = _stacks(arrays)
-    chosen = _chosen(sorted(stacks, key=_natural), answers)
+    if answers.layer is None and set(order) == set(stacks):  # as tidegate wrote it
+        chosen = list(dict.fromkeys(order))
+    else:
+        chosen = _chosen(sorted(stacks, key=_natural), answers)
     layers: list[Layer] = []
     for prefix in chosen:
         layers += _layers(prefix, stacks[prefix], arrays, answers)
@@ -77,6 +83,15 @@ def _network(arrays: Arrays, notes: tuple[str, ...], answers: Answers) -> Networ
         names = ", ".join(sorted(others)[:4]) + (", ..." if len(others) > 4 else "")
         notes += (f"the network is the recurrent layers alone; kept beside them: {names}",)
     return Network(tuple(layers), "a torch state_dict", notes, others)
+
+
+def _order_told(texts: Mapping[str, str]) -> list[str]:
+    """The order of the recurrent layers that `torch_bytes` wrote; empty where none is told."""
+    try:
+        order = parse_json(texts.get(TOLD, "{}"), TOLD)["order"]
+        return list(map(str, order))
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _stacks(arrays: Arrays) -> tuple[dict[str, Keys], Arrays]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from tidegate.errors import InputError
@@ -16,6 +18,10 @@ from tidegate.interchange.layers import (
 from tidegate.interchange.network import Network
 from tidegate.output.places import MARK
 
+# The key of a text in the file: JSON with ``order``, what the weights of one recurrent layer after
+# another are called up to their own names; for a state_dict does not say which comes first.
+TOLD = "made"
+
 
 def torch_bytes(network: Network) -> tuple[bytes, tuple[str, ...]]:
     """The bytes of a safetensors file, and what is not in it.  Raises InputError."""
@@ -23,7 +29,9 @@ def torch_bytes(network: Network) -> tuple[bytes, tuple[str, ...]]:
 
     arrays, notes = torch_arrays(network)
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(held, metadata={"made": MARK}), notes
+    order = [_place(layer)[0] for layer in network.layers if isinstance(layer, Recurrent)]
+    # one text alone: of several, safetensors writes them in any order, and the bytes would differ
+    return save(held, metadata={TOLD: json.dumps({"made": MARK, "order": order})}), notes
 
 
 def torch_arrays(network: Network) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -84,11 +92,17 @@ def _recurrent(layer: Recurrent) -> dict[str, np.ndarray]:
             f"layer {layer.name}: expected an initial state of zeros, got one of the file's, which "
             "a state_dict cannot hold; write ONNX"
         )
-    prefix, _, k = layer.name.rpartition("l")
-    if not k.isdecimal() or (prefix and not prefix.endswith(".")):
-        prefix, k = f"{layer.name}.", "0"
+    prefix, k = _place(layer)
     return {
         f"{prefix}{name}_l{k}{'_reverse' if d.reverse else ''}": array
         for d in layer.directions
         for name, array in d.parameters.items()
     }
+
+
+def _place(layer: Recurrent) -> tuple[str, str]:
+    """What the names of the layer's weights begin with, and which layer of its module it is."""
+    prefix, _, k = layer.name.rpartition("l")
+    if not k.isdecimal() or (prefix and not prefix.endswith(".")):
+        return f"{layer.name}.", "0"
+    return prefix, k

@@ -7,10 +7,14 @@ also registers the layers, so that `keras.saving.load_model` knows them.
 try:
     import keras  # noqa: F401
 except ModuleNotFoundError as e:
-    raise ModuleNotFoundError(
-        "tidegate.keras: expected Keras 3, got no module keras; pip install 'tidegate[keras]'",
-        name=e.name,
-    ) from e
+    if e.name == "keras":
+        problem = "expected Keras 3, got no module keras; pip install 'tidegate[keras]'"
+    else:  # what Keras is set to run on
+        problem = (
+            f"Keras is set to run on {e.name}, which is not installed; set KERAS_BACKEND=torch in "
+            "the environment before the program starts, or in os.environ before keras is imported"
+        )
+    raise ModuleNotFoundError(f"tidegate.keras: {problem}", name=e.name) from e
 
 from tidegate.keras.layers import GRU, LSTM, SimpleRNN
 

@@ -227,6 +227,11 @@ def _check_values(values: Any) -> dict[str, Any]:
     """Arguments of ModelFile from the parsed JSON text; ValueError unless it is as specified."""
     if not isinstance(values, dict):
         raise ValueError("metadata: expected an object, got another value")
+    if "stream" in values:
+        raise ValueError(
+            "expected a model, got what a stream remembers; load its model, and then this file by "
+            "model.stream().load(path)"
+        )
     found = values.get("format")
     if type(found) is not int or found != FORMAT:
         older = type(found) is int and found < FORMAT

@@ -8,7 +8,7 @@ import numpy as np
 
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.sequences.sequences import pad_sequences
-from tidegate.data.series.columns import array_of, floats_of
+from tidegate.data.series.columns import array_of, floats_of, listed, numbers_in, opened
 from tidegate.data.series.scaling import FARTHEST, Scaler
 from tidegate.data.series.windowing import Windowing, Windows
 from tidegate.errors import InputError, shown
@@ -146,6 +146,7 @@ class SequenceStream(Stream):
 
 
 _FLOAT64 = np.dtype(np.float64)
+_PLAIN = (np.ndarray, np.number, float, int, list, tuple)
 
 
 class _Rows(NamedTuple):
@@ -159,10 +160,10 @@ class ForecastStream(Stream):
     """A time series, or several alike, that is forecast anew whenever rows come in.
 
     A piece is rows [T, columns], or one row [columns]: the series that are forecast, and then the
-    covariates, as ``columns`` names them; of one column [T], or a number.  Rows follow each other
-    in the time step of training.  An answer is the forecast of the ``horizon`` rows after the
-    last one, float64 [horizon, series], in the units of the data; NaN until as many rows as the
-    context has were read.
+    covariates, as ``columns`` names them; of one column [T], or a number; or a frame that has
+    columns of these names, in any order.  Rows follow each other in the time step of training.  An
+    answer is the forecast of the ``horizon`` rows after the last one, float64 [horizon, series], in
+    the units of the data; NaN until as many rows as the context has were read.
     """
 
     KIND = "forecaster"
@@ -177,6 +178,8 @@ class ForecastStream(Stream):
         return {"rows": past, "rows.known": np.zeros(rows, np.int64)}
 
     def _feed(self, pieces: Any) -> None:
+        if not isinstance(pieces, np.ndarray):
+            pieces = [_by_name(piece, self.columns) for piece in pieces]
         values, lengths = _values(pieces, len(self.columns))
         if not np.isfinite(values).all():
             step, row, column = np.argwhere(~np.isfinite(values))[0].tolist()
@@ -237,10 +240,23 @@ def _values(pieces: Any, columns: int) -> tuple[np.ndarray, np.ndarray | None]:
     return pad_sequences(arrays)
 
 
+def _by_name(piece: Any, names: tuple[str, ...]) -> Any:
+    """A frame's columns of these names, float64 [T, columns]; anything else as it is."""
+    if isinstance(piece, _PLAIN) or not hasattr(frame := opened(piece), "get_column"):
+        return piece
+    labels = {str(label): label for label in frame.columns}
+    if missing := [name for name in names if name not in labels]:
+        raise InputError(
+            f"expected columns {listed(names)}, got none named {listed(missing)}; add it, or give "
+            "an array of all"
+        )
+    return np.stack([numbers_in(frame.get_column(labels[n]), n) for n in names], axis=1)
+
+
 def _piece(piece: Any, columns: int) -> np.ndarray:
     """One piece as float64 [T, columns]."""
     try:
-        plain = isinstance(piece, np.ndarray | np.number | float | int | list | tuple)
+        plain = isinstance(piece, _PLAIN)
         array = floats_of(piece) if plain else array_of(piece)
     except (TypeError, ValueError):
         raise InputError(f"expected numbers, got {shown(piece)}; give an array") from None

@@ -129,7 +129,10 @@ def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
         channels = array.shape[1] if channels is None else channels
         if array.shape[1] != channels:
             problem = f"expected {channels} channels, as the others have, got {array.shape[1]}"
-            raise InputError(f"sequence {i}: {problem}; give all as many")
+            remedy = "give all as many"
+            if i == 0 and np.ndim(item) == 1 and len(array) == channels:
+                remedy += "; one sequence alone goes in a list: [x]"
+            raise InputError(f"sequence {i}: {problem}; {remedy}")
         sequences.append(array)
     return sequences
 

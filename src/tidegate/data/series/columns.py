@@ -47,8 +47,11 @@ def rows_of(data: Any) -> Any:
     columns = [data.get_column(label) for label in data.columns]
     if all(column.dtype.is_numeric() or column.dtype == nw.Boolean for column in columns):
         return np.stack([numbers_in(column, str(column.name)) for column in columns], axis=1)
-    channels = []
+    channels, numbers = [], []
     for column in columns:
+        if column.dtype.is_numeric() or column.dtype == nw.Boolean:
+            numbers.append(str(column.name))
+            continue
         try:
             channels.append([_sequence(cell) for cell in column.to_list()])
         except (TypeError, ValueError):
@@ -57,6 +60,12 @@ def rows_of(data: Any) -> Any:
                 "leave the column out",
                 column=str(column.name),
             ) from None
+    if numbers:
+        raise InputError(
+            "expected a sequence of numbers in each cell, as other columns have, got one number; "
+            "leave the column out",
+            column=numbers[0],
+        )
     rows = list(zip(*channels, strict=True))
     for i, row in enumerate(rows):
         if len(lengths := sorted({len(channel) for channel in row})) > 1:
