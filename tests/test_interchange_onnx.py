@@ -286,6 +286,16 @@ def test_an_attribute_that_the_standard_has_not_is_named(
         read(path)
 
 
+def test_weights_that_one_file_cannot_hold_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = _read_case(CASES[0], tmp_path)
+    monkeypatch.setattr("tidegate.onnx.graph.LARGEST", 10)
+    with pytest.raises(InputError, match="expected weights of less than 2 GiB"):
+        write(network, tmp_path / "again.onnx")
+    assert not (tmp_path / "again.onnx").exists()
+
+
 def test_a_case_is_written_with_all_its_attributes_and_read_again(tmp_path: Path) -> None:
     """But for what the reader takes of the batch: lengths, and the layout."""
     written = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,8 @@ from tidegate.interchange.layers import (
     Recurrent,
 )
 from tidegate.interchange.network import Network
-from tidegate.output.places import MARK
 
-OPSET, IR_VERSION = 17, 8  # read by older runtimes, too
+OPSET = 17  # read by older runtimes, too
 _DIRECTIONS = {(False,): "forward", (True,): "reverse", (False, True): "bidirectional"}
 _WITH_NUMBERS = {"Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu"}
 _WITH_BETA = {"Affine", "ScaledTanh", "HardSigmoid"}
@@ -35,13 +33,13 @@ def onnx_bytes(network: Network) -> tuple[bytes, tuple[str, ...]]:
     Its input is ``tokens``, int64 [batch, time], or ``x``, float32 [batch, time, I]; its output is
     ``y``.  All steps of all rows are true ones.  Raises InputError for what ONNX does not have.
     """
-    from onnx import helper
+    from tidegate.onnx.graph import Graph, tensor
 
-    writer = _Writer()
+    writer = _Writer(Graph(OPSET))
     size = network.input_size
     name = "tokens" if size is None else "x"
     shape = ["batch", "time"] if size is None else ["batch", "time", size]
-    given = helper.make_tensor_value_info(name, 7 if size is None else 1, shape)
+    given = tensor(name, np.int64 if size is None else np.float32, shape)
     value, axes = name, ["batch", "time"]
     width = size or 0
     for layer in network.layers:
@@ -55,41 +53,18 @@ def onnx_bytes(network: Network) -> tuple[bytes, tuple[str, ...]]:
                 width = layer.output_size
         if isinstance(layer, Pool) or (isinstance(layer, Recurrent) and not layer.every):
             axes = ["batch"]
-    writer.node("Identity", [value], "", "y")
-    returned = helper.make_tensor_value_info("y", 1, [*axes, width])
-    graph = helper.make_graph(writer.nodes, "network", [given], [returned], writer.held)
-    opset = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(
-        graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="tidegate", doc_string=MARK
-    )
+    writer.graph.named(value, "y")
+    returned = tensor("y", np.float32, [*axes, width])
+    model = writer.graph.model([given], [returned], "network", "")
     return model.SerializeToString(deterministic=True), tuple(writer.notes)
 
 
 class _Writer:
     """Nodes and arrays of a graph."""
 
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.held: list[Any] = []
+    def __init__(self, graph: Any) -> None:
+        self.graph, self.node, self.array = graph, graph.node, graph.constant
         self.notes: list[str] = []
-        self._names: Iterator[str] = (f"v{k}" for k in range(10**9))
-
-    def node(
-        self, kind: str, inputs: list[str], name: str, output: str = "", **attributes: Any
-    ) -> str:
-        """A node of one output, which is returned."""
-        from onnx import helper
-
-        output = output or next(self._names)
-        self.nodes.append(helper.make_node(kind, inputs, [output], name, **attributes))
-        return output
-
-    def array(self, array: np.ndarray) -> str:
-        from onnx import numpy_helper
-
-        name = next(self._names)
-        self.held.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
 
     def layer(self, layer: Any, x: str, timed: bool) -> str:
         """The nodes of a layer on a value with or without an axis of time; its output."""
@@ -98,16 +73,16 @@ class _Writer:
             case Embedding(_, weight, mask_zero):
                 if mask_zero:
                     self.notes.append(f"{name}: in ONNX, token 0 is a true step, too")
-                return self.node("Gather", [self.array(weight), x], name)
+                return self.node("Gather", self.array(weight), x, name=name)
             case Recurrent():
                 return self._recurrent(layer, x)
             case Dense(_, weight, bias, activation):
                 if not timed and bias is not None:
                     held = [self.array(weight), self.array(bias)]
-                    y = self.node("Gemm", [x, *held], name, transB=1)
+                    y = self.node("Gemm", x, *held, name=name, transB=1)
                 else:
-                    y = self.node("MatMul", [x, self.array(weight.T)], name)
-                    y = y if bias is None else self.node("Add", [y, self.array(bias)], "")
+                    y = self.node("MatMul", x, self.array(weight.T), name=name)
+                    y = y if bias is None else self.node("Add", y, self.array(bias))
                 return self._activation(activation, y, name, "")
             case Activate(_, activation):
                 return self._activation(activation, x, name, name)
@@ -115,14 +90,14 @@ class _Writer:
                 ones = np.ones_like(mean)
                 values = [ones if scale is None else scale, 0 * ones if shift is None else shift]
                 held = [self.array(a) for a in (*values, mean, variance)]
-                x = self.node("Transpose", [x], "", perm=[0, 2, 1]) if timed else x
-                y = self.node("BatchNormalization", [x, *held], name, epsilon=epsilon)
-                return self.node("Transpose", [y], "", perm=[0, 2, 1]) if timed else y
+                x = self.node("Transpose", x, perm=[0, 2, 1]) if timed else x
+                y = self.node("BatchNormalization", x, *held, name=name, epsilon=epsilon)
+                return self.node("Transpose", y, perm=[0, 2, 1]) if timed else y
             case Pool(_, kind, true_steps):
                 if true_steps:
                     self.notes.append(f"{name}: in ONNX, over all steps")
                 operator = {"mean": "ReduceMean", "max": "ReduceMax"}[kind]
-                return self.node(operator, [x], name, axes=[1], keepdims=0)
+                return self.node(operator, x, name=name, axes=[1], keepdims=0)
             case Dropout():
                 return x
         raise InputError(
@@ -135,11 +110,9 @@ class _Writer:
             return x
         if activation.name in ("Affine", "ScaledTanh"):
             raise InputError(f"layer {layer}: ONNX has no operator {activation}; take Tanh")
-        return self.node(activation.name, [x], name, "", **_numbers(activation))
+        return self.node(activation.name, x, name=name, **_numbers(activation))
 
     def _recurrent(self, layer: Recurrent, x: str) -> str:
-        from onnx import helper
-
         form = layer.known_form
         reverse = tuple(d.reverse for d in layer.directions)
         if form is None or reverse not in _DIRECTIONS or layer.merge != "concat" or layer.turned:
@@ -162,25 +135,20 @@ class _Writer:
         attributes |= {} if form.clip is None else {"clip": form.clip}
         attributes |= {"linear_before_reset": int(form.reset_after)} if form.family == "GRU" else {}
         attributes |= {"input_forget": 1} if form.coupled else {}
-        x = self.node("Transpose", [x], "", perm=[1, 0, 2])
+        x = self.node("Transpose", x, perm=[1, 0, 2])
         order = ["W", "R", "B", "", "initial_h", "initial_c", "P"]
-        inputs = [x, *(names.get(key, "") for key in order)]
-        while not inputs[-1]:
-            inputs.pop()
-        y = next(self._names)
-        outputs = [y] if layer.every else ["", y]
-        self.nodes.append(
-            helper.make_node(form.family, inputs, outputs, layer.name, **_given(attributes))
+        y, last = self.node(
+            form.family, x, *map(names.get, order), outputs=2, name=layer.name, **_given(attributes)
         )
         if layer.every:  # [T, D, B, H]
             return self._joined(y, [2, 0, 1, 3], 3)
-        return self._joined(y, [1, 0, 2], 2)  # [D, B, H]
+        return self._joined(last, [1, 0, 2], 2)  # [D, B, H]
 
     def _joined(self, y: str, order: list[int], axes: int) -> str:
         """The batch first, directions side by side."""
-        y = self.node("Transpose", [y], "", perm=order)
+        y = self.node("Transpose", y, perm=order)
         shape = np.array([0, 0, -1][3 - axes :], np.int64)
-        return self.node("Reshape", [y, self.array(shape)], "")
+        return self.node("Reshape", y, self.array(shape))
 
     def _initial(self, layer: Recurrent) -> dict[str, str]:
         if all(d.initial is None for d in layer.directions):

@@ -9,6 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from onnx import helper, numpy_helper
 
+from tidegate.errors import InputError
+from tidegate.output.places import MARK
+
+LARGEST = 2**31 - 2**20  # bytes of a protobuf message, less what is not weights
 Value = Any  # what a builder knows a value by: a name, or an object of another library
 Body = Callable[["Builder", list[Value], list[Value]], tuple[list[Value], list[Value]]]
 
@@ -65,13 +69,16 @@ class Graph:
             self._small[key] = found
         return found
 
-    def node(self, op: str, *inputs: str | None, outputs: int = 1, **attributes: Any) -> Any:
+    def node(
+        self, op: str, *inputs: str | None, outputs: int = 1, name: str = "", **attributes: Any
+    ) -> Any:
         given = ["" if name is None else name for name in inputs]
         while given and not given[-1]:
             given.pop()
         number = next(self._numbers)
         names = [f"{op}_{number}" + (f"_{k}" if outputs > 1 else "") for k in range(outputs)]
-        self.nodes.append(helper.make_node(op, given, names, name=f"{op}_{number}", **attributes))
+        name = name or f"{op}_{number}"
+        self.nodes.append(helper.make_node(op, given, names, name=name, **attributes))
         return names[0] if outputs == 1 else tuple(names)
 
     def named(self, value: str, name: str) -> str:
@@ -103,15 +110,22 @@ class Graph:
     def model(self, inputs: Sequence[Any], outputs: Sequence[Any], name: str, version: str) -> Any:
         """The graph between ``inputs`` and ``outputs`` as a model, checked by onnx.
 
-        The mark in its text says that tidegate may replace the file.
+        The mark in its text says that tidegate may replace the file.  Raises InputError where the
+        arrays take more than one file can hold.
         """
         import onnx
 
+        size = sum(len(array.raw_data) for array in self.initializers)
+        if size > LARGEST:
+            raise InputError(
+                f"expected weights of less than 2 GiB, which one ONNX file can hold, got {size:,} "
+                "bytes; train one of a smaller vocabulary or smaller layers"
+            )
         graph = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
         opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets),
-            producer_name="tidegate", producer_version=version, doc_string="made by tidegate",
+            producer_name="tidegate", producer_version=version, doc_string=MARK,
         )  # fmt: skip
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -123,7 +137,7 @@ def tensor(name: str, kind: type[np.generic], shape: Sequence[int | str]) -> Any
     return helper.make_tensor_value_info(name, element, list(shape))
 
 
-def scan_directions(inputs: int, outputs: int, reverse: bool) -> dict[str, list[int]]:
+def scan_directions(inputs: int, outputs: int, reverse: bool) -> dict[str, Any]:
     """Attributes of a Scan that begins with the last step, or with the first."""
     if not reverse:
         return {}
