@@ -8,6 +8,7 @@ from os import PathLike
 
 import numpy as np
 
+from tidegate.data.files.npy import array_of_npy
 from tidegate.data.files.reading import check_unpacked
 from tidegate.errors import InputError, shown
 
@@ -63,21 +64,7 @@ class Archive:
 
 def numbers(content: bytes) -> np.ndarray:
     """The array of numbers in a ``.npy`` file.  Raises ValueError; nothing is unpickled."""
-    head = io.BytesIO(content)
-    version = np.lib.format.read_magic(head)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read_header is None:
-        raise ValueError(f"version {version} of the format")
-    shape, fortran, dtype = read_header(head)
-    if dtype.kind not in "fiub" or len(shape) > 32:
-        raise ValueError(f"{shown(str(dtype), 40)}, not numbers")
-    values, count = content[head.tell() :], 1
-    for size in shape:  # in Python's integers, which cannot wrap around
-        count *= size
-    if min(shape, default=0) < 0 or count * dtype.itemsize != len(values):
-        raise ValueError(f"{len(values)} bytes of values for {shown(list(shape))}")
-    array = np.frombuffer(values, dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    array = array_of_npy(content)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{shown(str(array.dtype), 40)}, not numbers")
+    return array

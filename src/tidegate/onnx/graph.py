@@ -51,15 +51,25 @@ class Graph:
         self.initializers: list[Any] = []
         self._numbers: Any = count() if outer is None else outer._numbers
         self._small: dict[tuple[str, Any, bytes], str] = {}
+        self._bytes = 0
         self._outer = outer
 
     def constant(self, array: np.ndarray, name: str | None = None) -> str:
-        """An array that is part of the graph; small ones are kept once."""
+        """An array that is part of the graph; small ones are kept once.
+
+        Raises InputError where all of them take more than one file can hold.
+        """
         if self._outer is not None:
             return self._outer.constant(array, name)
         key = array.dtype.str, array.shape, array.tobytes() if array.size <= 16 else b""
         if name is None and array.size <= 16 and key in self._small:
             return self._small[key]
+        self._bytes += array.nbytes
+        if self._bytes > LARGEST:
+            raise InputError(
+                "expected weights of less than 2 GiB, which one ONNX file can hold, got "
+                f"{self._bytes:,} bytes or more; train with a smaller vocabulary or smaller layers"
+            )
         found = name or f"constant_{next(self._numbers)}"
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), found))
         # ascontiguousarray makes () into (1,)
@@ -110,17 +120,10 @@ class Graph:
     def model(self, inputs: Sequence[Any], outputs: Sequence[Any], name: str, version: str) -> Any:
         """The graph between ``inputs`` and ``outputs`` as a model, checked by onnx.
 
-        The mark in its text says that tidegate may replace the file.  Raises InputError where the
-        arrays take more than one file can hold.
+        The mark in its text says that tidegate may replace the file.
         """
         import onnx
 
-        size = sum(len(array.raw_data) for array in self.initializers)
-        if size > LARGEST:
-            raise InputError(
-                f"expected weights of less than 2 GiB, which one ONNX file can hold, got {size:,} "
-                "bytes; train one of a smaller vocabulary or smaller layers"
-            )
         graph = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
         opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from os import PathLike
 
 import numpy as np
 
 from tidegate.data.files.items import label_text
+from tidegate.data.files.npy import array_of_npy
 from tidegate.data.files.reading import check_unpacked, read_bytes
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError
@@ -69,23 +69,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """One array.  Raises ValueError where it claims another size than it has, or holds objects."""
     with archive.open(member) as file:
         content = file.read(member.file_size + 1)
-    head = io.BytesIO(content)
-    version = np.lib.format.read_magic(head)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read_header is None:
-        raise ValueError(f"{member.filename} is of version {version} of the format")
-    shape, fortran, dtype = read_header(head)
-    if dtype.hasobject or dtype.names is not None or dtype.itemsize == 0:
-        raise ValueError(f"{member.filename} holds {str(dtype)[:40]}, not numbers or text")
-    values = content[head.tell() :]
-    # sizes in Python's integers, which cannot wrap around
-    if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(values):
-        raise ValueError(f"{member.filename} has {len(values)} bytes of values for {list(shape)}")
-    array = np.frombuffer(values, dtype=dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    try:
+        return array_of_npy(content)
+    except ValueError as problem:
+        raise ValueError(f"{member.filename}: {problem}") from None
 
 
 def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
