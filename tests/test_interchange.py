@@ -17,7 +17,7 @@ import pytest
 from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.interchange import Network, keras_weights, read, write
-from tidegate.interchange.activations import SOFTMAX
+from tidegate.interchange.activations import IDENTITY, SOFTMAX, Activation
 from tidegate.interchange.layers import (
     Dense,
     Direction,
@@ -359,6 +359,13 @@ def test_an_answer_that_a_file_does_not_ask_for_is_refused(tmp_path: Path) -> No
         read(tmp_path / "m.txt")
     with pytest.raises(InputError, match="write .keras, the format that took the place of .h5"):
         write(classifier(), tmp_path / "m.h5")
+
+
+def test_an_activation_that_a_state_dict_does_not_hold_is_said(tmp_path: Path) -> None:
+    for activation, said in ((IDENTITY, 0), (Activation("Affine", 2.0), 1), (SOFTMAX, 1)):
+        dense = Dense("d", numbers(2, 4), numbers(2), activation)
+        notes = write(Network((recurrent("r", "gru", 3, 4), dense)), tmp_path / "m.safetensors")
+        assert sum("its activation" in note for note in notes) == said
 
 
 def test_a_batch_without_rows_or_steps_gives_none() -> None:

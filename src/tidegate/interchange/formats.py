@@ -128,8 +128,8 @@ def write(
     Replaces a file that tidegate wrote, any other only with ``force``.  Returns what of the network
     is not in such a file.  Raises InputError for a network that the format cannot hold, in whole.
     """
-    content, notes = written(network, path, format)
     check_output(path, force=force)
+    content, notes = written(network, path, format)
     write_atomically(path, content)
     return notes
 

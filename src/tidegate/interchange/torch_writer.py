@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from tidegate.errors import InputError
+from tidegate.interchange.activations import IDENTITY
 from tidegate.interchange.conventions import LIBRARIES
 from tidegate.interchange.layers import (
     Dense,
@@ -57,7 +58,7 @@ def torch_arrays(network: Network) -> tuple[dict[str, np.ndarray], tuple[str, ..
                 arrays[f"{name}.weight"] = weight
                 if bias is not None:
                     arrays[f"{name}.bias"] = bias
-                if layer.activation.name != "Affine":
+                if layer.activation != IDENTITY:
                     left_out.append(f"{name}: its activation, {layer.activation}")
             case Normalisation(_, scale, shift, mean, variance, epsilon):
                 ones = np.ones_like(mean)
