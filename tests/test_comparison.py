@@ -273,6 +273,28 @@ def test_pictures_are_beside_the_models(compared):
     assert json.loads((folder / "comparison.json").read_text())["advice"]
 
 
+def test_no_legend_is_wider_than_its_picture():
+    from dataclasses import replace
+    from types import SimpleNamespace
+    from typing import Any
+
+    from matplotlib.figure import Figure
+
+    from tidegate.comparison.experiments.experiment import Baseline, Metric
+    from tidegate.comparison.report.drawing import curves
+
+    history = [{"step": 1, "seconds": 1.0, "accuracy": 0.5}]
+    runs: Any = [SimpleNamespace(cell=cell, history=history) for cell in ("gru", "lstm", "mgu")]
+    short = Baseline(name="ridge", about="", validation=0.5, held_out=0.5, losses=np.zeros(0))
+    metric = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    for baseline, columns in ((short, 4), (replace(short, name="a baseline of many words"), 3)):
+        figure = Figure(figsize=(5.2, 3.5), dpi=180, layout="constrained")
+        curves(runs, [baseline], metric, "step")(figure)
+        (legend,) = figure.legends
+        assert legend.get_window_extent().width <= figure.bbox.width
+        assert legend._ncols == columns
+
+
 def test_what_users_wrote_is_no_markup_in_the_report(tmp_path):
     tg.compare(
         classifier(),

@@ -90,9 +90,9 @@ def test_a_changed_weight_names_the_digest_and_a_remedy(saved: Path) -> None:
     [
         (b"", "expected a safetensors file, got only 0 bytes"),
         (b"PK\x03\x04" + b"\x00" * 200, "expected a safetensors file"),
-        (b"\x80\x04\x95" + b"x" * 60, "got a header length of"),  # a pickle
-        (struct.pack("<Q", 2**63) + b"{}", "got a header length of 9223372036854775808"),
-        (struct.pack("<Q", 33_000_000) + b"{}", "got a header length of 33000000"),
+        (b"\x80\x04\x95" + b"x" * 60, "got another kind of file"),  # a pickle
+        (struct.pack("<Q", 2**63) + b"{}", "a header length of 9223372036854775808"),
+        (struct.pack("<Q", 33_000_000) + b"{}", "a header length of 33000000"),
         (struct.pack("<Q", 2) + b"[]", "header: expected an object"),
         (struct.pack("<Q", 2) + b"{}", "header: expected the metadata key 'tidegate' alone"),
         (struct.pack("<Q", 2) + b"\xff\xfe", "header: expected JSON"),

@@ -155,7 +155,7 @@ def format_of(path: Name) -> str:
     suffixes = ", ".join(dict.fromkeys(s for name in READ for s in FORMATS[name].suffixes))
     raise InputError(
         f"expected a file that ends in one of {suffixes}, got {shown(suffix)}; rename it, or "
-        "name its format",
+        "name its format with --from, in Python format=",
         file=path,
     )
 

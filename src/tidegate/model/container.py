@@ -214,9 +214,8 @@ def _read_header(file: BinaryIO, size: int) -> bytes:
     (length,) = struct.unpack("<Q", start)
     if length > min(MAX_HEADER_BYTES, size - 8):
         raise ValueError(
-            f"expected a safetensors file, got a header length of {length} in a file of "
-            f"{size} bytes; is it another kind of file, or cut short? name the right one, or copy "
-            "it again"
+            "expected a safetensors file, got another kind of file, or one that was cut short (a "
+            f"header length of {length} in {size} bytes); name the right one, or copy it again"
         )
     return file.read(length)
 

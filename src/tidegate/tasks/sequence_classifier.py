@@ -23,10 +23,11 @@ class SequenceClassifier(SequenceEstimator, Classifier):
     """Predicts the label of a sequence of numbers, with recurrent layers and pooling.
 
     X is a list of N arrays [T, C] or [T], or one array [N, T, C] or [N, T], with T time steps of C
-    channels; NaN means a missing value.  ``classes_`` holds the labels in order, which is the order
-    of the columns of ``predict_proba``.  ``inputs_`` turns sequences into inputs; their scale is
-    learned from the training part only.  `fit` raises InputError for options or data that cannot be
-    used.
+    channels; NaN means a missing value.  Of a frame with a row for each step, X is
+    ``[rows[["x", "y"]] for _, rows in frame.groupby("id")]``.  ``classes_`` holds the labels in
+    order, which is the order of the columns of ``predict_proba``.  ``inputs_`` turns sequences into
+    inputs; their scale is learned from the training part only.  `fit` raises InputError for options
+    or data that cannot be used.
 
     >>> import numpy as np, tidegate as tg
     >>> rising = np.linspace(0, 1, 30) + np.arange(20)[:, None]  # [N, T]

@@ -27,9 +27,10 @@ class SequenceRegressor(SequenceEstimator):
     """Predicts one number from a sequence of numbers, with recurrent layers and pooling.
 
     X is a list of N arrays [T, C] or [T], or one array [N, T, C] or [N, T], with T time steps of C
-    channels; NaN means a missing value.  ``inputs_`` turns sequences into inputs, and ``target_``
-    holds the mean and scale of the numbers; both are learned from the training part only.  `fit`
-    raises InputError for options or data that cannot be used.
+    channels; NaN means a missing value.  Of a frame with a row for each step, X is
+    ``[rows[["x", "y"]] for _, rows in frame.groupby("id")]``.  ``inputs_`` turns sequences into
+    inputs, and ``target_`` holds the mean and scale of the numbers; both are learned from the
+    training part only.  `fit` raises InputError for options or data that cannot be used.
 
     >>> import numpy as np, tidegate as tg
     >>> X = np.random.default_rng(0).normal(size=(40, 30))  # [N, T]

@@ -126,9 +126,9 @@ def reaches(of: Mapping[str, Reach]) -> Draw:
         axes.annotate(
             "a thousandth",
             (0, FADED),
-            xytext=(3, -3),
+            xytext=(3, 3),  # above the line, where curves are only far to the right
             textcoords="offset points",
-            va="top",
+            va="bottom",
             color=_GREY,
             size="small",
         )
@@ -160,7 +160,14 @@ def _finish(figure: Figure, axes: Axes, columns: int = 4, heading: str | None = 
     axes.grid(color=_GREY, alpha=0.25, lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=columns, frameon=False, title=heading)
+    while True:  # as many columns as fit beside each other
+        legend = figure.legend(
+            loc="outside upper center", ncols=columns, frameon=False, title=heading
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+        columns -= 1
 
 
 def _aligned(runs: list[Run], name: str, across: str) -> tuple[np.ndarray, np.ndarray]:
