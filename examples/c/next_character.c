@@ -198,8 +198,7 @@ int main(int count, char** arguments) {
         return fail("expected MODEL [LENGTH] < TEXT"), 2;
     network net = {0};
     int status = 1;
-    if (open_network(&net, arguments[1]) == 0)
-        status = run(&net, (int)length);
+    if (open_network(&net, arguments[1]) == 0) status = run(&net, (int)length);
     close_network(&net);
     return status;
 }
