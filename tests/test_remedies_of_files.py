@@ -69,7 +69,7 @@ def worked(outcome: Outcome) -> None:
 # a model that is damaged, missing or another
 
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "cut": (lambda data: data[:500], "or cut short.*or copy it again"),
+    "cut": (lambda data: data[:500], "cut short.*or copy it again"),
     "cut late": (lambda data: data[:-9], "copy the file again from where it came"),
     "longer": (lambda data: data + b"x", "copy the file again from where it came"),
     "empty": (lambda _: b"", "copy the file again from where it came"),
