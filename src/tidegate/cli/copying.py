@@ -11,9 +11,9 @@ from tidegate.cli.evaluate import MEASURES, Asked
 from tidegate.cli.reading import about_file, source_for
 from tidegate.cli.show import print_json, print_table
 from tidegate.data.files.reading import taken
-from tidegate.errors import InputError, shown, spelled
+from tidegate.errors import InputError, spelled
 from tidegate.interchange.formats import FORMATS
-from tidegate.model.narrow import WEIGHTS, Weights
+from tidegate.model.narrow import checked_weights
 from tidegate.output.places import check_output
 from tidegate.terminal import say
 
@@ -30,7 +30,7 @@ def copy_model(
     from tidegate.model.checkpoint import is_model_file, load_model, save_model
     from tidegate.tasks import load
 
-    kept = _checked(weights)
+    kept = None if weights is None else checked_weights(weights)
     if output.suffix.lower() in _OTHERS:
         raise InputError(
             "expected the name of a tidegate model, .safetensors, got one of another library's "
@@ -72,18 +72,6 @@ def copy_model(
             f"on the model's test input, outputs of up to {largest:.3g} changed by up to "
             f"{change:.2g}; --on FILE measures both models on data"
         )
-
-
-def _checked(weights: str | None) -> Weights | None:
-    if weights is None:
-        return None
-    for known in WEIGHTS:
-        if known == weights:
-            return known
-    raise InputError(
-        f"expected {', '.join(WEIGHTS)}, got {shown(weights)}; choose one of these",
-        option="weights",
-    )
 
 
 def _changed_outputs(before: Any, after: Any) -> tuple[float, float]:

@@ -18,12 +18,23 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.errors import InputError, shown
+
 Array = NDArray[Any]
 Weights = Literal["float32", "bfloat16", "int8"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 DTYPES = {"float32": "F32", "bfloat16": "U16", "int8": "I8"}  # of a matrix, as safetensors has them
 _LARGEST = np.float32(127)
 _SMALLEST = np.finfo(np.float32).tiny  # rows of less are zeros
+
+
+def checked_weights(value: str) -> Weights:
+    """The kind of weights of this name.  Raises InputError for another."""
+    for known in WEIGHTS:
+        if known == value:
+            return known
+    problem = f"expected {', '.join(WEIGHTS)}, got {shown(value)}; choose one of these"
+    raise InputError(problem, option="weights")
 
 
 def narrowed(tensors: Mapping[str, Array], weights: Weights) -> tuple[dict[str, Array], ...]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tidegate.cells import PROJECTED, USES, get_cell
-from tidegate.errors import InputError, shown, written
+from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
-from tidegate.model.narrow import WEIGHTS, Weights
+from tidegate.model.narrow import Weights, checked_weights
 from tidegate.output.places import check_output
 from tidegate.tasks.architectures import need_memory
 from tidegate.tasks.model_file import (
@@ -269,10 +269,7 @@ class Estimator(SklearnOptions, Streamed):
         from tidegate.model.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
 
         check_output(path, force=force, ours=is_model_file)
-        kept = self.runtime_.weights if weights is None else weights
-        if kept not in WEIGHTS:
-            problem = f"expected {', '.join(WEIGHTS)}, got {shown(kept)}; choose one"
-            raise InputError(problem, option="weights")
+        kept = checked_weights(self.runtime_.weights if weights is None else weights)
         network = rounded_network(self.runtime_, kept)
         options = {
             name: list(v) if isinstance(v, tuple) else v for name, v in self.to_json().items()
