@@ -199,6 +199,12 @@ CHANGED_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"position": {"tail_from": 11, "tail_steps": 2}}, "position tail_from: expected a step of"),
     ({"position": {"tail_from": 9}}, "position tail_from: expected a step of the run"),
     ({"position": {"tail_steps": 2}}, "position tail_from: expected a step of the run"),
+    ({"position": {"tail_from": 9, "tail_steps": 2}}, "went_back_to: expected a step of the hist"),
+    ({"position": {"went_back_to": 3}}, "went_back_to: expected a step of the history before"),
+    (
+        {"position": {"tail_from": 4, "tail_steps": 2, "went_back_to": 6}},
+        "went_back_to: expected a step of the history before the tail, got 6",
+    ),
     ({"position": {"more": 0}}, "position: expected exactly its keys, got or missed ['more']"),
     ({"columns": []}, "training state columns: expected dict, got []"),
     ({"columns": {"step": "str"}}, "columns: expected int or float for each"),

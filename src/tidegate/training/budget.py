@@ -10,8 +10,10 @@ _EVALUATION = 0.6  # what reading a unit to evaluate costs at most, in units tha
 _ONE_EVALUATION = 0.05  # of the minutes, at most
 _EVALUATING = 0.1  # of the time since the last evaluation, at most
 _SAMPLING = 0.05  # of the time so far, at most
-_CLOSING = 0.03  # of the minutes, for building and writing what was trained ...
+_CLOSING = 0.03  # of the minutes, for what is done once, such as the curve ...
 _CLOSING_S = 1.5  # ... but no more than this
+_WRITTEN = 24  # bytes for each weight: a training state and a model file ...
+_WRITING_S = 1e-8  # ... each byte of which takes so long to gather, digest and write
 _CAUTION = 1.25  # another program may begin to work while the last evaluation goes on
 _STEPS = 4  # after which the pace is known, the first step aside, which is slower
 _PACE_STEPS = 15  # the last ones, whose median is the pace
@@ -24,17 +26,20 @@ class Budget:
     """The time of a run that may take ``total_s`` seconds (None: any time), as it is measured.
 
     ``validation``, ``tested``: units that are evaluated, and that are tested after the training,
-    in units of a step.  All seconds are those of one clock that begins with the training.
+    in units of a step.  ``weights``: how many there are to write.  All seconds are those of one
+    clock that begins with the training.
     """
 
-    def __init__(self, total_s: float | None, validation: float, tested: float) -> None:
+    def __init__(
+        self, total_s: float | None, validation: float, tested: float, weights: int
+    ) -> None:
         self.total_s, self._tested, self._whole = total_s, tested, validation
         self._share, self._planned = 1.0, False
         self._evaluation = _EVALUATION  # steps that evaluating a step's units takes
         self._durations: deque[float] = deque(maxlen=_PACE_STEPS)
         self._steps = 0
         self._evaluation_ended = 0.0
-        self.saving_s = 0.0
+        self.saving_s = _WRITING_S * _WRITTEN * weights
 
     def stepped(self, seconds: float) -> None:
         """A step took ``seconds``."""

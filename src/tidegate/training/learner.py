@@ -35,6 +35,7 @@ class Learner:
         self._buffers = [b for b in self.network.buffers() if b.is_floating_point()]
         self._optimizer = build_optimizer(options.optimizer, self.named_parameters, options)
         self._average = WeightAverage(self.network, options.average) if options.average else None
+        self.size = sum(p.numel() for p in self.network.parameters())
         self.carry: Any = None
         self.best: dict[str, Tensor] | None = None
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from tidegate.training.budget import Budget
-from tidegate.training.options import TrainingOptions
+from tidegate.training.options import PATIENCE, PATIENT_PART, PATIENT_STEPS, TrainingOptions
 from tidegate.training.schedules import learning_rate_factor
 from tidegate.training.state import Position
+from tidegate.training.verdicts import overfits
 
 _TAIL = 0.2  # of the steps so far: in so many more the learning rate falls to 0
 
@@ -35,9 +36,10 @@ class Limits:
         """Of the next step."""
         middle = at.step + 0.5  # of it: neither the first nor the last step has a factor of 0
         if at.tail_from:
-            best = next(row for row in at.history if row["step"] == at.best_step)
-            gone = (middle - at.tail_from) / at.tail_steps
-            return best["learning_rate"] * max(0.0, 1 - gone)
+            begun_with = next(
+                r["learning_rate"] for r in at.history if r["step"] == at.went_back_to
+            )
+            return begun_with * max(0.0, 1 - (middle - at.tail_from) / at.tail_steps)
         options = self.options
         done = self.fraction(at, middle)
         factor = learning_rate_factor(options.schedule, done, options.warmup)
@@ -47,12 +49,25 @@ class Limits:
         """The learning rate falls to 0 from now on, in as many steps as the limits leave."""
         done = self.fraction(at, at.step)
         left = at.step * (1 - done) / done if done > 0 else math.inf
-        at.tail_from = at.step
+        at.tail_from, at.went_back_to = at.step, at.best_step
         at.tail_steps = max(1, round(min(_TAIL * at.step, left)))
 
     def out_of_patience(self, at: Position) -> bool:
-        patience = self.options.resolved_patience()
-        return not at.tail_from and patience is not None and at.waited >= patience
+        """Whether the run should go back to its best weights, and end with a falling rate.
+
+        Unless it was told a patience, only a run that overfits is: others may yet find the way, as
+        networks do that learn long memories.
+        """
+        if at.tail_from:
+            return False
+        if self.options.patience is not None:
+            return at.waited >= self.options.patience
+        if at.waited < PATIENCE:
+            return False
+        better, last = at.history[-1 - at.waited], at.history[-1]
+        steps = last["step"] - better["step"]
+        long = steps >= max(PATIENT_STEPS, PATIENT_PART * last["step"])
+        return long and overfits(better, last)
 
     def _used(self, at: Position, steps: float) -> dict[str, float]:
         """What fraction of each limit is used after ``steps`` steps."""

@@ -14,7 +14,7 @@ import torch
 from tidegate.errors import InputError
 from tidegate.nn.recurrent_layer import slow_on_gpu
 from tidegate.training.budget import Budget, bought
-from tidegate.training.curve import COLUMNS, as_columns, hindsight
+from tidegate.training.curve import COLUMNS, as_columns, hindsight, went_back
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.keeping import Keeper
 from tidegate.training.learner import Learner
@@ -111,7 +111,7 @@ class _Run:
         in_step = trained / self.steps_in_epoch  # units
         minutes = options.max_minutes
         total_s = None if minutes is None else processes.first(lambda: 60 * minutes - prepared_s)
-        self.budget = Budget(total_s, validation / in_step, tested / in_step)
+        self.budget = Budget(total_s, validation / in_step, tested / in_step, self.learner.size)
         self.limits = Limits(options, self.steps_in_epoch, self.budget)
         self.planned, self.sampling_s = False, 0.0
 
@@ -133,7 +133,11 @@ class _Run:
         assert self.learner.best is not None  # the first evaluation is the best so far
         network.load_state_dict(self.learner.best)
         network.eval()
-        told = hindsight(as_columns(at.history), at.best_step, self.objective.metric)
+        history, metric = as_columns(at.history), self.objective.metric
+        if at.tail_from:
+            told = went_back(history, at.went_back_to, at.tail_from, at.best_step, metric)
+        else:
+            told = hindsight(history, at.best_step, metric)
         if told is not None and self.options.speaks:
             progress.say(told)
         best_row = next(row for row in at.history if row["step"] == at.best_step)
@@ -247,7 +251,7 @@ class _Run:
         progress.evaluated(row, name)
         if save:
             self.keeper.save(at, self.learner)
-            self.budget.saving_s = self.keeper.saving_s
+            self.budget.saving_s = max(self.budget.saving_s, self.keeper.saving_s)
         self.keeper.add_row(at)
 
     def _measure(self) -> tuple[dict[str, float], float, float, bool]:
