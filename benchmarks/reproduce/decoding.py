@@ -4,14 +4,12 @@
 
 ``LanguageModel.generate`` on one thread, from 84 characters, with random weights: a step takes as
 long whatever was learned.  Drawn from the whole softmax, from the ten likeliest, or the likeliest.
-The figure is the median of the turns, with the least and the greatest beside it.  The physical
-limit is the time in which one core reads the recurrent weights, which every character needs.
+The figure is the median of the turns, with the least and the greatest beside it.
 """
 
 from __future__ import annotations
 
 import string
-import sys
 import time
 from typing import Any
 
@@ -46,22 +44,9 @@ def model() -> tg.LanguageModel:
     return made
 
 
-def seconds_to_read(megabytes: float) -> float:
-    """The least time in which one core sums so many megabytes of float32, read again and again."""
-    weights = np.ones(int(megabytes * 2**18), np.float32)
-    times = []
-    for _ in range(200):
-        began = time.perf_counter()
-        weights.sum()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
 def main() -> None:
     record = Record("decoding", key=("choice",))
     writer, began = model(), time.perf_counter
-    recurrent = 3 * UNITS * UNITS * 4 / 2**20
-    limit = 1 / seconds_to_read(recurrent)
     for choice, options in CHOICES.items():
         rates = []
         for turn in range(TURNS + 1):
@@ -76,8 +61,6 @@ def main() -> None:
                 "characters_per_second": round(rates[TURNS // 2]),
                 "least": round(rates[0]),
                 "greatest": round(rates[-1]),
-                "reads_of_recurrent_weights_per_second": round(limit),
-                "torch_imported": "torch" in sys.modules,
             }
         )
     columns = {
