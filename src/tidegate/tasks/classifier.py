@@ -188,6 +188,7 @@ class TextClassifier(TextTask, Classifier):
                 weights=weights,
             ),
             {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
+            tested=len(test),
         )
         if len(test):
             figures = self.evaluate(tested[0], self.classes_[tested[1]])

@@ -159,6 +159,7 @@ class Forecaster(JudgedForecaster):
                 "target_columns": as_list(series.names),
                 "covariate_columns": as_list(series.covariate_names),
             },
+            tested=len(series) - end,
         )
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column

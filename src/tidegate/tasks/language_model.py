@@ -157,6 +157,7 @@ class LanguageModel(TextTask):
             ),
             lambda network: self._objective(network, *parts),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
+            tested=round(len(test) / max(len(train), 1) * len(parts[0])),  # tokens
         )
         if test:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
