@@ -10,6 +10,7 @@ from tidegate.bench.work import LayerWork, Prepared, StepWork, Work, stream
 from tidegate.cells import get_cell
 
 _OPSET = 17  # read by every ONNX Runtime of the last years
+_LENGTHS = "sequence_lens"
 
 
 def prepare(work: Work) -> Prepared:
@@ -18,6 +19,8 @@ def prepare(work: Work) -> Prepared:
         case LayerWork(grad=None):
             session = _session(work, final_state=False)
             feed = {"X": work.x}
+            if work.lengths is not None:
+                feed[_LENGTHS] = work.lengths.astype(np.int32)
 
             def infer() -> Any:
                 return session.run(None, feed)[0]
@@ -59,12 +62,14 @@ def _model(work: LayerWork | StepWork, final_state: bool) -> bytes:
     cell, graph = get_cell(work.cell), Graph(_OPSET)
     inputs, hidden = work.weights["weight_ih"].shape[1], work.weights["weight_hh"].shape[1]
     states = [f"initial_{state}" for state in cell.states] if final_state else []
-    sizes = {"I": inputs, "H": hidden, "P": 0}
+    ragged = isinstance(work, LayerWork) and work.lengths is not None
+    sizes, lengths = {"I": inputs, "H": hidden, "P": 0}, _LENGTHS if ragged else None
     y, final = operator(
-        graph, Arrays(graph), cell, [work.weights], sizes, "X", None, states or None
+        graph, Arrays(graph), cell, [work.weights], sizes, "X", lengths, states or None
     )
     state: list[int | str] = [1, "B", hidden]
     given = [tensor("X", np.float32, ["T", "B", inputs])]
+    given += [tensor(_LENGTHS, np.int32, ["B"])] if ragged else []
     given += [tensor(name, np.float32, state) for name in states]
     returned = [tensor(y, np.float32, ["T", *state])]
     if final_state:
