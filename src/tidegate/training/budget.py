@@ -26,13 +26,14 @@ class Budget:
     """The time of a run that may take ``total_s`` seconds (None: any time), as it is measured.
 
     ``validation``, ``tested``: units that are evaluated, and that are tested after the training,
-    in units of a step.  ``weights``: how many there are to write.  All seconds are those of one
-    clock that begins with the training.
+    in units of a step.  ``weights``: how many there are to write.  ``refit``: steps from all data
+    for each before.  All seconds are those of one clock that begins with the training.
     """
 
     def __init__(
-        self, total_s: float | None, validation: float, tested: float, weights: int
+        self, total_s: float | None, validation: float, tested: float, weights: int, refit: float
     ) -> None:
+        self._refit = refit
         self.total_s, self._tested, self._whole = total_s, tested, validation
         self._share, self._planned = 1.0, False
         self._evaluation = _EVALUATION  # steps that evaluating a step's units takes
@@ -74,19 +75,29 @@ class Budget:
         evaluation_s = self.evaluation_s()
         if not self._planned:  # what cannot be afforded will not be evaluated
             evaluation_s = min(evaluation_s, _ONE_EVALUATION * self.total_s)
-        measured = evaluation_s + self._evaluation * self._tested * self.step_s + self.saving_s
+        measured = evaluation_s + self._tested_s() + self.saving_s
         return _CAUTION * measured + min(_CLOSING_S, _CLOSING * self.total_s)
+
+    def _tested_s(self) -> float:
+        return self._evaluation * self._tested * self.step_s
 
     def used(self, seconds: float) -> float:
         """What fraction of the time for steps has gone after ``seconds``."""
         assert self.total_s is not None
-        left_for_steps = self.total_s - self.closing_s()
-        return seconds / left_for_steps if left_for_steps > 0 else math.inf
+        for_steps = (self.total_s - self.closing_s()) / (1 + self._refit)
+        return seconds / for_steps if for_steps > 0 else math.inf
+
+    def steps_left(self, seconds: float) -> float:
+        """Steps for which there is time after the last evaluation, which ended at ``seconds``."""
+        if self.total_s is None or not self.step_s:
+            return math.inf
+        ahead = self._tested_s() + self.saving_s
+        return max(0.0, self.total_s - seconds - _CAUTION * ahead) / self.step_s
 
     def steps_bought(self) -> float:
         """Steps that the whole time is enough for, with evaluations between them."""
         assert self.total_s is not None
-        for_steps = max(0.0, self.total_s - self.closing_s()) / (1 + _EVALUATING)
+        for_steps = max(0.0, self.total_s - self.closing_s()) / (1 + _EVALUATING + self._refit)
         return for_steps / self.step_s if self.step_s else math.inf
 
     def may_evaluate(self, now: float) -> bool:

@@ -69,6 +69,7 @@ def help_of(f: Field[Any], of: type[TrainingOptions]) -> str:
     least = f"; if `epochs` is not given, also at least {spacing} steps" if spacing else ""
     text = text.replace("; DEFAULT_SPACING", least)
     text = re.sub("`([a-z_]+)`", lambda other: spelled(other[1]), text)
+    text = text.replace("MOST_REFIT", getattr(of, "MOST_REFIT", ""))
     choices = f.metadata["choices"]
     if any(choice not in text for choice in choices):
         text += ": " + ", ".join(choices)
