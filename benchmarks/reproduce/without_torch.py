@@ -44,7 +44,7 @@ END = """
 took = time.perf_counter() - begin[0], time.process_time() - begin[1]
 with open("/proc/self/status") as status:
     (line,) = (line for line in status if line.startswith("VmRSS:"))
-assert "torch" not in sys.modules and "typer" not in sys.modules
+assert "torch" not in sys.modules and "click" not in sys.modules
 memory = int(line.split()[1]) / 1024
 print(json.dumps({"seconds": took[0], "cpu_seconds": took[1], "megabytes": memory}))
 """
