@@ -103,7 +103,7 @@ def test_help_lists_what_people_use_first_and_says_how_to_see_the_rest(
 
 
 @pytest.mark.parametrize("command", ["", "train", "export onnx", *_commands()])
-@pytest.mark.parametrize("columns", [64, 80])
+@pytest.mark.parametrize("columns", [72, 80])
 def test_help_fits_the_terminal_and_breaks_no_word(
     tidegate: Tidegate, monkeypatch: pytest.MonkeyPatch, command: str, columns: int
 ) -> None:

@@ -47,7 +47,9 @@ def _paragraph(text: str, width: int) -> list[str]:
     if not re.match(r"(Example|Try): ", text):
         return _Wrapper(width).wrap(text)
     kept = re.sub(r" (?!-|\|)", "\0", text)
-    lines = textwrap.wrap(kept, width - 2, subsequent_indent="    ", break_on_hyphens=False)
+    lines = textwrap.wrap(
+        kept, width - 2, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+    )
     return " \\\n".join(lines).replace("\0", " ").split("\n")
 
 

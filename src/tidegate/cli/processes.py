@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -21,6 +20,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     without its log: the first process says itself, in one line, why it failed.  A file in the
     current folder that is named like a module is none to them (``-P``), as it is none to us.
     """
+    import logging  # here, since --help need not load it
+
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
