@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL
+from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL, USUAL_FIGURES
 from tidegate.cells import NAMES
 from tidegate.cli.command import Option, command
 from tidegate.cli.parameters import FORCE, JSON, output_option, text_to_write
@@ -23,7 +23,7 @@ _FIGURES_HELP = "; ".join(f"{name}: {about}" for name, about in FIGURES.items())
     Option(
         "--figures",
         metavar="NAME,...",
-        default=",".join(FIGURES),
+        default=",".join(USUAL_FIGURES),
         help=f"what to measure ({_FIGURES_HELP})",
     ),
     Option(
@@ -45,6 +45,13 @@ _FIGURES_HELP = "; ".join(f"{name}: {about}" for name, about in FIGURES.items())
         help="libraries to measure beside tidegate, if they are installed",
     ),
     Option(
+        "--seed",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=0,
+        help="seed by which the figure random draws shapes",
+    ),
+    Option(
         "--repeats",
         metavar="N",
         type=click.IntRange(min=1),
@@ -60,6 +67,7 @@ def bench(
     cells: str,
     shapes: str | None,
     peers: str,
+    seed: int,
     repeats: int | None,
     output: Path | None,
     force: bool,
@@ -86,7 +94,7 @@ def bench(
     from tidegate.output.writing import write_atomically
 
     installed = [name for name in chosen_peers if not LIBRARIES[name].missing]
-    choice = Choice(chosen_cells, chosen_shapes, installed)
+    choice = Choice(chosen_cells, chosen_shapes, installed, seed)
     with said_aside(json, output):
         for name in chosen_peers:
             if name not in installed:
@@ -111,10 +119,13 @@ def _print_summary(rows: list[dict]) -> None:
     from tidegate.bench.summary import summarise
 
     table = {
-        f"{s.figure} {s.cell} {s.mode}, {s.peer}": f"{s.mean:.2f} ({s.least:.2f}), rows: {s.count}"
+        f"{s.figure} {s.cell} {s.mode}, {s.peer}": (
+            f"{s.mean:.2f} ({s.decile:.2f}, {s.least:.2f}), rows: {s.count}"
+        )
         for s in summarise(rows)
     }
-    print_table("\ntimes as long as tidegate takes: geometric mean (smallest) of the rows", table)
+    title = "\ntimes as long as tidegate takes: geometric mean (lowest decile, lowest) of the rows"
+    print_table(title, table)
 
 
 def _chosen(option: str, given: str, known: Collection[str]) -> list[str]:

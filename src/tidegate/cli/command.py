@@ -153,7 +153,7 @@ def _row(option: Option) -> tuple[str, str]:
         text += " [required]"
     elif default is True:
         text += f" [default: {option.opts[0].removeprefix('--')}]"
-    elif isinstance(default, str | int | float) and default not in ("", False):
+    elif isinstance(default, str | int | float) and default is not False and default != "":
         text += f" [default: {default}]"
     return f"{names} {option.metavar or ''}".rstrip(), text
 
