@@ -32,8 +32,8 @@ _BROKEN_PIPE = 141
 
 # What 'pip install tidegate[EXTRA]' adds; a command that needs one of them says so.
 _EXTRAS = {
-    "train": {"accelerate", "matplotlib", "polars", "rich", "sklearn", "tokenizers", "torch"},
-    "compare": {"scipy"},
+    "train": {"accelerate", "matplotlib", "polars", "rich", "tokenizers", "torch"},
+    "compare": {"scipy", "sklearn"},
     "excel": {"fastexcel"},
     "keras": {"h5py"},
     "onnx": {"onnx", "onnxruntime"},
