@@ -22,7 +22,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 import numpy as np
-from record import Record, markdown
+from record import RESULTS, Record, markdown
 
 import tidegate as tg
 
@@ -135,6 +135,8 @@ def main() -> None:
         "--environment", type=Path, help="a virtual environment with a wheel of this tree"
     )
     given = parser.parse_args().environment
+    # whole, since packages of an earlier one may be needed no more
+    (RESULTS / "without_torch.json").unlink(missing_ok=True)
     record = Record("without_torch", ("what",))
 
     def add(what: str, **figures: float) -> None:
