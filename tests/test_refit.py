@@ -181,7 +181,10 @@ def test_every_task_learns_from_what_it_held_out(task: Any, objectives: list[Any
     assert everything.sizes()[0] >= train + validation  # windows lie across the border, too
     assert model.provenance_["refit_steps"] > 0
     assert "refit_steps" not in plain.provenance_
-    assert model.metrics_ == plain.metrics_
+    figures, same = (
+        {n: v for n, v in m.metrics_.items() if not n.startswith("test_")} for m in (model, plain)
+    )
+    assert figures == same  # the test figures are those of the weights that are kept
     names = set(plain.runtime_.tensors)
     assert any((model.runtime_.tensors[n] != plain.runtime_.tensors[n]).any() for n in names)
 
