@@ -23,6 +23,8 @@ class Limits:
 
     def fraction(self, at: Position, steps: float) -> float:
         """The part of the run that is done after ``steps`` steps: of the nearest limit."""
+        if at.refit_from:
+            return (steps - at.refit_from) / at.refit_steps
         return max(self._used(at, steps).values())
 
     def reached(self, at: Position) -> str | None:
@@ -50,6 +52,11 @@ class Limits:
         """
         return at.refit_from > 0 or at.best_step >= self.steps_in_epoch
 
+    def go_on(self, at: Position) -> None:
+        """Learn from the training part again, as if all data had not been learned from."""
+        at.refit_from = at.refit_steps = 0
+        at.epoch, at.batch = divmod(at.step, self.steps_in_epoch)
+
     def begin_refit(self, at: Position, more: float) -> None:
         """All data, ``more`` times as many as were learned from, are learned from now on."""
         steps = min(REFIT * more * at.best_step, self.budget.steps_left(at.seconds))
@@ -60,8 +67,8 @@ class Limits:
         """Of the next step."""
         middle = at.step + 0.5  # of it: neither the first nor the last step has a factor of 0
         if at.refit_from:
-            left = 1 - (middle - at.refit_from) / at.refit_steps
-            return self.options.resolved_learning_rate() * _REFIT_RATE * left
+            begun_with = self.options.resolved_learning_rate() * _REFIT_RATE
+            return begun_with * (1 - self.fraction(at, middle))
         if at.tail_from:
             begun_with = next(
                 r["learning_rate"] for r in at.history if r["step"] == at.went_back_to

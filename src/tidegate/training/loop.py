@@ -129,6 +129,10 @@ class _Run:
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
         self.learner.network.train()
+        raised = self.keeper.changed and self.limits.reached(self.position) is None
+        if raised and self.position.refit_from:
+            self.learner.go_on()
+            self.limits.go_on(self.position)
         # several processes are not interrupted at the same step, and can only save together
         alone = self.processes.world == 1 and self.options.run_folder is not None
         with interruption_noted() if alone else nullcontext(lambda: 0) as interrupted:

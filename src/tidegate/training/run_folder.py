@@ -20,12 +20,9 @@ from tidegate.training.state import TrainingState, read_state, write_state
 # Names of what a run writes into its folder.
 FILES = ("config.json", "metrics.csv", "curve.png", "state.safetensors")
 # A run may be resumed with other values of these: limits, places and looks.
+LIMITS = ("epochs", "fewest_steps", "max_steps", "max_minutes", "patience")
 MAY_DIFFER = {
-    "epochs",
-    "fewest_steps",
-    "max_steps",
-    "max_minutes",
-    "patience",
+    *LIMITS,
     "verbose",
     "resume",
     "force",
