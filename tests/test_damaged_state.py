@@ -205,6 +205,8 @@ CHANGED_VALUES: list[tuple[dict[str, Any], str]] = [
         {"position": {"tail_from": 4, "tail_steps": 2, "went_back_to": 6}},
         "went_back_to: expected a step of the history before the tail, got 6",
     ),
+    ({"position": {"stopped": "noon"}}, "position stopped: expected a limit, got 'noon'"),
+    ({"position": {"stopped": None}}, "position stopped: expected str, got None"),
     ({"position": {"refit_from": 9, "refit_steps": 2}}, "expected the last evaluation's, got 9"),
     ({"position": {"refit_from": 10}}, "position refit_from: expected the last evaluation's"),
     ({"position": {"refit_from": 10, "refit_steps": 2}}, "expected 0, since nothing is held out"),

@@ -11,8 +11,7 @@ from tidegate.training.state import Position
 from tidegate.training.verdicts import overfits
 
 _TAIL = 0.2  # of the steps so far: in so many more the learning rate falls to 0
-REFIT = 0.2  # of the best weights' steps: in so many more all data are learned from ...
-_REFIT_RATE = 0.5  # ... with a learning rate that falls from this part of its peak to 0
+REFIT = 0.2  # of the best weights' steps: in so many more all data are learned from
 
 
 class Limits:
@@ -32,8 +31,8 @@ class Limits:
 
         Of a run that learns from all data by now, the option that has ended it before.
         """
-        if at.step == 0:
-            return None
+        if at.stopped or at.step == 0:
+            return at.stopped or None
         for name, fraction in self._used(at, at.refit_from or at.step).items():
             if fraction >= 1:
                 return name
@@ -67,8 +66,7 @@ class Limits:
         """Of the next step."""
         middle = at.step + 0.5  # of it: neither the first nor the last step has a factor of 0
         if at.refit_from:
-            begun_with = self.options.resolved_learning_rate() * _REFIT_RATE
-            return begun_with * (1 - self.fraction(at, middle))
+            return self.options.resolved_learning_rate() * (1 - self.fraction(at, middle))
         if at.tail_from:
             begun_with = next(
                 r["learning_rate"] for r in at.history if r["step"] == at.went_back_to

@@ -109,7 +109,8 @@ class _Run:
         self.keeper = Keeper(objective, options, processes, folder)
         self.learner = Learner(objective.network, options, processes)
         self.position = self.keeper.restore(self.learner, objective, everything)
-        self.began = time.monotonic() - self.position.seconds
+        self.resumed, self.worked_before = time.monotonic(), time.process_time()
+        self.began = self.resumed - self.position.seconds
         self.planned, self.sampling_s = False, 0.0
 
     def limit(self, tested: int, prepared_s: float) -> None:
@@ -129,8 +130,7 @@ class _Run:
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
         self.learner.network.train()
-        raised = self.keeper.changed and self.limits.reached(self.position) is None
-        if raised and self.position.refit_from:
+        if self.position.refit_from and self.limits.reached(self.position) is None:  # now further
             self.learner.go_on()
             self.limits.go_on(self.position)
         # several processes are not interrupted at the same step, and can only save together
@@ -139,6 +139,7 @@ class _Run:
             at = self.position
             while not at.refit_from and not self.limits.ended(at):
                 self._train_epoch(self.objective, progress, interrupted)
+            at.stopped = self.limits.reached(at) or ""
             if not at.history or at.history[-1]["step"] < (at.refit_from or at.step):
                 self._evaluate(progress)
             if self.everything is not None and self.limits.refits(at):
@@ -184,7 +185,7 @@ class _Run:
             steps=at.refit_from or at.step,
             epochs=(at.refit_from or at.step) / self.steps_in_epoch,
             seconds=at.seconds,
-            stopped=self.limits.reached(at) or "",
+            stopped=at.stopped,
             share=at.share,
             refit_steps=at.refit_steps,
         )
@@ -250,6 +251,7 @@ class _Run:
         """What the run's length is enough for: which part is evaluated, what the minutes buy."""
         at, options, budget = self.position, self.options, self.budget
         self.planned = True
+        budget.slowness = self.processes.first(self._slowness)
         if not at.history:  # else its rows are of one part, which stays
             short = options.max_steps if options.evaluate_every is None else None
             at.share = budget.affordable_share(short)
@@ -329,6 +331,11 @@ class _Run:
             return False
         free = self.budget.total_s is None or self.options.evaluate_every is not None
         return free or self.budget.may_evaluate(at.seconds)
+
+    def _slowness(self) -> float:
+        """Seconds on the clock for each second that the processor worked for this process."""
+        worked = time.process_time() - self.worked_before
+        return max(1.0, (time.monotonic() - self.resumed) / max(worked, 1e-3))
 
     def _clock(self) -> float:
         """Seconds since the training began."""
