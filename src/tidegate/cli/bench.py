@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL
+from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL, USUAL_FIGURES
 from tidegate.cells import NAMES
-from tidegate.cli.reading import Force, Json, output_option, text_to_write
+from tidegate.cli.command import Option, command
+from tidegate.cli.parameters import FORCE, JSON, output_option, text_to_write
 from tidegate.cli.show import print_json, print_table, said_aside
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -19,46 +19,59 @@ from tidegate.terminal import say
 _FIGURES_HELP = "; ".join(f"{name}: {about}" for name, about in FIGURES.items())
 
 
+@command(
+    Option(
+        "--figures",
+        metavar="NAME,...",
+        default=",".join(USUAL_FIGURES),
+        help=f"what to measure ({_FIGURES_HELP})",
+    ),
+    Option(
+        "--cells",
+        metavar="NAME,...",
+        default=",".join(USUAL),
+        help=f"cells to measure, some of {', '.join(NAMES)}",
+    ),
+    Option(
+        "--shapes",
+        metavar="BxTxIxH,...",
+        help="shapes of layers: batch x time steps x inputs x hidden units (default: eleven "
+        "shapes)",
+    ),
+    Option(
+        "--peers",
+        metavar="NAME,...",
+        default=",".join(PEERS),
+        help="libraries to measure beside tidegate, if they are installed",
+    ),
+    Option(
+        "--seed",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=0,
+        help="seed by which the figure random draws shapes",
+    ),
+    Option(
+        "--repeats",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="how often each library is timed (default: 5 to 25 times, as many as fit into a few "
+        "seconds; about eleven minutes in all on two cores)",
+    ),
+    output_option("JSON file to write all times to; - is standard output", type=text_to_write),
+    FORCE,
+    JSON,
+)
 def bench(
-    figures: Annotated[
-        str, typer.Option(metavar="NAME,...", help=f"what to measure ({_FIGURES_HELP})")
-    ] = ",".join(FIGURES),
-    cells: Annotated[
-        str,
-        typer.Option(metavar="NAME,...", help=f"cells to measure, some of {', '.join(NAMES)}"),
-    ] = ",".join(USUAL),
-    shapes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BxTxIxH,...",
-            help="shapes of layers: batch x time steps x inputs x hidden units (default: eleven "
-            "shapes)",
-        ),
-    ] = None,
-    peers: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...",
-            help="libraries to measure beside tidegate, if they are installed",
-        ),
-    ] = ",".join(PEERS),
-    repeats: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="how often each library is timed (default: 5 to 25 times, as many as fit into a "
-            "few seconds; about eleven minutes in all on two cores)",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        output_option(
-            "JSON file to write all times to; - is standard output", parser=text_to_write
-        ),
-    ] = None,
-    force: Force = False,
-    json: Json = False,
+    figures: str,
+    cells: str,
+    shapes: str | None,
+    peers: str,
+    seed: int,
+    repeats: int | None,
+    output: Path | None,
+    force: bool,
+    json: bool,
 ) -> None:
     """Time the layers of tidegate and of other libraries, in turns.
 
@@ -81,7 +94,7 @@ def bench(
     from tidegate.output.writing import write_atomically
 
     installed = [name for name in chosen_peers if not LIBRARIES[name].missing]
-    choice = Choice(chosen_cells, chosen_shapes, installed)
+    choice = Choice(chosen_cells, chosen_shapes, installed, seed)
     with said_aside(json, output):
         for name in chosen_peers:
             if name not in installed:
@@ -106,10 +119,13 @@ def _print_summary(rows: list[dict]) -> None:
     from tidegate.bench.summary import summarise
 
     table = {
-        f"{s.figure} {s.cell} {s.mode}, {s.peer}": f"{s.mean:.2f} ({s.least:.2f}), rows: {s.count}"
+        f"{s.figure} {s.cell} {s.mode}, {s.peer}": (
+            f"{s.mean:.2f} ({s.decile:.2f}, {s.least:.2f}), rows: {s.count}"
+        )
         for s in summarise(rows)
     }
-    print_table("\ntimes as long as tidegate takes: geometric mean (smallest) of the rows", table)
+    title = "\ntimes as long as tidegate takes: geometric mean (lowest decile, lowest) of the rows"
+    print_table(title, table)
 
 
 def _chosen(option: str, given: str, known: Collection[str]) -> list[str]:
