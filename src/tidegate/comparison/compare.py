@@ -84,7 +84,8 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    model = copy_of(for_cells(model, cells), run_folder=None, resume=False)
+    # baselines stand beside all runs at once
+    model = copy_of(for_cells(model, cells), run_folder=None, resume=False, baseline=False)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     model.check()

@@ -27,7 +27,7 @@ class SequenceClassification(_Sequences):
     metric: ClassVar[Metric] = ACCURACY
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [NearestNeighbour.fit(self.train, self.validation)]
+        return [NearestNeighbour.fit(self.train)]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.array(as_labels(answers)))
@@ -42,7 +42,7 @@ class SequenceRegression(_Sequences):
     metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error", lower_is_better=True)
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [Mean.fit(self.train), LinearSequences.fit(self.train, self.validation)]
+        return [Mean.fit(self.train), LinearSequences.fit(self.train)]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.asarray(answers, dtype=np.float64))
