@@ -277,8 +277,7 @@ def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]
     """What each cell's best language model writes; nothing for other tasks."""
     samples = {}
     for cell, runs in by_cell.items():
-        sign = 1 if metric.lower_is_better else -1
-        best: Any = min(runs, key=lambda run: sign * run.validation[metric.name]).model
+        best: Any = min(runs, key=lambda run: run.validation[metric.name]).model
         if hasattr(best, "generate"):
             samples[cell] = "".join(best.generate(length=_SAMPLE, temperature=0.8, seed=0))
     return samples

@@ -27,9 +27,7 @@ Text = str | Sequence[str]
 class LanguageModelling(Experiment):
     """The experiment on one text, or several one after another."""
 
-    metric: ClassVar[Metric] = Metric(
-        name="cross_entropy", label="nats per token", lower_is_better=True
-    )
+    metric: ClassVar[Metric] = Metric(name="cross_entropy", label="nats per token")
     unit: str = "characters"
     examples: str = "stretches of text"
 
