@@ -169,7 +169,8 @@ def test_a_baseline_within_the_spread_is_told_first_to_be_level():
     assert advised.sentences[0] == (
         "The difference between a baseline and the GRU may be chance. Cross-entropy on the test "
         "part: ridge 0.194, GRU 0.1927 (p = 0.43 on the same 1000 texts). They differ if p is "
-        "below 0.05 and the 95 % interval of the difference over the seeds, -0.024 to 0.026, is above 0."
+        "below 0.05 and the 95 % interval of the difference over the seeds, -0.024 to 0.026, is "
+        "above 0."
     )
 
 
