@@ -210,6 +210,11 @@ class TextClassifier(TextTask, Classifier):
         sequences = self.encode(as_texts(inputs))
         return log_softmax(outputs_of(network, sequences, len(self.classes_)))
 
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (read,) = self.encode(as_texts([x]))
+        tokens = read if read.dtype.names is None else read["token"]
+        return {"": read}, [self.encoder_.decode([int(token)]) for token in tokens]
+
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import TextClassifierStream
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tidegate.baselines.language import CountedTokens
 from tidegate.cells import get_cell
+from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
@@ -251,6 +252,11 @@ class LanguageModel(TextTask):
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (text,) = as_texts([x])
+        tokens = self._tokens(text)
+        return {"": tokens}, [self.encoder_.decode([int(token)]) for token in tokens]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import LanguageStream

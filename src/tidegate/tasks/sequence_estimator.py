@@ -203,6 +203,10 @@ class SequenceEstimator(Estimator):
         read = self._read(as_sequences(sequences, self.inputs_.channels))
         return outputs_of(network, read, network.architecture.output_size)
 
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (read,) = self._read(as_sequences([x], self.inputs_.channels))
+        return {"": read}, [str(k * self.inputs_.segment) for k in range(len(read))]
+
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import SequenceStream
 
