@@ -199,7 +199,31 @@ def test_a_comparison_measures_the_rounding_and_leaves_no_gradient() -> None:
     assert 0.99 < found.cosine < 1
     assert objective.modes == ["highest", "medium"]
     assert all(p.grad is None for p in objective.network.parameters())
-    assert compare(TinyObjective(rows=1), objective.network) == pytest.approx(NONE, abs=0.01)
+
+
+class Fixed(TinyObjective):
+    """One loss where products are exact, another where they are rounded."""
+
+    losses: tuple[float, float] = (0.0, 0.0)
+
+    def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:
+        result = super().loss(network, batch, carry)
+        exact, rounded = self.losses
+        rounds = torch.get_float32_matmul_precision() == "medium"
+        return result._replace(loss=0 * result.loss + (rounded if rounds else exact))
+
+
+@pytest.mark.parametrize(
+    ("losses", "change"), [((0.0, 0.0), 0.0), ((0.0, 0.1), math.inf), ((-2.0, -1.0), 0.5)]
+)
+def test_the_change_of_a_loss_is_relative_and_that_of_a_loss_of_zero_is_none_or_endless(
+    losses: tuple[float, float], change: float
+) -> None:
+    objective = Fixed(dropout=0)
+    objective.losses = losses
+    found = compare(objective, objective.network)
+    assert found.loss == pytest.approx(change)
+    assert found.cosine == 1, "without a gradient there is no angle"
 
 
 RNG = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from itertools import islice
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class Precision:
         elif self._processes.device.type == "cpu":
             why = "bfloat16 is no faster on this processor"
         else:
-            why = "a GPU is not asked for bfloat16"
+            why = "bfloat16 is chosen on a CPU alone"
         progress.say(f"precision {wanted}: {why}, so float32 is used")
 
     def objection(self, objective: Objective, network: nn.Module) -> str | None:
@@ -118,13 +119,13 @@ def compare(objective: Objective, network: nn.Module) -> Difference:
     exact, gradient = _differentiated(objective, network, "float32")
     rounded, turned = _differentiated(objective, network, "bfloat16")
     change = abs(rounded - exact)
+    relative = change / abs(exact) if exact else math.inf
     lengths = (gradient_norm(gradient) * gradient_norm(turned)).item()
     product = sum(
         torch.dot(a.flatten(), b.flatten()) for a, b in zip(gradient, turned, strict=True)
     )
-    return Difference(
-        change / abs(exact) if change else 0.0, float(product) / lengths if lengths else 1.0
-    )
+    cosine = float(product) / lengths if lengths else 1.0
+    return Difference(relative if change else 0.0, cosine)
 
 
 def _differentiated(
