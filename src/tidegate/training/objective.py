@@ -68,6 +68,10 @@ class Objective(Protocol):
         """
         ...
 
+    def validation_batches(self) -> Iterator[Any]:
+        """Batches of the part that is evaluated, as ``loss`` takes them; the same at each call."""
+        ...
+
     def sizes(self) -> tuple[int, int]:
         """How many units the training part has, and the part that is evaluated."""
         ...
@@ -136,7 +140,8 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
-    After that, all data were learned from for ``refit_steps``.
+    After that, all data were learned from for ``refit_steps``.  ``precision`` is that of the
+    products: float32, bfloat16, or bfloat16 until step N.
     """
 
     history: list[dict[str, float]]
@@ -148,3 +153,4 @@ class TrainingResult:
     stopped: str
     share: float = 1.0
     refit_steps: int = 0
+    precision: str = "float32"
