@@ -8,6 +8,7 @@ consecutive values make one recurrent step (Lin et al. 2023, SegRNN, arXiv:2308.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, fields
 from math import gcd
 from typing import Any, Protocol
@@ -55,6 +56,15 @@ class Windowing:
     @property
     def output_size(self) -> int:
         return self.horizon * len(self.names) // self.rows_per_window
+
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Where a window's inputs, step after step, hold past values, [series, len(rows)].
+
+        rows: of the context, 0 to context - 1; the series are those of one row of a batch.
+        """
+        series = np.arange(len(self.names) // self.rows_per_window)[:, None]
+        step, within = np.divmod(rows, self.segment)
+        return step * self.input_size + series * self.segment + within
 
     def to_json(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -129,6 +139,12 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.starts) * self.windowing.rows_per_window
+
+    def at(self, starts: np.ndarray) -> Windows:
+        """The windows of the same series that begin at other rows."""
+        other = copy(self)
+        other.starts = starts
+        return other
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """What the network reads, float32 [T, B, input_size]; T = context / segment."""
