@@ -34,9 +34,9 @@ SEEDS = (0, 1, 2)
 
 def table(file: Path) -> list[list[str]]:
     """The rows of a table below its head."""
-    opened = gzip.open(file, "rt") if file.suffix == ".gz" else file.open()
-    with opened as lines:
-        return list(csv.reader(lines))[1:]
+    data = file.read_bytes()
+    text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode()
+    return list(csv.reader(text.splitlines()))[1:]
 
 
 def filled(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.data.series.frames import Forecast, held_series
-from tidegate.data.series.line import fit_line, line_steps
+from tidegate.data.series.line import fit_line, line_folds, line_steps
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season
 from tidegate.data.series.series import Series
@@ -153,7 +153,7 @@ class Forecaster(JudgedForecaster):
         self.unseen_from_ = str(known.future_times(1)[0])
         steps = w.context // w.segment
         steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
-        line, folds = fit_line(train, validation, steps) if steps else (None, [])
+        line = fit_line(train, validation, steps) if steps else None
         self._train(
             self._architecture(
                 input_size=w.input_size,
@@ -171,8 +171,10 @@ class Forecaster(JudgedForecaster):
                 "covariate_columns": as_list(series.covariate_names),
             },
             None if line is None else lambda network: start_from_line(network, line),
+            tested=len(series) - end,
         )
         if line is not None:
+            folds = line_folds(line, train, validation, steps)
             blend = Blend.of(self.runtime_, line, folds, w)
             self.runtime_ = blend.applied(self.runtime_, line)
             self.provenance_ |= blend.told()
@@ -195,14 +197,7 @@ class Forecaster(JudgedForecaster):
         """
         held = self._held(data)
         series, w = held.series, self.windowing_
-        if len(series) < w.context:
-            raise InputError(
-                f"expected at least {w.context} rows, the context that is read, got "
-                f"{len(series)}; give more rows, or train with a shorter context"
-            )
-        past = series.rows(len(series) - w.context, len(series))
-        need_finite(past)
-        values = forecast_windows(self.runtime_, Windows(w, past, np.array([0])))[0]
+        values = forecast_windows(self.runtime_, self._last_window(series))[0]
         return held.give_back(Forecast(series.future_times(w.horizon), w.names, values))
 
     def predict(self, data: Any) -> np.ndarray:
@@ -210,6 +205,25 @@ class Forecaster(JudgedForecaster):
         held = self._held(data)
         values = self.forecast(held.series).values
         return values[:, 0] if held.flat else values
+
+    def _last_window(self, series: Series) -> Windows:
+        """The last rows, as many as the context.  Raises InputError for fewer or missing ones."""
+        w = self.windowing_
+        if len(series) < w.context:
+            raise InputError(
+                f"expected at least {w.context} rows, the context that is read, got "
+                f"{len(series)}; give more rows, or train with a shorter context"
+            )
+        past = series.rows(len(series) - w.context, len(series))
+        need_finite(past)
+        return Windows(w, past, np.array([0]))
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        series, w = self._held(x).series, self.windowing_
+        read = self._last_window(series).inputs(np.arange(w.rows_per_window)).swapaxes(0, 1)
+        names = w.names if w.rows_per_window > 1 else ("",)
+        times = series.style.write(series.times[len(series) - w.context :: w.segment])
+        return dict(zip(names, read, strict=True)), [str(time) for time in times]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import ForecastStream

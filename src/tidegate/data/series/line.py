@@ -54,27 +54,33 @@ def line_steps(input_size: int, output_size: int, steps: int) -> int:
     return min(steps, most // input_size)
 
 
-def fit_line(train: Windows, validation: Windows, steps: int) -> tuple[Line, list[Fold]]:
-    """The line of the last ``steps`` steps of ``train``, and lines by which it was chosen.
+def fit_line(train: Windows, validation: Windows, steps: int) -> Line:
+    """The line of the last ``steps`` steps of ``train``.
 
-    The penalty has the least squared error on ``validation``.  Where that has few horizons of rows,
-    training is also parted into stretches, each forecast by a line of the others, less the windows
-    that share its rows (blocked cross-validation: Bergmeir et al. 2018, Comput. Stat. Data Anal.
-    120).
+    Its penalty is the one with the least squared error on ``validation``.
+    """
+    learned = _Sums.of(train, steps)
+    return learned.line(learned.best_penalty(_Sums.of(validation, steps)))
+
+
+def line_folds(line: Line, train: Windows, validation: Windows, steps: int) -> list[Fold]:
+    """The line with ``validation``, and where that has few horizons of rows, earlier ones.
+
+    Training is then parted into stretches, each forecast by a line of those before it, whose
+    penalty did best on the stretch before (a rolling origin: Tashman 2000, Int. J. Forecasting 16).
     """
     horizon = train.windowing.horizon
-    learned, judged = _Sums.of(train, steps), _Sums.of(validation, steps)
-    line = learned.line(learned.best_penalty(judged))
     folds = [Fold(line, validation)]
-    if len(validation.starts) < _ENOUGH * horizon and len(train.starts) > 2 * _FOLDS * horizon:
-        penalty = None
-        for own in np.array_split(train.starts, _FOLDS)[1:]:
-            before = _Sums.of(train.at(train.starts[train.starts <= own[0] - horizon]), steps)
-            unseen = train.at(own)
-            if penalty is not None:
-                folds.append(Fold(before.line(penalty), unseen))
-            penalty = before.best_penalty(_Sums.of(unseen, steps))
-    return line, folds
+    if len(validation.starts) >= _ENOUGH * horizon or len(train.starts) <= 2 * _FOLDS * horizon:
+        return folds
+    penalty = None
+    for own in np.array_split(train.starts, _FOLDS)[1:]:
+        before = _Sums.of(train.at(train.starts[train.starts <= own[0] - horizon]), steps)
+        unseen = train.at(own)
+        if penalty is not None:
+            folds.append(Fold(before.line(penalty), unseen))
+        penalty = before.best_penalty(_Sums.of(unseen, steps))
+    return folds
 
 
 def designs(part: Windows, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -141,10 +141,10 @@ class Windows:
         return len(self.starts) * self.windowing.rows_per_window
 
     def at(self, starts: np.ndarray) -> Windows:
-        """The windows of the same series that begin at other rows."""
-        other = copy(self)
-        other.starts = starts
-        return other
+        """The windows of the same rows that begin at ``starts``."""
+        others = copy(self)
+        others.starts = starts
+        return others
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """What the network reads, float32 [T, B, input_size]; T = context / segment."""

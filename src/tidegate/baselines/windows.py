@@ -1,0 +1,94 @@
+"""Forecasts that cost little, of the windows that a forecaster reads: repetition and a linear map.
+
+Squared errors are in squared standard deviations of training, as those of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from tidegate.baselines.baseline import Baseline
+from tidegate.data.series.line import Line, fit_line
+from tidegate.data.series.naive import seasonal_naive_forecast
+from tidegate.data.series.windowing import Windows, window_rows
+
+_ROWS = 4096  # at once: bounds the memory
+
+
+class Repeated(Baseline):
+    """The last ``season`` rows again and again: of one row the naive forecast."""
+
+    parameters = 0
+
+    def __init__(self, season: int) -> None:
+        self.season = season
+        self.name = "naive" if season == 1 else "seasonal naive"
+        self.about = f"the last {'value' if season == 1 else f'{season} rows'} again"
+
+    def losses(self, part: Windows) -> np.ndarray:
+        """Mean squared error of each window, over horizon and series, [windows]."""
+        return np.concatenate([(errors**2).mean((1, 2)) for errors in self._errors(part)])
+
+    def figures(self, part: Windows) -> dict[str, float]:
+        """``mse`` and ``mae``."""
+        absolute = [np.abs(errors).mean((1, 2)) for errors in self._errors(part)]
+        return {
+            "mse": float(self.losses(part).mean()),
+            "mae": float(np.concatenate(absolute).mean()),
+        }
+
+    def _errors(self, part: Windows) -> Iterator[np.ndarray]:
+        """Of windows, which have a season before their targets: [windows, horizon, C]."""
+        rows = part.starts + part.windowing.context
+        horizon = part.windowing.horizon
+        for some in np.split(rows, range(_ROWS, len(rows), _ROWS)):
+            past = window_rows(part.values, some - self.season, self.season)
+            forecasts = seasonal_naive_forecast(past, horizon, self.season)
+            yield forecasts - window_rows(part.values, some, horizon)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearWindows(Baseline):
+    """Ridge regression of all that a window has, the same for all windows."""
+
+    line: Line
+    name: str = field(default="ridge regression", init=False)
+
+    @classmethod
+    def fit(cls, train: Windows, validation: Windows) -> Self:
+        """The map of ``train`` whose penalty has the least squared error on ``validation``."""
+        w = train.windowing
+        return cls(fit_line(train, validation, w.context // w.segment))
+
+    @property
+    def about(self) -> str:
+        return f"of the same windows, penalty {self.line.penalty:.3g}"
+
+    @property
+    def parameters(self) -> int:
+        return self.line.weights.size + self.line.intercept.size
+
+    def figures(self, part: Windows) -> dict[str, float]:
+        """``mse`` and ``mae`` over all windows and series, in standard deviations of training."""
+        squared = absolute = count = 0.0
+        for x, y in _design(part):
+            error = self.line(x) - y
+            squared, absolute = squared + np.sum(error**2), absolute + np.sum(np.abs(error))
+            count += error.size
+        return {"mse": float(squared / count), "mae": float(absolute / count)}
+
+    def losses(self, part: Windows) -> np.ndarray:
+        """Mean squared error of each window, over horizon and series, [windows]."""
+        rows = [((self.line(x) - y) ** 2).mean(1) for x, y in _design(part)]
+        return np.concatenate(rows).reshape(len(part.starts), -1).mean(1)
+
+
+def _design(part: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Inputs [B, inputs] and targets [B, outputs] of the rows of windows, float64."""
+    for rows in np.split(np.arange(len(part)), range(_ROWS, len(part), _ROWS)):
+        x = part.inputs(rows).astype(np.float64)  # [T, B, I]
+        yield x.swapaxes(0, 1).reshape(len(rows), -1), part.targets(rows).astype(np.float64)
