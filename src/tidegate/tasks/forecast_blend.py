@@ -42,13 +42,16 @@ class Blend:
     """``repeated`` [O]: which input of the line the naive forecast repeats as each output.
 
     ``season``: rows after which it repeats them, 0 for the last value.  ``line`` and ``network``
-    [O]: their weights, a and c.
+    [O]: their weights, a and c.  ``naive_mse`` and ``line_mse``: squared errors of the two on the
+    windows that the network has not seen, in standard deviations.
     """
 
     season: int
     repeated: np.ndarray
     line: np.ndarray
     network: np.ndarray
+    naive_mse: float
+    line_mse: float
 
     @classmethod
     def of(cls, trained: Run, line: Line, folds: Sequence[Fold], w: Windowing) -> Self:
@@ -71,25 +74,27 @@ class Blend:
                 naive = x[:, repeated]
                 sums.append(_products(fold.unseen, rows, fold.line(x) - naive, y - naive, bands))
         of_line = _kept(sums, bands)[bands]
-        sums = []
+        sums, wrong = [], np.zeros(3)
         for rows, x, y in designs(folds[0].unseen, steps):
             naive, straight = x[:, repeated], line(x)
+            wrong += np.sum((naive - y) ** 2), np.sum((straight - y) ** 2), y.size
             learned = trained(folds[0].unseen.inputs(rows), None) - straight
             left = y - naive - of_line * (straight - naive)
             sums.append(_products(folds[0].unseen, rows, learned, left, bands))
-        return cls(season, repeated, of_line, _kept(sums, bands)[bands])
+        mse = (wrong[:2] / wrong[2]).tolist()
+        return cls(season, repeated, of_line, _kept(sums, bands)[bands], *mse)
 
     def applied(self, trained: Network, line: Line) -> Network:
         """The trained network with the weights taken in."""
         a, c = self.line[:, None], self.network[:, None]
         weights = a * line.weights
         weights[np.arange(len(weights)), self.repeated] += 1 - self.line
-        tensors = dict(trained.tensors)
+        tensors: dict[str, np.ndarray] = dict(trained.tensors)
         bias = tensors["dense.bias"].astype(np.float64) - line.intercept
         tensors["dense.weight"] = c * tensors["dense.weight"]
         tensors["dense.bias"] = self.line * line.intercept + self.network * bias
         tensors["linear.weight"] = weights
-        return Network(trained.architecture, tensors, trained.weights)
+        return Network(trained.architecture, tensors)
 
     def told(self) -> dict[str, Any]:
         """For the provenance: what the naive forecast repeats, and mean weights."""
@@ -97,7 +102,18 @@ class Blend:
             "naive_season": self.season,
             "line_weight": round(float(self.line.mean()), 4),
             "network_weight": round(float(self.network.mean()), 4),
+            "naive_mse": self.naive_mse,
+            "line_mse": self.line_mse,
         }
+
+    def said(self, mse: float) -> str:
+        """What training says of the forecast's error on the validation rows, beside the two's."""
+        again = f"the last {self.season} rows" if self.season else "the last value"
+        return (
+            f"validation mse {mse:.4g} with the network at {self.network.mean():.2g} of its weight "
+            f"and the line at {self.line.mean():.2g}; the straight line alone {self.line_mse:.4g}, "
+            f"{again} again {self.naive_mse:.4g}"
+        )
 
 
 def _bands(w: Windowing) -> np.ndarray:
@@ -110,7 +126,7 @@ def _repetitions(w: Windowing, steps: int) -> dict[int, np.ndarray]:
     """What each naive forecast repeats, [O] columns of the line's inputs, by its season."""
     unread = (w.context // w.segment - steps) * w.input_size
     found = {}
-    for season in (0, w.season):
+    for season in (0, w.season, *w.longer_seasons):
         if season > steps * w.segment:
             continue
         rows = w.context - max(season, 1) + np.arange(w.horizon) % max(season, 1)

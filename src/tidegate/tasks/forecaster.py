@@ -11,7 +11,7 @@ import numpy as np
 from tidegate.data.series.frames import Forecast, held_series
 from tidegate.data.series.line import fit_line, line_folds, line_steps
 from tidegate.data.series.scaling import Scaler
-from tidegate.data.series.season import guess_season
+from tidegate.data.series.season import guess_season, longer_seasons
 from tidegate.data.series.series import Series
 from tidegate.data.series.windowing import (
     Windowing,
@@ -28,6 +28,7 @@ from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_blend import Blend, start_from_line
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
+from tidegate.terminal import say
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ class Forecaster(JudgedForecaster):
     horizon: int = option(24, "how many rows ahead to forecast", at_least=1, common=True)
     context: int | None = option(
         None,
-        "how many past rows a forecast reads (default: 14 seasons, fewer if the series is short)",
+        "how many past rows a forecast reads (default: 14 seasons and the longest season found, "
+        "fewer if the series is short)",
         at_least=1,
     )
     season: int | None = option(
         None,
-        "rows after which the series repeats, such as 24 for hourly data (default: guessed)",
+        "rows after which the series repeats, such as 24 for hourly data (default: guessed, and "
+        "longer ones looked for)",
         at_least=1,
     )
     segment: int | None = option(
@@ -151,6 +154,8 @@ class Forecaster(JudgedForecaster):
         train, validation = Windows(w, known, starts), Windows(w, known, judged)
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
+        if self.speaks:
+            say(w.said())
         steps = w.context // w.segment
         steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
         line = fit_line(train, validation, steps) if steps else None
@@ -167,6 +172,8 @@ class Forecaster(JudgedForecaster):
                 "training_rows": cut,
                 "validation_rows": end - cut,
                 "rows_from": str(series.times[0]),
+                "seasons": ", ".join(map(str, (w.season, *w.longer_seasons))),
+                "context_rows": w.context,
                 "target_columns": as_list(series.names),
                 "covariate_columns": as_list(series.covariate_names),
             },
@@ -179,6 +186,8 @@ class Forecaster(JudgedForecaster):
             self.runtime_ = blend.applied(self.runtime_, line)
             self.provenance_ |= blend.told()
             self.metrics_ |= self._errors(validation)
+            if self.speaks:
+                say(blend.said(self.metrics_["mse"]))
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
             self.provenance_["time_column"] = name
@@ -260,7 +269,11 @@ class Forecaster(JudgedForecaster):
     def _windowing(self, train: Series) -> Windowing:
         """What is read and how, chosen and scaled by the training span alone."""
         season = self.season or guess_season(train.step, train.values)
-        context = self.context or choose_context(len(train), self.horizon, season, self.segment)
+        longer = longer_seasons(train.step, train.values, season) if self.season is None else ()
+        longest = max((season, *longer))
+        context = self.context or choose_context(
+            len(train), self.horizon, season, self.segment, longest
+        )
         covariates = Scaler.fit(train.covariates) if train.covariate_names else None
         return Windowing(
             names=train.names,
@@ -274,6 +287,7 @@ class Forecaster(JudgedForecaster):
             anchored=self.anchored,
             scaler=Scaler.fit(train.values),
             covariate_scaler=covariates,
+            longer_seasons=longer,
         )
 
     def _objective(
@@ -311,6 +325,8 @@ class Forecaster(JudgedForecaster):
         sizes = (architecture.input_size, architecture.output_size, architecture.readout)
         if sizes != (w.input_size, w.output_size, "last"):
             raise ValueError("windowing: expected sizes as in the architecture, got others")
+        if architecture.linear_steps > w.context // w.segment:
+            raise ValueError("linear_steps: expected those of the context at most, got more")
         errors = scaling["naive_error"]
         if not isinstance(errors, list) or any(type(e) not in (int, float) for e in errors):
             raise ValueError("naive_error: expected a list of numbers")
