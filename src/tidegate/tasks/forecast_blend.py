@@ -195,7 +195,7 @@ class _Weighed:
         if count < 2 or not gain > 0:
             return before, 0.0
         doubt = gains.var(ddof=1) / count / gain**2 * (count + 3) / (count - 1)
-        trust = most * max(0.0, 1 - (2 * doubt) ** 2)
+        trust = most * max(0.0, 1 - (2 * doubt) ** 4)
         return before + trust * (best - before), float(trust)
 
     def _errors(self, weights: np.ndarray) -> np.ndarray:
