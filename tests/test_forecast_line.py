@@ -23,7 +23,9 @@ HOUR = np.timedelta64(3600, "s")
 
 
 def lined(**options):
-    return small(linear=True, max_steps=20, hidden_sizes=(6,), **options)
+    return small(
+        **{"linear": True, "max_steps": 20, "hidden_sizes": (6,), "refit": False} | options
+    )
 
 
 def walk(seed, rows=1000):
@@ -122,6 +124,17 @@ def test_the_figures_told_are_of_the_model_that_is_kept():
     figures = model.evaluate(series, start=280, end=340)
     assert figures["mse"] == pytest.approx(model.metrics_["mse"], rel=1e-5)
     assert model.metrics_["mse"] <= 1.01 * model.provenance_["line_mse"]
+
+
+def test_at_the_end_line_and_network_learn_from_the_rows_that_chose_them():
+    series = tides()
+    before, after = lined().fit(series), lined(refit=True).fit(series)
+    assert after.metrics_["mse"] == before.metrics_["mse"]
+    assert after.provenance_["refit_steps"] > 0
+    judged = after.evaluate(series, start=280, end=340)["mse"]
+    assert judged < before.metrics_["mse"]  # it has seen them
+    for name in ("linear.weight", "dense.weight"):
+        assert not np.array_equal(after.runtime_.tensors[name], before.runtime_.tensors[name])
 
 
 def test_training_says_seasons_and_what_the_simple_forecasts_reach(capsys):

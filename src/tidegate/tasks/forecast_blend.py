@@ -7,7 +7,7 @@ so the weights of the trained network take a and c in, and nothing else need kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,6 +35,12 @@ def start_from_line(network: SequenceNetwork, line: Line) -> dict[str, Any]:
         network.dense.weight.zero_()
     network.linear.weight.requires_grad_(False)
     return {"line_penalty": line.penalty}
+
+
+def with_weights(network: Network, weights: Mapping[str, Any]) -> Network:
+    """The network with tensors of torch by their names in its state_dict, for its own."""
+    tensors = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
+    return Network(network.architecture, tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +97,15 @@ class Blend:
         mse = (wrong[:2] / wrong[2]).tolist()
         return cls(season, repeated, of_line, of_network, *mse)
 
-    def applied(self, trained: Network, line: Line) -> Network:
-        """The trained network with the weights taken in."""
+    def applied(self, trained: Network, line: Line, kept: Line) -> Network:
+        """The network that was trained beside ``line`` with the weights taken in, beside ``kept``."""
         a, c = self.line[:, None], self.network[:, None]
-        weights = a * line.weights
+        weights = a * kept.weights
         weights[np.arange(len(weights)), self.repeated] += 1 - self.line
         tensors: dict[str, np.ndarray] = dict(trained.tensors)
         bias = tensors["dense.bias"].astype(np.float64) - line.intercept
         tensors["dense.weight"] = c * tensors["dense.weight"]
-        tensors["dense.bias"] = self.line * line.intercept + self.network * bias
+        tensors["dense.bias"] = self.line * kept.intercept + self.network * bias
         tensors["linear.weight"] = weights
         return Network(trained.architecture, tensors)
 

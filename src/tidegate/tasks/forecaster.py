@@ -26,7 +26,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
-from tidegate.tasks.forecast_blend import Blend, start_from_line
+from tidegate.tasks.forecast_blend import Blend, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
 from tidegate.terminal import say
 from tidegate.training.options import documented, option
@@ -152,6 +152,7 @@ class Forecaster(JudgedForecaster):
         except InputError as e:
             raise InputError(str(e), option="train_until") from e
         train, validation = Windows(w, known, starts), Windows(w, known, judged)
+        everything = Windows(w, known, windows(known.values, w.context, w.horizon, w.context, end))
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
         if self.speaks:
@@ -159,7 +160,7 @@ class Forecaster(JudgedForecaster):
         steps = w.context // w.segment
         steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
         line = fit_line(train, validation, steps) if steps else None
-        self._train(
+        result = self._train(
             self._architecture(
                 input_size=w.input_size,
                 output_size=w.output_size,
@@ -178,14 +179,17 @@ class Forecaster(JudgedForecaster):
                 "covariate_columns": as_list(series.covariate_names),
             },
             None if line is None else lambda network: start_from_line(network, line),
+            everything_of=lambda network: self._objective(network, everything, validation),
             tested=len(series) - end,
         )
         if line is not None:
             folds = line_folds(line, train, validation, steps)
-            blend = Blend.of(self.runtime_, line, folds, w)
-            self.runtime_ = blend.applied(self.runtime_, line)
+            judged = with_weights(self.runtime_, result.best)
+            blend = Blend.of(judged, line, folds, w)
+            self.metrics_ |= self._errors(blend.applied(judged, line, line), validation)
+            kept = line if not result.refit_steps else line.fitted_to(everything, steps)
+            self.runtime_ = blend.applied(self.runtime_, line, kept)
             self.provenance_ |= blend.told()
-            self.metrics_ |= self._errors(validation)
             if self.speaks:
                 say(blend.said(self.metrics_["mse"]))
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
@@ -304,10 +308,10 @@ class Forecaster(JudgedForecaster):
             seed=self.seed,
         )
 
-    def _errors(self, validation: Windows) -> dict[str, float]:
+    def _errors(self, network: Network, validation: Windows) -> dict[str, float]:
         from tidegate.training.forecasting import errors_of
 
-        return errors_of(self.runtime_, validation, self.loss)
+        return errors_of(network, validation, self.loss)
 
     def _learned(self) -> dict[str, Any]:
         scaling = {
