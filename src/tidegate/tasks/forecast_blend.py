@@ -98,7 +98,7 @@ class Blend:
         return cls(season, repeated, of_line, of_network, *mse)
 
     def applied(self, trained: Network, line: Line, kept: Line) -> Network:
-        """The network that was trained beside ``line`` with the weights taken in, beside ``kept``."""
+        """The network, trained beside ``line``, with the weights taken in and ``kept`` beside it."""
         a, c = self.line[:, None], self.network[:, None]
         weights = a * kept.weights
         weights[np.arange(len(weights)), self.repeated] += 1 - self.line
@@ -152,7 +152,7 @@ def _squared(part: Windows, steps: int, columns: np.ndarray) -> float:
 
 
 def _stretches(part: Windows, rows: np.ndarray) -> np.ndarray:
-    """The stretch of each row [B]: a series' windows of one horizon, whose errors are of one kind."""
+    """The stretch of each row [B]: a series' windows of one horizon, whose errors are alike."""
     w = part.windowing
     window, series = np.divmod(rows, w.rows_per_window)
     length = int(np.clip(len(part.starts) // _STRETCHES, 1, w.horizon))
