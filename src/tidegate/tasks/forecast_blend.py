@@ -98,7 +98,7 @@ class Blend:
         return cls(season, repeated, of_line, of_network, *mse)
 
     def applied(self, trained: Network, line: Line, kept: Line) -> Network:
-        """The network, trained beside ``line``, with the weights taken in and ``kept`` beside it."""
+        """The network, trained beside ``line``, with the weights taken in, beside ``kept``."""
         a, c = self.line[:, None], self.network[:, None]
         weights = a * kept.weights
         weights[np.arange(len(weights)), self.repeated] += 1 - self.line
