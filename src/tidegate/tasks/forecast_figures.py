@@ -53,9 +53,9 @@ class JudgedForecaster(Estimator):
         naive forecast on the training rows (Hyndman & Koehler 2006); NaN for series that only
         repeat.  ``smape``: mean of 200 |y - f| / (|y| + |f|), from 0 to 200; NaN for series that
         come near zero, of which percentages mean nothing (data/series/naive.py).  Each is the mean
-        over the series.  ``naive_mse`` and so on are the figures of the naive forecast, which repeats
-        the last value; ``seasonal_naive_mse`` and so on are those of the forecast that repeats the
-        last season.  ``n``: number of forecasts.  Raises InputError for too few rows.
+        over the series.  ``naive_mse`` and so on are the figures of the naive forecast, which
+        repeats the last value; ``seasonal_naive_mse`` and so on are those of the forecast that
+        repeats the last season.  ``n``: number of forecasts.  Raises InputError for too few rows.
         """
         by_series = list(self.evaluate_series(data, start, end).values())
         figures = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.windows import best_of
 from tidegate.data.series.frames import Forecast, held_series
 from tidegate.data.series.line import fit_line, line_folds, line_steps
 from tidegate.data.series.scaling import Scaler
@@ -160,6 +161,12 @@ class Forecaster(JudgedForecaster):
         steps = w.context // w.segment
         steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
         line = fit_line(train, validation, steps) if steps else None
+        tested = len(series) - end >= w.horizon
+        self._stand_beside(
+            lambda seconds: best_of(train, validation, seconds=seconds),
+            validation,
+            Windows(w, series, self._starts(held, end, None)) if tested else None,
+        )
         result = self._train(
             self._architecture(
                 input_size=w.input_size,
@@ -195,9 +202,7 @@ class Forecaster(JudgedForecaster):
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
             self.provenance_["time_column"] = name
-        if len(series) - end >= w.horizon:
-            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(series, end).items()}
-        return self
+        return self._conclude(self.evaluate(series, end) if tested else {})
 
     def forecast(self, data: Any) -> Any:
         """Forecast the ``horizon`` rows after the last row of ``data``.

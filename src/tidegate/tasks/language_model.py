@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.language import CountedTokens
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
@@ -158,6 +159,14 @@ class LanguageModel(TextTask):
             whole = np.concatenate(parts[::-1] if self.reverse else parts)
             return self._objective(network, whole, parts[1])
 
+        opening, _ = self._frame()
+        self._stand_beside(
+            lambda seconds: CountedTokens.fit(
+                *parts, size=start.encoder.size, never_target=opening, seconds=seconds
+            ),
+            parts[1],
+            self._tokens(test) if test else None,
+        )
         self._train_from(
             start,
             self._text_architecture(
@@ -171,9 +180,7 @@ class LanguageModel(TextTask):
             everything_of=everything if held_out else None,
             tested=round(len(test) / max(len(train), 1) * len(parts[0])),  # tokens
         )
-        if test:
-            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
-        return self
+        return self._conclude(self.evaluate(test) if test else {})
 
     def split(
         self, text: str | Sequence[str], validation: str | Sequence[str] | None, level: str
