@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -140,7 +140,8 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
-    After that, all data were learned from for ``refit_steps``.  ``precision`` is that of the
+    After that, all data were learned from for ``refit_steps``; ``best`` are the weights of
+    ``best_step``, by their names in the network's state_dict.  ``precision`` is that of the
     products: float32, bfloat16, or bfloat16 until step N.
     """
 
@@ -154,3 +155,4 @@ class TrainingResult:
     share: float = 1.0
     refit_steps: int = 0
     precision: str = "float32"
+    best: dict[str, Tensor] = field(default_factory=dict)
