@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.cells import get_cell
+from tidegate.data.text.ngrams import KneserNey
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
-from tidegate.runtime.scoring import score
+from tidegate.runtime.mixture import Mixture
+from tidegate.runtime.scoring import score, token_nats, total
 from tidegate.runtime.writing import next_tokens
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
+from tidegate.terminal import say
 from tidegate.training.option_values import check_value
 from tidegate.training.options import check_seed, documented, option
 
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
+
+_LONGEST = 5  # tokens in a counted n-gram
+_NGRAMS = 1 << 20  # that are kept, 16 MB of a model file
+_COUNTED_TOKENS = 1 << 24  # the last ones of a training text, which take 3 GB and a minute
+_FITTED_TOKENS = 1 << 15  # of the validation part, on which the shares are fitted
 
 # What generate takes: types and bounds.
 _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
@@ -83,6 +91,12 @@ class LanguageModel(TextTask):
         False,
         "use one matrix for the embedding and the output layer; `embedding_size` must equal the "
         "last of `hidden_sizes`",
+    )
+    counts: bool = option(
+        True,
+        "mix what the network expects with counted n-grams of the training text (Kneser-Ney) and "
+        "with the words just read, in shares that are fitted on the validation part (not at level "
+        "char)",
     )
     reverse: bool = option(
         False,
@@ -158,6 +172,7 @@ class LanguageModel(TextTask):
             lambda network: self._objective(network, *parts),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
         )
+        self._learn_counts(*parts)
         if test:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
         return self
@@ -193,7 +208,7 @@ class LanguageModel(TextTask):
         network = self.runtime_
         text = one_text(text)
         opening, _ = self._frame()
-        result = score(network, self._tokens(text), opening)
+        result = score(network, self._tokens(text), opening, self.counts_)
         if result.tokens == 0:
             raise InputError("expected a text of at least 2 tokens to predict, got less; give more")
         characters = result.tokens if self.encoder_.level == "char" else len(text)
@@ -238,7 +253,7 @@ class LanguageModel(TextTask):
             about = about if name == "temperature" else {}
             check_value(name, choice[name], hint, {"bounds": bounds, **about})
         rng = np.random.default_rng(seed)
-        tokens = self._written(network, prompt, length, rng, choice)
+        tokens = self._written(network, prompt, length, rng, choice, self.counts_)
         if not self.reverse:
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
@@ -247,7 +262,7 @@ class LanguageModel(TextTask):
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import LanguageStream
 
-        return LanguageStream(network, batch_size, self.encoder_)
+        return LanguageStream(network, batch_size, self.encoder_, self.counts_)
 
     def _stream_hindrances(self) -> list[tuple[str, str]]:
         if not self.reverse:
@@ -315,6 +330,7 @@ class LanguageModel(TextTask):
             bptt=self.bptt,
             seed=self.seed,
             never_target=opening,
+            unknown=self.encoder_.unknown_id,
             sample_steps=tuple(self.sample_steps),
             sample=sample_text,
         )
@@ -326,6 +342,7 @@ class LanguageModel(TextTask):
         length: int,
         rng: np.random.Generator,
         choice: dict[str, Any],
+        mixture: Mixture | None = None,
     ) -> Iterator[int]:
         """Tokens that follow the prompt; with ``reverse`` those before it, in the text's order."""
         encoder = self.encoder_
@@ -340,15 +357,46 @@ class LanguageModel(TextTask):
             read = encoder.encode("\n")[:1]
         never = [i for i in (encoder.unknown_id, opening) if i is not None]
         choice = {**choice, "forbidden": never}
-        tokens = next_tokens(network, read, length, (opening, closing), rng, choice)
+        tokens = next_tokens(network, read, length, (opening, closing), rng, choice, mixture)
         if not self.reverse:
             return tokens
         # a sentence's start closes it here; the text has a line break at its end
         parted = [opening if opening is not None and t == closing else t for t in tokens]
         return reversed(parted)
 
+    def _learn_counts(self, train: np.ndarray, validation: np.ndarray) -> None:
+        """Set ``counts_``, and with them the validation figures; say what they bring."""
+        self.counts_: Mixture | None = None
+        encoder, (opening, _) = self.encoder_, self._frame()
+        if not self.counts or encoder.level == "char":
+            return
+        nats = token_nats(self.runtime_, validation, opening)
+        counted = KneserNey.fit(
+            train[-_COUNTED_TOKENS:], validation, encoder.size, opening, _LONGEST
+        ).pruned(_NGRAMS)
+        self.counts_ = Mixture.fit(counted, validation[:_FITTED_TOKENS], nats[:_FITTED_TOKENS])
+        entropies = {
+            "": total(self.counts_.nats(validation, nats)).cross_entropy,
+            "network_": total(nats).cross_entropy,
+            "ngram_": counted.cross_entropy(validation),
+        }
+        self.metrics_["cross_entropy"] = entropies[""]
+        perplexities = {f"{n}perplexity": math.exp(min(e, 700.0)) for n, e in entropies.items()}
+        self.metrics_ |= perplexities
+        if self.speaks:
+            mixed, network, ngrams = (f"{p:.1f}" for p in perplexities.values())
+            say(
+                f"validation perplexity: {mixed} with counts, {network} of the network alone, "
+                f"{ngrams} of {counted.length}-grams alone"
+            )
+
     def _learned(self) -> dict[str, Any]:
-        return {"encoder": self.encoder_.to_json()}
+        return {
+            "encoder": self.encoder_.to_json(),
+            "counts": {} if self.counts_ is None else self.counts_.arrays(),
+        }
 
     def _restore(self, model: ModelFile) -> None:
         self.encoder_ = encoder_of(model)
+        opening, _ = self._frame()
+        self.counts_ = Mixture.from_arrays(model.counts, self.encoder_.size, opening)

@@ -17,8 +17,8 @@ from tidegate.comparison.experiments.experiment import (
     Metric,
     padded,
 )
-from tidegate.comparison.experiments.kneser_ney import KneserNey
 from tidegate.comparison.experiments.paired import in_blocks
+from tidegate.data.text.ngrams import KneserNey
 from tidegate.runtime.scoring import stretches
 
 Text = str | Sequence[str]
@@ -52,7 +52,11 @@ class LanguageModelling(Experiment):
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
         encoder = model.encoder_
         validation, scored = (
-            _by_stretch(*stretches(model.runtime_, encoder.encode(text), encoder.start_id)[1:])
+            _by_stretch(
+                *stretches(model.runtime_, encoder.encode(text), encoder.start_id, model.counts_)[
+                    1:
+                ]
+            )
             for text in (self.validation, self.scored)
         )
         return validation, scored
