@@ -19,6 +19,8 @@ def prepare(work: Work) -> Prepared:
         case LayerWork(grad=None):
             session = _session(work, final_state=False)
             feed = {"X": work.x}
+            if work.lengths is not None:
+                feed["sequence_lens"] = work.lengths.astype(np.int32)
 
             def infer() -> Any:
                 return session.run(None, feed)[0]
@@ -64,6 +66,9 @@ def _model(work: LayerWork | StepWork, final_state: bool) -> bytes:
     arrays = {n: a[None] for n, a in conventions.into("onnx", work.cell, work.weights).items()}
     given, returned = [tensor("X", ["T", "B", inputs])], [tensor("Y", ["T", 1, "B", hidden])]
     names, outputs = ["X", *arrays], ["Y"]
+    if isinstance(work, LayerWork) and work.lengths is not None:
+        given.append(helper.make_tensor_value_info("sequence_lens", TensorProto.INT32, ["B"]))
+        names.append("sequence_lens")
     if final_state:
         states = list(get_cell(work.cell).states)
         given += [tensor(f"initial_{s}", [1, "B", hidden]) for s in states]
