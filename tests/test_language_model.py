@@ -71,8 +71,8 @@ def test_scoring_in_parallel_stretches_scores_each_token_once(model, length, str
 def test_each_epoch_reads_every_stream_in_order_and_resumes_at_any_step():
     tokens = np.arange(1000, dtype=np.int32)
     objective = LanguageModelling(
-        None, tokens, tokens, batch_size=4, bptt=10, seed=0, never_target=None, unknown=None,
-        sample_steps=(), sample=lambda *_: "",
+        None, tokens, tokens, batch_size=4, bptt=10, seed=0, never_target=None,
+        unknown=None, sample_steps=(), sample=lambda *_: "",
     )  # fmt: skip
     batches = list(objective.batches(3, 0, 0, 1))
     assert len(batches) == objective.steps_in_epoch()
@@ -112,8 +112,8 @@ def test_vectors_start_at_the_size_that_serves_the_cell(options, expected):
 def test_a_stream_now_and_then_starts_afresh(model):
     tokens = model.encoder_.encode(TEXT * 5)
     objective = LanguageModelling(
-        model.network_, tokens, tokens, batch_size=4, bptt=10, seed=0, never_target=None, unknown=None,
-        sample_steps=(), sample=lambda *_: "",
+        model.network_, tokens, tokens, batch_size=4, bptt=10, seed=0, never_target=None,
+        unknown=None, sample_steps=(), sample=lambda *_: "",
     )  # fmt: skip
     batches = list(objective.batches(0, 0, 0, 1))
     fresh = torch.stack([batch[2] for batch in batches]).float()

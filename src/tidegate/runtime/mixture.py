@@ -87,7 +87,8 @@ class Mixture:
     def nats(self, tokens: np.ndarray, nats: np.ndarray) -> np.ndarray:
         """-log p of tokens [T], of which the network has these ``nats``; NaN stays."""
         x, p = _read(self.ngrams, tokens, nats)
-        return -np.log((self._shares(x) * p).sum(1))
+        with np.errstate(divide="ignore"):
+            return -np.log((self._shares(x) * p).sum(1))
 
     def log_probabilities(self, outputs: Array, recent: np.ndarray) -> Array:
         """Log p of every token, float32 [B, V].
@@ -105,7 +106,8 @@ class Mixture:
         np.add.at(lately, (rows, np.maximum(recent, 0)), weights)
         total = weights.sum(1, keepdims=True)
         lately = np.where(total > 0, lately / np.maximum(total, 1e-300), counted)
-        return np.log(p + g[:, 2:] * lately).astype(np.float32)
+        with np.errstate(divide="ignore"):  # impossible for all three
+            return np.log(p + g[:, 2:] * lately).astype(np.float32)
 
     def _counts(self, recent: np.ndarray) -> np.ndarray:
         never = self.ngrams.never_target

@@ -30,7 +30,8 @@ def next_tokens(
     opening, closing = frame
     features, state = network.features(read[:, None])
     latest, recent = features[-1], nothing_read(1)
-    follow(recent[0], read)
+    if mixture is not None:
+        follow(recent[0], read)
     for _ in range(length):
         outputs = network.output(latest)
         if mixture is not None:
@@ -40,4 +41,5 @@ def next_tokens(
         given = [token, opening] if token == closing and opening is not None else [token]
         for one in given:
             latest = network.step(np.array([one]), state)
-        follow(recent[0], np.array(given))
+        if mixture is not None:
+            follow(recent[0], np.array(given))

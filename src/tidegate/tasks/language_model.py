@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from tidegate.cells import get_cell
-from tidegate.data.text.ngrams import KneserNey
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.mixture import Mixture
-from tidegate.runtime.scoring import score, token_nats, total
+from tidegate.runtime.scoring import score
 from tidegate.runtime.writing import next_tokens
+from tidegate.tasks.by_level import by_level
+from tidegate.tasks.counting import learn_mixture
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
-from tidegate.terminal import say
 from tidegate.training.option_values import check_value
 from tidegate.training.options import check_seed, documented, option
 
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
-
-_LONGEST = 5  # tokens in a counted n-gram
-_NGRAMS = 1 << 20  # that are kept, 16 MB of a model file
-_COUNTED_TOKENS = 1 << 24  # the last ones of a training text, which take 3 GB and a minute
-_FITTED_TOKENS = 1 << 15  # of the validation part, on which the shares are fitted
 
 # What generate takes: types and bounds.
 _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
@@ -78,19 +73,23 @@ class LanguageModel(TextTask):
         "characters or words; 8192 for bpe)",
     )
     lowercase: bool = option(False, "read capitals as small letters")
-    embedding_size: int = option(
-        128, "how many numbers stand for a token (length of its vector)", at_least=1
+    embedding_size: int | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        "how many numbers stand for a token, the length of its vector (default: 128, or with "
+        "`tie_embeddings` what the last of `hidden_sizes` is)",
+        at_least=1,
     )
-    hidden_sizes: tuple[int, ...] = option(
-        (384,),
-        "units in each recurrent layer: 384 is one layer, 384,384 are two",
+    hidden_sizes: tuple[int, ...] | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        "units in each recurrent layer: 384 is one layer, 384,384 are two (default: 384 at level "
+        "char, else 200)",
         at_least=1,
         common=True,
     )
-    tie_embeddings: bool = option(
-        False,
+    tie_embeddings: bool | None = option(
+        None,
         "use one matrix for the embedding and the output layer; `embedding_size` must equal the "
-        "last of `hidden_sizes`",
+        "last of `hidden_sizes` (default: not at level char, else where they are equal)",
     )
     counts: bool = option(
         True,
@@ -114,11 +113,20 @@ class LanguageModel(TextTask):
         0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
     )
     forget_bias: float = with_default("forget_bias", 0.0)
-    bptt: int = option(
-        100, "tokens read in one optimiser step; gradients flow back through these only", at_least=1
+    bptt: int | None = option(
+        None,
+        "tokens read in one optimiser step; gradients flow back through these only (default: 100 "
+        "at level char, else 35)",
+        at_least=1,
     )
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
-    dropout: float = with_default("dropout", 0.1)
+    dropout: float | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        "probability of dropping a value between recurrent layers and before the output (default: "
+        "0.1 at level char, else 0.3)",
+        at_least=0,
+        below=1,
+    )
     validation_fraction: float = option(
         0.1,
         "fraction of the text that is held out to choose the best weights; it stands at the end, "
@@ -154,6 +162,7 @@ class LanguageModel(TextTask):
         level = self.level if start is None else start.encoder.level
         train, validation, test = self.split(text, validation, level)
         start = start or self._learned_start(train, sentences=level == "word")
+        start = replace(start, decides=self._decided(level, start.decides))
         self.encoder_: TextEncoder = start.encoder
         parts = [self._tokens(part) for part in (train, validation)]
         for name, tokens in zip(("training", "validation"), parts, strict=True):
@@ -169,10 +178,20 @@ class LanguageModel(TextTask):
                 readout="every",
                 output_size=start.encoder.size,
             ),
-            lambda network: self._objective(network, *parts),
+            lambda network: self._objective(network, *parts, bptt=start.decides["bptt"]),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
         )
-        self._learn_counts(*parts)
+        self.counts_: Mixture | None = None
+        if self.counts and level != "char":
+            self.counts_, figures = learn_mixture(
+                self.runtime_,
+                parts[0],
+                parts[1],
+                self.encoder_.size,
+                self._frame()[0],
+                speaks=self.speaks,
+            )
+            self.metrics_ |= figures
         if test:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
         return self
@@ -288,6 +307,12 @@ class LanguageModel(TextTask):
         tied = models[0].runtime_.architecture.tie_embeddings
         return start_from_models(models, origin, whole=True, tie_embeddings=tied)
 
+    def _decided(self, level: str, decided: dict[str, Any]) -> dict[str, Any]:
+        """The options that are decided already, and those that the level decides."""
+        given = {**vars(self), **decided}
+        projected = get_cell(given["cell"]).is_projected
+        return decided | by_level(level, given, given["projection_size"] if projected else 0)
+
     def _initial(self, architecture: Architecture) -> dict[str, Any]:
         initial = super()._initial(architecture)
         # a matrix that is the output's, too, must give logits of size 1
@@ -306,7 +331,9 @@ class LanguageModel(TextTask):
         start, end = self.encoder_.start_id, self.encoder_.end_id
         return (end, start) if self.reverse else (start, end)
 
-    def _objective(self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray):
+    def _objective(
+        self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray, *, bptt: int
+    ):
         from tidegate.nn.arrays import network_on_arrays
         from tidegate.training.judging import TorchReader
         from tidegate.training.language_modelling import LanguageModelling
@@ -327,7 +354,7 @@ class LanguageModel(TextTask):
             train,
             validation,
             batch_size=self.batch_size,
-            bptt=self.bptt,
+            bptt=bptt,
             seed=self.seed,
             never_target=opening,
             unknown=self.encoder_.unknown_id,
@@ -363,32 +390,6 @@ class LanguageModel(TextTask):
         # a sentence's start closes it here; the text has a line break at its end
         parted = [opening if opening is not None and t == closing else t for t in tokens]
         return reversed(parted)
-
-    def _learn_counts(self, train: np.ndarray, validation: np.ndarray) -> None:
-        """Set ``counts_``, and with them the validation figures; say what they bring."""
-        self.counts_: Mixture | None = None
-        encoder, (opening, _) = self.encoder_, self._frame()
-        if not self.counts or encoder.level == "char":
-            return
-        nats = token_nats(self.runtime_, validation, opening)
-        counted = KneserNey.fit(
-            train[-_COUNTED_TOKENS:], validation, encoder.size, opening, _LONGEST
-        ).pruned(_NGRAMS)
-        self.counts_ = Mixture.fit(counted, validation[:_FITTED_TOKENS], nats[:_FITTED_TOKENS])
-        entropies = {
-            "": total(self.counts_.nats(validation, nats)).cross_entropy,
-            "network_": total(nats).cross_entropy,
-            "ngram_": counted.cross_entropy(validation),
-        }
-        self.metrics_["cross_entropy"] = entropies[""]
-        perplexities = {f"{n}perplexity": math.exp(min(e, 700.0)) for n, e in entropies.items()}
-        self.metrics_ |= perplexities
-        if self.speaks:
-            mixed, network, ngrams = (f"{p:.1f}" for p in perplexities.values())
-            say(
-                f"validation perplexity: {mixed} with counts, {network} of the network alone, "
-                f"{ngrams} of {counted.length}-grams alone"
-            )
 
     def _learned(self) -> dict[str, Any]:
         return {

@@ -124,7 +124,7 @@ class TextTask(Estimator):
             own = getattr(self, name)
             if name == "cell":
                 own = get_cell(own).name
-            elif name == "hidden_sizes":
+            elif name == "hidden_sizes" and own is not None:
                 own = tuple(own)
             if own != expected and not self._left_open(name):
                 raise InputError(

@@ -204,7 +204,7 @@ class KneserNey:
             for numbers in (counted, total):
                 need(bool((np.isfinite(numbers) & (numbers >= 0)).all()), "finite counts from 0")
             own = np.bincount(keys // size, counted, minlength=contexts)
-            need(bool((own <= total * 1.0001).all()), "totals that hold the counts")
+            need(bool((own <= total.astype(float) * 1.0001).all()), "totals that hold the counts")
             orders.append(Order.of(keys, counted.astype(float), total.astype(float), size))
             contexts = len(keys)
         return cls(orders, size, never_target)

@@ -1,0 +1,50 @@
+"""What a language model's network is mixed with: counted n-grams, in shares fitted afterwards."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tidegate.data.text.ngrams import KneserNey
+from tidegate.runtime.mixture import Mixture
+from tidegate.runtime.network import Network
+from tidegate.runtime.scoring import token_nats, total
+from tidegate.terminal import say
+
+_LONGEST = 5  # tokens in a counted n-gram
+_KEPT = 1 << 20  # n-grams, 16 MB of a model file
+_COUNTED = 1 << 24  # tokens, the last ones of a training text: they take 3 GB and a minute
+_FITTED = 1 << 15  # tokens of the validation part, by which the shares are fitted
+
+
+def learn_mixture(
+    network: Network,
+    train: np.ndarray,
+    validation: np.ndarray,
+    size: int,
+    never_target: int | None,
+    *,
+    speaks: bool,
+) -> tuple[Mixture, dict[str, float]]:
+    """The mixture that predicts ``validation`` best, and its figures there.
+
+    train, validation: int32 tokens of ``size`` kinds.
+    """
+    nats = token_nats(network, validation, never_target)
+    counted = KneserNey.fit(train[-_COUNTED:], validation, size, never_target, _LONGEST)
+    counted = counted.pruned(_KEPT)
+    mixture = Mixture.fit(counted, validation[:_FITTED], nats[:_FITTED])
+    entropies = {
+        "": total(mixture.nats(validation, nats)).cross_entropy,
+        "network_": total(nats).cross_entropy,
+        "ngram_": counted.cross_entropy(validation),
+    }
+    figures = {f"{name}perplexity": math.exp(min(e, 700.0)) for name, e in entropies.items()}
+    if speaks:
+        mixed, alone, ngrams = (f"{p:.1f}" for p in figures.values())
+        say(
+            f"validation perplexity: {mixed} with counts, {alone} of the network alone, "
+            f"{ngrams} of {counted.length}-grams alone"
+        )
+    return mixture, {"cross_entropy": entropies[""], **figures}
