@@ -17,10 +17,10 @@ from tidegate.errors import InputError, spelled
 from tidegate.onnx.cells import Step
 from tidegate.onnx.graph import Graph, axes, cast, highest_of, summed, tensor
 from tidegate.onnx.layers import Arrays, is_standard, operator, scanned, true_steps, zeros
+from tidegate.onnx.rows import LENGTHS, Reading, Tensor
 from tidegate.runtime.network import Network
 
 OUTPUT = "output"
-LENGTHS = "sequence_lens"
 _DIRECTIONS = ("forward", "bidirectional")
 
 
@@ -36,38 +36,32 @@ class StatePair:
     width: int
 
 
-def whole_model(network: Network, opset: int, version: str) -> Any:
-    """From whole sequences to the outputs of the network, [batch, O] or [batch, time, O]."""
-    a, writer = network.architecture, _Writer(network, opset)
+def whole_model(network: Network, opset: int, version: str, reading: Reading | None = None) -> Any:
+    """From whole sequences to the outputs of the network, [batch, O] or [batch, time, O].
+
+    With ``reading``, from rows as they were measured to answers in their units.
+    """
+    writer = _Writer(network, opset)
     graph = writer.graph
-    given = _inputs(network, "batch", "time")
-    lengths = graph.node("Identity", LENGTHS)
-    time_first = {
-        name: graph.node("Transpose", name, perm=[1, 0, *range(2, len(shape))])
-        for name, _, shape in given
-    }
-    x = writer.embedded(time_first)
-    inside = true_steps(graph, x, lengths)
-    last: list[str] = []
-    y = x
-    for k in range(len(a.hidden_sizes)):
-        y, last = writer.layer(k, writer.normalised(k, y), lengths, inside)
-    if a.readout == "every":
-        features = graph.node("Where", inside, y, writer.zero)
-        features = graph.node("Transpose", features, perm=[1, 0, 2])
-        shape = graph.node("Slice", graph.node("Shape", features), axes(graph, 0), axes(graph, 2))
-        flat = graph.node("Reshape", features, axes(graph, -1, a.feature_size))
-        shape = graph.node("Concat", shape, axes(graph, a.output_size), axis=0)
-        graph_output = graph.node("Reshape", writer.dense(flat), shape)
-        steps: tuple[str, ...] = ("time",)
+    if reading is None:
+        read = _inputs(network, "batch", "time")
+        time_first = {
+            name: graph.node("Transpose", name, perm=[1, 0, *range(2, len(shape))])
+            for name, _, shape in read
+        }
+        given: list[Tensor] = [*read, (LENGTHS, np.int32, ["batch"])]
+        x, lengths = writer.embedded(time_first), graph.node("Identity", LENGTHS)
     else:
-        read = [writer.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
-        features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
-        graph_output, steps = writer.dense(features), ()
-    graph.named(graph_output, OUTPUT)
-    inputs = [tensor(*one) for one in given] + [tensor(LENGTHS, np.int32, ["batch"])]
-    output = tensor(OUTPUT, np.float32, ["batch", *steps, a.output_size])
-    return graph.model(inputs, [output], "network", version)
+        given = reading.inputs
+        x, lengths = reading.read(graph)
+    output, shape = writer.outputs(x, lengths)
+    kind: Any = np.float32
+    if reading is not None:
+        output, kind, answer = reading.answered(graph, output)
+        shape = answer or shape
+    graph.named(output, OUTPUT)
+    inputs = [tensor(*one) for one in given]
+    return graph.model(inputs, [tensor(OUTPUT, kind, ["batch", *shape])], "network", version)
 
 
 def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[StatePair]]:
@@ -129,7 +123,7 @@ def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[St
     return model, pairs
 
 
-def _inputs(network: Network, *axes: str) -> list[tuple[str, Any, list[int | str]]]:
+def _inputs(network: Network, *axes: str) -> list[Tensor]:
     """Name, type and shape of what the network reads."""
     a = network.architecture
     if a.input_size is not None:
@@ -169,6 +163,27 @@ class _Writer:
             matrix = graph.constant(self.network.tensors["evidence.weight"].T, "evidence.weight")
             x = graph.node("Add", x, graph.node("MatMul", inputs["evidence"], matrix))
         return x
+
+    def outputs(self, x: str, lengths: str) -> tuple[str, list[int | str]]:
+        """The network's outputs for what its first layer reads, [T, B, I]; their shape but the
+        batch.
+        """
+        a, graph = self.architecture, self.graph
+        inside = true_steps(graph, x, lengths)
+        last: list[str] = []
+        y = x
+        for k in range(len(a.hidden_sizes)):
+            y, last = self.layer(k, self.normalised(k, y), lengths, inside)
+        if a.readout != "every":
+            read = [self.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
+            features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
+            return self.dense(features), [a.output_size]
+        features = graph.node("Where", inside, y, self.zero)
+        features = graph.node("Transpose", features, perm=[1, 0, 2])
+        shape = graph.node("Slice", graph.node("Shape", features), axes(graph, 0), axes(graph, 2))
+        flat = graph.node("Reshape", features, axes(graph, -1, a.feature_size))
+        shape = graph.node("Concat", shape, axes(graph, a.output_size), axis=0)
+        return graph.node("Reshape", self.dense(flat), shape), ["time", a.output_size]
 
     def normalised(self, k: int, x: str) -> str:
         """What layer ``k`` reads of the outputs of the one before it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.cells import get_cell
+from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
@@ -164,6 +165,7 @@ class LanguageModel(TextTask):
         start = start or self._learned_start(train, sentences=level == "word")
         start = replace(start, decides=self._decided(level, start.decides))
         self.encoder_: TextEncoder = start.encoder
+        mixed = self.counts and level != "char"
         parts = [self._tokens(part) for part in (train, validation)]
         for name, tokens in zip(("training", "validation"), parts, strict=True):
             if len(tokens) < 2:
@@ -180,13 +182,16 @@ class LanguageModel(TextTask):
             ),
             lambda network: self._objective(network, *parts, bptt=start.decides["bptt"]),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
+            # tokens; the validation part is read once more to mix counts with the network
+            tested=round(len(test) / max(len(train), 1) * len(parts[0])) + mixed * len(parts[1]),
         )
         self.counts_: Mixture | None = None
-        if self.counts and level != "char":
+        if mixed:
+            share = self.provenance_.get("validation_share", 1)
             self.counts_, figures = learn_mixture(
                 self.runtime_,
                 parts[0],
-                parts[1],
+                parts[1][: max(2, round(share * len(parts[1])))],
                 self.encoder_.size,
                 self._frame()[0],
                 speaks=self.speaks,
@@ -277,6 +282,11 @@ class LanguageModel(TextTask):
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (text,) = as_texts([x])
+        tokens = self._tokens(text)
+        return {"": tokens}, [self.encoder_.decode([int(token)]) for token in tokens]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import LanguageStream

@@ -66,6 +66,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             held_out,
             output_size=len(self.classes_),
             weights=self._weights(train[1], held_out[1], counts),
+            tested=len(test[0]),
             by="cross_entropy",
         )
         if len(test[0]):

@@ -141,11 +141,13 @@ class SequenceEstimator(Estimator):
         *,
         output_size: int,
         weights: Weights,
+        tested: int,
         **more: Any,
     ) -> None:
         """Train on answers as ``objective`` wants them, which is given ``more``.
 
-        ``weights`` are those of the training and of the validation part, [N] or None.
+        ``weights`` are those of the training and of the validation part, [N] or None; ``tested``
+        counts the sequences of the test part.
         """
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
         scaled = [inputs.scaled(sequence) for sequence in train[0]]
@@ -167,6 +169,7 @@ class SequenceEstimator(Estimator):
                 **more,
             ),
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
+            tested=tested,
         )
 
     def _vary(self, scaled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -191,6 +194,10 @@ class SequenceEstimator(Estimator):
         network = self.runtime_
         read = self._read(as_sequences(sequences, self.inputs_.channels))
         return outputs_of(network, read, network.architecture.output_size)
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (read,) = self._read(as_sequences([x], self.inputs_.channels))
+        return {"": read}, [str(k * self.inputs_.segment) for k in range(len(read))]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import SequenceStream

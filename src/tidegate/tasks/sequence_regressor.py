@@ -77,6 +77,7 @@ class SequenceRegressor(SequenceEstimator):
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
             weights=(normalised(counts), None),
+            tested=len(test[0]),
             scale=float(self.target_.scale[0]),
         )
         if len(test[0]):

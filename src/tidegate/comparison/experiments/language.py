@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tidegate.baselines.kneser_ney import KneserNey
 from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     MOST_STEPS,
-    Baseline,
+    BaselineScores,
     Batch,
     Experiment,
     Figures,
@@ -18,7 +19,6 @@ from tidegate.comparison.experiments.experiment import (
     padded,
 )
 from tidegate.comparison.experiments.paired import in_blocks
-from tidegate.data.text.ngrams import KneserNey
 from tidegate.runtime.scoring import stretches
 
 Text = str | Sequence[str]
@@ -50,33 +50,19 @@ class LanguageModelling(Experiment):
         return model.evaluate(self.scored), model.evaluate(self.train[-self.size :])
 
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        encoder = model.encoder_
-        validation, scored = (
-            _by_stretch(
-                *stretches(model.runtime_, encoder.encode(text), encoder.start_id, model.counts_)[
-                    1:
-                ]
-            )
-            for text in (self.validation, self.scored)
-        )
-        return validation, scored
+        def of(text: str) -> np.ndarray:
+            tokens, opening = model.encoder_.encode(text), model.encoder_.start_id
+            return _by_stretch(*stretches(model.runtime_, tokens, opening, model.counts_)[1:])
 
-    def baselines(self, model: Any) -> list[Baseline]:
+        return of(self.validation), of(self.scored)
+
+    def baselines(self, model: Any) -> list[BaselineScores]:
         encoder = model.encoder_
         train, validation, scored = map(encoder.encode, (self.train, self.validation, self.scored))
         counted = KneserNey.fit(train, validation, encoder.size, encoder.start_id)
         starts, _, counts = stretches(model.runtime_, scored, encoder.start_id)
-        nats = np.add.reduceat(counted.nats(scored), starts)
-        return [
-            Baseline(
-                name=f"{counted.length}-grams",
-                about="interpolated, modified Kneser-Ney",
-                validation=counted.cross_entropy(validation),
-                held_out=counted.cross_entropy(scored),
-                losses=_by_stretch(nats, counts),
-                parameters=counted.ngrams,
-            )
-        ]
+        losses = _by_stretch(np.add.reduceat(counted.losses(scored), starts), counts)
+        return [BaselineScores.of(counted, self.metric, validation, scored, losses)]
 
     def batch(self, model: Any) -> Batch:
         """Stretches of the text, the token after each being the target."""
