@@ -108,7 +108,7 @@ def test_figures_stand_beside_those_of_network_and_counts_alone(fitted: Any, cap
     figures = fitted.metrics_
     assert figures["perplexity"] == pytest.approx(np.exp(figures["cross_entropy"]))
     assert figures["perplexity"] < figures["network_perplexity"]
-    tg.LanguageModel(**SMALL | {"verbose": 1}).fit(BOOK)
+    tg.LanguageModel(**dict(SMALL, verbose=1)).fit(BOOK)
     told = f"validation perplexity: {figures['perplexity']:.1f} with counts"
     assert told in capsys.readouterr().out
 
@@ -126,7 +126,9 @@ def test_backwards_and_from_another_model_too(fitted: Any):
     backwards = tg.LanguageModel(**SMALL, reverse=True).fit(BOOK)
     assert backwards.evaluate(BOOK)["perplexity"] < backwards.metrics_["network_perplexity"]
     assert "".join(backwards.generate("sat", 5, seed=0)).endswith(" ")
-    more = tg.LanguageModel(init_from=fitted, max_steps=2, verbose=0).fit("a cat sang .\n" * 40)
+    more: Any = tg.LanguageModel(init_from=fitted, max_steps=2, verbose=0).fit(
+        "a cat sang .\n" * 40
+    )
     assert more.counts_.ngrams.size == fitted.encoder_.size
 
 

@@ -174,8 +174,8 @@ def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.
     text = help_of(f, estimator)
     if f.name in _DEFAULT_HERE:
         text += f" ({_DEFAULT_HERE[f.name]})"
-    if hint is bool:
-        kind, default, metavar = bool, f.default, ""
+    if hint in (bool, bool | None):
+        kind, default, metavar = hint, f.default, ""
     else:
         kind, default, metavar = str | None, _as_text(f.default), _metavar(hint)
     option = typer.Option(
