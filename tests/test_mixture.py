@@ -18,6 +18,7 @@ from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.runtime.mixture import Mixture, follow, nothing_read
 from tidegate.runtime.scoring import token_nats
+from tidegate.tasks.by_level import by_level
 
 KINDS = 6
 SMALL: dict[str, Any] = {"level": "word", "hidden_sizes": (8,), "max_steps": 3, "verbose": 0}
@@ -120,6 +121,36 @@ def test_without_counts_the_network_answers_alone():
     tokens = model.encoder_.encode(BOOK)
     nats = token_nats(model.runtime_, tokens, model.encoder_.start_id)
     assert model.evaluate(BOOK)["cross_entropy"] == pytest.approx(np.nanmean(nats), rel=1e-6)
+
+
+def test_characters_are_mixed_where_it_is_wanted():
+    small: dict[str, Any] = {"hidden_sizes": (8,), "max_steps": 3, "verbose": 0}
+    assert tg.LanguageModel(**small).fit(BOOK).counts_ is None
+    mixed: Any = tg.LanguageModel(**small, counts=True).fit(BOOK)
+    assert mixed.counts_.ngrams.length > 5
+    assert mixed.evaluate(BOOK)["perplexity"] < 1.5 < mixed.metrics_["network_perplexity"]
+    assert "sat on the log .\na bird" in "".join(mixed.generate("the ", 60, greedy=True))
+
+
+@pytest.mark.parametrize(
+    ("level", "options", "expected"),
+    [
+        ("char", {}, ((384,), 128, False)),
+        ("char", {"tie_embeddings": True}, ((384,), 384, True)),
+        ("word", {}, ((200,), 200, True)),
+        ("word", {"hidden_sizes": (30, 20)}, ((30, 20), 20, True)),
+        ("word", {"embedding_size": 50}, ((200,), 50, False)),
+        ("bpe", {"tie_embeddings": False}, ((200,), 128, False)),
+        ("word", {"cell": "lstm_projected"}, ((200,), 100, True)),
+        ("word", {"cell": "lstm_projected", "projection_size": 7}, ((200,), 7, True)),
+    ],
+)
+def test_what_is_left_open_follows_from_the_level_and_from_what_is_given(level, options, expected):
+    given = {**vars(tg.LanguageModel(level=level)), **options}
+    projects = options.get("cell") == "lstm_projected"
+    found = by_level(level, given, given["projection_size"] if projects else 0)
+    assert (found["hidden_sizes"], found["embedding_size"], found["tie_embeddings"]) == expected
+    assert found["counts"] == (level != "char")
 
 
 def test_backwards_and_from_another_model_too(fitted: Any):

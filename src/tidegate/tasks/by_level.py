@@ -13,6 +13,7 @@ _OF_CHARACTERS: dict[str, Any] = {
     "tie_embeddings": False,
     "bptt": 100,
     "dropout": 0.1,
+    "counts": False,  # looking n-grams up takes longer than a step of the network
 }
 _OF_WORDS: dict[str, Any] = {
     "hidden_sizes": (200,),
@@ -20,6 +21,7 @@ _OF_WORDS: dict[str, Any] = {
     "tie_embeddings": None,
     "bptt": 35,
     "dropout": 0.3,
+    "counts": True,
 }
 _EMBEDDING_SIZE = 128  # where it is not tied
 

@@ -12,7 +12,6 @@ from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import token_nats, total
 from tidegate.terminal import say
 
-_LONGEST = 5  # tokens in a counted n-gram
 _KEPT = 1 << 20  # n-grams, 16 MB of a model file
 _COUNTED = 1 << 24  # tokens, the last ones of a training text: they take 3 GB and a minute
 _FITTED = 1 << 15  # tokens of the validation part, by which the shares are fitted
@@ -25,14 +24,15 @@ def learn_mixture(
     size: int,
     never_target: int | None,
     *,
+    longest: int,
     speaks: bool,
 ) -> tuple[Mixture, dict[str, float]]:
     """The mixture that predicts ``validation`` best, and its figures there.
 
-    train, validation: int32 tokens of ``size`` kinds.
+    train, validation: int32 tokens of ``size`` kinds.  ``longest``: tokens in an n-gram, at most.
     """
     nats = token_nats(network, validation, never_target)
-    counted = KneserNey.fit(train[-_COUNTED:], validation, size, never_target, _LONGEST)
+    counted = KneserNey.fit(train[-_COUNTED:], validation, size, never_target, longest)
     counted = counted.pruned(_KEPT)
     mixture = Mixture.fit(counted, validation[:_FITTED], nats[:_FITTED])
     entropies = {

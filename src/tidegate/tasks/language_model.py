@@ -92,11 +92,11 @@ class LanguageModel(TextTask):
         "use one matrix for the embedding and the output layer; `embedding_size` must equal the "
         "last of `hidden_sizes` (default: not at level char, else where they are equal)",
     )
-    counts: bool = option(
-        True,
+    counts: bool | None = option(
+        None,
         "mix what the network expects with counted n-grams of the training text (Kneser-Ney) and "
-        "with the words just read, in shares that are fitted on the validation part (not at level "
-        "char)",
+        "with the tokens just read, in shares that are fitted on the validation part (default: "
+        "not at level char, where it makes writing slow)",
     )
     reverse: bool = option(
         False,
@@ -165,7 +165,7 @@ class LanguageModel(TextTask):
         start = start or self._learned_start(train, sentences=level == "word")
         start = replace(start, decides=self._decided(level, start.decides))
         self.encoder_: TextEncoder = start.encoder
-        mixed = self.counts and level != "char"
+        mixed = start.decides["counts"]
         parts = [self._tokens(part) for part in (train, validation)]
         for name, tokens in zip(("training", "validation"), parts, strict=True):
             if len(tokens) < 2:
@@ -194,6 +194,7 @@ class LanguageModel(TextTask):
                 parts[1][: max(2, round(share * len(parts[1])))],
                 self.encoder_.size,
                 self._frame()[0],
+                longest=9 if level == "char" else 5,
                 speaks=self.speaks,
             )
             self.metrics_ |= figures
