@@ -13,6 +13,7 @@ from typing import Any
 PANELS = ("Arguments", "Comparison", "Data", "Model", "Training", "Run")
 _WIDEST = 100  # columns; longer lines are hard to read
 _LONGEST_NAME = 26  # columns; what a longer one means begins on the next line
+_LONG_LIST = 20  # columns; a shorter one, such as 128,64, stays on one line
 
 Rows = Sequence[tuple[str, str]]
 
@@ -34,12 +35,18 @@ def page(usage: Sequence[str], text: str | None, panels: Mapping[str, Rows]) -> 
 
 
 class _Wrapper(textwrap.TextWrapper):
-    """Breaks lines at spaces and after commas, and never within --max-steps."""
-
-    wordsep_simple_re = re.compile(r"(\s+|(?<=,)(?=\S))")
+    """Breaks lines at spaces, and a long list of names after its commas; never --max-steps."""
 
     def __init__(self, width: int, **about: Any) -> None:
         super().__init__(width, break_on_hyphens=False, **about)
+
+    def _split(self, text: str) -> list[str]:
+        words = super()._split(text)
+        return [
+            part
+            for word in words
+            for part in (re.split("(?<=,)", word) if len(word) > _LONG_LIST else [word])
+        ]
 
 
 def _paragraph(text: str, width: int) -> list[str]:

@@ -84,7 +84,8 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    model = copy_of(for_cells(model, cells), run_folder=None, resume=False)
+    # what is compared is what was measured: weights that have seen no more
+    model = copy_of(for_cells(model, cells), run_folder=None, resume=False, refit=False)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     if equal_parameters and getattr(model, "tie_embeddings", False) is None:

@@ -21,19 +21,20 @@ def learn_mixture(
     network: Network,
     train: np.ndarray,
     validation: np.ndarray,
-    size: int,
-    never_target: int | None,
+    kinds: tuple[int, int | None],
     *,
     longest: int,
+    everything: np.ndarray | None,
     speaks: bool,
 ) -> tuple[Mixture, dict[str, float]]:
     """The mixture that predicts ``validation`` best, and its figures there.
 
-    train, validation: int32 tokens of ``size`` kinds.  ``longest``: tokens in an n-gram, at most.
+    ``network`` has not learned from it.  train, validation: int32 tokens; ``kinds``: how many there
+    are, and the one never predicted.  ``longest``: tokens in an n-gram, at most.  ``everything``:
+    what is counted in the end, in place of ``train``.
     """
-    nats = token_nats(network, validation, never_target)
-    counted = KneserNey.fit(train[-_COUNTED:], validation, size, never_target, longest)
-    counted = counted.pruned(_KEPT)
+    nats = token_nats(network, validation, kinds[1])
+    counted = KneserNey.fit(train[-_COUNTED:], validation, *kinds, longest).pruned(_KEPT)
     mixture = Mixture.fit(counted, validation[:_FITTED], nats[:_FITTED])
     entropies = {
         "": total(mixture.nats(validation, nats)).cross_entropy,
@@ -47,4 +48,8 @@ def learn_mixture(
             f"validation perplexity: {mixed} with counts, {alone} of the network alone, "
             f"{ngrams} of {counted.length}-grams alone"
         )
+    if everything is not None:
+        more = KneserNey.count(everything[-_COUNTED:], *kinds, counted.length).pruned(_KEPT)
+        if more.length == counted.length:  # longer n-grams may all be left out
+            mixture = Mixture(more, mixture.shares)
     return mixture, {"cross_entropy": entropies[""], **figures}

@@ -16,6 +16,7 @@ from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.mixture import Mixture
+from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
 from tidegate.runtime.writing import next_tokens
 from tidegate.tasks.by_level import by_level
@@ -31,8 +32,8 @@ from tidegate.training.options import check_seed, documented, option
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
-    from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
+    from tidegate.training.language_modelling import LanguageModelling
 
 # What generate takes: types and bounds.
 _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
@@ -61,6 +62,8 @@ class LanguageModel(TextTask):
     """
 
     TASK: ClassVar[str] = "language-model"
+    MOST_REFIT: ClassVar[str] = "up to a million tokens"
+    FEW: ClassVar[int] = 1_000_000
 
     level: str = option(
         "char",
@@ -161,6 +164,7 @@ class LanguageModel(TextTask):
         self.check_training()
         start = self._known_start()
         level = self.level if start is None else start.encoder.level
+        held_out = validation is None
         train, validation, test = self.split(text, validation, level)
         start = start or self._learned_start(train, sentences=level == "word")
         start = replace(start, decides=self._decided(level, start.decides))
@@ -172,7 +176,14 @@ class LanguageModel(TextTask):
                 raise InputError(
                     f"expected at least 2 tokens of {name} text, got {len(tokens)}; give more text"
                 )
-        self._train_from(
+
+        # as they are read: backwards, what was held out comes first
+        whole = np.concatenate(parts[::-1] if self.reverse else parts)
+
+        def everything(network: SequenceNetwork) -> LanguageModelling:
+            return self._objective(network, whole, parts[1], bptt=start.decides["bptt"])
+
+        result = self._train_from(
             start,
             self._text_architecture(
                 start,
@@ -182,19 +193,21 @@ class LanguageModel(TextTask):
             ),
             lambda network: self._objective(network, *parts, bptt=start.decides["bptt"]),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
+            everything_of=everything if held_out else None,
             # tokens; the validation part is read once more to mix counts with the network
             tested=round(len(test) / max(len(train), 1) * len(parts[0])) + mixed * len(parts[1]),
         )
         self.counts_: Mixture | None = None
         if mixed:
             share = self.provenance_.get("validation_share", 1)
+            weights = {name: t.cpu().numpy() for name, t in result.judged.items()}
             self.counts_, figures = learn_mixture(
-                self.runtime_,
+                Network(self.runtime_.architecture, weights),
                 parts[0],
                 parts[1][: max(2, round(share * len(parts[1])))],
-                self.encoder_.size,
-                self._frame()[0],
+                (self.encoder_.size, self._frame()[0]),
                 longest=9 if level == "char" else 5,
+                everything=whole if result.refit_steps else None,
                 speaks=self.speaks,
             )
             self.metrics_ |= figures
@@ -344,7 +357,7 @@ class LanguageModel(TextTask):
 
     def _objective(
         self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray, *, bptt: int
-    ):
+    ) -> LanguageModelling:
         from tidegate.nn.arrays import network_on_arrays
         from tidegate.training.judging import TorchReader
         from tidegate.training.language_modelling import LanguageModelling

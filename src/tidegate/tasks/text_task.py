@@ -19,7 +19,7 @@ from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
-    from tidegate.training.objective import Objective
+    from tidegate.training.objective import Objective, TrainingResult
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -152,8 +152,9 @@ class TextTask(Estimator):
         objective_of: Callable[[SequenceNetwork], Objective],
         data: dict[str, str | int | float],
         *,
+        everything_of: Callable[[SequenceNetwork], Objective] | None,
         tested: int,
-    ) -> None:
+    ) -> TrainingResult:
         def initialise(network: SequenceNetwork) -> dict[str, Any]:
             told = start.initialise(network, self.seed)
             if self.speaks:
@@ -164,4 +165,6 @@ class TextTask(Estimator):
                 network.embedding.weight.requires_grad_(False)
             return told
 
-        self._train(architecture, objective_of, data, initialise, tested=tested)
+        return self._train(
+            architecture, objective_of, data, initialise, everything_of=everything_of, tested=tested
+        )

@@ -136,6 +136,8 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
+    After that, all data were learned from for ``refit_steps``; ``judged`` are the weights from
+    before, by name, whose figures these are.
     """
 
     history: list[dict[str, float]]
@@ -145,4 +147,6 @@ class TrainingResult:
     epochs: float
     seconds: float
     stopped: str
+    judged: dict[str, Tensor]
     share: float = 1.0
+    refit_steps: int = 0

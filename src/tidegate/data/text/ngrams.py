@@ -100,6 +100,25 @@ class KneserNey:
         was seen before them.
         """
         best, lowest = None, np.inf
+        for model in cls._growing(train, size, never_target, longest):
+            entropy = model.cross_entropy(validation)
+            if best is not None and entropy >= lowest:
+                break
+            best, lowest = model, entropy
+        assert best is not None
+        return best
+
+    @classmethod
+    def count(cls, train: np.ndarray, size: int, never_target: int | None, length: int) -> Self:
+        """Count n-grams of up to ``length`` tokens."""
+        *_, longest = cls._growing(train, size, never_target, length)
+        return longest
+
+    @classmethod
+    def _growing(
+        cls, train: np.ndarray, size: int, never_target: int | None, longest: int
+    ) -> Iterator[Self]:
+        """Models of n-grams of one token, of two, ..."""
         shorter: list[Order] = []
         keys = np.zeros(1, np.int64)  # of the n-grams one token shorter: at first the empty one
         before = 1  # how many there are of those shorter by two
@@ -119,14 +138,8 @@ class KneserNey:
                 continuations = np.bincount(endings[predicted], minlength=len(keys))
                 shorter = [*shorter, Order.count(keys, continuations, size, before)]
             top = Order.count(longer, np.where(predicted, counts, 0), size, len(keys))
-            model = cls([*shorter, top], size, never_target)
-            entropy = model.cross_entropy(validation)
-            if best is not None and entropy >= lowest:
-                break
-            best, lowest = model, entropy
+            yield cls([*shorter, top], size, never_target)
             before, keys, grams[ends] = len(keys), longer, numbers
-        assert best is not None
-        return best
 
     @property
     def length(self) -> int:
