@@ -211,3 +211,18 @@ def test_shares_of_few_tokens_stay_finite(nats: np.ndarray):
     counted = KneserNey.fit(tokens, tokens, KINDS, None, 5).pruned(1000)
     mixture = Mixture.fit(counted, tokens, np.append(np.nan, nats[1:]).astype(np.float32))
     assert np.isfinite(mixture.nats(tokens, nats)[1:]).all()
+
+
+def test_after_a_refit_all_of_the_text_is_counted_and_figures_are_from_before():
+    options: dict[str, Any] = SMALL | {"max_steps": 30, "validation_fraction": 0.3}
+    alone, refitted = (
+        tg.LanguageModel(**options, refit=refit).fit(BOOK + "a crow cried .\n" * 20)
+        for refit in (False, True)
+    )
+    assert refitted.provenance_["refit_steps"] > 0
+    assert refitted.metrics_ == alone.metrics_
+    assert alone.counts_ is not None
+    assert refitted.counts_ is not None
+    np.testing.assert_array_equal(refitted.counts_.shares, alone.counts_.shares)
+    held_out = "a crow cried .\n" * 3
+    assert refitted.score(held_out) > alone.score(held_out)
