@@ -168,14 +168,15 @@ def test_the_table_has_means_deviations_costs_and_gaps(compared):
     assert {row.name for row in result.rows} == {"LSTM", "GRU", "TF-IDF + logistic regression"}
     runs = [run for run in result.runs if run.cell == "gru"]
     row = next(row for row in result.rows if row.name == "GRU")
-    figures = [run.held_out["accuracy"] for run in runs]
+    figures = [run.held_out["cross_entropy"] for run in runs]
     assert (row.mean, row.deviation) == (np.mean(figures), np.std(figures, ddof=1))
-    assert row.gap == pytest.approx(np.mean([r.training["accuracy"] for r in runs]) - row.mean)
+    assert row.gap == pytest.approx(np.mean([r.training["cross_entropy"] for r in runs]) - row.mean)
+    assert row.accuracy == pytest.approx(np.mean([r.held_out["accuracy"] for r in runs]))
     assert row.parameters == runs[0].model.runtime_.architecture.parameter_count()
     assert row.seconds_per_epoch > 0
     assert row.seconds_to_best > 0
     means = [row.mean for row in result.rows]
-    assert means == sorted(means, reverse=True)
+    assert means == sorted(means)
     for name in ("LSTM", "GRU", "TF-IDF + logistic regression", "test", str(result.advice)):
         assert name in str(result)
 
@@ -185,8 +186,8 @@ def test_the_best_model_is_the_advised_cells_that_validates_best(compared):
     result, folder = compared
     advised = [run for run in result.runs if title(run.cell) == result.advice.cell]
     assert result.best in advised
-    best = max(run.validation["accuracy"] for run in advised)
-    assert result.best.validation["accuracy"] == best
+    best = min(run.validation["cross_entropy"] for run in advised)
+    assert result.best.validation["cross_entropy"] == best
     told = json.loads((folder / "comparison.json").read_text())
     assert told["advice"]["cell"] == result.advice.cell
     assert told["best_model"] == str(result.best.path)
@@ -218,14 +219,15 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
 def test_every_accuracy_has_an_interval_that_few_texts_make_wide(compared):
     result, folder = compared
     for row in result.rows:
-        assert row.interval == wilson(row.mean, 8)
+        assert row.accuracy is not None
+        assert row.interval == wilson(row.accuracy, 8)
         assert row.interval.wide
     assert str(result.rows[0].interval) in str(result)
     told = json.loads((folder / "comparison.json").read_text())
     assert told["table"][0]["interval"] == list(result.rows[0].interval)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "standard error" not in page
-    assert "paired test on the same texts gives p &lt; 0.05" in page
+    assert "paired test on the losses of the same texts gives p &lt; 0.05" in page
 
 
 def test_differences_in_the_json_are_those_of_the_advice(compared):
@@ -286,7 +288,7 @@ def test_no_legend_is_wider_than_its_picture():
     history = [{"step": 1, "seconds": 1.0, "accuracy": 0.5}]
     runs: Any = [SimpleNamespace(cell=cell, history=history) for cell in ("gru", "lstm", "mgu")]
     short = BaselineScores(name="ridge", about="", validation=0.5, held_out=0.5, losses=np.zeros(0))
-    metric = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    metric = Metric(name="accuracy", label="accuracy")
     for baseline, columns in ((short, 4), (replace(short, name="a baseline of many words"), 3)):
         figure = Figure(figsize=(5.2, 3.5), dpi=180, layout="constrained")
         curves(runs, [baseline], metric, "step")(figure)

@@ -102,5 +102,5 @@ def test_penn_treebank_is_as_hard_as_published(shared_data):
     )
     encoder = train_encoder(train, "word", sentences=True)
     tokens = [encoder.encode(text) for text in (train, validation, test)]
-    model = KneserNey.fit(*tokens[:2], encoder.size, encoder.start_id)
+    model = KneserNey.fit(tokens[0], tokens[1], encoder.size, encoder.start_id)
     assert math.exp(model.cross_entropy(tokens[2])) == pytest.approx(141, abs=2)

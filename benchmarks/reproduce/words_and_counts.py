@@ -21,7 +21,7 @@ from language_models import parsed, penn_treebank, trained
 from record import Clock, Record, markdown
 
 import tidegate as tg
-from tidegate.baselines.kneser_ney import KneserNey
+from tidegate.baselines.language import CountedTokens
 from tidegate.data.text.reading import read_text
 from tidegate.tasks.splitting import split_text
 
@@ -76,7 +76,9 @@ def main() -> None:
         took = trained(model, clock)
         encoder = model.encoder_
         tokens = [encoder.encode(text) for text in (train, validation, test)]
-        counted = KneserNey.fit(tokens[0], tokens[1], encoder.size, encoder.start_id)
+        counted = CountedTokens.fit(
+            tokens[0], tokens[1], size=encoder.size, never_target=encoder.start_id
+        )
         mixed = model.evaluate(test)
         model.counts_ = None
         record.add(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered
+from tidegate.baselines.texts import LinearTexts
 from tidegate.data.files.items import as_texts
 from tidegate.data.sequences.sequences import with_evidence
 from tidegate.data.text.encoders import WordEncoder
@@ -166,6 +168,13 @@ class TextClassifier(TextTask, Classifier):
         weights = self._weights(learned[1], judged[1], of_samples)
         start = start or self._learned_start(learned[0], sentences=False)
         self.encoder_: TextEncoder = start.encoder
+        self._stand_beside(
+            lambda seconds: LinearTexts.fit(
+                Answered(*learned), Answered(*judged), lowercase=self.lowercase, seconds=seconds
+            ),
+            Answered(*judged),
+            Answered(*tested) if len(test) else None,
+        )
         parts = [
             (self._learn_evidence(*learned), learned[1]),
             (self.encode(judged[0]), judged[1]),
@@ -203,10 +212,8 @@ class TextClassifier(TextTask, Classifier):
             everything_of=everything if validation is None else None,
             tested=len(test),
         )
-        if len(test):
-            figures = self.evaluate(tested[0], self.classes_[tested[1]])
-            self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
-        return self
+        figures = self.evaluate(tested[0], self.classes_[tested[1]]) if len(test) else {}
+        return self._conclude(figures)
 
     def _known(self, inputs: Any) -> list[str]:
         return as_texts(inputs)

@@ -39,15 +39,11 @@ def learn_mixture(
     entropies = {
         "": total(mixture.nats(validation, nats)).cross_entropy,
         "network_": total(nats).cross_entropy,
-        "ngram_": counted.cross_entropy(validation),
     }
     figures = {f"{name}perplexity": math.exp(min(e, 700.0)) for name, e in entropies.items()}
     if speaks:
-        mixed, alone, ngrams = (f"{p:.1f}" for p in figures.values())
-        say(
-            f"validation perplexity: {mixed} with counts, {alone} of the network alone, "
-            f"{ngrams} of {counted.length}-grams alone"
-        )
+        mixed, alone = (f"{p:.4g}" for p in figures.values())
+        say(f"validation perplexity: {mixed} with counts, {alone} of the network alone")
     if everything is not None:
         more = KneserNey.count(everything[-_COUNTED:], *kinds, counted.length).pruned(_KEPT)
         if more.length == counted.length:  # longer n-grams may all be left out

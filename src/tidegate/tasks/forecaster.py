@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.windows import best_of
 from tidegate.data.series.frames import Forecast, held_series
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season
@@ -145,6 +146,12 @@ class Forecaster(JudgedForecaster):
         everything = Windows(w, known, windows(known.values, w.context, w.horizon, w.context, end))
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
+        tested = len(series) - end >= w.horizon
+        self._stand_beside(
+            lambda seconds: best_of(train, validation, seconds=seconds),
+            validation,
+            Windows(w, series, self._starts(held, end, None)) if tested else None,
+        )
         self._train(
             self._architecture(
                 input_size=w.input_size,
@@ -166,9 +173,7 @@ class Forecaster(JudgedForecaster):
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
             self.provenance_["time_column"] = name
-        if len(series) - end >= w.horizon:
-            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(series, end).items()}
-        return self
+        return self._conclude(self.evaluate(series, end) if tested else {})
 
     def forecast(self, data: Any) -> Any:
         """Forecast the ``horizon`` rows after the last row of ``data``.

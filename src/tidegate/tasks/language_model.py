@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.language import CountedTokens
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
@@ -183,6 +184,14 @@ class LanguageModel(TextTask):
         def everything(network: SequenceNetwork) -> LanguageModelling:
             return self._objective(network, whole, parts[1], bptt=start.decides["bptt"])
 
+        opening, _ = self._frame()
+        self._stand_beside(
+            lambda seconds: CountedTokens.fit(
+                *parts, size=start.encoder.size, never_target=opening, seconds=seconds
+            ),
+            parts[1],
+            self._tokens(test) if test else None,
+        )
         result = self._train_from(
             start,
             self._text_architecture(
@@ -205,15 +214,13 @@ class LanguageModel(TextTask):
                 Network(self.runtime_.architecture, weights),
                 parts[0],
                 parts[1][: max(2, round(share * len(parts[1])))],
-                (self.encoder_.size, self._frame()[0]),
+                (self.encoder_.size, opening),
                 longest=9 if level == "char" else 5,
                 everything=whole if result.refit_steps else None,
                 speaks=self.speaks,
             )
             self.metrics_ |= figures
-        if test:
-            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
-        return self
+        return self._conclude(self.evaluate(test) if test else {})
 
     def split(
         self, text: str | Sequence[str], validation: str | Sequence[str] | None, level: str

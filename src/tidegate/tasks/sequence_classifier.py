@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered
+from tidegate.baselines.sequences import NearestNeighbour
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
@@ -57,6 +59,12 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         that is not finite.
         """
         train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
+        asked = len(held_out[0]) + len(test[0])
+        self._stand_beside_on(
+            held_out,
+            test,
+            lambda seconds: NearestNeighbour.fit(Answered(*train), asked=asked, seconds=seconds),
+        )
 
         from tidegate.training.classification import Classification
 
@@ -75,10 +83,8 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             tested=len(test[0]),
             by="cross_entropy",
         )
-        if len(test[0]):
-            figures = self.evaluate(test[0], self.classes_[test[1]])
-            self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
-        return self
+        figures = self.evaluate(test[0], self.classes_[test[1]]) if len(test[0]) else {}
+        return self._conclude(figures)
 
     def _learn_answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
         labels = self._labels(sequences, y)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
 
-Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
+Part = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -100,7 +101,7 @@ class SequenceEstimator(Estimator):
 
     def _begin(
         self, X: Any, y: Any, validation: tuple[Any, Any] | None, sample_weight: Any
-    ) -> tuple[Answered, Answered, Answered, tuple[np.ndarray, np.ndarray | None]]:
+    ) -> tuple[Part, Part, Part, tuple[np.ndarray, np.ndarray | None]]:
         """Check the options and what ``fit`` was given, and divide it.
 
         Returns the training part, the part that chooses the best weights, the test part, and how
@@ -111,7 +112,7 @@ class SequenceEstimator(Estimator):
         sequences = as_sequences(X)
         answers = self._learn_answers(sequences, y)
         counts = sample_weights(sample_weight, len(sequences))
-        judges: Answered | None = None
+        judges: Part | None = None
         if validation is not None:
             others = as_sequences(validation[0], sequences[0].shape[1])
             judges = others, self._answers(others, validation[1])
@@ -137,11 +138,17 @@ class SequenceEstimator(Estimator):
         """The same of the training data, from which a classifier learns the labels there are."""
         return self._answers(sequences, y)
 
+    def _stand_beside_on(
+        self, held_out: Part, test: Part, fit: Callable[[float], Baseline]
+    ) -> None:
+        parts = (Answered(*part) if len(part[0]) else None for part in (held_out, test))
+        self._stand_beside(fit, *parts)
+
     def _learn(
         self,
         objective: type[ManyToOne],
-        train: Answered,
-        validation: Answered,
+        train: Part,
+        validation: Part,
         *,
         output_size: int,
         weights: Weights,
@@ -162,7 +169,7 @@ class SequenceEstimator(Estimator):
         weights = (weights[0], weights[0]) if alone else weights
         read = self._read(judged[0]), judged[1]
 
-        def learning(network: SequenceNetwork, learned: Answered, weights: Weights) -> ManyToOne:
+        def learning(network: SequenceNetwork, learned: Part, weights: Weights) -> ManyToOne:
             return objective(
                 network,
                 learned,

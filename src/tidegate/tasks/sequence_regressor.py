@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered
+from tidegate.baselines.sequences import LinearSequences
 from tidegate.data.files.items import as_items
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.scaling import Scaler
@@ -69,6 +71,11 @@ class SequenceRegressor(SequenceEstimator):
         """
         train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
         self.target_ = Scaler.fit(train[1][:, None])
+        self._stand_beside_on(
+            held_out,
+            test,
+            lambda seconds: LinearSequences.fit(Answered(*train), seconds=seconds),
+        )
 
         from tidegate.training.regression import Regression
 
@@ -83,9 +90,7 @@ class SequenceRegressor(SequenceEstimator):
             tested=len(test[0]),
             scale=float(self.target_.scale[0]),
         )
-        if len(test[0]):
-            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(*test).items()}
-        return self
+        return self._conclude(self.evaluate(*test) if len(test[0]) else {})
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the number of each sequence, float64 [N], in units of ``y``."""

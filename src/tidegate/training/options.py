@@ -255,7 +255,12 @@ class TrainingOptions:
     @property
     def speaks(self) -> bool:
         """Whether this process says anything: among several, the first."""
-        return self.verbose > 0 and os.environ.get("RANK", "0") == "0"
+        return self.verbose > 0 and self.is_first_process
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this is the one of several processes that writes."""
+        return os.environ.get("RANK", "0") == "0"
 
     def epoch_limit(self) -> int | None:
         """``epochs``, or DEFAULT_EPOCHS when no limit at all is given."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.baselines.sequences import LinearSequences, Mean, NearestNeighbour
-from tidegate.comparison.experiments.answered import ACCURACY, AnsweredExperiment
+from tidegate.comparison.experiments.answered import CROSS_ENTROPY, AnsweredExperiment
 from tidegate.comparison.experiments.experiment import Metric
 from tidegate.data.files.items import as_labels
 from tidegate.data.sequences.inputs import as_sequences
@@ -24,10 +24,10 @@ class _Sequences(AnsweredExperiment):
 class SequenceClassification(_Sequences):
     """The experiment on sequences and their labels."""
 
-    metric: ClassVar[Metric] = ACCURACY
+    metric: ClassVar[Metric] = CROSS_ENTROPY
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [NearestNeighbour.fit(self.train, self.validation)]
+        return [NearestNeighbour.fit(self.train)]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.array(as_labels(answers)))
@@ -39,10 +39,10 @@ class SequenceClassification(_Sequences):
 class SequenceRegression(_Sequences):
     """The experiment on sequences and a number that belongs to each."""
 
-    metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error", lower_is_better=True)
+    metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error")
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [Mean.fit(self.train), LinearSequences.fit(self.train, self.validation)]
+        return [Mean.fit(self.train), LinearSequences.fit(self.train)]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.asarray(answers, dtype=np.float64))
