@@ -44,6 +44,11 @@ Format 2
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
                     which only a text-classifier's may be.  See data/text/evidence.py.
+  ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
+  ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
+                    I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.
+                    All of them or none; a language-model alone may have them.  See
+                    data/text/ngrams.py and runtime/mixture.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
@@ -97,6 +102,7 @@ _KEYS = (
     *("options", "metrics", "history", "provenance"),
 )
 MAX_EVALUATIONS = 10_000
+MAX_LENGTH = 10  # tokens in a counted n-gram
 _MAX_TEST_STEPS = 65_536
 _REMEDY = "copy the file again from where it came, or train the model again"
 _DTYPES = {
@@ -110,7 +116,8 @@ class ModelFile:
     """What a model file holds; its fields are the specification's keys.
 
     ``tensors``: the network's state_dict, float32, whatever ``weights`` the file has them in.
-    ``evidence``: buckets and log_odds, or nothing.  ``test_vector``: input, output and, if rows
+    ``evidence``: buckets and log_odds, or nothing.  ``counts``: shares and counted n-grams, or
+    nothing.  ``test_vector``: input, output and, if rows
     differ in length, lengths; evidence where there is.
     """
 
@@ -125,6 +132,7 @@ class ModelFile:
     history: dict[str, list[float]]
     provenance: dict[str, Any]
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
     test_vector: dict[str, np.ndarray]
     weights: Weights = "float32"
 
@@ -137,6 +145,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     tensors = {f"network.{name}": array for name, array in kept.items()}
     tensors |= {f"scale.{name}": array for name, array in scales.items()}
     tensors |= {f"evidence.{name}": array for name, array in model.evidence.items()}
+    tensors |= {f"counts.{name}": array for name, array in model.counts.items()}
     tensors |= {f"test.{name}": array for name, array in model.test_vector.items()}
     values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
     values["architecture"] = model.architecture.to_json()
@@ -147,7 +156,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
     entries = {name: _info(array) for name, array in tensors.items()}
     _check_values(_parsed(text, entries))
-    _check_tensors(model.architecture, entries)
+    _check_tensors(model.task, model.architecture, entries)
     _check_numbers(model)
     write_atomically(path, pack(tensors, text))
 
@@ -158,13 +167,14 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
 
     def check(entries: dict[str, TensorInfo], text: str) -> None:
         values.update(_check_values(_parsed(text, entries)))
-        _check_tensors(values["architecture"], entries)
+        _check_tensors(values["task"], values["architecture"], entries)
 
     tensors, _ = unpack(path, check, _REMEDY)
     kept, scales = _under("network.", tensors), _under("scale.", tensors)
     values["weights"] = _weights_of({name: _info(array) for name, array in tensors.items()})
     values["tensors"] = widened(kept, scales)
     values["evidence"] = _under("evidence.", tensors)
+    values["counts"] = _under("counts.", tensors)
     values["test_vector"] = _under("test.", tensors)
     model = ModelFile(**values)
     try:
@@ -310,7 +320,7 @@ def _are_labels(values: list[Any], count: int) -> bool:
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}
 
 
-def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
+def _check_tensors(task: str, architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
     """ValueError unless ``entries`` are exactly the specified tensors."""
     weights = _weights_of(entries)
     expected: dict[str, TensorInfo] = {}
@@ -331,6 +341,8 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
         columns = architecture.evidence_size // EVIDENCE_KINDS
         expected["evidence.log_odds"] = TensorInfo("F32", (*found, columns))
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
+    if task == "language-model" and "counts.shares" in entries:
+        expected |= _counts(entries)
     if "test.lengths" in entries:
         expected["test.lengths"] = TensorInfo("I64", (b,))
     steps = (t,) if architecture.readout == "every" else ()
@@ -348,6 +360,20 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
             )
     if not 1 <= t * b <= _MAX_TEST_STEPS:
         raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
+
+
+def _counts(entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """The tensors that counted n-grams are, by how many there are of each length."""
+    lengths = max(1, sum(name.startswith("counts.") for name in entries) // 3)
+    expected = {"counts.shares": TensorInfo("F32", (3, 2 * min(lengths, MAX_LENGTH) - 1))}
+    contexts: tuple[int, ...] = (1,)
+    for k in range(1, min(lengths, MAX_LENGTH) + 1):
+        found = entries.get(f"counts.{k}.keys", TensorInfo("", ())).shape[:1]
+        expected[f"counts.{k}.keys"] = TensorInfo("I64", found)
+        expected[f"counts.{k}.counted"] = TensorInfo("F32", found)
+        expected[f"counts.{k}.total"] = TensorInfo("F32", contexts)
+        contexts = found
+    return expected
 
 
 def _weights_of(entries: dict[str, TensorInfo]) -> Weights:
