@@ -64,6 +64,8 @@ def whole_model(network: Network, opset: int, version: str) -> Any:
         read = [writer.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
         features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
         graph_output, steps = writer.dense(features), ()
+        if a.linear_steps:
+            graph_output = writer.with_line(graph_output, writer.last_steps(lengths))
     graph.named(graph_output, OUTPUT)
     inputs = [tensor(*one) for one in given] + [tensor(LENGTHS, np.int32, ["batch"])]
     output = tensor(OUTPUT, np.float32, ["batch", *steps, a.output_size])
@@ -119,7 +121,15 @@ def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[St
             highest = graph.node("Where", begun, graph.node("Max", before_it, x), x)
             read.append(graph.named(highest, "max_out"))
     features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
-    graph.named(writer.dense(features), OUTPUT)
+    output = writer.dense(features)
+    if a.linear_steps:
+        assert a.input_size is not None
+        width = a.linear_steps * a.input_size
+        newer = graph.node("Slice", state("window", width), axes(graph, a.input_size),
+                           axes(graph, width), axes(graph, 1))  # fmt: skip
+        window = graph.named(graph.node("Concat", newer, "values", axis=1), "window_out")
+        output = writer.with_line(output, window)
+    graph.named(output, OUTPUT)
     inputs = [*given, *((p.input, np.float32, ["batch", p.width]) for p in pairs)]
     outputs = [(OUTPUT, np.float32, ["batch", a.output_size])]
     outputs += [(p.output, np.float32, ["batch", p.width]) for p in pairs]
@@ -239,6 +249,25 @@ class _Writer:
         highest = highest_of(graph, shown, 0)
         some = graph.node("Greater", counts, self.zero)
         return graph.node("Where", some, highest, self.zero)
+
+    def last_steps(self, lengths: str) -> str:
+        """A row's last ``linear_steps`` true steps, zeros before the first, [B, steps * I]."""
+        graph, steps, width = self.graph, self.architecture.linear_steps, self.architecture.input_size
+        assert width is not None
+        rows = graph.node("Slice", graph.node("Shape", "values"), axes(graph, 0), axes(graph, 1))
+        before = graph.node("Concat", rows, axes(graph, steps, width), axis=0)
+        nothing = graph.node("Expand", self.zero, before)
+        padded = graph.node("Concat", nothing, "values", axis=1)  # [B, steps + T, I]
+        ends = graph.node("Unsqueeze", cast(graph, lengths, np.int64), axes(graph, 1))
+        places = graph.node("Add", ends, graph.constant(np.arange(steps)[None]))
+        places = graph.node("Unsqueeze", places, axes(graph, 2))
+        last = graph.node("GatherND", padded, places, batch_dims=1)
+        return graph.node("Reshape", last, axes(graph, -1, steps * width))
+
+    def with_line(self, output: str, last: str) -> str:
+        """The output [B, O] and a linear map of the last steps [B, steps * I]."""
+        line = self.graph.node("Gemm", last, self.weight("linear.weight"), transB=1)
+        return self.graph.node("Add", output, line)
 
     def dense(self, features: str) -> str:
         """The outputs [N, O] of features [N, F]."""

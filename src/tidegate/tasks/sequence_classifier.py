@@ -11,6 +11,7 @@ from tidegate.data.sequences.inputs import as_sequences
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.sequence_estimator import SequenceEstimator
+from tidegate.tasks.weights import label_weights
 from tidegate.training.options import documented
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         """
         train, held_out, test, counts = self._begin(X, y, validation, sample_weight)
 
+        of_labels = label_weights(self.class_weight, self.classes_.tolist(), train[1])
+
         from tidegate.training.classification import Classification
 
         self._learn(
@@ -65,7 +68,8 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             train,
             held_out,
             output_size=len(self.classes_),
-            weights=self._weights(train[1], held_out[1], counts),
+            counts=(of_labels[train[1]] * counts[0], of_labels[held_out[1]] * counts[1]),
+            weights=self._weights(train[1], held_out[1], counts[0]),
             by="cross_entropy",
         )
         if len(test[0]):

@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tidegate.data.sequences.evidence import MAX_LABELS, SequenceEvidence, learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import Estimator, with_default
+from tidegate.tasks.sequence_blend import SHARES, blended, least_share
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
+    from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
     from tidegate.training.many_to_one import ManyToOne, Weights
 
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
+_JUDGES = 20  # sequences that tell how far to trust a network beside its evidence
 
 Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
 
@@ -60,6 +64,11 @@ class SequenceEstimator(Estimator):
         at_least=0,
         below=1,
     )
+    evidence: bool = option(
+        True,
+        "also read what a ridge regression on random convolutions and on the values says of the "
+        f"whole sequence (up to {MAX_LABELS} labels)",
+    )
     bidirectional: bool = option(True, "read sequences forwards and backwards")
     readout: str = option(
         "mean+max",
@@ -72,8 +81,9 @@ class SequenceEstimator(Estimator):
     )
     validation_fraction: float | None = option(
         None,
-        "fraction of the sequences that is held out to choose the best weights (default: 0.1; 0 "
-        f"for fewer than {_FEW} sequences, because so small a part misleads)",
+        "fraction of the sequences that is held out to choose the best weights (default: 0.1; "
+        f"of fewer than {_FEW} sequences 0.2, or {_JUDGES} of them up to a half, from which evidence "
+        "still learns; without evidence 0, because so small a part misleads)",
         at_least=0,
         below=1,
     )
@@ -98,11 +108,12 @@ class SequenceEstimator(Estimator):
 
     def _begin(
         self, X: Any, y: Any, validation: tuple[Any, Any] | None, sample_weight: Any
-    ) -> tuple[Answered, Answered, Answered, np.ndarray]:
+    ) -> tuple[Answered, Answered, Answered, tuple[np.ndarray, np.ndarray]]:
         """Check the options and what ``fit`` was given, and divide it.
 
         Returns the training part, the part that chooses the best weights, the test part, and how
-        much each training sequence counts, [N].  Raises InputError.
+        much each sequence of the first two may teach, [N]: nothing where ``validation`` was given.
+        Raises InputError.
         """
         self.check_training()
         sequences = as_sequences(X)
@@ -114,7 +125,7 @@ class SequenceEstimator(Estimator):
             judges = others, self._answers(others, validation[1])
         fraction = self.validation_fraction
         if fraction is None:
-            fraction = 0.1 if len(sequences) >= _FEW else 0
+            fraction = self._default_fraction(len(sequences))
         rows = split_rows(
             len(sequences),
             self.seed,
@@ -123,7 +134,15 @@ class SequenceEstimator(Estimator):
             what=self.INPUTS,
         )
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
-        return train, judges or drawn, test, counts[rows[0]]
+        if judges is None:
+            return train, drawn, test, (counts[rows[0]], counts[rows[1]])
+        return train, judges, test, (counts[rows[0]], np.zeros(len(judges[0])))
+
+    def _default_fraction(self, count: int) -> float:
+        """What is held out of ``count`` sequences: evidence learns from that part, too."""
+        if count >= _FEW:
+            return 0.1
+        return min(0.5, max(0.2, _JUDGES / count)) if self.evidence else 0.0
 
     @abstractmethod
     def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
@@ -140,34 +159,70 @@ class SequenceEstimator(Estimator):
         validation: Answered,
         *,
         output_size: int,
+        counts: tuple[np.ndarray, np.ndarray],
         weights: Weights,
         **more: Any,
     ) -> None:
         """Train on answers as ``objective`` wants them, which is given ``more``.
 
-        ``weights`` are those of the training and of the validation part, [N] or None.
+        Of the training and of the validation part, ``counts`` [N] are how much each sequence
+        teaches evidence, and ``weights`` how much it counts in the loss, [N] or None.
         """
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
-        scaled = [inputs.scaled(sequence) for sequence in train[0]]
+        both = [*train[0], *validation[0]]
+        answers = np.concatenate([train[1], validation[1]])
+        evidence = self._learn_evidence(both, answers, np.concatenate(counts), output_size)
+        scaled = self._beside([inputs.scaled(sequence) for sequence in both], evidence)
+        scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
-        judged = train if alone else validation
+        judged = train[1] if alone else validation[1]
+        judged_by = [inputs.segments(steps) for steps in (scaled if alone else unseen)]
         weights = (weights[0], weights[0]) if alone else weights
+        made: list[ManyToOne] = []
+
+        def of(network: SequenceNetwork) -> ManyToOne:
+            made.append(
+                objective(
+                    network,
+                    (scaled, train[1]),
+                    (judged_by, judged),
+                    unit=self.INPUTS,
+                    batch_size=self.batch_size,
+                    seed=self.seed,
+                    vary=self._vary,
+                    prefix="training_" if alone else "",
+                    weights=weights,
+                    **more,
+                )
+            )
+            return made[0]
+
         self._train(
-            self._architecture(input_size=inputs.input_size, output_size=output_size),
-            lambda network: objective(
-                network,
-                (scaled, train[1]),
-                (self._read(judged[0]), judged[1]),
-                unit=self.INPUTS,
-                batch_size=self.batch_size,
-                seed=self.seed,
-                vary=self._vary,
-                prefix="training_" if alone else "",
-                weights=weights,
-                **more,
+            self._architecture(
+                input_size=self._input_size,
+                output_size=output_size,
+                linear_steps=0 if self.evidence_ is None else 1,
             ),
+            of,
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
+            self._start,
         )
+        if self.evidence_ is not None and not alone:
+            self._blend(made[0], judged_by, judged)
+
+    def _blend(
+        self, objective: ManyToOne, held_out: list[np.ndarray], answers: np.ndarray
+    ) -> None:
+        """Trust the network beside its evidence as far as what is held out allows."""
+        network = self.runtime_
+        outputs = network.architecture.output_size
+        told = self._strength * np.stack([steps[-1, -outputs:] for steps in held_out])
+        own = outputs_of(network, held_out, outputs)
+        losses = [objective.errors(told + s * (own - told), answers) for s in SHARES]
+        share = least_share(np.stack(losses))
+        self.runtime_ = blended(network, share)
+        self.metrics_ |= objective.evaluate(self.network_)
+        self.provenance_["network_share"] = share
 
     def _vary(self, scaled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The segments of a random part of a scaled sequence."""
@@ -176,15 +231,57 @@ class SequenceEstimator(Estimator):
         start = int(rng.integers(steps - kept + 1))
         return self.inputs_.segments(scaled[start : start + kept])
 
+    def _learn_evidence(
+        self, sequences: list[np.ndarray], answers: np.ndarray, counts: np.ndarray, outputs: int
+    ) -> np.ndarray | None:
+        """Set ``evidence_``; what it says of each of the sequences, [N, O], learned without it."""
+        self.evidence_: SequenceEvidence | None = None
+        if not self.evidence or outputs > MAX_LABELS:
+            return None
+        filled = [self.inputs_.filled(sequence) for sequence in sequences]
+        labels = outputs if answers.dtype.kind == "i" else None
+        learned = learn_evidence(filled, answers, counts, labels)
+        self.evidence_, left_out, self._strength = learned
+        return left_out
+
+    @property
+    def _input_size(self) -> int:
+        """Numbers that one recurrent step reads, evidence among them."""
+        evidence = 0 if self.evidence_ is None else len(self.evidence_.intercepts)
+        return self.inputs_.input_size + evidence
+
+    def _beside(self, scaled: list[np.ndarray], evidence: np.ndarray | None) -> list[np.ndarray]:
+        """Scaled sequences [T, ...] with their evidence [N, O] beside every step."""
+        if evidence is None:
+            return scaled
+        return [
+            np.concatenate([steps, np.broadcast_to(row, (len(steps), len(row)))], axis=1)
+            for steps, row in zip(scaled, evidence, strict=True)
+        ]
+
+    def _start(self, network: SequenceNetwork) -> dict[str, Any]:
+        """Let the network begin as its evidence: the recurrent layers learn what that leaves."""
+        if network.linear is not None:
+            import torch
+
+            outputs = network.architecture.output_size
+            with torch.no_grad():
+                network.linear.weight[:, -outputs:] = self._strength * torch.eye(outputs)
+                network.dense.weight.zero_()
+            network.linear.weight.requires_grad_(False)
+        return {}
+
     def _read(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         """What the network reads of each sequence."""
-        inputs, read = self.inputs_, []
+        inputs, scaled, filled = self.inputs_, [], []
         for i, sequence in enumerate(sequences):
             try:
-                read.append(inputs.segments(inputs.scaled(sequence)))
+                scaled.append(inputs.scaled(sequence))
+                filled.append(inputs.filled(sequence))
             except InputError as e:
                 raise InputError(f"sequence {i}: {e}") from None
-        return read
+        evidence = None if self.evidence_ is None else self.evidence_.of(filled)
+        return [inputs.segments(steps) for steps in self._beside(scaled, evidence)]
 
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""

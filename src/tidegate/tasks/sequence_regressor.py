@@ -76,7 +76,8 @@ class SequenceRegressor(SequenceEstimator):
             Regression,
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
-            weights=(normalised(counts), None),
+            counts=counts,
+            weights=(normalised(counts[0]), None),
             scale=float(self.target_.scale[0]),
         )
         if len(test[0]):
