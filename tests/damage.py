@@ -120,10 +120,11 @@ def damaged_archive(data: bytes, draw: random.Random) -> bytes:
 
 def damaged_h5(data: bytes, draw: random.Random) -> bytes:
     """Bytes, or the configuration with as many characters as before."""
-    at, end = data.index(b'{"class_name"'), data.index(b"}]}}") + 4
     if draw.random() < 0.6:
         return damaged_bytes(data, draw)
-    values = json.loads(data[at:end])
+    at = data.index(b'{"class_name"')
+    values, size = json.JSONDecoder().raw_decode(data[at:].decode("latin-1"))
+    end = at + size
     _damage_value(values, draw)
     text = json.dumps(values).encode()[: end - at]
     return data[:at] + text.ljust(end - at) + data[end:]

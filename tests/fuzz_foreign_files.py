@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -82,26 +83,55 @@ def kinds(folder: Path) -> dict[str, Kind]:
         "safetensors": (".safetensors", [written("m.safetensors", torch_part)], damaged_bytes),
         "npz": (".npz", [held.getvalue()], damaged_archive),
         "onnx": (".onnx", [written("m.onnx", whole), *nodes], damaged_onnx),
-        "keras": (".keras", [keras], damaged_archive),
-        "h5": (".h5", [legacy(keras)], damaged_h5),
+        "keras": (".keras", [keras, in_cells(keras)], damaged_archive),
+        "h5": (".h5", [legacy(cells=False), legacy(cells=True)], damaged_h5),
     }
 
 
-def legacy(keras: bytes) -> bytes:
-    """A legacy file of one recurrent layer and a dense one, as Keras 2 wrote it."""
+def in_cells(keras: bytes) -> bytes:
+    """The same model, whose recurrent layers are ``RNN`` of a cell."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(keras)) as whole, zipfile.ZipFile(held, "w") as made:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "config.json":
+                model = json.loads(content)
+                of_both = model["config"]["layers"][2]["config"]
+                for layer in (
+                    model["config"]["layers"][4],
+                    of_both["layer"],
+                    of_both["backward_layer"],
+                ):
+                    cell = {"class_name": f"{layer['class_name']}Cell", "config": layer["config"]}
+                    layer["class_name"], layer["config"] = "RNN", {**layer["config"], "cell": cell}
+                content = json.dumps(model).encode()
+            made.writestr(name, content)
+    return held.getvalue()
+
+
+def legacy(*, cells: bool) -> bytes:
+    """A legacy file as Keras 2 wrote it: a recurrent layer, of two ``cells`` or a plain one, and a
+    dense one.
+    """
     import h5py
 
     rng = np.random.default_rng(2)
     recurrent = {"name": "gru", "return_sequences": True, "recurrent_activation": "hard_sigmoid"}
+    kind = "GRU"
+    if cells:
+        of = [{"class_name": f"{kind}Cell", "config": recurrent} for kind in ("GRU", "LSTM")]
+        cell = {"class_name": "StackedRNNCells", "config": {"cells": of}}
+        kind, recurrent = "RNN", {"name": "gru", "cell": cell}
     layers = [
-        {"class_name": "GRU", "config": recurrent},
+        {"class_name": kind, "config": recurrent},
         {"class_name": "Dense", "config": {"name": "dense", "activation": "softmax"}},
     ]
     arrays = {
         "gru": {"kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (2, 12)},
         "dense": {"kernel": (4, 2), "bias": (2,)},
     }
-    assert keras  # the other format, of the same library
+    if cells:
+        arrays["gru"] |= {"of_2": (4, 16), "recurrent_of_2": (4, 16), "bias_of_2": (16,)}
     held = io.BytesIO()
     with h5py.File(held, "w") as file:
         model = {"class_name": "Sequential", "config": {"layers": layers}}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.experiment import BaselineScores, Metric
 from tidegate.comparison.experiments.paired import in_blocks, paired_p
 from tidegate.comparison.report import advice
 from tidegate.comparison.report.advice import Candidate, Scores
@@ -42,7 +42,9 @@ def candidate(title, validation, held_out=None, parameters=1000, seconds=1.0, ex
 def baseline(figure, name="ridge", validation=None, examples=1000):
     validation = figure if validation is None else validation
     losses = losses_of(figure, examples)
-    return Baseline(name=name, about="", validation=validation, held_out=figure, losses=losses)
+    return BaselineScores(
+        name=name, about="", validation=validation, held_out=figure, losses=losses
+    )
 
 
 def advise(candidates, baselines, metric, held_out):

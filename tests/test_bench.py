@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,19 @@ from tidegate.bench.figures import CASES, Choice
 from tidegate.bench.hosts import Hosts
 from tidegate.bench.onednn import fraction_of_peak
 from tidegate.bench.run import as_json
-from tidegate.bench.shapes import MODES, SHAPES, Shape, least_bytes, operations, parse_shape
+from tidegate.bench.shapes import (
+    MODES,
+    SHAPES,
+    Shape,
+    drawn_shapes,
+    least_bytes,
+    operations,
+    parse_shape,
+)
 from tidegate.bench.summary import ratios, summarise
 from tidegate.bench.timing import in_turns, seconds_per_call
 from tidegate.bench.torch_contestants import torch_nn
-from tidegate.bench.work import Prepared, layer_work, random_lengths, step_work
+from tidegate.bench.work import LayerWork, Prepared, layer_work, random_lengths, step_work
 from tidegate.cells import NAMES
 from tidegate.cli import main
 from tidegate.errors import InputError
@@ -69,6 +78,11 @@ def test_a_summary_has_the_geometric_mean_and_the_least_of_its_own_rows() -> Non
     assert len(summarise(rows)) == 4
 
 
+def test_a_tenth_of_the_rows_of_a_summary_are_below_its_decile() -> None:
+    (summary,) = summarise(_row({"torch": 1 + number / 10}) for number in range(11))
+    assert (summary.decile, summary.least) == (pytest.approx(1.1), 1.0)
+
+
 @pytest.mark.parametrize(("cell", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
 def test_operations_are_those_of_the_products_and_training_has_thrice_as_many(
     cell: str, gates: int
@@ -101,6 +115,17 @@ def test_a_shape_that_is_none_is_refused(text: str) -> None:
 
 def test_a_shape_is_read_as_it_is_written() -> None:
     assert [parse_shape(str(s)) for s in SHAPES] == list(SHAPES)
+
+
+def test_a_seed_draws_its_own_shapes_of_small_and_large_sizes_alike() -> None:
+    drawn, again, other = (list(islice(drawn_shapes(seed), 200)) for seed in (1, 1, 2))
+    assert drawn == again != other
+    sizes = np.array(drawn)
+    assert (sizes.min(0) >= (1, 5, 1, 8)).all()
+    assert (sizes.max(0) <= (256, 500, 512, 512)).all()
+    middle = np.sqrt([256, 5 * 500, 512, 8 * 512])  # of the logarithms
+    assert ((sizes < middle).mean(0) > 0.35).all()
+    assert ((sizes > middle).mean(0) > 0.25).all()  # the largest together would take too long
 
 
 # taking turns
@@ -256,6 +281,21 @@ def test_every_figure_named_has_its_cases_with_ours_first() -> None:
             assert next(iter(case.contestants)) == "tidegate"
             if case.cell == "rnn":
                 assert not {"onnxruntime", "keras-jax", "keras-torch"} & set(case.contestants)
+
+
+def test_every_fourth_of_the_random_shapes_is_ragged_for_every_library() -> None:
+    shapes = [TINY, Shape(4, 6, 3, 9)] * 4
+    cases = list(CASES["random"](Choice(["gru"], shapes, list(LIBRARIES), seed=3)))
+    padded = [number for number, case in enumerate(cases) if case.padding is not None]
+    assert padded == [6, 7, 14, 15]  # two modes each
+    work = cases[6].contestants["tidegate"][1]
+    assert isinstance(work, LayerWork)
+    with Hosts(1) as hosts:
+        ours, *others = (
+            hosts.prepare(name, work)[0]["y"] for name in ("tidegate", "torch", "onnxruntime")
+        )
+    for theirs in others:
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 # reports

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import tidegate as tg
+from tidegate.baselines.windows import LinearWindows
 from tidegate.cells import title
 from tidegate.comparison.experiments.answered import AnsweredExperiment
 from tidegate.comparison.experiments.of_tasks import EXPERIMENTS, experiment_of
-from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.intervals import wilson
@@ -280,12 +280,12 @@ def test_no_legend_is_wider_than_its_picture():
 
     from matplotlib.figure import Figure
 
-    from tidegate.comparison.experiments.experiment import Baseline, Metric
+    from tidegate.comparison.experiments.experiment import BaselineScores, Metric
     from tidegate.comparison.report.drawing import curves
 
     history = [{"step": 1, "seconds": 1.0, "accuracy": 0.5}]
     runs: Any = [SimpleNamespace(cell=cell, history=history) for cell in ("gru", "lstm", "mgu")]
-    short = Baseline(name="ridge", about="", validation=0.5, held_out=0.5, losses=np.zeros(0))
+    short = BaselineScores(name="ridge", about="", validation=0.5, held_out=0.5, losses=np.zeros(0))
     metric = Metric(name="accuracy", label="accuracy", lower_is_better=False)
     for baseline, columns in ((short, 4), (replace(short, name="a baseline of many words"), 3)):
         figure = Figure(figsize=(5.2, 3.5), dpi=180, layout="constrained")
@@ -403,9 +403,9 @@ def test_ridge_is_measured_on_the_very_windows_of_the_forecaster():
     experiment.fit(model)
     windows = experiment._windows(model, experiment.scored)
     w = model.windowing_
-    zero = Ridge(np.zeros((w.context, w.horizon)), np.zeros(w.horizon), penalty=0.0)
+    zero = LinearWindows(np.zeros((w.context, w.horizon)), np.zeros(w.horizon), penalty=0.0)
     held_out, _ = experiment.score(model)
-    errors = zero.errors(windows)
+    errors = zero.figures(windows)
     assert errors["mse"] == pytest.approx(held_out["naive_mse"], rel=1e-5)  # float32 windows
     assert errors["mae"] == pytest.approx(held_out["naive_mae"], rel=1e-5)
 
@@ -419,7 +419,7 @@ def test_ridge_is_that_of_scikit_learn():
     train, validation = (
         experiment._windows(model, p) for p in (experiment.learned, experiment.chosen)
     )
-    ridge = Ridge.fit(train, validation)
+    ridge = LinearWindows.fit(train, validation)
     rows = np.arange(len(train))
     x = train.inputs(rows).swapaxes(0, 1).reshape(len(rows), -1).astype(np.float64)
     peer = Peer(alpha=ridge.penalty).fit(x, train.targets(rows))

@@ -6,6 +6,7 @@ would be recorded.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from torch._functorch.aot_autograd import make_boxed_func
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import tidegate as tg
+from tidegate.cells import get_cell
 
 LENGTHS = {"full": None, "tensor": torch.tensor([3, 0, 6, 1]), "list": [3, 0, 6, 1]}
 # jit.trace and jit.save are deprecated, not gone
@@ -116,6 +118,17 @@ def test_the_default_compiler_trains_a_layer_in_the_engine() -> None:
     assert_equal(outputs_and_gradients(compiled, network, x), expected)
     with torch.no_grad():
         assert_equal(flat(compiled(x)), flat(network(x)))
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "autocast"])
+def test_a_layer_without_kernels_compiles_in_one_graph_before_it_was_ever_called(
+    autocast: bool,
+) -> None:
+    unseen = dataclasses.replace(get_cell("mgu"))  # equal, with nothing worked out yet
+    layer = layer_of(unseen, 5, 7)
+    compiled, x = torch.compile(layer, fullgraph=True, backend="eager"), torch.randn(3, 4, 5)
+    with torch.autocast("cpu", enabled=autocast):
+        assert_equal(flat(compiled(x)), flat(layer(x)))
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (6, 0, 5)], ids=str)

@@ -10,8 +10,6 @@ from tidegate.interchange.conventions import (
     gate_order,
     into,
     out_of,
-    reordered,
-    restored,
 )
 
 KNOWN = [(library, cell) for library, cells in LIBRARIES.items() for cell in cells]
@@ -46,14 +44,15 @@ def test_a_library_without_biases_has_none_in_either_direction(library, cell):
 
 
 @pytest.mark.parametrize(("library", "cell"), KNOWN)
-def test_masks_of_gates_follow_the_order_of_the_weights(library, cell):
-    gates = list(CELLS[cell].gates)
-    masks = np.arange(len(gates) * 2).reshape(1, -1)
-    there = reordered(library, cell, masks, axis=1)
-    names = [g for g in LIBRARIES[library][cell].gates if g in gates]
-    assert [gates[k] for k in gate_order(library, cell)] == names
-    assert there[0, ::2].tolist() == [2 * gates.index(g) for g in names]
-    assert np.array_equal(restored(library, cell, there, axis=1), masks)
+def test_blocks_taken_in_the_order_of_gates_are_those_of_our_weights(library, cell):
+    own = weights_of(cell)
+    how = LIBRARIES[library][cell]
+    theirs = into(library, cell, own)[how.arrays["weight_ih"]]
+    if how.stacked:
+        theirs = theirs.reshape(-1, theirs.shape[-1])
+    blocks = np.split(theirs.T if how.transposed else theirs, len(how.gates))
+    taken = np.concatenate([blocks[k] for k in gate_order(library, cell)])
+    assert np.array_equal(taken, own["weight_ih"])
 
 
 def step(cell: str, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:

@@ -173,8 +173,8 @@ def test_a_tensor_that_cannot_be_of_this_run_is_refused(
 
 
 CHANGED_VALUES: list[tuple[dict[str, Any], str]] = [
-    ({"format": 1}, "training state of format 2, got 1"),
-    ({"format": "2"}, "training state of format 2, got '2'"),
+    ({"format": 2}, "training state of format 3, got 2"),
+    ({"format": "3"}, "training state of format 3, got '3'"),
     ({"more": 1}, "expected exactly its keys, got or missed ['more']"),
     ({"position": None}, "training state position: expected dict, got None"),
     ({"position": {"step": "10"}}, "position step: expected int, got '10'"),
@@ -194,6 +194,11 @@ CHANGED_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"position": {"best_value": None}}, "position best_value: expected a number"),
     ({"position": {"best_value": []}}, "position best_value: expected float or int or NoneType"),
     ({"position": {"waited": 99}}, "position waited: expected"),
+    ({"position": {"share": 0.0}}, "position share: expected a share above 0, got 0.0"),
+    ({"position": {"share": 1.5}}, "position share: expected a share above 0, got 1.5"),
+    ({"position": {"tail_from": 11, "tail_steps": 2}}, "position tail_from: expected a step of"),
+    ({"position": {"tail_from": 9}}, "position tail_from: expected a step of the run"),
+    ({"position": {"tail_steps": 2}}, "position tail_from: expected a step of the run"),
     ({"position": {"more": 0}}, "position: expected exactly its keys, got or missed ['more']"),
     ({"columns": []}, "training state columns: expected dict, got []"),
     ({"columns": {"step": "str"}}, "columns: expected int or float for each"),

@@ -63,6 +63,24 @@ def test_an_array_that_is_not_float32_is_refused_by_name(name: str, kind: str) -
         calls.get(name, of_weight)()
 
 
+def test_products_of_another_shape_are_refused_by_name() -> None:
+    weights, x = draw("gru")
+    layer = EngineLayer("gru", weights)
+    products = layer.input_products(x[0])
+    with pytest.raises(ValueError, match=r"^x: expected \[B, "):
+        layer.input_products(x[0, :, :1])
+    for wrong in (products[:, 1:].copy(), products[0], products[None]):
+        with pytest.raises(ValueError, match=r"^products: expected \[B, "):
+            layer.step_from(wrong, layer.initial_state(B))
+    with pytest.raises(ValueError, match=r"^state"):
+        layer.step_from(products, layer.initial_state(B + 1))
+    with pytest.raises(ValueError, match=r"^state: expected 1 arrays, got 0"):
+        layer.step_from(products, ())
+    with pytest.raises(TypeError):
+        layer.step_from(products.astype(np.float64), layer.initial_state(B))
+    assert layer.step_from(products[:0], layer.initial_state(0)).shape[0] == 0
+
+
 @pytest.mark.parametrize("kind", SAME_VALUES)
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_any_layout_of_float32_gives_the_same_bits(cell: str, kind: str) -> None:

@@ -242,13 +242,6 @@ def test_a_layer_of_one_activation_is_read_only_where_it_is_no_more(
             read(path)
 
 
-def test_weights_alone_are_refused_with_a_remedy(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "m.h5", "w") as file:
-        file["layer/kernel"] = np.ones((2, 3), np.float32)
-    with pytest.raises(InputError, match=r"expected a whole model, got weights alone.*model\.save"):
-        read(tmp_path / "m.h5")
-
-
 # files that were made to do harm
 
 

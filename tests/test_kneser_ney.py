@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.comparison.experiments.kneser_ney import KneserNey
+from tidegate.baselines.kneser_ney import KneserNey
 from tidegate.data.text.reading import read_text, train_encoder
 
 texts = st.lists(st.integers(0, 4), min_size=2, max_size=60).map(np.array)

@@ -208,6 +208,30 @@ def test_a_scan_computes_any_equations_from_their_declaration(biased: bool, reve
         assert not y[length:, row].any()
 
 
+@cell(
+    "noisy", gates={"a": Gate("one")}, states={"h": State("hidden state")}, source="this file",
+    use="never",
+)  # fmt: skip
+def noisy(ops, w, u, h):  # noqa: ANN001, ANN201
+    a = ops.tanh(w.a + u.a(h) + ops.noise())
+    return expr.states(h=a * (1 + ops.mean(ops.noise()))), expr.gates(a=a)
+
+
+def test_noise_is_for_training_and_none_is_in_a_graph() -> None:
+    rng, graph = np.random.default_rng(0), Graph(17)
+    shapes = noisy.shapes({"I": 3, "H": 5, "P": 0})
+    weights = {n: 0.7 * rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    step = Step(noisy, Arrays(graph), weights, {"I": 3, "H": 5, "P": 0})
+    y, _ = scanned(graph, step, "x", None, zeros(graph, "x", [5]), reverse=False)
+    graph.named(y, "y")
+    given = [tensor("x", np.float32, ["T", "B", 3])]
+    made = [tensor("y", np.float32, ["T", "B", 5])]
+    session = session_of(graph.model(given, made, "scan", "0").SerializeToString())
+    x = rng.standard_normal((6, 4, 3)).astype(np.float32)
+    run = bptt.forward(noisy, x, (np.zeros((4, 5), np.float32),), weights)
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], run.y, atol=1e-5)
+
+
 def vector_of(network: Network) -> dict[str, np.ndarray]:
     inputs, lengths = inputs_of(network.architecture, 8, 2), np.array([8, 5])
     return {"input": inputs, "lengths": lengths, "output": network(inputs, lengths)}

@@ -144,24 +144,29 @@ def test_the_patterns_of_a_file_cut_texts_as_encoders_do() -> None:
     text = " ".join(f"a{c}b {c}{c} {c}'s n{c}t don't{c} {c}-{c} 1{c}2" for c in letters)
     for tokenised in (False, True):
         for compounds in (False, True):
-            patterns = words.portable_patterns(tokenised=tokenised, compounds=compounds)
-            cut = text
-            for pattern, by in patterns["substitutions"]:
-                cut = re.sub(pattern, by, cut)
-            found = re.findall(patterns["token"], cut)
+            pattern = words.portable_pattern(tokenised=tokenised, compounds=compounds)
+            found = re.findall(pattern, text)
             assert found == words.split(text, tokenised=tokenised, compounds=compounds)
 
 
 def test_byte_pairs_are_merged_without_a_library_as_the_encoder_merges_them(readers: Any) -> None:
-    from bpe import numbers_of_bytes  # pyright: ignore[reportMissingImports]
+    from bpe import merged  # pyright: ignore[reportMissingImports]
 
     assert readers
     merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("e", "e"), ("1", "2")]
     encoder = BpeEncoder(merges)
-    pattern = encoder.patterns()["token"]
+    told = encoder.reading()
     text = "the  theee 1212 \n\n the'll\tñandú 日本 ½ we've"
-    written = [" ".join(pair) for pair in merges]
-    assert numbers_of_bytes(re.findall(pattern, text), written) == encoder.encode(text).tolist()
+    tokens = merged(re.findall(told["pattern"], text), told["merges"])
+    assert [told["tokens"].index(token) for token in tokens] == encoder.encode(text).tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metadata_end_the_file(name: str, exported: Path) -> None:
+    """So a reader without protobuf finds them."""
+    data = (exported / f"{name}.onnx").read_bytes()
+    told = data[data.index(b"{", data.rindex(b"\n\x08tidegate")) :]
+    assert json.loads(told) == told_by(exported / f"{name}.onnx")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -174,7 +179,7 @@ def test_metadata_hold_what_the_page_says_and_the_model_file_holds(
     held = load_model(exported / f"{name}.safetensors")
     assert told["graph"] == "whole"
     assert told["states"] == []
-    for key in ("task", "encoder", "labels", "scaling"):
+    for key in ("task", "labels", "scaling"):
         assert told[key] == getattr(held, key)
 
 

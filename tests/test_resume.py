@@ -50,6 +50,10 @@ def run(folder: Path, options: dict[str, Any], **objective: Any) -> TrainingResu
     return fit(TinyObjective(**objective), TrainingOptions(run_folder=folder, **options))
 
 
+# the rate is so high that training soon brings nothing better
+STALLED: dict[str, Any] = {"patience": 3, "evaluate_every": 2, "epochs": 9, "learning_rate": 0.5}
+
+
 @pytest.mark.parametrize(
     ("options", "kill_at_step"),
     [
@@ -58,6 +62,9 @@ def run(folder: Path, options: dict[str, Any], **objective: Any) -> TrainingResu
             {"max_steps": 17, "evaluate_every": 4, "average": 0.9, "patience": 9}, 13, id="epoch-2"
         ),
         pytest.param({"epochs": 3, "optimizer": "nesterov"}, 20, id="last-epoch"),
+        pytest.param({**STALLED, "average": 0.9}, 14, id="in-the-tail"),
+        pytest.param(STALLED, 9, id="first-step-of-the-tail"),
+        pytest.param(STALLED, 10, id="last-step"),
     ],
 )
 def test_killed_run_resumes_bit_for_bit(
@@ -139,8 +146,8 @@ def test_early_stopping_counts_on_over_a_resume(tmp_path: Path) -> None:
         fit(Worse(fail_at_step=8), TrainingOptions(run_folder=tmp_path, **options))
     resumed = Worse()
     result = fit(resumed, TrainingOptions(run_folder=tmp_path, resume=True, **options))
-    assert (result.stopped, result.steps, result.best_step) == ("patience", 10, 2)
-    assert resumed.evaluations == 2  # after steps 8 and 10
+    assert (result.stopped, result.steps, result.best_step) == ("patience", 12, 2)
+    assert resumed.evaluations == 3  # after steps 8, 10 and 12, which is the last one's
 
 
 def test_finished_run_resumes_to_its_result_and_goes_on_when_limits_are_raised(

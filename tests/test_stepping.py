@@ -10,7 +10,7 @@ from streamed_models import network
 
 from tidegate.cells import CELLS
 from tidegate.data.series.scaling import Scaler
-from tidegate.engine import compiled
+from tidegate.engine import EngineLayer, compiled
 from tidegate.runtime.stepping import Stepping
 
 READOUTS = ["last", "mean", "max", "max+last+mean", "every"]
@@ -168,3 +168,35 @@ def test_a_reading_keeps_what_it_works_on() -> None:
     reading.probabilities(out)
     assert steps.tolist() == [1, 1]
     np.testing.assert_allclose(out.sum(1), 1)
+
+
+@pytest.mark.parametrize("factors", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("cell", compiled.cells())
+def test_a_step_from_products_made_before_has_the_bits_of_a_step(cell: str, factors: str) -> None:
+    weights = network(input_size=CHANNELS, cell=cell).layer_weights(0)[0]
+    layer = EngineLayer(cell, weights, factors)
+    whole, parted = layer.initial_state(1), layer.initial_state(1)
+    for x in np.random.default_rng(1).standard_normal((4, 1, CHANNELS)).astype(np.float32):
+        y = layer.step(x, whole).copy()
+        np.testing.assert_array_equal(layer.step_from(layer.input_products(x), parted), y)
+    for mine, other in zip(whole, parted, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("cell", compiled.cells())
+def test_tokens_whose_products_are_held_are_stepped_as_their_vectors_are(
+    cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens: dict[str, Any] = {"vocabulary_size": 11, "embedding_size": 5, "readout": "every"}
+    held, plain = (network(cell=cell, **tokens) for _ in range(2))
+    monkeypatch.setattr(plain, "_products_of_tokens", None, raising=False)
+    assert held._products_of_tokens is not None
+    states = held.initial_state(1), plain.initial_state(1)
+    for token in np.random.default_rng(2).integers(0, 11, (6, 1)):
+        mine, other = held.step(token, states[0]), plain.step(token, states[1])
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_products_of_very_many_tokens_are_not_held() -> None:
+    many = network(vocabulary_size=2**22 // 8, embedding_size=1, readout="every")
+    assert many._products_of_tokens is None

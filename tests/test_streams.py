@@ -327,6 +327,10 @@ def test_a_language_model_tells_likely_tokens_and_takes_tokens() -> None:
     assert [p for _, p in top] == sorted((p for _, p in top), reverse=True)
     likeliest = int(answer.log_probabilities.argmax())
     assert top[0] == (model.encoder_.decode([likeliest]), answer.probabilities[likeliest])
+    assert (answer.top(0), len(answer.top(10**6))) == ([], model.encoder_.size)
+    for k in (-1, 2.5, True, "3"):
+        with pytest.raises(InputError, match="k: expected a whole number from 0, got"):
+            answer.top(k)  # pyright: ignore[reportArgumentType]
     tokens = model.stream()
     tokens.feed(model.encoder_.encode_prompt("the good"))
     np.testing.assert_array_equal(tokens.answer.log_probabilities, answer.log_probabilities)

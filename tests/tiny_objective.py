@@ -70,6 +70,7 @@ class TinyObjective:
             fail_at_step,
         )
         self.interrupt_at_step = interrupt_at_step
+        self.share = 1.0  # of the validation part
         self.seen: list[tuple[int, int]] = []  # (epoch, batch) of every batch handed out
 
     def steps_in_epoch(self) -> int:
@@ -117,6 +118,12 @@ class TinyObjective:
 
     def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
         return None
+
+    def sizes(self) -> tuple[int, int]:
+        return self.steps * self.rows * 5, self.rows * 5
+
+    def evaluate_share(self, share: float) -> None:
+        self.share = share
 
     def describe(self) -> dict[str, Any]:
         return {"steps": self.steps, "rows": self.rows}

@@ -22,14 +22,17 @@ import keras
 import numpy as np
 import torch
 from keras import layers
-from record import Record, markdown
+from record import Record, markdown, versions_of
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tidegate as tg
 
 TURNS, STEPS = 5, 2
-TOLERANCE = 1e-4  # of the largest gradient: float32, up to a hundred steps
+# of the largest output, and of the largest gradient: float32, up to a hundred steps
+TOLERANCE = {"outputs": 1e-5, "gradients": 1e-4}
+
+Compared = tuple[Any, Any, Callable[[Any], Tensor], Callable[[Any], Callable[[], None]]]
 
 
 class Tagger(nn.Module):
@@ -169,8 +172,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], keras.Model]]] = {
 }
 
 
-def in_torch(name: str) -> tuple[Any, Any, Callable[[Any], Callable[[], None]]]:
-    """Two models with the same weights, outputs and gradients of one, a step of training."""
+def in_torch(name: str) -> Compared:
+    """Two models with the same weights; what gives outputs of one, and a step of its training."""
     made = MODELS[name][0]
     theirs, ours = made(), made()
     ours.load_state_dict(theirs.state_dict())
@@ -183,10 +186,11 @@ def in_torch(name: str) -> tuple[Any, Any, Callable[[Any], Callable[[], None]]]:
 
         return run
 
-    return theirs, ours, step
+    return theirs, ours, lambda model: model(*x), step
 
 
-def in_keras(name: str) -> tuple[Any, Any, Callable[[Any], Callable[[], None]]]:
+def in_keras(name: str) -> Compared:
+    """The same in Keras."""
     made = MODELS[name][1]
     theirs, ours = made(), made()
     ours.set_weights(theirs.get_weights())
@@ -196,29 +200,35 @@ def in_keras(name: str) -> tuple[Any, Any, Callable[[Any], Callable[[], None]]]:
     y = np.broadcast_to(target, (len(given[0]), *target.shape))
     for model in (theirs, ours):
         model.compile(keras.optimizers.SGD(0.0), "mse")  # weights stay the same
-    return theirs, ours, lambda model: lambda: model.train_on_batch(x, y)
+    return theirs, ours, lambda model: model(x), lambda model: lambda: model.train_on_batch(x, y)
 
 
-def difference(theirs: Any, ours: Any) -> float:
-    """The largest difference of gradients that a step has left, in units of the largest one."""
-    both = zip(theirs.parameters(), ours.parameters(), strict=True)
-    pairs = [(p, q) for p, q in both if p.grad is not None]  # Keras' seeds are parameters too
-    most = max(float(p.grad.abs().max()) for p, _ in pairs)
-    return max(float((p.grad - q.grad).abs().max()) for p, q in pairs) / most
+def gradients(model: Any) -> list[Tensor]:
+    """Those that a step has left; Keras' seeds are parameters too, and have none."""
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def apart(theirs: list[Tensor], ours: list[Tensor]) -> float:
+    """The largest difference of two numbers in the same place, in units of the largest number."""
+    most = max(float(a.abs().max()) for a in theirs)
+    return max(float((a - b).abs().max()) for a, b in zip(theirs, ours, strict=True)) / most
 
 
 def measure(name: str, library: str) -> dict[str, Any]:
     """One row: milliseconds of a step before and after, and what became of the layers."""
     keras.utils.set_random_seed(0)
-    theirs, ours, step = (in_torch if library == "torch" else in_keras)(name)
+    theirs, ours, outputs, step = (in_torch if library == "torch" else in_keras)(name)
     report = tg.accelerate(ours)
     print(report, flush=True)
     steps = {"before": step(theirs), "after": step(ours)}
+    with torch.no_grad():
+        differences = {"outputs": apart([outputs(theirs)], [outputs(ours)])}
     for run in steps.values():
         run()
-    apart = difference(theirs, ours)
-    if apart > TOLERANCE:
-        raise RuntimeError(f"{name} in {library}: gradients differ by {apart} of the largest")
+    differences["gradients"] = apart(gradients(theirs), gradients(ours))
+    for what, difference in differences.items():
+        if difference > TOLERANCE[what]:
+            raise RuntimeError(f"{name} in {library}: {what} differ by {difference} of the largest")
     times: dict[str, list[float]] = {"before": [], "after": []}
     for _ in range(TURNS):
         for when, run in steps.items():
@@ -233,7 +243,7 @@ def measure(name: str, library: str) -> dict[str, Any]:
         "left": len(report.left),
         "ms_per_step": {when: round(statistics.median(t), 2) for when, t in times.items()},
         "spread_ms": {w: [round(min(t), 2), round(max(t), 2)] for w, t in times.items()},
-        "gradients_apart": apart,
+        **{f"{what}_apart": difference for what, difference in differences.items()},
     }
 
 
@@ -241,6 +251,8 @@ COLUMNS: dict[str, Any] = {
     "model": lambda row: row["model"],
     "written in": lambda row: row["library"],
     "layers swapped": lambda row: f"{row['swapped']} of {row['swapped'] + row['left']}",
+    "outputs apart": lambda row: f"{row['outputs_apart']:.0e}",
+    "gradients apart": lambda row: f"{row['gradients_apart']:.0e}",
     "ms per step before": lambda row: f"{row['ms_per_step']['before']:.1f}",
     "after": lambda row: f"{row['ms_per_step']['after']:.1f}",
     "times as fast": lambda row: (
@@ -254,7 +266,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.parse_args()
-    record = Record("accelerated_models", ["model", "library"])
+    record = Record("accelerated_models", ["model", "library"], versions_of(("keras",)))
     for name in MODELS:
         for library in ("torch", "keras"):
             record.add(measure(name, library))

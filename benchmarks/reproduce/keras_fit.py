@@ -124,12 +124,6 @@ class Contestant:
         self._process.wait()
 
 
-def has(python: str, package: str) -> bool:
-    """Whether this interpreter has Keras and the package."""
-    finds = f"from importlib.util import find_spec as f; exit(not (f('keras') and f('{package}')))"
-    return subprocess.run([python, "-c", finds], check=False).returncode == 0
-
-
 def measure(form: str, python: dict[str, str], threads: int) -> dict[str, Any]:
     """One row: medians over turns, with the fastest and the slowest."""
     contestants = [Contestant(name, form, path, threads) for name, path in python.items()]
@@ -153,21 +147,6 @@ def measure(form: str, python: dict[str, str], threads: int) -> dict[str, Any]:
     }
 
 
-def _times_ours(name: str) -> Callable[[dict[str, Any]], str]:
-    def show(row: dict[str, Any]) -> str:
-        ms = row["ms_per_step"]
-        return f"{ms[name] / ms[OURS]:.1f}" if name in ms else ""
-
-    return show
-
-
-COLUMNS: dict[str, Any] = {
-    "form": lambda row: row["form"],
-    "ms per step": lambda row: f"{row['ms_per_step'][OURS]:.1f}",
-    **{name: _times_ours(name) for name in BACK_ENDS if name != OURS},
-}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -181,18 +160,30 @@ def main() -> None:
         return
 
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # which the record asks torch for
-    from record import Record, markdown
+    from record import Record, markdown, times_as_long, versions_of
 
-    record, python = Record("keras_fit", ["form"]), {}
+    python, versions = {}, {}
     for name, back_end in BACK_ENDS.items():
         path = sys.executable if back_end == "torch" else options.peers_python
-        if has(path, back_end):
-            python[name] = path
-        else:
+        found = versions_of(("keras", back_end), path)
+        if len(found) < 2:
             print(f"{name}: left out, because {path} has no keras with {back_end}", flush=True)
+            continue
+        if found["keras"] != versions.setdefault("keras", found["keras"]):
+            raise SystemExit(
+                f"--peers-python: expected Keras {versions['keras']}, as beside tidegate, got "
+                f"{found['keras']}; pip install keras=={versions['keras']} there"
+            )
+        python[name], versions = path, versions | found
+    record = Record("keras_fit", ["form"], versions)
     for form in FORMS:
         record.add(measure(form, python, options.threads))
-    print(markdown(record.rows, COLUMNS))
+    columns: dict[str, Any] = {
+        "form": lambda row: row["form"],
+        "ms per step": lambda row: f"{row['ms_per_step'][OURS]:.1f}",
+        **{name: times_as_long(name, OURS) for name in BACK_ENDS if name != OURS},
+    }
+    print(markdown(record.rows, columns))
 
 
 if __name__ == "__main__":

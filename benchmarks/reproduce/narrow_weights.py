@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import Record, Row, markdown
+from record import Record, Row, markdown, versions_of
 
 import tidegate as tg
 from tidegate.engine import EngineLayer, compiled
@@ -155,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", nargs=2, type=Path, metavar=("MODEL", "DATA"))
     arguments = parser.parse_args()
-    record = Record("narrow_weights", ("what",))
+    record = Record("narrow_weights", ("what",), versions_of(("onnx", "onnxruntime")))
     if arguments.model:
         record.add(model_of(*arguments.model))
     else:

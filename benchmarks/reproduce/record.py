@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,16 @@ class Clock:
 
 
 class Record:
-    """``benchmarks/results/NAME.json``: one row per ``key``, the one that was added last."""
+    """``benchmarks/results/NAME.json``: one row per ``key``, the one that was added last.
 
-    def __init__(self, name: str, key: Sequence[str]) -> None:
+    ``versions``: of what was measured beside tidegate and torch.
+    """
+
+    def __init__(
+        self, name: str, key: Sequence[str], versions: Mapping[str, str] | None = None
+    ) -> None:
         self._path, self._key = RESULTS / f"{name}.json", key
+        self._versions = versions or {}
 
     @property
     def rows(self) -> list[Row]:
@@ -48,7 +56,8 @@ class Record:
 
     def add(self, row: Row) -> None:
         """Print the row, and write it with date, machine and versions."""
-        row = row | {"measured": describe(("torch",))}
+        measured = describe(("torch",))
+        row = row | {"measured": measured | {"versions": measured["versions"] | self._versions}}
         print(json.dumps(row), flush=True)
         rows = {self._of(known): known for known in self.rows} | {self._of(row): row}
         RESULTS.mkdir(exist_ok=True)
@@ -57,6 +66,26 @@ class Record:
 
     def _of(self, row: Row) -> tuple[Any, ...]:
         return tuple(row[name] for name in self._key)
+
+
+def versions_of(modules: Sequence[str], python: str = sys.executable) -> dict[str, str]:
+    """By name the version of each of these modules that this interpreter has."""
+    asked = (
+        "import json, sys, importlib.metadata as m; has = m.packages_distributions(); "
+        "print(json.dumps({n: m.version(has[n][0]) for n in sys.argv[1:] if n in has}))"
+    )
+    answer = subprocess.run([python, "-c", asked, *modules], check=True, stdout=subprocess.PIPE)
+    return json.loads(answer.stdout)
+
+
+def times_as_long(name: str, ours: str) -> Callable[[Row], str]:
+    """A column: how many times our milliseconds a step of this contestant took, if it was there."""
+
+    def show(row: Row) -> str:
+        ms = row["ms_per_step"]
+        return f"{ms[name] / ms[ours]:.2f}" if name in ms else ""
+
+    return show
 
 
 def markdown(rows: Sequence[Row], columns: dict[str, Callable[[Row], Any]]) -> str:

@@ -26,7 +26,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from record import Record, markdown
+from record import Record, markdown, times_as_long, versions_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import rnn
@@ -307,14 +307,6 @@ def measure(title: str, make: Callable[[], tuple[Any, Any]]) -> dict[str, Any]:
     }
 
 
-def _times_ours(name: str) -> Callable[[dict[str, Any]], str]:
-    def show(row: dict[str, Any]) -> str:
-        ms = row["ms_per_step"]
-        return f"{ms[name] / ms['tidegate']:.2f}" if name in ms else ""
-
-    return show
-
-
 COLUMNS: dict[str, Any] = {
     "task": lambda row: row["task"],
     "ms per step": lambda row: f"{row['ms_per_step']['tidegate']:.1f}",
@@ -322,7 +314,10 @@ COLUMNS: dict[str, Any] = {
         f"{row['parts_ms'][p]:.1f}" for p in ("forward", "backward", "data", "rest")
     ),
     "overhead": lambda row: f"{row['overhead']:.1%}",
-    **{name: _times_ours(name) for name in ("tidegate on torch.nn", "bare torch", "Keras on JAX")},
+    **{
+        name: times_as_long(name, "tidegate")
+        for name in ("tidegate on torch.nn", "bare torch", "Keras on JAX")
+    },
 }
 
 
@@ -331,7 +326,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.parse_args()
-    record = Record("whole_loop", ["task"])
+    record = Record("whole_loop", ["task"], versions_of(("keras", "jax")))
     for title, make in tasks().items():
         record.add(measure(title, make))
     print(markdown(record.rows, COLUMNS))

@@ -118,30 +118,55 @@ void Layer::forward_part(const Schedule& schedule, const Schedule::Part& part, c
 }
 
 void Layer::step(const float* x, std::int64_t B, float* const* states) {
-    const Cell& cell = *kernel_->cell;
-    const std::int64_t columns = cell.gates * sizes_.hidden;
-    if (B > step_rows_) {
-        step_rows_ = 0;  // should there be no memory, the next step begins anew
-        workspace_ = std::make_unique<Workspace>();
-        step_ = sweep_of({});
-        workspace_->fill(step_, *kernels_, cell, B, false);
-        step_.gates = workspace_->take(B * columns);
-        step_affine_ = workspace_->take(kernels_->affine_workspace_floats(columns, inputs_));
-        step_rows_ = B;
-    }
     if (B == 0) return;
-    const std::int64_t start = 0;
+    hold_step(B);
     parallel_for(1, [&](int) {
-        kernels_->affine(x, B, input_panels_.data(), columns, inputs_, step_.gates, step_affine_);
-        ForwardSweep sweep = step_;
-        sweep.rows = {1, &start, &B};
-        for (int k = 0; k < cell.states; ++k) {
-            sweep.states[k][0] = states[k];
-            if (cell.state[k].in_place) sweep.states[k][1] = states[k];
-        }
-        sweep.y = sweep.states[0][1];
-        kernel_->forward(sweep);
+        kernels_->affine(x, B, input_panels_.data(), cell().gates * sizes_.hidden, inputs_,
+                         step_.gates, step_affine_);
+        take_step(B, states);
     });
+}
+
+void Layer::input_products(const float* x, std::int64_t B, float* products) const {
+    const std::int64_t columns = cell().gates * sizes_.hidden;
+    Buffer own(kernels_->affine_workspace_floats(columns, inputs_));
+    parallel_for(1, [&](int) {
+        kernels_->affine(x, B, input_panels_.data(), columns, inputs_, products, own.data());
+    });
+}
+
+void Layer::step_from(const float* products, std::int64_t B, float* const* states) {
+    if (B == 0) return;
+    hold_step(B);
+    std::copy_n(products, B * cell().gates * sizes_.hidden, step_.gates);
+    parallel_for(1, [&](int) { take_step(B, states); });
+}
+
+// The memory of a step of so many rows.
+void Layer::hold_step(std::int64_t B) {
+    if (B <= step_rows_) return;
+    step_rows_ = 0;  // should there be no memory, the next step begins anew
+    const std::int64_t columns = cell().gates * sizes_.hidden;
+    workspace_ = std::make_unique<Workspace>();
+    step_ = sweep_of({});
+    workspace_->fill(step_, *kernels_, cell(), B, false);
+    step_.gates = workspace_->take(B * columns);
+    step_affine_ = workspace_->take(kernels_->affine_workspace_floats(columns, inputs_));
+    step_rows_ = B;
+}
+
+// The step after its input products.
+void Layer::take_step(std::int64_t B, float* const* states) {
+    const Cell& cell = *kernel_->cell;
+    const std::int64_t start = 0;
+    ForwardSweep sweep = step_;
+    sweep.rows = {1, &start, &B};
+    for (int k = 0; k < cell.states; ++k) {
+        sweep.states[k][0] = states[k];
+        if (cell.state[k].in_place) sweep.states[k][1] = states[k];
+    }
+    sweep.y = sweep.states[0][1];
+    kernel_->forward(sweep);
     for (int k = 0; k < cell.states; ++k)
         if (!cell.state[k].in_place)
             std::memcpy(states[k], step_.states[k][1],

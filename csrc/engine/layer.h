@@ -23,6 +23,10 @@ class Layer {
 
     // x: [B, I]; states: [B, W] each, in and out. No memory is allocated while B does not grow.
     void step(const float* x, std::int64_t B, float* const* states);
+    // What a step makes of x first, which depends on no state: [B, gates * H].
+    void input_products(const float* x, std::int64_t B, float* products) const;
+    // The rest of the step.
+    void step_from(const float* products, std::int64_t B, float* const* states);
 
     const Cell& cell() const { return *kernel_->cell; }
     std::int64_t inputs() const { return inputs_; }
@@ -33,6 +37,8 @@ class Layer {
                       const BatchMask& mask, const float* const* state0, float* const* final,
                       float* y) const;
     ForwardSweep sweep_of(const Mask& mask) const;
+    void hold_step(std::int64_t B);
+    void take_step(std::int64_t B, float* const* states);
 
     const Kernels* kernels_;
     const CellKernels* kernel_;

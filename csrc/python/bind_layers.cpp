@@ -209,13 +209,24 @@ void layer_forward(const StreamedLayer& layer, const Schedule& schedule, const I
     layer.forward(schedule, inputs, masks, start, end, outputs);
 }
 
-void layer_step(StreamedLayer& layer, const Input& x, const nb::args& given) {
-    const std::int64_t I = layer.inputs();
+// B of rows [B, width].
+std::int64_t rows_of(const char* name, const Input& rows, std::int64_t width) {
+    if (rows.ndim() != 2 || axis(rows, 1) != width)
+        throw std::invalid_argument(std::string(name) + ": expected [B, " + std::to_string(width) +
+                                    "], got " + shape_text(shape_of(rows)));
+    return axis(rows, 0);
+}
+
+std::int64_t products_of(const StreamedLayer& layer) {
+    return layer.cell().gates * layer.sizes().hidden;
+}
+
+// A step of `layer` by one of its functions, whose `rows` are B rows of `width`.
+template <class Step>
+void step_of(StreamedLayer& layer, const char* name, const Input& rows, std::int64_t width,
+             const nb::args& given, Step&& step) {
     const Cell& cell = layer.cell();
-    if (x.ndim() != 2 || axis(x, 1) != I)
-        throw std::invalid_argument("x: expected [B, " + std::to_string(I) + "], got " +
-                                    shape_text(shape_of(x)));
-    const std::int64_t B = axis(x, 0);
+    const std::int64_t B = rows_of(name, rows, width);
     if (static_cast<int>(given.size()) != cell.states)
         throw std::invalid_argument("state: expected " + std::to_string(cell.states) +
                                     " arrays, got " + std::to_string(given.size()));
@@ -234,7 +245,7 @@ void layer_step(StreamedLayer& layer, const Input& x, const nb::args& given) {
                 throw std::invalid_argument(
                     "state: expected arrays each with memory of its own, got two in one");
     }
-    const float* inputs = memory_of("x", x);
+    const float* inputs = memory_of(name, rows);
     if (layer.stepping.exchange(true))
         throw std::runtime_error(
             "another thread is in a step of this layer; give each thread a layer of its own");
@@ -243,7 +254,25 @@ void layer_step(StreamedLayer& layer, const Input& x, const nb::args& given) {
         ~Left() { stepping = false; }
     } left{layer.stepping};
     nb::gil_scoped_release released;
-    layer.step(inputs, B, states);
+    step(inputs, B, states);
+}
+
+void layer_step(StreamedLayer& layer, const Input& x, const nb::args& given) {
+    step_of(layer, "x", x, layer.inputs(), given,
+            [&](auto... arguments) { layer.step(arguments...); });
+}
+
+void layer_step_from(StreamedLayer& layer, const Input& products, const nb::args& given) {
+    step_of(layer, "products", products, products_of(layer), given,
+            [&](auto... arguments) { layer.step_from(arguments...); });
+}
+
+void layer_input_products(const StreamedLayer& layer, const Input& x, const InOut& products) {
+    const std::int64_t B = rows_of("x", x, layer.inputs());
+    const float* inputs = memory_of("x", x);
+    float* out = data_of("products", MaybeOut(products), {B, products_of(layer)});
+    nb::gil_scoped_release released;
+    layer.input_products(inputs, B, out);
 }
 
 Schedule new_schedule(std::int64_t T, std::int64_t B, const std::optional<Integers>& lengths,
@@ -275,7 +304,9 @@ void bind_layers(nb::module_& m) {
              "factors"_a = "float32")
         .def("forward", layer_forward, "schedule"_a, "x"_a.noconvert(), "mask"_a.noconvert().none(),
              "state0"_a.noconvert(), "final"_a.noconvert(), "y"_a.noconvert())
-        .def("step", layer_step, "x"_a.noconvert(), "states"_a);
+        .def("step", layer_step, "x"_a.noconvert(), "states"_a)
+        .def("input_products", layer_input_products, "x"_a.noconvert(), "products"_a.noconvert())
+        .def("step_from", layer_step_from, "products"_a.noconvert(), "states"_a);
     m.def("schedule", new_schedule, "T"_a, "B"_a, "lengths"_a.none().noconvert(), "reverse"_a,
           "threads"_a, "by_units"_a = false);
     m.def("gather", gather_tokens, "schedule"_a, "rows"_a.noconvert(), "tokens"_a.noconvert());

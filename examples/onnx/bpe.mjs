@@ -4,10 +4,8 @@ const bytes = Array.from({ length: 256 }, (_, byte) => byte);
 const others = bytes.filter((byte) => !isPrintable(byte));
 const symbols = bytes.map((b) => String.fromCharCode(isPrintable(b) ? b : 256 + others.indexOf(b)));
 
-// Token numbers of the pieces of a text; `merges` are those of a file's metadata.
-export function numbersOfBytes(pieces, merges) {
-  const tokens = new Set([...symbols].sort().concat(merges.map((merge) => merge.replace(" ", ""))));
-  const number = new Map([...tokens].map((token, k) => [token, k]));
+// The tokens of the pieces of a text; `merges` are those of a file's metadata.
+export function merged(pieces, merges) {
   const rank = new Map(merges.map((merge, k) => [merge, k]));
   return pieces.flatMap((piece) => {
     const parts = Array.from(new TextEncoder().encode(piece), (byte) => symbols[byte]);
@@ -18,6 +16,6 @@ export function numbersOfBytes(pieces, merges) {
       const first = ranks.indexOf(least);
       parts.splice(first, 2, parts[first] + parts[first + 1]);
     }
-    return parts.map((part) => number.get(part));
+    return parts;
   });
 }

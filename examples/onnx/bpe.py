@@ -5,12 +5,9 @@ OTHERS = [byte for byte in range(256) if byte not in PRINTABLE]
 SYMBOL = {byte: chr(byte) for byte in PRINTABLE} | {b: chr(256 + k) for k, b in enumerate(OTHERS)}
 
 
-def numbers_of_bytes(pieces, merges):
-    """Token numbers of the pieces of a text; ``merges`` are those of a file's metadata."""
-    pairs = [tuple(merge.split(" ")) for merge in merges]
-    tokens = dict.fromkeys([*sorted(SYMBOL.values()), *map("".join, pairs)])
-    number = {token: k for k, token in enumerate(tokens)}
-    rank = {pair: k for k, pair in enumerate(pairs)}
+def merged(pieces, merges):
+    """The tokens of the pieces of a text; ``merges`` are those of a file's metadata."""
+    rank = {tuple(merge.split(" ")): k for k, merge in enumerate(merges)}
     found = []
     for piece in pieces:
         parts = [SYMBOL[byte] for byte in piece.encode()]
@@ -20,5 +17,5 @@ def numbers_of_bytes(pieces, merges):
             if ranks[first] == len(rank):
                 break
             parts[first : first + 2] = [parts[first] + parts[first + 1]]
-        found += [number[part] for part in parts]
+        found += parts
     return found

@@ -192,6 +192,12 @@ class Layer:
     def step(self, x: NDArray[np.float32], *states: NDArray[np.float32]) -> None:
         """One step of a stream: x [B, I]; the states, [B, W] each, are replaced."""
 
+    def input_products(self, x: NDArray[np.float32], products: NDArray[np.float32]) -> None:
+        """What a step makes of x [B, I] first, whatever the state: [B, gates * H]."""
+
+    def step_from(self, products: NDArray[np.float32], *states: NDArray[np.float32]) -> None:
+        """The rest of the step."""
+
 class Dense:
     """y = x W^T + b, the weights packed once: weight [O, F], bias [O] or None."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,7 +12,7 @@ from tidegate.errors import InputError
 
 def check_choice(temperature: float, top_k: int | None, top_p: float | None) -> None:
     """Raise InputError for an option of `sample` that is out of range."""
-    if not temperature > 0 or not np.isfinite(temperature):
+    if not temperature > 0 or not math.isfinite(temperature):
         raise InputError(
             f"temperature: expected a number above 0, got {temperature}; "
             "use greedy for the likeliest token"
@@ -40,31 +41,41 @@ def sample(
     options out of range, logits that are NaN, and where nothing is left to choose from.
     """
     check_choice(temperature, top_k, top_p)
-    scores = np.asarray(logits, dtype=np.float64).copy()
-    if scores.ndim != 1 or np.isnan(scores).any():
-        got = f"got shape {list(scores.shape)}; give one row of finite logits"
-        raise InputError(f"logits: expected [V] without NaN, {got}")
+    scores = np.array(logits, np.float64)
+    if scores.ndim != 1:
+        raise _no_logits(f"shape {list(scores.shape)}")
     never = list(forbidden)
     if never and not 0 <= min(never) <= max(never) < len(scores):
         problem = f"forbidden: expected tokens in [0, {len(scores)}), got {never}"
         raise InputError(f"{problem}; leave out the others")
     scores[never] = -np.inf
-    highest = scores.max(initial=-np.inf)
-    if not np.isfinite(highest):
+    order = (-scores).argsort(kind="stable")  # likeliest first, NaN last
+    if len(order) and math.isnan(scores[order[-1]]):
+        raise _no_logits("NaN")
+    highest = scores[order[0]] if len(order) else -math.inf
+    if not math.isfinite(highest):
         raise InputError(
             "logits: expected a finite one among the tokens allowed, got none; forbid fewer"
         )
     if greedy:
-        return int(scores.argmax())
-    with np.errstate(over="ignore"):  # at a tiny temperature: -inf, as it should be
-        p = np.exp((scores - highest) / temperature)
-    order = np.argsort(-scores, kind="stable")  # likeliest first
-    order = order[: np.count_nonzero(p)]  # so that no rounding can fall on an impossible one
+        return int(order[0])
+    p = scores[order]
+    p -= highest
+    if temperature != 1:
+        with np.errstate(over="ignore"):  # at a tiny temperature: -inf, as it should be
+            p /= temperature
+    np.exp(p, out=p)
     if top_k is not None:
-        order = order[:top_k]
-    cumulative = np.cumsum(p[order])
+        p = p[:top_k]
+    cumulative = p.cumsum()
     if top_p is not None:
-        kept = int(np.searchsorted(cumulative, top_p * cumulative[-1])) + 1
-        order, cumulative = order[:kept], cumulative[:kept]
-    drawn = np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")
-    return int(order[min(drawn, len(order) - 1)])
+        kept = int(cumulative.searchsorted(top_p * cumulative[-1])) + 1
+        cumulative = cumulative[:kept]
+    drawn = cumulative.searchsorted(rng.random() * cumulative[-1], side="right")
+    # no rounding may fall on an impossible token, which has p = 0 and stands behind the others
+    possible = np.count_nonzero(p[: len(cumulative)])
+    return int(order[min(drawn, possible - 1)])
+
+
+def _no_logits(got: str) -> InputError:
+    return InputError(f"logits: expected [V] without NaN, got {got}; give one row of finite logits")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from tidegate.bench.catalogue import LIBRARIES, OURS, OURS_ON_NUMPY
-from tidegate.bench.shapes import MODES, SHAPES, Shape
+from tidegate.bench.shapes import MODES, SHAPES, Shape, drawn_shapes
 from tidegate.bench.timing import SHORTEST_TURN_S
 from tidegate.bench.work import (
-    LayerWork,
+    Array,
     Work,
     adam_work,
     layer_work,
@@ -30,6 +31,7 @@ _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS = 10_000, 64, 2
 _NEIGHBOURS = range(5)
 _NEIGHBOURS_SHAPE = Shape(64, 200, 128, 128)
 _LONG_TURN_S = 0.7
+_DRAWN_SHAPES, _RAGGED_EVERY = 60, 4
 # Short, since torch.compile takes half a minute and more for tens of steps.
 _LOOP_SHAPE = Shape(32, 10, 64, 64)
 
@@ -41,7 +43,8 @@ class Case:
     ``contestants``: a label, the library and the work of each, ours first; ``seconds``: what its
     turns may take in all, ``turn_seconds`` one of them at least; ``padding``: steps of the padded
     batch for each true one; ``neighbours``: busy processes beside the turns, None where that is
-    not what is measured.
+    not what is measured; ``beside_product``: a large product takes turns too, which tells how near
+    ours comes to what the machine can do.
     """
 
     figure: str
@@ -53,15 +56,17 @@ class Case:
     turn_seconds: float = SHORTEST_TURN_S
     padding: float | None = None
     neighbours: int | None = None
+    beside_product: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was asked for; ``shapes`` empty for each figure's own."""
+    """What was asked for; ``shapes`` empty for each figure's own, ``seed`` for those drawn."""
 
     cells: Sequence[str]
     shapes: Sequence[Shape]
     peers: Sequence[str]
+    seed: int = 0
 
     def rivals(self, cell: str, mode: str, peers: Sequence[str]) -> list[str]:
         """Those of ``peers`` that were chosen and can do this."""
@@ -88,7 +93,10 @@ def layers(choice: Choice) -> Iterator[Case]:
             for mode in MODES:
                 rivals = choice.rivals(cell, mode, peers)
                 work = layer_work(cell, shape, mode)
-                yield Case("layers", cell, shape, mode, _side_by_side(work, rivals), seconds=3.0)
+                contestants = _side_by_side(work, rivals)
+                yield Case(
+                    "layers", cell, shape, mode, contestants, seconds=3.0, beside_product=True
+                )
 
 
 def numpy(choice: Choice) -> Iterator[Case]:
@@ -124,10 +132,10 @@ def ragged(choice: Choice) -> Iterator[Case]:
             lengths = random_lengths(shape)
             for mode in MODES:
                 full = layer_work(cell, shape, mode)
-                work = LayerWork(full.cell, full.weights, full.x, full.grad, lengths)
+                work = layer_work(cell, shape, mode, lengths)
                 rivals = choice.rivals(cell, mode, ("torch", "torch-packed"))
                 contestants = _side_by_side(work, rivals) | {"padded": (OURS, full)}
-                padding = shape.batch * shape.steps / int(lengths.sum())
+                padding = _padding(shape, lengths)
                 yield Case("ragged", cell, shape, mode, contestants, padding=padding)
 
 
@@ -175,6 +183,33 @@ def neighbours(choice: Choice) -> Iterator[Case]:
                 )
 
 
+def random(choice: Choice) -> Iterator[Case]:
+    """Ours on shapes that nobody chose; lengths of a ragged batch are uniform in 1..T.
+
+    All get a padded batch; torch packs and pads it inside the timing, ONNX Runtime has lengths.
+    """
+    drawn = choice.shapes or list(islice(drawn_shapes(choice.seed), _DRAWN_SHAPES))
+    for number, shape in enumerate(drawn, start=1):
+        lengths = random_lengths(shape) if number % _RAGGED_EVERY == 0 else None
+        for cell in choice.cells:
+            for mode in MODES:
+                rivals = choice.rivals(cell, mode, ("torch", "torch-flushed", "onnxruntime"))
+                yield Case(
+                    "random",
+                    cell,
+                    shape,
+                    mode,
+                    _side_by_side(layer_work(cell, shape, mode, lengths), rivals),
+                    padding=None if lengths is None else _padding(shape, lengths),
+                    beside_product=True,
+                )
+
+
+def _padding(shape: Shape, lengths: Array) -> float:
+    return shape.batch * shape.steps / int(lengths.sum())
+
+
 CASES: dict[str, Callable[[Choice], Iterator[Case]]] = {
-    made.__name__: made for made in (layers, numpy, reset, ragged, step, adam, loop, neighbours)
+    made.__name__: made
+    for made in (layers, numpy, reset, ragged, step, adam, loop, neighbours, random)
 }

@@ -8,9 +8,9 @@ import numpy as np
 
 from tidegate.bench.work import LayerWork, Prepared, StepWork, Work, stream
 from tidegate.cells import get_cell
-from tidegate.interchange import conventions
 
-_OPSET, _IR_VERSION = 14, 8  # read by every ONNX Runtime of the last years
+_OPSET = 17  # read by every ONNX Runtime of the last years
+_LENGTHS = "sequence_lens"
 
 
 def prepare(work: Work) -> Prepared:
@@ -19,6 +19,8 @@ def prepare(work: Work) -> Prepared:
         case LayerWork(grad=None):
             session = _session(work, final_state=False)
             feed = {"X": work.x}
+            if work.lengths is not None:
+                feed[_LENGTHS] = work.lengths.astype(np.int32)
 
             def infer() -> Any:
                 return session.run(None, feed)[0]
@@ -53,27 +55,23 @@ def _session(work: LayerWork | StepWork, final_state: bool) -> Any:
 
 
 def _model(work: LayerWork | StepWork, final_state: bool) -> bytes:
-    """X [T, B, I] to Y; or, from the state before, to the state after, [1, B, H] each."""
-    from onnx import TensorProto, helper, numpy_helper  # pyright: ignore[reportMissingImports]
+    """X [T, B, I] to y; or, from the state before, to the state after, [1, B, H] each."""
+    from tidegate.onnx.graph import Graph, tensor
+    from tidegate.onnx.layers import Arrays, operator
 
-    def tensor(name: str, shape: list[Any]) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
+    cell, graph = get_cell(work.cell), Graph(_OPSET)
     inputs, hidden = work.weights["weight_ih"].shape[1], work.weights["weight_hh"].shape[1]
-    # W [1, G*H, I], R [1, G*H, H], B [1, 2*G*H]
-    arrays = {n: a[None] for n, a in conventions.into("onnx", work.cell, work.weights).items()}
-    given, returned = [tensor("X", ["T", "B", inputs])], [tensor("Y", ["T", 1, "B", hidden])]
-    names, outputs = ["X", *arrays], ["Y"]
+    states = [f"initial_{state}" for state in cell.states] if final_state else []
+    ragged = isinstance(work, LayerWork) and work.lengths is not None
+    sizes, lengths = {"I": inputs, "H": hidden, "P": 0}, _LENGTHS if ragged else None
+    y, final = operator(
+        graph, Arrays(graph), cell, [work.weights], sizes, "X", lengths, states or None
+    )
+    state: list[int | str] = [1, "B", hidden]
+    given = [tensor("X", np.float32, ["T", "B", inputs])]
+    given += [tensor(_LENGTHS, np.int32, ["B"])] if ragged else []
+    given += [tensor(name, np.float32, state) for name in states]
+    returned = [tensor(y, np.float32, ["T", *state])]
     if final_state:
-        states = list(get_cell(work.cell).states)
-        given += [tensor(f"initial_{s}", [1, "B", hidden]) for s in states]
-        returned = [tensor(f"Y_{s}", [1, "B", hidden]) for s in states]
-        names += ["", *(f"initial_{s}" for s in states)]  # "": no sequence_lens
-        outputs = ["", *(f"Y_{s}" for s in states)]
-    how = conventions.LIBRARIES["onnx"][work.cell]
-    node = helper.make_node(how.layer, names, outputs, hidden_size=hidden, **how.options)
-    held = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph([node], "layer", given, returned, held)
-    opset = helper.make_opsetid("", _OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
-    return model.SerializeToString()
+        returned = [tensor(name, np.float32, state) for name in final]
+    return graph.model(given, returned, "layer", "").SerializeToString()

@@ -87,7 +87,7 @@ def _measured(case: Case, hosts: Hosts, product: Timed, turns: int | None) -> Ro
         theirs, timed[label] = hosts.prepare(library, work)
         if work is our_work:
             _must_agree(case, label, ours, theirs)
-    if case.figure == "layers":
+    if case.beside_product:
         timed["product"] = product
     with busy(case.neighbours or 0):
         seconds, taken = in_turns(timed, turns, case.seconds, case.turn_seconds)
@@ -108,7 +108,7 @@ def _measured(case: Case, hosts: Hosts, product: Timed, turns: int | None) -> Ro
     if peak_seconds is not None:
         row["product_per_second"] = limits.peak(peak_seconds[0])
         row["operations_per_second"] = (
-            operations(case.cell, case.shape, case.mode) / seconds[OURS][0]
+            operations(case.cell, case.shape, case.mode) / (case.padding or 1) / seconds[OURS][0]
         )
     return row
 

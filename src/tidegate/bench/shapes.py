@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import NamedTuple
+
+import numpy as np
 
 from tidegate.cells import get_cell
 from tidegate.errors import InputError
@@ -61,6 +64,23 @@ SHAPES = tuple(
         (50, 100, 512, 512),
     )
 )
+
+# Batch, steps, inputs and hidden units of drawn shapes: least and most.
+_DRAWN = (1, 256), (5, 500), (1, 512), (8, 512)
+_MOST_DRAWN_OPERATIONS = 2e11  # of an LSTM's training: a call of seconds, not of half a minute
+
+
+def drawn_shapes(seed: int) -> Iterator[Shape]:
+    """Shapes without end, each size uniform in its logarithm: so small ones come as often as large.
+
+    A shape that would take too long to time is drawn again.
+    """
+    random = np.random.default_rng(seed)
+    least, most = np.log(_DRAWN).T
+    while True:
+        shape = Shape(*np.exp(random.uniform(least, most)).round().astype(int).tolist())
+        if operations("lstm", shape, "training") <= _MOST_DRAWN_OPERATIONS:
+            yield shape
 
 
 def sizes_of(cell: str, inputs: int, hidden: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL
+from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL, USUAL_FIGURES
 from tidegate.cells import NAMES
 from tidegate.cli.reading import Force, Json, output_option, text_to_write
 from tidegate.cli.show import print_json, print_table, said_aside
@@ -22,7 +22,7 @@ _FIGURES_HELP = "; ".join(f"{name}: {about}" for name, about in FIGURES.items())
 def bench(
     figures: Annotated[
         str, typer.Option(metavar="NAME,...", help=f"what to measure ({_FIGURES_HELP})")
-    ] = ",".join(FIGURES),
+    ] = ",".join(USUAL_FIGURES),
     cells: Annotated[
         str,
         typer.Option(metavar="NAME,...", help=f"cells to measure, some of {', '.join(NAMES)}"),
@@ -42,6 +42,9 @@ def bench(
             help="libraries to measure beside tidegate, if they are installed",
         ),
     ] = ",".join(PEERS),
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="seed by which the figure random draws shapes")
+    ] = 0,
     repeats: Annotated[
         int | None,
         typer.Option(
@@ -81,7 +84,7 @@ def bench(
     from tidegate.output.writing import write_atomically
 
     installed = [name for name in chosen_peers if not LIBRARIES[name].missing]
-    choice = Choice(chosen_cells, chosen_shapes, installed)
+    choice = Choice(chosen_cells, chosen_shapes, installed, seed)
     with said_aside(json, output):
         for name in chosen_peers:
             if name not in installed:
@@ -106,10 +109,13 @@ def _print_summary(rows: list[dict]) -> None:
     from tidegate.bench.summary import summarise
 
     table = {
-        f"{s.figure} {s.cell} {s.mode}, {s.peer}": f"{s.mean:.2f} ({s.least:.2f}), rows: {s.count}"
+        f"{s.figure} {s.cell} {s.mode}, {s.peer}": (
+            f"{s.mean:.2f} ({s.decile:.2f}, {s.least:.2f}), rows: {s.count}"
+        )
         for s in summarise(rows)
     }
-    print_table("\ntimes as long as tidegate takes: geometric mean (smallest) of the rows", table)
+    title = "\ntimes as long as tidegate takes: geometric mean (lowest decile, lowest) of the rows"
+    print_table(title, table)
 
 
 def _chosen(option: str, given: str, known: Collection[str]) -> list[str]:

@@ -46,6 +46,7 @@ class EngineLayer:
         parameters = [padded.get(name) for name in CELLS[cell].parameters]
         self.packed = self._layer = compiled.Layer(cell, parameters, factors=factors)
         self.input_size, self.hidden_size = sizes["I"], sizes["H"]
+        self.product_size = len(given["weight_ih"])
         self.state_sizes = CELLS[cell].state_sizes(sizes)
         self._letters = [f"[B, {state.width}]" for state in CELLS[cell].states.values()]
         roles = {name: p.role for name, p in CELLS[cell].parameters.items()}
@@ -130,6 +131,27 @@ class EngineLayer:
                     f"{'not dense' if given is not dense else 'read-only'}; call {_COPY}"
                 )
         self._layer.step(x, *states)
+        return state[0]
+
+    def input_products(self, x: Array) -> Array:
+        """Compute what a step makes of its input before it looks at the state.
+
+        x: float32 [B, I].  Returns [B, products], rows of which ``step_from`` goes on with: so an
+        input that comes again and again, such as a token's vector, is multiplied once.
+        """
+        x = _dense("x", x)
+        if x.ndim != 2 or x.shape[1] != self.input_size:
+            raise ValueError(f"x: expected [B, {self.input_size}], got {list(x.shape)}; reshape it")
+        products = np.empty((len(x), self.product_size), np.float32)
+        self._layer.input_products(x, products)
+        return products
+
+    def step_from(self, products: Array, state: tuple[Array, ...]) -> Array:
+        """Run the rest of a step; the same as ``step`` of the input that ``products`` are of.
+
+        products: rows of what ``input_products`` returned, dense.  state: as for ``step``.
+        """
+        self._layer.step_from(products, *state)
         return state[0]
 
     def _states(self, state: Any, batch_size: int) -> list[Array]:

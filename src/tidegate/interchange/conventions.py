@@ -116,24 +116,9 @@ LIBRARIES: Mapping[str, Mapping[str, Convention]] = MappingProxyType(
 
 
 def gate_order(library: str, cell: str) -> tuple[int, ...]:
-    """For each gate of the library's, in its order, the place of it among the cell's gates."""
-    ours = list(CELLS[cell].gates)
-    return tuple(ours.index(g) for g in LIBRARIES[library][cell].gates if g in ours)
-
-
-def reordered(library: str, cell: str, array: Array, axis: int = 0) -> Array:
-    """Blocks of all gates along ``axis``, from the cell's order into the library's."""
-    return _taken(array, gate_order(library, cell), axis)
-
-
-def restored(library: str, cell: str, array: Array, axis: int = 0) -> Array:
-    """Blocks of all gates along ``axis``, from the library's order into the cell's."""
-    return _taken(array, tuple(np.argsort(gate_order(library, cell))), axis)
-
-
-def _taken(array: Array, order: tuple[int, ...], axis: int) -> Array:
-    blocks = np.split(array, len(order), axis)
-    return np.concatenate([blocks[k] for k in order], axis)
+    """For each of the cell's gates, in its order, the place of it among the library's blocks."""
+    theirs = LIBRARIES[library][cell].gates
+    return tuple(theirs.index(gate) for gate in CELLS[cell].gates)
 
 
 def into(

@@ -57,11 +57,11 @@ FORMATS: Mapping[str, Format] = {
         ("reset_after", "recurrent_activation", "keras_version"),
     ),
     "h5": Format(
-        "a legacy Keras model",
+        "a legacy Keras model, or weights of one",
         (".h5", ".hdf5"),
         "tidegate.interchange.keras_reader:read_h5",
         None,
-        ("reset_after", "recurrent_activation", "keras_version"),
+        ("reset_after", "recurrent_activation", "keras_version", "architecture"),
     ),
     "onnx": Format(
         "an ONNX model",
@@ -88,7 +88,7 @@ def read(path: Name, format: str | None = None, **answers: Any) -> Network:
     ``format``: torch, keras, h5, onnx, theano or tidegate; None: as the file's name and content
     say.  ``answers`` to what a file may leave open, each of which an error asks for where it is
     needed: ``cell``, ``layer``, ``reset_after``, ``recurrent_activation``, ``keras_version``,
-    ``update_gate``.  Nothing in a file is executed.  Raises InputError.
+    ``update_gate``, ``architecture``.  Nothing in a file is executed.  Raises InputError.
     """
     known = {f.name for f in fields(Answers)}
     if unknown := set(answers) - known:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from tidegate.data.files.reading import read_bytes
-from tidegate.errors import shown
+from tidegate.errors import InputError, shown, spelled
 from tidegate.interchange.archive import Archive
 from tidegate.interchange.hdf5 import Tree, read_tree
-from tidegate.interchange.keras_layers import Weights, layer_from_config, name_of_class
+from tidegate.interchange.keras_config import Weights, name_of_class
+from tidegate.interchange.keras_layers import layers_from_config
 from tidegate.interchange.network import Network
 from tidegate.interchange.problems import about_file
 from tidegate.interchange.settled import Answers
@@ -48,22 +49,59 @@ def read_keras(path: str | PathLike[str], answers: Answers) -> Network:
 
 
 def read_h5(path: str | PathLike[str], answers: Answers) -> Network:
-    """The network in a legacy ``.h5`` file that holds a whole model.  Raises InputError."""
+    """The network in a legacy ``.h5`` file, or in one of weights alone.  Raises InputError.
+
+    Weights alone are as ``save_weights`` of Keras 3 writes them, or of Keras 1 and 2, and their
+    layers are those of ``answers.architecture``.
+    """
     try:
         tree = read_tree(read_bytes(path))
         root = tree.attributes.get("", {})
         config = root.get("model_config")
+        version = answers.keras_version or _major(root.get("keras_version"))
         if not isinstance(config, str):
-            raise ValueError(
-                "expected a whole model, got weights alone, which do not say what runs on them; "
-                f"build the model in Keras, load them, and {_AGAIN}"
+            return _of_weights_alone(tree, version, answers)
+        if answers.architecture is not None:
+            raise InputError(
+                "expected none for a file that holds a whole model, got one; leave it out",
+                option="architecture",
             )
         layers = list(_layer_configs(parse_json(config, "model_config")))
-        version = answers.keras_version or _major(root.get("keras_version"))
-        weights = {c["config"]["name"]: _by_name(tree, c["config"]["name"]) for c in layers}
+        weights = {
+            c["config"]["name"]: _by_name(tree, c["config"]["name"], "model_weights/")
+            for c in layers
+        }
         return _network(layers, weights, version, answers, "a Keras model (legacy .h5)")
     except ValueError as e:
         raise about_file(e, path, _AGAIN) from None
+
+
+def _of_weights_alone(tree: Tree, version: int | None, answers: Answers) -> Network:
+    """The network of the layers that the user's file of the architecture describes."""
+    source = answers.architecture
+    if source is None:
+        raise ValueError(
+            "expected a whole model, got weights alone, which do not say what runs on them; write "
+            "model.to_json() of the same model into a file, and say "
+            f"{spelled('architecture', 'model.json')}"
+        )
+    try:
+        model = parse_json(read_bytes(source), "the architecture")
+        layers = list(_layer_configs(model))
+    except ValueError as e:
+        raise about_file(e, source, "write model.to_json() into it") from None
+    names = [config["config"]["name"] for config in layers]
+    if any(path.startswith("layers/") for path in tree.arrays):
+        version, weights = version or 3, _by_path(tree, layers)
+    else:
+        version = version or _major(_get(model, "keras_version"))
+        weights = {name: _by_name(tree, name, "") for name in names}
+    if not any(arrays for parts in weights.values() for arrays in parts.values()):
+        raise ValueError(
+            f"expected weights of the layers {shown(', '.join(names), 200)}, got none of these; "
+            f"give the architecture of the very model, by {spelled('architecture')}"
+        )
+    return _network(layers, weights, version, answers, "the weights of a Keras model (.h5)")
 
 
 def _network(
@@ -76,8 +114,8 @@ def _network(
     layers, notes = [], []
     for config in configs:
         name = config["config"]["name"]
-        found, said = layer_from_config(config, weights[name], version, answers)
-        layers += [found] if found is not None else []
+        found, said = layers_from_config(config, weights[name], version, answers)
+        layers += found
         notes += [f"{name}: {text}" for text in said]
     if not layers:
         raise ValueError("expected layers, got none; check the model")
@@ -204,9 +242,9 @@ def _by_path(tree: Tree, configs: list[dict[str, Any]]) -> dict[str, Weights]:
     return weights
 
 
-def _by_name(tree: Tree, name: str) -> Weights:
+def _by_name(tree: Tree, name: str, below: str) -> Weights:
     """The arrays of a layer of a legacy file, in their order, under the part "all"."""
-    group = f"model_weights/{name}"
+    group = f"{below}{name}"
     about = tree.attributes.get(group, {})
     names = about.get("weight_names")
     if names is None:  # a long list stands in pieces

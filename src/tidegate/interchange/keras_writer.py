@@ -17,7 +17,7 @@ from tidegate.errors import InputError
 from tidegate.interchange.activations import Activation, to_keras
 from tidegate.interchange.conventions import into
 from tidegate.interchange.forms import Form
-from tidegate.interchange.keras_layers import name_of_class
+from tidegate.interchange.keras_config import name_of_class
 from tidegate.interchange.layers import (
     Activate,
     Dense,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 
 from tidegate.errors import InputError, shown
 
@@ -15,6 +16,7 @@ class Answers:
     several recurrent layers, by the beginning of its name.  ``reset_after``: where a GRU's reset
     gate acts.  ``recurrent_activation``: of the gates.  ``keras_version``: 1, 2 or 3, which have
     different functions under one name.  ``update_gate``: ``keeps`` the old state, or ``writes``.
+    ``architecture``: a file of what ``model.to_json()`` of Keras gives, for weights alone.
     """
 
     cell: str | None = None
@@ -23,6 +25,7 @@ class Answers:
     recurrent_activation: str | None = None
     keras_version: int | None = None
     update_gate: str | None = None
+    architecture: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("cell", "layer", "recurrent_activation"):
@@ -36,6 +39,8 @@ class Answers:
             raise _problem("keras_version", "1, 2 or 3", self.keras_version, remedy)
         if self.update_gate not in (None, "keeps", "writes"):
             raise _problem("update_gate", "keeps or writes", self.update_gate, "say one of these")
+        if not isinstance(self.architecture, str | PathLike | None):
+            raise _problem("architecture", "a file", self.architecture, "give its name")
 
 
 _VERSIONS = (None, 1, 2, 3)

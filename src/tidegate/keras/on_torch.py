@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tidegate.cells import Cell
-from tidegate.interchange.conventions import LIBRARIES
+from tidegate.interchange.conventions import gate_order
 from tidegate.keras.ragged import Steps
 from tidegate.nn import engine_reach
 from tidegate.nn.functional import recurrence
@@ -112,17 +112,11 @@ def _in_our_order(cell: Cell, weights: list[Tensor]) -> list[Tensor | None]:
 
 def _blocks(cell: Cell, array: Tensor) -> Tensor:
     """[..., G*H] with the gates in our order."""
-    order = _order(cell)
+    order = gate_order("keras", cell.name)
     if order == sorted(order):
         return array
     blocks = array.chunk(len(order), -1)
     return torch.cat([blocks[k] for k in order], -1)
-
-
-def _order(cell: Cell) -> list[int]:
-    """Where each of our gates stands among Keras'."""
-    theirs = LIBRARIES["keras"][cell.name].gates
-    return [theirs.index(gate) for gate in cell.gates]
 
 
 def _input_mask(cell: Cell, kernel: Any, x: Tensor, training: Any) -> Tensor | None:
@@ -139,4 +133,8 @@ def _recurrent_mask(cell: Cell, kernel: Any, h: Tensor, training: Any) -> Tensor
 
 def _by_gate(cell: Cell, masks: Tensor | list[Tensor]) -> Tensor:
     """Keras' one mask, [B, W], as it is; its masks for each gate as [G, B, W]."""
-    return torch.stack([masks[k] for k in _order(cell)]) if isinstance(masks, list) else masks
+    return (
+        torch.stack([masks[k] for k in gate_order("keras", cell.name)])
+        if isinstance(masks, list)
+        else masks
+    )

@@ -279,12 +279,18 @@ def _types_under_autocast(cell: Cell, state: State, by_steps: bool) -> list[torc
     if cell.torch is not None and not cell.is_projected and not by_steps:
         before |= dict.fromkeys(list(cell.states)[1:], lower)
     types = []
-    for reached in cell.direct_states.values():
+    for reached in _direct_states(cell):
         widest = lower
         for name in reached:
             widest = torch.promote_types(widest, before[name])
         types.append(widest)
     return types
+
+
+@torch.compiler.assume_constant_result  # it cannot trace the lock of a cached_property
+def _direct_states(cell: Cell) -> tuple[tuple[str, ...], ...]:
+    """Of each new state, in order, the states that reach it through no product."""
+    return tuple(cell.direct_states.values())
 
 
 def _torch_rectangular(

@@ -133,7 +133,7 @@ class Step:
             made = _product_by_heads(v, weight, self._heads)
             return made if bias is None else made + bias
 
-        together = () if own_masks else _side_by_side(gates, self._cell.gates_of_output)
+        together = () if own_masks else _side_by_side(gates, _gates_of_output(self._cell))
         of_state: dict[str, Tensor] = {}
         if together:
             first = gates.index(together[0])
@@ -144,6 +144,11 @@ class Step:
             return lambda v: of_state[gate] if v is h and gate in of_state else product(v, k, k + 1)
 
         return _Gates((g, block_of(k, g)) for k, g in enumerate(gates))
+
+
+@torch.compiler.assume_constant_result  # it cannot trace the lock of a cached_property
+def _gates_of_output(cell: Cell) -> tuple[str, ...]:
+    return cell.gates_of_output
 
 
 def _product_by_heads(v: Tensor, weight: Tensor, heads: int) -> Tensor:

@@ -96,6 +96,8 @@ class Step:
             match node:
                 case expr.Constant(value):
                     values[node] = graph.constant(np.array(value, np.float32))
+                case expr.Noise():  # in training alone
+                    values[node] = graph.constant(np.zeros((1, self._height), np.float32))
                 case expr.Input(gate):
                     values[node] = of_gate[gate]
                 case expr.State(name):

@@ -9,7 +9,8 @@ import numpy as np
 
 from tidegate.data.sequences.sequences import with_evidence
 from tidegate.errors import InputError, spelled
-from tidegate.onnx.network import LENGTHS, OUTPUT, StatePair
+from tidegate.onnx.network import OUTPUT, StatePair
+from tidegate.onnx.rows import LENGTHS, ROWS, Reading, compared
 from tidegate.runtime.network import Network
 
 _STEPS = 100  # up to which the first tolerance holds
@@ -39,6 +40,16 @@ def check_whole(data: bytes, network: Network, vector: Mapping[str, np.ndarray])
     _compare(session, network, given, lengths, vector["output"], "the test vector")
     for inputs, lengths in _fresh(network):
         _compare(session, network, inputs, lengths, network(inputs, lengths), "fresh input")
+
+
+def check_rows(data: bytes, network: Network, reading: Reading) -> None:
+    """Run the model on random rows.  Raises InputError where its answer is another than theirs."""
+    session, rng = session_of(data), np.random.default_rng()
+    feed = reading.example(rng)
+    steps = feed[ROWS].shape[1]
+    (output,) = session.run([OUTPUT], feed)
+    expected = compared(reading, reading.expected(network, feed))
+    _need_same(compared(reading, output), expected, steps, "random rows")
 
 
 def check_step(data: bytes, network: Network, pairs: Sequence[StatePair]) -> None:
@@ -122,9 +133,15 @@ def _compare(
 
 
 def _need_same(output: np.ndarray, expected: np.ndarray, steps: int, what: str) -> None:
+    if output.shape != expected.shape:
+        raise InputError(
+            f"expected ONNX Runtime to answer as tidegate does, {list(expected.shape)}, got "
+            f"{list(output.shape)} on {what}, so nothing was written; try another version of "
+            "onnxruntime"
+        )
     allowed = tolerance(steps) * max(1.0, float(np.abs(expected).max(initial=0)))
     apart = float(np.abs(output - expected).max(initial=0))
-    if output.shape != expected.shape or not apart <= allowed:  # NaN is a difference
+    if not apart <= allowed:  # NaN is a difference
         raise InputError(
             f"expected ONNX Runtime to answer as tidegate does, within {allowed:.1g}, got a "
             f"difference of {apart:.3g} on {what} of {steps} steps, so nothing was written; try "

@@ -17,10 +17,10 @@ from tidegate.errors import InputError, spelled
 from tidegate.onnx.cells import Step
 from tidegate.onnx.graph import Graph, axes, cast, highest_of, summed, tensor
 from tidegate.onnx.layers import Arrays, is_standard, operator, scanned, true_steps, zeros
+from tidegate.onnx.rows import LENGTHS, Reading, Tensor
 from tidegate.runtime.network import Network
 
 OUTPUT = "output"
-LENGTHS = "sequence_lens"
 _DIRECTIONS = ("forward", "bidirectional")
 
 
@@ -36,40 +36,32 @@ class StatePair:
     width: int
 
 
-def whole_model(network: Network, opset: int, version: str) -> Any:
-    """From whole sequences to the outputs of the network, [batch, O] or [batch, time, O]."""
-    a, writer = network.architecture, _Writer(network, opset)
+def whole_model(network: Network, opset: int, version: str, reading: Reading | None = None) -> Any:
+    """From whole sequences to the outputs of the network, [batch, O] or [batch, time, O].
+
+    With ``reading``, from rows as they were measured to answers in their units.
+    """
+    writer = _Writer(network, opset)
     graph = writer.graph
-    given = _inputs(network, "batch", "time")
-    lengths = graph.node("Identity", LENGTHS)
-    time_first = {
-        name: graph.node("Transpose", name, perm=[1, 0, *range(2, len(shape))])
-        for name, _, shape in given
-    }
-    x = writer.embedded(time_first)
-    inside = true_steps(graph, x, lengths)
-    last: list[str] = []
-    y = x
-    for k in range(len(a.hidden_sizes)):
-        y, last = writer.layer(k, writer.normalised(k, y), lengths, inside)
-    if a.readout == "every":
-        features = graph.node("Where", inside, y, writer.zero)
-        features = graph.node("Transpose", features, perm=[1, 0, 2])
-        shape = graph.node("Slice", graph.node("Shape", features), axes(graph, 0), axes(graph, 2))
-        flat = graph.node("Reshape", features, axes(graph, -1, a.feature_size))
-        shape = graph.node("Concat", shape, axes(graph, a.output_size), axis=0)
-        graph_output = graph.node("Reshape", writer.dense(flat), shape)
-        steps: tuple[str, ...] = ("time",)
+    if reading is None:
+        read = _inputs(network, "batch", "time")
+        time_first = {
+            name: graph.node("Transpose", name, perm=[1, 0, *range(2, len(shape))])
+            for name, _, shape in read
+        }
+        given: list[Tensor] = [*read, (LENGTHS, np.int32, ["batch"])]
+        x, lengths = writer.embedded(time_first), graph.node("Identity", LENGTHS)
     else:
-        read = [writer.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
-        features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
-        graph_output, steps = writer.dense(features), ()
-        if a.linear_steps:
-            graph_output = writer.with_line(graph_output, writer.last_steps(lengths))
-    graph.named(graph_output, OUTPUT)
-    inputs = [tensor(*one) for one in given] + [tensor(LENGTHS, np.int32, ["batch"])]
-    output = tensor(OUTPUT, np.float32, ["batch", *steps, a.output_size])
-    return graph.model(inputs, [output], "network", version)
+        given = reading.inputs
+        x, lengths = reading.read(graph)
+    output, shape = writer.outputs(x, lengths)
+    kind: Any = np.float32
+    if reading is not None:
+        output, kind, answer = reading.answered(graph, output)
+        shape = answer or shape
+    graph.named(output, OUTPUT)
+    inputs = [tensor(*one) for one in given]
+    return graph.model(inputs, [tensor(OUTPUT, kind, ["batch", *shape])], "network", version)
 
 
 def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[StatePair]]:
@@ -121,15 +113,7 @@ def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[St
             highest = graph.node("Where", begun, graph.node("Max", before_it, x), x)
             read.append(graph.named(highest, "max_out"))
     features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
-    output = writer.dense(features)
-    if a.linear_steps:
-        assert a.input_size is not None
-        width = a.linear_steps * a.input_size
-        newer = graph.node("Slice", state("window", width), axes(graph, a.input_size),
-                           axes(graph, width), axes(graph, 1))  # fmt: skip
-        window = graph.named(graph.node("Concat", newer, "values", axis=1), "window_out")
-        output = writer.with_line(output, window)
-    graph.named(output, OUTPUT)
+    graph.named(writer.dense(features), OUTPUT)
     inputs = [*given, *((p.input, np.float32, ["batch", p.width]) for p in pairs)]
     outputs = [(OUTPUT, np.float32, ["batch", a.output_size])]
     outputs += [(p.output, np.float32, ["batch", p.width]) for p in pairs]
@@ -139,7 +123,7 @@ def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[St
     return model, pairs
 
 
-def _inputs(network: Network, *axes: str) -> list[tuple[str, Any, list[int | str]]]:
+def _inputs(network: Network, *axes: str) -> list[Tensor]:
     """Name, type and shape of what the network reads."""
     a = network.architecture
     if a.input_size is not None:
@@ -179,6 +163,27 @@ class _Writer:
             matrix = graph.constant(self.network.tensors["evidence.weight"].T, "evidence.weight")
             x = graph.node("Add", x, graph.node("MatMul", inputs["evidence"], matrix))
         return x
+
+    def outputs(self, x: str, lengths: str) -> tuple[str, list[int | str]]:
+        """The network's outputs for what its first layer reads, [T, B, I]; their shape but the
+        batch.
+        """
+        a, graph = self.architecture, self.graph
+        inside = true_steps(graph, x, lengths)
+        last: list[str] = []
+        y = x
+        for k in range(len(a.hidden_sizes)):
+            y, last = self.layer(k, self.normalised(k, y), lengths, inside)
+        if a.readout != "every":
+            read = [self.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
+            features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
+            return self.dense(features), [a.output_size]
+        features = graph.node("Where", inside, y, self.zero)
+        features = graph.node("Transpose", features, perm=[1, 0, 2])
+        shape = graph.node("Slice", graph.node("Shape", features), axes(graph, 0), axes(graph, 2))
+        flat = graph.node("Reshape", features, axes(graph, -1, a.feature_size))
+        shape = graph.node("Concat", shape, axes(graph, a.output_size), axis=0)
+        return graph.node("Reshape", self.dense(flat), shape), ["time", a.output_size]
 
     def normalised(self, k: int, x: str) -> str:
         """What layer ``k`` reads of the outputs of the one before it."""
@@ -249,25 +254,6 @@ class _Writer:
         highest = highest_of(graph, shown, 0)
         some = graph.node("Greater", counts, self.zero)
         return graph.node("Where", some, highest, self.zero)
-
-    def last_steps(self, lengths: str) -> str:
-        """A row's last ``linear_steps`` true steps, zeros before the first, [B, steps * I]."""
-        graph, steps, width = self.graph, self.architecture.linear_steps, self.architecture.input_size
-        assert width is not None
-        rows = graph.node("Slice", graph.node("Shape", "values"), axes(graph, 0), axes(graph, 1))
-        before = graph.node("Concat", rows, axes(graph, steps, width), axis=0)
-        nothing = graph.node("Expand", self.zero, before)
-        padded = graph.node("Concat", nothing, "values", axis=1)  # [B, steps + T, I]
-        ends = graph.node("Unsqueeze", cast(graph, lengths, np.int64), axes(graph, 1))
-        places = graph.node("Add", ends, graph.constant(np.arange(steps)[None]))
-        places = graph.node("Unsqueeze", places, axes(graph, 2))
-        last = graph.node("GatherND", padded, places, batch_dims=1)
-        return graph.node("Reshape", last, axes(graph, -1, steps * width))
-
-    def with_line(self, output: str, last: str) -> str:
-        """The output [B, O] and a linear map of the last steps [B, steps * I]."""
-        line = self.graph.node("Gemm", last, self.weight("linear.weight"), transB=1)
-        return self.graph.node("Add", output, line)
 
     def dense(self, features: str) -> str:
         """The outputs [N, O] of features [N, F]."""

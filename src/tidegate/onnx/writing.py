@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.onnx.checking import check_step, check_whole
+from tidegate.onnx.checking import check_rows, check_step, check_whole
 from tidegate.onnx.network import step_model, whole_model
+from tidegate.onnx.rows import Reading
 from tidegate.runtime.network import Network
 
 METADATA_KEY = "tidegate"
@@ -21,10 +22,20 @@ def whole_bytes(
     version: str,
     told: Mapping[str, Any],
     vector: Mapping[str, np.ndarray],
+    reading: Reading | None,
 ) -> bytes:
-    """The model over whole sequences.  Raises InputError unless its answers are the network's."""
-    data = _told(whole_model(network, opset, version), {**told, "graph": "whole", "states": []})
+    """The model over whole sequences.  Raises InputError unless its answers are the network's.
+
+    With ``reading``, it reads rows as they were measured; the network within it is checked alone,
+    too, since the test vector is what a network reads.
+    """
+    about = {**told, "graph": "whole", "states": []}
+    data = _told(whole_model(network, opset, version), about)
     check_whole(data, network, vector)
+    if reading is None:
+        return data
+    data = _told(whole_model(network, opset, version, reading), about)
+    check_rows(data, network, reading)
     return data
 
 

@@ -21,6 +21,7 @@ from tidegate.runtime.scoring import IGNORED
 
 _EPSILON = np.float32(1e-5)  # added to variances, as torch.nn.BatchNorm1d does
 _PACKED = 1 << 18  # weights of a dense layer that are held twice, to be at hand in each step
+_MOST_PRODUCTS = 1 << 22  # numbers of the first layer's products of all tokens, held for steps
 _SUMMED_STEPS = 64  # added up one after the other; their sums then are, so that little is lost
 
 State = list[tuple[Array, ...]]  # of each layer and direction in turn, the cell's states [B, ...]
@@ -143,13 +144,36 @@ class Network:
         ``features``, without T.  For a network in one direction.
         """
         assert not self.architecture.bidirectional  # the other direction begins at the end
-        x = self.embedded(inputs)
         with self.stepping:
-            for k, (layer,) in enumerate(self._layers):
-                if k > 0 and self._norms:
+            x = self._first_step(inputs, state[0])
+            for k, (layer,) in enumerate(self._layers[1:], start=1):
+                if self._norms:
                     x = _normalised(x.copy(), *self._norms[k - 1])
                 x = layer.step(x, state[k])
         return x
+
+    def _first_step(self, inputs: np.ndarray, state: tuple[Array, ...]) -> Array:
+        (layer,), products = self._layers[0], self._products_of_tokens
+        if products is None or inputs.dtype.names is not None:  # evidence has a product, too
+            return layer.step(self.embedded(inputs), state)
+        assert isinstance(layer, EngineLayer)
+        return layer.step_from(products.take(inputs, axis=0), state)
+
+    @cached_property
+    def _products_of_tokens(self) -> Array | None:
+        """What a step of the first layer makes of each token, whatever its state, [V, products].
+
+        None where tokens are not what is read, or where there are too many.
+        """
+        (first, *_), a = self._layers[0], self.architecture
+        if a.vocabulary_size is None or not isinstance(first, EngineLayer):
+            return None
+        if a.vocabulary_size * first.product_size > _MOST_PRODUCTS:
+            return None
+        vectors = self.tensors["embedding.weight"]
+        # row by row, so that they have the bits of a step of one row
+        rows = [first.input_products(vectors[k : k + 1]) for k in range(len(vectors))]
+        return np.concatenate(rows)
 
     def layer_weights(self, k: int) -> list[dict[str, Array]]:
         """Of each direction of layer ``k`` the weights, by the names that the cell declares."""

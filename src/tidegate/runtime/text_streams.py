@@ -101,7 +101,11 @@ class NextToken:
         """The ``k`` likeliest tokens as text, and their probabilities, the likeliest first.
 
         An unknown character is U+FFFD, an unknown word <unk>, the end of a sentence a line break.
+        All tokens where there are no more.  Raises InputError for another ``k`` than a whole number
+        from 0.
         """
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
+            raise InputError(f"k: expected a whole number from 0, got {shown(k)}; give one")
         order = np.argsort(-self.log_probabilities, kind="stable")[:k].tolist()
         probabilities = np.exp(self.log_probabilities[order].astype(np.float64)).tolist()
         return [(self.encoder.decode([i]), p) for i, p in zip(order, probabilities, strict=True)]

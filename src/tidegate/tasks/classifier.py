@@ -188,6 +188,7 @@ class TextClassifier(TextTask, Classifier):
                 weights=weights,
             ),
             {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
+            tested=len(test),
         )
         if len(test):
             figures = self.evaluate(tested[0], self.classes_[tested[1]])
@@ -201,6 +202,11 @@ class TextClassifier(TextTask, Classifier):
         network = self.runtime_
         sequences = self.encode(as_texts(inputs))
         return log_softmax(outputs_of(network, sequences, len(self.classes_)))
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (read,) = self.encode(as_texts([x]))
+        tokens = read if read.dtype.names is None else read["token"]
+        return {"": read}, [self.encoder_.decode([int(token)]) for token in tokens]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import TextClassifierStream

@@ -25,6 +25,7 @@ from tidegate.tasks.model_file import (
 )
 from tidegate.tasks.sklearn_options import SklearnOptions
 from tidegate.tasks.streamed import Streamed
+from tidegate.training.clock import work_began
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -116,7 +117,11 @@ class Estimator(SklearnOptions, Streamed):
             )
 
     def check_training(self) -> None:
-        """Raise InputError for an option that cannot be used, and where there is no torch."""
+        """Raise InputError for an option that cannot be used, and where there is no torch.
+
+        With this ``fit`` begins: the minutes of ``max_minutes`` count from here.
+        """
+        self._began = work_began()
         self.check()
         try:
             importlib.import_module("torch")
@@ -218,18 +223,21 @@ class Estimator(SklearnOptions, Streamed):
         objective_of: Callable[[SequenceNetwork], Objective],
         data: dict[str, str | int | float],
         initialise: Callable[[SequenceNetwork], dict[str, Any]] | None = None,
+        *,
+        tested: int = 0,
     ) -> TrainingResult:
         """Build the network from the seed, train it, keep what was learned.
 
         ``data`` says in a few scalars what it is trained on, for the provenance; ``initialise``
-        sets weights that are known before, and says in the same way which.
+        sets weights that are known before, and says in the same way which.  ``tested``: units of
+        the test part, which is evaluated afterwards.
         """
         from tidegate.training.curve import as_columns
         from tidegate.training.loop import fit
 
         network = self.initial_network(architecture)
         started = {} if initialise is None else initialise(network)
-        result = fit(objective_of(network), self)
+        result = fit(objective_of(network), self, tested=tested, began=self._began)
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)
@@ -245,6 +253,8 @@ class Estimator(SklearnOptions, Streamed):
             "training_seconds": round(result.seconds, 1),
             "stopped_by": result.stopped,
         }
+        if result.share < 1:
+            self.provenance_["validation_share"] = round(result.share, 6)
         return result
 
     # the file

@@ -159,6 +159,7 @@ class Forecaster(JudgedForecaster):
                 "target_columns": as_list(series.names),
                 "covariate_columns": as_list(series.covariate_names),
             },
+            tested=len(series) - end,
         )
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
@@ -178,14 +179,7 @@ class Forecaster(JudgedForecaster):
         """
         held = self._held(data)
         series, w = held.series, self.windowing_
-        if len(series) < w.context:
-            raise InputError(
-                f"expected at least {w.context} rows, the context that is read, got "
-                f"{len(series)}; give more rows, or train with a shorter context"
-            )
-        past = series.rows(len(series) - w.context, len(series))
-        need_finite(past)
-        values = forecast_windows(self.runtime_, Windows(w, past, np.array([0])))[0]
+        values = forecast_windows(self.runtime_, self._last_window(series))[0]
         return held.give_back(Forecast(series.future_times(w.horizon), w.names, values))
 
     def predict(self, data: Any) -> np.ndarray:
@@ -193,6 +187,25 @@ class Forecaster(JudgedForecaster):
         held = self._held(data)
         values = self.forecast(held.series).values
         return values[:, 0] if held.flat else values
+
+    def _last_window(self, series: Series) -> Windows:
+        """The last rows, as many as the context.  Raises InputError for fewer or missing ones."""
+        w = self.windowing_
+        if len(series) < w.context:
+            raise InputError(
+                f"expected at least {w.context} rows, the context that is read, got "
+                f"{len(series)}; give more rows, or train with a shorter context"
+            )
+        past = series.rows(len(series) - w.context, len(series))
+        need_finite(past)
+        return Windows(w, past, np.array([0]))
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        series, w = self._held(x).series, self.windowing_
+        read = self._last_window(series).inputs(np.arange(w.rows_per_window)).swapaxes(0, 1)
+        names = w.names if w.rows_per_window > 1 else ("",)
+        times = series.style.write(series.times[len(series) - w.context :: w.segment])
+        return dict(zip(names, read, strict=True)), [str(time) for time in times]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import ForecastStream

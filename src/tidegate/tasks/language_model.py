@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.cells import get_cell
+from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
@@ -157,6 +158,7 @@ class LanguageModel(TextTask):
             ),
             lambda network: self._objective(network, *parts),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
+            tested=round(len(test) / max(len(train), 1) * len(parts[0])),  # tokens
         )
         if test:
             self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(test).items()}
@@ -243,6 +245,11 @@ class LanguageModel(TextTask):
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (text,) = as_texts([x])
+        tokens = self._tokens(text)
+        return {"": tokens}, [self.encoder_.decode([int(token)]) for token in tokens]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import LanguageStream

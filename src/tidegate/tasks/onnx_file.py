@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 Path = str | PathLike[str]
 
 OPSETS = range(17, 23)  # which the tests run
-FORMAT = 1  # of the metadata, which docs/onnx.md specifies
-# Options by which text is read; what else is read by stands in the other parts.
-_READING = ("max_length", "reverse")
+FORMAT = 2  # of the metadata, which docs/onnx.md specifies
 
 
 def export(
@@ -53,12 +51,15 @@ def export(
         problem = f"expected another file than the output's, got {step}; name another one"
         raise InputError(problem, option="step")
 
+    from tidegate.onnx.rows import reading_of
     from tidegate.onnx.writing import step_bytes, whole_bytes
 
     told, version = _told(fitted), version_of("tidegate")
     if vector is None:
         vector = new_test_vector(network)
-    whole = whole_bytes(network, opset, version, told, vector)
+    read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
+    reading = None if read is None else reading_of(read, getattr(fitted, "target_", None))
+    whole = whole_bytes(network, opset, version, told, vector, reading)
     of_step = None if step is None else step_bytes(network, opset, version, told)
     write_atomically(path, whole)
     if step is not None and of_step is not None:
@@ -85,17 +86,22 @@ def check_exporting(opset: int) -> None:
 def _told(fitted: Estimator) -> dict[str, Any]:
     """What a reader needs beside the graph: docs/onnx.md."""
     learned = fitted._learned()
-    encoder = getattr(fitted, "encoder_", None)
-    tables = learned.get("evidence")
-    options = fitted.to_json()
     return {
         "format": FORMAT,
         "task": fitted.TASK,
-        "encoder": learned.get("encoder"),
         "labels": learned.get("labels"),
         "scaling": learned.get("scaling"),
-        "options": {name: options[name] for name in _READING if name in options},
-        "patterns": None if encoder is None else encoder.patterns(),
+        "text": _text(fitted, learned) if "encoder" in learned else None,
+    }
+
+
+def _text(fitted: Any, learned: dict[str, Any]) -> dict[str, Any]:
+    """How a text is read."""
+    tables, options = learned.get("evidence"), fitted.to_json()
+    return {
+        **fitted.encoder_.reading(),
+        "max_length": options.get("max_length"),
+        "reverse": options.get("reverse", False),
         "evidence": tables and {
             "buckets": _base64(tables["buckets"], np.int32),
             "log_odds": _base64(tables["log_odds"], np.float32),

@@ -70,6 +70,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             output_size=len(self.classes_),
             counts=(of_labels[train[1]] * counts[0], of_labels[held_out[1]] * counts[1]),
             weights=self._weights(train[1], held_out[1], counts[0]),
+            tested=len(test[0]),
             by="cross_entropy",
         )
         if len(test[0]):

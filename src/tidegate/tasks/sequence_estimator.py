@@ -161,12 +161,14 @@ class SequenceEstimator(Estimator):
         output_size: int,
         counts: tuple[np.ndarray, np.ndarray],
         weights: Weights,
+        tested: int,
         **more: Any,
     ) -> None:
         """Train on answers as ``objective`` wants them, which is given ``more``.
 
         Of the training and of the validation part, ``counts`` [N] are how much each sequence
-        teaches evidence, and ``weights`` how much it counts in the loss, [N] or None.
+        teaches evidence, and ``weights`` how much it counts in the loss, [N] or None; ``tested``
+        counts the sequences of the test part.
         """
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
         both = [*train[0], *validation[0]]
@@ -206,6 +208,7 @@ class SequenceEstimator(Estimator):
             of,
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
             self._start,
+            tested=tested,
         )
         if self.evidence_ is not None and not alone:
             self._blend(made[0], judged_by, judged)
@@ -288,6 +291,10 @@ class SequenceEstimator(Estimator):
         network = self.runtime_
         read = self._read(as_sequences(sequences, self.inputs_.channels))
         return outputs_of(network, read, network.architecture.output_size)
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (read,) = self._read(as_sequences([x], self.inputs_.channels))
+        return {"": read}, [str(k * self.inputs_.segment) for k in range(len(read))]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import SequenceStream

@@ -78,6 +78,7 @@ class SequenceRegressor(SequenceEstimator):
             output_size=1,
             counts=counts,
             weights=(normalised(counts[0]), None),
+            tested=len(test[0]),
             scale=float(self.target_.scale[0]),
         )
         if len(test[0]):

@@ -1,4 +1,4 @@
-"""Estimators as streams: sequences that arrive piece by piece."""
+"""Estimators at single sequences: those that arrive piece by piece, and what gates do over one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from tidegate.runtime.inspection import Inspection
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream, Streams
 
@@ -15,6 +18,24 @@ class Streamed:
     """What an estimator with a ``runtime_`` answers while a sequence goes on."""
 
     runtime_: Any  # a Network
+
+    def inspect(self, x: Any) -> Inspection:
+        """What every gate does while the model reads one input: ``inspect(x).gates["layer_0.z"]``,
+        float32 [steps, units].
+
+        x: one text, one sequence or one span of series, as ``predict`` reads it; a forecaster reads
+        its last rows.  Gates have the names that the cell declares.  This runs the cell's equations
+        on numpy, step by step, without torch.  Raises InputError as ``predict``.
+        """
+        from tidegate.runtime.inspection import inspected
+
+        network = self.runtime_
+        read, steps = self._read_one(x)
+        return inspected(network, read, steps)
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        """What the network reads of one input, by series or under "", and its steps in words."""
+        raise NotImplementedError
 
     def stream(self, batch_size: int | None = None) -> Stream:
         """A sequence that arrives piece by piece, or ``batch_size`` of them, to be answered as of

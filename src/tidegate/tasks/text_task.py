@@ -151,6 +151,8 @@ class TextTask(Estimator):
         architecture: Architecture,
         objective_of: Callable[[SequenceNetwork], Objective],
         data: dict[str, str | int | float],
+        *,
+        tested: int,
     ) -> None:
         def initialise(network: SequenceNetwork) -> dict[str, Any]:
             told = start.initialise(network, self.seed)
@@ -162,4 +164,4 @@ class TextTask(Estimator):
                 network.embedding.weight.requires_grad_(False)
             return told
 
-        self._train(architecture, objective_of, data, initialise)
+        self._train(architecture, objective_of, data, initialise, tested=tested)

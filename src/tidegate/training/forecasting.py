@@ -76,6 +76,12 @@ class Forecasting(TaskObjective):
     def sizes(self) -> tuple[int, int]:
         return len(self.train.starts), len(self.validation.starts)
 
+    def evaluate_share(self, share: float) -> None:
+        """Of windows, some that are evenly spaced."""
+        starts = self.validation.starts
+        kept = np.linspace(0, len(starts) - 1, max(1, round(share * len(starts)))).astype(np.int64)
+        self.validation = self.validation.at(starts[kept])
+
     def arrays(self) -> Iterator[np.ndarray]:
         for windows in (self.train, self.validation):
             yield from (windows.starts, windows.values, windows.covariates)

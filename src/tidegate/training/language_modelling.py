@@ -112,6 +112,10 @@ class LanguageModelling(TaskObjective):
     def sizes(self) -> tuple[int, int]:
         return len(self.train), len(self.validation)
 
+    def evaluate_share(self, share: float) -> None:
+        """Of a text, its beginning."""
+        self.validation = self.validation[: max(2, round(share * len(self.validation)))]
+
     def arrays(self) -> Iterator[np.ndarray]:
         yield from (self.train, self.validation)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -11,23 +10,16 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_
 
 from tidegate.errors import InputError
-from tidegate.model.container import ModelFileError
 from tidegate.nn.recurrent_layer import slow_on_gpu
-from tidegate.training.curve import COLUMNS, FIRST_COLUMNS, as_columns, hindsight
+from tidegate.training.budget import Budget, bought
+from tidegate.training.curve import COLUMNS, as_columns, hindsight
 from tidegate.training.interruption import interruption_noted
+from tidegate.training.keeping import Keeper
+from tidegate.training.learner import Learner
 from tidegate.training.limits import Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
-from tidegate.training.optimizers import (
-    WeightAverage,
-    build_optimizer,
-    gradient_norm,
-    optimizer_tensors,
-    restore_optimizer,
-)
 from tidegate.training.options import TrainingOptions
 from tidegate.training.processes import Processes
 from tidegate.training.progress import Progress
@@ -37,19 +29,23 @@ from tidegate.training.randomness import (
     products_of,
     seed_step,
 )
-from tidegate.training.resuming import check_position, check_tensors, restored_carry
 from tidegate.training.run_folder import RunFolder
-from tidegate.training.schedules import learning_rate_factor
-from tidegate.training.state import Position, TrainingState, flatten, remedy
-from tidegate.training.verdicts import is_better, not_finite
-
-_DRAW_EVERY_S = 30.0
+from tidegate.training.verdicts import is_better, is_lowest, not_finite
 
 __all__ = ["Objective", "StepResult", "TrainingError", "TrainingResult", "fit"]
 
 
-def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
+def fit(
+    objective: Objective,
+    options: TrainingOptions,
+    *,
+    tested: int = 0,
+    began: float | None = None,
+) -> TrainingResult:
     """Train ``objective.network`` within the limits of ``options``; leave the best weights in it.
+
+    ``tested``: units of a test part, for whose evaluation after the training time is set aside.
+    ``began``: the moment, by ``time.monotonic``, from which ``max_minutes`` counts (None: now).
 
     With a run folder, a run that was killed goes on with ``resume``: limited by ``epochs`` and
     ``max_steps`` alone, on the CPU with the same number of threads, it ends with the bits of a run
@@ -60,6 +56,7 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
     is not finite.  torch's random state is as before when it returns.
     """
     options.check()
+    began = time.monotonic() if began is None else began
     slow = slow_on_gpu(objective.network)
     avoids_gpu = slow is not None and options.device == "auto"
     processes = Processes("cpu" if avoids_gpu else options.device)
@@ -73,7 +70,7 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
         # only process 0 has a folder: on several machines the others need not see its disk
         if options.run_folder is not None and processes.rank == 0:
             folder = stack.enter_context(RunFolder(options.run_folder, options.force))
-        run = _Run(objective, options, processes, folder)
+        run = _Run(objective, options, processes, folder, tested, time.monotonic() - began)
         progress = stack.enter_context(
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
@@ -89,7 +86,7 @@ def fit(objective: Objective, options: TrainingOptions) -> TrainingResult:
 
 
 class _Run:
-    """Everything that changes while a network is trained."""
+    """A run: when it steps, evaluates, saves and ends, and where it stands."""
 
     def __init__(
         self,
@@ -97,53 +94,45 @@ class _Run:
         options: TrainingOptions,
         processes: Processes,
         folder: RunFolder | None,
+        tested: int,
+        prepared_s: float,
     ) -> None:
         self.objective, self.options, self.processes = objective, options, processes
         self.steps_in_epoch = objective.steps_in_epoch()
         if self.steps_in_epoch < 1:
             raise InputError("expected training data for at least one step, got none; give more")
-        self.limits = Limits(options, self.steps_in_epoch)
         self.evaluate_every = options.steps_between_evaluations(self.steps_in_epoch)
-        self.position = Position()
-        self.carry: Any = None
-        self.best: dict[str, Tensor] | None = None
-        self.settings = self._settings()
-        self.folder = folder
-        state = processes.first(self._open_folder)
-
-        self.network = objective.network.to(processes.device)
-        processes.share(self.network)
-        self.named_parameters = list(self.network.named_parameters())
-        self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.buffers = [b for b in self.network.buffers() if b.is_floating_point()]
-        self.optimizer = build_optimizer(options.optimizer, self.named_parameters, options)
-        self.learning_rate = options.resolved_learning_rate()
-        self.average = WeightAverage(self.network, options.average) if options.average else None
-        if state is not None:
-            self._restore(state)
-            if self.folder is not None:
-                self.folder.went_on(self.settings, self.position.history)
+        self.keeper = Keeper(objective, options, processes, folder)
+        self.learner = Learner(objective.network, options, processes)
+        self.position = self.keeper.restore(self.learner, objective)
         self.began = time.monotonic() - self.position.seconds
-        self.saved_at = self.drawn_at = self.position.seconds
-        self.saved_step, self.save_cost_s = self.position.step, 0.0
+
+        trained, validation = objective.sizes()
+        in_step = trained / self.steps_in_epoch  # units
+        minutes = options.max_minutes
+        total_s = None if minutes is None else processes.first(lambda: 60 * minutes - prepared_s)
+        self.budget = Budget(total_s, validation / in_step, tested / in_step)
+        self.limits = Limits(options, self.steps_in_epoch, self.budget)
+        self.planned, self.sampling_s = False, 0.0
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
-        self.network.train()
+        self.learner.network.train()
         # several processes are not interrupted at the same step, and can only save together
-        alone = self.processes.world == 1 and self.folder is not None
+        alone = self.processes.world == 1 and self.options.run_folder is not None
         with interruption_noted() if alone else nullcontext(lambda: 0) as interrupted:
             while self.limits.reached(self.position) is None:
                 self._train_epoch(progress, interrupted)
         if self._evaluated_step() != self.position.step:
             self._evaluate(progress)
-        if self.position.step != self.saved_step:
-            self._save()
-        if self.folder is not None:
-            self._draw()
-        assert self.best is not None  # the first evaluation is the best so far
-        self.network.load_state_dict(self.best)
-        self.network.eval()
-        at = self.position
+        self.keeper.save(self.position, self.learner)
+        self.keeper.draw(self.position)
+        return self._result(progress)
+
+    def _result(self, progress: Progress) -> TrainingResult:
+        at, network = self.position, self.learner.network
+        assert self.learner.best is not None  # the first evaluation is the best so far
+        network.load_state_dict(self.learner.best)
+        network.eval()
         told = hindsight(as_columns(at.history), at.best_step, self.objective.metric)
         if told is not None and self.options.speaks:
             progress.say(told)
@@ -156,6 +145,7 @@ class _Run:
             epochs=at.step / self.steps_in_epoch,
             seconds=at.seconds,
             stopped=self.limits.reached(at) or "",
+            share=at.share,
         )
 
     def _train_epoch(self, progress: Progress, interrupted: Callable[[], int]) -> None:
@@ -164,22 +154,20 @@ class _Run:
         epoch = at.epoch
         batches = objective.batches(epoch, at.batch, processes.rank, processes.world)
         for batch in batches:
+            if self.limits.out_of_patience(at):
+                self.learner.go_back()
+                self.limits.begin_tail(at)
             loss, count = self._train_step(batch)
             progress.step(self.limits.fraction(at, at.step), epoch, loss, count)
+            if self.budget.known and not self.planned:
+                self._plan(progress)
             if self._evaluation_due():
                 self._evaluate(progress)
-            if processes.rank == 0:
-                with torch.no_grad():
-                    text = objective.at_step(at.step, self.network)
-                if text is not None:
-                    progress.say(text)
-                if not self.network.training:
-                    self.network.train()
-            if at.seconds - self.saved_at >= self.options.checkpoint_seconds:
-                self._save()
+            self._sample(progress)
+            if self.keeper.save_due(at):
+                self.keeper.save(at, self.learner)
             if number := interrupted():
-                if self.saved_step != at.step:
-                    self._save()
+                self.keeper.save(at, self.learner)
                 signal.raise_signal(number)  # the second one interrupts
                 raise KeyboardInterrupt
             if at.epoch > epoch or self.limits.reached(at) is not None:
@@ -190,66 +178,62 @@ class _Run:
 
     def _train_step(self, batch: Any) -> tuple[float, float]:
         """One optimiser step; the mean loss and the number of units, over all processes."""
-        at, options = self.position, self.options
+        at, options, learner = self.position, self.options, self.learner
         seed_step(options.seed, at.step, self.processes.rank, 0, self.processes.device)
-        result = None
-        for parameter in self.trained:  # Optimizer.zero_grad takes 40 µs for the same
-            parameter.grad = None
-        if batch is not None:
-            batch = self.processes.to_device(batch)
-            result = self.objective.loss(self.network, batch, self.carry)
-            result.loss.backward()
-        if self.processes.world == 1:
-            assert result is not None  # process 0 has rows in every batch
-            loss, count = result.loss.item(), result.count
-            seconds = time.monotonic() - self.began
-        else:
-            loss, count = (0.0, 0) if result is None else (result.loss.item(), result.count)
-            loss, count, seconds = self.processes.sum_gradients(
-                self.trained, self.buffers, loss, count, time.monotonic() - self.began
-            )
-        gradients = [p.grad for p in self.trained if p.grad is not None]
-        norm = gradient_norm(gradients)
+        loss, count, seconds, norm = learner.differentiate(self.objective, batch, self._clock)
         length = norm.item()
         if not (math.isfinite(loss) and math.isfinite(length)):
-            folder = self.options.run_folder if self.saved_step else None
-            raise not_finite(at, loss, self.named_parameters, folder, self.saved_step)
-        if options.clip_norm is not None and length > options.clip_norm:
-            clip_grads_with_norm_(self.trained, options.clip_norm, norm)
-        # the middle of the step: neither the first nor the last has a factor of 0
-        progress = self.limits.fraction(at, at.step + 0.5)
-        factor = learning_rate_factor(options.schedule, progress, options.warmup)
-        at.learning_rate = self.learning_rate * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = at.learning_rate
-        self.optimizer.step()
+            saved_step = self.keeper.saved_step
+            folder = options.run_folder if saved_step else None
+            raise not_finite(at, loss, learner.named_parameters, folder, saved_step)
+        at.learning_rate = self.limits.learning_rate(at)
+        learner.move(at.learning_rate, norm, length, at.step + 1)
 
+        self.budget.stepped(seconds - at.seconds)
         at.step += 1
         at.batch += 1
         at.seconds = seconds
         at.loss_sum += loss * count
         at.units += count
-        self.carry = result.carry if result is not None else None
         if at.batch == self.steps_in_epoch:
-            at.epoch, at.batch, self.carry = at.epoch + 1, 0, None
-        if self.average is not None:
-            self.average.update(at.step)
+            at.epoch, at.batch, learner.carry = at.epoch + 1, 0, None
         return loss, count
+
+    def _plan(self, progress: Progress) -> None:
+        """What the run's length is enough for: which part is evaluated, what the minutes buy."""
+        at, options, budget = self.position, self.options, self.budget
+        self.planned = True
+        if not at.history:  # else its rows are of one part, which stays
+            short = options.max_steps if options.evaluate_every is None else None
+            at.share = budget.affordable_share(short)
+            if at.share < 1 and options.speaks:
+                progress.say(
+                    f"evaluating takes long: a fixed {at.share:.1%} of the validation "
+                    f"{self.objective.unit} choose the best weights"
+                )
+        if at.share < 1:
+            self.objective.evaluate_share(at.share)
+        budget.evaluate_share(at.share)
+        if options.max_minutes is not None and options.speaks:
+            steps = budget.steps_bought()
+            progress.say(bought(options.max_minutes, steps, steps / self.steps_in_epoch))
 
     def _evaluate(self, progress: Progress) -> None:
         """Add a row to the history, and keep the weights if they are the best so far."""
+        if not self.planned:
+            self._plan(progress)
         at, name = self.position, self.objective.metric
-        with torch.no_grad(), self.average.applied() if self.average else nullcontext():
-            metrics, at.seconds, save = self.processes.first(self._measure)
+        with torch.no_grad(), self.learner.judged():
+            metrics, took, at.seconds, save = self.processes.first(self._measure)
             value = metrics[name]
             lower = self.objective.lower_is_better
             better = is_better(at, value, metrics.get("validation_loss"), lower_is_better=lower)
             if better:
-                self.best = {n: t.clone() for n, t in self.network.state_dict().items()}
+                self.learner.keep()
+        self.budget.evaluated(took, at.seconds)
         if better:
-            at.best_step, at.best_value, at.waited = at.step, value, 0
-        else:
-            at.waited += 1
+            at.best_step, at.best_value = at.step, value
+        at.waited = 0 if better or is_lowest(at, metrics.get("validation_loss")) else at.waited + 1
         row = {
             "step": at.step,
             "epoch": math.ceil(at.step / self.steps_in_epoch),
@@ -262,97 +246,47 @@ class _Run:
         at.loss_sum = at.units = 0.0
         progress.evaluated(row, name)
         if save:
-            self._save()
-        if self.folder is not None:
-            with self.folder.writing():
-                self.folder.append_metrics(row)
-            if at.seconds - self.drawn_at >= _DRAW_EVERY_S:
-                self._draw()
+            self.keeper.save(at, self.learner)
+            self.budget.saving_s = self.keeper.saving_s
+        self.keeper.add_row(at)
 
-    def _measure(self) -> tuple[dict[str, float], float, bool]:
-        """Validation figures, the time, and whether to save the state now."""
+    def _measure(self) -> tuple[dict[str, float], float, float, bool]:
+        """Validation figures, the seconds that took, the time, and whether to save now."""
+        began, network = self._clock(), self.learner.network
         seed_step(self.options.seed, self.position.step, 0, 1, self.processes.device)
-        self.network.eval()
+        network.eval()
         with products_of("float32"):  # figures are exact
-            metrics = {k: float(v) for k, v in self.objective.evaluate(self.network).items()}
-        self.network.train()
-        seconds = time.monotonic() - self.began
+            metrics = {k: float(v) for k, v in self.objective.evaluate(network).items()}
+        network.train()
+        now = self._clock()
         # saving must not become the main work of a run that evaluates often
-        return metrics, seconds, seconds - self.saved_at >= 20 * self.save_cost_s
+        return metrics, now - began, now, self.keeper.may_save(now)
+
+    def _sample(self, progress: Progress) -> None:
+        """What the objective says at this step, if the minutes leave time for it."""
+        at, network = self.position, self.learner.network
+        if self.processes.rank or not self.budget.may_sample(at.seconds, self.sampling_s):
+            return
+        began = self._clock()
+        with torch.no_grad():
+            text = self.objective.at_step(at.step, network)
+        if text is not None:
+            progress.say(text)
+            self.sampling_s += self._clock() - began
+        if not network.training:
+            network.train()
 
     def _evaluation_due(self) -> bool:
-        return self.position.step % self.evaluate_every == 0
+        at = self.position
+        if at.step % self.evaluate_every:
+            return False
+        free = self.budget.total_s is None or self.options.evaluate_every is not None
+        return free or self.budget.may_evaluate(at.seconds)
 
     def _evaluated_step(self) -> float:
         history = self.position.history
         return history[-1]["step"] if history else 0
 
-    def _settings(self) -> dict[str, Any]:
-        settings = {
-            "options": self.options.to_json(),
-            "objective": self.objective.describe(),
-            "fingerprint": self.objective.fingerprint(),
-            "processes": self.processes.world,
-        }
-        return json.loads(json.dumps(settings))  # tuples become lists, as in a saved state
-
-    def _open_folder(self) -> TrainingState | None:
-        if self.folder is None:
-            return None
-        if self.options.resume:
-            return self.folder.go_on(self.settings)
-        self.folder.begin(self.settings)
-        return None
-
-    def _restore(self, state: TrainingState) -> None:
-        average = {} if self.average is None else self.average.named()
-        try:
-            check_position(state, self.steps_in_epoch, FIRST_COLUMNS, self.objective.metric)
-            check_tensors(state, self.network, self.options, average)
-            self.network.load_state_dict(state.under("weights"))
-            self.carry = restored_carry(state, self.objective, self.network, self.processes)
-        except ValueError as e:
-            problem = f"expected the training state of this network, got another's: {e}; {remedy()}"
-            raise ModelFileError(problem, file=self.options.run_folder) from e
-        restore_optimizer(self.optimizer, state.under("optimizer"))
-        if self.average is not None:
-            self.average.load(state.under("average"))
-        if state.position.best_step:
-            device = self.processes.device
-            self.best = {name: t.to(device) for name, t in state.under("best").items()}
-        self.position = state.position
-
-    def _save(self) -> None:
-        """Write the training state; every process takes part."""
-        self.saved_at, self.saved_step = self.position.seconds, self.position.step
-        if self.options.run_folder is None:
-            return
-        nesting, leaves = flatten(self.carry)
-        carries = self.processes.gather((nesting, [_array(leaf) for leaf in leaves]))
-        if self.folder is None:
-            return
-        began = time.monotonic()
-        groups: dict[str, dict[str, Tensor]] = {
-            "weights": self.network.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer),
-            "best": self.best or {},
-            "average": self.average.named() if self.average is not None else {},
-        }
-        tensors = {f"{g}.{n}": _array(t) for g, group in groups.items() for n, t in group.items()}
-        for rank, (_, arrays) in enumerate(carries):
-            tensors |= {f"carry.{rank}.{i}": array for i, array in enumerate(arrays)}
-        nestings = [nesting for nesting, _ in carries]
-        with self.folder.writing():
-            self.folder.save(TrainingState(self.position, nestings, self.settings, tensors))
-        self.save_cost_s = time.monotonic() - began
-
-    def _draw(self) -> None:
-        assert self.folder is not None
-        at = self.position
-        with self.folder.writing():
-            self.folder.draw_curve(at.history, at.best_step)
-        self.drawn_at = at.seconds
-
-
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().numpy()
+    def _clock(self) -> float:
+        """Seconds since the training began."""
+        return time.monotonic() - self.began

@@ -149,6 +149,15 @@ class ManyToOne(TaskObjective):
     def sizes(self) -> tuple[int, int]:
         return len(self.train[0]), len(self.validation[0])
 
+    def evaluate_share(self, share: float) -> None:
+        """Of sequences, some that are drawn by the seed."""
+        sequences, answers = self.validation
+        count = max(1, round(share * len(sequences)))
+        kept = np.sort(np.random.default_rng(self.seed).permutation(len(sequences))[:count])
+        self.validation = [sequences[i] for i in kept], answers[kept]
+        if (weights := self.weights[1]) is not None:
+            self.weights = self.weights[0], weights[kept]
+
     def arrays(self) -> Iterator[np.ndarray]:
         for sequences, answers in (self.train, self.validation):
             yield np.array([len(s) for s in sequences])

@@ -68,6 +68,14 @@ class Objective(Protocol):
         """
         ...
 
+    def sizes(self) -> tuple[int, int]:
+        """How many units the training part has, and the part that is evaluated."""
+        ...
+
+    def evaluate_share(self, share: float) -> None:
+        """From now on ``evaluate`` measures a fixed part, the same in every run, of this share."""
+        ...
+
     def at_step(self, step: int, network: nn.Module) -> str | None:
         """Text to print after optimiser step ``step`` (from 1), such as a sample; mostly None."""
         ...
@@ -93,6 +101,10 @@ class TaskObjective(ABC):
     @abstractmethod
     def sizes(self) -> tuple[int, int]:
         """How many units the training part has, and the validation part."""
+
+    @abstractmethod
+    def evaluate_share(self, share: float) -> None:
+        """From now on ``evaluate`` measures a fixed part, the same in every run, of this share."""
 
     @abstractmethod
     def arrays(self) -> Iterator[np.ndarray]:
@@ -121,9 +133,9 @@ class TrainingResult:
     """What a run came to; the network already holds the best weights.
 
     ``history`` has a row per evaluation: step, epoch, seconds, learning_rate, train_loss,
-    validation_loss (where a part is held out) and the validation figures.  ``metrics`` are those of
-    ``best_step``.  ``epochs`` counts a part of one, too.  ``stopped`` names the limit reached:
-    epochs, fewest_steps, max_steps, max_minutes or patience.
+    validation_loss (where a part is held out) and the validation figures, on ``share`` of that
+    part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
+    ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
     """
 
     history: list[dict[str, float]]
@@ -133,3 +145,4 @@ class TrainingResult:
     epochs: float
     seconds: float
     stopped: str
+    share: float = 1.0

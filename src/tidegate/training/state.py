@@ -16,7 +16,7 @@ from tidegate.errors import shown, spelled
 from tidegate.model.container import ModelFileError, TensorInfo, pack, parse_json, unpack
 from tidegate.output.writing import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 
 
 def remedy() -> str:
@@ -29,6 +29,7 @@ def remedy() -> str:
 
 _MOST = 2**53  # of a count: float64 holds each whole number up to it
 _DEEPEST = 8  # nesting of a carry
+_WHOLE = ("step", "epoch", "batch", "best_step", "waited", "tail_from", "tail_steps")
 _SETTINGS = {"options": dict, "objective": dict, "fingerprint": str, "processes": int}
 
 
@@ -48,7 +49,10 @@ class Position:
     learning_rate: float = 0.0
     best_step: int = 0  # 0: none yet
     best_value: float | None = None
-    waited: int = 0  # evaluations since the best one
+    waited: int = 0  # evaluations since the last that was better
+    tail_from: int = 0  # step after which the learning rate falls to 0 for good; 0: not yet
+    tail_steps: int = 0  # in which it does
+    share: float = 1.0  # of the validation part that is evaluated
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -163,10 +167,10 @@ def _leaves(nesting: Any, depth: int = 0) -> int:
 
 def _position(values: dict[str, Any], columns: dict[str, str], table: np.ndarray) -> Position:
     """The position, its history from the table.  Raises ValueError for what cannot have been."""
-    whole = dict.fromkeys(("step", "epoch", "batch", "best_step", "waited"), int)
-    real = dict.fromkeys(("seconds", "loss_sum", "units", "learning_rate"), (float, int))
+    whole = dict.fromkeys(_WHOLE, int)
+    real = dict.fromkeys(("seconds", "loss_sum", "units", "learning_rate", "share"), (float, int))
     _need_types(values, {**whole, **real, "best_value": (float, int, type(None))}, "position")
-    for name in (*whole, "seconds", "units", "learning_rate"):
+    for name in (*_WHOLE, "seconds", "units", "learning_rate"):
         if not 0 <= values[name] <= _MOST:
             raise ValueError(f"position {name}: expected 0 or more, got {values[name]}")
     if not np.isfinite(values["loss_sum"]):
@@ -189,6 +193,10 @@ def _position(values: dict[str, Any], columns: dict[str, str], table: np.ndarray
         raise ValueError(f"position best_step: expected a step of the history, got {best_step}")
     if (values["best_value"] is None) != (not history):
         raise ValueError("position best_value: expected a number just where there is a history")
+    if not 0 < values["share"] <= 1:
+        raise ValueError(f"position share: expected a share above 0, got {values['share']}")
+    if values["tail_from"] > step or (values["tail_from"] > 0) != (values["tail_steps"] > 0):
+        raise ValueError("position tail_from: expected a step of the run, and a length")
     if values["waited"] > len(history):
         raise ValueError(f"position waited: expected {len(history)} at most, got more")
     return Position(**values, history=history)

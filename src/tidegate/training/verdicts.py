@@ -24,6 +24,11 @@ def is_better(at: Position, value: float, loss: float | None, *, lower_is_better
     return value < best if lower_is_better else value > best
 
 
+def is_lowest(at: Position, loss: float | None) -> bool:
+    """The validation loss, of all so far: while it falls, patience waits for better figures."""
+    return loss is not None and all(loss < row["validation_loss"] for row in at.history)
+
+
 def not_finite(
     at: Position,
     loss: float,

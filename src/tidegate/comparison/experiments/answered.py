@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
+    BaselineScores,
     Batch,
     Experiment,
     Figures,
@@ -21,16 +23,6 @@ from tidegate.tasks.splitting import split_rows
 ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
 
 _FRACTION = 0.2  # to validate where the model leaves it open, since it would take none of few
-
-
-class Part(NamedTuple):
-    """Inputs, N of them, and an answer to each, [N]."""
-
-    inputs: list[Any]
-    answers: np.ndarray
-
-    def rows(self, rows: np.ndarray) -> Part:
-        return Part([self.inputs[i] for i in rows], self.answers[rows])
 
 
 class AnsweredExperiment(Experiment):
@@ -55,7 +47,7 @@ class AnsweredExperiment(Experiment):
         self.examples = self.unit
 
     @abstractmethod
-    def _part(self, inputs: Any, answers: Any) -> Part:
+    def _part(self, inputs: Any, answers: Any) -> Answered:
         """What a user gave.  Raises InputError."""
 
     @abstractmethod
@@ -86,12 +78,25 @@ class AnsweredExperiment(Experiment):
             return (np.asarray(predicted) != answers).astype(np.float64)
         return (np.asarray(predicted, np.float64) - answers) ** 2
 
+    def baselines(self, model: Any) -> list[BaselineScores]:
+        return [
+            BaselineScores.of(fitted, self.metric, self.validation, self.scored, self._lost(fitted))
+            for fitted in self._fitted(model)
+        ]
+
+    @abstractmethod
+    def _fitted(self, model: Any) -> list[Baseline]:
+        """The baselines, fitted to the training part; ``model`` tells how inputs are read."""
+
+    def _lost(self, fitted: Any) -> np.ndarray:
+        return self.losses_of(fitted.predict(self.scored.inputs), self.scored.answers)
+
     def batch(self, model: Any) -> Batch:
         some = self.scored.rows(np.arange(min(self.size, MOST_SEQUENCES)))
         return padded(self._read(model, some.inputs), self._targets(model, some.answers))
 
 
-def _split(model: Any, whole: Part, *, draw_validation: bool, labelled: bool) -> list[Part]:
+def _split(model: Any, whole: Answered, *, draw_validation: bool, labelled: bool) -> list[Answered]:
     """Training, validation and test part of ``whole``, the last two empty where not wanted.
 
     Where answers are labels, one that would be held out alone is learned from instead.

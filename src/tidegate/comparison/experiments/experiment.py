@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from tidegate.baselines.baseline import Baseline
     from tidegate.nn.network import Inputs
 
 # Of the held-out part, whose gradients are looked at: so many, and the last steps of each.
@@ -32,8 +33,8 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """What another method comes to on the same parts; ``about`` says in a few words which it is.
+class BaselineScores:
+    """What a baseline comes to on the same parts; ``about`` says in a few words which it is.
 
     ``losses`` are those on each example of the held-out part, as ``Experiment.losses`` gives them.
     """
@@ -44,6 +45,20 @@ class Baseline:
     held_out: float
     losses: np.ndarray
     parameters: int | None = None
+
+    @classmethod
+    def of(
+        cls, fitted: Baseline, metric: Metric, validation: Any, scored: Any, losses: np.ndarray
+    ) -> Self:
+        """Those of a fitted one on the two parts, as it reads them."""
+        return cls(
+            name=fitted.name,
+            about=fitted.about,
+            validation=fitted.figures(validation)[metric.name],
+            held_out=fitted.figures(scored)[metric.name],
+            losses=losses,
+            parameters=fitted.parameters,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name but for the losses."""
@@ -89,7 +104,7 @@ class Experiment(ABC):
         """
 
     @abstractmethod
-    def baselines(self, model: Any) -> list[Baseline]:
+    def baselines(self, model: Any) -> list[BaselineScores]:
         """Other methods on the same parts; any fitted ``model`` tells how these are read."""
 
     @abstractmethod

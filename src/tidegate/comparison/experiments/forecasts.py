@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tidegate.baselines.windows import LinearWindows, Repeated
 from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
-    Baseline,
+    BaselineScores,
     Batch,
     Experiment,
     Figures,
@@ -16,12 +17,10 @@ from tidegate.comparison.experiments.experiment import (
     padded,
 )
 from tidegate.comparison.experiments.paired import in_blocks
-from tidegate.comparison.experiments.ridge import Ridge
 from tidegate.data.series.frames import held_series
-from tidegate.data.series.windowing import Windows, windows
+from tidegate.data.series.windowing import Windows, window_rows, windows
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import forecast_windows
-from tidegate.tasks.backtest import Backtest
 
 _CHUNK = 2048  # windows forecast at once, which bounds memory
 
@@ -61,54 +60,34 @@ class Forecasts(Experiment):
 
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
         """Neighbouring windows ask for almost the same rows: a stretch has two horizons of them."""
-        chosen, scored = (self._losses(model, part)["model"] for part in (self.chosen, self.scored))
+        chosen, scored = (self._losses(model, part) for part in (self.chosen, self.scored))
         return chosen, scored
 
-    def _losses(self, model: Any, span: tuple[int, int]) -> dict[str, np.ndarray]:
-        """Losses of the model, ``naive`` and ``seasonal_naive`` by stretch."""
+    def _losses(self, model: Any, span: tuple[int, int]) -> np.ndarray:
         w = model.windowing_
         starts = self._windows(model, span).starts
-        errors: dict[str, list[np.ndarray]] = {}
+        errors = []
         for some in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
-            values = forecast_windows(model.runtime_, Windows(w, self.series, some))
-            backtest = Backtest.of(self.series, some + w.context, w.season, values)
-            for name, forecasts in backtest.forecasts.items():
-                squared = ((forecasts - backtest.truth) / w.scaler.scale) ** 2
-                errors.setdefault(name, []).append(squared.mean((1, 2)))
-        return {name: self._by_stretch(model, np.concatenate(e)) for name, e in errors.items()}
+            forecasts = forecast_windows(model.runtime_, Windows(w, self.series, some))
+            truth = window_rows(self.series.values, some + w.context, w.horizon)
+            errors.append((((forecasts - truth) / w.scaler.scale) ** 2).mean((1, 2)))
+        return self._by_stretch(model, np.concatenate(errors))
 
     def _by_stretch(self, model: Any, errors: np.ndarray) -> np.ndarray:
         return in_blocks(errors, 2 * model.windowing_.horizon)
 
-    def baselines(self, model: Any) -> list[Baseline]:
+    def baselines(self, model: Any) -> list[BaselineScores]:
         """The last value again, the last season again, and a linear map of the context."""
-        chosen, scored = (model.evaluate(self.series, *p) for p in (self.chosen, self.scored))
-        season = model.windowing_.season
-        train, validation, held_out = map(
+        train, validation, scored = map(
             self._windows, (model,) * 3, (self.learned, self.chosen, self.scored)
         )
-        ridge = Ridge.fit(train, validation)
-        losses = self._losses(model, self.scored)
-        repeated = {"naive": "value", "seasonal_naive": f"{season} rows"}
+        seasons = dict.fromkeys((1, model.windowing_.season))  # without one, naive alone
+        fitted = [*map(Repeated, seasons), LinearWindows.fit(train, validation)]
         return [
-            *(
-                Baseline(
-                    name=name.replace("_", " "),
-                    about=f"the last {what} again",
-                    validation=chosen[f"{name}_mse"],
-                    held_out=scored[f"{name}_mse"],
-                    losses=losses[name],
-                )
-                for name, what in repeated.items()
-            ),
-            Baseline(
-                name="ridge regression",
-                about=f"of the same windows, penalty {ridge.penalty:g}",
-                validation=ridge.errors(validation)["mse"],
-                held_out=ridge.errors(held_out)["mse"],
-                losses=self._by_stretch(model, ridge.squared(held_out)),
-                parameters=ridge.parameters,
-            ),
+            BaselineScores.of(
+                one, self.metric, validation, scored, self._by_stretch(model, one.losses(scored))
+            )
+            for one in fitted
         ]
 
     def batch(self, model: Any) -> Batch:

@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tidegate.baselines.kneser_ney import KneserNey
 from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     MOST_STEPS,
-    Baseline,
+    BaselineScores,
     Batch,
     Experiment,
     Figures,
     Metric,
     padded,
 )
-from tidegate.comparison.experiments.kneser_ney import KneserNey
 from tidegate.comparison.experiments.paired import in_blocks
 from tidegate.runtime.scoring import stretches
 
@@ -57,22 +57,13 @@ class LanguageModelling(Experiment):
         )
         return validation, scored
 
-    def baselines(self, model: Any) -> list[Baseline]:
+    def baselines(self, model: Any) -> list[BaselineScores]:
         encoder = model.encoder_
         train, validation, scored = map(encoder.encode, (self.train, self.validation, self.scored))
         counted = KneserNey.fit(train, validation, encoder.size, encoder.start_id)
         starts, _, counts = stretches(model.runtime_, scored, encoder.start_id)
-        nats = np.add.reduceat(counted.nats(scored), starts)
-        return [
-            Baseline(
-                name=f"{counted.length}-grams",
-                about="interpolated, modified Kneser-Ney",
-                validation=counted.cross_entropy(validation),
-                held_out=counted.cross_entropy(scored),
-                losses=_by_stretch(nats, counts),
-                parameters=counted.ngrams,
-            )
-        ]
+        losses = _by_stretch(np.add.reduceat(counted.losses(scored), starts), counts)
+        return [BaselineScores.of(counted, self.metric, validation, scored, losses)]
 
     def batch(self, model: Any) -> Batch:
         """Stretches of the text, the token after each being the target."""

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.experiment import BaselineScores, Metric
 from tidegate.comparison.experiments.paired import FEW, LEVEL, as_p, paired_p
 
 _SEEDS_LEVEL = 0.95
@@ -89,7 +89,7 @@ class Advice:
 
 def advise(
     candidates: Sequence[Candidate],
-    baselines: Sequence[Baseline],
+    baselines: Sequence[BaselineScores],
     metric: Metric,
     held_out: str,
     examples: str,
@@ -183,7 +183,11 @@ def _cost(advised: Candidate, other: Candidate) -> str:
 
 
 def _of_baseline(
-    advised: Candidate, baselines: Sequence[Baseline], metric: Metric, part: str, examples: str
+    advised: Candidate,
+    baselines: Sequence[BaselineScores],
+    metric: Metric,
+    part: str,
+    examples: str,
 ) -> tuple[Margin, str]:
     """How far the best baseline and the advised cell are apart, and the sentence about it."""
     sign = 1 if metric.lower_is_better else -1

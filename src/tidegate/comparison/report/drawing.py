@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.cells import title
-from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.experiment import BaselineScores, Metric
 from tidegate.comparison.runs.gradient_reach import FADED
 from tidegate.comparison.runs.runs import Run
 from tidegate.output.places import MARK
@@ -70,7 +70,9 @@ def as_svg(draw: Draw, name: str) -> str:
     return svg.strip()
 
 
-def curves(runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, across: str) -> Draw:
+def curves(
+    runs: Sequence[Run], baselines: Sequence[BaselineScores], metric: Metric, across: str
+) -> Draw:
     """Validation figures over ``seconds`` or ``step``: each cell's mean and range over seeds."""
 
     def draw(figure: Figure) -> None:
@@ -182,7 +184,7 @@ def _aligned(runs: list[Run], name: str, across: str) -> tuple[np.ndarray, np.nd
     return values[:, :, 0].mean(0), values[:, :, 1]
 
 
-def _draw_baseline(axes: Axes, baselines: Sequence[Baseline], metric: Metric) -> None:
+def _draw_baseline(axes: Axes, baselines: Sequence[BaselineScores], metric: Metric) -> None:
     """The best baseline as a line, unless it is so far off that it would flatten the curves."""
     if not baselines:
         return

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tidegate.cells import title
-from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.experiment import BaselineScores, Metric
 from tidegate.comparison.report.advice import Advice
 from tidegate.comparison.report.drawing import Draw, Reach, curves, faded, reaches
 from tidegate.comparison.report.table import Row, as_text, rows_of
@@ -37,7 +37,7 @@ class Comparison:
     seeds: tuple[int, ...]
     runs: list[Run]
     failures: list[Failure]
-    baselines: list[Baseline]
+    baselines: list[BaselineScores]
     baseline_problem: str | None
     advice: Advice
     reach: dict[str, Reach]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import title
-from tidegate.comparison.experiments.experiment import Baseline, Metric
+from tidegate.comparison.experiments.experiment import BaselineScores, Metric
 from tidegate.comparison.runs.runs import Run, seconds_per_epoch
 from tidegate.intervals import Interval, wilson
 
@@ -41,7 +41,11 @@ class Row:
 
 
 def rows_of(
-    runs: Sequence[Run], baselines: Sequence[Baseline], metric: Metric, size: int, advised: str
+    runs: Sequence[Run],
+    baselines: Sequence[BaselineScores],
+    metric: Metric,
+    size: int,
+    advised: str,
 ) -> list[Row]:
     """The rows, best mean first; ``size`` of the held-out part; ``advised``: a cell's title."""
     cells = dict.fromkeys(run.cell for run in runs)

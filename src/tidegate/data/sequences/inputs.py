@@ -14,7 +14,7 @@ from tidegate.errors import InputError, shown
 __all__ = ["SequenceInputs", "as_sequences"]
 
 _STEPS = 12  # into which the default segment cuts a sequence of median length
-_FLAT = 1e-6  # a deviation below it, in units of the scale, is rounding and no movement
+FLAT = 1e-6  # a deviation below it, in units of the scale, is rounding and no movement
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,8 +72,8 @@ class SequenceInputs:
         if not self.own_scale:
             return values.astype(np.float32)
         mean, deviation = values.mean(axis=0), values.std(axis=0)
-        shape = (values - mean) / np.where(deviation > _FLAT, deviation, np.inf)
-        whole = np.concatenate([mean, np.log10(deviation + _FLAT)])
+        shape = (values - mean) / np.where(deviation > FLAT, deviation, np.inf)
+        whole = np.concatenate([mean, np.log10(deviation + FLAT)])
         whole = np.broadcast_to(whole, (len(values), len(whole)))
         return np.concatenate([shape, whole], axis=1).astype(np.float32)
 

@@ -8,6 +8,7 @@ consecutive values make one recurrent step (Lin et al. 2023, SegRNN, arXiv:2308.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, fields
 from math import gcd
 from typing import Any, Protocol
@@ -129,6 +130,12 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.starts) * self.windowing.rows_per_window
+
+    def at(self, starts: np.ndarray) -> Windows:
+        """The windows of the same rows that begin at ``starts``."""
+        others = copy(self)
+        others.starts = starts
+        return others
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """What the network reads, float32 [T, B, input_size]; T = context / segment."""

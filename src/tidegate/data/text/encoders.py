@@ -73,11 +73,9 @@ class TextEncoder(ABC):
     def to_json(self) -> dict[str, Any]:
         """All there is to the encoder, in JSON's types; ``encoder_from_json`` reads it."""
 
-    def patterns(self) -> dict[str, Any] | None:
-        """How a text is cut into what is looked up, for readers in other languages; None where each
-        character is.  docs/onnx.md says what the keys mean.
-        """
-        return None
+    @abstractmethod
+    def reading(self) -> dict[str, Any]:
+        """How a text becomes token numbers, for readers in other languages: docs/onnx.md."""
 
     def _checked(self, ids: Iterable[int]) -> Iterator[int]:
         for number in ids:
@@ -112,6 +110,9 @@ class CharEncoder(TextEncoder):
         """The characters; U+FFFD for the unknown one."""
         alphabet = "\N{REPLACEMENT CHARACTER}" + self.characters
         return (alphabet[number] for number in self._checked(ids))
+
+    def reading(self) -> dict[str, Any]:
+        return _reading(r"[\s\S]", [None, *self.characters], lowercase=self.lowercase)
 
     def to_json(self) -> dict[str, Any]:
         """Keys: level, characters, lowercase."""
@@ -184,8 +185,11 @@ class WordEncoder(TextEncoder):
         frame = {self.start_id: "", self.end_id: "\n"} if self.sentences else {}
         return words.join((frame.get(i, self.words[i]) for i in self._checked(ids)), after)
 
-    def patterns(self) -> dict[str, Any] | None:
-        return words.portable_patterns(tokenised=self.tokenised, compounds=self.sentences)
+    def reading(self) -> dict[str, Any]:
+        pattern = words.portable_pattern(tokenised=self.tokenised, compounds=self.sentences)
+        special = [None] * (len(self.words) - len(self.vocabulary))
+        tokens = [*special, *self.vocabulary]
+        return _reading(pattern, tokens, lowercase=self.lowercase, sentences=self.sentences)
 
     def to_json(self) -> dict[str, Any]:
         """Keys: level, words, lowercase, sentences, tokenised."""
@@ -245,15 +249,33 @@ class BpeEncoder(TextEncoder):
         if rest := decoder.decode(b"", final=True):
             yield rest
 
-    def patterns(self) -> dict[str, Any] | None:
+    def reading(self) -> dict[str, Any]:
         letter, digit = of_categories("L"), of_categories("N")
         pieces = rf"'(?:s|t|re|ve|m|ll|d)| ?[{letter}]+| ?[{digit}]+| ?[^\s{letter}{digit}]+"
-        return {"substitutions": [], "token": portable(rf"{pieces}|\s+(?!\S)|\s+")}
+        pattern = portable(rf"{pieces}|\s+(?!\S)|\s+")
+        tokens = [*sorted(_byte_of_symbol()), *(left + right for left, right in self.merges)]
+        merges = self.to_json()["merges"]
+        tokens = list(dict.fromkeys(tokens))  # two merges may give the same token
+        return _reading(pattern, tokens, lowercase=self.lowercase, merges=merges)
 
     def to_json(self) -> dict[str, Any]:
         """Keys: level, merges (two symbols with a space between), lowercase."""
         merges = [f"{left} {right}" for left, right in self.merges]
         return {"level": "bpe", "merges": merges, "lowercase": self.lowercase}
+
+
+def _reading(
+    pattern: str,
+    tokens: list[Any],
+    *,
+    lowercase: bool,
+    sentences: bool = False,
+    merges: list[str] | None = None,
+) -> dict[str, Any]:
+    return {
+        "pattern": pattern, "tokens": tokens, "lowercase": lowercase, "sentences": sentences,
+        "merges": merges,
+    }  # fmt: skip
 
 
 def special_words(sentences: bool) -> list[str]:

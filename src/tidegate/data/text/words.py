@@ -12,14 +12,17 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from tidegate.data.text.portable import of_any_case, portable
 
-__all__ = ["count", "is_tokenised", "join", "portable_patterns", "split"]
+__all__ = ["count", "is_tokenised", "join", "portable_pattern", "split"]
 
 _CLITIC: Final = r"(?:n['’]t|['’](?:s|re|ve|ll|m|d))(?!\w)"
 _ATTACHED_CLITIC: Final = re.compile(rf"(?<=\w){_CLITIC}", re.IGNORECASE)
+_TAG: Final = r"</?\w{1,20} ?/?>"  # <unk>, <br />
+_APART: Final = r"['’](?:s|re|ve|ll|m|d)"
+_MARKS: Final = r"-{2,}|\.{2,}|[^\w\s]"
 _TOKENISED: Final = re.compile(r'[^\s,;:!?"()]+(?:[,;:!?"()]+[^\s,;:!?"()]+)*|[,;:!?"()]')
 _STANDING_ALONE: Final = re.compile(rf"(?<!\S)(?:[,;:!?]|{_CLITIC})(?!\S)")
 _ATTACHED: Final = re.compile(rf"(?<=\w)(?:[,;:!?]|{_CLITIC})(?!\S)")
@@ -31,15 +34,17 @@ _JOINS_RIGHT: Final = frozenset(["(", "[", "{", "$", "#", "``", "`", "“", "«"
 
 
 @cache
-def _prose() -> re.Pattern[str]:
+def _letter() -> str:
     # \w leaves out the marks that carry the vowels of Hindi, Thai, pointed Hebrew ...
     marks = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c)[0] == "M")
-    letter = rf"[\w\u200c\u200d{marks}]"
+    return rf"[\w\u200c\u200d{marks}]"
+
+
+@cache
+def _prose() -> re.Pattern[str]:
+    letter = _letter()
     return re.compile(
-        r"</?\w{1,20} ?/?>"  # <unk>, <br />
-        rf"|['’](?:s|re|ve|ll|m|d)(?!\w)"
-        rf"|{letter}+(?:[-'’&]{letter}+|(?<=\d)[.,](?=\d){letter}+)*"
-        r"|-{2,}|\.{2,}|[^\w\s]"
+        rf"{_TAG}|{_APART}(?!\w)|{letter}+(?:[-'’&]{letter}+|(?<=\d)[.,](?=\d){letter}+)*|{_MARKS}"
     )
 
 
@@ -55,16 +60,22 @@ def split(text: str, *, tokenised: bool = False, compounds: bool = True) -> list
     return _prose().findall(_ATTACHED_CLITIC.sub(r" \g<0>", text))
 
 
-def portable_patterns(*, tokenised: bool, compounds: bool) -> dict[str, Any]:
-    """``split`` for any engine: what each of ``substitutions`` finds is replaced by its second
-    part; then every find of ``token`` is a word.
+def portable_pattern(*, tokenised: bool, compounds: bool) -> str:
+    """``split`` for any engine: every find of this pattern is a word.
+
+    Where ``split`` sets a space before a clitic or around a hyphen, a word ends here.
     """
-    substitutions = [] if compounds else [[portable(_HYPHEN.pattern), " - "]]
+    cut = "" if compounds else rf"(?!{_HYPHEN.pattern})"
     if tokenised:
-        return {"substitutions": substitutions, "token": portable(_TOKENISED.pattern)}
+        hyphen = "" if compounds else rf"{_HYPHEN.pattern}|"
+        run = rf'(?:{cut}[^\s,;:!?"()])+'
+        return portable(rf'{hyphen}{run}(?:[,;:!?"()]+{run})*|[,;:!?"()]')
     clitic = re.sub(r"(?<!\\)[a-z]", lambda found: of_any_case(found[0]), _CLITIC)
-    substitutions.append([portable(rf"(?<=\w)(?={clitic})"), " "])
-    return {"substitutions": substitutions, "token": portable(_prose().pattern)}
+    letter = _letter()
+    more = rf"{letter}|[-'’&](?={letter})|(?<=\d)[.,](?=\d)"
+    word = rf"{letter}(?:(?!(?<=\w){clitic}){cut}(?:{more}))*"
+    apart = rf"{_APART}(?:(?!\w)|(?={clitic}))"
+    return portable(f"{_TAG}|{apart}|{word}|{_MARKS}")
 
 
 def count(

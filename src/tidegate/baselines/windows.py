@@ -1,14 +1,19 @@
-"""Ridge regression from the windows that a forecaster reads: what a linear map of them reaches."""
+"""Forecasts that cost little, of the windows that a forecaster reads: repetition and a linear map.
+
+Squared errors are in squared standard deviations of training, as those of the network.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 
-from tidegate.data.series.windowing import Windows
+from tidegate.baselines.baseline import Baseline
+from tidegate.data.series.naive import seasonal_naive_forecast
+from tidegate.data.series.windowing import Windows, window_rows
 
 # In squared standard deviations, as the windows are; sums over some thousand of these to some
 # hundred thousand stand beside it.
@@ -16,13 +21,46 @@ PENALTIES = (0.1, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4)
 _ROWS = 4096  # at once: bounds the memory
 
 
+class Repeated(Baseline):
+    """The last ``season`` rows again and again: of one row the naive forecast."""
+
+    parameters = 0
+
+    def __init__(self, season: int) -> None:
+        self.season = season
+        self.name = "naive" if season == 1 else "seasonal naive"
+        self.about = f"the last {'value' if season == 1 else f'{season} rows'} again"
+
+    def losses(self, part: Windows) -> np.ndarray:
+        """Mean squared error of each window, over horizon and series, [windows]."""
+        return np.concatenate([(errors**2).mean((1, 2)) for errors in self._errors(part)])
+
+    def figures(self, part: Windows) -> dict[str, float]:
+        """``mse`` and ``mae``."""
+        absolute = [np.abs(errors).mean((1, 2)) for errors in self._errors(part)]
+        return {
+            "mse": float(self.losses(part).mean()),
+            "mae": float(np.concatenate(absolute).mean()),
+        }
+
+    def _errors(self, part: Windows) -> Iterator[np.ndarray]:
+        """Of windows, which have a season before their targets: [windows, horizon, C]."""
+        rows = part.starts + part.windowing.context
+        horizon = part.windowing.horizon
+        for some in np.split(rows, range(_ROWS, len(rows), _ROWS)):
+            past = window_rows(part.values, some - self.season, self.season)
+            forecasts = seasonal_naive_forecast(past, horizon, self.season)
+            yield forecasts - window_rows(part.values, some, horizon)
+
+
 @dataclass(frozen=True, eq=False)
-class Ridge:
-    """``weights`` [inputs, outputs] and ``intercept`` [outputs], shared by all windows."""
+class LinearWindows(Baseline):
+    """Ridge regression: ``weights`` [inputs, outputs], ``intercept`` [outputs], of all windows."""
 
     weights: np.ndarray
     intercept: np.ndarray
     penalty: float
+    name: str = field(default="ridge regression", init=False)
 
     @classmethod
     def fit(cls, train: Windows, validation: Windows) -> Self:
@@ -40,13 +78,17 @@ class Ridge:
         for penalty in PENALTIES:
             weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), moment)
             fitted.append(cls(weights, y_mean - x_mean @ weights, penalty))
-        return min(fitted, key=lambda ridge: ridge.errors(validation)["mse"])
+        return min(fitted, key=lambda ridge: ridge.figures(validation)["mse"])
+
+    @property
+    def about(self) -> str:
+        return f"of the same windows, penalty {self.penalty:g}"
 
     @property
     def parameters(self) -> int:
         return self.weights.size + self.intercept.size
 
-    def errors(self, part: Windows) -> dict[str, float]:
+    def figures(self, part: Windows) -> dict[str, float]:
         """``mse`` and ``mae`` over all windows and series, in standard deviations of training."""
         squared = absolute = count = 0.0
         for x, y in _design(part):
@@ -55,7 +97,7 @@ class Ridge:
             count += error.size
         return {"mse": float(squared / count), "mae": float(absolute / count)}
 
-    def squared(self, part: Windows) -> np.ndarray:
+    def losses(self, part: Windows) -> np.ndarray:
         """Mean squared error of each window, over horizon and series, [windows]."""
         rows = [((x @ self.weights + self.intercept - y) ** 2).mean(1) for x, y in _design(part)]
         return np.concatenate(rows).reshape(len(part.starts), -1).mean(1)

@@ -1,0 +1,82 @@
+"""What all baselines have in common, and those that answer with a label."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+
+class Baseline(ABC):
+    """A fitted method that costs little; ``about`` says in a few words which it is.
+
+    ``fit`` of each learns from the training part alone; a penalty, or another one number, is the
+    one that does best on the validation part.
+    """
+
+    name: str
+    about: str
+    parameters: int | None = None
+
+    @abstractmethod
+    def losses(self, part: Any) -> np.ndarray:
+        """Loss on each of N examples of a part, float64 [N]: nats, or a squared error."""
+
+    @abstractmethod
+    def figures(self, part: Any) -> dict[str, float]:
+        """Figures on a part, by the names that the task's ``evaluate`` has for them."""
+
+
+class Answered(NamedTuple):
+    """Inputs, N of them, and an answer to each, [N]."""
+
+    inputs: list[Any]
+    answers: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> Self:
+        return type(self)([self.inputs[i] for i in rows], self.answers[rows])
+
+
+class Labelling(Baseline):
+    """A baseline that gives each label of the training part, ``classes`` [C], a probability."""
+
+    classes: np.ndarray
+
+    @abstractmethod
+    def log_probabilities(self, inputs: list[Any]) -> np.ndarray:
+        """The logarithm of each label's probability, float64 [N, C], in the order of classes."""
+
+    def predict(self, inputs: list[Any]) -> np.ndarray:
+        """The most likely label of each input, [N]."""
+        return self.classes[self.log_probabilities(inputs).argmax(1)]
+
+    def losses(self, part: Answered) -> np.ndarray:
+        return self._losses(self.log_probabilities(part.inputs), part.answers)
+
+    def figures(self, part: Answered) -> dict[str, float]:
+        """``accuracy``, and ``cross_entropy`` in nats."""
+        log_p = self.log_probabilities(part.inputs)
+        right = self.classes[log_p.argmax(1)] == part.answers
+        losses = self._losses(log_p, part.answers)
+        return {"accuracy": float(right.mean()), "cross_entropy": float(losses.mean())}
+
+    def _losses(self, log_p: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """-log p of the answers, all of which the training part has."""
+        return -log_p[np.arange(len(answers)), np.searchsorted(self.classes, answers)]
+
+
+class Valued(Baseline):
+    """A baseline that answers with a number."""
+
+    @abstractmethod
+    def predict(self, inputs: list[Any]) -> np.ndarray:
+        """A number for each input, float64 [N]."""
+
+    def losses(self, part: Answered) -> np.ndarray:
+        return (self.predict(part.inputs) - part.answers) ** 2
+
+    def figures(self, part: Answered) -> dict[str, float]:
+        """``mse`` and ``mae``."""
+        errors = self.predict(part.inputs) - part.answers
+        return {"mse": float(np.mean(errors**2)), "mae": float(np.abs(errors).mean())}

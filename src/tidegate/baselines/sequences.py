@@ -1,0 +1,109 @@
+"""Sequences of numbers by their values alone: the nearest neighbour, ridge regression, the mean.
+
+All but the mean read what the networks read, `SequenceInputs.scaled`, once every sequence is
+brought to the same length: the median of the training part.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from tidegate.baselines.baseline import Answered, Labelling, Valued
+from tidegate.data.sequences.inputs import SequenceInputs
+
+_PENALTIES = tuple(10.0**k for k in range(-2, 5))
+
+
+class Resampled:
+    """Sequences [T, C] as features: shapes at ``length`` points, means and magnitudes."""
+
+    def __init__(self, train: list[np.ndarray]) -> None:
+        self._inputs = SequenceInputs.fit(train, None)
+        self._length = round(float(np.median([len(sequence) for sequence in train])))
+
+    def of(self, sequences: list[np.ndarray]) -> np.ndarray:
+        """Features float64 [N, F]."""
+        return np.stack([self._features(self._inputs.scaled(s)) for s in sequences])
+
+    def _features(self, scaled: np.ndarray) -> np.ndarray:
+        channels = self._inputs.channels
+        shape, whole = scaled[:, :channels], scaled[0, channels:]
+        at = np.linspace(0, len(shape) - 1, self._length)
+        points = [np.interp(at, np.arange(len(shape)), channel) for channel in shape.T]
+        return np.concatenate([*points, whole])
+
+
+class NearestNeighbour(Labelling):
+    """The label of the nearest training sequence: the archive's own yardstick.
+
+    Source: Dau et al. 2019, The UCR time series archive, arXiv:1810.07758.  It is as sure of a
+    label as it is right on the validation part.
+    """
+
+    name = "1-nearest neighbour"
+    about = "Euclidean distance"
+
+    def __init__(self, features: Resampled, nearest: Any, sureness: float) -> None:
+        self._features, self._nearest, self._sureness = features, nearest, sureness
+        self.classes = nearest.classes_
+
+    @classmethod
+    def fit(cls, train: Answered, validation: Answered) -> Self:
+        from sklearn.neighbors import KNeighborsClassifier
+
+        features = Resampled(train.inputs)
+        nearest = KNeighborsClassifier(1).fit(features.of(train.inputs), train.answers)
+        right = nearest.predict(features.of(validation.inputs)) == validation.answers
+        return cls(features, nearest, (right.sum() + 1) / (len(right) + 2))  # Laplace: never sure
+
+    def log_probabilities(self, inputs: list[np.ndarray]) -> np.ndarray:
+        chosen = self._nearest.predict(self._features.of(inputs))[:, None] == self.classes
+        others = (1 - self._sureness) / max(1, len(self.classes) - 1)
+        return np.log(np.where(chosen, self._sureness, others))
+
+    def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._nearest.predict(self._features.of(inputs))
+
+
+class Mean(Valued):
+    """The mean answer of the training part, whatever the input."""
+
+    name = "mean"
+    about = "of the training part"
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    @classmethod
+    def fit(cls, train: Answered) -> Self:
+        return cls(float(train.answers.mean()))
+
+    def predict(self, inputs: list[Any]) -> np.ndarray:
+        return np.full(len(inputs), self._value)
+
+
+class LinearSequences(Valued):
+    """Ridge regression of the resampled values."""
+
+    name = "ridge regression"
+
+    def __init__(self, features: Resampled, linear: Any) -> None:
+        self._features, self._linear = features, linear
+        self.about = f"penalty {linear.get_params()['alpha']:g}"
+        self.parameters = linear.coef_.size + 1
+
+    @classmethod
+    def fit(cls, train: Answered, validation: Answered) -> Self:
+        """The map of ``train`` whose penalty has the least squared error on ``validation``."""
+        from sklearn.linear_model import Ridge
+
+        features = Resampled(train.inputs)
+        learned, judged = features.of(train.inputs), features.of(validation.inputs)
+        fitted = [Ridge(alpha=penalty).fit(learned, train.answers) for penalty in _PENALTIES]
+        best = min(fitted, key=lambda f: np.mean((f.predict(judged) - validation.answers) ** 2))
+        return cls(features, best)
+
+    def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._linear.predict(self._features.of(inputs))

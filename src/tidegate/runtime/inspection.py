@@ -1,0 +1,156 @@
+"""The gates of a network over the steps of one sequence, by the text-book pass on numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tidegate.cells import CELLS, Cell
+from tidegate.equations import bptt, expr
+from tidegate.runtime.network import Network
+
+_NEAR = 0.1  # of a gate's range: Karpathy, Johnson and Fei-Fei 2015, arXiv:1506.02078, section 4.2
+_STEPS = 64  # whose values are held at a time; each step holds all of its equations' values
+_UNBOUNDED = (-np.inf, np.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class GateValues:
+    """One gate of a layer in one direction: ``values`` float32 [T, H], at the steps in their order.
+
+    ``series``: which of several series that the network reads each by itself; else "".  ``layer``
+    counts from 0.  ``gate`` and ``meaning`` are the cell's own.  ``bounds``: between which all
+    values lie, as the equations say; infinite where they say none.
+    """
+
+    series: str
+    layer: int
+    backward: bool
+    gate: str
+    meaning: str
+    bounds: tuple[float, float]
+    values: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """``layer_0.z``; ``layer_0.z_reverse`` in the backward direction."""
+        name = f"layer_{self.layer}.{self.gate}{'_reverse' if self.backward else ''}"
+        return f"{self.series}.{name}" if self.series else name
+
+    @property
+    def mean(self) -> float:
+        """Over all steps and units; NaN where there is no step."""
+        return float(self.values.mean(dtype=np.float64)) if self.values.size else float("nan")
+
+    @property
+    def saturated(self) -> tuple[float, float] | None:
+        """The shares of values within a tenth of the range from the lower bound and the upper.
+
+        None where there is no such bound, or no step.
+        """
+        low, high = self.bounds
+        if not np.isfinite(self.bounds).all() or not self.values.size:
+            return None
+        near = _NEAR * (high - low)
+        below, above = self.values < low + near, self.values > high - near
+        return float(below.mean()), float(above.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """The gates of a model while it reads one sequence.  ``steps``: what it reads at each step."""
+
+    steps: tuple[str, ...]
+    watched: tuple[GateValues, ...]
+
+    @cached_property
+    def gates(self) -> Mapping[str, np.ndarray]:
+        """The values of every gate, float32 [T, H], by its name: ``layer_0.z``."""
+        return {one.name: one.values for one in self.watched}
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} of {len(self.steps)} steps"]
+        for one in self.watched:
+            near = one.saturated
+            told = "" if near is None else f", {near[0]:.0%} near {one.bounds[0]:g}, "
+            told += "" if near is None else f"{near[1]:.0%} near {one.bounds[1]:g}"
+            lines.append(f"{one.name} ({one.meaning}): mean {one.mean:.3f}{told}")
+        return "\n  ".join(lines)
+
+
+def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[str]) -> Inspection:
+    """The gates while ``network`` reads a sequence, [T] or [T, I], of each series in ``read``."""
+    watched = [
+        one for series, sequence in read.items() for one in _gates(network, series, sequence)
+    ]
+    return Inspection(tuple(steps), tuple(watched))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValues]:
+    a = network.architecture
+    cell, found = CELLS[a.cell], []
+    x = network.embedded(sequence[:, None])
+    for k, sizes in enumerate(a.layer_sizes()):
+        if k > 0 and a.batch_norm:
+            scale, shift = network.norm(k - 1)
+            x = x * scale + shift
+        outputs = []
+        for backward, weights in enumerate(network.layer_weights(k)):
+            turn = slice(None, None, -1 if backward else 1)
+            y, gates = _unrolled(cell, x[turn], weights, cell.state_sizes(sizes), sizes["H"])
+            outputs.append(y[turn])
+            for gate, values in gates.items():
+                about = cell.gates.get(gate)
+                found.append(
+                    GateValues(
+                        series, k, backward == 1, gate, about.meaning if about else "",
+                        _bounds(cell.trace.gates[gate]), values[turn],
+                    )
+                )  # fmt: skip
+        x = np.concatenate(outputs, axis=-1)
+    return found
+
+
+def _unrolled(
+    cell: Cell,
+    x: np.ndarray,
+    weights: Mapping[str, np.ndarray],
+    widths: Sequence[int],
+    hidden: int,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Outputs [T, 1, W] of x [T, 1, I], and each gate's values [T, H]."""
+    state = tuple(np.zeros((1, width), np.float32) for width in widths)
+    y = np.zeros((len(x), 1, widths[0]), np.float32)
+    gates = {gate: np.zeros((len(x), hidden), np.float32) for gate in cell.trace.gates}
+    for t in range(0, len(x), _STEPS):
+        run = bptt.forward(cell, x[t : t + _STEPS], state, weights)
+        state, y[t : t + _STEPS] = run.state, run.y
+        for gate, values in run.gates(cell).items():
+            gates[gate][t : t + _STEPS] = values[:, 0]
+    return y, gates
+
+
+def _bounds(node: expr.Expr) -> tuple[float, float]:
+    """Between which a value lies, as far as its own equation says: of a sigmoid 0 and 1."""
+    match node:
+        case expr.Constant(value):
+            return value, value
+        case expr.Unary("sigmoid", _):
+            return 0.0, 1.0
+        case expr.Unary("tanh", _):
+            return -1.0, 1.0
+        case expr.Unary("relu", a):
+            low, high = _bounds(a)
+            return max(low, 0.0), max(high, 0.0)
+        case expr.Binary("sub", a, b):
+            (low, high), (least, most) = _bounds(a), _bounds(b)
+            return low - most, high - least
+        case expr.Binary("minimum" | "maximum" as op, a, b):
+            pick = min if op == "minimum" else max
+            (low, high), (least, most) = _bounds(a), _bounds(b)
+            return pick(low, least), pick(high, most)
+    return _UNBOUNDED
