@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.data.series.frames import Forecast, held_series
+from tidegate.data.series.line import fit_line, line_folds, line_steps
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season
 from tidegate.data.series.series import Series
@@ -25,6 +26,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
+from tidegate.tasks.forecast_blend import Blend, start_from_line
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
 from tidegate.training.options import documented, option
 
@@ -83,6 +85,11 @@ class Forecaster(JudgedForecaster):
     anchored: bool = option(
         True,
         "read and forecast differences from the last known value; helps if the level drifts",
+    )
+    linear: bool = option(
+        True,
+        "add a straight line beside the network: a ridge regression on what it reads, fitted "
+        "first, so that the network learns what the line leaves",
     )
     loss: str = option("mae", "error that training minimises", choices=("mse", "mae", "huber"))
     train_until: str | int | float | None = option(
@@ -144,12 +151,16 @@ class Forecaster(JudgedForecaster):
         train, validation = Windows(w, known, starts), Windows(w, known, judged)
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
+        steps = w.context // w.segment
+        steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
+        line = fit_line(train, validation, steps) if steps else None
         self._train(
             self._architecture(
                 input_size=w.input_size,
                 output_size=w.output_size,
                 bidirectional=False,
                 readout="last",
+                linear_steps=steps,
             ),
             lambda network: self._objective(network, train, validation),
             {
@@ -159,8 +170,15 @@ class Forecaster(JudgedForecaster):
                 "target_columns": as_list(series.names),
                 "covariate_columns": as_list(series.covariate_names),
             },
+            None if line is None else lambda network: start_from_line(network, line),
             tested=len(series) - end,
         )
+        if line is not None:
+            folds = line_folds(line, train, validation, steps)
+            blend = Blend.of(self.runtime_, line, folds, w)
+            self.runtime_ = blend.applied(self.runtime_, line)
+            self.provenance_ |= blend.told()
+            self.metrics_ |= self._errors(validation)
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
             self.provenance_["time_column"] = name
@@ -271,6 +289,11 @@ class Forecaster(JudgedForecaster):
             batch_size=self.batch_size,
             seed=self.seed,
         )
+
+    def _errors(self, validation: Windows) -> dict[str, float]:
+        from tidegate.training.forecasting import errors_of
+
+        return errors_of(self.runtime_, validation, self.loss)
 
     def _learned(self) -> dict[str, Any]:
         scaling = {

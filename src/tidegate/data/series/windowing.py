@@ -57,6 +57,15 @@ class Windowing:
     def output_size(self) -> int:
         return self.horizon * len(self.names) // self.rows_per_window
 
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Where a window's inputs, step after step, hold past values, [series, len(rows)].
+
+        rows: of the context, 0 to context - 1; the series are those of one row of a batch.
+        """
+        series = np.arange(len(self.names) // self.rows_per_window)[:, None]
+        step, within = np.divmod(rows, self.segment)
+        return step * self.input_size + series * self.segment + within
+
     def to_json(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         covariates = self.covariate_scaler
