@@ -82,8 +82,8 @@ class SequenceEstimator(Estimator):
     validation_fraction: float | None = option(
         None,
         "fraction of the sequences that is held out to choose the best weights (default: 0.1; "
-        f"of fewer than {_FEW} sequences 0.2, or {_JUDGES} of them up to a half, from which evidence "
-        "still learns; without evidence 0, because so small a part misleads)",
+        f"of fewer than {_FEW} sequences 0.2, or {_JUDGES} of them up to a half, from which "
+        "evidence still learns; without evidence 0, because so small a part misleads)",
         at_least=0,
         below=1,
     )
@@ -213,9 +213,7 @@ class SequenceEstimator(Estimator):
         if self.evidence_ is not None and not alone:
             self._blend(made[0], judged_by, judged)
 
-    def _blend(
-        self, objective: ManyToOne, held_out: list[np.ndarray], answers: np.ndarray
-    ) -> None:
+    def _blend(self, objective: ManyToOne, held_out: list[np.ndarray], answers: np.ndarray) -> None:
         """Trust the network beside its evidence as far as what is held out allows."""
         network = self.runtime_
         outputs = network.architecture.output_size
@@ -307,18 +305,27 @@ class SequenceEstimator(Estimator):
         if self.inputs_.own_scale:
             reason = "reads a sequence in deviations of its own, which are known at its end"
             found.append((reason, spelled("own_scale", False)))
+        if self.evidence_ is not None:
+            reason = "reads evidence of the whole sequence, which is known at its end"
+            found.append((reason, spelled("evidence", False)))
         return found
 
     def _learned(self) -> dict[str, Any]:
-        return {"scaling": {"inputs": self.inputs_.to_json()}}
+        evidence = {} if self.evidence_ is None else {"evidence": self.evidence_.to_arrays()}
+        return {"scaling": {"inputs": self.inputs_.to_json()}} | evidence
 
     def _restore(self, model: ModelFile) -> None:
         scaling = model.scaling or {}
         if set(scaling) != self.SCALING_PARTS:
             raise ValueError(f"scaling: expected exactly the keys {sorted(self.SCALING_PARTS)}")
         self.inputs_ = SequenceInputs.from_json(scaling["inputs"])
-        if self.inputs_.input_size != model.architecture.input_size:
+        self.evidence_ = None
+        if model.evidence:
+            self.evidence_ = SequenceEvidence.from_arrays(model.evidence)
+            if self.evidence_.channels != self.inputs_.channels:
+                raise ValueError(f"evidence: expected {self.inputs_.channels} channels")
+        if self._input_size != model.architecture.input_size:
             raise ValueError(
                 f"inputs: expected {model.architecture.input_size} values a step, got "
-                f"{self.inputs_.input_size}"
+                f"{self._input_size}"
             )

@@ -131,8 +131,9 @@ class SequenceRegressor(SequenceEstimator):
         return self.target_.transform(numbers[:, None])[:, 0].astype(np.float32)
 
     def _learned(self) -> dict[str, Any]:
-        scaling = super()._learned()["scaling"] | {"target": self.target_.to_json()}
-        return {"scaling": scaling}
+        learned = super()._learned()
+        learned["scaling"]["target"] = self.target_.to_json()
+        return learned
 
     def _restore(self, model: ModelFile) -> None:
         super()._restore(model)

@@ -18,7 +18,7 @@ class _Sequences(AnsweredExperiment):
     """What the two tasks share: reading sequences."""
 
     def _read(self, model: Any, inputs: list[Any]) -> list[np.ndarray]:
-        return [model.inputs_.segments(model.inputs_.scaled(sequence)) for sequence in inputs]
+        return model._read(inputs)
 
 
 class SequenceClassification(_Sequences):

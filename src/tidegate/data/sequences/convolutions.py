@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 
-__all__ = ["KERNELS", "REACH", "Convolutions"]
+from tidegate.model.architecture import KERNELS
+
+__all__ = ["Convolutions"]
 
 _LENGTH = 9  # weights of a kernel: 2 at three places and -1 elsewhere, so that they add up to 0
 _TWOS = np.array(list(combinations(range(_LENGTH), 3)))
-KERNELS: Final = len(_TWOS)
-REACH: Final = _LENGTH // 2  # dilations from a kernel's middle to its end
+assert len(_TWOS) == KERNELS
+_REACH = _LENGTH // 2  # dilations from a kernel's middle to its end
 _MOST_FEATURES = 10_000  # about so many
 _MOST_DILATIONS = 32
 _EXAMPLES = 16  # training sequences of which quantiles are taken, another for each kernel
@@ -131,10 +133,10 @@ def _convolved(x: np.ndarray, dilation: int, first: int) -> tuple[np.ndarray, np
     of number ``first`` + 1 modulo 2 being the first, what reaches beyond the ends.
     """
     batch, steps = x.shape
-    end = REACH * dilation
+    end = _REACH * dilation
     shifts = np.zeros((_LENGTH, batch, -(-steps // _LANES) * _LANES), np.float32)
     for k in range(_LENGTH):
-        ahead = (k - REACH) * dilation  # at step t stands x[t + ahead]
+        ahead = (k - _REACH) * dilation  # at step t stands x[t + ahead]
         low, high = max(0, -ahead), min(steps, steps - ahead)
         if low < high:
             shifts[k, :, low:high] = x[:, low + ahead : high + ahead]

@@ -12,7 +12,7 @@ it blindly: the evidence in a training sequence is that of a fit without it (rid
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -59,6 +59,24 @@ class SequenceEvidence:
             raise ValueError(f"evidence: expected weights of {expected} features")
         if not (np.isfinite(self.weights).all() and np.isfinite(self.intercepts).all()):
             raise ValueError("evidence: expected finite weights")
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything by the names that the model file has for it."""
+        of = self.convolutions
+        return {
+            "dilations": of.dilations,
+            "sums": of.sums,
+            "biases": of.biases,
+            "length": np.array([self.length]),
+            "weights": self.weights,
+            "intercepts": self.intercepts,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """What ``to_arrays`` gave.  Raises ValueError for what does not fit together."""
+        of = Convolutions(*(arrays[name] for name in ("dilations", "sums", "biases")))
+        return cls(of, int(arrays["length"][0]), arrays["weights"], arrays["intercepts"])
 
     @property
     def channels(self) -> int:
@@ -123,9 +141,7 @@ def learn_evidence(
     intercepts = factors @ np.stack([fit.intercepts for fit in fits])
     told = np.tensordot(factors, answers, 1)
     strength = 1.0 if label_count is None else float(told.std()) or 1.0
-    weights, intercepts = (
-        (array / strength).astype(np.float32) for array in (weights, intercepts)
-    )
+    weights, intercepts = ((array / strength).astype(np.float32) for array in (weights, intercepts))
     evidence = SequenceEvidence(convolutions, length, weights, intercepts)
     read = np.empty((len(sequences), wanted.shape[1]), np.float32)
     read[rows] = told / strength
@@ -135,7 +151,7 @@ def learn_evidence(
 
 
 def _both(sequence: np.ndarray, length: int) -> np.ndarray:
-    """In deviations of its own and as it is, float32 [T, 2 C]; stretched where ``length`` is short."""
+    """In deviations of its own and as it is, float32 [T, 2 C]; stretched if ``length`` is short."""
     mean, deviation = sequence.mean(0), sequence.std(0)
     own = (sequence - mean) / np.where(deviation > _FLAT, deviation, np.inf)
     both = np.concatenate([own, sequence.clip(-_FARTHEST, _FARTHEST)], axis=1)
@@ -154,9 +170,7 @@ def _points(length: int) -> int:
     return min(length, _POINTS)
 
 
-def _features(
-    convolutions: Convolutions, length: int, sequences: list[np.ndarray]
-) -> np.ndarray:
+def _features(convolutions: Convolutions, length: int, sequences: list[np.ndarray]) -> np.ndarray:
     """Convolutions, values, the logarithms of the deviations and of the length, float32 [N, F]."""
     both = [_both(sequence, length) for sequence in sequences]
     shares = convolutions.features(both)
