@@ -65,7 +65,8 @@ class Record:
     def amend(self, key: Row, figures: Row) -> None:
         """Put ``figures`` into the row of this key, which keeps its date, machine and versions."""
         row = next(row for row in self.rows if self._of(row) == self._of(key))
-        self._write({self._of(known): known for known in self.rows} | {self._of(row): row | figures})
+        rows = {self._of(known): known for known in self.rows}
+        self._write(rows | {self._of(row): row | figures})
 
     def _write(self, rows: Mapping[tuple[Any, ...], Row]) -> None:
         RESULTS.mkdir(exist_ok=True)

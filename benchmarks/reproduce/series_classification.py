@@ -146,7 +146,9 @@ def alone(model: tg.SequenceClassifier) -> tg.SequenceClassifier:
 
 def by_peer(row: SeriesRow, folder: Path) -> list[float]:
     """Test accuracy of aeon's MiniRocket with its ridge, of every seed."""
-    from aeon.classification.convolution_based import MiniRocketClassifier
+    from aeon.classification.convolution_based import (  # pyright: ignore
+        MiniRocketClassifier,
+    )
 
     learned, labels = row.source.read(str(folder / row.train), learning=True)
     unseen, truth = row.source.read(str(folder / row.test), learning=False)

@@ -129,8 +129,8 @@ def _sums(dilations: int, most: int, channels: int, rng: np.random.Generator) ->
 def _convolved(x: np.ndarray, dilation: int, first: int) -> tuple[np.ndarray, np.ndarray]:
     """Convolutions of x [B, T], float32 [84, B, W], and the number of places of each kernel, [84].
 
-    W is T or a little more.  What is no place is -inf: beyond T, and for every second kernel, that
-    of number ``first`` + 1 modulo 2 being the first, what reaches beyond the ends.
+    W is T or a little more.  What is no place is -inf: what lies beyond T, and, of every second
+    kernel, those of odd numbers if ``first`` is even, what reaches beyond the ends.
     """
     batch, steps = x.shape
     end = _REACH * dilation

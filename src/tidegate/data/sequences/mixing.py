@@ -10,7 +10,8 @@ __all__ = ["Loss", "best_mixture", "log_loss", "squared_error"]
 
 # Of a sum of answers [N, O]: the loss of each row [N], its derivative [N, O], and its curvature
 # along directions [G, N, O], [G, G, N].
-Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+Losses = tuple[np.ndarray, np.ndarray, np.ndarray]
+Loss = Callable[[np.ndarray, np.ndarray], Losses]
 
 _STEPS = 100
 _HALVINGS = 30
@@ -62,7 +63,7 @@ def log_loss(truth: np.ndarray) -> Loss:
     not of any label (Platt 1999): else factors have no end where all rows are told right.
     """
 
-    def of(logits: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, ...]:
+    def of(logits: np.ndarray, directions: np.ndarray) -> Losses:
         n, labels = logits.shape
         aim = np.full_like(logits, 1 / (labels * (n + 1)))
         aim[np.arange(n), truth] += n / (n + 1)
@@ -79,7 +80,7 @@ def log_loss(truth: np.ndarray) -> Loss:
 def squared_error(truth: np.ndarray) -> Loss:
     """Half the squared error of numbers where ``truth``, float64 [N, O], was right."""
 
-    def of(numbers: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, ...]:
+    def of(numbers: np.ndarray, directions: np.ndarray) -> Losses:
         error = numbers - truth
         curvature = np.einsum("gno,hno->ghn", directions, directions)
         return (error**2).sum(1) / 2, error, curvature
