@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,30 @@ def test_an_accelerated_model_is_trained_as_before(mode):
         ]
 
     assert_same(trained(False), trained(True))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch reads it of Keras'
+def test_an_accelerated_model_is_trained_with_jit_compile(monkeypatch):
+    """As torch records it; without the minute that its own compiler takes."""
+    recorded = []
+
+    def keep(graph: Any, _: Any) -> Any:
+        recorded.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=keep))
+    x, y = batch(), np.ones((4, 1), np.float32)
+    found = []
+    for jit in (False, True):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((T, I)), layers.GRU(6), layers.Dense(1)])
+        model.compile("sgd", "mse", jit_compile=jit)
+        if jit:
+            tg.accelerate(model)
+        losses = [np.array(model.train_on_batch(x, y)) for _ in range(2)]
+        found.append([*losses, *model.get_weights()])
+    assert_same(*found)
+    assert "tidegate.recurrence" in recorded
 
 
 def test_functions_that_were_compiled_before_are_made_anew():

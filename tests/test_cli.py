@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from command_line import STEPS, TINY, Outcome, Tidegate
 
+import tidegate as tg
 from tidegate.cli.evaluate import MEASURES
 from tidegate.cli.predict import ANSWERS
 from tidegate.data.source import PredictableSource
@@ -263,6 +264,15 @@ def test_two_processes_train_one_model(tidegate: Tidegate, tmp_path: Path, task:
     followed = run(f"{line} --resume --max-steps 6")
     assert followed.returncode == 0, followed.stderr
     assert json.loads(followed.stdout)["steps"] == 6
+
+
+def test_a_file_that_is_named_like_a_module_is_none_to_the_processes(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(7)")
+    code = "from tidegate.cli.processes import launch; print(launch(1, ['--version']))"
+    launched = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert launched.stdout == f"{tg.__version__}\n0\n"
 
 
 # what goes wrong

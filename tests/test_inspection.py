@@ -119,6 +119,12 @@ def test_a_text_without_tokens_has_no_steps_and_no_shares() -> None:
     assert np.isnan(found.watched[0].mean)
 
 
+def test_more_steps_than_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.runtime.inspection._LARGEST", 100)
+    with pytest.raises(InputError, match="expected at most 3 steps, .* got 4; give a part of it"):
+        text_classifier().inspect("the bad film so")
+
+
 def test_what_is_no_input_of_the_model_is_refused_as_by_predict() -> None:
     with pytest.raises(InputError, match="texts: expected str, got list"):
         text_classifier().inspect(["a", "b"])

@@ -237,7 +237,7 @@ print(json.dumps("done"))
 
 
 def test_a_model_is_exported_without_torch(exported: Path) -> None:
-    brought = ("onnx", "onnxruntime", "google", "ml_dtypes", "flatbuffers")  # by the extra
+    brought = ("onnx", "onnxruntime", "google", "ml_dtypes", "flatbuffers", "typing_extensions")
     assert run_without_torch(EXPORT, exported, also=brought) == "done"
 
 

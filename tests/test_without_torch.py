@@ -59,10 +59,7 @@ WITHOUT = """
 import sys
 
 class BaseAlone:
-    base = {"tidegate", "_editable_skbc_tidegate", "numpy", "safetensors", "typer", "rich",
-            "pygments", "markdown_it", "mdurl", "shellingham", "annotated_doc", "click",
-            "pydantic", "pydantic_core", "typing_extensions", "annotated_types",
-            "typing_inspection", *ALSO}
+    base = {"tidegate", "_editable_skbc_tidegate", "numpy", "safetensors", "click", *ALSO}
 
     def find_spec(self, name, *_):
         name = name.partition(".")[0]

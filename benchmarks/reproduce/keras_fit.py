@@ -10,7 +10,8 @@ plain, with ``recurrent_dropout=0.2`` in both layers, and with ``mask_zero=True`
 
 Each contestant runs in a process of its own, and they take turns.  Before that each must have come
 to the same loss after one epoch from the same weights; with dropout only on the same back end,
-whose random numbers agree.
+whose random numbers agree.  Of tidegate's milliseconds those within the engine are shown, too; the
+rest is Keras', torch's and what is between.
 
 Keras on JAX and on TensorFlow run in the interpreter PATH, which needs keras and these two; what it
 has not is left out, with a line that says so.
@@ -74,17 +75,38 @@ def model_of(contestant: str, form: str) -> Callable[[], float]:
 def serve(contestant: str, form: str) -> None:
     """Answer each line with the loss of one more epoch, and the milliseconds of a step in it.
 
-    On the wall, and of processor over all threads.
+    On the wall, of processor over all threads, and within the engine.
     """
     threads = int(os.environ["OMP_NUM_THREADS"])  # XLA takes one for each processor it may use
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    fit = model_of(contestant, form)
+    fit, engine = model_of(contestant, form), [0.0]
+    if contestant == OURS:
+        clock_the_engine(engine)
     for _ in sys.stdin:
+        engine[0] = 0.0
         began = time.perf_counter(), time.process_time()
         loss = fit()
         ended = time.perf_counter(), time.process_time()
         wall, processor = (1000 * (e - b) / BATCHES for b, e in zip(began, ended, strict=True))
-        print("turn", json.dumps([loss, wall, processor]), flush=True)
+        turn = [loss, wall, processor, 1000 * engine[0] / BATCHES]
+        print("turn", json.dumps(turn), flush=True)
+
+
+def clock_the_engine(seconds: list[float]) -> None:
+    """Add to ``seconds[0]`` what layers spend in the engine's passes from now on."""
+    from tidegate.nn import engine_calls, engine_gradients
+
+    def clocked(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*arguments, **options)
+            seconds[0] += time.perf_counter() - began
+            return result
+
+        return run
+
+    engine_calls.forward = clocked(engine_calls.forward)
+    engine_gradients.backward = clocked(engine_gradients.backward)
 
 
 class Contestant:
@@ -105,8 +127,8 @@ class Contestant:
             env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def turn(self) -> tuple[float, float, float]:
-        """One epoch: its loss, and the milliseconds of a step on the wall and of processor."""
+    def turn(self) -> list[float]:
+        """One epoch: its loss, and a step's milliseconds, as `serve` gives them."""
         told, said = self._process.stdin, self._process.stdout
         assert told is not None
         assert said is not None
@@ -114,8 +136,7 @@ class Contestant:
         told.flush()
         for line in said:
             if line.startswith("turn "):
-                loss, wall, processor = json.loads(line.removeprefix("turn "))
-                return loss, wall, processor
+                return json.loads(line.removeprefix("turn "))
         raise RuntimeError(f"{self.name}: its process ended with {self._process.wait()}")
 
     def end(self) -> None:
@@ -137,12 +158,13 @@ def measure(form: str, python: dict[str, str], threads: int) -> dict[str, Any]:
     finally:
         for contestant in contestants:
             contestant.end()
-    wall, processor = ({n: [t[n][k] for t in turns] for n in python} for k in (0, 1))
+    wall, processor, engine = ({n: [t[n][k] for t in turns] for n in python} for k in range(3))
     return {
         "form": form,
         "ms_per_step": {n: round(statistics.median(t), 2) for n, t in wall.items()},
         "spread_ms": {n: [round(min(t), 2), round(max(t), 2)] for n, t in wall.items()},
         "cpu_ms_per_step": {n: round(statistics.median(t), 2) for n, t in processor.items()},
+        "engine_ms_per_step": round(statistics.median(engine[OURS]), 2),
         "first_loss": losses,
     }
 
@@ -181,6 +203,7 @@ def main() -> None:
     columns: dict[str, Any] = {
         "form": lambda row: row["form"],
         "ms per step": lambda row: f"{row['ms_per_step'][OURS]:.1f}",
+        "in the engine": lambda row: f"{row['engine_ms_per_step']:.1f}",
         **{name: times_as_long(name, OURS) for name in BACK_ENDS if name != OURS},
     }
     print(markdown(record.rows, columns))

@@ -22,7 +22,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 import numpy as np
-from record import Record, markdown
+from record import RESULTS, Record, markdown
 
 import tidegate as tg
 
@@ -44,7 +44,7 @@ END = """
 took = time.perf_counter() - begin[0], time.process_time() - begin[1]
 with open("/proc/self/status") as status:
     (line,) = (line for line in status if line.startswith("VmRSS:"))
-assert "torch" not in sys.modules and "typer" not in sys.modules
+assert "torch" not in sys.modules and "click" not in sys.modules
 memory = int(line.split()[1]) / 1024
 print(json.dumps({"seconds": took[0], "cpu_seconds": took[1], "megabytes": memory}))
 """
@@ -135,6 +135,8 @@ def main() -> None:
         "--environment", type=Path, help="a virtual environment with a wheel of this tree"
     )
     given = parser.parse_args().environment
+    # whole, since packages of an earlier one may be needed no more
+    (RESULTS / "without_torch.json").unlink(missing_ok=True)
     record = Record("without_torch", ("what",))
 
     def add(what: str, **figures: float) -> None:

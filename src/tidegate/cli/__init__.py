@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from tidegate.cli.processes import let_the_first_process_speak, process_rank
 from tidegate.cli.signals import (
@@ -24,11 +25,14 @@ from tidegate.cli.signals import (
 from tidegate.errors import InputError, options_as_flags
 from tidegate.terminal import one_line, say
 
+if TYPE_CHECKING:
+    import click
+
 _BROKEN_PIPE = 141
 
 # What 'pip install tidegate[EXTRA]' adds; a command that needs one of them says so.
 _EXTRAS = {
-    "train": {"accelerate", "matplotlib", "polars", "tokenizers", "torch"},
+    "train": {"accelerate", "matplotlib", "polars", "rich", "tokenizers", "torch"},
     "compare": {"scipy", "sklearn"},
     "excel": {"fastexcel"},
     "keras": {"h5py"},
@@ -57,21 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str], signals: Signals) -> int:
-    import typer
+    import click
 
-    from tidegate.cli.app import command
+    from tidegate.cli.app import tree
     from tidegate.cli.invocation import Invocation
 
     invocation = Invocation(given, traceback=bool(os.environ.get("TIDEGATE_TRACEBACK")))
     try:
         # not its main(), which turns a KeyboardInterrupt into an error of its own
-        with command().make_context("tidegate", given or ["--help"], obj=invocation) as context:
+        with tree(given).make_context("tidegate", given or ["--help"], obj=invocation) as context:
             code = context.command.invoke(context)
         return code if isinstance(code, int) else 0
-    except typer.Exit as e:
+    except click.exceptions.Exit as e:
         return e.exit_code
-    except SystemExit:  # by rich, which has let stdout go
-        return _BROKEN_PIPE
     except Exception as e:
         if signals.number:  # a library made another error of it
             raise KeyboardInterrupt from e
@@ -87,13 +89,11 @@ def _run(given: list[str], signals: Signals) -> int:
 
 def _told(error: Exception) -> tuple[str, int]:
     """What is said of an error, and the exit code."""
-    import typer
+    import click
 
-    # typer carries its own click, and exports but one of its usage errors
-    usage_error = typer.BadParameter.__mro__[1]
     if isinstance(error, InputError):
         return str(error), 2
-    if isinstance(error, usage_error):
+    if isinstance(error, click.UsageError):
         return _usage_problem(error), 2
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").split(".")[0]
@@ -133,10 +133,9 @@ def _is_training_error(error: Exception) -> bool:
     return objective is not None and isinstance(error, objective.TrainingError)
 
 
-def _usage_problem(error: Exception) -> str:
-    """Typer's words for a usage error, and the command whose help says more."""
-    problem = error.format_message().rstrip(".")  # pyright: ignore[reportAttributeAccessIssue]
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "tidegate"
+def _usage_problem(error: click.UsageError) -> str:
+    """Click's words for a usage error, and the command whose help says more."""
+    problem = error.format_message().rstrip(".")
+    path = error.ctx.command_path if error.ctx is not None else "tidegate"
     stop = "" if problem.endswith("?") else ";"
     return f"{problem[:1].lower()}{problem[1:]}{stop} see {path} --help"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
+import click
 
 import tidegate
 from tidegate.cli.bench import bench
+from tidegate.cli.command import Command, Group, Option
 from tidegate.cli.compare import compare_command
 from tidegate.cli.convert import convert
 from tidegate.cli.evaluate import evaluate
@@ -16,114 +18,59 @@ from tidegate.cli.export import onnx
 from tidegate.cli.forecast import forecast
 from tidegate.cli.generate import generate
 from tidegate.cli.info import info
+from tidegate.cli.invocation import Invocation
 from tidegate.cli.predict import predict
 from tidegate.tasks import TASKS
 
+_HELP = """Train recurrent networks on a file of text or numbers, evaluate them and use them.
 
-class _Plain:
-    """A command whose help says FILE and leaves out what Python makes of it, ``<path>``."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        params = super().get_params(ctx)  # pyright: ignore[reportAttributeAccessIssue]
-        for param in params:
-            if isinstance(param, TyperArgument):
-                param.display_type_rich = lambda ctx: None  # noqa: ARG005
-            elif "--help" in param.opts:
-                param.metavar, param.help = "", "show this message and exit"
-        return params
+Try: tidegate train language-model book.txt --max-minutes 5"""
 
 
-class _Command(_Plain, TyperCommand):
-    pass
+def tree(arguments: Sequence[str]) -> Group:
+    """Every command; of ``arguments``, what was typed, compare has the options of the --task."""
+    tasks = {about.command: partial(_train, task) for task, about in TASKS.items()}
+    return Group(
+        _HELP,
+        {
+            "train": Group(f"Train a network on a file: {', '.join(tasks)}.", tasks),
+            "compare": partial(compare_command, arguments),
+            "evaluate": evaluate,
+            "predict": predict,
+            "generate": generate,
+            "forecast": forecast,
+            "info": info,
+            "convert": convert,
+            "bench": bench,
+            "export": Group("Write a model in the form of other runtimes: onnx.", {"onnx": onnx}),
+        },
+        run=_begin,
+        options=(
+            Option("--traceback", is_flag=True, help="show where in the code an error arose"),
+            Option(
+                "--version",
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_version,
+                help="show the version and exit",
+            ),
+        ),
+    )
 
 
-class _Group(_Plain, TyperGroup):
-    pass
+def _train(task: str) -> Command:
+    from tidegate.cli.train import train_command  # with numpy, which no other help needs
+
+    return train_command(task)
 
 
-class _MainGroup(_Plain, TyperGroup):
-    """Lists first what comes first; builds ``compare`` for the task that is typed."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        names = [*super().list_commands(ctx), "compare"]
-        first = ["train", "compare"]
-        return sorted(names, key=lambda n: first.index(n) if n in first else len(first))
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name == "compare":
-            app = typer.Typer(add_completion=False)
-            app.command("compare", cls=_Command)(compare_command(ctx.obj.arguments))
-            return typer.main.get_command(app)
-        return super().get_command(ctx, cmd_name)
+@click.pass_obj
+def _begin(invocation: Invocation, *, traceback: bool) -> None:
+    invocation.traceback |= traceback
 
 
-class _TrainGroup(_Plain, TyperGroup):
-    """Builds a sub-command when it is asked for: its options come from the task's module."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        return [task.command for task in TASKS.values()]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        names = self.list_commands(ctx)
-        # all of them for a name that is none, since typer suggests the nearest of those built
-        for name in [cmd_name] if cmd_name in names else names:
-            if name not in self.commands:
-                self.commands[name] = _train_command(name)
-        return super().get_command(ctx, cmd_name)
-
-
-def _train_command(name: str) -> Any:
-    from tidegate.cli.train import train_command
-
-    task = next(task for task, about in TASKS.items() if about.command == name)
-    app = typer.Typer(add_completion=False)
-    app.command(name, cls=_Command)(train_command(task))
-    return typer.main.get_command(app)
-
-
-_app = typer.Typer(cls=_MainGroup, add_completion=False, pretty_exceptions_enable=False)
-_app.add_typer(
-    typer.Typer(cls=_TrainGroup, callback=lambda: None),
-    name="train",
-    help=f"Train a network on a file: {', '.join(task.command for task in TASKS.values())}.",
-)
-_exports = typer.Typer(cls=_Group, callback=lambda: None)
-_exports.command(cls=_Command)(onnx)
-_app.add_typer(_exports, name="export", help="Write a model in the form of other runtimes: onnx.")
-for _run in (evaluate, predict, generate, forecast, info, convert, bench):
-    _app.command(cls=_Command)(_run)
-
-
-def _version(wanted: bool) -> None:
+def _version(ctx: click.Context, option: Any, wanted: bool) -> None:  # noqa: ARG001
     if wanted:
         print(tidegate.__version__)
-        raise typer.Exit
-
-
-@_app.callback()
-def _tidegate(
-    context: typer.Context,
-    traceback: Annotated[
-        bool, typer.Option("--traceback", metavar="", help="show where in the code an error arose")
-    ] = False,
-    version: Annotated[  # noqa: ARG001
-        bool,
-        typer.Option(
-            "--version",
-            metavar="",
-            callback=_version,
-            is_eager=True,
-            help="show the version and exit",
-        ),
-    ] = False,
-) -> None:
-    """Train recurrent networks on a file of text or numbers, evaluate them and use them.
-
-    Try: tidegate train language-model book.txt --max-minutes 5
-    """
-    context.obj.traceback |= traceback
-
-
-def command() -> Any:
-    """The whole tree, as a click command."""
-    return typer.main.get_command(_app)
+        ctx.exit()

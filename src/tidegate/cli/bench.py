@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from tidegate.bench.catalogue import FIGURES, LIBRARIES, PEERS, USUAL, USUAL_FIGURES
 from tidegate.cells import NAMES
-from tidegate.cli.reading import Force, Json, output_option, text_to_write
+from tidegate.cli.command import Option, command
+from tidegate.cli.parameters import FORCE, JSON, output_option, text_to_write
 from tidegate.cli.show import print_json, print_table, said_aside
 from tidegate.errors import InputError
 from tidegate.output.places import check_output
@@ -19,49 +19,59 @@ from tidegate.terminal import say
 _FIGURES_HELP = "; ".join(f"{name}: {about}" for name, about in FIGURES.items())
 
 
+@command(
+    Option(
+        "--figures",
+        metavar="NAME,...",
+        default=",".join(USUAL_FIGURES),
+        help=f"what to measure ({_FIGURES_HELP})",
+    ),
+    Option(
+        "--cells",
+        metavar="NAME,...",
+        default=",".join(USUAL),
+        help=f"cells to measure, some of {', '.join(NAMES)}",
+    ),
+    Option(
+        "--shapes",
+        metavar="BxTxIxH,...",
+        help="shapes of layers: batch x time steps x inputs x hidden units (default: eleven "
+        "shapes)",
+    ),
+    Option(
+        "--peers",
+        metavar="NAME,...",
+        default=",".join(PEERS),
+        help="libraries to measure beside tidegate, if they are installed",
+    ),
+    Option(
+        "--seed",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=0,
+        help="seed by which the figure random draws shapes",
+    ),
+    Option(
+        "--repeats",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="how often each library is timed (default: 5 to 25 times, as many as fit into a few "
+        "seconds; about eleven minutes in all on two cores)",
+    ),
+    output_option("JSON file to write all times to; - is standard output", type=text_to_write),
+    FORCE,
+    JSON,
+)
 def bench(
-    figures: Annotated[
-        str, typer.Option(metavar="NAME,...", help=f"what to measure ({_FIGURES_HELP})")
-    ] = ",".join(USUAL_FIGURES),
-    cells: Annotated[
-        str,
-        typer.Option(metavar="NAME,...", help=f"cells to measure, some of {', '.join(NAMES)}"),
-    ] = ",".join(USUAL),
-    shapes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BxTxIxH,...",
-            help="shapes of layers: batch x time steps x inputs x hidden units (default: eleven "
-            "shapes)",
-        ),
-    ] = None,
-    peers: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...",
-            help="libraries to measure beside tidegate, if they are installed",
-        ),
-    ] = ",".join(PEERS),
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="seed by which the figure random draws shapes")
-    ] = 0,
-    repeats: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="how often each library is timed (default: 5 to 25 times, as many as fit into a "
-            "few seconds; about eleven minutes in all on two cores)",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        output_option(
-            "JSON file to write all times to; - is standard output", parser=text_to_write
-        ),
-    ] = None,
-    force: Force = False,
-    json: Json = False,
+    figures: str,
+    cells: str,
+    shapes: str | None,
+    peers: str,
+    seed: int,
+    repeats: int | None,
+    output: Path | None,
+    force: bool,
+    json: bool,
 ) -> None:
     """Time the layers of tidegate and of other libraries, in turns.
 

@@ -1,24 +1,26 @@
 """``tidegate compare``: cells side by side on the reader's own data, made from a task's options."""
 
-# Annotations are evaluated where they stand, since one of them is the task's own: no __future__.
+from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from tidegate.cells import NAMES
-from tidegate.cli.options import Options, estimator_options, source_options, with_options
-from tidegate.cli.reading import (
-    about_file,
-    files_read,
+from tidegate.cli.command import Command, Option, command, flag
+from tidegate.cli.invocation import Invocation
+from tidegate.cli.options import estimator_options, source_options
+from tidegate.cli.parameters import (
+    data_to_learn,
     folder_to_write,
-    for_programs,
+    json_option,
     like_file,
     output_option,
 )
+from tidegate.cli.reading import about_file, files_read
 from tidegate.cli.show import print_json, said_aside
 from tidegate.data.files.reading import taken
 from tidegate.data.source import Source
@@ -37,92 +39,93 @@ curves and advice on which cell to take."""
 # Options of estimators that a comparison decides itself, or that say which cell it must be.
 _DECIDED = {"cell", "run_folder", "resume", "sample_steps", "sample_length", "init_from", "reverse"}
 
-Task = Annotated[
-    str,
-    typer.Option(
+_HELD_OUT = (
+    like_file("--validation", "chooses the best weights and cell (default: a part of FILE)"),
+    like_file(
+        "--test",
+        "the figures of the table are measured on (default: --test-fraction of FILE; if that is 0, "
+        "the part that chooses)",
+    ),
+)
+_COMPARISON = (
+    Option(
+        "--task",
         metavar="NAME",
+        required=True,
         help=f"{', '.join(_BY_COMMAND)}; for the options of a task, add --help after it",
-        rich_help_panel=_PANEL,
+        panel=_PANEL,
     ),
-]
-Cells = Annotated[
-    str,
-    typer.Option(
+    Option(
+        "--cells",
         metavar="NAME,...",
+        default="rnn,lstm,gru",
         help=f"cells to compare, some of {', '.join(NAMES)}",
-        rich_help_panel=_PANEL,
+        panel=_PANEL,
     ),
-]
-Seeds = Annotated[
-    int,
-    typer.Option(
+    Option(
+        "--seeds",
         metavar="N",
+        type=int,
+        default=3,
         help="runs of each cell, each with another seed; three or more are needed to tell cells "
         "apart",
-        rich_help_panel=_PANEL,
+        panel=_PANEL,
     ),
-]
-EqualParameters = Annotated[
-    bool,
-    typer.Option(
-        metavar="",
-        show_default=False,
+    flag(
+        "--equal-parameters",
         help="give every cell about as many weights as the first one, not the same hidden sizes",
-        rich_help_panel=_PANEL,
+        panel=_PANEL,
     ),
-]
-Output = Annotated[
-    Path | None,
     output_option(
-        "folder for the report and the models (default: in this folder, named after FILE and "
-        "the task); runs that are finished there are not repeated",
+        "folder for the report and the models (default: in this folder, named after FILE and the "
+        "task); runs that are finished there are not repeated",
         _PANEL,
-        parser=folder_to_write,
+        folder_to_write,
     ),
-]
-Json = Annotated[bool, for_programs(_PANEL)]
-Validation = Annotated[
-    Path | None, like_file("chooses the best weights and cell (default: a part of FILE)")
-]
-Test = Annotated[
-    Path | None,
-    like_file(
-        "the figures of the table are measured on (default: --test-fraction of FILE; if that is 0, "
-        "the part that chooses)"
-    ),
-]
+    json_option(_PANEL),
+)
 
 
-def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
-    """The function behind ``tidegate compare``, its options those of the --task in ``arguments``.
+def compare_command(arguments: Sequence[str]) -> Command:
+    """``tidegate compare``, its options those of the --task in ``arguments``.
 
     Without one, or with one that is none, only the options that all tasks have in common.
     """
     named = _BY_COMMAND.get(_task_in(arguments) or "")
     about = TASKS[named or "text-classifier"]
-    about_it = about.source.FILE if named else "a file of the kind that --task reads"
+    file, _, rest = about.example.partition(" ")
+    files = named is not None and about.source.HAS_VALIDATION_FILE
+    options = [] if named is None else estimator_options(task_class(named))
 
+    @command(
+        data_to_learn(about.source.FILE if named else "a file of the kind that --task reads"),
+        *_COMPARISON,
+        *(_HELD_OUT if files else ()),
+        told=[] if named is None else source_options(about.source),
+        options=[option for option in options if option.name not in _DECIDED],
+        help=f"{_HELP}\n\nExample: tidegate compare {file} --task {about.command} {rest}",
+    )
+    @click.pass_obj
     def compare(
-        ctx: typer.Context,
-        file: Annotated[
-            Path, typer.Argument(metavar="FILE", help=f"{about_it}; - is standard input")
-        ],
-        task: Task,
+        invocation: Invocation,
+        *,
+        file: Path,
+        task: str,
         told: dict[str, Any],
         options: dict[str, Any],
-        cells: Cells = "rnn,lstm,gru",
-        seeds: Seeds = 3,
-        equal_parameters: EqualParameters = False,
-        validation: Validation = None,
-        test: Test = None,
-        output: Output = None,
-        json: Json = False,
+        cells: str,
+        seeds: int,
+        equal_parameters: bool,
+        output: Path | None,
+        json: bool,
+        validation: Path | None = None,
+        test: Path | None = None,
     ) -> None:
         if named is None:
             known = ", ".join(_BY_COMMAND)
             problem = f"expected one of {known}, got {task!r}; choose one"
             raise InputError(problem, option="task")
-        command = ctx.obj.command()
+        line = invocation.command()
         try:
             with said_aside(json, None):
                 result, folder = _compared(
@@ -135,10 +138,10 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
                     cells=[cell.strip() for cell in cells.split(",") if cell.strip()],
                     seeds=seeds,
                     equal_parameters=equal_parameters,
-                    command=command,
+                    command=line,
                 )
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
+            raise KeyboardInterrupt(f"interrupted; go on with: {line}") from None
         report = folder / "report.html"
         if json:
             print_json(result.to_json() | {"report": str(report)})
@@ -146,15 +149,7 @@ def compare_command(arguments: Sequence[str]) -> Callable[..., None]:
             say(f"\n{result}\n\nreport: {report}")
             say(f"best model of the advised cell: {result.best.path}")
 
-    file, _, rest = about.example.partition(" ")
-    compare.__doc__ = f"{_HELP}\n\nExample: tidegate compare {file} --task {about.command} {rest}"
-    groups: dict[str, Options] = {"told": {}, "options": {}}
-    if named is not None:
-        made = estimator_options(task_class(named))
-        groups["options"] = {name: o for name, o in made.items() if name not in _DECIDED}
-        groups["told"] = source_options(about.source)
-    files = named is not None and about.source.HAS_VALIDATION_FILE
-    return with_options(compare, groups, leave_out=() if files else ("validation", "test"))
+    return compare
 
 
 def _compared(

@@ -3,107 +3,105 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from tidegate.cli.reading import Force, Json, file_to_write
+from tidegate.cli.command import Argument, Option, command, flag
+from tidegate.cli.parameters import FORCE, JSON, file_to_write
 from tidegate.cli.show import print_json
 from tidegate.errors import InputError, spelled
 from tidegate.terminal import say
 
 
-def _answer(metavar: str, help: str) -> Any:
-    return typer.Option(metavar=metavar, help=help, rich_help_panel="Where IN does not say")
+def _answer(name: str, metavar: str, help: str, **about: Any) -> Option:
+    return Option(name, metavar=metavar, help=help, panel="Where IN does not say", **about)
 
 
+def _bits(name: str, metavar: str, help: str) -> Option:
+    return Option(name, metavar=metavar, help=help, panel="A tidegate model in fewer bits")
+
+
+@command(
+    Argument(
+        "file",
+        "IN",
+        "a tidegate model; a torch state_dict (.safetensors); a Keras model (.keras, .h5); an ONNX "
+        "model (.onnx); the .npz of the GRU tutorial for Theano",
+        Path,
+    ),
+    Argument(
+        "output", "OUT", "the file to write: .safetensors for torch, .keras, .onnx", file_to_write
+    ),
+    Option(
+        "--from",
+        "from_",
+        metavar="NAME",
+        help="what IN is: tidegate, torch, keras, h5, onnx or theano (default: as its name and "
+        "content say)",
+    ),
+    Option(
+        "--to",
+        metavar="NAME",
+        help="what OUT is to be: torch, keras, onnx, or tidegate (default: as its name says; "
+        ".safetensors is torch)",
+    ),
+    _answer(
+        "--cell",
+        "NAME",
+        "the cell, where the shapes of a state_dict fit several, such as rnn_relu",
+    ),
+    _answer(
+        "--layer",
+        "NAME",
+        "how the name of the recurrent layer begins, where there are several",
+    ),
+    flag(
+        "--reset-after",
+        default=None,
+        help="where the reset gate of a Keras GRU acts: after the product, or before it",
+        panel="Where IN does not say",
+    ),
+    _answer(
+        "--recurrent-activation",
+        "NAME",
+        "the function of the gates: sigmoid or hard_sigmoid",
+    ),
+    _answer("--keras-version", "N", "1, 2 or 3: Keras 3 has another hard_sigmoid", type=int),
+    _answer(
+        "--update-gate",
+        "NAME",
+        "of the tutorial's .npz: keeps (as its code has it) the old state, or writes",
+    ),
+    _bits(
+        "--weights",
+        "KIND",
+        "write a tidegate model with matrices in bfloat16 (half the size) or int8 (a quarter), "
+        "which recurrent layers then multiply faster where the processor has instructions for it; "
+        "float32 writes them at full length",
+    ),
+    _bits(
+        "--on",
+        "FILE",
+        "with --weights: measure both models on this file, which is like the one in training; - is "
+        "standard input",
+    ),
+    FORCE,
+    JSON,
+)
 def convert(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="IN",
-            help="a tidegate model; a torch state_dict (.safetensors); a Keras model (.keras, "
-            ".h5); an ONNX model (.onnx); the .npz of the GRU tutorial for Theano",
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT",
-            parser=file_to_write,
-            help="the file to write: .safetensors for torch, .keras, .onnx",
-        ),
-    ],
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="NAME",
-            help="what IN is: tidegate, torch, keras, h5, onnx or theano (default: as its name "
-            "and content say)",
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="what OUT is to be: torch, keras, onnx, or tidegate (default: as its name says; "
-            ".safetensors is torch)",
-        ),
-    ] = None,
-    cell: Annotated[
-        str | None,
-        _answer("NAME", "the cell, where the shapes of a state_dict fit several, such as rnn_relu"),
-    ] = None,
-    layer: Annotated[
-        str | None,
-        _answer("NAME", "how the name of the recurrent layer begins, where there are several"),
-    ] = None,
-    reset_after: Annotated[
-        bool | None,
-        typer.Option(
-            "--reset-after/--no-reset-after",
-            metavar="",
-            show_default=False,
-            help="where the reset gate of a Keras GRU acts: after the product, or before it",
-            rich_help_panel="Where IN does not say",
-        ),
-    ] = None,
-    recurrent_activation: Annotated[
-        str | None,
-        _answer("NAME", "the function of the gates: sigmoid or hard_sigmoid"),
-    ] = None,
-    keras_version: Annotated[
-        int | None, _answer("N", "1, 2 or 3: Keras 3 has another hard_sigmoid")
-    ] = None,
-    update_gate: Annotated[
-        str | None,
-        _answer(
-            "NAME",
-            "of the tutorial's .npz: keeps (as its code has it) the old state, or writes",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help="write a tidegate model with matrices in bfloat16 (half the size) or int8 (a "
-            "quarter), which recurrent layers then multiply faster where the processor has "
-            "instructions for it; float32 writes them at full length",
-            rich_help_panel="A tidegate model in fewer bits",
-        ),
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="with `weights`: measure both models on this file, which is like the one in "
-            "training; - is standard input",
-            rich_help_panel="A tidegate model in fewer bits",
-        ),
-    ] = None,
-    force: Force = False,
-    json: Json = False,
+    file: Path,
+    output: Path,
+    from_: str | None,
+    to: str | None,
+    cell: str | None,
+    layer: str | None,
+    reset_after: bool | None,
+    recurrent_activation: str | None,
+    keras_version: int | None,
+    update_gate: str | None,
+    weights: str | None,
+    on: str | None,
+    force: bool,
+    json: bool,
 ) -> None:
     """Convert a network between tidegate, torch, Keras and ONNX, or to weights in fewer bits.
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
-from tidegate.cli.reading import (
-    Force,
-    Json,
-    Model,
-    about_file,
-    file_to_write,
-    refuse,
-    source_for,
-    telling,
-)
+from tidegate.cli.command import Option, command
+from tidegate.cli.options import later_options
+from tidegate.cli.parameters import FORCE, JSON, MODEL, data_to_ask_about, written_beside
+from tidegate.cli.reading import about_file, refuse, source_for
 from tidegate.cli.show import (
     accuracy_interval,
     accuracy_told,
@@ -56,38 +48,34 @@ class Measure(NamedTuple):
     options: frozenset[str] = frozenset()
 
 
-@telling(*(task.source for task in TASKS.values()))
+@command(
+    MODEL,
+    data_to_ask_about(),
+    Option(
+        "--start",
+        metavar="WHEN",
+        help="forecaster: time of the first row to forecast (default: the first row that training "
+        "did not use)",
+    ),
+    Option(
+        "--end",
+        metavar="WHEN",
+        help="forecaster: time at which to stop (default: the last row)",
+    ),
+    written_beside("--plot", "forecaster: picture of the last forecasts to draw, .png or .svg"),
+    FORCE,
+    JSON,
+    told=later_options(*(task.source for task in TASKS.values())),
+)
 def evaluate(
-    model: Model,
-    file: Annotated[
-        str,
-        typer.Argument(metavar="FILE", help="a file like the one in training; - is standard input"),
-    ],
+    model: Path,
+    file: str,
     told: dict[str, Any],
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHEN",
-            help="forecaster: time of the first row to forecast (default: the first row that "
-            "training did not use)",
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHEN", help="forecaster: time at which to stop (default: the last row)"
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            parser=file_to_write,
-            metavar="PATH",
-            help="forecaster: picture of the last forecasts to draw, .png or .svg",
-        ),
-    ] = None,
-    force: Force = False,
-    json: Json = False,
+    start: str | None,
+    end: str | None,
+    plot: Path | None,
+    force: bool,
+    json: bool,
 ) -> None:
     """Measure how good a model is on data that it has not seen.
 

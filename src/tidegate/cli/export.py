@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from tidegate.cli.reading import Force, Json, Model, file_to_write, output_option
+from tidegate.cli.command import Option, command
+from tidegate.cli.parameters import FORCE, JSON, MODEL, output_option, written_beside
 from tidegate.cli.show import print_json
 from tidegate.terminal import printable, say
 
 
+@command(
+    MODEL,
+    output_option("file to write (default: the model's name with .onnx, in this folder)"),
+    written_beside("--step", "second file to write: one step of streams, with states in and out"),
+    Option(
+        "--opset",
+        metavar="N",
+        type=int,
+        default=17,
+        help="version of ONNX's operators, 17 to 22",
+    ),
+    FORCE,
+    JSON,
+)
 def onnx(
-    model: Model,
-    output: Annotated[
-        Path | None,
-        output_option("file to write (default: the model's name with .onnx, in this folder)"),
-    ] = None,
-    step: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            parser=file_to_write,
-            help="second file to write: one step of streams, with states in and out",
-        ),
-    ] = None,
-    opset: Annotated[
-        int, typer.Option(metavar="N", help="version of ONNX's operators, 17 to 22")
-    ] = 17,
-    force: Force = False,
-    json: Json = False,
+    model: Path, output: Path | None, step: Path | None, opset: int, force: bool, json: bool
 ) -> None:
     """Write a model as an ONNX file, for sequences and batches of any size.
 

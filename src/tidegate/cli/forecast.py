@@ -4,57 +4,47 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from tidegate.cli.reading import (
-    Force,
-    Json,
-    Model,
-    about_file,
-    file_to_write,
-    load_one_of,
+from tidegate.cli.command import command
+from tidegate.cli.options import later_options
+from tidegate.cli.parameters import (
+    FORCE,
+    JSON,
+    MODEL,
+    data_to_ask_about,
     output_option,
-    source_for,
-    telling,
     text_to_write,
+    written_beside,
 )
+from tidegate.cli.reading import about_file, load_for, source_for
 from tidegate.cli.show import print_json, print_text, said_aside
 from tidegate.data.files.reading import taken
 from tidegate.data.sources import TimeSeries
 from tidegate.errors import InputError
 
 
-@telling(TimeSeries)
+@command(
+    MODEL,
+    data_to_ask_about(", with the series up to now"),
+    output_option(
+        "table to write: .csv, .tsv or .jsonl, in the form of FILE (default, or -: print it); "
+        "replaces a file only with --force",
+        type=text_to_write,
+    ),
+    written_beside("--plot", "picture of the forecast to draw: .png or .svg"),
+    FORCE,
+    JSON,
+    told=later_options(TimeSeries),
+)
 def forecast(
-    model: Model,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE",
-            help="a file like the one in training, with the series up to now; - is standard input",
-        ),
-    ],
+    model: Path,
+    file: str,
     told: dict[str, Any],
-    output: Annotated[
-        Path | None,
-        output_option(
-            "table to write: .csv, .tsv or .jsonl, in the form of FILE (default, or -: print it); "
-            "replaces a file only with --force",
-            parser=text_to_write,
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            parser=file_to_write,
-            help="picture of the forecast to draw: .png or .svg",
-        ),
-    ] = None,
-    force: Force = False,
-    json: Json = False,
+    output: Path | None,
+    plot: Path | None,
+    force: bool,
+    json: bool,
 ) -> None:
     """Forecast the rows that follow the last row of a file.
 
@@ -75,7 +65,7 @@ def forecast(
         from tidegate.tasks.forecast_plot import check_plot_path, plot_forecast
 
         check_plot_path(plot, inputs=(model, file), force=force)
-    fitted = load_one_of(["forecaster"], model)
+    fitted = load_for("forecast", model)
     source, file_read = source_for(fitted, told), taken(file)
     (series,) = source.read(file_read, learning=False)
     with about_file(file_read):

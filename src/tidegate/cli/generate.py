@@ -5,61 +5,72 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from tidegate.cli.reading import Json, Model, load_one_of
+from tidegate.cli.command import Option, command, flag
+from tidegate.cli.parameters import JSON, MODEL
+from tidegate.cli.reading import load_for
 from tidegate.cli.show import print_json, print_text
 from tidegate.errors import InputError
 
 
+@command(
+    MODEL,
+    Option("--prompt", metavar="TEXT", default="", help="text to begin with"),
+    Option(
+        "--length",
+        metavar="N",
+        type=int,
+        default=500,
+        help="number of tokens to write: characters, words or BPE tokens",
+    ),
+    Option(
+        "--temperature",
+        metavar="X",
+        type=float,
+        default=0.8,
+        help="how freely to choose: below 1 gives likelier, duller text; above 1 gives more varied "
+        "text with more errors",
+    ),
+    Option(
+        "--top-k",
+        metavar="N",
+        type=int,
+        help="choose among the N likeliest tokens only",
+    ),
+    Option(
+        "--top-p",
+        metavar="X",
+        type=float,
+        help="choose among the fewest likeliest tokens whose probabilities add up to X",
+    ),
+    flag("--greedy", help="always choose the likeliest token"),
+    Option(
+        "--seed",
+        metavar="N",
+        type=int,
+        help="seed of the random choices; one seed gives one text (default: a new seed)",
+    ),
+    Option(
+        "--vocabulary",
+        metavar="PATH",
+        type=Path,
+        help="the tokens of a model that another library wrote, one a line, the first is token 0; "
+        "without it, such a model reads and writes token numbers",
+    ),
+    JSON,
+)
 def generate(
-    model: Model,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="text to begin with")] = "",
-    length: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="number of tokens to write: characters, words or BPE tokens"
-        ),
-    ] = 500,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            metavar="X",
-            help="how freely to choose: below 1 gives likelier, duller text; above 1 gives more "
-            "varied text with more errors",
-        ),
-    ] = 0.8,
-    top_k: Annotated[
-        int | None, typer.Option(metavar="N", help="choose among the N likeliest tokens only")
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="choose among the fewest likeliest tokens whose probabilities add up to X",
-        ),
-    ] = None,
-    greedy: Annotated[
-        bool, typer.Option(metavar="", show_default=False, help="always choose the likeliest token")
-    ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="seed of the random choices; one seed gives one text (default: a new seed)",
-        ),
-    ] = None,
-    vocabulary: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="the tokens of a model that another library wrote, one a line, the first is "
-            "token 0; without it, such a model reads and writes token numbers",
-        ),
-    ] = None,
-    json: Json = False,
+    model: Path,
+    prompt: str,
+    length: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    greedy: bool,
+    seed: int | None,
+    vocabulary: Path | None,
+    json: bool,
 ) -> None:
     """Continue a text, token by token.
 
@@ -84,7 +95,7 @@ def generate(
             "expected none beside a tidegate model, which has its own, got one; leave it out",
             option="vocabulary",
         )
-    fitted = load_one_of(["language-model"], model)
+    fitted = load_for("generate", model)
     pieces = fitted.generate(prompt, length, **choice, seed=seed)
     if json:
         print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})

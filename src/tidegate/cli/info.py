@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from tidegate.cli.reading import Json, Model
+from tidegate.cli.command import command
+from tidegate.cli.parameters import JSON, MODEL
 from tidegate.cli.show import as_text, clock, print_json, print_table
 
 
-def info(model: Model, json: Json = False) -> None:
+@command(MODEL, JSON)
+def info(model: Path, json: bool) -> None:
     """Show what a model file holds: task, layers, figures, options.
 
     This needs no torch.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-import typer
+import click
 
+from tidegate.cli.command import Option, flag
 from tidegate.data.source import Source, names_columns, split_list
 from tidegate.errors import InputError
 from tidegate.training.options import help_of
@@ -18,8 +18,7 @@ from tidegate.training.options import help_of
 if TYPE_CHECKING:
     from tidegate.tasks.estimator import Estimator
 
-PANELS = ("Data", "Model", "Training", "Run")
-# Those that are not where their field's definition would put them.
+# Panels of those that are not where their field's definition would put them.
 _PANEL = {
     **dict.fromkeys(("device", "run_folder", "checkpoint_seconds", "resume", "force"), "Run"),
     **dict.fromkeys(("verbose", "sample_steps", "sample_length"), "Run"),
@@ -33,41 +32,89 @@ _DEFAULT_HERE = {"run_folder": "default: runs/NAME, NAME being that of the model
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}
 
 
-# By name: a parameter of a command, and the type that its value is to become.
-Options = Mapping[str, tuple[inspect.Parameter, Any]]
+class Value(click.ParamType):
+    """Text that becomes a value of a field's type; ``none`` where the field may be None."""
+
+    name = "value"
+
+    def __init__(self, hint: Any) -> None:
+        self.hint = hint
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ARG002
+        return _parsed(param.name, value, self.hint)
 
 
-def estimator_options(estimator: type[Estimator]) -> Options:
+def estimator_options(estimator: type[Estimator]) -> list[Option]:
     """An option for each field of ``estimator``."""
     hints = get_type_hints(estimator)
     listed = fields(estimator)  # pyright: ignore[reportArgumentType]
-    return {f.name: (_parameter(f, hints[f.name], estimator), hints[f.name]) for f in listed}
+    return [_estimator_option(f, hints[f.name], estimator) for f in listed]
 
 
-def source_options(source: type[Source]) -> Options:
+def source_options(source: type[Source]) -> list[Option]:
     """An option for each field of ``source``."""
     hints = get_type_hints(source)
-    made = {f.name: _source_parameter(f, hints[f.name]) for f in fields(source)}
-    return {name: (parameter, hints[name]) for name, parameter in made.items()}
+    return [_source_option(f, hints[f.name]) for f in fields(source)]
 
 
-def later_options(*sources: type[Source]) -> Options:
+def later_options(*sources: type[Source]) -> list[Option]:
     """The options of all the sources for a command that knows later which one it will be.
 
     None of them is required: None says that it was not given.  Their values stay text, until
     ``parsed_for`` makes of them what the source wants.
     """
     helps: dict[str, list[str]] = {}
-    first: dict[str, tuple[Field[Any], Any]] = {}
+    first: dict[str, Field[Any]] = {}
     for source in dict.fromkeys(sources):
-        hints = get_type_hints(source)
         for f in fields(source):
-            first.setdefault(f.name, (f, hints[f.name]))
+            first.setdefault(f.name, f)
             helps.setdefault(f.name, []).append(_without_default(f))
-    return {
-        name: (_later_parameter(f, hint, _one_help(helps[name])), str | None)
-        for name, (f, hint) in first.items()
-    }
+    return [_later_option(f, _one_help(helps[name])) for name, f in first.items()]
+
+
+def parsed_for(source: type[Source], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``later_options`` that ``source`` has, of their types."""
+    hints = get_type_hints(source)
+    return {f.name: _parsed(f.name, told.get(f.name), hints[f.name]) for f in fields(source)}
+
+
+def _estimator_option(f: Field[Any], hint: Any, estimator: type[Estimator]) -> Option:
+    about: dict[str, Any] = {"panel": _panel(f), "hidden": not f.metadata["common"]}
+    about["help"] = help_of(f, estimator)
+    if f.name in _DEFAULT_HERE:
+        about["help"] += f" ({_DEFAULT_HERE[f.name]})"
+    if hint is bool:
+        return flag(_flag_name(f), default=f.default, **about)
+    kind, metavar = Value(hint), _metavar(hint)
+    return Option(_flag_name(f), type=kind, metavar=metavar, default=_as_text(f.default), **about)
+
+
+def _source_option(f: Field[Any], hint: Any) -> Option:
+    help = f.metadata["help"]
+    if hint is bool:
+        return _told(f, help, default=f.default)
+    if f.default is MISSING:
+        return _told(f, help, type=Value(hint), required=True)
+    return _told(f, help, type=Value(hint), default=_as_text(f.default) or None)
+
+
+def _later_option(f: Field[Any], help: str) -> Option:
+    if f.metadata["kept"]:
+        later = f.metadata["later"]
+        help += " (default: as in training" + (f", else {later})" if later else ")")
+    return _told(f, help, default=None)
+
+
+def _told(f: Field[Any], help: str, **about: Any) -> Option:
+    about |= {"panel": "Data", "hidden": not names_columns(f), "help": help}
+    metavar = f.metadata["metavar"]
+    if metavar is None:
+        return flag(_flag_name(f), **about)
+    return Option(_flag_name(f), metavar=metavar, **about)
+
+
+def _flag_name(f: Field[Any]) -> str:
+    return "--" + f.name.replace("_", "-")
 
 
 def _without_default(f: Field[Any]) -> str:
@@ -86,42 +133,6 @@ def _one_help(helps: list[str]) -> str:
     return "; or ".join(different)
 
 
-def parsed_for(source: type[Source], told: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of ``later_options`` that ``source`` has, of their types."""
-    hints = get_type_hints(source)
-    return {f.name: _parsed(f.name, told.get(f.name), hints[f.name]) for f in fields(source)}
-
-
-def with_options(
-    run: Callable[..., None], groups: Mapping[str, Options], leave_out: Collection[str] = ()
-) -> Callable[..., None]:
-    """The command ``run`` with the options of each group, which reach it as a dict of that name.
-
-    Of the parameters of ``run`` itself, all but those of the groups and those to ``leave_out`` are
-    options, too.  ``--help`` leaves out the hidden ones, ``--help-all`` shows them.
-    """
-    own = inspect.signature(run, eval_str=True).parameters.values()
-    hidden = {*groups, *leave_out}
-    own = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name not in hidden]
-    made = [parameter for options in groups.values() for parameter, _ in options.values()]
-    if more := sum(getattr(_about(p), "hidden", False) for p in [*own, *made]):
-        own.append(_help_all(more))
-
-    def command(**values: Any) -> None:
-        values.pop("help_all", None)
-        told = {
-            group: {n: _parsed(n, values.pop(n), hint) for n, (_, hint) in options.items()}
-            for group, options in groups.items()
-        }
-        run(**values, **told)
-
-    signature = inspect.Signature(sorted([*own, *made], key=_place))
-    command.__name__, command.__doc__ = run.__name__, run.__doc__
-    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    command.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
-    return command
-
-
 def _panel(f: Field[Any]) -> str:
     if f.name in _PANEL:
         return _PANEL[f.name]
@@ -131,98 +142,6 @@ def _panel(f: Field[Any]) -> str:
     if f.name in {g.name for g in fields(TrainingOptions)}:
         return "Training"
     return "Model" if f.name in {g.name for g in fields(Architecture)} else "Data"
-
-
-def _place(parameter: inspect.Parameter) -> int:
-    """Arguments first, then by panel: help shows panels in the order of their first option."""
-    panel = getattr(_about(parameter), "rich_help_panel", None)
-    return PANELS.index(panel) if panel in PANELS else -1
-
-
-def _about(parameter: inspect.Parameter) -> Any:
-    """What typer is told of a parameter, None for one of typer's own."""
-    return next(iter(getattr(parameter.annotation, "__metadata__", ())), None)
-
-
-def _help_all(more: int) -> inspect.Parameter:
-    """The option that shows a command's help with its hidden options."""
-
-    def show(ctx: typer.Context, wanted: bool) -> None:
-        if wanted:
-            for parameter in ctx.command.params:
-                parameter.hidden = False  # pyright: ignore[reportAttributeAccessIssue]
-            print(ctx.get_help())
-            raise typer.Exit
-
-    option = typer.Option(
-        "--help-all",
-        metavar="",
-        is_eager=True,
-        callback=show,
-        help=f"show {more} more options and exit",
-    )
-    return inspect.Parameter(
-        "help_all",
-        inspect.Parameter.KEYWORD_ONLY,
-        default=False,
-        annotation=Annotated[bool, option],
-    )
-
-
-def _parameter(f: Field[Any], hint: Any, estimator: type[Estimator]) -> inspect.Parameter:
-    """A field as typer wants it: a flag, or text that ``_parsed`` turns into the field's type."""
-    text = help_of(f, estimator)
-    if f.name in _DEFAULT_HERE:
-        text += f" ({_DEFAULT_HERE[f.name]})"
-    if hint is bool:
-        kind, default, metavar = bool, f.default, ""
-    else:
-        kind, default, metavar = str | None, _as_text(f.default), _metavar(hint)
-    option = typer.Option(
-        help=text.replace("[", r"\["),
-        metavar=metavar,
-        rich_help_panel=_panel(f),
-        hidden=not f.metadata["common"],
-        show_default=f.default is not False,
-    )
-    return inspect.Parameter(
-        f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
-    )
-
-
-def _source_parameter(f: Field[Any], hint: Any) -> inspect.Parameter:
-    """A source's field as typer wants it: a flag, or text that ``_parsed`` takes apart."""
-    kind = bool if hint is bool else str
-    default: Any = f.default
-    if default is MISSING:
-        default = inspect.Parameter.empty
-    elif kind is str:
-        kind, default = str | None, _as_text(default) or None
-    return _told(f, kind, default, f.metadata["help"], negated=kind is bool)
-
-
-def _later_parameter(f: Field[Any], hint: Any, help: str) -> inspect.Parameter:
-    kind = bool | None if hint is bool else str | None
-    if f.metadata["kept"]:
-        later = f.metadata["later"]
-        help += " (default: as in training" + (f", else {later})" if later else ")")
-    return _told(f, kind, None, help, negated=hint is bool)
-
-
-def _told(f: Field[Any], kind: Any, default: Any, help: str, *, negated: bool) -> inspect.Parameter:
-    name = f.name.replace("_", "-")
-    names = f"--{name}/--no-{name}" if negated else f"--{name}"
-    option = typer.Option(
-        names,
-        help=help,
-        metavar=f.metadata["metavar"] or "",  # of a flag, typer would show a type
-        rich_help_panel="Data",
-        hidden=not names_columns(f),
-        show_default=f.default is not False,
-    )
-    return inspect.Parameter(
-        f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
-    )
 
 
 def _metavar(hint: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import typer
-
-from tidegate.cli.reading import Json, Model, about_file, load_one_of, source_for, telling
+from tidegate.cli.command import Argument, command
+from tidegate.cli.options import later_options
+from tidegate.cli.parameters import JSON, MODEL
+from tidegate.cli.reading import about_file, load_for, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import taken
 from tidegate.tasks import TASKS
@@ -43,28 +45,26 @@ ANSWERS: dict[str, Callable[[Any, Any], list[Answer]]] = {
 }
 
 
-@telling(*(TASKS[task].source for task in ANSWERS))
-def predict(
-    model: Model,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE|-",
-            help="a file like the one in training; it needs no answers. Texts may also be the "
-            "lines of a .txt file. - is standard input: lines of text, or a table if you name its "
-            "column with `--text`",
-        ),
-    ],
-    told: dict[str, Any],
-    json: Json = False,
-) -> None:
+@command(
+    MODEL,
+    Argument(
+        "file",
+        "FILE|-",
+        "a file like the one in training; it needs no answers. Texts may also be the lines of a "
+        ".txt file. - is standard input: lines of text, or a table if you name its column with "
+        "--text",
+    ),
+    JSON,
+    told=later_options(*(TASKS[task].source for task in ANSWERS)),
+)
+def predict(model: Path, file: str, told: dict[str, Any], json: bool) -> None:
     """Predict the label or the number of each text or sequence in a file.
 
     A label is followed by its probability, from 0 to 1.
 
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
-    fitted = load_one_of(ANSWERS, model)
+    fitted = load_for("predict", model)
     source, read = source_for(fitted, told), taken(file)
     inputs, names = source.read_inputs(read, table=told["text"] is not None)
     with about_file(read):

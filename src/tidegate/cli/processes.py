@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -18,8 +17,11 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     """Run ``tidegate ARGUMENTS`` in ``count`` processes of this machine; the exit code.
 
     This is ``python -m torch.distributed.run --standalone --nproc-per-node COUNT -m tidegate``,
-    without its log: the first process says itself, in one line, why it failed.
+    without its log: the first process says itself, in one line, why it failed.  A file in the
+    current folder that is named like a module is none to them (``-P``), as it is none to us.
     """
+    import logging  # here, since --help need not load it
+
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -38,7 +40,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     )
     logging.disable()
     try:
-        elastic_launch(config, sys.executable)("-m", "tidegate", *arguments)
+        elastic_launch(config, sys.executable)("-P", "-m", "tidegate", *arguments)
     except ChildFailedError as e:
         _, failure = e.get_first_failure()
         return failure.exitcode if failure.exitcode > 0 else 1  # below 0: killed by a signal

@@ -1,124 +1,39 @@
-"""What the commands read: the options that say how, and errors that say which file."""
+"""What the commands read: models and data, and errors that say which file."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from tidegate.cli.options import later_options, parsed_for, with_options
+from tidegate.cli.options import parsed_for
 from tidegate.data.files.reading import File
-from tidegate.data.source import Source
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
-
-# Beside evaluate and info, which take every model.
-_USES = {
-    "text-classifier": ("predict",),
-    "language-model": ("generate",),
-    "forecaster": ("forecast",),
-    "series-classifier": ("predict",),
-    "series-regressor": ("predict",),
-}
 
 if TYPE_CHECKING:
     from tidegate.tasks.estimator import Estimator
 
 
-def model_file(text: str) -> Path:
-    """The path of a model.  Raises BadParameter for ``-``, since a model is read from a file."""
-    if text == "-":
-        problem = "expected a model file, got standard input (-); write it to a file and name that"
-        raise typer.BadParameter(problem)
-    return Path(text)
-
-
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL", parser=model_file, help="a model file that tidegate train wrote"
-    ),
-]
-
-
-def for_programs(panel: str | None = None) -> Any:
-    """The option of each command that prints a result."""
-    about = "print one JSON object and nothing else, for programs"
-    return typer.Option("--json", metavar="", help=about, rich_help_panel=panel)
-
-
-def like_file(what: str) -> Any:
-    """An option that names a file of the same kind as FILE."""
-    help = f"a file like FILE that {what}"
-    return typer.Option(metavar="PATH", help=help, rich_help_panel="Data")
-
-
-Json = Annotated[bool, for_programs()]
-Force = Annotated[
-    bool,
-    typer.Option(metavar="", show_default=False, help="replace a file that tidegate did not write"),
-]
-
-
-def file_to_write(text: str) -> Path:
-    """The path of an output that is no text.
-
-    Raises BadParameter for ``-``, and where the text can only name a folder.
-    """
-    if text == "-":
-        problem = "expected the name of a file, got standard output (-), which is for text"
-        raise typer.BadParameter(f"{problem}; name a file")
-    return text_to_write(text)
-
-
-def text_to_write(text: str) -> Path:
-    """The path of an output; ``-`` is standard output.
-
-    Raises BadParameter where the text can only name a folder.
-    """
-    if not text or text.endswith("/"):
-        got = f"the folder {text}" if text else "none"
-        raise typer.BadParameter(f"expected the name of a file, got {got}; name a file")
-    return Path("/dev/stdout" if text == "-" else text)
-
-
-def folder_to_write(text: str) -> Path:
-    """The path of a folder.  Raises BadParameter for ``-``, which is none."""
-    if text in ("", "-"):
-        got = "standard output (-)" if text else "none"
-        raise typer.BadParameter(f"expected the name of a folder, got {got}; name a folder")
-    return Path(text)
-
-
-def output_option(
-    help: str, panel: str | None = None, *, parser: Callable[[str], Path] = file_to_write
-) -> Any:
-    """The option that names what to write."""
-    return typer.Option(
-        *("--output", "-o"), metavar="PATH", parser=parser, help=help, rich_help_panel=panel
-    )
-
-
-def telling(*sources: type[Source]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command that is given ``told``: what the sources' options say, None where not given."""
-    told = later_options(*sources)
-    return lambda run: with_options(run, {"told": told})
-
-
-def load_one_of(tasks: Collection[str], path: Path) -> Any:
-    """The fitted model in a file, of one of ``tasks``.  Raises InputError."""
+def load_for(command: str, path: Path) -> Any:
+    """The fitted model in a file, of a task that ``command`` asks.  Raises InputError."""
     from tidegate.tasks import load
 
     fitted = load(path)
-    if fitted.TASK not in tasks:
-        problem = f"expected a model of {', '.join(tasks)}, got a {fitted.TASK}"
-        uses = " or ".join(_USES[fitted.TASK])
-        raise InputError(f"{problem}; use it with tidegate {uses}, or name another", file=path)
+    if _use(fitted.TASK) != command:
+        wanted = ", ".join(task for task in TASKS if _use(task) == command)
+        problem = f"expected a model of {wanted}, got a {fitted.TASK}"
+        remedy = f"use it with tidegate {_use(fitted.TASK)}, or name another"
+        raise InputError(f"{problem}; {remedy}", file=path)
     return fitted
+
+
+def _use(task: str) -> str:
+    """The command that asks the models of a task, beside evaluate and info, which take all."""
+    return re.findall(r"tidegate (\w+)", TASKS[task].then)[0]
 
 
 def source_for(fitted: Estimator, told: dict[str, Any]) -> Any:

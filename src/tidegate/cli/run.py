@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import typer
+import click
 
 from tidegate.cli.invocation import Invocation
 from tidegate.cli.processes import launch, process_rank
@@ -73,7 +73,7 @@ class TrainingRun:
         if self.devices > 1 and process_rank() is None:
             with output_lock(self.output):
                 pass  # if another run holds it, say so before processes are started
-            raise typer.Exit(launch(self.devices, self.invocation.arguments))
+            raise click.exceptions.Exit(launch(self.devices, self.invocation.arguments))
         with said_aside(self.json, self.output):
             if not self.first:
                 self._learn(read)

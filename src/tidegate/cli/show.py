@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+import textwrap
+import unicodedata
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -14,6 +17,8 @@ from tidegate.errors import InputError
 from tidegate.intervals import wilson, with_interval
 from tidegate.output.writing import own_descriptor
 from tidegate.terminal import UNSAFE, elided, printable, say
+
+_NARROWEST = 20  # columns of a table's values, however narrow the terminal is
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -44,18 +49,24 @@ def said_aside(json: bool, output: Path | None) -> AbstractContextManager[object
 
 
 def print_table(title: str, rows: Mapping[str, Any]) -> None:
-    """Names and values, numbers to four figures."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(printable(name.replace("_", " ")), elided(printable(as_text(value))))
+    """Names and values, numbers to four figures; a long value goes on in the next lines."""
     if title:
         say(title)
-    Console(highlight=False, markup=False).print(table)
+    names = [printable(name.replace("_", " ")) for name in rows]
+    column = 1 + max(map(_columns, names), default=0)
+    width = max(shutil.get_terminal_size().columns - column, _NARROWEST)
+    for name, value in zip(names, rows.values(), strict=True):
+        lines = textwrap.wrap(elided(printable(as_text(value))), width, break_on_hyphens=False)
+        indented = f"\n{' ' * column}".join(lines)
+        say(f"{name}{' ' * (column - _columns(name))}{indented}".rstrip())
+
+
+def _columns(text: str) -> int:
+    """How wide a terminal shows a text: a Chinese character takes two columns, an accent none."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
 
 
 def beside_baselines(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,56 +1,64 @@
 """``tidegate train``: from a file to a model file, one command per task, made from its options."""
 
-# Annotations are evaluated where they stand, since one of them is the task's own: no __future__.
+from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from tidegate.cli.options import estimator_options, source_options, with_options
-from tidegate.cli.reading import for_programs, like_file, output_option
+from tidegate.cli.command import Command, Option, command
+from tidegate.cli.invocation import Invocation
+from tidegate.cli.options import estimator_options, source_options
+from tidegate.cli.parameters import data_to_learn, json_option, like_file, output_option
 from tidegate.cli.run import TrainingRun
 from tidegate.data.files.reading import taken
 from tidegate.tasks import TASKS, task_class
 
-Output = Annotated[
-    Path | None,
+_VALIDATION = like_file("--validation", "chooses the best weights (default: a part of FILE)")
+_RUN = (
     output_option(
         "model file to write (default: in this folder, named after FILE and the task); it replaces "
         "an older model, but any other file only with --force",
         "Run",
     ),
-]
-Json = Annotated[bool, for_programs("Run")]
-Devices = Annotated[
-    int,
-    typer.Option(
+    json_option("Run"),
+    Option(
+        "--devices",
         metavar="N",
+        type=int,
+        default=1,
         help="processes that train together on this machine; for several machines, run this "
         "command under torchrun on each",
-        rich_help_panel="Run",
+        panel="Run",
         hidden=True,
     ),
-]
-Validation = Annotated[Path | None, like_file("chooses the best weights (default: a part of FILE)")]
+)
 
 
-def train_command(task: str) -> Callable[..., None]:
-    """The function behind ``tidegate train`` for a task, its parameters the task's options."""
+def train_command(task: str) -> Command:
+    """``tidegate train`` for a task."""
     about = TASKS[task]
 
+    @command(
+        data_to_learn(about.source.FILE),
+        *([_VALIDATION] if about.source.HAS_VALIDATION_FILE else []),
+        *_RUN,
+        told=source_options(about.source),
+        options=estimator_options(task_class(task)),
+        help=f"{about.help}\n\nExample: tidegate train {about.command} {about.example}",
+    )
+    @click.pass_obj
     def train(
-        ctx: typer.Context,
-        file: Annotated[
-            Path, typer.Argument(metavar="FILE", help=f"{about.source.FILE}; - is standard input")
-        ],
+        invocation: Invocation,
+        *,
+        file: Path,
         told: dict[str, Any],
         options: dict[str, Any],
-        validation: Validation = None,
-        output: Output = None,
-        devices: Devices = 1,
-        json: Json = False,
+        output: Path | None,
+        devices: int,
+        json: bool,
+        validation: Path | None = None,
     ) -> None:
         source = about.source.as_in_training({}, told)
 
@@ -69,13 +77,8 @@ def train_command(task: str) -> Callable[..., None]:
             output=output,
             devices=devices,
             json=json,
-            invocation=ctx.obj,
+            invocation=invocation,
         )
         run.go(read, source.provenance())
 
-    train.__doc__ = f"{about.help}\n\nExample: tidegate train {about.command} {about.example}"
-    return with_options(
-        train,
-        {"told": source_options(about.source), "options": estimator_options(task_class(task))},
-        leave_out=() if about.source.HAS_VALIDATION_FILE else ("validation",),
-    )
+    return train

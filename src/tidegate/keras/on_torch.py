@@ -106,17 +106,21 @@ def _in_our_order(cell: Cell, weights: list[Tensor]) -> list[Tensor | None]:
     biases: list[Tensor | None] = [None, None]
     if bias:
         both = bias[0].unbind() if bias[0].dim() == 2 else (bias[0], torch.zeros_like(bias[0]))
-        biases = [_blocks(cell, b) for b in both]
-    return [_blocks(cell, w_ih).t(), _blocks(cell, w_hh).t(), *biases]
+        biases = [_rows(cell, b) for b in both]
+    return [*(_rows(cell, w.t().contiguous()) for w in (w_ih, w_hh)), *biases]
 
 
-def _blocks(cell: Cell, array: Tensor) -> Tensor:
-    """[..., G*H] with the gates in our order."""
+def _rows(cell: Cell, array: Tensor) -> Tensor:
+    """[G*H, ..] with the gates in our order.
+
+    Of a matrix that is dense now: the engine reads it so, in the pass back too, and torch moves
+    whole rows of it and of its gradient.
+    """
     order = gate_order("keras", cell.name)
-    if order == sorted(order):
+    if order == tuple(range(len(order))):
         return array
-    blocks = array.chunk(len(order), -1)
-    return torch.cat([blocks[k] for k in order], -1)
+    blocks = array.chunk(len(order))
+    return torch.cat([blocks[k] for k in order])
 
 
 def _input_mask(cell: Cell, kernel: Any, x: Tensor, training: Any) -> Tensor | None:
@@ -133,8 +137,6 @@ def _recurrent_mask(cell: Cell, kernel: Any, h: Tensor, training: Any) -> Tensor
 
 def _by_gate(cell: Cell, masks: Tensor | list[Tensor]) -> Tensor:
     """Keras' one mask, [B, W], as it is; its masks for each gate as [G, B, W]."""
-    return (
-        torch.stack([masks[k] for k in gate_order("keras", cell.name)])
-        if isinstance(masks, list)
-        else masks
-    )
+    if not isinstance(masks, list):
+        return masks
+    return torch.stack([masks[k] for k in gate_order("keras", cell.name)])

@@ -56,7 +56,7 @@ class Steps:
     def taken(self, x: Tensor) -> Tensor:
         """[B, T, W] -> [T, B, W], where each row begins with its true steps."""
         if self._moved is None:
-            return x.transpose(0, 1)
+            return x.transpose(0, 1).contiguous()  # once: the pass back reads it, too
         B, T, W = x.shape  # noqa: N806
         rows = x.reshape(B * T, W)
         if is_recorded():  # whatever compiles it finds a way back of its own

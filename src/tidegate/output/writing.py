@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from pathlib import Path
 from stat import S_ISREG
@@ -65,7 +64,7 @@ def write_partial(folder: Path, data: bytes) -> Path:
 
     Its name is short: one with the target's name in it could be too long where that is not.
     """
-    partial = folder / f".{secrets.token_hex(8)}.partial"
+    partial = folder / f".{os.urandom(8).hex()}.partial"
     try:
         with open(partial, "xb") as file:
             file.write(data)

@@ -10,10 +10,12 @@ import numpy as np
 
 from tidegate.cells import CELLS, Cell
 from tidegate.equations import bptt, expr
+from tidegate.errors import InputError
 from tidegate.runtime.network import Network
 
 _NEAR = 0.1  # of a gate's range: Karpathy, Johnson and Fei-Fei 2015, arXiv:1506.02078, section 4.2
 _STEPS = 64  # whose values are held at a time; each step holds all of its equations' values
+_LARGEST = 2**28  # values of all gates together, which take a GiB
 _UNBOUNDED = (-np.inf, np.inf)
 
 
@@ -82,7 +84,16 @@ class Inspection:
 
 
 def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[str]) -> Inspection:
-    """The gates while ``network`` reads a sequence, [T] or [T, I], of each series in ``read``."""
+    """The gates while ``network`` reads a sequence, [T] or [T, I], of each series in ``read``.
+
+    Raises InputError for so many steps that the values would fill the memory.
+    """
+    a = network.architecture
+    per_step = a.directions * sum(a.hidden_sizes) * len(CELLS[a.cell].trace.gates) * len(read)
+    if len(steps) * per_step > _LARGEST:
+        most = _LARGEST // per_step
+        problem = f"expected at most {most} steps, whose gates fill a GiB, got {len(steps)}"
+        raise InputError(f"{problem}; give a part of it")
     watched = [
         one for series, sequence in read.items() for one in _gates(network, series, sequence)
     ]

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -167,7 +168,8 @@ def _open(path: str | PathLike[str]) -> Iterator[io.BufferedReader]:
 
 @contextmanager
 def _watched(file: io.BufferedReader, title: str | None) -> Iterator[Any]:
-    if title is None or not sys.stderr.isatty():
+    # a base install has no rich: it reads without a bar
+    if title is None or not sys.stderr.isatty() or find_spec("rich") is None:
         yield file
         return
     from rich.console import Console
