@@ -163,11 +163,20 @@ def test_what_counts_nothing_teaches_nothing() -> None:
 
 def test_the_least_share_is_taken_that_is_as_good_as_the_best() -> None:
     rng = RNG(0)
-    worse = np.abs(rng.normal(size=50)) + np.arange(len(SHARES))[:, None]
-    assert least_share(worse) == 0
-    assert least_share(worse[::-1]) == 1
-    assert least_share(worse[::-1, :5]) == 0  # five sequences tell nothing
-    assert least_share(rng.normal(size=(len(SHARES), 50))) < 1
+    answers, alike = rng.normal(size=50), np.ones(50)
+    good, bad = answers[:, None], answers[:, None] + rng.normal(size=(50, 1))
+    assert least_share(bad, good, answers, alike) == 1
+    assert least_share(good, bad, answers, alike) == 0
+    assert least_share(bad[:5], good[:5], answers[:5], alike[:5]) == 0  # five tell nothing
+    other = answers[:, None] + rng.normal(size=(50, 1))
+    assert 0 < least_share(bad, other, answers, alike) < 1  # errors that even out
+
+
+def test_a_network_that_is_certain_is_not_believed_for_a_few_right_answers() -> None:
+    answers = np.arange(20) % 2
+    right = np.eye(2)[answers]
+    assert least_share(right, 40 * right, answers, np.ones(20)) < 0.25
+    assert least_share(right, 4 * right, answers, np.ones(20)) > 0.25
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import Estimator, with_default
-from tidegate.tasks.sequence_blend import SHARES, blended, least_share
+from tidegate.tasks.sequence_blend import blended, least_share
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import option
@@ -219,10 +219,11 @@ class SequenceEstimator(Estimator):
         outputs = network.architecture.output_size
         told = self._strength * np.stack([steps[-1, -outputs:] for steps in held_out])
         own = outputs_of(network, held_out, outputs)
-        losses = [objective.errors(told + s * (own - told), answers) for s in SHARES]
-        share = least_share(np.stack(losses))
+        counts = objective.weights[1]
+        share = least_share(told, own, answers, np.ones(len(own)) if counts is None else counts)
         self.runtime_ = blended(network, share)
-        self.metrics_ |= objective.evaluate(self.network_)
+        figures = objective.evaluate(self.network_)
+        self.metrics_ |= {name: figures[name] for name in self.metrics_ if name in figures}
         self.provenance_["network_share"] = share
 
     def _vary(self, scaled: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -123,11 +123,6 @@ class ManyToOne(TaskObjective):
         loss = self._mean_error(*map(torch.from_numpy, given)).item()
         return {self.loss_name: loss, **told}
 
-    def errors(self, outputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """Loss of each held-out sequence, [N], times how much it counts."""
-        rows = self.error(torch.from_numpy(outputs), torch.from_numpy(answers), "none").numpy()
-        return rows if self.weights[1] is None else rows * self.weights[1]
-
     def chosen_by(self, figure: str) -> str:
         """What chooses the best weights: the loss where inputs do not count alike, else a figure.
 

@@ -1,4 +1,4 @@
-"""Classifiers and regressors of sequences of numbers, beside 1-nearest-neighbour and ridge."""
+"""Classifiers and regressors of sequences of numbers, beside the baselines of sequences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
-from tidegate.baselines.sequences import LinearSequences, Mean, NearestNeighbour
+from tidegate.baselines.sequences import (
+    ConvolvedLabels,
+    ConvolvedNumbers,
+    LinearSequences,
+    Mean,
+    NearestNeighbour,
+)
 from tidegate.comparison.experiments.answered import ACCURACY, AnsweredExperiment
 from tidegate.comparison.experiments.experiment import Metric
 from tidegate.data.files.items import as_labels
@@ -27,7 +33,10 @@ class SequenceClassification(_Sequences):
     metric: ClassVar[Metric] = ACCURACY
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [NearestNeighbour.fit(self.train, self.validation)]
+        return [
+            NearestNeighbour.fit(self.train, self.validation),
+            ConvolvedLabels.fit(self.train),
+        ]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.array(as_labels(answers)))
@@ -42,7 +51,11 @@ class SequenceRegression(_Sequences):
     metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error", lower_is_better=True)
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [Mean.fit(self.train), LinearSequences.fit(self.train, self.validation)]
+        return [
+            Mean.fit(self.train),
+            LinearSequences.fit(self.train, self.validation),
+            ConvolvedNumbers.fit(self.train),
+        ]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.asarray(answers, dtype=np.float64))
