@@ -61,7 +61,7 @@ def test_what_cannot_be_streamed_is_refused_with_a_remedy_that_helps() -> None:
     y = ["up"] * 10 + ["down"] * 10
     options: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
     model = tg.SequenceClassifier(**options).fit(x, y)
-    with pytest.raises(InputError, match="bidirectional=False and own_scale=False and evi") as refused:
+    with pytest.raises(InputError, match="bidirectional=False and own_scale=False") as refused:
         model.stream()
     assert "also reads backwards, from the end" in str(refused.value)
     assert "deviations of its own" in str(refused.value)

@@ -214,6 +214,11 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
     }
 
 
+def mean_of(row: Row, name: str) -> str:
+    """Of all seeds, of a figure that an older row may lack."""
+    return f"{np.mean(row[name]):.3f}" if row.get(name) else ""
+
+
 COLUMNS: dict[str, Any] = {
     "data": lambda r: r["data"],
     "training / test": lambda r: f"{r['training_sequences']} / {r['test_sequences']}",
@@ -222,10 +227,8 @@ COLUMNS: dict[str, Any] = {
         + (" (below DTW)" if r["mean_accuracy"] < r["dtw_accuracy"] else "")
     ),
     "seeds": lambda r: ", ".join(f"{a:.3f}" for a in r["accuracy"]),
-    "evidence alone": lambda r: f"{np.mean(r['evidence_accuracy']):.3f}",
-    "MiniRocket (aeon)": lambda r: (
-        f"{np.mean(r['minirocket_accuracy']):.3f}" if r["minirocket_accuracy"] else ""
-    ),
+    "evidence alone": lambda r: mean_of(r, "evidence_accuracy"),
+    "MiniRocket (aeon)": lambda r: mean_of(r, "minirocket_accuracy"),
     "1-NN DTW here": lambda r: f"{r['dtw_accuracy']:.3f}",
     "published 1-NN DTW (from memory)": lambda r: r["published"] or "",
     "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
