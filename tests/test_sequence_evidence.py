@@ -18,7 +18,7 @@ from tidegate.data.sequences.ridge import PENALTIES, Ridge
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.runtime.probabilities import log_softmax
-from tidegate.tasks.sequence_blend import SHARES, blended, least_share
+from tidegate.tasks.sequence_blend import blended, trust
 
 RNG = np.random.default_rng
 SMALL: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 4, "verbose": 0}
@@ -161,22 +161,32 @@ def test_what_counts_nothing_teaches_nothing() -> None:
     np.testing.assert_allclose(read[18:], one.of(columns[18:]))
 
 
-def test_the_least_share_is_taken_that_is_as_good_as_the_best() -> None:
+def test_a_network_is_trusted_as_far_as_held_out_sequences_say() -> None:
     rng = RNG(0)
     answers, alike = rng.normal(size=50), np.ones(50)
     good, bad = answers[:, None], answers[:, None] + rng.normal(size=(50, 1))
-    assert least_share(bad, good, answers, alike) == 1
-    assert least_share(good, bad, answers, alike) == 0
-    assert least_share(bad[:5], good[:5], answers[:5], alike[:5]) == 0  # five tell nothing
-    other = answers[:, None] + rng.normal(size=(50, 1))
-    assert 0 < least_share(bad, other, answers, alike) < 1  # errors that even out
+    np.testing.assert_allclose(trust(bad, good, answers, alike), (0, 1), atol=1e-6)
+    assert trust(good, bad, answers, alike) == (1, 0)
+    assert trust(bad[:5], good[:5], answers[:5], alike[:5]) == (1, 0)  # five tell nothing
+    evidence, network = trust(bad, answers[:, None] + rng.normal(size=(50, 1)), answers, alike)
+    assert evidence > 0.2  # errors that even out
+    assert network > 0.2
 
 
 def test_a_network_that_is_certain_is_not_believed_for_a_few_right_answers() -> None:
     answers = np.arange(20) % 2
     right = np.eye(2)[answers]
-    assert least_share(right, 40 * right, answers, np.ones(20)) < 0.25
-    assert least_share(right, 4 * right, answers, np.ones(20)) > 0.25
+    evidence, network = trust(right, 40 * right, answers, np.ones(20))
+    assert evidence + 40 * network < 5
+
+
+def test_a_network_learns_nothing_of_the_evidence_beside_it() -> None:
+    """So that what it says on held-out sequences is its own."""
+    model = tg.SequenceClassifier(**SMALL).fit(*outlines(24, 0))
+    weights = model.runtime_.tensors
+    for name in ("weight_ih_l0", "weight_ih_l0_reverse"):
+        assert not weights[f"recurrent.0.{name}"][:, -3:].any()
+        assert weights[f"recurrent.0.{name}"][:, :-3].all()
 
 
 @pytest.fixture(scope="module")
@@ -262,14 +272,13 @@ def test_a_linear_answer_is_found_where_sequences_are_few() -> None:
     assert model.score(sequences[80:], answers[80:]) > 0.9
 
 
-def test_a_share_of_zero_leaves_the_evidence_alone(outline_model: tg.SequenceClassifier) -> None:
+def test_a_network_that_is_not_trusted_leaves_the_evidence_alone() -> None:
     model = tg.SequenceClassifier(**SMALL).fit(*outlines(24, 0))
-    model.runtime_ = blended(model.runtime_, 0.0)
+    model.runtime_ = blended(model.runtime_, model._strength, (1.0, 0.0))
     sequences, _ = outlines(5, 3)
     np.testing.assert_allclose(
         model._outputs(sequences), model._strength * _evidence_of(model, sequences), rtol=1e-5
     )
-    assert outline_model.provenance_["network_share"] in SHARES
 
 
 def _evidence_of(model: Any, sequences: list[np.ndarray]) -> np.ndarray:

@@ -140,7 +140,7 @@ class Block:
 def alone(model: tg.SequenceClassifier) -> tg.SequenceClassifier:
     """The model with nothing of its network: what the evidence says, and no more."""
     other = copy.copy(model)
-    other.runtime_ = blended(model.runtime_, 0.0)
+    other.runtime_ = blended(model.runtime_, model._strength, (1.0, 0.0))
     return other
 
 
@@ -178,7 +178,7 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
         model = tg.SequenceClassifier(seed=seed, verbose=0).fit(learned, labels)
         times.append(clock.read())
         figures.append(model.evaluate(unseen, truth))
-        shares.append(model.provenance_["network_share"])
+        shares.append([model.provenance_[f"{part}_weight"] for part in ("evidence", "network")])
         by_evidence.append(alone(model).score(unseen, truth))
         print(f"{row.name}, seed {seed}: {figures[-1]['accuracy']:.4f}", flush=True)
     if known is None:
@@ -200,7 +200,7 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
         "mean_calibration_error": round(
             float(np.mean([f["calibration_error"] for f in figures])), 4
         ),
-        "network_share": shares,
+        "weights_of_evidence_and_network": shares,
         "evidence_accuracy": [round(a, 4) for a in by_evidence],
         "minirocket_accuracy": known.get("minirocket_accuracy"),
         "seconds": [time["seconds"] for time in times],

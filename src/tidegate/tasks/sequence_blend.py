@@ -1,9 +1,9 @@
-"""How far a network that began as its evidence is trusted: as held-out sequences say.
+"""How far a network and the evidence beside it are trusted: as held-out sequences say.
 
-A network that has read three dozen sequences two hundred times knows them by heart, and what it
-adds to the evidence on others is noise.  So its answers are those of the evidence and a share of
-the way to its own.  The share is the least that is as good as the best one within two standard
-errors on held-out sequences (after Breiman et al. 1984, whose rule has one); of few of them, none.
+Network and evidence learn apart, so that each is judged by what it says alone: a network that has
+read three dozen sequences two hundred times knows them by heart, and what it says of others may be
+noise.  The answer is a sum of both, in the proportion that does best on held-out sequences; where
+that is no better than the evidence alone by two standard errors, it is the evidence alone.
 """
 
 from __future__ import annotations
@@ -12,41 +12,66 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.data.sequences.mixing import log_loss, squared_error
+from tidegate.cells import CELLS
+from tidegate.data.sequences.mixing import best_mixture, log_loss, squared_error
 
 if TYPE_CHECKING:
+    from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
 
 _FEWEST = 10  # held-out sequences that can tell
-SHARES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
+
+Trust = tuple[float, float]  # factors on what evidence and network say
 
 
-def least_share(
-    evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np.ndarray
-) -> float:
-    """The share of SHARES, by what evidence and network say of held-out sequences, [N, O] each.
+def keep_apart(network: SequenceNetwork) -> None:
+    """Let the network learn nothing of evidence, the last columns of what it reads.
+
+    They are zeros while it is trained, so that weights on them which are zero remain so.
+    """
+    import torch
+
+    outputs, a = network.architecture.output_size, network.architecture
+    assert network.linear is not None
+    with torch.no_grad():
+        network.linear.weight.zero_()
+        for name, tensor in network.recurrent[0].named_parameters():
+            if (
+                CELLS[a.cell].parameters[name.removesuffix("_reverse")[: -len("_l0")]].role
+                == "input"
+            ):
+                tensor[..., -outputs:] = 0
+    network.linear.weight.requires_grad_(False)
+
+
+def trust(evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np.ndarray) -> Trust:
+    """By what evidence and network say of held-out sequences, logits or scaled numbers [N, O].
 
     ``answers``: positions of labels, int64 [N], or scaled numbers, [N]; ``counts`` [N]: how much
-    each counts.  Logits are judged as ``mixing.log_loss`` does: of few sequences, all told right,
-    none can be told with certainty.
+    each counts.  Logits are judged as ``log_loss`` does: of few sequences, all told right, none can
+    be told with certainty.
     """
-    count = len(answers)
-    if count < _FEWEST:
-        return SHARES[0]
+    if len(answers) < _FEWEST:
+        return 1.0, 0.0
     of_labels = answers.dtype.kind == "i"
     loss = log_loss(answers) if of_labels else squared_error(answers[:, None])
-    mixed = (evidence + np.float64(share) * (own - evidence) for share in SHARES)
-    losses = np.stack([counts * loss(outputs, outputs[None])[0] for outputs in mixed])
-    differences = losses - losses[losses.mean(1).argmin()]
-    error = differences.std(1, ddof=1) / np.sqrt(count)
-    return SHARES[int((differences.mean(1) <= 2 * error).argmax())]
+    both = np.stack([evidence, own]).astype(np.float64)
+    factors, _ = best_mixture(both, loss, counts)
+    better = counts * (loss(both[0], both)[0] - loss(np.tensordot(factors, both, 1), both)[0])
+    error = better.std(ddof=1) / np.sqrt(len(better))
+    if better.mean() <= 2 * error:
+        return 1.0, 0.0
+    return float(factors[0]), float(factors[1])
 
 
-def blended(network: Network, share: float) -> Network:
-    """The network whose answers are ``share`` of the way from its evidence's to its own."""
+def blended(network: Network, strength: float, trusted: Trust) -> Network:
+    """The network with the sum in its weights; evidence times ``strength`` is what it says."""
     from tidegate.runtime.network import Network
 
-    tensors = dict(network.tensors)
+    outputs, tensors = network.architecture.output_size, dict(network.tensors)
+    line = np.zeros_like(tensors["linear.weight"])
+    line[:, -outputs:] = trusted[0] * strength * np.eye(outputs)
+    tensors["linear.weight"] = line
     for name in ("dense.weight", "dense.bias"):
-        tensors[name] = np.float32(share) * tensors[name]
+        tensors[name] = np.float32(trusted[1]) * tensors[name]
     return Network(network.architecture, tensors)

@@ -14,7 +14,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import Estimator, with_default
-from tidegate.tasks.sequence_blend import blended, least_share
+from tidegate.tasks.sequence_blend import blended, keep_apart, trust
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import option
@@ -174,7 +174,8 @@ class SequenceEstimator(Estimator):
         both = [*train[0], *validation[0]]
         answers = np.concatenate([train[1], validation[1]])
         evidence = self._learn_evidence(both, answers, np.concatenate(counts), output_size)
-        scaled = self._beside([inputs.scaled(sequence) for sequence in both], evidence)
+        none = None if evidence is None else np.zeros_like(evidence)
+        scaled = self._beside([inputs.scaled(sequence) for sequence in both], none)
         scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train[1] if alone else validation[1]
@@ -210,21 +211,26 @@ class SequenceEstimator(Estimator):
             self._start,
             tested=tested,
         )
-        if self.evidence_ is not None and not alone:
-            self._blend(made[0], judged_by, judged)
+        if evidence is not None:
+            self._blend(made[0], evidence[-len(judged) :], alone)
 
-    def _blend(self, objective: ManyToOne, held_out: list[np.ndarray], answers: np.ndarray) -> None:
-        """Trust the network beside its evidence as far as what is held out allows."""
-        network = self.runtime_
-        outputs = network.architecture.output_size
-        told = self._strength * np.stack([steps[-1, -outputs:] for steps in held_out])
-        own = outputs_of(network, held_out, outputs)
-        counts = objective.weights[1]
-        share = least_share(told, own, answers, np.ones(len(own)) if counts is None else counts)
-        self.runtime_ = blended(network, share)
+    def _blend(self, objective: ManyToOne, evidence: np.ndarray, alone: bool) -> None:
+        """Add ``evidence`` [N, O] in what judges to what the network says, each as it is trusted.
+
+        With nothing held out, ``alone``, each counts a half.
+        """
+        sequences, answers = objective.validation
+        own = outputs_of(self.runtime_, sequences, evidence.shape[1])
+        counts = np.ones(len(own)) if objective.weights[1] is None else objective.weights[1]
+        told = self._strength * evidence
+        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts)
+        self.runtime_ = blended(self.runtime_, self._strength, trusted)
+        for steps, row in zip(sequences, evidence, strict=True):
+            steps[:, -len(row) :] = row
         figures = objective.evaluate(self.network_)
         self.metrics_ |= {name: figures[name] for name in self.metrics_ if name in figures}
-        self.provenance_["network_share"] = share
+        weights = (round(factor, 4) for factor in trusted)
+        self.provenance_ |= dict(zip(("evidence_weight", "network_weight"), weights, strict=True))
 
     def _vary(self, scaled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The segments of a random part of a scaled sequence."""
@@ -262,15 +268,9 @@ class SequenceEstimator(Estimator):
         ]
 
     def _start(self, network: SequenceNetwork) -> dict[str, Any]:
-        """Let the network begin as its evidence: the recurrent layers learn what that leaves."""
-        if network.linear is not None:
-            import torch
-
-            outputs = network.architecture.output_size
-            with torch.no_grad():
-                network.linear.weight[:, -outputs:] = self._strength * torch.eye(outputs)
-                network.dense.weight.zero_()
-            network.linear.weight.requires_grad_(False)
+        """Let the network learn apart from the evidence."""
+        if self.evidence_ is not None:
+            keep_apart(network)
         return {}
 
     def _read(self, sequences: list[np.ndarray]) -> list[np.ndarray]:

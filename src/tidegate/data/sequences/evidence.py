@@ -5,8 +5,7 @@ sequence in deviations of its own, the same over its values in deviations of the
 the values themselves.  For labels the three answers are added up as logits, for numbers as shares
 of the answer, in the proportion that tells best what is right of rows that were left out.
 
-A sequence must not be judged by what was learned from itself, or the network would learn to trust
-it blindly: the evidence in a training sequence is that of a fit without it (ridge.py).
+How far evidence can be trusted is judged by what a fit without a sequence says of it (ridge.py).
 """
 
 from __future__ import annotations
