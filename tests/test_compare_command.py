@@ -20,7 +20,7 @@ RUNS = {
     "language-model": "book.txt --embedding-size 4 --bptt 8",
     "forecaster": "load.csv --time date --target OT --horizon 6 --context 24 --validate-until 0.9",
 }
-FIGURES = {"classifier": "accuracy", "language-model": "nats per token", "forecaster": "error"}
+FIGURES = {"classifier": "cross-entropy", "language-model": "nats per token", "forecaster": "error"}
 BASELINES = {
     "classifier": "TF-IDF + logistic regression",
     "language-model": "-grams",

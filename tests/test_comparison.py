@@ -14,6 +14,7 @@ from tidegate.baselines.windows import LinearWindows
 from tidegate.cells import title
 from tidegate.comparison.experiments.answered import AnsweredExperiment
 from tidegate.comparison.experiments.of_tasks import EXPERIMENTS, experiment_of
+from tidegate.data.series.line import Line
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.intervals import wilson
@@ -168,14 +169,15 @@ def test_the_table_has_means_deviations_costs_and_gaps(compared):
     assert {row.name for row in result.rows} == {"LSTM", "GRU", "TF-IDF + logistic regression"}
     runs = [run for run in result.runs if run.cell == "gru"]
     row = next(row for row in result.rows if row.name == "GRU")
-    figures = [run.held_out["accuracy"] for run in runs]
+    figures = [run.held_out["cross_entropy"] for run in runs]
     assert (row.mean, row.deviation) == (np.mean(figures), np.std(figures, ddof=1))
-    assert row.gap == pytest.approx(np.mean([r.training["accuracy"] for r in runs]) - row.mean)
+    assert row.gap == pytest.approx(np.mean([r.training["cross_entropy"] for r in runs]) - row.mean)
+    assert row.accuracy == pytest.approx(np.mean([r.held_out["accuracy"] for r in runs]))
     assert row.parameters == runs[0].model.runtime_.architecture.parameter_count()
     assert row.seconds_per_epoch > 0
     assert row.seconds_to_best > 0
     means = [row.mean for row in result.rows]
-    assert means == sorted(means, reverse=True)
+    assert means == sorted(means)
     for name in ("LSTM", "GRU", "TF-IDF + logistic regression", "test", str(result.advice)):
         assert name in str(result)
 
@@ -185,8 +187,8 @@ def test_the_best_model_is_the_advised_cells_that_validates_best(compared):
     result, folder = compared
     advised = [run for run in result.runs if title(run.cell) == result.advice.cell]
     assert result.best in advised
-    best = max(run.validation["accuracy"] for run in advised)
-    assert result.best.validation["accuracy"] == best
+    best = min(run.validation["cross_entropy"] for run in advised)
+    assert result.best.validation["cross_entropy"] == best
     told = json.loads((folder / "comparison.json").read_text())
     assert told["advice"]["cell"] == result.advice.cell
     assert told["best_model"] == str(result.best.path)
@@ -218,14 +220,15 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
 def test_every_accuracy_has_an_interval_that_few_texts_make_wide(compared):
     result, folder = compared
     for row in result.rows:
-        assert row.interval == wilson(row.mean, 8)
+        assert row.accuracy is not None
+        assert row.interval == wilson(row.accuracy, 8)
         assert row.interval.wide
     assert str(result.rows[0].interval) in str(result)
     told = json.loads((folder / "comparison.json").read_text())
     assert told["table"][0]["interval"] == list(result.rows[0].interval)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "standard error" not in page
-    assert "paired test on the same texts gives p &lt; 0.05" in page
+    assert "paired test on the losses of the same texts gives p &lt; 0.05" in page
 
 
 def test_differences_in_the_json_are_those_of_the_advice(compared):
@@ -286,7 +289,7 @@ def test_no_legend_is_wider_than_its_picture():
     history = [{"step": 1, "seconds": 1.0, "accuracy": 0.5}]
     runs: Any = [SimpleNamespace(cell=cell, history=history) for cell in ("gru", "lstm", "mgu")]
     short = BaselineScores(name="ridge", about="", validation=0.5, held_out=0.5, losses=np.zeros(0))
-    metric = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    metric = Metric(name="accuracy", label="accuracy")
     for baseline, columns in ((short, 4), (replace(short, name="a baseline of many words"), 3)):
         figure = Figure(figsize=(5.2, 3.5), dpi=180, layout="constrained")
         curves(runs, [baseline], metric, "step")(figure)
@@ -403,7 +406,7 @@ def test_ridge_is_measured_on_the_very_windows_of_the_forecaster():
     experiment.fit(model)
     windows = experiment._windows(model, experiment.scored)
     w = model.windowing_
-    zero = LinearWindows(np.zeros((w.context, w.horizon)), np.zeros(w.horizon), penalty=0.0)
+    zero = LinearWindows(Line(np.zeros((w.horizon, w.context)), np.zeros(w.horizon), penalty=0.0))
     held_out, _ = experiment.score(model)
     errors = zero.figures(windows)
     assert errors["mse"] == pytest.approx(held_out["naive_mse"], rel=1e-5)  # float32 windows
@@ -422,8 +425,8 @@ def test_ridge_is_that_of_scikit_learn():
     ridge = LinearWindows.fit(train, validation)
     rows = np.arange(len(train))
     x = train.inputs(rows).swapaxes(0, 1).reshape(len(rows), -1).astype(np.float64)
-    peer = Peer(alpha=ridge.penalty).fit(x, train.targets(rows))
-    np.testing.assert_allclose(ridge.weights, peer.coef_.T, atol=1e-5)  # of targets in float32
+    peer = Peer(alpha=ridge.line.penalty).fit(x, train.targets(rows))
+    np.testing.assert_allclose(ridge.line.weights, peer.coef_, atol=1e-5)  # of targets in float32
 
 
 def test_language_models_stand_beside_n_grams_and_write():

@@ -104,7 +104,7 @@ def weeks(_: Path) -> Series:
     return Series.of(hours(len(t)), load)
 
 
-def sixty(_: Path) -> Series:
+def sixty(data: Path) -> Series:  # noqa: ARG001
     rng = np.random.default_rng(6)
     t = np.arange(800)
     columns = []

@@ -38,6 +38,22 @@ class Answered(NamedTuple):
         return type(self)([self.inputs[i] for i in rows], self.answers[rows])
 
 
+def sampled(part: Answered, share: float) -> Answered:
+    """About ``share`` of the rows, drawn at random but always the same; all from 1 on."""
+    count = len(part.inputs)
+    if share >= 1:
+        return part
+    rows = np.random.default_rng(0).permutation(count)[: max(1, int(share * count))]
+    # of every answer that is a label one, or it could never be given
+    first = np.unique(part.answers, return_index=True)[1] if part.answers.dtype.kind != "f" else []
+    return part.rows(np.union1d(rows, np.asarray(first, int)))
+
+
+def told_of(kept: int, count: int, what: str) -> str:
+    """What to add to ``about`` where only some of ``count`` examples were learned from."""
+    return "" if kept == count else f", of {kept:,} of {count:,} {what}"
+
+
 class Labelling(Baseline):
     """A baseline that gives each label of the training part, ``classes`` [C], a probability."""
 

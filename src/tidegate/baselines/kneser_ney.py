@@ -11,8 +11,6 @@ from typing import Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Baseline
-
 _LONGEST = 10  # tokens in an n-gram
 
 
@@ -56,7 +54,7 @@ class _Order:
         return np.divide(numerator, total, out=shorter.copy(), where=total > 0)
 
 
-class KneserNey(Baseline):
+class KneserNey:
     """The probability of each token given those before it.
 
     Tokens are int [T], as an encoder gives them, of ``size`` kinds.  They are one stream, as a
@@ -65,9 +63,6 @@ class KneserNey(Baseline):
 
     def __init__(self, orders: list[_Order], size: int, never_target: int | None) -> None:
         self.orders, self.size, self.never_target = orders, size, never_target
-        self.name = f"{self.length}-grams"
-        self.about = "interpolated, modified Kneser-Ney"
-        self.parameters = sum(len(order.keys) for order in self.orders)
 
     @classmethod
     def fit(
@@ -112,6 +107,11 @@ class KneserNey(Baseline):
         """Tokens in the longest n-gram."""
         return len(self.orders)
 
+    @property
+    def ngrams(self) -> int:
+        """How many n-grams are known, of all lengths."""
+        return sum(len(order.keys) for order in self.orders)
+
     def probabilities(self, tokens: np.ndarray) -> np.ndarray:
         """The probability of each token, [T]; that of the first is given nothing."""
         p = np.full(len(tokens), 1 / (self.size - (self.never_target is not None)))
@@ -123,18 +123,13 @@ class KneserNey(Baseline):
             contexts = np.concatenate([[-1], grams[:-1]])
         return p
 
-    def losses(self, part: np.ndarray) -> np.ndarray:
+    def nats(self, tokens: np.ndarray) -> np.ndarray:
         """Nats of all tokens but the first, [T - 1]; 0 for those never predicted."""
-        return -np.log(np.where(self._scored(part), self.probabilities(part)[1:], 1.0))
-
-    def figures(self, part: np.ndarray) -> dict[str, float]:
-        """``cross_entropy`` in nats per token, and ``perplexity``."""
-        nats = self.cross_entropy(part)
-        return {"cross_entropy": nats, "perplexity": float(np.exp(nats))}
+        return -np.log(np.where(self._scored(tokens), self.probabilities(tokens)[1:], 1.0))
 
     def cross_entropy(self, tokens: np.ndarray) -> float:
         """Nats per token, over all but the first and those never predicted."""
-        return float(self.losses(tokens)[self._scored(tokens)].mean())
+        return float(self.nats(tokens)[self._scored(tokens)].mean())
 
     def _scored(self, tokens: np.ndarray) -> np.ndarray:
         """Which of all tokens but the first are predicted, bool [T - 1]."""

@@ -6,16 +6,19 @@ every sequence is brought to the same length: the median of the training part.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Labelling, Valued
+from tidegate.baselines.baseline import Answered, Labelling, Valued, sampled, told_of
 from tidegate.data.sequences.evidence import learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.series.scaling import Scaler
 
 _PENALTIES = tuple(10.0**k for k in range(-2, 5))
+_TRIED = 1000  # sequences that tell how often the nearest one is right
+_VALUES_A_SECOND = 3e8  # multiplied and added, on one core
 
 
 class Resampled:
@@ -24,6 +27,7 @@ class Resampled:
     def __init__(self, train: list[np.ndarray]) -> None:
         self._inputs = SequenceInputs.fit(train, None)
         self._length = round(float(np.median([len(sequence) for sequence in train])))
+        self.size = self._inputs.channels * (self._length + 2)
 
     def of(self, sequences: list[np.ndarray]) -> np.ndarray:
         """Features float64 [N, F]."""
@@ -41,24 +45,31 @@ class NearestNeighbour(Labelling):
     """The label of the nearest training sequence: the archive's own yardstick.
 
     Source: Dau et al. 2019, The UCR time series archive, arXiv:1810.07758.  It is as sure of a
-    label as it is right on the validation part.
+    label as the nearest other one is right in training.
     """
 
     name = "1-nearest neighbour"
-    about = "Euclidean distance"
 
-    def __init__(self, features: Resampled, nearest: Any, sureness: float) -> None:
+    def __init__(self, features: Resampled, nearest: Any, sureness: float, of: str) -> None:
         self._features, self._nearest, self._sureness = features, nearest, sureness
         self.classes = nearest.classes_
+        self.about = f"Euclidean distance{of}"
 
     @classmethod
-    def fit(cls, train: Answered, validation: Answered) -> Self:
+    def fit(cls, train: Answered, *, asked: int = 0, seconds: float = math.inf) -> Self:
+        """Learn by heart; some of ``train`` where it, and being ``asked`` so often, took longer."""
         from sklearn.neighbors import KNeighborsClassifier
 
-        features = Resampled(train.inputs)
-        nearest = KNeighborsClassifier(1).fit(features.of(train.inputs), train.answers)
-        right = nearest.predict(features.of(validation.inputs)) == validation.answers
-        return cls(features, nearest, (right.sum() + 1) / (len(right) + 2))  # Laplace: never sure
+        features, count = Resampled(train.inputs), len(train.inputs)
+        work = count * (min(count, _TRIED) + asked) * features.size
+        some = sampled(train, seconds * _VALUES_A_SECOND / work)
+        known = features.of(some.inputs)
+        nearest = KNeighborsClassifier(1).fit(known, some.answers)
+        tried = np.random.default_rng(0).permutation(len(known))[:_TRIED]
+        others = nearest.kneighbors(known[tried], min(2, len(known)))[1]  # itself the first
+        right = some.answers[others[:, -1]] == some.answers[tried]
+        sureness = (right.sum() + 1) / (len(right) + 2)  # Laplace: never certain
+        return cls(features, nearest, sureness, told_of(len(known), count, "sequences"))
 
     def log_probabilities(self, inputs: list[np.ndarray]) -> np.ndarray:
         chosen = self._nearest.predict(self._features.of(inputs))[:, None] == self.classes
@@ -143,21 +154,24 @@ class LinearSequences(Valued):
 
     name = "ridge regression"
 
-    def __init__(self, features: Resampled, linear: Any) -> None:
+    def __init__(self, features: Resampled, linear: Any, of: str) -> None:
         self._features, self._linear = features, linear
-        self.about = f"penalty {linear.get_params()['alpha']:g}"
+        self.about = f"penalty {linear.alpha_:g}{of}"
         self.parameters = linear.coef_.size + 1
 
     @classmethod
-    def fit(cls, train: Answered, validation: Answered) -> Self:
-        """The map of ``train`` whose penalty has the least squared error on ``validation``."""
-        from sklearn.linear_model import Ridge
+    def fit(cls, train: Answered, *, seconds: float = math.inf) -> Self:
+        """The map with the penalty that does best where each sequence is left out in turn.
 
-        features = Resampled(train.inputs)
-        learned, judged = features.of(train.inputs), features.of(validation.inputs)
-        fitted = [Ridge(alpha=penalty).fit(learned, train.answers) for penalty in _PENALTIES]
-        best = min(fitted, key=lambda f: np.mean((f.predict(judged) - validation.answers) ** 2))
-        return cls(features, best)
+        Some of ``train`` where all would take more than about ``seconds``.
+        """
+        from sklearn.linear_model import RidgeCV
+
+        features, count = Resampled(train.inputs), len(train.inputs)
+        work = count * features.size * min(count, features.size)
+        some = sampled(train, seconds * _VALUES_A_SECOND / work)
+        linear = RidgeCV(alphas=_PENALTIES).fit(features.of(some.inputs), some.answers)
+        return cls(features, linear, told_of(len(some.inputs), count, "sequences"))
 
     def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
         return self._linear.predict(self._features.of(inputs))

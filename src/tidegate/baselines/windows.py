@@ -5,6 +5,7 @@ Squared errors are in squared standard deviations of training, as those of the n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
@@ -17,6 +18,8 @@ from tidegate.data.series.naive import seasonal_naive_forecast
 from tidegate.data.series.windowing import Windows, window_rows
 
 _ROWS = 4096  # at once: bounds the memory
+_MOST_INPUTS = 4096  # of a linear map, whose products of inputs must fit into memory
+_PRODUCTS_A_SECOND = 3e9  # on one core
 
 
 class Repeated(Baseline):
@@ -59,8 +62,16 @@ class LinearWindows(Baseline):
     name: str = field(default="ridge regression", init=False)
 
     @classmethod
-    def fit(cls, train: Windows, validation: Windows) -> Self:
-        """The map of ``train`` whose penalty has the least squared error on ``validation``."""
+    def fit(cls, train: Windows, validation: Windows, *, seconds: float = math.inf) -> Self:
+        """The map of ``train`` whose penalty has the least squared error on ``validation``.
+
+        Where all windows would take more than about ``seconds``, evenly spaced ones are learned
+        from, which are almost as good: neighbours are alike.
+        """
+        size = len(train.inputs(np.arange(1)).ravel())
+        work = len(train) * size * (size + train.windowing.output_size)
+        every = math.ceil(max(1.0, work / (seconds * _PRODUCTS_A_SECOND)))
+        train = train if every == 1 else train.at(train.starts[::every])
         w = train.windowing
         return cls(fit_line(train, validation, w.context // w.segment))
 
@@ -85,6 +96,15 @@ class LinearWindows(Baseline):
         """Mean squared error of each window, over horizon and series, [windows]."""
         rows = [((self.line(x) - y) ** 2).mean(1) for x, y in _design(part)]
         return np.concatenate(rows).reshape(len(part.starts), -1).mean(1)
+
+
+def best_of(train: Windows, validation: Windows, *, seconds: float = math.inf) -> Baseline:
+    """That of the naive forecasts and the linear map which does best on ``validation``."""
+    seasons = dict.fromkeys((1, train.windowing.season))  # without one, naive alone
+    fitted: list[Baseline] = [Repeated(season) for season in seasons]
+    if train.inputs(np.arange(1)).size <= _MOST_INPUTS:
+        fitted.append(LinearWindows.fit(train, validation, seconds=seconds))
+    return min(fitted, key=lambda one: one.figures(validation)["mse"])
 
 
 def _design(part: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -84,7 +84,10 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    model = copy_of(for_cells(model, cells), run_folder=None, resume=False)
+    # what is compared is what was measured, weights that have seen no more; and baselines stand
+    # beside all runs at once
+    alone = {"run_folder": None, "resume": False, "refit": False, "baseline": False}
+    model = copy_of(for_cells(model, cells), **alone)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     model.check()
@@ -276,8 +279,7 @@ def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]
     """What each cell's best language model writes; nothing for other tasks."""
     samples = {}
     for cell, runs in by_cell.items():
-        sign = 1 if metric.lower_is_better else -1
-        best: Any = min(runs, key=lambda run: sign * run.validation[metric.name]).model
+        best: Any = min(runs, key=lambda run: run.validation[metric.name]).model
         if hasattr(best, "generate"):
             samples[cell] = "".join(best.generate(length=_SAMPLE, temperature=0.8, seed=0))
     return samples

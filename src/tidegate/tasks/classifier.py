@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered
+from tidegate.baselines.texts import LinearTexts
 from tidegate.data.files.items import as_texts
 from tidegate.data.sequences.sequences import with_evidence
 from tidegate.data.text.encoders import WordEncoder
@@ -29,6 +31,7 @@ from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
+    from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
 
@@ -165,12 +168,37 @@ class TextClassifier(TextTask, Classifier):
         weights = self._weights(learned[1], judged[1], of_samples)
         start = start or self._learned_start(learned[0], sentences=False)
         self.encoder_: TextEncoder = start.encoder
+        self._stand_beside(
+            lambda seconds: LinearTexts.fit(
+                Answered(*learned), Answered(*judged), lowercase=self.lowercase, seconds=seconds
+            ),
+            Answered(*judged),
+            Answered(*tested) if len(test) else None,
+        )
         parts = [
             (self._learn_evidence(*learned), learned[1]),
             (self.encode(judged[0]), judged[1]),
         ]
 
         from tidegate.training.classification import Classification
+
+        def objective(network: SequenceNetwork, learned: Any, weights: Any) -> Classification:
+            return Classification(
+                network,
+                learned,
+                parts[1],
+                unit=self.INPUTS,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                weights=weights,
+            )
+
+        def everything(network: SequenceNetwork) -> Classification:
+            (texts, answers), (others, of_others) = parts
+            whole = texts + others, np.concatenate([answers, of_others])
+            counts = sample_weights(sample_weight, len(known))
+            counts = np.concatenate([counts[train], counts[held_out]])
+            return objective(network, whole, self._weights(whole[1], of_others, counts))
 
         self._train_from(
             start,
@@ -179,21 +207,13 @@ class TextClassifier(TextTask, Classifier):
                 output_size=len(self.classes_),
                 evidence_size=0 if self.evidence_ is None else self.evidence_.width,
             ),
-            lambda network: Classification(
-                network,
-                *parts,
-                unit=self.INPUTS,
-                batch_size=self.batch_size,
-                seed=self.seed,
-                weights=weights,
-            ),
+            lambda network: objective(network, parts[0], weights),
             {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
+            everything_of=everything if validation is None else None,
             tested=len(test),
         )
-        if len(test):
-            figures = self.evaluate(tested[0], self.classes_[tested[1]])
-            self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
-        return self
+        figures = self.evaluate(tested[0], self.classes_[tested[1]]) if len(test) else {}
+        return self._conclude(figures)
 
     def _known(self, inputs: Any) -> list[str]:
         return as_texts(inputs)

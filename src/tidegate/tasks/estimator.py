@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from os import PathLike
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tidegate.cells import PROJECTED, USES, get_cell
-from tidegate.errors import InputError, written
+from tidegate.errors import InputError, spelled, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.model.narrow import Weights, checked_weights
 from tidegate.output.places import check_output
 from tidegate.tasks.architectures import need_memory
+from tidegate.tasks.beside import stand_beside
 from tidegate.tasks.model_file import (
     new_test_vector,
     rounded_network,
@@ -25,12 +26,14 @@ from tidegate.tasks.model_file import (
 )
 from tidegate.tasks.sklearn_options import SklearnOptions
 from tidegate.tasks.streamed import Streamed
+from tidegate.terminal import say
 from tidegate.training.clock import work_began
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tidegate.baselines.baseline import Baseline
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
@@ -53,6 +56,8 @@ class Estimator(SklearnOptions, Streamed):
     """
 
     TASK: ClassVar[str]
+    MOST_REFIT: ClassVar[str] = "up to 10,000 to train on"
+    FEW: ClassVar[int] = 10_000  # of more, a tenth held out is not what lacks
 
     cell: str = option("gru", f"recurrent cell. {USES}", common=True)
     hidden_sizes: tuple[int, ...] = option(
@@ -86,10 +91,20 @@ class Estimator(SklearnOptions, Streamed):
         "for data with long memories; cells without gates start as ever (default: off)",
         at_least=3,
     )
+    refit: bool = option(
+        True,
+        "where data are few (MOST_REFIT), let the best weights learn at the end from all of them, "
+        "the validation part too; the figures stay those from before",
+    )
     forget_bias: float = option(
         1.0,
         "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
         "remembers longer at first; `chrono` replaces it",
+    )
+    baseline: bool = option(
+        True,
+        "also fit a method that takes seconds, and say what it reaches on the same held-out part "
+        "and whether the network is ahead of it",
     )
 
     def check(self) -> None:
@@ -224,20 +239,26 @@ class Estimator(SklearnOptions, Streamed):
         data: dict[str, str | int | float],
         initialise: Callable[[SequenceNetwork], dict[str, Any]] | None = None,
         *,
+        everything_of: Callable[[SequenceNetwork], Objective] | None = None,
         tested: int = 0,
     ) -> TrainingResult:
         """Build the network from the seed, train it, keep what was learned.
 
         ``data`` says in a few scalars what it is trained on, for the provenance; ``initialise``
-        sets weights that are known before, and says in the same way which.  ``tested``: units of
-        the test part, which is evaluated afterwards.
+        sets weights that are known before, and says in the same way which.  ``everything_of``:
+        the same with the part held out of what was given as training data learned from, too; None
+        where nothing was.  ``tested``: units of the test part, which is evaluated afterwards.
         """
         from tidegate.training.curve import as_columns
         from tidegate.training.loop import fit
 
         network = self.initial_network(architecture)
         started = {} if initialise is None else initialise(network)
-        result = fit(objective_of(network), self, tested=tested, began=self._began)
+        objective = objective_of(network)
+        few = self.refit and sum(objective.sizes()) <= self.FEW
+        all_of_it = everything_of if few else None
+        everything = None if all_of_it is None else lambda: all_of_it(network)
+        result = fit(objective, self, everything=everything, tested=tested, began=self._began)
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)
@@ -253,9 +274,48 @@ class Estimator(SklearnOptions, Streamed):
             "training_seconds": round(result.seconds, 1),
             "stopped_by": result.stopped,
         }
+        if result.refit_steps:
+            self.provenance_["refit_steps"] = result.refit_steps
         if result.share < 1:
             self.provenance_["validation_share"] = round(result.share, 6)
         return result
+
+    def _stand_beside(
+        self, fit: Callable[[float], Baseline], validation: Any, test: Any = None
+    ) -> None:
+        """Fit the baseline, given the seconds that it may take, and score it; None: no part."""
+        self._beside = None
+        if not (self.baseline and self.is_first_process):
+            return
+        if validation is None and test is None:
+            self._say_of_baseline(
+                f"left out, since nothing is held out to compare on; "
+                f"{spelled('test_fraction', 0.2)} holds out a part"
+            )
+            return
+        try:
+            self._beside = stand_beside(fit, validation, test, self.max_minutes)
+        except ModuleNotFoundError as e:
+            self._say_of_baseline(
+                f"left out, since {e.name} is not installed; install it with: "
+                "pip install 'tidegate[train]'"
+            )
+        except Exception as e:  # the run is worth something without it
+            self._say_of_baseline(f"left out, since it failed ({type(e).__name__}: {e})")
+
+    def _say_of_baseline(self, told: str) -> None:
+        if self.speaks:
+            say(f"baseline: {told}")
+
+    def _conclude(self, test: Mapping[str, float]) -> Self:
+        """Keep the ``test`` figures and those of the baseline; say who is ahead."""
+        self.metrics_ |= {f"test_{name}": value for name, value in test.items()}
+        beside = self._beside
+        if beside is not None:
+            self._say_of_baseline(beside.verdict(self.metrics_, self.provenance_))
+            self.metrics_ |= beside.metrics
+            self.provenance_ |= beside.provenance
+        return self
 
     # the file
 

@@ -7,7 +7,7 @@ so the weights of the trained network take a and c in, and nothing else need kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,18 +37,27 @@ def start_from_line(network: SequenceNetwork, line: Line) -> dict[str, Any]:
     return {"line_penalty": line.penalty}
 
 
+def with_weights(network: Network, weights: Mapping[str, Any]) -> Network:
+    """The network with tensors of torch by their names in its state_dict, for its own."""
+    tensors = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
+    return Network(network.architecture, tensors)
+
+
 @dataclass(frozen=True, eq=False)
 class Blend:
     """``repeated`` [O]: which input of the line the naive forecast repeats as each output.
 
     ``season``: rows after which it repeats them, 0 for the last value.  ``line`` and ``network``
-    [O]: their weights, a and c.
+    [O]: their weights, a and c.  ``naive_mse`` and ``line_mse``: squared errors of the two on the
+    windows that the network has not seen, in standard deviations.
     """
 
     season: int
     repeated: np.ndarray
     line: np.ndarray
     network: np.ndarray
+    naive_mse: float
+    line_mse: float
 
     @classmethod
     def of(cls, trained: Run, line: Line, folds: Sequence[Fold], w: Windowing) -> Self:
@@ -65,31 +74,40 @@ class Blend:
         ]
         season = list(choices)[int(np.argmin(wrong))]
         repeated = choices[season]
-        sums = []
+        stretches, sums = [], []
         for fold in folds:
             for rows, x, y in designs(fold.unseen, steps):
                 naive = x[:, repeated]
-                sums.append(_products(fold.unseen, rows, fold.line(x) - naive, y - naive, bands))
-        of_line = _kept(sums, bands)[bands]
-        sums = []
-        for rows, x, y in designs(folds[0].unseen, steps):
+                straight = fold.line(x) - naive
+                stretches.append(_stretches(fold.unseen, rows))
+                sums.append(_products(y - naive, straight, np.zeros_like(y), bands))
+        alone, trust = _Weighed.of(stretches, sums).trusted()
+        stretches, sums, wrong = [], [], np.zeros(3)
+        unseen = folds[0].unseen
+        for rows, x, y in designs(unseen, steps):
             naive, straight = x[:, repeated], line(x)
-            learned = trained(folds[0].unseen.inputs(rows), None) - straight
-            left = y - naive - of_line * (straight - naive)
-            sums.append(_products(folds[0].unseen, rows, learned, left, bands))
-        return cls(season, repeated, of_line, _kept(sums, bands)[bands])
+            wrong += np.sum((naive - y) ** 2), np.sum((straight - y) ** 2), y.size
+            learned = trained(unseen.inputs(rows), None) - straight
+            stretches.append(_stretches(unseen, rows))
+            sums.append(_products(y - naive, straight - naive, learned, bands))
+        # few windows chose the network's step, too, so they cannot trust it further than the line
+        most = trust if len(folds) > 1 else 1.0
+        weights, _ = _Weighed.of(stretches, sums).trusted(alone, most)
+        of_line, of_network = weights.T[:, bands]
+        mse = (wrong[:2] / wrong[2]).tolist()
+        return cls(season, repeated, of_line, of_network, *mse)
 
-    def applied(self, trained: Network, line: Line) -> Network:
-        """The trained network with the weights taken in."""
+    def applied(self, trained: Network, line: Line, kept: Line) -> Network:
+        """The network, trained beside ``line``, with the weights taken in, beside ``kept``."""
         a, c = self.line[:, None], self.network[:, None]
-        weights = a * line.weights
+        weights = a * kept.weights
         weights[np.arange(len(weights)), self.repeated] += 1 - self.line
-        tensors = dict(trained.tensors)
+        tensors: dict[str, np.ndarray] = dict(trained.tensors)
         bias = tensors["dense.bias"].astype(np.float64) - line.intercept
         tensors["dense.weight"] = c * tensors["dense.weight"]
-        tensors["dense.bias"] = self.line * line.intercept + self.network * bias
+        tensors["dense.bias"] = self.line * kept.intercept + self.network * bias
         tensors["linear.weight"] = weights
-        return Network(trained.architecture, tensors, trained.weights)
+        return Network(trained.architecture, tensors)
 
     def told(self) -> dict[str, Any]:
         """For the provenance: what the naive forecast repeats, and mean weights."""
@@ -97,7 +115,18 @@ class Blend:
             "naive_season": self.season,
             "line_weight": round(float(self.line.mean()), 4),
             "network_weight": round(float(self.network.mean()), 4),
+            "naive_mse": self.naive_mse,
+            "line_mse": self.line_mse,
         }
+
+    def said(self, mse: float) -> str:
+        """What training says of the forecast's error on the validation rows, beside the two's."""
+        again = f"the last {self.season} rows" if self.season else "the last value"
+        return (
+            f"validation mse {mse:.4g} with the network at {self.network.mean():.2g} of its weight "
+            f"and the line at {self.line.mean():.2g}; the straight line alone {self.line_mse:.4g}, "
+            f"{again} again {self.naive_mse:.4g}"
+        )
 
 
 def _bands(w: Windowing) -> np.ndarray:
@@ -110,7 +139,7 @@ def _repetitions(w: Windowing, steps: int) -> dict[int, np.ndarray]:
     """What each naive forecast repeats, [O] columns of the line's inputs, by its season."""
     unread = (w.context // w.segment - steps) * w.input_size
     found = {}
-    for season in (0, w.season):
+    for season in (0, w.season, *w.longer_seasons):
         if season > steps * w.segment:
             continue
         rows = w.context - max(season, 1) + np.arange(w.horizon) % max(season, 1)
@@ -122,36 +151,81 @@ def _squared(part: Windows, steps: int, columns: np.ndarray) -> float:
     return sum(float(np.sum((y - x[:, columns]) ** 2)) for _, x, y in designs(part, steps))
 
 
-def _products(
-    part: Windows, rows: np.ndarray, learned: np.ndarray, wanted: np.ndarray, bands: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stretches [B] of the rows, and sums of products [B, bands, 2]: learned with wanted and self.
-
-    A stretch is a series' windows of one horizon: their errors are of one kind.
-    """
+def _stretches(part: Windows, rows: np.ndarray) -> np.ndarray:
+    """The stretch of each row [B]: a series' windows of one horizon, whose errors are alike."""
     w = part.windowing
     window, series = np.divmod(rows, w.rows_per_window)
     length = int(np.clip(len(part.starts) // _STRETCHES, 1, w.horizon))
-    stretch = (part.starts[window] // length) * w.rows_per_window + series
-    which = (bands[:, None] == np.arange(bands.max() + 1)).astype(float)
-    return stretch, np.stack([(learned * wanted) @ which, (learned * learned) @ which], axis=-1)
+    return (part.starts[window] // length) * w.rows_per_window + series
 
 
-def _kept(sums: list[tuple[np.ndarray, np.ndarray]], bands: np.ndarray) -> np.ndarray:
-    """The weight of each band, from 0 to 1: least squares, shrunk by how unsure it is.
-
-    What stretches disagree on is taken for chance (James & Stein 1961, positive part).
+def _products(
+    wanted: np.ndarray, line: np.ndarray, network: np.ndarray, bands: np.ndarray
+) -> np.ndarray:
+    """Of each row and band the sums of the five products that squared errors consist of,
+    [B, bands, 5].
     """
-    names, number = np.unique(np.concatenate([s for s, _ in sums]), return_inverse=True)
-    products = np.zeros((len(names), bands.max() + 1, 2))
-    np.add.at(products, number, np.concatenate([p for _, p in sums]))
-    count = len(products)
-    both, own = products.sum(0).T
-    weight = np.divide(both, own, out=np.zeros_like(own), where=own > 0).clip(0, 1)
-    gains = products @ [2.0, 0.0] * weight - products @ [0.0, 1.0] * weight**2
-    gains = gains.sum(1)  # what each stretch's squared error falls by
-    gain = gains.mean()
-    if count < 2 or not gain > 0:
-        return np.zeros(len(own))
-    doubt = gains.var(ddof=1) / count / gain**2 * (count + 3) / (count - 1)
-    return weight * max(0.0, 1 - (2 * doubt) ** 2)
+    which = (bands[:, None] == np.arange(bands.max() + 1)).astype(float)
+    pairs = (line, wanted), (network, wanted), (line, line), (line, network), (network, network)
+    return np.stack([(one * other) @ which for one, other in pairs], axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighed:
+    """``products`` [stretches, bands, 5], which tell the error of any weights [bands, 2]."""
+
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, stretches: list[np.ndarray], sums: list[np.ndarray]) -> Self:
+        names, number = np.unique(np.concatenate(stretches), return_inverse=True)
+        products = np.zeros((len(names), *sums[0].shape[1:]))
+        np.add.at(products, number, np.concatenate(sums))
+        return cls(products)
+
+    def trusted(
+        self, before: np.ndarray | None = None, most: float = 1.0
+    ) -> tuple[np.ndarray, float]:
+        """Weights of line and network in each band [bands, 2], from 0 to 1, and the trust in them.
+
+        Least squares, as far from the weights ``before`` (default: 0) as the stretches agree that
+        these are worse: not at all where the mean gain is below twice its standard error or so
+        (shrinkage: James & Stein 1961).  Of few stretches more is asked, as Student's t does.
+        Trust is from 0 to ``most``.
+        """
+        count = len(self.products)
+        best = np.array([_least(*band) for band in self.products.sum(0)])
+        before = np.zeros_like(best) if before is None else before
+        gains = self._errors(before) - self._errors(best)  # [stretches]
+        gain = gains.mean()
+        if count < 2 or not gain > 0:
+            return before, 0.0
+        doubt = gains.var(ddof=1) / count / gain**2 * (count + 3) / (count - 1)
+        trust = most * max(0.0, 1 - (2 * doubt) ** 4)
+        return before + trust * (best - before), float(trust)
+
+    def _errors(self, weights: np.ndarray) -> np.ndarray:
+        """Squared error of each stretch, less that of the naive forecast."""
+        a, c = weights.T
+        terms = np.stack([-2 * a, -2 * c, a * a, 2 * a * c, c * c], axis=-1)
+        return (self.products * terms).sum((1, 2))
+
+
+def _least(ly: float, ny: float, ll: float, ln: float, nn: float) -> tuple[float, float]:
+    """Weights of line and network within [0, 1] with the least squared error.
+
+    The products are sums of line, network and what is wanted: that of the first two is ``ly``.
+    """
+
+    def within(over: float, under: float) -> float:
+        return min(max(over / under, 0.0), 1.0) if under > 0 else 0.0
+
+    inner = ll * nn - ln * ln
+    edges = [(a, within(ny - a * ln, nn)) for a in (0.0, 1.0)]
+    edges += [(within(ly - c * ln, ll), c) for c in (0.0, 1.0)]
+    if inner > 1e-9 * ll * nn:
+        a, c = (ly * nn - ny * ln) / inner, (ny * ll - ly * ln) / inner
+        if 0 <= a <= 1 and 0 <= c <= 1:
+            return a, c
+    return min(edges, key=lambda w: w[0] * (w[0] * ll + 2 * w[1] * ln - 2 * ly)
+               + w[1] * (w[1] * nn - 2 * ny))  # fmt: skip

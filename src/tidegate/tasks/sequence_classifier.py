@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered
+from tidegate.baselines.sequences import NearestNeighbour
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
@@ -57,26 +59,39 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        train, held_out, test, counts = self._begin(X, y, validation, sample_weight)
+        train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
+        asked = len(held_out[0]) + len(test[0])
+        self._stand_beside_on(
+            held_out,
+            test,
+            lambda seconds: NearestNeighbour.fit(Answered(*train), asked=asked, seconds=seconds),
+        )
 
         of_labels = label_weights(self.class_weight, self.classes_.tolist(), train[1])
 
         from tidegate.training.classification import Classification
+
+        def weights_of_all() -> np.ndarray | None:
+            assert others is not None
+            answers = np.concatenate([train[1], held_out[1]])
+            return self._weights(answers, held_out[1], np.concatenate([counts, others]))[0]
 
         self._learn(
             Classification,
             train,
             held_out,
             output_size=len(self.classes_),
-            counts=(of_labels[train[1]] * counts[0], of_labels[held_out[1]] * counts[1]),
-            weights=self._weights(train[1], held_out[1], counts[0]),
+            counts=(
+                of_labels[train[1]] * counts,
+                None if others is None else of_labels[held_out[1]] * others,
+            ),
+            weights=self._weights(train[1], held_out[1], counts),
+            weights_of_all=None if others is None else weights_of_all,
             tested=len(test[0]),
             by="cross_entropy",
         )
-        if len(test[0]):
-            figures = self.evaluate(test[0], self.classes_[test[1]])
-            self.metrics_ |= {f"test_{name}": value for name, value in figures.items()}
-        return self
+        figures = self.evaluate(test[0], self.classes_[test[1]]) if len(test[0]) else {}
+        return self._conclude(figures)
 
     def _learn_answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
         labels = self._labels(sequences, y)

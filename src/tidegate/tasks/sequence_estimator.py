@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.data.sequences.evidence import MAX_LABELS, SequenceEvidence, learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError, spelled
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
 _JUDGES = 20  # sequences that tell how far to trust a network beside its evidence
 
-Answered = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
+Part = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -108,18 +110,18 @@ class SequenceEstimator(Estimator):
 
     def _begin(
         self, X: Any, y: Any, validation: tuple[Any, Any] | None, sample_weight: Any
-    ) -> tuple[Answered, Answered, Answered, tuple[np.ndarray, np.ndarray]]:
+    ) -> tuple[Part, Part, Part, tuple[np.ndarray, np.ndarray | None]]:
         """Check the options and what ``fit`` was given, and divide it.
 
         Returns the training part, the part that chooses the best weights, the test part, and how
-        much each sequence of the first two may teach, [N]: nothing where ``validation`` was given.
-        Raises InputError.
+        much each training sequence counts, [N], and each one of the validation part; None for
+        those if they were given apart.  Raises InputError.
         """
         self.check_training()
         sequences = as_sequences(X)
         answers = self._learn_answers(sequences, y)
         counts = sample_weights(sample_weight, len(sequences))
-        judges: Answered | None = None
+        judges: Part | None = None
         if validation is not None:
             others = as_sequences(validation[0], sequences[0].shape[1])
             judges = others, self._answers(others, validation[1])
@@ -134,9 +136,8 @@ class SequenceEstimator(Estimator):
             what=self.INPUTS,
         )
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
-        if judges is None:
-            return train, drawn, test, (counts[rows[0]], counts[rows[1]])
-        return train, judges, test, (counts[rows[0]], np.zeros(len(judges[0])))
+        weights = counts[rows[0]], counts[rows[1]] if judges is None else None
+        return train, judges or drawn, test, weights
 
     def _default_fraction(self, count: int) -> float:
         """What is held out of ``count`` sequences: evidence learns from that part, too."""
@@ -152,28 +153,39 @@ class SequenceEstimator(Estimator):
         """The same of the training data, from which a classifier learns the labels there are."""
         return self._answers(sequences, y)
 
+    def _stand_beside_on(
+        self, held_out: Part, test: Part, fit: Callable[[float], Baseline]
+    ) -> None:
+        parts = (Answered(*part) if len(part[0]) else None for part in (held_out, test))
+        self._stand_beside(fit, *parts)
+
     def _learn(
         self,
         objective: type[ManyToOne],
-        train: Answered,
-        validation: Answered,
+        train: Part,
+        validation: Part,
         *,
         output_size: int,
-        counts: tuple[np.ndarray, np.ndarray],
+        counts: tuple[np.ndarray, np.ndarray | None],
         weights: Weights,
+        weights_of_all: Callable[[], np.ndarray | None] | None,
         tested: int,
         **more: Any,
     ) -> None:
         """Train on answers as ``objective`` wants them, which is given ``more``.
 
-        Of the training and of the validation part, ``counts`` [N] are how much each sequence
-        teaches evidence, and ``weights`` how much it counts in the loss, [N] or None; ``tested``
-        counts the sequences of the test part.
+        ``counts`` [N] are how much each sequence of the training and of the validation part teaches
+        evidence; None for a validation part that was given apart, which teaches nothing.
+        ``weights`` are those of both parts in the loss, [N] or None; ``weights_of_all`` gives those
+        of both, one after the other, if both may be learned from; ``tested`` counts the sequences
+        of the test part.
         """
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
         both = [*train[0], *validation[0]]
         answers = np.concatenate([train[1], validation[1]])
-        evidence = self._learn_evidence(both, answers, np.concatenate(counts), output_size)
+        others = np.zeros(len(validation[0])) if counts[1] is None else counts[1]
+        teaching = np.concatenate([counts[0], others])
+        evidence = self._learn_evidence(both, answers, teaching, output_size)
         none = None if evidence is None else np.zeros_like(evidence)
         scaled = self._beside([inputs.scaled(sequence) for sequence in both], none)
         scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
@@ -181,38 +193,46 @@ class SequenceEstimator(Estimator):
         judged = train[1] if alone else validation[1]
         judged_by = [inputs.segments(steps) for steps in (scaled if alone else unseen)]
         weights = (weights[0], weights[0]) if alone else weights
-        made: list[ManyToOne] = []
+        read = judged_by, judged
+        judging: list[ManyToOne] = []
 
-        def of(network: SequenceNetwork) -> ManyToOne:
-            made.append(
-                objective(
-                    network,
-                    (scaled, train[1]),
-                    (judged_by, judged),
-                    unit=self.INPUTS,
-                    batch_size=self.batch_size,
-                    seed=self.seed,
-                    vary=self._vary,
-                    prefix="training_" if alone else "",
-                    weights=weights,
-                    **more,
-                )
+        def learning(network: SequenceNetwork, learned: Part, weights: Weights) -> ManyToOne:
+            made = objective(
+                network,
+                learned,
+                read,
+                unit=self.INPUTS,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                vary=self._vary,
+                prefix="training_" if alone else "",
+                weights=weights,
+                **more,
             )
-            return made[0]
+            judging.append(made)
+            return made
 
+        def everything(network: SequenceNetwork) -> ManyToOne:
+            assert weights_of_all is not None
+            whole = scaled + unseen, answers
+            return learning(network, whole, (weights_of_all(), weights[1]))
+
+        # what was held out tells how far to trust this network: one that has read it is another
+        once = alone or weights_of_all is None or evidence is not None
         self._train(
             self._architecture(
                 input_size=self._input_size,
                 output_size=output_size,
-                linear_steps=0 if self.evidence_ is None else 1,
+                linear_steps=0 if evidence is None else 1,
             ),
-            of,
+            lambda network: learning(network, (scaled, train[1]), weights),
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
             self._start,
+            everything_of=None if once else everything,
             tested=tested,
         )
         if evidence is not None:
-            self._blend(made[0], evidence[-len(judged) :], alone)
+            self._blend(judging[0], evidence[-len(judged) :], alone)
 
     def _blend(self, objective: ManyToOne, evidence: np.ndarray, alone: bool) -> None:
         """Add ``evidence`` [N, O] in what judges to what the network says, each as it is trusted.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered
+from tidegate.baselines.sequences import LinearSequences
 from tidegate.data.files.items import as_items
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.scaling import Scaler
@@ -67,8 +69,13 @@ class SequenceRegressor(SequenceEstimator):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        train, held_out, test, counts = self._begin(X, y, validation, sample_weight)
+        train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
         self.target_ = Scaler.fit(train[1][:, None])
+        self._stand_beside_on(
+            held_out,
+            test,
+            lambda seconds: LinearSequences.fit(Answered(*train), seconds=seconds),
+        )
 
         from tidegate.training.regression import Regression
 
@@ -76,14 +83,15 @@ class SequenceRegressor(SequenceEstimator):
             Regression,
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
-            counts=counts,
-            weights=(normalised(counts[0]), None),
+            counts=(counts, others),
+            weights=(normalised(counts), None),
+            weights_of_all=None
+            if others is None
+            else lambda: normalised(np.concatenate([counts, others])),
             tested=len(test[0]),
             scale=float(self.target_.scale[0]),
         )
-        if len(test[0]):
-            self.metrics_ |= {f"test_{k}": v for k, v in self.evaluate(*test).items()}
-        return self
+        return self._conclude(self.evaluate(*test) if len(test[0]) else {})
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the number of each sequence, float64 [N], in units of ``y``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -136,6 +136,8 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
+    After that, all data were learned from for ``refit_steps``; ``best`` are the weights of
+    ``best_step``, by their names in the network's state_dict.
     """
 
     history: list[dict[str, float]]
@@ -146,3 +148,5 @@ class TrainingResult:
     seconds: float
     stopped: str
     share: float = 1.0
+    refit_steps: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)

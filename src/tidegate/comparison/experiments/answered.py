@@ -20,7 +20,7 @@ from tidegate.comparison.experiments.experiment import (
 from tidegate.errors import InputError, spelled
 from tidegate.tasks.splitting import split_rows
 
-ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+CROSS_ENTROPY = Metric(name="cross_entropy", label="cross-entropy (nats)")
 
 _FRACTION = 0.2  # to validate where the model leaves it open, since it would take none of few
 
@@ -36,7 +36,7 @@ class AnsweredExperiment(Experiment):
             for given in ((inputs, answers), validation, test)
         )
         assert whole is not None
-        labelled = self.metric is ACCURACY
+        labelled = self.metric is CROSS_ENTROPY
         self.train, drawn, last = _split(
             model, whole, draw_validation=chosen is None, labelled=labelled
         )
@@ -66,30 +66,27 @@ class AnsweredExperiment(Experiment):
         return model.evaluate(*self.scored), model.evaluate(*self.train)
 
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        validation, scored = (
-            self.losses_of(model.predict(part.inputs), part.answers)
-            for part in (self.validation, self.scored)
-        )
+        validation, scored = (self._losses(model, part) for part in (self.validation, self.scored))
         return validation, scored
 
-    def losses_of(self, predicted: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """1 for a wrong label, else 0; or the squared error; [N]."""
-        if self.metric is ACCURACY:
-            return (np.asarray(predicted) != answers).astype(np.float64)
-        return (np.asarray(predicted, np.float64) - answers) ** 2
+    def _losses(self, model: Any, part: Answered) -> np.ndarray:
+        """-log p of the label, or the squared error; [N]."""
+        if self.metric is not CROSS_ENTROPY:
+            return (model.predict(part.inputs) - part.answers) ** 2
+        log_p = model.predict_log_proba(part.inputs)
+        return -log_p[np.arange(len(log_p)), self._targets(model, part.answers)]
 
     def baselines(self, model: Any) -> list[BaselineScores]:
         return [
-            BaselineScores.of(fitted, self.metric, self.validation, self.scored, self._lost(fitted))
+            BaselineScores.of(
+                fitted, self.metric, self.validation, self.scored, fitted.losses(self.scored)
+            )
             for fitted in self._fitted(model)
         ]
 
     @abstractmethod
     def _fitted(self, model: Any) -> list[Baseline]:
         """The baselines, fitted to the training part; ``model`` tells how inputs are read."""
-
-    def _lost(self, fitted: Any) -> np.ndarray:
-        return self.losses_of(fitted.predict(self.scored.inputs), self.scored.answers)
 
     def batch(self, model: Any) -> Batch:
         some = self.scored.rows(np.arange(min(self.size, MOST_SEQUENCES)))

@@ -22,21 +22,22 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """The one figure of a task that cells are compared by; ``label`` with its unit, for axes."""
+    """The loss that cells of a task are compared by, less is better; ``label`` with its unit.
+
+    It is a proper score: in the mean nobody does better than who tells what they believe (Gneiting
+    & Raftery 2007, J. Am. Stat. Assoc. 102).  Of labels that is the cross-entropy.
+    """
 
     name: str
     label: str
-    lower_is_better: bool
-
-    def better(self, a: float, b: float) -> bool:
-        return a < b if self.lower_is_better else a > b
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineScores:
     """What a baseline comes to on the same parts; ``about`` says in a few words which it is.
 
-    ``losses`` are those on each example of the held-out part, as ``Experiment.losses`` gives them.
+    ``losses`` are those on each example of the held-out part, as ``Experiment.losses`` gives them;
+    ``accuracy`` is there where answers are labels.
     """
 
     name: str
@@ -45,19 +46,22 @@ class BaselineScores:
     held_out: float
     losses: np.ndarray
     parameters: int | None = None
+    accuracy: float | None = None
 
     @classmethod
     def of(
         cls, fitted: Baseline, metric: Metric, validation: Any, scored: Any, losses: np.ndarray
     ) -> Self:
         """Those of a fitted one on the two parts, as it reads them."""
+        held_out = fitted.figures(scored)
         return cls(
             name=fitted.name,
             about=fitted.about,
             validation=fitted.figures(validation)[metric.name],
-            held_out=fitted.figures(scored)[metric.name],
+            held_out=held_out[metric.name],
             losses=losses,
             parameters=fitted.parameters,
+            accuracy=held_out.get("accuracy"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -99,7 +103,7 @@ class Experiment(ABC):
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
         """Losses [N] of a fitted model on the examples of the validation and the held-out part.
 
-        Less is better, and their mean is the metric, or one less an accuracy.  Examples are such
+        Their mean is the metric.  Examples are such
         that one says next to nothing of another: stretches of what has an order in time.
         """
 

@@ -31,9 +31,7 @@ class Forecasts(Experiment):
     The model's options say which rows of it are held out.
     """
 
-    metric: ClassVar[Metric] = Metric(
-        name="mse", label="mean squared error, standardised", lower_is_better=True
-    )
+    metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error, standardised")
     unit: str = "windows"
     examples: str = "stretches of windows"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tidegate.baselines.kneser_ney import KneserNey
+from tidegate.baselines.language import CountedTokens
 from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     MOST_STEPS,
@@ -27,9 +27,7 @@ Text = str | Sequence[str]
 class LanguageModelling(Experiment):
     """The experiment on one text, or several one after another."""
 
-    metric: ClassVar[Metric] = Metric(
-        name="cross_entropy", label="nats per token", lower_is_better=True
-    )
+    metric: ClassVar[Metric] = Metric(name="cross_entropy", label="nats per token")
     unit: str = "characters"
     examples: str = "stretches of text"
 
@@ -60,7 +58,9 @@ class LanguageModelling(Experiment):
     def baselines(self, model: Any) -> list[BaselineScores]:
         encoder = model.encoder_
         train, validation, scored = map(encoder.encode, (self.train, self.validation, self.scored))
-        counted = KneserNey.fit(train, validation, encoder.size, encoder.start_id)
+        counted = CountedTokens.fit(
+            train, validation, size=encoder.size, never_target=encoder.start_id
+        )
         starts, _, counts = stretches(model.runtime_, scored, encoder.start_id)
         losses = _by_stretch(np.add.reduceat(counted.losses(scored), starts), counts)
         return [BaselineScores.of(counted, self.metric, validation, scored, losses)]

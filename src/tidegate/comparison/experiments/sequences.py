@@ -14,7 +14,7 @@ from tidegate.baselines.sequences import (
     Mean,
     NearestNeighbour,
 )
-from tidegate.comparison.experiments.answered import ACCURACY, AnsweredExperiment
+from tidegate.comparison.experiments.answered import CROSS_ENTROPY, AnsweredExperiment
 from tidegate.comparison.experiments.experiment import Metric
 from tidegate.data.files.items import as_labels
 from tidegate.data.sequences.inputs import as_sequences
@@ -30,13 +30,10 @@ class _Sequences(AnsweredExperiment):
 class SequenceClassification(_Sequences):
     """The experiment on sequences and their labels."""
 
-    metric: ClassVar[Metric] = ACCURACY
+    metric: ClassVar[Metric] = CROSS_ENTROPY
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [
-            NearestNeighbour.fit(self.train, self.validation),
-            ConvolvedLabels.fit(self.train),
-        ]
+        return [NearestNeighbour.fit(self.train), ConvolvedLabels.fit(self.train)]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.array(as_labels(answers)))
@@ -48,12 +45,12 @@ class SequenceClassification(_Sequences):
 class SequenceRegression(_Sequences):
     """The experiment on sequences and a number that belongs to each."""
 
-    metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error", lower_is_better=True)
+    metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error")
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
         return [
             Mean.fit(self.train),
-            LinearSequences.fit(self.train, self.validation),
+            LinearSequences.fit(self.train),
             ConvolvedNumbers.fit(self.train),
         ]
 

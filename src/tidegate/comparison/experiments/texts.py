@@ -8,7 +8,7 @@ import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.baselines.texts import LinearTexts
-from tidegate.comparison.experiments.answered import ACCURACY, AnsweredExperiment
+from tidegate.comparison.experiments.answered import CROSS_ENTROPY, AnsweredExperiment
 from tidegate.comparison.experiments.experiment import Metric
 from tidegate.data.files.items import as_labels, as_texts
 
@@ -16,7 +16,7 @@ from tidegate.data.files.items import as_labels, as_texts
 class TextClassification(AnsweredExperiment):
     """The experiment on texts and their labels."""
 
-    metric: ClassVar[Metric] = ACCURACY
+    metric: ClassVar[Metric] = CROSS_ENTROPY
 
     def _fitted(self, model: Any) -> list[Baseline]:
         return [LinearTexts.fit(self.train, self.validation, lowercase=model.lowercase)]

@@ -1,13 +1,15 @@
 """Which cell to take, and why: a stated rule, in words.
 
-1. The best cell has the best mean figure on the validation part.  It is better than another cell if
-   two things hold.  Over the seeds: the 95 % interval of the difference of their means does not
-   hold 0 (Welch 1947, Biometrika 34: variances may differ).  Over the examples: a paired test of
-   their mean losses on the same examples gives p < 0.05 (experiments/paired.py).  Else the two are
-   level.  If it is the examples that do not tell and there are fewer than 30 of them, it is said
-   that they are too few.
-2. Of the cells that are level, the one with the fewest weights is advised; of those within 5 % of
-   the fewest, the one that takes the least time per epoch.
+1. The best cell has the least mean loss on the validation part.  The loss is a proper score, which
+   punishes probabilities that cannot be believed.  It is better than another cell if two
+   things hold.  Over the seeds: the 95 % interval of the difference of their means does not hold 0
+   (Welch 1947, Biometrika 34: variances may differ).  Over the examples: a paired test of their
+   mean losses on the same examples gives p < 0.05 (experiments/paired.py).  Else the two are level.
+   If it is the examples that do not tell and there are fewer than 30 of them, it is said that they
+   are too few.
+2. Of the level cells whose mean loss is within 2 % of the least, the one with the fewest weights is
+   advised; of those within 5 % of the fewest, the one that takes the least time per epoch.  So what
+   was not told apart but is clearly worse in the mean is never advised for being cheap.
 3. The baseline that validates best is held against the advised cell on the held-out part, over the
    seeds and over the examples in the same way.  Unless it is beaten, that is said first.
 
@@ -27,6 +29,7 @@ from tidegate.comparison.experiments.experiment import BaselineScores, Metric
 from tidegate.comparison.experiments.paired import FEW, LEVEL, as_p, paired_p
 
 _SEEDS_LEVEL = 0.95
+_TIE = 0.02  # part by which a mean loss may be above the least and still be as good
 _SAME = 0.05  # part by which weights or times differ without being worth a word
 
 
@@ -98,9 +101,8 @@ def advise(
 
     ``held_out`` names the part of their last figures, ``examples`` what is counted in a part.
     """
-    sign = 1 if metric.lower_is_better else -1
-    best, *others = sorted(candidates, key=lambda c: sign * np.mean(c.validation.figures))
-    margins = [_of_two(best, other, sign) for other in others]
+    best, *others = sorted(candidates, key=lambda c: np.mean(c.validation.figures))
+    margins = [_of_two(best, other) for other in others]
     advised, sentences = best, []
     if others and min(len(c.validation.figures) for c in candidates) < 2:
         sentences = [
@@ -109,7 +111,9 @@ def advise(
         ]
     elif others:
         level = [best, *(c for c, m in zip(others, margins, strict=True) if not m.told_apart)]
-        advised = _cheapest(level)
+        least = float(np.mean(best.validation.figures))
+        as_good = [c for c in level if np.mean(c.validation.figures) <= (1 + _TIE) * least]
+        advised = _cheapest(as_good)
         sentences = _of_cells(advised, level, margins, metric, examples)
     if baselines:
         margin, sentence = _of_baseline(advised, baselines, metric, held_out, examples)
@@ -145,9 +149,12 @@ def _of_cells(
         return [f"Take the {best.title}.", f"On the validation part it {better}.", how, rule]
     *names, last = (f"the {c.title}" for c in level)
     between = f"{', '.join(names)} and {last}"
-    behind = [f"The {m.worse} is behind by {m}." for m in margins if m.worse == advised.title]
+    behind = [f"The {m.worse} is behind by {m}." for m in margins if not m.told_apart]
     other = best if best is not advised else level[1]
-    advised_cell = f"the {advised.title}, {_cost(advised, other)}."
+    cost = _cost(advised, other)
+    advised_cell = f"the {advised.title}, which {cost}."
+    if advised is best:
+        advised_cell = f"the {advised.title}, which did best; it {cost}."
     examples_tell = all(m.p < LEVEL for m in margins if not m.told_apart)
     if count < FEW and not examples_tell:
         level_told = f"{count} {examples} are too few to tell {between} apart."
@@ -157,13 +164,7 @@ def _of_cells(
         level_told = f"The {between.removeprefix('the ')} do not differ beyond chance{why}."
         take = f"Take {advised_cell}"
     ahead = [f"The {best.title} {better}."] if worse else []
-    if behind or ahead:
-        return [level_told, *behind, take, *ahead, how, rule]
-    rule = (
-        "Two cells differ if the 95 % interval of their difference over the seeds is above 0 and "
-        f"p of a paired test on the same {count} {examples} is below {LEVEL}."
-    )
-    return [level_told, take, rule]
+    return [level_told, *behind, take, *ahead, how, rule]
 
 
 def _cost(advised: Candidate, other: Candidate) -> str:
@@ -179,7 +180,7 @@ def _cost(advised: Candidate, other: Candidate) -> str:
         if abs(change) > _SAME
     ]
     joint = " and " if all(change < _SAME for change in changes.values()) else " but "
-    return f"which {joint.join(said) or 'costs no more'} than the {other.title}"
+    return f"{joint.join(said) or 'costs no more'} than the {other.title}"
 
 
 def _of_baseline(
@@ -190,12 +191,11 @@ def _of_baseline(
     examples: str,
 ) -> tuple[Margin, str]:
     """How far the best baseline and the advised cell are apart, and the sentence about it."""
-    sign = 1 if metric.lower_is_better else -1
-    base = min(baselines, key=lambda b: sign * b.validation)
+    base = min(baselines, key=lambda b: b.validation)
     cell = advised.held_out
     own = float(np.mean(cell.figures))
     names = [advised.title, base.name]
-    if metric.better(base.held_out, own):
+    if base.held_out < own:
         names.reverse()
     size = abs(own - base.held_out)
     half = _half_width([cell.figures]) if len(cell.figures) > 1 else None
@@ -237,9 +237,9 @@ def _of_baseline(
     return margin, f"{told} {rule}."
 
 
-def _of_two(best: Candidate, other: Candidate, sign: int) -> Margin:
+def _of_two(best: Candidate, other: Candidate) -> Margin:
     mine, theirs = best.validation, other.validation
-    size = sign * float(np.mean(theirs.figures) - np.mean(mine.figures)) + 0.0  # never -0
+    size = float(np.mean(theirs.figures) - np.mean(mine.figures))
     repeated = min(len(mine.figures), len(theirs.figures)) > 1
     half = _half_width([mine.figures, theirs.figures]) if repeated else None
     return Margin(

@@ -91,7 +91,7 @@ def curves(
             axes.fill_between(
                 x / unit, figures.min(0), figures.max(0), color=colour, alpha=0.18, lw=0
             )
-        _draw_baseline(axes, baselines, metric)
+        _draw_baseline(axes, baselines)
         labels = {"seconds": f"training time ({'s' if unit == 1 else 'min'})"}
         axes.set_xlabel(labels.get(across, "optimiser steps"))
         axes.set_ylabel(f"validation {metric.label}")
@@ -184,12 +184,11 @@ def _aligned(runs: list[Run], name: str, across: str) -> tuple[np.ndarray, np.nd
     return values[:, :, 0].mean(0), values[:, :, 1]
 
 
-def _draw_baseline(axes: Axes, baselines: Sequence[BaselineScores], metric: Metric) -> None:
+def _draw_baseline(axes: Axes, baselines: Sequence[BaselineScores]) -> None:
     """The best baseline as a line, unless it is so far off that it would flatten the curves."""
     if not baselines:
         return
-    sign = 1 if metric.lower_is_better else -1
-    best = min(baselines, key=lambda b: sign * b.validation)
+    best = min(baselines, key=lambda b: b.validation)
     low, high = axes.get_ylim()
     if low - (high - low) <= best.validation <= high + (high - low):
         axes.axhline(

@@ -46,17 +46,19 @@ pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; white-spa
 """
 
 _RULE = (
-    "How the advice is made: cells are compared on the validation part. The best cell is better "
-    "than another one if two tests agree. Over the seeds: the 95 % interval of the difference of "
-    "their means (Welch) does not contain 0. Over the {examples}: a paired test on the same "
-    "{examples} gives p < 0.05. The paired test is exact if at most 16 {examples} differ (McNemar's"
-    " test for right and wrong answers), else it is Student's t. If one of the tests does not say "
-    "so, the two cells are level. If it is the paired test and there are fewer than 30 {examples}, "
-    "they are called too few to tell. Of level cells, the one with the fewest weights is advised. "
-    "If several are within 5 % of the fewest weights, the fastest of them is advised. The baseline "
-    "with the best validation figure is compared with the advised cell in the same way, on the "
-    "{held_out} part. Each run keeps the weights with the best validation figure. The best run is "
-    "the run of the advised cell with the best validation figure."
+    "How the advice is made: cells are compared on the validation part by the loss of the first "
+    "column, which also says whether probabilities can be believed. The best cell has the least "
+    "mean loss. It is better than another one if two tests agree. Over the seeds: the 95 % "
+    "interval of the difference of their means (Welch) does not contain 0. Over the {examples}: "
+    "a paired test on the losses of the same {examples} gives p < 0.05. The paired test is "
+    "exact if at most 16 {examples} differ, else it is Student's t. If one of the tests does "
+    "not say so, the two cells are level. If it is the paired test and there are fewer than 30 "
+    "{examples}, they are called too few to tell. Of level cells whose mean loss is within 2 % "
+    "of the least, the one with the fewest weights is advised. If several are within 5 % of the "
+    "fewest weights, the fastest of them is advised. The baseline with the least validation "
+    "loss is compared with the advised cell in the same way, on the {held_out} part. Each run "
+    "keeps the weights with the best validation figure. The one model that is named is that run "
+    "of the advised cell which has the least validation loss."
 )
 
 
@@ -81,7 +83,10 @@ def as_html(comparison: Comparison) -> str:
         f'<h1>{heading}</h1><p class="faint">{escape(_subject(c))}</p>',
         f'<p class="advice">{escape(str(c.advice))}</p>',
         *(f'<p class="advice">Failed: {escape(problem)}</p>' for problem in c.problems),
-        _table(columns_of(c.metric, c.held_out), [cells_of(row, c.held_out) for row in c.rows]),
+        _table(
+            columns_of(c.metric, c.held_out, c.rows[0].accuracy is not None),
+            [cells_of(row, c.held_out) for row in c.rows],
+        ),
         f'<p class="faint">{escape(_about_table(c))}</p>',
         "<h2>While training</h2>",
         _curves(c),
@@ -131,15 +136,14 @@ def _figure(svg: str, caption: str) -> str:
 
 
 def _about_table(c: Comparison) -> str:
-    better = "Less" if c.metric.lower_is_better else "More"
-    text = f"{c.about_figures} {better} is better. "
+    text = f"{c.about_figures} Less is better, but for accuracies. "
     text += (
         f"Training − {c.held_out}: the figure on the training part minus that on the {c.held_out} "
         "part; a large difference is a sign of overfitting. "
     )
     if c.unit == "texts":
         text += "Evidence counts the labels of the training texts, which adds to the difference. "
-    if c.metric.name == "accuracy":
+    if c.rows[0].accuracy is not None:
         text += (
             f"The spread over the seeds does not show how much depends on which {c.unit} were "
             f"held out. The 95 % interval (Wilson) does: it says how far an accuracy on {c.size} "

@@ -53,9 +53,8 @@ class Comparison:
     @property
     def best(self) -> Run:
         """The advised cell's run that validates best: nothing is chosen on a test part."""
-        sign = 1 if self.metric.lower_is_better else -1
         runs = [run for run in self.runs if title(run.cell) == self.advice.cell]
-        return min(runs, key=lambda run: sign * run.validation[self.metric.name])
+        return min(runs, key=lambda run: run.validation[self.metric.name])
 
     def __str__(self) -> str:
         table = as_text(self.rows, self.metric, self.held_out)
@@ -91,7 +90,6 @@ class Comparison:
         return {
             "task": self.task,
             "metric": self.metric.name,
-            "lower_is_better": self.metric.lower_is_better,
             "measured_on": self.held_out,
             self.unit: self.size,
             "budget": self.budget,

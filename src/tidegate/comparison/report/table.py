@@ -18,15 +18,17 @@ from tidegate.intervals import Interval, wilson
 class Row:
     """A line of the table.  None: does not apply, or (deviations) there is but one run.
 
-    ``mean`` and ``deviation`` (of the sample) are of the figures on the held-out part over ``runs``
-    seeds, ``interval`` is the 95 % interval of an accuracy, ``validation`` the mean of the figures
-    on the validation part.  ``gap``: training less held-out figure, of the weights that are kept.
+    ``mean`` and ``deviation`` (of the sample) are of the losses on the held-out part over ``runs``
+    seeds, ``accuracy`` is there where answers are labels, with its 95 % ``interval``,
+    ``validation`` is the mean of the losses on the validation part.  ``gap``: training less
+    held-out loss, of the weights that are kept.
     """
 
     name: str
     about: str
     mean: float
     deviation: float | None
+    accuracy: float | None
     interval: Interval | None
     validation: float
     runs: int | None = None
@@ -47,7 +49,7 @@ def rows_of(
     size: int,
     advised: str,
 ) -> list[Row]:
-    """The rows, best mean first; ``size`` of the held-out part; ``advised``: a cell's title."""
+    """The rows, least loss first; ``size`` of the held-out part; ``advised``: a cell's title."""
     cells = dict.fromkeys(run.cell for run in runs)
     rows = [
         _of_cell(cell, [run for run in runs if run.cell == cell], metric, size, advised)
@@ -59,29 +61,33 @@ def rows_of(
             about=b.about,
             mean=b.held_out,
             deviation=None,
-            interval=_interval(b.held_out, metric, size),
+            accuracy=b.accuracy,
+            interval=_interval(b.accuracy, size),
             validation=b.validation,
             parameters=b.parameters,
         )
         for b in baselines
     ]
-    return sorted(rows, key=lambda row: row.mean, reverse=not metric.lower_is_better)
+    return sorted(rows, key=lambda row: row.mean)
 
 
-def _interval(mean: float, metric: Metric, size: int) -> Interval | None:
-    """The interval of an accuracy, which the examples leave open, whatever the seeds do."""
-    return wilson(mean, size) if metric.name == "accuracy" else None
+def _interval(accuracy: float | None, size: int) -> Interval | None:
+    """Of an accuracy, which the examples leave open, whatever the seeds do."""
+    return None if accuracy is None else wilson(accuracy, size)
 
 
 def _of_cell(cell: str, runs: list[Run], metric: Metric, size: int, advised: str) -> Row:
     figures = np.array([run.held_out[metric.name] for run in runs])
     training = np.array([run.training[metric.name] for run in runs])
+    right = [run.held_out["accuracy"] for run in runs if "accuracy" in run.held_out]
+    accuracy = float(np.mean(right)) if right else None
     sizes = " + ".join(map(str, runs[0].hidden_sizes))
     return Row(
         name=title(cell),
         about=f"{sizes} units{', advised' if title(cell) == advised else ''}",
         mean=float(figures.mean()),
-        interval=_interval(float(figures.mean()), metric, size),
+        accuracy=accuracy,
+        interval=_interval(accuracy, size),
         deviation=float(figures.std(ddof=1)) if len(runs) > 1 else None,
         validation=float(np.mean([run.validation[metric.name] for run in runs])),
         runs=len(runs),
@@ -92,14 +98,14 @@ def _of_cell(cell: str, runs: list[Run], metric: Metric, size: int, advised: str
     )
 
 
-def columns_of(metric: Metric, held_out: str) -> list[str]:
-    """Headings of ``cells_of``; lower-case, with units."""
+def columns_of(metric: Metric, held_out: str, labelled: bool) -> list[str]:
+    """Headings of ``cells_of``; lower-case, with units.  ``labelled``: answers are labels."""
     chosen = ["validation"] if held_out == "test" else []
     return [
         "",
         "",
         f"{metric.label} ({held_out})",
-        *(["95 % interval"] if metric.name == "accuracy" else []),
+        *(["accuracy", "95 % interval"] if labelled else []),
         *chosen,
         "parameters",
         "s per epoch",
@@ -122,7 +128,7 @@ def cells_of(row: Row, held_out: str) -> list[str]:
         row.name,
         row.about,
         figure,
-        *([] if row.interval is None else [str(row.interval)]),
+        *([] if row.accuracy is None else [f"{row.accuracy:.4g}", str(row.interval)]),
         *chosen,
         told(row.parameters, ",d"),
         told(row.seconds_per_epoch, ".3g"),
@@ -133,7 +139,8 @@ def cells_of(row: Row, held_out: str) -> list[str]:
 
 def as_text(rows: Sequence[Row], metric: Metric, held_out: str) -> str:
     """The table in lines of text."""
-    lines = [columns_of(metric, held_out), *(cells_of(row, held_out) for row in rows)]
+    labelled = rows[0].accuracy is not None
+    lines = [columns_of(metric, held_out, labelled), *(cells_of(row, held_out) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     left = 2  # columns of words; the others are numbers
     return "\n".join(

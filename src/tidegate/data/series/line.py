@@ -36,6 +36,10 @@ class Line:
         """The outputs [B, O] of inputs [B, I]."""
         return x @ self.weights.T + self.intercept
 
+    def fitted_to(self, part: Windows, steps: int) -> Line:
+        """The line of other windows with this one's penalty."""
+        return _Sums.of(part, steps).line(self.penalty)
+
 
 @dataclass(frozen=True, eq=False)
 class Fold:

@@ -1,0 +1,128 @@
+"""A cheap method beside a training run: what it reaches on the same parts, and who is ahead.
+
+It is fitted before the training, within the run's own time, and on a sample where everything would
+take too long.  Who is ahead is judged by the proper score, which also says whether probabilities
+can be believed: cross-entropy, perplexity, or the squared error.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.baselines.baseline import Baseline
+from tidegate.errors import spelled
+
+_LONGEST_S = 30.0  # for a baseline, about
+_SHARE = 0.05  # of the minutes that a run may take
+_LEVEL = 0.01  # part by which scores differ without being worth a word
+_MORE = 3  # times as long, where more training may help
+_LATE = 0.8  # of the steps: best weights after them show that training was not at its end
+
+# The proper scores, the first of which a task has is what decides.
+_SCORES = ("perplexity", "cross_entropy", "mse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A fitted baseline's figures on the validation and on the test part, empty without one."""
+
+    name: str
+    about: str
+    validation: Mapping[str, float]
+    test: Mapping[str, float]
+    seconds: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures by the names that they have in a model file."""
+        parts = {"baseline": self.validation, "test_baseline": self.test}
+        return {f"{p}_{name}": v for p, of_part in parts.items() for name, v in of_part.items()}
+
+    @property
+    def provenance(self) -> dict[str, str | float]:
+        return {"baseline": f"{self.name}: {self.about}", "baseline_seconds": self.seconds}
+
+    def verdict(self, metrics: Mapping[str, float], provenance: Mapping[str, Any]) -> str:
+        """Who is ahead on the test part, or else on the validation part, in a sentence.
+
+        A loser is told what may help: ``provenance`` says how the training ended.
+        """
+        part, prefix, its = (
+            ("test", "test_", self.test) if self.test else ("validation", "", self.validation)
+        )
+        shown = {
+            name: (metrics[prefix + name], value)
+            for name, value in its.items()
+            if prefix + name in metrics
+        }
+        decides = next(name for name in _SCORES if name in shown)
+        own, other = shown.pop(decides)
+        shown = {} if decides == "perplexity" else shown  # the cross-entropy says the same
+        change = own / other - 1 if other > 0 else float(own > 0)
+        figures = [f"{_words(decides)} {own:.4g} against its {other:.4g} ({_how_far(change)})"]
+        figures += [f"{_words(name)} {a:.4g} against {b:.4g}" for name, (a, b) in shown.items()]
+        word = "level with" if abs(change) < _LEVEL else "behind" if change > 0 else "ahead of"
+        told = f"{word} {self.name} ({self.about}) on the {part} part: {', '.join(figures)}"
+        return f"{told}; {_remedy(provenance)}" if word == "behind" else told
+
+
+def stand_beside(
+    fit: Callable[[float], Baseline], validation: Any, test: Any, max_minutes: float | None
+) -> Beside:
+    """Fit a baseline, given the seconds that it may take, and score it on parts; None: no part."""
+    began = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a solver has not converged is no news of the run
+        fitted = fit(allowance(max_minutes))
+        figures = [{} if part is None else fitted.figures(part) for part in (validation, test)]
+    return Beside(
+        name=fitted.name,
+        about=fitted.about,
+        validation=figures[0],
+        test=figures[1],
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def allowance(max_minutes: float | None) -> float:
+    """Seconds that a baseline may take, about."""
+    return _LONGEST_S if max_minutes is None else min(_LONGEST_S, _SHARE * 60 * max_minutes)
+
+
+def _how_far(change: float) -> str:
+    """A part by which a score differs, in words."""
+    if change >= 1:
+        return f"{1 + change:.2g} times as high"
+    return f"{100 * abs(change):.2g} % {'higher' if change > 0 else 'lower'}"
+
+
+def _remedy(provenance: Mapping[str, Any]) -> str:
+    """What may help a network that lost."""
+    steps, best = provenance["steps"], provenance["best_step"]
+    if best < _LATE * steps:
+        return (
+            f"its best weights came at step {best} of {steps}, so more time would not help: give "
+            "more data, or take the cheaper method for this data"
+        )
+    more = {
+        "epochs": math.ceil(_MORE * provenance["epochs"]),
+        "max_steps": math.ceil(_MORE * steps),
+        "max_minutes": math.ceil(_MORE * provenance["training_seconds"] / 60),
+    }
+    limit = provenance["stopped_by"]
+    limit = limit if limit in more else "epochs"
+    return (
+        f"it was still getting better: train longer with {spelled(limit, more[limit])}, or take "
+        "the cheaper method for this data"
+    )
+
+
+def _words(name: str) -> str:
+    return {"mse": "mean squared error", "mae": "mean absolute error"}.get(
+        name, name.replace("_", "-") if name == "cross_entropy" else name
+    )

@@ -1,0 +1,134 @@
+"""Every training run says what a cheap method reaches on the same part, and who is ahead."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import tidegate as tg
+from tidegate.errors import options_as_flags
+from tidegate.tasks.beside import Beside, allowance
+
+SMALL = {"hidden_sizes": (6,), "max_steps": 3}
+RNG = np.random.default_rng(0)
+TEXTS = [" ".join(RNG.choice(["good", "bad", "film", "plot"], 6)) for _ in range(120)]
+LABELS = ["pos" if t.count("good") > t.count("bad") else "neg" for t in TEXTS]
+SEQUENCES = RNG.normal(size=(60, 20)).cumsum(1)
+RISING = np.where(SEQUENCES[:, -1] > 0, "up", "down")
+SERIES = np.sin(np.arange(400) / 7) + 0.1 * RNG.normal(size=400)
+
+
+def trained(task, **options):
+    given = {**SMALL, **options}
+    if task == "text":
+        return tg.TextClassifier(**given).fit(TEXTS, LABELS)
+    if task == "language":
+        return tg.LanguageModel(**given, sample_steps=()).fit("\n".join(TEXTS))
+    if task == "forecast":
+        return tg.Forecaster(**given, horizon=6).fit(SERIES)
+    if task == "labels":
+        return tg.SequenceClassifier(**given, validation_fraction=0.3).fit(SEQUENCES, RISING)
+    return tg.SequenceRegressor(**given, validation_fraction=0.3).fit(SEQUENCES, SEQUENCES.mean(1))
+
+
+TASKS = {
+    "text": ("TF-IDF + logistic regression", "accuracy", "cross_entropy"),
+    "language": ("-grams", "perplexity", "cross_entropy"),
+    "forecast": ("ridge regression", "mse", "mae"),
+    "labels": ("1-nearest neighbour", "accuracy", "cross_entropy"),
+    "numbers": ("ridge regression", "mse", "mae"),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_stands_beside_a_baseline_and_its_file_says_so(task, capsys, tmp_path):
+    name, *figures = TASKS[task]
+    model = trained(task)
+    told = capsys.readouterr().out.strip().splitlines()[-1]
+    assert told.startswith("baseline: behind ")  # after three steps
+    assert name in told
+    assert "on the validation part" in told
+    model.save(tmp_path / "model.safetensors")
+    kept = tg.load(tmp_path / "model.safetensors")
+    assert name in kept.provenance_["baseline"]
+    for figure in figures:
+        assert kept.metrics_[f"baseline_{figure}"] == model.metrics_[f"baseline_{figure}"]
+        assert f"{model.metrics_[f'baseline_{figure}']:.4g}" in told or figure == "cross_entropy"
+
+
+def test_without_the_baseline_nothing_is_said_or_kept(capsys):
+    model = trained("text", baseline=False)
+    assert "baseline" not in capsys.readouterr().out
+    assert not any("baseline" in name for name in [*model.metrics_, *model.provenance_])
+
+
+def test_a_test_part_decides_who_is_ahead(capsys):
+    model = trained("text", test_fraction=0.3)
+    assert "on the test part" in capsys.readouterr().out
+    assert {"baseline_accuracy", "test_baseline_accuracy"} <= set(model.metrics_)
+
+
+def test_where_nothing_is_held_out_the_way_to_hold_out_is_said(capsys):
+    tg.SequenceClassifier(**SMALL).fit(SEQUENCES, RISING)
+    assert "baseline: left out, since nothing is held out" in capsys.readouterr().out
+    tg.SequenceClassifier(**SMALL, test_fraction=0.2).fit(SEQUENCES, RISING)
+    assert "on the test part" in capsys.readouterr().out
+
+
+def test_where_scikit_learn_is_absent_the_run_goes_on_and_says_how_to_install_it(
+    capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    trained("text")
+    assert "pip install 'tidegate[train]'" in capsys.readouterr().out
+
+
+def test_a_text_that_a_baseline_cannot_read_does_not_end_the_run(capsys):
+    model = tg.TextClassifier(**SMALL).fit(["!!!", "???"] * 30, ["a", "b"] * 30)
+    assert "left out, since it failed" in capsys.readouterr().out
+    assert "baseline" not in model.provenance_
+
+
+def beside(**figures):
+    return Beside(name="counting", about="pairs", validation=figures, test={}, seconds=1.0)
+
+
+ENDED = {"steps": 100, "best_step": 100, "epochs": 2.5, "training_seconds": 590.0}
+
+
+def test_who_is_ahead_is_judged_by_the_proper_score():
+    """A network with the better accuracy, whose probabilities are worse, is behind."""
+    own = {"accuracy": 0.9, "cross_entropy": 0.6}
+    told = beside(accuracy=0.8, cross_entropy=0.5).verdict(own, ENDED | {"stopped_by": "epochs"})
+    assert told.startswith("behind counting (pairs) on the validation part: cross-entropy 0.6 ")
+    assert "0.6 against its 0.5 (20 % higher), accuracy 0.9 against 0.8" in told
+    own = {"perplexity": 150.0, "cross_entropy": 5.01}
+    told = beside(perplexity=151.0, cross_entropy=5.02).verdict(own, ENDED)
+    assert told == (
+        "level with counting (pairs) on the validation part: perplexity 150 against its 151 "
+        "(0.66 % lower)"
+    )
+    assert beside(mse=2.0).verdict({"mse": 1.0}, ENDED).startswith("ahead of counting")
+
+
+@pytest.mark.parametrize(
+    ("stopped", "remedy"),
+    [
+        ({"stopped_by": "max_minutes"}, "train longer with --max-minutes 30"),
+        ({"stopped_by": "max_steps"}, "train longer with --max-steps 300"),
+        ({"stopped_by": "epochs"}, "train longer with --epochs 8"),
+        ({"stopped_by": "epochs", "best_step": 20}, "more time would not help: give more data"),
+    ],
+)
+def test_who_lost_is_told_what_may_help(stopped, remedy):
+    with options_as_flags():
+        told = beside(perplexity=150.0).verdict({"perplexity": 180.0}, ENDED | stopped)
+    assert "perplexity 180 against its 150 (20 % higher)" in told
+    assert remedy in told
+
+
+def test_a_baseline_takes_a_small_part_of_the_minutes():
+    assert allowance(None) == allowance(60) == 30
+    assert allowance(1) == 3
