@@ -17,7 +17,8 @@ import tidegate as tg
 from tidegate.errors import InputError
 from tidegate.training.curve import as_rows, draw_history, hindsight, png_of
 from tidegate.training.loop import fit
-from tidegate.training.options import LAST_PATIENCE, TrainingOptions
+from tidegate.training.objective import StepResult
+from tidegate.training.options import TrainingOptions
 
 RNG = np.random.default_rng(0)
 WORDS = ["good", "bad", "fine", "poor", "film", "book", "song", "play"]
@@ -44,7 +45,7 @@ def sequences(**options: Any) -> tg.SequenceClassifier:
 
 
 def test_an_epoch_is_a_pass_over_the_data() -> None:
-    model = texts(epochs=20).fit(TEXTS, NOISE)
+    model = texts(epochs=20, patience=99).fit(TEXTS, NOISE)
     assert model.provenance_["training_texts"] == 109
     assert model.provenance_["steps"] == 20 * 4  # of 32 texts
     assert model.provenance_["epochs"] == 20
@@ -64,7 +65,7 @@ def test_fewest_steps_outdo_epochs_where_data_are_few(given: dict[str, int]) -> 
 
 
 def test_few_data_are_passed_often_enough_by_default() -> None:
-    model = texts().fit(TEXTS, NOISE)
+    model = texts(patience=99).fit(TEXTS, NOISE)
     assert model.provenance_["steps"] == texts().DEFAULT_STEPS == 300
     assert len(rows(model)) == texts().DEFAULT_EPOCHS  # evaluating stays the lesser part
     assert sequences().step_limit(3) == 2000
@@ -79,15 +80,69 @@ def test_fewest_steps_beyond_the_most_are_refused() -> None:
         texts(fewest_steps=4, max_steps=3).check()
 
 
-def test_only_the_clock_brings_patience_by_default() -> None:
-    assert TrainingOptions(max_minutes=1.0).resolved_patience() == LAST_PATIENCE
-    for other in ({}, {"epochs": 1}, {"max_steps": 9}, {"max_steps": 9, "max_minutes": 1.0}):
-        assert TrainingOptions(**other).resolved_patience() is None
-    assert TrainingOptions(max_minutes=1.0, patience=3).resolved_patience() == 3
-    objective = TinyObjective()
-    options = {"max_minutes": 10.0, "evaluate_every": 1, "learning_rate": 1e-30}
-    result = fit(objective, TrainingOptions(**options, verbose=0))
-    assert (result.stopped, result.steps) == ("patience", result.best_step + LAST_PATIENCE)
+class Course(TinyObjective):
+    """A run whose losses are known beforehand; an evaluation each 2 steps."""
+
+    def __init__(self, train: list[float], validation: list[float]) -> None:
+        super().__init__(dropout=0.0)
+        self.train, self.validation, self.figures = train, validation, iter(validation)
+
+    def loss(self, network: Any, batch: Any, carry: Any) -> StepResult:
+        result = super().loss(network, batch, carry)
+        self.begun = getattr(self, "begun", -1) + 1
+        now = self.train[min(self.begun // 2, len(self.train) - 1)]
+        return result._replace(loss=result.loss * 0 + now)
+
+    def evaluate(self, network: Any) -> dict[str, float]:  # noqa: ARG002
+        figure = next(self.figures, self.validation[-1])
+        return {"validation_loss": figure, "error": figure}
+
+
+FALLING = [1 / (1 + i) for i in range(20)]
+
+
+def of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.training.limits.PATIENT_STEPS", 1)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "told", "stopped_at"),
+    [
+        pytest.param(FALLING, [3, 2, 1, 2, 3], {}, 12 + 2, id="overfits"),  # after 3 evaluations
+        pytest.param(FALLING, [*range(10, 0, -1), 2, 3], {}, 30 + 6, id="that is a third of all"),
+        pytest.param([1.0] * 20, [3, 2, 1, 2, 3], {}, 40, id="a plateau: it may yet learn"),
+        pytest.param(FALLING, [3, 2, 1, 1, 1], {}, 40, id="no worse"),
+        pytest.param(FALLING, [3, 2, 1, 2, 3], {"patience": 99}, 40, id="told to be patient"),
+        pytest.param(FALLING, [3, 2, 1, 2, 3], {"patience": 1}, 8 + 2, id="told not to be"),
+    ],
+)
+def test_a_run_that_overfits_ends_soon(
+    train: list[float],
+    validation: list[float],
+    told: dict[str, int],
+    stopped_at: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of_any_length(monkeypatch)
+    options = TrainingOptions(max_steps=40, evaluate_every=2, verbose=0, **told)
+    result = fit(Course(train, validation), options)
+    assert result.steps == stopped_at
+    assert result.stopped == ("max_steps" if stopped_at == 40 else "patience")
+    assert result.best_step == 2 * (1 + validation.index(1))
+
+
+def test_it_says_what_going_back_brought(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_any_length(monkeypatch)
+    options = TrainingOptions(max_steps=40, evaluate_every=2, verbose=1)
+    fit(Course(FALLING, [3, 2, 1, 2, 3, 3, 0.5]), options)
+    assert capsys.readouterr().out == (
+        "from step 6 to 12 nothing became better, so the run went back to step 6 and ended with a "
+        "falling learning rate: error 1 became 0.5\n"
+    )
+    fit(Course(FALLING, [3, 2, 1, 2, 3, 3, 3]), options)
+    assert "learning rate: error 1, which that did not better\n" in capsys.readouterr().out
 
 
 # what is recorded
@@ -200,7 +255,7 @@ def test_a_run_that_overfitted_says_when_it_should_have_ended() -> None:
     values = [0.9, 0.8, 0.85, 0.7] + [0.7 + 0.1 * i for i in range(1, 10)]
     assert hindsight(entropies(values), 40, "cross_entropy") == (
         "the best weights are those of step 40 of 130; training after that step overfitted. With "
-        "patience 2 the run would have ended at step 60 with the same weights"
+        "patience 2 the run would have gone back to them at step 60, and ended soon"
     )
     still = hindsight(entropies(values, train=[1.0] * 13), 40, "cross_entropy")
     assert still is not None
@@ -217,24 +272,21 @@ def test_of_accuracies_the_highest_is_best() -> None:
     told = entropies([0.9, 0.8, 0.9] + [1.0] * 9) | {"accuracy": [0.5, 0.5, 0.9] + [0.6] * 9}
     said = hindsight(told, 30, "accuracy")
     assert said is not None
-    assert "patience 2 the run would have ended at step 50" in said
+    assert "patience 2 the run would have gone back to them at step 50" in said
 
 
-def test_the_patience_that_is_named_gives_the_same_weights(
+def test_the_patience_that_is_named_goes_back_to_the_same_weights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = {"evidence": False, "learning_rate": 0.02, "epochs": 40, "dropout": 0.0}
     options |= {"embedding_dropout": 0.0, "average": 0.0}
-    whole = texts(**options, verbose=1).fit(TEXTS, NOISE)
+    whole = texts(**options, patience=99, verbose=1).fit(TEXTS, NOISE)
     said = capsys.readouterr().out.splitlines()[-1]
     assert "training after that step overfitted. With patience " in said
     patience = int(said.split("patience ")[1].split()[0])
-    short = texts(**options, patience=patience).fit(TEXTS, NOISE)
-    assert short.provenance_["best_step"] == whole.provenance_["best_step"]
-    assert short.provenance_["steps"] == int(said.split("ended at step ")[1].split()[0])
-    assert short.provenance_["steps"] < whole.provenance_["steps"]
-    for name, tensor in whole.network_.state_dict().items():
-        assert torch.equal(tensor, short.network_.state_dict()[name]), name
+    texts(**options, patience=patience, verbose=1).fit(TEXTS, NOISE)
+    best, back_at = whole.provenance_["best_step"], said.split("them at step ")[1].split(",")[0]
+    assert f"from step {best} to {back_at} nothing became better" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("steps", [[1], [1, 2], [2, 3, 4], list(range(50, 1050, 50))])

@@ -114,7 +114,7 @@ def test_a_task_starts_with_the_memories_it_is_given(cell, monkeypatch):
     from tidegate.training.objective import TrainingResult
 
     untrained = TrainingResult([], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="")
-    monkeypatch.setattr("tidegate.training.loop.fit", lambda *_: untrained)
+    monkeypatch.setattr("tidegate.training.loop.fit", lambda *_, **__: untrained)
     x, y = torch.rand(8, 20, 1).numpy(), torch.rand(8).numpy()
     options = {"cell": cell, "hidden_sizes": (16, 16), "verbose": 0}
     model = tg.SequenceRegressor(chrono=LONGEST, **options).fit(x, y)

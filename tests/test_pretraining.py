@@ -37,7 +37,7 @@ def classifier(**options):
 def untrained(monkeypatch):
     """What is fitted keeps the weights it starts with."""
     result = TrainingResult([], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="")
-    monkeypatch.setattr("tidegate.training.loop.fit", lambda *_: result)
+    monkeypatch.setattr("tidegate.training.loop.fit", lambda *_, **__: result)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,17 @@ class TinyObjective:
         return f"data {self.data}"
 
 
+def everything_of(objective: TinyObjective, **more: Any) -> Callable[[], TinyObjective]:
+    """All data: twice as many batches of the same network."""
+
+    def make() -> TinyObjective:
+        everything = TinyObjective(steps=2 * objective.steps, **more)
+        everything.network = objective.network
+        return everything
+
+    return make
+
+
 def main() -> None:
     torch.set_num_threads(1)
     for job in json.loads(sys.argv[1]):
@@ -139,7 +150,9 @@ def main() -> None:
         if job["objective"].pop("double", False):
             job["objective"]["dtype"] = torch.float64
         objective = TinyObjective(**job["objective"])
-        fit(objective, TrainingOptions(**job["options"]))
+        more = job.get("everything")
+        everything = None if more is None else everything_of(objective, **more)
+        fit(objective, TrainingOptions(**job["options"]), everything=everything)
         if int(os.environ.get("RANK", "0")) == 0:
             save_file(objective.network.state_dict(), job["weights"])
 

@@ -29,6 +29,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from record import Record, markdown, times_as_long, versions_of
+
 BATCH, STEPS, WORDS, WIDTH, UNITS = 32, 80, 1000, 128, (128, 64)
 BATCHES, TURNS = 5, 5
 FORMS = ("plain", "recurrent_dropout=0.2", "mask_zero=True")
@@ -169,6 +171,14 @@ def measure(form: str, python: dict[str, str], threads: int) -> dict[str, Any]:
     }
 
 
+COLUMNS: dict[str, Any] = {
+    "form": lambda row: row["form"],
+    "ms per step": lambda row: f"{row['ms_per_step'][OURS]:.1f}",
+    "in the engine": lambda row: row.get("engine_ms_per_step", ""),
+    **{name: times_as_long(name, OURS) for name in BACK_ENDS if name != OURS},
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -182,8 +192,6 @@ def main() -> None:
         return
 
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # which the record asks torch for
-    from record import Record, markdown, times_as_long, versions_of
-
     python, versions = {}, {}
     for name, back_end in BACK_ENDS.items():
         path = sys.executable if back_end == "torch" else options.peers_python
@@ -200,13 +208,7 @@ def main() -> None:
     record = Record("keras_fit", ["form"], versions)
     for form in FORMS:
         record.add(measure(form, python, options.threads))
-    columns: dict[str, Any] = {
-        "form": lambda row: row["form"],
-        "ms per step": lambda row: f"{row['ms_per_step'][OURS]:.1f}",
-        "in the engine": lambda row: f"{row['engine_ms_per_step']:.1f}",
-        **{name: times_as_long(name, OURS) for name in BACK_ENDS if name != OURS},
-    }
-    print(markdown(record.rows, columns))
+    print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate.machine import describe
-
 RESULTS = Path(__file__).parents[1] / "results"
 
 Row = dict[str, Any]
@@ -56,6 +54,8 @@ class Record:
 
     def add(self, row: Row) -> None:
         """Print the row, and write it with date, machine and versions."""
+        from tidegate.machine import describe  # which interpreters of other libraries have not
+
         measured = describe(("torch",))
         row = row | {"measured": measured | {"versions": measured["versions"] | self._versions}}
         print(json.dumps(row), flush=True)

@@ -37,7 +37,16 @@ All runs get the same data and the same limits, such as --max-minutes. The repor
 curves and advice on which cell to take."""
 
 # Options of estimators that a comparison decides itself, or that say which cell it must be.
-_DECIDED = {"cell", "run_folder", "resume", "sample_steps", "sample_length", "init_from", "reverse"}
+_DECIDED = {
+    "cell",
+    "run_folder",
+    "resume",
+    "refit",
+    "sample_steps",
+    "sample_length",
+    "init_from",
+    "reverse",
+}
 
 _HELD_OUT = (
     like_file("--validation", "chooses the best weights and cell (default: a part of FILE)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tidegate.output.places import check_folder, check_output, refuse_inputs
 from tidegate.tasks import TASKS, task_class
 from tidegate.tasks.estimator import Estimator, default_model_path
 from tidegate.terminal import path_text, quoted_path, say
+from tidegate.training.clock import counting_from
 
 _ELSEWHERE = "elsewhere.safetensors"
 
@@ -50,6 +52,7 @@ class TrainingRun:
         json: bool,
         invocation: Invocation,
     ) -> None:
+        self.began = time.monotonic()  # reading the file counts towards the minutes, too
         self.output = output or default_model_path(task, data)
         self.folder = options["run_folder"] or Path("runs") / self.output.stem
         self.model: Estimator = task_class(task)(**{**options, "run_folder": self.folder})
@@ -129,7 +132,7 @@ class TrainingRun:
             data = read()
             if self.first:
                 say(f"run folder: {self.folder}")
-            with about_file(self.data):
+            with counting_from(self.began), about_file(self.data):
                 model.fit(*data)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._interrupted()) from None
@@ -191,6 +194,8 @@ class TrainingRun:
                 "steps": about["steps"],
                 "best_step": about["best_step"],
                 "stopped_by": about["stopped_by"],
+                "refit_steps": about.get("refit_steps", 0),
+                "validation_share": about.get("validation_share", 1),
                 "measured_on": "test" if test else "training" if own else "validation",
                 **(test or validation),
                 **accuracy_interval(test or validation, tested if test else validated),
@@ -209,7 +214,10 @@ class TrainingRun:
         rows |= {f"test {k}": v for k, v in beside_baselines(told).items()}
         rows |= {"parameters": self.model.runtime_.architecture.parameter_count()}
         rows |= {"training time": clock(about["training_seconds"])}
-        rows |= {"steps": f"{about['steps']} (best weights at step {about['best_step']})"}
+        steps = f"{about['steps']} (best weights at step {about['best_step']})"
+        if more := about.get("refit_steps"):
+            steps += f", then {more} from all data"
+        rows |= {"steps": steps}
         print_table("", rows)
         say(f"curve: {self.folder / 'curve.png'}")
         say(f"model: {self.output}")

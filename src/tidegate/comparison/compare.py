@@ -84,8 +84,10 @@ def compare(
 
     cells = _checked(cells, seeds)
     folder = None if folder is None else Path(folder)
-    # baselines stand beside all runs at once
-    model = copy_of(for_cells(model, cells), run_folder=None, resume=False, baseline=False)
+    # what is compared is what was measured, weights that have seen no more; and baselines stand
+    # beside all runs at once
+    alone = {"run_folder": None, "resume": False, "refit": False, "baseline": False}
+    model = copy_of(for_cells(model, cells), **alone)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
     model.check()

@@ -34,6 +34,7 @@ from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
+    from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
 
@@ -206,6 +207,26 @@ class TextClassifier(TextTask, Classifier):
 
         from tidegate.training.classification import Classification
 
+        def objective(network: SequenceNetwork, learned: Any, weights: Any) -> Classification:
+            return Classification(
+                network,
+                learned,
+                parts[1],
+                unit=self.INPUTS,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                weights=weights,
+                prefix="training_" if alone else "",
+                by="cross_entropy" if alone else "accuracy",
+            )
+
+        def everything(network: SequenceNetwork) -> Classification:
+            (texts, answers), (others, of_others) = parts
+            whole = texts + others, np.concatenate([answers, of_others])
+            counts = sample_weights(sample_weight, len(known))
+            counts = np.concatenate([counts[train], counts[held_out]])
+            return objective(network, whole, self._weights(whole[1], of_others, counts))
+
         self._train_from(
             start,
             self._text_architecture(
@@ -213,17 +234,9 @@ class TextClassifier(TextTask, Classifier):
                 output_size=len(self.classes_),
                 evidence_size=0 if self.evidence_ is None else self.evidence_.width,
             ),
-            lambda network: Classification(
-                network,
-                *parts,
-                unit=self.INPUTS,
-                batch_size=self.batch_size,
-                seed=self.seed,
-                weights=weights,
-                prefix="training_" if alone else "",
-                by="cross_entropy" if alone else "accuracy",
-            ),
+            lambda network: objective(network, parts[0], weights),
             {"training_texts": len(learned[1]), "validation_texts": 0 if alone else len(judged[1])},
+            everything_of=everything if validation is None and not alone else None,
             tested=len(test),
         )
         if parted is not None:

@@ -53,6 +53,8 @@ class Estimator(StandsBeside, Streamed):
     """
 
     TASK: ClassVar[str]
+    MOST_REFIT: ClassVar[str] = "up to 10,000 to train on"
+    FEW: ClassVar[int] = 10_000  # of more, a tenth held out is not what lacks
 
     cell: str = option("gru", f"recurrent cell. {USES}", common=True)
     hidden_sizes: tuple[int, ...] = option(
@@ -85,6 +87,11 @@ class Estimator(StandsBeside, Streamed):
         "start with gates that remember up to this many recurrent steps (chrono initialisation), "
         "for data with long memories; cells without gates start as ever (default: off)",
         at_least=3,
+    )
+    refit: bool = option(
+        True,
+        "where data are few (MOST_REFIT), let the best weights learn at the end from all of them, "
+        "the validation part too; the figures stay those from before",
     )
     forget_bias: float = option(
         1.0,
@@ -224,20 +231,26 @@ class Estimator(StandsBeside, Streamed):
         data: dict[str, str | int | float],
         initialise: Callable[[SequenceNetwork], dict[str, Any]] | None = None,
         *,
+        everything_of: Callable[[SequenceNetwork], Objective] | None = None,
         tested: int = 0,
     ) -> TrainingResult:
         """Build the network from the seed, train it, keep what was learned.
 
         ``data`` says in a few scalars what it is trained on, for the provenance; ``initialise``
-        sets weights that are known before, and says in the same way which.  ``tested``: units of
-        the test part, which is evaluated afterwards.
+        sets weights that are known before, and says in the same way which.  ``everything_of``:
+        the same with the part held out of what was given as training data learned from, too; None
+        where nothing was.  ``tested``: units of the test part, which is evaluated afterwards.
         """
         from tidegate.training.curve import as_columns
         from tidegate.training.loop import fit
 
         network = self.initial_network(architecture)
         started = {} if initialise is None else initialise(network)
-        result = fit(objective_of(network), self, tested=tested, began=self._began)
+        objective = objective_of(network)
+        few = self.refit and sum(objective.sizes()) <= self.FEW
+        all_of_it = everything_of if few else None
+        everything = None if all_of_it is None else lambda: all_of_it(network)
+        result = fit(objective, self, everything=everything, tested=tested, began=self._began)
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)
@@ -253,6 +266,8 @@ class Estimator(StandsBeside, Streamed):
             "training_seconds": round(result.seconds, 1),
             "stopped_by": result.stopped,
         }
+        if result.refit_steps:
+            self.provenance_["refit_steps"] = result.refit_steps
         if result.share < 1:
             self.provenance_["validation_share"] = round(result.share, 6)
         return result

@@ -143,6 +143,7 @@ class Forecaster(JudgedForecaster):
         except InputError as e:
             raise InputError(str(e), option="train_until") from e
         train, validation = Windows(w, known, starts), Windows(w, known, judged)
+        everything = Windows(w, known, windows(known.values, w.context, w.horizon, w.context, end))
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
         tested = len(series) - end >= w.horizon
@@ -166,6 +167,7 @@ class Forecaster(JudgedForecaster):
                 "target_columns": as_list(series.names),
                 "covariate_columns": as_list(series.covariate_names),
             },
+            everything_of=lambda network: self._objective(network, everything, validation),
             tested=len(series) - end,
         )
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
+    from tidegate.training.language_modelling import LanguageModelling
 
 # What generate takes: types and bounds.
 _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
@@ -59,6 +60,8 @@ class LanguageModel(TextTask):
     """
 
     TASK: ClassVar[str] = "language-model"
+    MOST_REFIT: ClassVar[str] = "up to a million tokens"
+    FEW: ClassVar[int] = 1_000_000
 
     level: str = option(
         "char",
@@ -140,6 +143,7 @@ class LanguageModel(TextTask):
         self.check_training()
         start = self._known_start()
         level = self.level if start is None else start.encoder.level
+        held_out = validation is None
         train, validation, test = self.split(text, validation, level)
         start = start or self._learned_start(train, sentences=level == "word")
         self.encoder_: TextEncoder = start.encoder
@@ -149,6 +153,12 @@ class LanguageModel(TextTask):
                 raise InputError(
                     f"expected at least 2 tokens of {name} text, got {len(tokens)}; give more text"
                 )
+
+        def everything(network: SequenceNetwork) -> LanguageModelling:
+            # as they are read: backwards, what was held out comes first
+            whole = np.concatenate(parts[::-1] if self.reverse else parts)
+            return self._objective(network, whole, parts[1])
+
         opening, _ = self._frame()
         self._stand_beside(
             lambda seconds: CountedTokens.fit(
@@ -167,6 +177,7 @@ class LanguageModel(TextTask):
             ),
             lambda network: self._objective(network, *parts),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
+            everything_of=everything if held_out else None,
             tested=round(len(test) / max(len(train), 1) * len(parts[0])),  # tokens
         )
         return self._conclude(self.evaluate(test) if test else {})
@@ -305,7 +316,9 @@ class LanguageModel(TextTask):
         start, end = self.encoder_.start_id, self.encoder_.end_id
         return (end, start) if self.reverse else (start, end)
 
-    def _objective(self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray):
+    def _objective(
+        self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray
+    ) -> LanguageModelling:
         from tidegate.nn.arrays import network_on_arrays
         from tidegate.training.judging import TorchReader
         from tidegate.training.language_modelling import LanguageModelling

@@ -58,7 +58,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        train, held_out, test, counts = self._begin(X, y, validation, sample_weight)
+        train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
         asked = len(held_out[0]) + len(test[0])
         self._stand_beside_on(
             held_out,
@@ -68,12 +68,18 @@ class SequenceClassifier(SequenceEstimator, Classifier):
 
         from tidegate.training.classification import Classification
 
+        def weights_of_all() -> np.ndarray | None:
+            assert others is not None
+            answers = np.concatenate([train[1], held_out[1]])
+            return self._weights(answers, held_out[1], np.concatenate([counts, others]))[0]
+
         self._learn(
             Classification,
             train,
             held_out,
             output_size=len(self.classes_),
             weights=self._weights(train[1], held_out[1], counts),
+            weights_of_all=None if others is None else weights_of_all,
             tested=len(test[0]),
             by="cross_entropy",
         )

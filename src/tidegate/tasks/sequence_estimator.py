@@ -21,6 +21,7 @@ from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
+    from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
     from tidegate.training.many_to_one import ManyToOne, Weights
@@ -100,11 +101,12 @@ class SequenceEstimator(Estimator):
 
     def _begin(
         self, X: Any, y: Any, validation: tuple[Any, Any] | None, sample_weight: Any
-    ) -> tuple[Part, Part, Part, np.ndarray]:
+    ) -> tuple[Part, Part, Part, tuple[np.ndarray, np.ndarray | None]]:
         """Check the options and what ``fit`` was given, and divide it.
 
         Returns the training part, the part that chooses the best weights, the test part, and how
-        much each training sequence counts, [N].  Raises InputError.
+        much each training sequence counts, [N], and each one of the validation part; None for
+        those if they were given apart.  Raises InputError.
         """
         self.check_training()
         sequences = as_sequences(X)
@@ -125,7 +127,8 @@ class SequenceEstimator(Estimator):
             what=self.INPUTS,
         )
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
-        return train, judges or drawn, test, counts[rows[0]]
+        weights = counts[rows[0]], counts[rows[1]] if judges is None else None
+        return train, judges or drawn, test, weights
 
     @abstractmethod
     def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
@@ -151,25 +154,28 @@ class SequenceEstimator(Estimator):
         *,
         output_size: int,
         weights: Weights,
+        weights_of_all: Callable[[], np.ndarray | None] | None,
         tested: int,
         **more: Any,
     ) -> None:
         """Train on answers as ``objective`` wants them, which is given ``more``.
 
-        ``weights`` are those of the training and of the validation part, [N] or None; ``tested``
-        counts the sequences of the test part.
+        ``weights`` are those of the training and of the validation part, [N] or None;
+        ``weights_of_all`` gives those of both, one after the other, if both may be learned from;
+        ``tested`` counts the sequences of the test part.
         """
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
         scaled = [inputs.scaled(sequence) for sequence in train[0]]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train if alone else validation
         weights = (weights[0], weights[0]) if alone else weights
-        self._train(
-            self._architecture(input_size=inputs.input_size, output_size=output_size),
-            lambda network: objective(
+        read = self._read(judged[0]), judged[1]
+
+        def learning(network: SequenceNetwork, learned: Part, weights: Weights) -> ManyToOne:
+            return objective(
                 network,
-                (scaled, train[1]),
-                (self._read(judged[0]), judged[1]),
+                learned,
+                read,
                 unit=self.INPUTS,
                 batch_size=self.batch_size,
                 seed=self.seed,
@@ -177,8 +183,19 @@ class SequenceEstimator(Estimator):
                 prefix="training_" if alone else "",
                 weights=weights,
                 **more,
-            ),
+            )
+
+        def everything(network: SequenceNetwork) -> ManyToOne:
+            assert weights_of_all is not None
+            others = [inputs.scaled(sequence) for sequence in validation[0]]
+            whole = scaled + others, np.concatenate([train[1], validation[1]])
+            return learning(network, whole, (weights_of_all(), weights[1]))
+
+        self._train(
+            self._architecture(input_size=inputs.input_size, output_size=output_size),
+            lambda network: learning(network, (scaled, train[1]), weights),
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
+            everything_of=None if alone or weights_of_all is None else everything,
             tested=tested,
         )
 

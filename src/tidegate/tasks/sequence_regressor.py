@@ -69,7 +69,7 @@ class SequenceRegressor(SequenceEstimator):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        train, held_out, test, counts = self._begin(X, y, validation, sample_weight)
+        train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
         self.target_ = Scaler.fit(train[1][:, None])
         self._stand_beside_on(
             held_out,
@@ -84,6 +84,9 @@ class SequenceRegressor(SequenceEstimator):
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
             weights=(normalised(counts), None),
+            weights_of_all=None
+            if others is None
+            else lambda: normalised(np.concatenate([counts, others])),
             tested=len(test[0]),
             scale=float(self.target_.scale[0]),
         )

@@ -152,6 +152,7 @@ class TextTask(Estimator):
         objective_of: Callable[[SequenceNetwork], Objective],
         data: dict[str, str | int | float],
         *,
+        everything_of: Callable[[SequenceNetwork], Objective] | None,
         tested: int,
     ) -> None:
         def initialise(network: SequenceNetwork) -> dict[str, Any]:
@@ -164,4 +165,6 @@ class TextTask(Estimator):
                 network.embedding.weight.requires_grad_(False)
             return told
 
-        self._train(architecture, objective_of, data, initialise, tested=tested)
+        self._train(
+            architecture, objective_of, data, initialise, everything_of=everything_of, tested=tested
+        )

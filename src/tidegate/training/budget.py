@@ -10,8 +10,10 @@ _EVALUATION = 0.6  # what reading a unit to evaluate costs at most, in units tha
 _ONE_EVALUATION = 0.05  # of the minutes, at most
 _EVALUATING = 0.1  # of the time since the last evaluation, at most
 _SAMPLING = 0.05  # of the time so far, at most
-_CLOSING = 0.03  # of the minutes, for building and writing what was trained ...
+_CLOSING = 0.03  # of the minutes, for what is done once, such as the curve ...
 _CLOSING_S = 1.5  # ... but no more than this
+_WRITTEN = 24  # bytes for each weight: a training state and a model file ...
+_WRITING_S = 1e-8  # ... each byte of which takes so long to gather, digest and write
 _CAUTION = 1.25  # another program may begin to work while the last evaluation goes on
 _STEPS = 4  # after which the pace is known, the first step aside, which is slower
 _PACE_STEPS = 15  # the last ones, whose median is the pace
@@ -24,17 +26,21 @@ class Budget:
     """The time of a run that may take ``total_s`` seconds (None: any time), as it is measured.
 
     ``validation``, ``tested``: units that are evaluated, and that are tested after the training,
-    in units of a step.  All seconds are those of one clock that begins with the training.
+    in units of a step.  ``weights``: how many there are to write.  ``refit``: steps from all data
+    for each before.  All seconds are those of one clock that begins with the training.
     """
 
-    def __init__(self, total_s: float | None, validation: float, tested: float) -> None:
+    def __init__(
+        self, total_s: float | None, validation: float, tested: float, weights: int, refit: float
+    ) -> None:
+        self._refit = refit
         self.total_s, self._tested, self._whole = total_s, tested, validation
         self._share, self._planned = 1.0, False
         self._evaluation = _EVALUATION  # steps that evaluating a step's units takes
         self._durations: deque[float] = deque(maxlen=_PACE_STEPS)
         self._steps = 0
         self._evaluation_ended = 0.0
-        self.saving_s = 0.0
+        self.saving_s = _WRITING_S * _WRITTEN * weights
 
     def stepped(self, seconds: float) -> None:
         """A step took ``seconds``."""
@@ -69,19 +75,29 @@ class Budget:
         evaluation_s = self.evaluation_s()
         if not self._planned:  # what cannot be afforded will not be evaluated
             evaluation_s = min(evaluation_s, _ONE_EVALUATION * self.total_s)
-        measured = evaluation_s + self._evaluation * self._tested * self.step_s + self.saving_s
+        measured = evaluation_s + self._tested_s() + self.saving_s
         return _CAUTION * measured + min(_CLOSING_S, _CLOSING * self.total_s)
+
+    def _tested_s(self) -> float:
+        return self._evaluation * self._tested * self.step_s
 
     def used(self, seconds: float) -> float:
         """What fraction of the time for steps has gone after ``seconds``."""
         assert self.total_s is not None
-        left_for_steps = self.total_s - self.closing_s()
-        return seconds / left_for_steps if left_for_steps > 0 else math.inf
+        for_steps = (self.total_s - self.closing_s()) / (1 + self._refit)
+        return seconds / for_steps if for_steps > 0 else math.inf
+
+    def steps_left(self, seconds: float) -> float:
+        """Steps for which there is time after the last evaluation, which ended at ``seconds``."""
+        if self.total_s is None or not self.step_s:
+            return math.inf
+        ahead = self._tested_s() + self.saving_s
+        return max(0.0, self.total_s - seconds - _CAUTION * ahead) / self.step_s
 
     def steps_bought(self) -> float:
         """Steps that the whole time is enough for, with evaluations between them."""
         assert self.total_s is not None
-        for_steps = max(0.0, self.total_s - self.closing_s()) / (1 + _EVALUATING)
+        for_steps = max(0.0, self.total_s - self.closing_s()) / (1 + _EVALUATING + self._refit)
         return for_steps / self.step_s if self.step_s else math.inf
 
     def may_evaluate(self, now: float) -> bool:

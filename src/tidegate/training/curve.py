@@ -92,8 +92,8 @@ def png_of(figure: Figure) -> bytes:
 def hindsight(history: History, best_step: int, chosen_by: str) -> str | None:
     """What to say of a run that went on long after its best weights; None of any other.
 
-    The patience that is named would have ended the run before, with the same weights: up to the
-    best ones it is more than any wait for better ones took.
+    The patience that is named would have brought the run back to the same weights: up to these it
+    is more than any wait for better ones took.
     """
     steps = list(history["step"])
     best = steps.index(best_step)
@@ -110,9 +110,22 @@ def hindsight(history: History, best_step: int, chosen_by: str) -> str | None:
         why = "overfitted" if fell else why
     return (
         f"the best weights are those of step {best_step} of {steps[-1]:.0f}; training after that "
-        f"step {why}. With patience {patience} the run would have ended at step "
-        f"{steps[best + patience]:.0f} with the same weights"
+        f"step {why}. With patience {patience} the run would have gone back to them at step "
+        f"{steps[best + patience]:.0f}, and ended soon"
     )
+
+
+def went_back(history: History, to: int, at: int, best_step: int, chosen_by: str) -> str:
+    """What to say of a run that at a step went back to the weights of an earlier one."""
+    steps, figures = list(history["step"]), history[chosen_by]
+    before = figures[steps.index(to)]
+    told = (
+        f"from step {to} to {at} nothing became better, so the run went back to step {to} and "
+        f"ended with a falling learning rate: {chosen_by.replace('_', ' ')} {before:.4g}"
+    )
+    if best_step == to:
+        return f"{told}, which that did not better"
+    return f"{told} became {figures[steps.index(best_step)]:.4g}"
 
 
 def _improvements(history: History, chosen_by: str, best: int) -> list[int]:

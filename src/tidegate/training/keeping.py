@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tidegate.model.container import ModelFileError
@@ -43,21 +44,28 @@ class Keeper:
         self._saved_at = self._drawn_at = 0.0
         self._reached: tuple[int, ...] = ()  # of the last save
 
-    def restore(self, learner: Learner, objective: Objective) -> Position:
+    def restore(
+        self, learner: Learner, objective: Objective, everything: Callable[[], Objective] | None
+    ) -> Position:
         """Where the run stands; the learner is as it was there.  Raises ModelFileError."""
         state, self._state = self._state, None
         if state is None:
             return Position()
         try:
-            check_position(state, objective.steps_in_epoch(), FIRST_COLUMNS, objective.metric)
-            learner.restore(state, objective)
+            learned = objective
+            if state.position.refit_from:
+                if everything is None:
+                    raise ValueError("position refit_from: expected 0, since nothing is held out")
+                learned = everything()
+            check_position(state, learned.steps_in_epoch(), FIRST_COLUMNS, objective.metric)
+            learner.restore(state, learned)
         except ValueError as e:
             problem = f"expected the training state of this network, got another's: {e}; {remedy()}"
             raise ModelFileError(problem, file=self._options.run_folder) from e
         if self._folder is not None:
             self._folder.went_on(self._settings, state.position.history)
         at = state.position
-        self.saved_step, self._reached = at.step, (at.step, len(at.history), at.tail_from)
+        self.saved_step, self._reached = at.step, _reached(at)
         self._saved_at = self._drawn_at = at.seconds
         return at
 
@@ -71,10 +79,9 @@ class Keeper:
     def save(self, at: Position, learner: Learner) -> None:
         """Write the training state, unless it is there; every process takes part."""
         self._saved_at, self.saved_step = at.seconds, at.step
-        reached = at.step, len(at.history), at.tail_from
-        if reached == self._reached:
+        if _reached(at) == self._reached:
             return
-        self._reached = reached
+        self._reached = _reached(at)
         if self._options.run_folder is None:
             return
         nestings, carries = learner.carried()
@@ -114,3 +121,8 @@ class Keeper:
             return self._folder.go_on(self._settings)
         self._folder.begin(self._settings)
         return None
+
+
+def _reached(at: Position) -> tuple[int, ...]:
+    """What tells one state of a run from another."""
+    return at.step, len(at.history), at.tail_from, at.refit_from

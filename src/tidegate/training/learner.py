@@ -35,6 +35,8 @@ class Learner:
         self._buffers = [b for b in self.network.buffers() if b.is_floating_point()]
         self._optimizer = build_optimizer(options.optimizer, self.named_parameters, options)
         self._average = WeightAverage(self.network, options.average) if options.average else None
+        self.size = sum(p.numel() for p in self.network.parameters())
+        self.averages = self._average is not None  # whether its average is what is evaluated
         self.carry: Any = None
         self.best: dict[str, Tensor] | None = None
 
@@ -76,20 +78,21 @@ class Learner:
             self._average.update(step)
 
     def judged(self) -> AbstractContextManager[None]:
-        """Inside, the network has the weights that are evaluated: of the running average."""
-        return self._average.applied() if self._average else nullcontext()
+        """Inside, the network has the weights that are evaluated: its own, or their average."""
+        return self._average.applied() if self._average and self.averages else nullcontext()
 
     def keep(self) -> None:
         """The weights that are evaluated are the best so far."""
         self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def go_back(self) -> None:
-        """To the best weights; the optimiser goes on from there with what it knows."""
+        """To the best weights, for steps whose rate falls to 0; the optimiser keeps what it knows.
+
+        Such steps average by themselves, and a running average would lag behind them.
+        """
         assert self.best is not None
         self.network.load_state_dict(self.best)
-        if self._average is not None:
-            self._average.restart()
-        self.carry = None
+        self.averages, self.carry = False, None
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All that goes into a training state but the carry, by kind and name."""
@@ -119,7 +122,9 @@ class Learner:
         restore_optimizer(self._optimizer, state.under("optimizer"))
         if self._average is not None:
             self._average.load(state.under("average"))
-        if state.position.best_step:
+        at = state.position
+        self.averages = self.averages and not (at.tail_from or at.refit_from)
+        if at.best_step:
             device = self.processes.device
             self.best = {name: t.to(device) for name, t in state.under("best").items()}
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 from tidegate.training.budget import Budget
-from tidegate.training.options import TrainingOptions
+from tidegate.training.options import PATIENCE, PATIENT_PART, PATIENT_STEPS, TrainingOptions
 from tidegate.training.schedules import learning_rate_factor
 from tidegate.training.state import Position
+from tidegate.training.verdicts import overfits
 
 _TAIL = 0.2  # of the steps so far: in so many more the learning rate falls to 0
+REFIT = 0.2  # of the best weights' steps: in so many more all data are learned from ...
+_REFIT_RATE = 0.5  # ... with a learning rate that falls from this part of its peak to 0
 
 
 class Limits:
@@ -23,21 +26,47 @@ class Limits:
         return max(self._used(at, steps).values())
 
     def reached(self, at: Position) -> str | None:
-        """The option that ends the run at this position, or None; one step is always made."""
+        """The option that ends the run at this position, or None; one step is always made.
+
+        Of a run that learns from all data by now, the option that has ended it before.
+        """
         if at.step == 0:
             return None
-        for name, fraction in self._used(at, at.step).items():
+        for name, fraction in self._used(at, at.refit_from or at.step).items():
             if fraction >= 1:
                 return name
         return None
 
+    def ended(self, at: Position) -> bool:
+        """Whether what goes on is over: the run itself, or learning from all data after it."""
+        if at.refit_from:
+            return at.step >= at.refit_from + at.refit_steps
+        return self.reached(at) is not None
+
+    def refits(self, at: Position) -> bool:
+        """Whether learning from all data is of use: once those to train on have all been read.
+
+        Before that, the part held out is no worse unread than the rest.
+        """
+        return at.refit_from > 0 or at.best_step >= self.steps_in_epoch
+
+    def begin_refit(self, at: Position, more: float) -> None:
+        """All data, ``more`` times as many as were learned from, are learned from now on."""
+        steps = min(REFIT * more * at.best_step, self.budget.steps_left(at.seconds))
+        at.refit_from, at.refit_steps = at.step, max(1, round(steps))
+        at.epoch = at.batch = 0
+
     def learning_rate(self, at: Position) -> float:
         """Of the next step."""
         middle = at.step + 0.5  # of it: neither the first nor the last step has a factor of 0
+        if at.refit_from:
+            left = 1 - (middle - at.refit_from) / at.refit_steps
+            return self.options.resolved_learning_rate() * _REFIT_RATE * left
         if at.tail_from:
-            best = next(row for row in at.history if row["step"] == at.best_step)
-            gone = (middle - at.tail_from) / at.tail_steps
-            return best["learning_rate"] * max(0.0, 1 - gone)
+            begun_with = next(
+                r["learning_rate"] for r in at.history if r["step"] == at.went_back_to
+            )
+            return begun_with * max(0.0, 1 - (middle - at.tail_from) / at.tail_steps)
         options = self.options
         done = self.fraction(at, middle)
         factor = learning_rate_factor(options.schedule, done, options.warmup)
@@ -47,12 +76,25 @@ class Limits:
         """The learning rate falls to 0 from now on, in as many steps as the limits leave."""
         done = self.fraction(at, at.step)
         left = at.step * (1 - done) / done if done > 0 else math.inf
-        at.tail_from = at.step
+        at.tail_from, at.went_back_to = at.step, at.best_step
         at.tail_steps = max(1, round(min(_TAIL * at.step, left)))
 
     def out_of_patience(self, at: Position) -> bool:
-        patience = self.options.resolved_patience()
-        return not at.tail_from and patience is not None and at.waited >= patience
+        """Whether the run should go back to its best weights, and end with a falling rate.
+
+        Unless it was told a patience, only a run that overfits is: others may yet find the way, as
+        networks do that learn long memories.
+        """
+        if at.tail_from:
+            return False
+        if self.options.patience is not None:
+            return at.waited >= self.options.patience
+        if at.waited < PATIENCE:
+            return False
+        better, last = at.history[-1 - at.waited], at.history[-1]
+        steps = last["step"] - better["step"]
+        long = steps >= max(PATIENT_STEPS, PATIENT_PART * last["step"])
+        return long and overfits(better, last)
 
     def _used(self, at: Position, steps: float) -> dict[str, float]:
         """What fraction of each limit is used after ``steps`` steps."""

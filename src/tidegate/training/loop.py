@@ -14,11 +14,11 @@ import torch
 from tidegate.errors import InputError
 from tidegate.nn.recurrent_layer import slow_on_gpu
 from tidegate.training.budget import Budget, bought
-from tidegate.training.curve import COLUMNS, as_columns, hindsight
+from tidegate.training.curve import COLUMNS, as_columns, hindsight, went_back
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.keeping import Keeper
 from tidegate.training.learner import Learner
-from tidegate.training.limits import Limits
+from tidegate.training.limits import REFIT, Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.options import TrainingOptions
 from tidegate.training.processes import Processes
@@ -39,11 +39,14 @@ def fit(
     objective: Objective,
     options: TrainingOptions,
     *,
+    everything: Callable[[], Objective] | None = None,
     tested: int = 0,
     began: float | None = None,
 ) -> TrainingResult:
     """Train ``objective.network`` within the limits of ``options``; leave the best weights in it.
 
+    ``everything``: the same task with the validation part learned from, too, on which the best
+    weights are trained on for some steps at the end (refit); all figures are those from before.
     ``tested``: units of a test part, for whose evaluation after the training time is set aside.
     ``began``: the moment, by ``time.monotonic``, from which ``max_minutes`` counts (None: now).
 
@@ -70,7 +73,8 @@ def fit(
         # only process 0 has a folder: on several machines the others need not see its disk
         if options.run_folder is not None and processes.rank == 0:
             folder = stack.enter_context(RunFolder(options.run_folder, options.force))
-        run = _Run(objective, options, processes, folder, tested, time.monotonic() - began)
+        run = _Run(objective, everything, options, processes, folder)
+        run.limit(tested, time.monotonic() - began)
         progress = stack.enter_context(
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
@@ -91,96 +95,137 @@ class _Run:
     def __init__(
         self,
         objective: Objective,
+        everything: Callable[[], Objective] | None,
         options: TrainingOptions,
         processes: Processes,
         folder: RunFolder | None,
-        tested: int,
-        prepared_s: float,
     ) -> None:
-        self.objective, self.options, self.processes = objective, options, processes
+        self.objective, self.everything = objective, everything
+        self.options, self.processes = options, processes
         self.steps_in_epoch = objective.steps_in_epoch()
         if self.steps_in_epoch < 1:
             raise InputError("expected training data for at least one step, got none; give more")
         self.evaluate_every = options.steps_between_evaluations(self.steps_in_epoch)
         self.keeper = Keeper(objective, options, processes, folder)
         self.learner = Learner(objective.network, options, processes)
-        self.position = self.keeper.restore(self.learner, objective)
+        self.position = self.keeper.restore(self.learner, objective, everything)
         self.began = time.monotonic() - self.position.seconds
+        self.planned, self.sampling_s = False, 0.0
 
+    def limit(self, tested: int, prepared_s: float) -> None:
+        """Set the limits of a run before which ``prepared_s`` seconds of its minutes went by."""
+        objective, options = self.objective, self.options
         trained, validation = objective.sizes()
         in_step = trained / self.steps_in_epoch  # units
+        refit = 0.0 if self.everything is None else REFIT * (1 + validation / trained)
         minutes = options.max_minutes
-        total_s = None if minutes is None else processes.first(lambda: 60 * minutes - prepared_s)
-        self.budget = Budget(total_s, validation / in_step, tested / in_step)
+        total_s = (
+            None if minutes is None else self.processes.first(lambda: 60 * minutes - prepared_s)
+        )
+        self.budget = Budget(
+            total_s, validation / in_step, tested / in_step, self.learner.size, refit
+        )
         self.limits = Limits(options, self.steps_in_epoch, self.budget)
-        self.planned, self.sampling_s = False, 0.0
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
         self.learner.network.train()
         # several processes are not interrupted at the same step, and can only save together
         alone = self.processes.world == 1 and self.options.run_folder is not None
         with interruption_noted() if alone else nullcontext(lambda: 0) as interrupted:
-            while self.limits.reached(self.position) is None:
-                self._train_epoch(progress, interrupted)
-        if self._evaluated_step() != self.position.step:
-            self._evaluate(progress)
+            at = self.position
+            while not at.refit_from and not self.limits.ended(at):
+                self._train_epoch(self.objective, progress, interrupted)
+            if not at.history or at.history[-1]["step"] < (at.refit_from or at.step):
+                self._evaluate(progress)
+            if self.everything is not None and self.limits.refits(at):
+                self._refit(self.everything(), progress, interrupted)
         self.keeper.save(self.position, self.learner)
         self.keeper.draw(self.position)
         return self._result(progress)
 
+    def _refit(
+        self, everything: Objective, progress: Progress, interrupted: Callable[[], int]
+    ) -> None:
+        """Let the best weights learn from all data."""
+        at = self.position
+        if not at.refit_from:
+            self.learner.go_back()
+            self.limits.begin_refit(at, everything.sizes()[0] / self.objective.sizes()[0])
+        while not self.limits.ended(at):
+            self._train_epoch(everything, progress, interrupted)
+
     def _result(self, progress: Progress) -> TrainingResult:
         at, network = self.position, self.learner.network
         assert self.learner.best is not None  # the first evaluation is the best so far
-        network.load_state_dict(self.learner.best)
+        if not at.refit_from:
+            network.load_state_dict(self.learner.best)
         network.eval()
-        told = hindsight(as_columns(at.history), at.best_step, self.objective.metric)
+        history, metric = as_columns(at.history), self.objective.metric
+        if at.tail_from:
+            told = went_back(history, at.went_back_to, at.tail_from, at.best_step, metric)
+        else:
+            told = hindsight(history, at.best_step, metric)
         if told is not None and self.options.speaks:
             progress.say(told)
+        if at.refit_steps and self.options.speaks:
+            progress.say(
+                f"then {at.refit_steps} steps from all {self.objective.unit}, those held out, too; "
+                "the figures are those from before"
+            )
         best_row = next(row for row in at.history if row["step"] == at.best_step)
         return TrainingResult(
             history=at.history,
             metrics={k: v for k, v in best_row.items() if k not in COLUMNS},
             best_step=at.best_step,
-            steps=at.step,
-            epochs=at.step / self.steps_in_epoch,
+            steps=at.refit_from or at.step,
+            epochs=(at.refit_from or at.step) / self.steps_in_epoch,
             seconds=at.seconds,
             stopped=self.limits.reached(at) or "",
             share=at.share,
+            refit_steps=at.refit_steps,
         )
 
-    def _train_epoch(self, progress: Progress, interrupted: Callable[[], int]) -> None:
-        """The rest of the epoch, or of the run if that is shorter."""
-        at, objective, processes = self.position, self.objective, self.processes
-        epoch = at.epoch
+    def _train_epoch(
+        self, objective: Objective, progress: Progress, interrupted: Callable[[], int]
+    ) -> None:
+        """The rest of the epoch over the objective's data, or of the run if that is shorter."""
+        at, processes = self.position, self.processes
+        epoch, steps_in_epoch = at.epoch, objective.steps_in_epoch()
         batches = objective.batches(epoch, at.batch, processes.rank, processes.world)
         for batch in batches:
-            if self.limits.out_of_patience(at):
+            if not at.refit_from and self.limits.out_of_patience(at):
                 self.learner.go_back()
                 self.limits.begin_tail(at)
-            loss, count = self._train_step(batch)
+            loss, count = self._train_step(objective, batch)
+            if at.batch == steps_in_epoch:
+                at.epoch, at.batch, self.learner.carry = at.epoch + 1, 0, None
             progress.step(self.limits.fraction(at, at.step), epoch, loss, count)
-            if self.budget.known and not self.planned:
-                self._plan(progress)
-            if self._evaluation_due():
-                self._evaluate(progress)
-            self._sample(progress)
+            if not at.refit_from:
+                self._judge(progress)
             if self.keeper.save_due(at):
                 self.keeper.save(at, self.learner)
             if number := interrupted():
                 self.keeper.save(at, self.learner)
                 signal.raise_signal(number)  # the second one interrupts
                 raise KeyboardInterrupt
-            if at.epoch > epoch or self.limits.reached(at) is not None:
+            if at.epoch > epoch or self.limits.ended(at):
                 return
-        raise RuntimeError(
-            f"expected {self.steps_in_epoch} batches in epoch {epoch + 1}, got {at.batch}"
-        )
+        problem = f"expected {steps_in_epoch} batches in epoch {epoch + 1}, got {at.batch}"
+        raise RuntimeError(problem)
 
-    def _train_step(self, batch: Any) -> tuple[float, float]:
+    def _judge(self, progress: Progress) -> None:
+        """What is due after a step: to plan, to evaluate, to sample."""
+        if self.budget.known and not self.planned:
+            self._plan(progress)
+        if self._evaluation_due():
+            self._evaluate(progress)
+        self._sample(progress)
+
+    def _train_step(self, objective: Objective, batch: Any) -> tuple[float, float]:
         """One optimiser step; the mean loss and the number of units, over all processes."""
         at, options, learner = self.position, self.options, self.learner
         seed_step(options.seed, at.step, self.processes.rank, 0, self.processes.device)
-        loss, count, seconds, norm = learner.differentiate(self.objective, batch, self._clock)
+        loss, count, seconds, norm = learner.differentiate(objective, batch, self._clock)
         length = norm.item()
         if not (math.isfinite(loss) and math.isfinite(length)):
             saved_step = self.keeper.saved_step
@@ -195,8 +240,6 @@ class _Run:
         at.seconds = seconds
         at.loss_sum += loss * count
         at.units += count
-        if at.batch == self.steps_in_epoch:
-            at.epoch, at.batch, learner.carry = at.epoch + 1, 0, None
         return loss, count
 
     def _plan(self, progress: Progress) -> None:
@@ -247,7 +290,7 @@ class _Run:
         progress.evaluated(row, name)
         if save:
             self.keeper.save(at, self.learner)
-            self.budget.saving_s = self.keeper.saving_s
+            self.budget.saving_s = max(self.budget.saving_s, self.keeper.saving_s)
         self.keeper.add_row(at)
 
     def _measure(self) -> tuple[dict[str, float], float, float, bool]:
@@ -282,10 +325,6 @@ class _Run:
             return False
         free = self.budget.total_s is None or self.options.evaluate_every is not None
         return free or self.budget.may_evaluate(at.seconds)
-
-    def _evaluated_step(self) -> float:
-        history = self.position.history
-        return history[-1]["step"] if history else 0
 
     def _clock(self) -> float:
         """Seconds since the training began."""

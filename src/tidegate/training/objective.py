@@ -136,6 +136,7 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
+    After that, all data were learned from for ``refit_steps``.
     """
 
     history: list[dict[str, float]]
@@ -146,3 +147,4 @@ class TrainingResult:
     seconds: float
     stopped: str
     share: float = 1.0
+    refit_steps: int = 0

@@ -193,10 +193,6 @@ class WeightAverage:
         finally:
             _copy(own, self._weights)
 
-    def restart(self) -> None:
-        """From the weights as they are now."""
-        _copy(self._weights, self._averages)
-
     def named(self) -> dict[str, Tensor]:
         return dict(zip(self._names, self._averages, strict=True))
 

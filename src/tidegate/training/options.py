@@ -27,8 +27,11 @@ LEARNING_RATES = {
     "adadelta": 1.0,
     "rmsprop": 1e-3,
 }
-# Evaluations without a better one, after which a run that only the clock limits is ended.
-LAST_PATIENCE = 20
+# Evaluations without a better one, after which a run that overfits is brought to its end ...
+PATIENCE = 3
+# ... if they are this part of all steps, and so many, too: of few data evaluations follow one
+# another closely.
+PATIENT_PART, PATIENT_STEPS = 1 / 3, 50
 LARGEST_SEED = 2**63 - 1
 MOMENTUM = {"sgd": 0.0, "nesterov": 0.9, "rmsprop": 0.0}
 
@@ -66,6 +69,7 @@ def help_of(f: Field[Any], of: type[TrainingOptions]) -> str:
     least = f"; if `epochs` is not given, also at least {spacing} steps" if spacing else ""
     text = text.replace("; DEFAULT_SPACING", least)
     text = re.sub("`([a-z_]+)`", lambda other: spelled(other[1]), text)
+    text = text.replace("MOST_REFIT", getattr(of, "MOST_REFIT", ""))
     choices = f.metadata["choices"]
     if any(choice not in text for choice in choices):
         text += ": " + ", ".join(choices)
@@ -160,8 +164,10 @@ class TrainingOptions:
     max_minutes: float | None = option(None, "stop after this many minutes", above=0, common=True)
     patience: int | None = option(
         None,
-        "stop when this many evaluations in a row bring no better result (default: "
-        f"{LAST_PATIENCE} if `max_minutes` is the only limit, else never)",
+        "end the run when this many evaluations in a row bring no better result: go back to the "
+        "best weights, and let the learning rate fall to 0 in a fifth of the steps so far "
+        f"(default: {PATIENCE} that are also a third of all steps, as the training loss falls on; "
+        "a large number: never)",
         at_least=1,
     )
     evaluate_every: int | None = option(
@@ -282,11 +288,6 @@ class TrainingOptions:
     def default_spacing(cls) -> int:
         """Fewest steps between evaluations, unless it is told how many."""
         return cls.DEFAULT_STEPS // cls.DEFAULT_EPOCHS
-
-    def resolved_patience(self) -> int | None:
-        """``patience``; LAST_PATIENCE where the clock alone would end the run."""
-        alone = self.max_minutes is not None and self.epochs is None and self.max_steps is None
-        return LAST_PATIENCE if self.patience is None and alone else self.patience
 
     @property
     def _unlimited(self) -> bool:

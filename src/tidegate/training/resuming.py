@@ -28,7 +28,7 @@ def check_position(
     ``columns`` are those with which each row of the history begins; ``metric`` follows them.
     """
     at = state.position
-    expected = divmod(at.step, steps_in_epoch)
+    expected = divmod(at.step - at.refit_from, steps_in_epoch)  # of these data
     if (at.epoch, at.batch) != expected:
         raise ValueError(
             f"position: expected epoch {expected[0]}, batch {expected[1]} after step {at.step}, "

@@ -29,7 +29,9 @@ def remedy() -> str:
 
 _MOST = 2**53  # of a count: float64 holds each whole number up to it
 _DEEPEST = 8  # nesting of a carry
-_WHOLE = ("step", "epoch", "batch", "best_step", "waited", "tail_from", "tail_steps")
+_TAIL = ("tail_from", "tail_steps", "went_back_to")
+_REFIT = ("refit_from", "refit_steps")
+_WHOLE = ("step", "epoch", "batch", "best_step", "waited", *_TAIL, *_REFIT)
 _SETTINGS = {"options": dict, "objective": dict, "fingerprint": str, "processes": int}
 
 
@@ -50,9 +52,12 @@ class Position:
     best_step: int = 0  # 0: none yet
     best_value: float | None = None
     waited: int = 0  # evaluations since the last that was better
-    tail_from: int = 0  # step after which the learning rate falls to 0 for good; 0: not yet
+    tail_from: int = 0  # step after which the learning rate falls to 0; 0: not out of patience
     tail_steps: int = 0  # in which it does
+    went_back_to: int = 0  # the step of the weights that the tail began with
     share: float = 1.0  # of the validation part that is evaluated
+    refit_from: int = 0  # step after which all data are learned from; 0: not yet, or never
+    refit_steps: int = 0  # in which they are
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -195,8 +200,17 @@ def _position(values: dict[str, Any], columns: dict[str, str], table: np.ndarray
         raise ValueError("position best_value: expected a number just where there is a history")
     if not 0 < values["share"] <= 1:
         raise ValueError(f"position share: expected a share above 0, got {values['share']}")
-    if values["tail_from"] > step or (values["tail_from"] > 0) != (values["tail_steps"] > 0):
+    tail_from, tail_steps, went_back_to = (values[name] for name in _TAIL)
+    if tail_from > step or (tail_from > 0) != (tail_steps > 0):
         raise ValueError("position tail_from: expected a step of the run, and a length")
+    if went_back_to not in (steps if tail_from else [0]) or went_back_to > tail_from:
+        problem = f"expected a step of the history before the tail, got {went_back_to}"
+        raise ValueError(f"position went_back_to: {problem}")
+    refit_from, refit_steps = (values[name] for name in _REFIT)
+    if (refit_from > 0) != (refit_steps > 0) or refit_from not in (0, steps[-1] if steps else 0):
+        raise ValueError(f"position refit_from: expected the last evaluation's, got {refit_from}")
+    if refit_from and step > refit_from + refit_steps:
+        raise ValueError(f"position refit_steps: expected {step - refit_from} or more, got fewer")
     if values["waited"] > len(history):
         raise ValueError(f"position waited: expected {len(history)} at most, got more")
     return Position(**values, history=history)

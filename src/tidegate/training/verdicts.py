@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import nn
@@ -27,6 +27,15 @@ def is_better(at: Position, value: float, loss: float | None, *, lower_is_better
 def is_lowest(at: Position, loss: float | None) -> bool:
     """The validation loss, of all so far: while it falls, patience waits for better figures."""
     return loss is not None and all(loss < row["validation_loss"] for row in at.history)
+
+
+def overfits(then: Mapping[str, float], now: Mapping[str, float]) -> bool:
+    """Whether from one evaluation to another the training loss fell and the validation loss rose.
+
+    Not where no part is held out.
+    """
+    rose = now.get("validation_loss", -math.inf) > then.get("validation_loss", math.inf)
+    return rose and now["train_loss"] < then["train_loss"]
 
 
 def not_finite(
