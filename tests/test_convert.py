@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +114,28 @@ def test_arrays_that_do_not_fit_are_named(
 ) -> None:
     with pytest.raises(InputError, match=problem):
         read(tutorial(tmp_path / "t.npz", **changed))
+
+
+def test_weights_alone_are_converted_beside_their_architecture(tidegate: Tidegate) -> None:
+    h5py = pytest.importorskip("h5py")
+    dense = {"class_name": "Dense", "config": {"name": "d", "activation": "tanh"}}
+    gru = {"class_name": "GRU", "config": {"name": "g", "recurrent_activation": "sigmoid"}}
+    model = {"class_name": "Sequential", "config": {"layers": [gru, dense]}}
+    Path("model.json").write_text(json.dumps(model))
+    rng = np.random.default_rng(0)
+    with h5py.File("m.weights.h5", "w") as file:
+        for k, shape in enumerate([(3, 12), (4, 12), (2, 12)]):
+            file[f"layers/gru/cell/vars/{k}"] = rng.normal(size=shape).astype(np.float32)
+        for k, shape in enumerate([(4, 2), (2,)]):
+            file[f"layers/dense/vars/{k}"] = rng.normal(size=shape).astype(np.float32)
+    outcome = tidegate("convert m.weights.h5 m.keras")
+    assert outcome.code == 2
+    assert "m.weights.h5: expected a whole model, got weights alone" in outcome.err
+    assert "say --architecture model.json" in outcome.err
+    assert tidegate("convert m.weights.h5 m.keras --architecture model.json").code == 0
+    assert [layer.name for layer in read("m.keras").layers] == ["g", "d"]
+    refused = tidegate("convert m.weights.h5 model.json --to keras --architecture model.json -- ")
+    assert "the same file" in refused.err
 
 
 # tidegate's own models

@@ -47,6 +47,7 @@ def _commands() -> list[str]:
         "generate",
         "forecast",
         "info",
+        "inspect",
         "convert",
         "bench",
         "compare",
@@ -168,10 +169,11 @@ def test_every_example_runs_as_it_is_written(
     Path("runs.csv").write_text(
         table.replace("gesture,t,x,y,kind,force", "run,t,speed,pulse,k,score")
     )
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"bad\n"))))
     for command in [*_commands(), "compare"]:
         if command == "bench":
             continue  # minutes long; tests of its own run it
+        piped = io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"bad\n")))
+        monkeypatch.setattr("sys.stdin", piped)
         shown = tidegate(f"{command} --help").out
         (example,) = re.findall(r"Example: .*?tidegate (.*?)\n\n", shown, re.DOTALL)
         example = example.replace("\\\n", " ")

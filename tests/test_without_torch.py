@@ -232,6 +232,7 @@ def lines_of(name: str) -> list[str]:
     }
     predict = [f"predict {model} {DATA[task]} --json"]
     always = [f"evaluate {model} {DATA[task]} --json", f"info {model} --json"]
+    always.append(f"inspect {model} {DATA[task]} --json")
     return always + ask.get(task, predict)
 
 

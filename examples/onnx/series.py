@@ -18,7 +18,7 @@ def ask(path, rows):
     feed = {"rows": np.array([rows], float)}
     if told["task"] != "forecaster":
         feed["sequence_lens"] = np.array([len(rows)], np.int32)
-    answer = session.run(["output"], feed)[0][0]
+    answer = np.asarray(session.run(["output"], feed)[0])[0]
     if not told["labels"]:
         return answer.tolist() if told["task"] == "forecaster" else float(answer[0])
     odds = np.exp(answer - answer.max())

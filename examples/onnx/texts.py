@@ -29,11 +29,11 @@ def ask(path, text):
         kept.pop()  # the last sentence goes on
     limit = reading["max_length"] or len(kept)
     del kept[limit - limit // 2 : max(limit, len(kept)) - limit // 2]  # the middle is left out
-    feed = {"tokens": np.array([tokens], np.int32)[:, kept]}
-    feed["sequence_lens"] = np.array([len(kept)], np.int32)
+    lengths = np.array([len(kept)], np.int32)
+    feed = {"tokens": np.array([tokens], np.int32)[:, kept], "sequence_lens": lengths}
     if reading["evidence"]:
-        feed["evidence"] = evidence_of(words, reading["evidence"])[None, kept]
-    output = session.run(["output"], feed)[0]
+        feed |= {"evidence": evidence_of(words, reading["evidence"])[None, kept]}
+    output = np.asarray(session.run(["output"], feed)[0])
     last = output.reshape(-1, output.shape[-1])[-1]  # after all steps
     odds = np.exp(last - last.max()) / np.exp(last - last.max()).sum()
     if told["labels"]:

@@ -18,6 +18,7 @@ from tidegate.cli.export import onnx
 from tidegate.cli.forecast import forecast
 from tidegate.cli.generate import generate
 from tidegate.cli.info import info
+from tidegate.cli.inspect import inspect
 from tidegate.cli.invocation import Invocation
 from tidegate.cli.predict import predict
 from tidegate.tasks import TASKS
@@ -40,6 +41,7 @@ def tree(arguments: Sequence[str]) -> Group:
             "generate": generate,
             "forecast": forecast,
             "info": info,
+            "inspect": inspect,
             "convert": convert,
             "bench": bench,
             "export": Group("Write a model in the form of other runtimes: onnx.", {"onnx": onnx}),

@@ -71,6 +71,12 @@ def _bits(name: str, metavar: str, help: str) -> Option:
         "NAME",
         "of the tutorial's .npz: keeps (as its code has it) the old state, or writes",
     ),
+    _answer(
+        "--architecture",
+        "FILE",
+        "of Keras' weights alone (.h5): a file of what model.to_json() gives",
+        type=Path,
+    ),
     _bits(
         "--weights",
         "KIND",
@@ -98,6 +104,7 @@ def convert(
     recurrent_activation: str | None,
     keras_version: int | None,
     update_gate: str | None,
+    architecture: Path | None,
     weights: str | None,
     on: str | None,
     force: bool,
@@ -125,7 +132,7 @@ def convert(
     answers = {
         "cell": cell, "layer": layer, "reset_after": reset_after,
         "recurrent_activation": recurrent_activation, "keras_version": keras_version,
-        "update_gate": update_gate,
+        "update_gate": update_gate, "architecture": architecture,
     }  # fmt: skip
     given = Answers(**answers)
     if on is not None and weights is None:
@@ -145,7 +152,8 @@ def convert(
         copy_model(file, output, weights, on, force, json)
         return
     chosen = format_to_write(output, to)
-    check_output(output, inputs=(file,), force=force)
+    inputs = [one for one in (file, architecture) if one is not None]
+    check_output(output, inputs=inputs, force=force)
     source = from_ or format_of(file)
     network = read(file, source, **answers)
     content, lost = written(network, output, chosen)

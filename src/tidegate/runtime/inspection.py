@@ -69,7 +69,7 @@ class Inspection:
     watched: tuple[GateValues, ...]
 
     @cached_property
-    def gates(self) -> Mapping[str, np.ndarray]:
+    def gates(self) -> dict[str, np.ndarray]:
         """The values of every gate, float32 [T, H], by its name: ``layer_0.z``."""
         return {one.name: one.values for one in self.watched}
 
