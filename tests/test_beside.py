@@ -9,6 +9,7 @@ import pytest
 
 import tidegate as tg
 from tidegate.errors import options_as_flags
+from tidegate.tasks import folds as folds_module
 from tidegate.tasks.beside import Beside, allowance
 from tidegate.tasks.folds import FEW, cool, divided, folds_of, temperature_of
 
@@ -187,6 +188,32 @@ def test_the_temperature_makes_probabilities_as_sure_as_they_are_right():
     certain = np.log(np.array([[0.999, 0.001]] * 10))
     log_p = divided(certain, temperature_of(certain, truth))
     np.testing.assert_allclose(np.exp(log_p[:, 0]), 0.7, atol=0.01)
+
+
+def test_folds_choose_the_length_of_training_where_no_limit_is_given(monkeypatch):
+    """Of three lengths the second is best, so that the third is tried and the second kept."""
+    model, texts, labels = few(verbose=0)
+    model.set_params(max_steps=None)
+    answers = np.array([labels[0] == label for label in labels]).astype(int)
+    sure = {2: 0.6, 4: 0.9, 8: 0.8}
+    tried = []
+
+    def out_of_fold(*given):
+        steps = given[-1]
+        tried.append(steps)
+        wrong = np.arange(len(answers)) < (1 - sure[steps]) * len(answers)
+        right = np.where((answers == 1) != wrong, sure[steps], 1 - sure[steps])
+        return np.log(np.stack([1 - right, right], 1))
+
+    monkeypatch.setattr(folds_module, "_LENGTHS", tuple(sure))
+    monkeypatch.setattr(folds_module, "_out_of_fold", out_of_fold)
+    parted = folds_of(answers, 0)
+    model.classes_ = np.array(["neg", "pos"])
+    judged = folds_module.judged_by_folds(model, texts, answers, np.ones(60), parted)
+    assert (judged.steps, tried) == (4, [2, 4, 8])
+    with folds_module.trained_for(model, judged):
+        assert model.max_steps == 4
+    assert model.max_steps is None
 
 
 def test_outputs_are_divided_by_the_temperature_in_the_weights():

@@ -22,7 +22,15 @@ from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.estimator import with_default
-from tidegate.tasks.folds import FEW, FOLDS, believe, figures_of_folds, folds_of, out_of_fold
+from tidegate.tasks.folds import (
+    FEW,
+    FOLDS,
+    believe,
+    figures_of_folds,
+    folds_of,
+    judged_by_folds,
+    trained_for,
+)
 from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import split_rows
@@ -176,15 +184,15 @@ class TextClassifier(TextTask, Classifier):
         weights = (weights[0], weights[0]) if alone else weights
         start = start or self._learned_start(learned[0], sentences=False)
         self.encoder_: TextEncoder = start.encoder
-        parted = None
+        by_fold = None
         if folds is not None:
             if self.speaks:
                 say(
                     f"{len(train)} texts are few: all are learned from, and {FOLDS} folds of them "
-                    f"say how sure to be; {spelled('validation_fraction', 0.1)} holds out a tenth "
-                    "instead"
+                    "say how long to train and how sure to be; "
+                    f"{spelled('validation_fraction', 0.1)} holds out a tenth instead"
                 )
-            parted = out_of_fold(self, *learned, of_samples, folds)
+            by_fold = judged_by_folds(self, *learned, of_samples, folds)
 
         def linear(part: Answered, seconds: float = math.inf) -> LinearTexts:
             chosen_by = Answered([], learned[1][:0]) if alone else Answered(*judged)
@@ -227,20 +235,24 @@ class TextClassifier(TextTask, Classifier):
             counts = np.concatenate([counts[train], counts[held_out]])
             return objective(network, whole, self._weights(whole[1], of_others, counts))
 
-        self._train_from(
-            start,
-            self._text_architecture(
+        with trained_for(self, by_fold):
+            self._train_from(
                 start,
-                output_size=len(self.classes_),
-                evidence_size=0 if self.evidence_ is None else self.evidence_.width,
-            ),
-            lambda network: objective(network, parts[0], weights),
-            {"training_texts": len(learned[1]), "validation_texts": 0 if alone else len(judged[1])},
-            everything_of=everything if validation is None and not alone else None,
-            tested=len(test),
-        )
-        if parted is not None:
-            believe(self, parted, learned[1])
+                self._text_architecture(
+                    start,
+                    output_size=len(self.classes_),
+                    evidence_size=0 if self.evidence_ is None else self.evidence_.width,
+                ),
+                lambda network: objective(network, parts[0], weights),
+                {
+                    "training_texts": len(learned[1]),
+                    "validation_texts": 0 if alone else len(judged[1]),
+                },
+                everything_of=everything if validation is None and not alone else None,
+                tested=len(test),
+            )
+        if by_fold is not None:
+            believe(self, by_fold, learned[1])
         figures = self.evaluate(tested[0], self.classes_[tested[1]]) if len(test) else {}
         return self._conclude(figures)
 

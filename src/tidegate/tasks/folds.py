@@ -4,14 +4,16 @@ A tenth of a few examples is too few to choose weights by.  So each fifth of the
 network that learned from the others alone; these predictions are what the figures are of, and give
 the temperature by which the outputs of the kept network, which learned from all, are divided (Guo
 et al. 2017, On calibration of modern neural networks, arXiv:1706.04599).  The division is done in
-the dense layer's weights, so that nothing which reads a model file need know of it.
+the dense layer's weights, so that nothing which reads a model file need know of it.  Where no
+limit is given, they choose the length of training, too: few examples are soon learned by heart.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 FEW = 400  # examples; of more, a tenth is enough to choose by
 FOLDS = 5
 
+_LENGTHS = (33, 100, 300)  # steps
 _FIGURES = ("accuracy", "cross_entropy", "calibration_error")
 _TEMPERATURES = np.geomspace(0.2, 50, 400)
 
@@ -61,14 +64,59 @@ def divided(log_p: np.ndarray, temperature: float) -> np.ndarray:
     return outputs - np.logaddexp.reduce(outputs, axis=1, keepdims=True)
 
 
-def out_of_fold(
+class Judged(NamedTuple):
+    """Training of ``steps`` steps (None: as the options say), judged by folds.
+
+    ``log_p`` [N, L]: of each input by a network that learned from other folds, divided by
+    ``temperature``, which suits them.
+    """
+
+    steps: int | None
+    log_p: np.ndarray
+    temperature: float
+
+
+def judged_by_folds(
     model: Any, inputs: list[Any], answers: np.ndarray, weights: np.ndarray, folds: np.ndarray
-) -> np.ndarray:
-    """Log-probabilities [N, L] of each input by a network that learned from other folds.
+) -> Judged:
+    """The length of training that folds find best: longer and longer ones while that helps.
 
     ``model`` is a classifier that knows its labels, of which ``answers`` [N] are the places;
     ``weights`` [N]: how much each counts.
     """
+    best, least = None, np.inf
+    for steps in _LENGTHS if model.is_unlimited else (None,):
+        found = _out_of_fold(model, inputs, answers, weights, folds, steps)
+        temperature = temperature_of(found, answers)
+        log_p = divided(found, temperature)
+        entropy = -log_p[np.arange(len(answers)), answers].mean()
+        if best is not None and entropy >= least:
+            break
+        best, least = Judged(steps, log_p, temperature), entropy
+    assert best is not None
+    return best
+
+
+@contextmanager
+def trained_for(model: Any, judged: Judged | None) -> Iterator[None]:
+    """Inside, ``model`` is trained for so many steps as were found best, if any were."""
+    given = model.max_steps
+    if judged is not None and judged.steps is not None:
+        model.max_steps = judged.steps
+    try:
+        yield
+    finally:
+        model.max_steps = given
+
+
+def _out_of_fold(
+    model: Any,
+    inputs: list[Any],
+    answers: np.ndarray,
+    weights: np.ndarray,
+    folds: np.ndarray,
+    steps: int | None,
+) -> np.ndarray:
     minutes = model.max_minutes
     options = model.get_params() | {
         "validation_fraction": 0.0,
@@ -78,6 +126,7 @@ def out_of_fold(
         "run_folder": None,
         "resume": False,
         "max_minutes": None if minutes is None else minutes / (FOLDS + 2),
+        "max_steps": model.max_steps if steps is None else steps,
     }
     log_p = np.empty((len(inputs), len(model.classes_)))
     for fold in range(FOLDS):
@@ -90,18 +139,17 @@ def out_of_fold(
     return log_p
 
 
-def believe(model: Any, log_p: np.ndarray, answers: np.ndarray) -> None:
-    """Give a fitted classifier the temperature that suits ``log_p`` [N, L], and their figures."""
-    temperature = temperature_of(log_p, answers)
+def believe(model: Any, judged: Judged, answers: np.ndarray) -> None:
+    """Give a fitted classifier the temperature and the figures that folds have found."""
     network = model.network_
-    cool(network, temperature)
+    cool(network, judged.temperature)
     model.network_ = network
-    figures = label_figures(divided(log_p, temperature).astype(np.float32), answers)
+    figures = label_figures(judged.log_p.astype(np.float32), answers)
     model.metrics_ = {name: figures[name] for name in _FIGURES}
     model.provenance_ |= {
         "validation": f"{FOLDS} folds of the training {model.INPUTS}",
         f"validation_{model.INPUTS}": len(answers),
-        "temperature": round(temperature, 3),
+        "temperature": round(judged.temperature, 3),
     }
 
 
