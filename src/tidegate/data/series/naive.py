@@ -51,10 +51,10 @@ def mase(errors: np.ndarray, training: np.ndarray, season: int) -> float:
 def near_zero(actual: np.ndarray) -> bool:
     """Whether values [...] come so near zero that a percentage of them means nothing.
 
-    More than one in twenty is then smaller than a tenth of their standard deviation: their
+    More than one in thirty is then smaller than a tenth of their standard deviation: their
     percentage errors are near 200 whatever the forecast, and outweigh all others.
     """
-    return bool((np.abs(actual) < 0.1 * actual.std()).mean() > 0.05)
+    return bool((np.abs(actual) < 0.1 * actual.std()).mean() > 1 / 30)
 
 
 def smape(actual: np.ndarray, forecast: np.ndarray) -> float:
