@@ -209,7 +209,7 @@ class LanguageModel(TextTask):
         self.counts_: Mixture | None = None
         if mixed:
             share = self.provenance_.get("validation_share", 1)
-            weights = {name: t.cpu().numpy() for name, t in result.best.items()}
+            weights = {name: t.cpu().numpy() for name, t in result.judged.items()}
             self.counts_, figures = learn_mixture(
                 Network(self.runtime_.architecture, weights),
                 parts[0],
