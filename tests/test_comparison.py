@@ -456,6 +456,7 @@ def test_classifiers_of_sequences_stand_beside_the_nearest_neighbour():
     result = tg.compare(model, *gestures(), cells=("gru",), seeds=1)
     rows = {row.name: row for row in result.rows}
     assert rows["1-nearest neighbour"].mean > 0.9  # rising and falling are easily told apart
+    assert rows["ridge on convolutions"].mean > 0.9
     assert result.unit == "sequences"
 
 
@@ -466,6 +467,7 @@ def test_regressors_of_sequences_stand_beside_ridge_and_the_mean():
     result = tg.compare(model, sequences, numbers, cells=("gru",), seeds=1)
     rows = {row.name: row for row in result.rows}
     assert rows["ridge regression"].mean < 0.5 * rows["mean"].mean
+    assert rows["ridge on convolutions"].mean < 0.5 * rows["mean"].mean
     (run,) = result.runs
     assert rows["mean"].mean == pytest.approx(run.held_out["mean_mse"])
 
