@@ -20,8 +20,15 @@ TEXTS = [
     for verdict in ("good", "well-made", "bad", "dull")
 ]
 LABELS = ["good" if text.endswith(("good", "made")) else "bad" for text in TEXTS]
-LM = {"level": "word", "lowercase": True, "bptt": 8, "batch_size": 8, "sample_steps": ()}
-QUIET = {"verbose": 0, "max_steps": 1}
+LM = {
+    "level": "word",
+    "counts": False,
+    "lowercase": True,
+    "bptt": 8,
+    "batch_size": 8,
+    "sample_steps": (),
+}
+QUIET = {"verbose": 0, "max_steps": 1, "baseline": False}
 
 
 def language_model(**options):
@@ -36,7 +43,9 @@ def classifier(**options):
 @pytest.fixture
 def untrained(monkeypatch):
     """What is fitted keeps the weights it starts with."""
-    result = TrainingResult([], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="")
+    result = TrainingResult(
+        [], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="", judged={}
+    )
     monkeypatch.setattr("tidegate.training.loop.fit", lambda *_, **__: result)
 
 
@@ -104,7 +113,7 @@ def test_each_direction_starts_as_its_own_language_model(options, request):
 
 
 def test_a_language_model_goes_on_where_it_stopped(forward, request):
-    options = {**QUIET, "init_from": forward, "bptt": 8}
+    options = {**QUIET, "init_from": forward, "bptt": 8, "counts": False}
     longer = tg.LanguageModel(**{**options, "max_steps": 60}).fit(TEXTS)
     assert longer.metrics_["cross_entropy"] < forward.metrics_["cross_entropy"]
     request.getfixturevalue("untrained")
