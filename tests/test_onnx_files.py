@@ -13,8 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_without_torch import (
+    MIXED,
+    folder,  # noqa: F401  a fixture
+    run_without_torch,
+)
 from test_without_torch import NAMES as TRAINED
-from test_without_torch import folder, run_without_torch  # noqa: F401  folder: a fixture
 
 import tidegate as tg
 from tidegate.cli import main
@@ -39,6 +43,9 @@ TEXTS = [
 ]
 SEQUENCES = [[[1.0, -1.0]], [[n, (n - 5) ** 2 / 3] for n in range(11)], [[3.0, 2.0]] * 4]
 HOLES = [[None, 2.0], [1.0, None], [None, None], [4.0, 1.0]]
+
+
+NAMES = [name for name in TRAINED if name not in MIXED]
 
 
 @pytest.fixture(scope="module")

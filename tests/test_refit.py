@@ -123,6 +123,22 @@ def test_a_finished_run_resumes_to_its_weights(tmp_path: Path) -> None:
         assert torch.equal(again.network.state_dict()[name], tensor), name
 
 
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_where_limits_are_raised_the_run_goes_on_and_learns_from_all_data_anew(
+    tmp_path: Path, average: float
+) -> None:
+    first = TinyObjective()
+    options = {**OPTIONS, "run_folder": tmp_path, "average": average}
+    short = fit(first, TrainingOptions(**options), everything=everything_of(first))
+    longer = TinyObjective()
+    told = TrainingOptions(**options | {"epochs": 9, "resume": True})
+    result = fit(longer, told, everything=everything_of(longer))
+    assert (short.steps, result.steps) == (42, 63)
+    assert result.history[: len(short.history)] == short.history
+    assert longer.seen[0] == divmod(42 + short.refit_steps, 7)
+    assert result.refit_steps > 0
+
+
 # the tasks
 
 RNG = np.random.default_rng(0)

@@ -97,6 +97,8 @@ def _recurrent(model: ModelFile, k: int, every: bool) -> Recurrent:
 def _beside(model: ModelFile) -> str:
     parts = {"encoder": "its tokens", "labels": "its labels", "scaling": "its scaling"}
     held = [text for name, text in parts.items() if getattr(model, name) is not None]
+    if model.counts:
+        held.append("the counts that its answers are mixed with")
     return (
         f"only the network was taken, not {' and '.join(held)}; its outputs are as before any "
         "softmax or scaling"

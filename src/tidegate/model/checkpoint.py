@@ -44,6 +44,11 @@ Format 2
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
                     which only a text-classifier's may be.  See data/text/evidence.py.
+  ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
+  ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
+                    I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.
+                    All of them or none; a language-model alone may have them.  See
+                    data/text/ngrams.py and runtime/mixture.py.
   ``evidence.dilations``, ``evidence.sums``, ``evidence.biases``, ``evidence.length``,
   ``evidence.weights``, ``evidence.intercepts``
                     I64 [D], F32 [D, R, C], F32 [D, R, 84, Q], I64 [1], F32 [F, O], F32 [O]: just
@@ -103,6 +108,7 @@ _KEYS = (
 )
 _SEQUENCE_TASKS = ("series-classifier", "series-regressor")
 MAX_EVALUATIONS = 10_000
+MAX_LENGTH = 10  # tokens in a counted n-gram
 _MAX_TEST_STEPS = 65_536
 _REMEDY = "copy the file again from where it came, or train the model again"
 _DTYPES = {
@@ -116,8 +122,9 @@ class ModelFile:
     """What a model file holds; its fields are the specification's keys.
 
     ``tensors``: the network's state_dict, float32, whatever ``weights`` the file has them in.
-    ``evidence``: the arrays of the task's evidence by name, or nothing.  ``test_vector``: input,
-    output and, if rows differ in length, lengths; evidence where there is.
+    ``evidence``: the arrays of the task's evidence by name, or nothing.  ``counts``: shares and
+    counted n-grams, or nothing.  ``test_vector``: input, output and, if rows differ in length,
+    lengths; evidence where there is.
     """
 
     task: str
@@ -131,6 +138,7 @@ class ModelFile:
     history: dict[str, list[float]]
     provenance: dict[str, Any]
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
     test_vector: dict[str, np.ndarray]
     weights: Weights = "float32"
 
@@ -143,6 +151,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     tensors = {f"network.{name}": array for name, array in kept.items()}
     tensors |= {f"scale.{name}": array for name, array in scales.items()}
     tensors |= {f"evidence.{name}": array for name, array in model.evidence.items()}
+    tensors |= {f"counts.{name}": array for name, array in model.counts.items()}
     tensors |= {f"test.{name}": array for name, array in model.test_vector.items()}
     values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
     values["architecture"] = model.architecture.to_json()
@@ -171,6 +180,7 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
     values["weights"] = _weights_of({name: _info(array) for name, array in tensors.items()})
     values["tensors"] = widened(kept, scales)
     values["evidence"] = _under("evidence.", tensors)
+    values["counts"] = _under("counts.", tensors)
     values["test_vector"] = _under("test.", tensors)
     model = ModelFile(**values)
     try:
@@ -338,6 +348,8 @@ def _check_tensors(task: str, architecture: Architecture, entries: dict[str, Ten
         columns = architecture.evidence_size // EVIDENCE_KINDS
         expected["evidence.log_odds"] = TensorInfo("F32", (*found, columns))
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
+    if task == "language-model" and "counts.shares" in entries:
+        expected |= _counts(entries)
     if task in _SEQUENCE_TASKS and architecture.linear_steps:
         expected |= _sequence_evidence(architecture.output_size, entries)
     if "test.lengths" in entries:
@@ -357,6 +369,20 @@ def _check_tensors(task: str, architecture: Architecture, entries: dict[str, Ten
             )
     if not 1 <= t * b <= _MAX_TEST_STEPS:
         raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
+
+
+def _counts(entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """The tensors that counted n-grams are, by how many there are of each length."""
+    lengths = max(1, sum(name.startswith("counts.") for name in entries) // 3)
+    expected = {"counts.shares": TensorInfo("F32", (3, 2 * min(lengths, MAX_LENGTH) - 1))}
+    contexts: tuple[int, ...] = (1,)
+    for k in range(1, min(lengths, MAX_LENGTH) + 1):
+        found = entries.get(f"counts.{k}.keys", TensorInfo("", ())).shape[:1]
+        expected[f"counts.{k}.keys"] = TensorInfo("I64", found)
+        expected[f"counts.{k}.counted"] = TensorInfo("F32", found)
+        expected[f"counts.{k}.total"] = TensorInfo("F32", contexts)
+        contexts = found
+    return expected
 
 
 def _sequence_evidence(outputs: int, entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:

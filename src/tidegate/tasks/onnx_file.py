@@ -41,7 +41,13 @@ def export(
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
     """
-    if "evidence" in (learned := fitted._learned()) and "encoder" not in learned:
+    learned = fitted._learned()
+    if learned.get("counts"):
+        raise InputError(
+            "expected a network that answers alone, got one that is mixed with counts, which no "
+            f"ONNX operator looks up; train it with {spelled('counts', False)}"
+        )
+    if "evidence" in learned and "encoder" not in learned:
         raise InputError(
             "expected a model that reads a sequence's values alone, got one that reads evidence of "
             "the whole sequence beside them, for which there is no graph; train it with "

@@ -10,8 +10,9 @@ _EVALUATION = 0.6  # what reading a unit to evaluate costs at most, in units tha
 _ONE_EVALUATION = 0.05  # of the minutes, at most
 _EVALUATING = 0.1  # of the time since the last evaluation, at most
 _SAMPLING = 0.05  # of the time so far, at most
-_CLOSING = 0.03  # of the minutes, for what is done once, such as the curve ...
+_CLOSING = 0.05  # of the minutes, for what is done once, such as the curve ...
 _CLOSING_S = 1.5  # ... but no more than this
+_MOST_CLOSING = 0.25  # of the minutes, however slow the machine is
 _WRITTEN = 24  # bytes for each weight: a training state and a model file ...
 _WRITING_S = 1e-8  # ... each byte of which takes so long to gather, digest and write
 _CAUTION = 1.25  # another program may begin to work while the last evaluation goes on
@@ -41,6 +42,7 @@ class Budget:
         self._steps = 0
         self._evaluation_ended = 0.0
         self.saving_s = _WRITING_S * _WRITTEN * weights
+        self.slowness = 1.0  # seconds on the clock for each of the processor: others work, too
 
     def stepped(self, seconds: float) -> None:
         """A step took ``seconds``."""
@@ -75,8 +77,9 @@ class Budget:
         evaluation_s = self.evaluation_s()
         if not self._planned:  # what cannot be afforded will not be evaluated
             evaluation_s = min(evaluation_s, _ONE_EVALUATION * self.total_s)
-        measured = evaluation_s + self._tested_s() + self.saving_s
-        return _CAUTION * measured + min(_CLOSING_S, _CLOSING * self.total_s)
+        once_s = self.saving_s + min(_CLOSING_S, _CLOSING * self.total_s)
+        once_s = min(self.slowness * once_s, _MOST_CLOSING * self.total_s)
+        return _CAUTION * (evaluation_s + self._tested_s()) + once_s
 
     def _tested_s(self) -> float:
         return self._evaluation * self._tested * self.step_s
@@ -91,7 +94,7 @@ class Budget:
         """Steps for which there is time after the last evaluation, which ended at ``seconds``."""
         if self.total_s is None or not self.step_s:
             return math.inf
-        ahead = self._tested_s() + self.saving_s
+        ahead = self._tested_s() + self.slowness * self.saving_s
         return max(0.0, self.total_s - seconds - _CAUTION * ahead) / self.step_s
 
     def steps_bought(self) -> float:

@@ -52,8 +52,12 @@ class Forecasting(TaskObjective):
             if len(rows) == 0:
                 yield None
                 continue
-            inputs, targets = self.train.inputs(rows), self.train.targets(rows)
-            yield torch.from_numpy(inputs), torch.from_numpy(targets)
+            yield _batch(self.train, rows)
+
+    def validation_batches(self) -> Iterator[Any]:
+        order = np.random.default_rng(self.seed).permutation(len(self.validation))
+        for first in range(0, len(order), self.batch_size):
+            yield _batch(self.validation, order[first : first + self.batch_size])
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, targets = batch
@@ -80,6 +84,10 @@ class Forecasting(TaskObjective):
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"windowing": self.train.windowing.to_json()}
+
+
+def _batch(windows: Windows, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(windows.inputs(rows)), torch.from_numpy(windows.targets(rows))
 
 
 def errors_of(run: Run, validation: Windows, loss_name: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from tidegate.training.options import TrainingOptions
 from tidegate.training.processes import Processes
 from tidegate.training.resuming import check_position
 from tidegate.training.run_folder import RunFolder
-from tidegate.training.state import Position, TrainingState, remedy
+from tidegate.training.state import LIMITS, Position, TrainingState, remedy
 
 _DRAW_EVERY_S = 30.0
 _SAVING = 20  # times as long as a save takes lies between two
@@ -62,6 +62,9 @@ class Keeper:
         except ValueError as e:
             problem = f"expected the training state of this network, got another's: {e}; {remedy()}"
             raise ModelFileError(problem, file=self._options.run_folder) from e
+        then, now = (s["options"] for s in (state.settings, self._settings))
+        if any(then.get(name) != now[name] for name in LIMITS):
+            state.position.stopped = ""  # it may go on
         if self._folder is not None:
             self._folder.went_on(self._settings, state.position.history)
         at = state.position
@@ -125,4 +128,4 @@ class Keeper:
 
 def _reached(at: Position) -> tuple[int, ...]:
     """What tells one state of a run from another."""
-    return at.step, len(at.history), at.tail_from, at.refit_from
+    return at.step, len(at.history), at.tail_from, at.refit_from, len(at.stopped)

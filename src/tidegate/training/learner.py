@@ -94,6 +94,14 @@ class Learner:
         self.network.load_state_dict(self.best)
         self.averages, self.carry = False, None
 
+    def go_on(self) -> None:
+        """From the best weights, as before they were learned on with a falling rate."""
+        self.go_back()
+        assert self.best is not None
+        if self._average is not None:
+            self._average.load(self.best)
+            self.averages = True
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All that goes into a training state but the carry, by kind and name."""
         return {

@@ -11,8 +11,7 @@ from tidegate.training.state import Position
 from tidegate.training.verdicts import overfits
 
 _TAIL = 0.2  # of the steps so far: in so many more the learning rate falls to 0
-REFIT = 0.2  # of the best weights' steps: in so many more all data are learned from ...
-_REFIT_RATE = 0.5  # ... with a learning rate that falls from this part of its peak to 0
+REFIT = 0.2  # of the best weights' steps: in so many more all data are learned from
 
 
 class Limits:
@@ -23,6 +22,8 @@ class Limits:
 
     def fraction(self, at: Position, steps: float) -> float:
         """The part of the run that is done after ``steps`` steps: of the nearest limit."""
+        if at.refit_from:
+            return (steps - at.refit_from) / at.refit_steps
         return max(self._used(at, steps).values())
 
     def reached(self, at: Position) -> str | None:
@@ -30,8 +31,8 @@ class Limits:
 
         Of a run that learns from all data by now, the option that has ended it before.
         """
-        if at.step == 0:
-            return None
+        if at.stopped or at.step == 0:
+            return at.stopped or None
         for name, fraction in self._used(at, at.refit_from or at.step).items():
             if fraction >= 1:
                 return name
@@ -50,6 +51,11 @@ class Limits:
         """
         return at.refit_from > 0 or at.best_step >= self.steps_in_epoch
 
+    def go_on(self, at: Position) -> None:
+        """Learn from the training part again, as if all data had not been learned from."""
+        at.refit_from = at.refit_steps = 0
+        at.epoch, at.batch = divmod(at.step, self.steps_in_epoch)
+
     def begin_refit(self, at: Position, more: float) -> None:
         """All data, ``more`` times as many as were learned from, are learned from now on."""
         steps = min(REFIT * more * at.best_step, self.budget.steps_left(at.seconds))
@@ -60,8 +66,7 @@ class Limits:
         """Of the next step."""
         middle = at.step + 0.5  # of it: neither the first nor the last step has a factor of 0
         if at.refit_from:
-            left = 1 - (middle - at.refit_from) / at.refit_steps
-            return self.options.resolved_learning_rate() * _REFIT_RATE * left
+            return self.options.resolved_learning_rate() * (1 - self.fraction(at, middle))
         if at.tail_from:
             begun_with = next(
                 r["learning_rate"] for r in at.history if r["step"] == at.went_back_to

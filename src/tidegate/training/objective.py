@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -66,6 +66,10 @@ class Objective(Protocol):
 
         ``validation_loss`` is training's loss on the validation part; missing where there is none.
         """
+        ...
+
+    def validation_batches(self) -> Iterator[Any]:
+        """Batches of the part that is evaluated, as ``loss`` takes them; the same at each call."""
         ...
 
     def sizes(self) -> tuple[int, int]:
@@ -136,8 +140,9 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
-    After that, all data were learned from for ``refit_steps``; ``best`` are the weights of
-    ``best_step``, by their names in the network's state_dict.
+    After that, all data were learned from for ``refit_steps``; ``judged`` are the weights from
+    before, by name, whose figures these are.  ``precision`` is that of the products: float32,
+    bfloat16, or bfloat16 until step N.
     """
 
     history: list[dict[str, float]]
@@ -147,6 +152,7 @@ class TrainingResult:
     epochs: float
     seconds: float
     stopped: str
+    judged: dict[str, Tensor]
     share: float = 1.0
     refit_steps: int = 0
-    best: dict[str, Tensor] = field(default_factory=dict)
+    precision: str = "float32"

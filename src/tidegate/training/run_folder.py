@@ -15,17 +15,13 @@ from tidegate.output.lock import lock
 from tidegate.output.places import check_folder
 from tidegate.output.writing import write_atomically
 from tidegate.training.curve import as_columns, draw_history, png_of
-from tidegate.training.state import TrainingState, read_state, write_state
+from tidegate.training.state import LIMITS, TrainingState, read_state, write_state
 
 # Names of what a run writes into its folder.
 FILES = ("config.json", "metrics.csv", "curve.png", "state.safetensors")
 # A run may be resumed with other values of these: limits, places and looks.
 MAY_DIFFER = {
-    "epochs",
-    "fewest_steps",
-    "max_steps",
-    "max_minutes",
-    "patience",
+    *LIMITS,
     "verbose",
     "resume",
     "force",
