@@ -156,8 +156,10 @@ class SequenceEstimator(Estimator):
     def _stand_beside_on(
         self, held_out: Part, test: Part, fit: Callable[[float], Baseline]
     ) -> None:
-        parts = (Answered(*part) if len(part[0]) else None for part in (held_out, test))
-        self._stand_beside(fit, *parts)
+        validation, tested = (
+            Answered(*part) if len(part[0]) else None for part in (held_out, test)
+        )
+        self._stand_beside(fit, validation, tested)
 
     def _learn(
         self,
