@@ -235,7 +235,7 @@ def test_of_few_sequences_more_is_held_out_which_evidence_still_learns_from() ->
     """A tenth of them would choose at random how far to trust the network beside its evidence."""
     few = classifier(**SMALL).fit(X, Y)
     assert few.provenance_["validation_sequences"] == 20
-    assert set(few.metrics_) == {"accuracy", "cross_entropy"}
+    assert {"accuracy", "cross_entropy"} <= set(few.metrics_)
     assert classifier(**SMALL).fit(X[:12], Y[:12]).provenance_["validation_sequences"] == 6
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tidegate.runtime.network import Network
 
 _FEWEST = 10  # held-out sequences that can tell
+_EXACT = 1e-12  # a squared error of scaled numbers that is none
 
 Trust = tuple[float, float]  # factors on what evidence and network say
 
@@ -59,7 +60,7 @@ def trust(evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np
     both, share = np.stack([evidence, own]).astype(np.float64), counts / counts.sum()
     factors, joined = best_mixture(both, loss, counts)
     alone = float(share @ loss(both[0], both)[0])
-    gain = alone - joined if of_labels else np.log(alone / max(joined, 1e-300)) / 2
+    gain = alone - joined if of_labels else np.log((alone + _EXACT) / (joined + _EXACT)) / 2
     if not len(answers) * gain > np.log(len(answers)):
         return 1.0, 0.0
     return float(factors[0]), float(factors[1])

@@ -189,7 +189,7 @@ class SequenceEstimator(Estimator):
         teaching = np.concatenate([counts[0], others])
         evidence = self._learn_evidence(both, answers, teaching, output_size)
         none = None if evidence is None else np.zeros_like(evidence)
-        scaled = self._beside([inputs.scaled(sequence) for sequence in both], none)
+        scaled = self._with_evidence([inputs.scaled(sequence) for sequence in both], none)
         scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train[1] if alone else validation[1]
@@ -280,7 +280,9 @@ class SequenceEstimator(Estimator):
         evidence = 0 if self.evidence_ is None else len(self.evidence_.intercepts)
         return self.inputs_.input_size + evidence
 
-    def _beside(self, scaled: list[np.ndarray], evidence: np.ndarray | None) -> list[np.ndarray]:
+    def _with_evidence(
+        self, scaled: list[np.ndarray], evidence: np.ndarray | None
+    ) -> list[np.ndarray]:
         """Scaled sequences [T, ...] with their evidence [N, O] beside every step."""
         if evidence is None:
             return scaled
@@ -305,7 +307,7 @@ class SequenceEstimator(Estimator):
             except InputError as e:
                 raise InputError(f"sequence {i}: {e}") from None
         evidence = None if self.evidence_ is None else self.evidence_.of(filled)
-        return [inputs.segments(steps) for steps in self._beside(scaled, evidence)]
+        return [inputs.segments(steps) for steps in self._with_evidence(scaled, evidence)]
 
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""
