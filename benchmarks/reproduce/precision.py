@@ -69,9 +69,9 @@ def run(fit: Callable[..., Estimator], what: str, precision: str, seed: int, ste
 
 
 def spread(numbers: list[float]) -> str:
-    """Mean, and the standard deviation over seeds."""
-    deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
-    return f"{statistics.mean(numbers):.4f} ± {deviation:.4f}"
+    """Mean, and the standard deviation over seeds if there are several."""
+    mean = f"{statistics.mean(numbers):.4f}"
+    return f"{mean} ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 else mean
 
 
 def summary(rows: list[Row]) -> list[Row]:
