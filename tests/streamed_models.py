@@ -77,6 +77,7 @@ def sequence_model(
     model = kind(bidirectional=False, own_scale=own_scale)
     scaler = Scaler(np.linspace(-1, 3, channels), np.linspace(0.5, 2, channels))
     model.inputs_ = SequenceInputs(scaler=scaler, segment=segment, own_scale=own_scale)
+    model.evidence_ = None
     size = {"input_size": model.inputs_.input_size}
     if kind is tg.SequenceClassifier:
         model.classes_ = np.array([4, 7, 9])

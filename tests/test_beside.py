@@ -9,7 +9,9 @@ import pytest
 
 import tidegate as tg
 from tidegate.errors import options_as_flags
+from tidegate.tasks import folds as folds_module
 from tidegate.tasks.beside import Beside, allowance
+from tidegate.tasks.folds import FEW, cool, divided, folds_of, temperature_of
 
 SMALL = {"hidden_sizes": (6,), "max_steps": 3}
 RNG = np.random.default_rng(0)
@@ -132,3 +134,93 @@ def test_who_lost_is_told_what_may_help(stopped, remedy):
 def test_a_baseline_takes_a_small_part_of_the_minutes():
     assert allowance(None) == allowance(60) == 30
     assert allowance(1) == 3
+
+
+# few examples
+
+
+def few(count=60, **options):
+    rng = np.random.default_rng(1)
+    texts = [
+        " ".join(rng.choice(["good", "bad", "film", "plot", "actor"], 6)) for _ in range(count)
+    ]
+    labels = ["pos" if t.count("good") > t.count("bad") else "neg" for t in texts]
+    return tg.TextClassifier(hidden_sizes=(4,), max_steps=2, **options), texts, labels
+
+
+def test_few_texts_are_all_learned_from_and_folds_give_the_figures(capsys, tmp_path):
+    model, texts, labels = few()
+    model.fit(texts, labels)
+    assert "60 texts are few: all are learned from, and 5 folds" in capsys.readouterr().out
+    assert model.provenance_["training_texts"] == model.provenance_["validation_texts"] == 60
+    assert set(model.metrics_) == {
+        *("accuracy", "cross_entropy", "calibration_error"),
+        *("baseline_accuracy", "baseline_cross_entropy"),
+    }
+    model.save(tmp_path / "model.safetensors")
+    again = tg.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.predict_proba(texts), model.predict_proba(texts))
+
+
+def test_a_fraction_to_validate_by_is_held_out_of_few_texts_too(capsys):
+    model, texts, labels = few(validation_fraction=0.1)
+    model.fit(texts, labels)
+    assert "texts are few" not in capsys.readouterr().out
+    assert model.provenance_["validation_texts"] == 6
+    with_few_of_a_label = ["rare", "rare", *labels[2:]]
+    model, _, _ = few()
+    assert model.fit(texts, with_few_of_a_label).provenance_["validation_texts"] == 6
+
+
+def test_folds_have_each_label_alike_and_none_are_made_of_many():
+    answers = np.array([0] * 33 + [1] * 12)
+    folds = folds_of(answers, 0)
+    assert folds is not None
+    for label, counts in ((0, {6, 7}), (1, {2, 3})):
+        assert set(np.bincount(folds[answers == label])) == counts
+    assert folds_of(np.arange(FEW) % 2, 0) is None
+    assert folds_of(np.array([0] * 30 + [1] * 4), 0) is None
+
+
+def test_the_temperature_makes_probabilities_as_sure_as_they_are_right():
+    """Right in seven cases of ten, and certain: the best that can be said is 0.7."""
+    truth = np.array([0] * 7 + [1] * 3)
+    certain = np.log(np.array([[0.999, 0.001]] * 10))
+    log_p = divided(certain, temperature_of(certain, truth))
+    np.testing.assert_allclose(np.exp(log_p[:, 0]), 0.7, atol=0.01)
+
+
+def test_folds_choose_the_length_of_training_where_no_limit_is_given(monkeypatch):
+    """Of three lengths the second is best, so that the third is tried and the second kept."""
+    model, texts, labels = few(verbose=0)
+    model.set_params(max_steps=None)
+    answers = np.array([labels[0] == label for label in labels]).astype(int)
+    sure = {2: 0.6, 4: 0.9, 8: 0.8}
+    tried = []
+
+    def out_of_fold(*given):
+        steps = given[-1]
+        tried.append(steps)
+        wrong = np.arange(len(answers)) < (1 - sure[steps]) * len(answers)
+        right = np.where((answers == 1) != wrong, sure[steps], 1 - sure[steps])
+        return np.log(np.stack([1 - right, right], 1))
+
+    monkeypatch.setattr(folds_module, "_LENGTHS", tuple(sure))
+    monkeypatch.setattr(folds_module, "_out_of_fold", out_of_fold)
+    parted = folds_of(answers, 0)
+    model.classes_ = np.array(["neg", "pos"])
+    judged = folds_module.judged_by_folds(model, texts, answers, np.ones(60), parted)
+    assert (judged.steps, tried) == (4, [2, 4, 8])
+    with folds_module.trained_for(model, judged):
+        assert model.max_steps == 4
+    assert model.max_steps is None
+
+
+def test_outputs_are_divided_by_the_temperature_in_the_weights():
+    model, texts, labels = few(verbose=0)
+    model.fit(texts, labels)
+    before = model.predict_log_proba(texts)
+    network = model.network_
+    cool(network, 3.0)
+    model.network_ = network
+    np.testing.assert_allclose(model.predict_log_proba(texts), divided(before, 3.0), atol=1e-6)

@@ -44,8 +44,27 @@ def test_figures_are_those_of_torchmetrics(count: int, labels: int, seed: int, d
         expected["auroc"] = metrics.binary_auroc(given[:, 1], answers)
     for name, value in expected.items():
         assert figures[name] == pytest.approx(float(value), abs=2e-6), name
-    if "auroc" not in expected:
+    if len(np.unique(truth)) < 2:
         assert math.isnan(figures["auroc"])
+
+
+@pytest.mark.parametrize("absent", [None, 2])
+def test_the_auroc_of_several_labels_is_the_mean_of_each_against_the_others(absent):
+    rng = np.random.default_rng(4)
+    truth = rng.choice([label for label in range(4) if label != absent], 200)
+    p = rng.dirichlet(np.ones(4), 200) + 0.3 * np.eye(4)[truth]
+    log_p = np.log(p / p.sum(1, keepdims=True)).astype(np.float32)
+    figures = label_figures(log_p, truth)
+    each = [
+        sklearn_metrics.roc_auc_score(truth == label, np.exp(log_p[:, label]))
+        for label in np.unique(truth)
+    ]
+    assert figures["auroc"] == pytest.approx(np.mean(each))
+    if absent is None:
+        given = np.exp(log_p.astype(np.float64))
+        given /= given.sum(1, keepdims=True)
+        peer = sklearn_metrics.roc_auc_score(truth, given, multi_class="ovr", average="macro")
+        assert figures["auroc"] == pytest.approx(peer, abs=1e-6)
 
 
 def test_figures_are_those_of_scikit_learn() -> None:

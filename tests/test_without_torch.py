@@ -48,13 +48,17 @@ TRAINED = {
         "load.csv --time date --target OT,day --cell lstm --hidden-sizes 4,3 --batch-norm --joint",
     ],
     "series-classifier": [
-        "gestures.csv --id gesture --time t --values x,y --label kind",
+        "gestures.csv --id gesture --time t --values x,y --label kind --no-evidence",
         "gestures.csv --id gesture --time t --values x,y --label kind --cell gru_reset_before "
-        "--hidden-sizes 4,3 --batch-norm --segment 3 --recurrent-dropout 0.5",
+        "--hidden-sizes 4,3 --batch-norm --segment 3 --recurrent-dropout 0.5 --no-evidence",
         "gestures.csv --id gesture --time t --values x,y --label kind --no-own-scale "
-        "--no-bidirectional --segment 2 --cell gru_light --precision bfloat16",
+        "--no-bidirectional --segment 2 --cell gru_light --precision bfloat16 --no-evidence",
+        "gestures.csv --id gesture --time t --values x,y --label kind",
     ],
-    "series-regressor": ["gestures.csv --id gesture --time t --values x,y --target force"],
+    "series-regressor": [
+        "gestures.csv --id gesture --time t --values x,y --target force --no-evidence",
+        "gestures.csv --id gesture --time t --values x,y --target force",
+    ],
 }
 MIXED = ["language-model-3", "language-model-4"]  # with counts
 NAMES = [f"{task}-{k}" for task, lines in TRAINED.items() for k in range(len(lines))]

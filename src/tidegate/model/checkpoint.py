@@ -17,8 +17,8 @@ Format 2
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
                     ``series-classifier`` or ``series-regressor``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
-                    a default are there just where they differ from it.  Only a forecaster's
-                    ``linear_steps`` may differ from 0.
+                    a default are there just where they differ from it.  ``linear_steps`` is 0 for a
+                    task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
   ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
@@ -49,6 +49,11 @@ Format 2
                     I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.
                     All of them or none; a language-model alone may have them.  See
                     data/text/ngrams.py and runtime/mixture.py.
+  ``evidence.dilations``, ``evidence.sums``, ``evidence.biases``, ``evidence.length``,
+  ``evidence.weights``, ``evidence.intercepts``
+                    I64 [D], F32 [D, R, C], F32 [D, R, 84, Q], I64 [1], F32 [F, O], F32 [O]: just
+                    where ``linear_steps`` is 1 for a task on sequences.  See
+                    data/sequences/evidence.py and data/sequences/convolutions.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
@@ -74,7 +79,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.errors import InputError, shown, spelled
-from tidegate.model.architecture import EVIDENCE_KINDS, Architecture
+from tidegate.model.architecture import EVIDENCE_KINDS, KERNELS, Architecture
 from tidegate.model.container import (
     ModelFileError,
     TensorInfo,
@@ -101,6 +106,7 @@ _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
     *("options", "metrics", "history", "provenance"),
 )
+_SEQUENCE_TASKS = ("series-classifier", "series-regressor")
 MAX_EVALUATIONS = 10_000
 MAX_LENGTH = 10  # tokens in a counted n-gram
 _MAX_TEST_STEPS = 65_536
@@ -116,9 +122,9 @@ class ModelFile:
     """What a model file holds; its fields are the specification's keys.
 
     ``tensors``: the network's state_dict, float32, whatever ``weights`` the file has them in.
-    ``evidence``: buckets and log_odds, or nothing.  ``counts``: shares and counted n-grams, or
-    nothing.  ``test_vector``: input, output and, if rows
-    differ in length, lengths; evidence where there is.
+    ``evidence``: the arrays of the task's evidence by name, or nothing.  ``counts``: shares and
+    counted n-grams, or nothing.  ``test_vector``: input, output and, if rows differ in length,
+    lengths; evidence where there is.
     """
 
     task: str
@@ -263,8 +269,9 @@ def _check_values(values: Any) -> dict[str, Any]:
     architecture = Architecture.from_json(values["architecture"])
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
-    if architecture.linear_steps and task != "forecaster":
-        raise ValueError(f"linear_steps: expected 0 for a {task}")
+    most = {"forecaster": architecture.linear_steps}.get(task, int(task in _SEQUENCE_TASKS))
+    if architecture.linear_steps > most:
+        raise ValueError(f"linear_steps: expected at most {most} for a {task}")
     labels = values["labels"]
     if labels is not None and not _are_labels(labels, architecture.output_size):
         raise ValueError(
@@ -343,6 +350,8 @@ def _check_tensors(task: str, architecture: Architecture, entries: dict[str, Ten
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
     if task == "language-model" and "counts.shares" in entries:
         expected |= _counts(entries)
+    if task in _SEQUENCE_TASKS and architecture.linear_steps:
+        expected |= _sequence_evidence(architecture.output_size, entries)
     if "test.lengths" in entries:
         expected["test.lengths"] = TensorInfo("I64", (b,))
     steps = (t,) if architecture.readout == "every" else ()
@@ -374,6 +383,24 @@ def _counts(entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
         expected[f"counts.{k}.total"] = TensorInfo("F32", contexts)
         contexts = found
     return expected
+
+
+def _sequence_evidence(outputs: int, entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """The tensors of evidence in sequences; their free sizes are those of ``entries``."""
+
+    def sizes(name: str, count: int) -> tuple[int, ...]:
+        found = entries.get(f"evidence.{name}", TensorInfo("", ())).shape
+        return found if len(found) == count else (0,) * count
+
+    dilations, sums, _, biases = sizes("biases", 4)
+    return {
+        "evidence.dilations": TensorInfo("I64", (dilations,)),
+        "evidence.sums": TensorInfo("F32", (dilations, sums, sizes("sums", 3)[2])),
+        "evidence.biases": TensorInfo("F32", (dilations, sums, KERNELS, biases)),
+        "evidence.length": TensorInfo("I64", (1,)),
+        "evidence.weights": TensorInfo("F32", (sizes("weights", 2)[0], outputs)),
+        "evidence.intercepts": TensorInfo("F32", (outputs,)),
+    }
 
 
 def _weights_of(entries: dict[str, TensorInfo]) -> Weights:

@@ -12,10 +12,13 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from tidegate.baselines.baseline import Baseline
 from tidegate.errors import spelled
+from tidegate.tasks.sklearn_options import SklearnOptions
+from tidegate.terminal import say
+from tidegate.training.options import option
 
 _LONGEST_S = 30.0  # for a baseline, about
 _SHARE = 0.05  # of the minutes that a run may take
@@ -72,14 +75,23 @@ class Beside:
 
 
 def stand_beside(
-    fit: Callable[[float], Baseline], validation: Any, test: Any, max_minutes: float | None
+    fit: Callable[[float], Baseline],
+    validation: Any,
+    test: Any,
+    by_folds: Callable[[], Mapping[str, float]] | None,
+    seconds: float,
 ) -> Beside:
-    """Fit a baseline, given the seconds that it may take, and score it on parts; None: no part."""
+    """Fit a baseline in about ``seconds``, and score it on parts; None: no such part.
+
+    ``by_folds``: gives validation figures where there is no such part.
+    """
     began = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a solver has not converged is no news of the run
-        fitted = fit(allowance(max_minutes))
+        fitted = fit(seconds)
         figures = [{} if part is None else fitted.figures(part) for part in (validation, test)]
+        if by_folds is not None:
+            figures[0] = dict(by_folds())
     return Beside(
         name=fitted.name,
         about=fitted.about,
@@ -126,3 +138,60 @@ def _words(name: str) -> str:
     return {"mse": "mean squared error", "mae": "mean absolute error"}.get(
         name, name.replace("_", "-") if name == "cross_entropy" else name
     )
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class StandsBeside(SklearnOptions):
+    """An estimator whose every training stands beside a baseline, and says so at its end."""
+
+    baseline: bool = option(
+        True,
+        "also fit a method that takes seconds, and say what it reaches on the same held-out part "
+        "and whether the network is ahead of it",
+    )
+
+    def _stand_beside(
+        self,
+        fit: Callable[[float], Baseline],
+        validation: Any,
+        test: Any = None,
+        by_folds: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:
+        """Fit the baseline, given the seconds that it may take, and score it; None: no part.
+
+        ``by_folds`` gives validation figures where there is no such part.
+        """
+        self._beside = None
+        if not (self.baseline and self.is_first_process):
+            return
+        if validation is None and test is None and by_folds is None:
+            self._say_of_baseline(
+                f"left out, since nothing is held out to compare on; "
+                f"{spelled('test_fraction', 0.2)} holds out a part"
+            )
+            return
+        try:
+            self._beside = stand_beside(
+                fit, validation, test, by_folds, allowance(self.max_minutes)
+            )
+        except ModuleNotFoundError as e:
+            self._say_of_baseline(
+                f"left out, since {e.name} is not installed; install it with: "
+                "pip install 'tidegate[train]'"
+            )
+        except Exception as e:  # the run is worth something without it
+            self._say_of_baseline(f"left out, since it failed ({type(e).__name__}: {e})")
+
+    def _say_of_baseline(self, told: str) -> None:
+        if self.speaks:
+            say(f"baseline: {told}")
+
+    def _conclude(self, test: Mapping[str, float]) -> Self:
+        """Keep the ``test`` figures and those of the baseline; say who is ahead."""
+        self.metrics_ |= {f"test_{name}": value for name, value in test.items()}
+        beside = self._beside
+        if beside is not None:
+            self._say_of_baseline(beside.verdict(self.metrics_, self.provenance_))
+            self.metrics_ |= beside.metrics
+            self.provenance_ |= beside.provenance
+        return self

@@ -101,10 +101,13 @@ class Classifier(Estimator):
         """Measure figures on labelled inputs, by name.
 
         ``accuracy``: fraction of inputs whose label is predicted.  ``macro_f1``: mean of the
-        labels' F1, every label counting the same.  ``auroc``: area under the ROC curve, for two
-        labels that both occur, else NaN.  ``calibration_error``: mean distance between confidence
-        and accuracy over 15 bins (Naeini et al. 2015).  ``cross_entropy``: in nats per input.
-        ``n``: number of inputs.
+        labels' F1, every label counting the same.  ``auroc``: area under the ROC curve; of more
+        than two labels, the mean over those that occur of each against all others; NaN if one
+        label alone occurs.  ``cross_entropy``: mean of -log p of the true label, in nats: a proper
+        score, least where probabilities are those by which labels occur.  ``calibration_error``:
+        the mean over inputs of |confidence - accuracy| of their bin, 15 bins of equal width of the
+        largest probability (Naeini et al. 2015, AAAI; Guo et al. 2017, arXiv:1706.04599).  ``n``:
+        number of inputs.
         """
         log_p, truth = self._judged(inputs, labels)
         return label_figures(log_p, truth) | {"n": len(truth)}

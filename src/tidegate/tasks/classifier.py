@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -21,12 +22,22 @@ from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.estimator import with_default
+from tidegate.tasks.folds import (
+    FEW,
+    FOLDS,
+    believe,
+    figures_of_folds,
+    folds_of,
+    judged_by_folds,
+    trained_for,
+)
 from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
 from tidegate.tasks.weights import sample_weights
+from tidegate.terminal import say
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -36,6 +47,8 @@ if TYPE_CHECKING:
     from tidegate.runtime.stream import Stream
 
 Labelled = tuple[Any, Any]  # texts and their labels
+
+_FRACTION = 0.1  # of many texts, to validate by
 
 
 @documented
@@ -113,8 +126,13 @@ class TextClassifier(TextTask, Classifier):
         at_least=0,
         below=1,
     )
-    validation_fraction: float = option(
-        0.1, "fraction of the texts that is held out to choose the best weights", above=0, below=1
+    validation_fraction: float | None = option(
+        None,
+        "fraction of the texts that is held out to choose the best weights (default: 0.1; fewer "
+        f"than {FEW} texts are all learned from, and {FOLDS} folds of them say how sure to be; 0: "
+        "none)",
+        at_least=0,
+        below=1,
     )
     test_fraction: float = option(
         0.0,
@@ -139,8 +157,9 @@ class TextClassifier(TextTask, Classifier):
         """Train on N texts and their N labels.
 
         ``validation``: texts and labels that choose the best weights; by default a random part of
-        ``texts`` is held out for this.  ``sample_weight`` [N]: how much each text counts in the
-        loss; 0 means not at all.
+        ``texts`` is held out for this.  Fewer than 400 texts are all learned from instead; then
+        ``metrics_`` are those of five-fold cross-validation, which takes five times as long again.
+        ``sample_weight`` [N]: how much each text counts in the loss; 0 means not at all.
 
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
@@ -150,14 +169,8 @@ class TextClassifier(TextTask, Classifier):
         truth = self._labels(known, labels)
         self._learn_classes(truth)
         start = self._known_start()
-        train, held_out, test = split_rows(
-            len(known),
-            self.seed,
-            validation=self.validation_fraction if validation is None else 0,
-            test=self.test_fraction,
-            what=self.INPUTS,
-        )
         answers = self._indices(truth)
+        train, held_out, test, folds = self._parted(answers, drawn=validation is None)
         learned, judged, tested = (
             ([known[i] for i in rows], answers[rows]) for rows in (train, held_out, test)
         )
@@ -165,15 +178,35 @@ class TextClassifier(TextTask, Classifier):
             others = as_texts(validation[0])
             judged = others, self._indices(self._labels(others, validation[1]))
         of_samples = sample_weights(sample_weight, len(known))[train]
+        alone = not len(judged[1])  # then the weights that fit the training part best are kept
+        judged = learned if alone else judged
         weights = self._weights(learned[1], judged[1], of_samples)
+        weights = (weights[0], weights[0]) if alone else weights
         start = start or self._learned_start(learned[0], sentences=False)
         self.encoder_: TextEncoder = start.encoder
+        by_fold = None
+        if folds is not None:
+            if self.speaks:
+                say(
+                    f"{len(train)} texts are few: all are learned from, and {FOLDS} folds of them "
+                    "say how long to train and how sure to be; "
+                    f"{spelled('validation_fraction', 0.1)} holds out a tenth instead"
+                )
+            by_fold = judged_by_folds(self, *learned, of_samples, folds)
+
+        def linear(part: Answered, seconds: float = math.inf) -> LinearTexts:
+            chosen_by = Answered([], learned[1][:0]) if alone else Answered(*judged)
+            return LinearTexts.fit(part, chosen_by, lowercase=self.lowercase, seconds=seconds)
+
+        def by_folds() -> dict[str, float]:
+            assert folds is not None
+            return figures_of_folds(linear, Answered(*learned), folds)
+
         self._stand_beside(
-            lambda seconds: LinearTexts.fit(
-                Answered(*learned), Answered(*judged), lowercase=self.lowercase, seconds=seconds
-            ),
-            Answered(*judged),
+            lambda seconds: linear(Answered(*learned), seconds),
+            None if alone else Answered(*judged),
             Answered(*tested) if len(test) else None,
+            by_folds if folds is not None else None,
         )
         parts = [
             (self._learn_evidence(*learned), learned[1]),
@@ -191,6 +224,8 @@ class TextClassifier(TextTask, Classifier):
                 batch_size=self.batch_size,
                 seed=self.seed,
                 weights=weights,
+                prefix="training_" if alone else "",
+                by="cross_entropy" if alone else "accuracy",
             )
 
         def everything(network: SequenceNetwork) -> Classification:
@@ -200,20 +235,43 @@ class TextClassifier(TextTask, Classifier):
             counts = np.concatenate([counts[train], counts[held_out]])
             return objective(network, whole, self._weights(whole[1], of_others, counts))
 
-        self._train_from(
-            start,
-            self._text_architecture(
+        with trained_for(self, by_fold):
+            self._train_from(
                 start,
-                output_size=len(self.classes_),
-                evidence_size=0 if self.evidence_ is None else self.evidence_.width,
-            ),
-            lambda network: objective(network, parts[0], weights),
-            {"training_texts": len(parts[0][0]), "validation_texts": len(parts[1][0])},
-            everything_of=everything if validation is None else None,
-            tested=len(test),
-        )
+                self._text_architecture(
+                    start,
+                    output_size=len(self.classes_),
+                    evidence_size=0 if self.evidence_ is None else self.evidence_.width,
+                ),
+                lambda network: objective(network, parts[0], weights),
+                {
+                    "training_texts": len(learned[1]),
+                    "validation_texts": 0 if alone else len(judged[1]),
+                },
+                everything_of=everything if validation is None and not alone else None,
+                tested=len(test),
+            )
+        if by_fold is not None:
+            believe(self, by_fold, learned[1])
         figures = self.evaluate(tested[0], self.classes_[tested[1]]) if len(test) else {}
         return self._conclude(figures)
+
+    def _parted(
+        self, answers: np.ndarray, *, drawn: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Rows to train on, to validate by and to test on, and the folds of the first, or None.
+
+        ``drawn``: those to validate by are drawn from these, or folds are.
+        """
+        fraction = self.validation_fraction if drawn else 0
+        rows = {"test": self.test_fraction, "what": self.INPUTS}
+        if fraction is None:
+            train, none, test = split_rows(len(answers), self.seed, validation=0, **rows)
+            folds = folds_of(answers[train], self.seed)
+            if folds is not None:
+                return train, none, test, folds
+            fraction = _FRACTION
+        return *split_rows(len(answers), self.seed, validation=fraction, **rows), None
 
     def _known(self, inputs: Any) -> list[str]:
         return as_texts(inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from os import PathLike
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tidegate.cells import PROJECTED, USES, get_cell
-from tidegate.errors import InputError, spelled, written
+from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.model.narrow import Weights, checked_weights
 from tidegate.output.places import check_output
 from tidegate.tasks.architectures import need_memory
-from tidegate.tasks.beside import stand_beside
+from tidegate.tasks.beside import StandsBeside
 from tidegate.tasks.model_file import (
     new_test_vector,
     rounded_network,
@@ -24,16 +24,13 @@ from tidegate.tasks.model_file import (
     thinned,
     version_of,
 )
-from tidegate.tasks.sklearn_options import SklearnOptions
 from tidegate.tasks.streamed import Streamed
-from tidegate.terminal import say
 from tidegate.training.clock import work_began
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tidegate.baselines.baseline import Baseline
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
@@ -45,7 +42,7 @@ class NotFittedError(InputError, AttributeError):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Estimator(SklearnOptions, Streamed):
+class Estimator(StandsBeside, Streamed):
     """A task as an estimator: options are constructor arguments, learned attributes end in ``_``.
 
     ``runtime_`` is the trained network on numpy arrays, which predicts, with or without torch;
@@ -100,11 +97,6 @@ class Estimator(SklearnOptions, Streamed):
         1.0,
         "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
         "remembers longer at first; `chrono` replaces it",
-    )
-    baseline: bool = option(
-        True,
-        "also fit a method that takes seconds, and say what it reaches on the same held-out part "
-        "and whether the network is ahead of it",
     )
 
     def check(self) -> None:
@@ -283,43 +275,6 @@ class Estimator(SklearnOptions, Streamed):
         if result.share < 1:
             self.provenance_["validation_share"] = round(result.share, 6)
         return result
-
-    def _stand_beside(
-        self, fit: Callable[[float], Baseline], validation: Any, test: Any = None
-    ) -> None:
-        """Fit the baseline, given the seconds that it may take, and score it; None: no part."""
-        self._beside = None
-        if not (self.baseline and self.is_first_process):
-            return
-        if validation is None and test is None:
-            self._say_of_baseline(
-                f"left out, since nothing is held out to compare on; "
-                f"{spelled('test_fraction', 0.2)} holds out a part"
-            )
-            return
-        try:
-            self._beside = stand_beside(fit, validation, test, self.max_minutes)
-        except ModuleNotFoundError as e:
-            self._say_of_baseline(
-                f"left out, since {e.name} is not installed; install it with: "
-                "pip install 'tidegate[train]'"
-            )
-        except Exception as e:  # the run is worth something without it
-            self._say_of_baseline(f"left out, since it failed ({type(e).__name__}: {e})")
-
-    def _say_of_baseline(self, told: str) -> None:
-        if self.speaks:
-            say(f"baseline: {told}")
-
-    def _conclude(self, test: Mapping[str, float]) -> Self:
-        """Keep the ``test`` figures and those of the baseline; say who is ahead."""
-        self.metrics_ |= {f"test_{name}": value for name, value in test.items()}
-        beside = self._beside
-        if beside is not None:
-            self._say_of_baseline(beside.verdict(self.metrics_, self.provenance_))
-            self.metrics_ |= beside.metrics
-            self.provenance_ |= beside.provenance
-        return self
 
     # the file
 

@@ -17,11 +17,10 @@ def label_figures(log_p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """
     p, predicted = np.exp(log_p), log_p.argmax(1)
     labels = log_p.shape[1]
-    both = labels == 2 and len(np.unique(truth)) == 2
     return {
         "accuracy": float((predicted == truth).mean()),
         "macro_f1": _macro_f1(predicted, truth, labels),
-        "auroc": _auroc(p[:, 1], truth == 1) if both else math.nan,
+        "auroc": _mean_auroc(p, truth),
         "calibration_error": _calibration_error(p.max(1), predicted == truth),
         "cross_entropy": float(-log_p[np.arange(len(truth)), truth].mean(dtype=np.float64)),
     }
@@ -32,6 +31,19 @@ def _macro_f1(predicted: np.ndarray, truth: np.ndarray, labels: int) -> float:
     right = np.bincount(truth[predicted == truth], minlength=labels)
     named = np.bincount(predicted, minlength=labels) + np.bincount(truth, minlength=labels)
     return float((2 * right[named > 0] / named[named > 0]).mean())
+
+
+def _mean_auroc(p: np.ndarray, truth: np.ndarray) -> float:
+    """Of two labels that of the second; else the mean of each label's against all others.
+
+    Labels that do not occur count in no mean: theirs is undefined.  NaN where one alone occurs.
+    Source: Provost & Domingos 2000, Well-trained PETs, without their weights by frequency.
+    """
+    found = np.unique(truth)
+    if len(found) < 2:
+        return math.nan
+    against = [1] if p.shape[1] == 2 else found
+    return float(np.mean([_auroc(p[:, label], truth == label) for label in against]))
 
 
 def _auroc(scores: np.ndarray, positive: np.ndarray) -> float:

@@ -265,14 +265,14 @@ class TrainingOptions:
 
     def epoch_limit(self) -> int | None:
         """``epochs``, or DEFAULT_EPOCHS when no limit at all is given."""
-        return self.DEFAULT_EPOCHS if self._unlimited else self.epochs
+        return self.DEFAULT_EPOCHS if self.is_unlimited else self.epochs
 
     def step_limit(self, steps_in_epoch: int) -> int | None:
         """Steps after which ``epochs`` and ``fewest_steps`` end the run."""
         epochs = self.epoch_limit()
         if epochs is None:
             return None
-        fewest = self.DEFAULT_STEPS if self._unlimited else 0
+        fewest = self.DEFAULT_STEPS if self.is_unlimited else 0
         fewest = fewest if self.fewest_steps is None else self.fewest_steps
         return max(epochs * steps_in_epoch, fewest)
 
@@ -291,7 +291,7 @@ class TrainingOptions:
         return cls.DEFAULT_STEPS // cls.DEFAULT_EPOCHS
 
     @property
-    def _unlimited(self) -> bool:
+    def is_unlimited(self) -> bool:
         return self.epochs is None and self.max_steps is None and self.max_minutes is None
 
     def resolved_momentum(self) -> float:

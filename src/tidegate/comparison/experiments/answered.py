@@ -22,7 +22,9 @@ from tidegate.tasks.splitting import split_rows
 
 CROSS_ENTROPY = Metric(name="cross_entropy", label="cross-entropy (nats)")
 
-_FRACTION = 0.2  # to validate where the model leaves it open, since it would take none of few
+# To validate where the model leaves it open, since it would take none of few.
+_FRACTION, _OF_MANY = 0.2, 0.1
+_MANY = 1000
 
 
 class AnsweredExperiment(Experiment):
@@ -98,7 +100,9 @@ def _split(model: Any, whole: Answered, *, draw_validation: bool, labelled: bool
 
     Where answers are labels, one that would be held out alone is learned from instead.
     """
-    fraction = _FRACTION if model.validation_fraction is None else model.validation_fraction
+    fraction = model.validation_fraction
+    if fraction is None:
+        fraction = _OF_MANY if len(whole.inputs) >= _MANY else _FRACTION
     if draw_validation and not fraction:
         raise InputError(
             "expected more than 0, since cells are compared on that part, got 0; give it, such as "
