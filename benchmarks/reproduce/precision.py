@@ -1,6 +1,6 @@
 """The same training with products of float32 and of bfloat16 factors: what is learned, how fast.
 
-    python benchmarks/reproduce/precision.py DATA [--seeds 0 1 2]
+    python benchmarks/reproduce/precision.py DATA [--seeds 0 1 2] [--only characters --steps 500]
 
 A language model of the first 300,000 characters of War and Peace, and a classifier of 2,000
 sentences of SST-2 that SST-2's own validation part judges; default sizes, the same steps, one
@@ -29,7 +29,7 @@ from tidegate.tasks.estimator import Estimator
 
 CHARACTERS, SENTENCES = 300_000, 2_000
 PRECISIONS = ("float32", "bfloat16")
-STEPS = {"characters": 200, "sentences": 300}
+STEPS = {"characters": 90, "sentences": 300}
 
 
 def labelled(path: Path) -> tuple[list[str], list[str]]:
@@ -41,26 +41,26 @@ def labelled(path: Path) -> tuple[list[str], list[str]]:
 
 def language_model(data: Path, **options: Any) -> Estimator:
     text = read_text(data / "warpeace" / "warpeace_input.txt.gz")[:CHARACTERS]
-    return tg.LanguageModel(max_steps=STEPS["characters"], sample_steps=(), **options).fit(text)
+    return tg.LanguageModel(sample_steps=(), refit=False, **options).fit(text)
 
 
 def classifier(data: Path, **options: Any) -> Estimator:
     texts, labels = labelled(data / "sst" / "sst2_train.tsv.gz")
     held_out = labelled(data / "sst" / "sst2_dev.tsv.gz")
     every = len(texts) // SENTENCES  # the table may be sorted
-    model = tg.TextClassifier(max_steps=STEPS["sentences"], **options)
+    model = tg.TextClassifier(refit=False, **options)
     return model.fit(texts[::every][:SENTENCES], labels[::every][:SENTENCES], validation=held_out)
 
 
-def run(fit: Callable[..., Estimator], what: str, precision: str, seed: int) -> Row:
+def run(fit: Callable[..., Estimator], what: str, precision: str, seed: int, steps: int) -> Row:
     clock = Clock()
-    model = fit(precision=precision, seed=seed, verbose=0)
+    model = fit(precision=precision, seed=seed, max_steps=steps, verbose=0)
     losses = model.history_["validation_loss"]
     return {
         "what": what,
         "precision": precision,
         "seed": seed,
-        "steps": model.provenance_["steps"],
+        "steps": steps,
         "lowest_validation_loss": min(losses),
         "last_validation_loss": losses[-1],
         "metrics": model.metrics_,
@@ -69,24 +69,24 @@ def run(fit: Callable[..., Estimator], what: str, precision: str, seed: int) -> 
 
 
 def spread(numbers: list[float]) -> str:
-    """Mean, and the standard deviation over seeds."""
-    deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
-    return f"{statistics.mean(numbers):.4f} ± {deviation:.4f}"
+    """Mean, and the standard deviation over seeds if there are several."""
+    mean = f"{statistics.mean(numbers):.4f}"
+    return f"{mean} ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 else mean
 
 
 def summary(rows: list[Row]) -> list[Row]:
-    """A row for each task and precision, over its seeds."""
-    told = []
-    for what in STEPS:
+    """A row for each task, number of steps and precision, over its seeds."""
+    told: list[Row] = []
+    for what, steps in sorted({(r["what"], r["steps"]) for r in rows}):
         for precision in PRECISIONS:
-            own = [r for r in rows if (r["what"], r["precision"]) == (what, precision)]
-            if own:
-                told.append({"what": what, "precision": precision, "rows": own})
-    return told
+            wanted = {"what": what, "steps": steps, "precision": precision}
+            told.append({**wanted, "rows": [r for r in rows if wanted.items() <= r.items()]})
+    return [group for group in told if group["rows"]]
 
 
 COLUMNS: dict[str, Callable[[Row], Any]] = {
     "task": lambda row: row["what"],
+    "steps": lambda row: row["steps"],
     "products": lambda row: row["precision"],
     "seeds": lambda row: len(row["rows"]),
     "lowest validation loss": lambda row: spread(
@@ -103,15 +103,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with warpeace/ and sst/")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, help="of a run; default " + str(STEPS))
     parser.add_argument("--only", choices=tuple(STEPS), help="one of the two tasks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    record = Record("precision", ("what", "precision", "seed"), {"bf16": compiled.rounding_isa()})
+    record = Record(
+        "precision", ("what", "precision", "seed", "steps"), {"bf16": compiled.rounding_isa()}
+    )
     fits = {"characters": language_model, "sentences": classifier}
     for seed in arguments.seeds:
         for what, fit in fits.items():
             for precision in PRECISIONS if arguments.only in (None, what) else ():
-                record.add(run(partial(fit, arguments.data), what, precision, seed))
+                record.add(
+                    run(
+                        partial(fit, arguments.data),
+                        what,
+                        precision,
+                        seed,
+                        arguments.steps or STEPS[what],
+                    )
+                )
     print(markdown(summary(record.rows), COLUMNS))
 
 

@@ -99,8 +99,8 @@ class Difference(NamedTuple):
     cosine: float
 
     def objection(self) -> str | None:
-        """The limits are a tenth of what two seeds differ by, and the angle that the gradient of
-        another batch would exceed by far.
+        """The limits are ten and a hundred times what rounding does where it does no harm, and the
+        first is still below what two seeds differ by (docs/notebook/training-steps.md).
         """
         if not self.loss <= _MOST_OF_LOSS:  # NaN is none
             most = f"{_MOST_OF_LOSS:.1%} is allowed"
