@@ -14,6 +14,7 @@ from tidegate.baselines.windows import LinearWindows
 from tidegate.cells import title
 from tidegate.comparison.experiments.answered import AnsweredExperiment
 from tidegate.comparison.experiments.of_tasks import EXPERIMENTS, experiment_of
+from tidegate.data.series.line import Line
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.intervals import wilson
@@ -405,7 +406,7 @@ def test_ridge_is_measured_on_the_very_windows_of_the_forecaster():
     experiment.fit(model)
     windows = experiment._windows(model, experiment.scored)
     w = model.windowing_
-    zero = LinearWindows(np.zeros((w.context, w.horizon)), np.zeros(w.horizon), penalty=0.0)
+    zero = LinearWindows(Line(np.zeros((w.horizon, w.context)), np.zeros(w.horizon), penalty=0.0))
     held_out, _ = experiment.score(model)
     errors = zero.figures(windows)
     assert errors["mse"] == pytest.approx(held_out["naive_mse"], rel=1e-5)  # float32 windows
@@ -424,8 +425,8 @@ def test_ridge_is_that_of_scikit_learn():
     ridge = LinearWindows.fit(train, validation)
     rows = np.arange(len(train))
     x = train.inputs(rows).swapaxes(0, 1).reshape(len(rows), -1).astype(np.float64)
-    peer = Peer(alpha=ridge.penalty).fit(x, train.targets(rows))
-    np.testing.assert_allclose(ridge.weights, peer.coef_.T, atol=1e-5)  # of targets in float32
+    peer = Peer(alpha=ridge.line.penalty).fit(x, train.targets(rows))
+    np.testing.assert_allclose(ridge.line.weights, peer.coef_, atol=1e-5)  # of targets in float32
 
 
 def test_language_models_stand_beside_n_grams_and_write():

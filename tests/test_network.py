@@ -42,7 +42,9 @@ TIED = {
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, VALUES, {"batch_norm": True}, {"readout": "every"}, TIED], ids=str
+    "changes",
+    [{}, VALUES, {"batch_norm": True}, {"readout": "every"}, TIED, VALUES | {"linear_steps": 3}],
+    ids=str,
 )
 @pytest.mark.parametrize("cell", CELLS)
 def test_architecture_lists_every_tensor_of_the_network(cell, changes):

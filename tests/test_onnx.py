@@ -118,6 +118,22 @@ def test_steps_answer_as_the_network_of_all_steps_up_to_there(name: str, opset: 
             assert_same(output, expected[-1] if readout == "every" else expected)
 
 
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("steps", [1, 4, 12])
+def test_the_line_reads_the_last_steps_of_a_row_and_of_a_stream(steps: int, opset: int) -> None:
+    a = replace(
+        BASE, bidirectional=False, readout="last", linear_steps=steps, **KINDS["values"]
+    )  # fmt: skip
+    network = network_of(a)
+    session = session_of(whole_model(network, opset, "0").SerializeToString())
+    for rows in RAGGED:
+        lengths = np.array(rows)
+        inputs = inputs_of(a, max(1, *rows, 0), len(rows))
+        assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
+    data, pairs = step_model(network, opset, "0")
+    check_step(data.SerializeToString(), network, pairs)
+
+
 def test_tied_embeddings_stand_in_the_file_once() -> None:
     a = replace(
         BASE, bidirectional=False, readout="every", output_size=WORDS, embedding_size=4,

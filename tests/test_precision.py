@@ -20,7 +20,7 @@ from tidegate.equations import expr
 from tidegate.equations.phases import cut
 from tidegate.errors import InputError
 from tidegate.nn.products import rounding_pays
-from tidegate.training import randomness
+from tidegate.training import precision as precision_module
 from tidegate.training.loop import fit
 from tidegate.training.objective import StepResult
 from tidegate.training.options import TrainingOptions
@@ -53,7 +53,7 @@ class Watched(TinyObjective):
 def test_steps_are_rounded_where_asked_for_and_faster_and_evaluations_are_exact(
     precision: str, pays: bool, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(randomness, "rounding_pays", lambda: pays)
+    monkeypatch.setattr(precision_module, "rounding_pays", lambda: pays)
     before = torch.get_float32_matmul_precision()
     watched = Watched()
     fit(watched, TrainingOptions(max_steps=3, precision=precision))
@@ -65,10 +65,10 @@ def test_steps_are_rounded_where_asked_for_and_faster_and_evaluations_are_exact(
 def test_a_precision_that_is_not_used_is_announced(
     pays: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(randomness, "rounding_pays", lambda: pays)
+    monkeypatch.setattr(precision_module, "rounding_pays", lambda: pays)
     options = TrainingOptions(max_steps=1, precision="bfloat16", device="cpu")
     fit(TinyObjective(), options)
-    said = "bfloat16 is no faster on this processor: float32 is used" in capsys.readouterr().out
+    said = "bfloat16 is no faster on this processor, so float32 is used" in capsys.readouterr().out
     assert said is not pays
 
 
@@ -102,7 +102,7 @@ def test_products_of_bfloat16_factors_are_within_their_rounding() -> None:
 
 
 def test_an_unknown_precision_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"precision.*float32, bfloat16.*'half'"):
+    with pytest.raises(InputError, match=r"precision.*float32, bfloat16, auto.*'half'"):
         TrainingOptions(precision="half").check()
 
 

@@ -123,6 +123,27 @@ def test_outputs_are_those_of_the_torch_network(cell: str, readout: str, kind: s
                 assert_same(ours(padded, told), theirs(padded, told))
 
 
+@pytest.mark.parametrize("steps", [1, 4, 30])
+def test_the_line_reads_a_row_s_last_steps_and_zeros_before_its_first(steps: int) -> None:
+    a = replace(TOKENS, readout="last", linear_steps=steps, **KINDS["values"])
+    network = trained(a)
+    without = trained(replace(a, linear_steps=0))
+    without.load_state_dict(network.state_dict(), strict=False)
+    ours, plain, theirs = (
+        network_on_arrays(network),
+        network_on_arrays(without),
+        as_function(network),
+    )
+    for number, lengths in enumerate(RAGGED):
+        rows = sequences("values", lengths, number)
+        padded, told = pad_sequences(rows)
+        assert_same(ours(padded, told), theirs(padded, told))
+        assert_same(ours(padded, None), theirs(padded, None))
+        read = [np.concatenate([np.zeros((steps, CHANNELS)), x])[len(x) :].ravel() for x in rows]
+        line = np.stack(read).astype(np.float32) @ ours.tensors["linear.weight"].T
+        assert_same(ours(padded, told), plain(padded, told) + line)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_tied_embeddings_write_and_read_by_one_matrix(cell: str) -> None:
     network = trained(tied(cell))

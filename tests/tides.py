@@ -14,6 +14,7 @@ SMALL = {
     "context": CONTEXT,
     "season": SEASON,
     "segment": 4,
+    "linear": False,  # the network alone, which these tests look at
     "hidden_sizes": (12,),
     "batch_size": 32,
     "dropout": 0.0,

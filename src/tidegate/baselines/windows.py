@@ -13,12 +13,10 @@ from typing import Self
 import numpy as np
 
 from tidegate.baselines.baseline import Baseline
+from tidegate.data.series.line import Line, fit_line
 from tidegate.data.series.naive import seasonal_naive_forecast
 from tidegate.data.series.windowing import Windows, window_rows
 
-# In squared standard deviations, as the windows are; sums over some thousand of these to some
-# hundred thousand stand beside it.
-PENALTIES = (0.1, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4)
 _ROWS = 4096  # at once: bounds the memory
 _MOST_INPUTS = 4096  # of a linear map, whose products of inputs must fit into memory
 _PRODUCTS_A_SECOND = 3e9  # on one core
@@ -58,11 +56,9 @@ class Repeated(Baseline):
 
 @dataclass(frozen=True, eq=False)
 class LinearWindows(Baseline):
-    """Ridge regression: ``weights`` [inputs, outputs], ``intercept`` [outputs], of all windows."""
+    """Ridge regression of all that a window has, the same for all windows."""
 
-    weights: np.ndarray
-    intercept: np.ndarray
-    penalty: float
+    line: Line
     name: str = field(default="ridge regression", init=False)
 
     @classmethod
@@ -76,41 +72,29 @@ class LinearWindows(Baseline):
         work = len(train) * size * (size + train.windowing.output_size)
         every = math.ceil(max(1.0, work / (seconds * _PRODUCTS_A_SECOND)))
         train = train if every == 1 else train.at(train.starts[::every])
-        sums: list[np.ndarray] | None = None
-        for x, y in _design(train):
-            new = [x.sum(0), y.sum(0), x.T @ x, x.T @ y]
-            sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
-        assert sums is not None  # there is at least one window
-        n = len(train)
-        x_mean, y_mean = sums[0] / n, sums[1] / n
-        gram = sums[2] - n * np.outer(x_mean, x_mean)
-        moment = sums[3] - n * np.outer(x_mean, y_mean)
-        fitted = []
-        for penalty in PENALTIES:
-            weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), moment)
-            fitted.append(cls(weights, y_mean - x_mean @ weights, penalty))
-        return min(fitted, key=lambda ridge: ridge.figures(validation)["mse"])
+        w = train.windowing
+        return cls(fit_line(train, validation, w.context // w.segment))
 
     @property
     def about(self) -> str:
-        return f"of the same windows, penalty {self.penalty:g}"
+        return f"of the same windows, penalty {self.line.penalty:.3g}"
 
     @property
     def parameters(self) -> int:
-        return self.weights.size + self.intercept.size
+        return self.line.weights.size + self.line.intercept.size
 
     def figures(self, part: Windows) -> dict[str, float]:
         """``mse`` and ``mae`` over all windows and series, in standard deviations of training."""
         squared = absolute = count = 0.0
         for x, y in _design(part):
-            error = x @ self.weights + self.intercept - y
+            error = self.line(x) - y
             squared, absolute = squared + np.sum(error**2), absolute + np.sum(np.abs(error))
             count += error.size
         return {"mse": float(squared / count), "mae": float(absolute / count)}
 
     def losses(self, part: Windows) -> np.ndarray:
         """Mean squared error of each window, over horizon and series, [windows]."""
-        rows = [((x @ self.weights + self.intercept - y) ** 2).mean(1) for x, y in _design(part)]
+        rows = [((self.line(x) - y) ** 2).mean(1) for x, y in _design(part)]
         return np.concatenate(rows).reshape(len(part.starts), -1).mean(1)
 
 

@@ -195,6 +195,7 @@ class TrainingRun:
                 "best_step": about["best_step"],
                 "stopped_by": about["stopped_by"],
                 "refit_steps": about.get("refit_steps", 0),
+                "precision": about["precision"],
                 "validation_share": about.get("validation_share", 1),
                 "measured_on": "test" if test else "training" if own else "validation",
                 **(test or validation),
@@ -218,6 +219,8 @@ class TrainingRun:
         if more := about.get("refit_steps"):
             steps += f", then {more} from all data"
         rows |= {"steps": steps}
+        if self.model.precision != "float32":
+            rows |= {"precision": about["precision"]}
         print_table("", rows)
         say(f"curve: {self.folder / 'curve.png'}")
         say(f"model: {self.output}")

@@ -29,7 +29,7 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
     """The network of a trained model, without what makes its inputs and reads its outputs.
 
     Of a network that reads several things out of its last layer, the recurrent layers alone.
-    Raises InputError for one that reads evidence beside tokens.
+    Raises InputError for one that reads evidence beside tokens, or has a straight line beside it.
     """
     model = load_model(path)
     a, tensors = model.architecture, model.tensors
@@ -38,6 +38,14 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
             "expected a network that reads tokens or numbers alone, got one that reads evidence "
             "beside each token, which no layer of another library does; train it with "
             f"{spelled('evidence', False)}, or write it for ONNX Runtime, evidence and all, with "
+            "tidegate export onnx",
+            file=path,
+        )
+    if a.linear_steps:
+        raise InputError(
+            "expected recurrent layers and one dense layer after them, got a network with a "
+            "straight line beside them, which a stack of layers has no place for; train it with "
+            f"{spelled('linear', False)}, or write it for ONNX Runtime, line and all, with "
             "tidegate export onnx",
             file=path,
         )

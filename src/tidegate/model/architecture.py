@@ -32,6 +32,10 @@ class Architecture:
     be as wide.  ``evidence_size``: numbers beside each token (data/text/evidence.py), of which a
     linear map is added to the token's vector.  ``projection_size``: of the output of each layer of
     a cell that projects it; None for half of each layer's hidden size, and for other cells.
+    ``linear_steps``: with it the output is the dense layer's plus a linear map of a row's last so
+    many true steps, of which those before the row's beginning are zero: a straight line beside the
+    network (as in Lai et al. 2018, LSTNet, arXiv:1703.07015, and He et al. 2015, arXiv:1512.03385,
+    which learns what a shortcut leaves).
     """
 
     cell: str
@@ -49,6 +53,7 @@ class Architecture:
     tie_embeddings: bool = False
     evidence_size: int = 0
     projection_size: int | None = None
+    linear_steps: int = 0
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -70,6 +75,9 @@ class Architecture:
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
             value = getattr(self, name)
             need(value is None or 1 <= value <= 2**31, name, "a size from 1 to 2147483648")
+        most = 0 if tokens or self.readout == "every" else 2**20
+        fits = 0 <= self.linear_steps <= most
+        need(fits, "linear_steps", f"0 to {most}, for values that are read out once")
         size = self.projection_size
         need(size is None or size >= 1, "projection_size", "a size of at least 1")
         least = smallest_hidden_size(self.cell, size)
@@ -138,6 +146,8 @@ class Architecture:
         if not self.tie_embeddings:
             shapes["dense.weight"] = (self.output_size, self.feature_size)
         shapes["dense.bias"] = (self.output_size,)
+        if self.linear_steps and self.input_size is not None:
+            shapes["linear.weight"] = (self.output_size, self.linear_steps * self.input_size)
         return shapes
 
     def parameter_count(self) -> int:

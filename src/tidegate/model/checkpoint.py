@@ -17,7 +17,8 @@ Format 2
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
                     ``series-classifier`` or ``series-regressor``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
-                    a default are there just where they differ from it.
+                    a default are there just where they differ from it.  Only a forecaster's
+                    ``linear_steps`` may differ from 0.
   ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
@@ -252,6 +253,8 @@ def _check_values(values: Any) -> dict[str, Any]:
     architecture = Architecture.from_json(values["architecture"])
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
+    if architecture.linear_steps and task != "forecaster":
+        raise ValueError(f"linear_steps: expected 0 for a {task}")
     labels = values["labels"]
     if labels is not None and not _are_labels(labels, architecture.output_size):
         raise ValueError(

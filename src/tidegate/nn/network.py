@@ -81,6 +81,11 @@ class SequenceNetwork(nn.Module):
         nn.init.zeros_(self.dense.bias)
         if a.tie_embeddings:
             self.dense.weight = None  # pyright: ignore[reportAttributeAccessIssue]
+        self.linear = None
+        if a.linear_steps:
+            assert a.input_size is not None
+            self.linear = nn.Linear(a.linear_steps * a.input_size, a.output_size, bias=False)
+            nn.init.zeros_(self.linear.weight)
 
     @property
     def output_weight(self) -> Tensor:
@@ -98,7 +103,12 @@ class SequenceNetwork(nn.Module):
         self, inputs: Inputs, lengths: Tensor | None = None, state: NetworkState | None = None
     ) -> tuple[Tensor, NetworkState]:
         features, final = self.features(inputs, lengths, state)
-        return self.output(features), final
+        outputs = self.output(features)
+        if self.linear is not None:
+            assert isinstance(inputs, Tensor)
+            last = _last_steps(inputs, lengths, self.architecture.linear_steps)
+            outputs = outputs + self.linear(last)
+        return outputs, final
 
     def output(self, features: Tensor) -> Tensor:
         """The dense layer on what ``features`` returned."""
@@ -192,6 +202,17 @@ class SequenceBatchNorm(nn.Module):
         return F.batch_norm(
             rows, self.running_mean, self.running_var, self.weight, self.bias, training
         )
+
+
+def _last_steps(x: Tensor, lengths: Tensor | None, steps: int) -> Tensor:
+    """The last ``steps`` true steps of x [T, B, I], zeros before the first, [B, steps * I]."""
+    if lengths is None:
+        last = F.pad(x[-steps:], (0, 0, 0, 0, max(steps - len(x), 0), 0))
+    else:
+        places = torch.arange(steps, device=x.device)[:, None] + lengths.to(x.device)
+        padded = F.pad(x, (0, 0, 0, 0, steps, 0))
+        last = padded.gather(0, places[..., None].expand(-1, -1, x.shape[2]))
+    return last.transpose(0, 1).flatten(1)
 
 
 def _inside(y: Tensor, lengths: Tensor) -> Tensor:

@@ -113,7 +113,15 @@ def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[St
             highest = graph.node("Where", begun, graph.node("Max", before_it, x), x)
             read.append(graph.named(highest, "max_out"))
     features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
-    graph.named(writer.dense(features), OUTPUT)
+    output = writer.dense(features)
+    if a.linear_steps:
+        assert a.input_size is not None
+        width = a.linear_steps * a.input_size
+        newer = graph.node("Slice", state("window", width), axes(graph, a.input_size),
+                           axes(graph, width), axes(graph, 1))  # fmt: skip
+        window = graph.named(graph.node("Concat", newer, "values", axis=1), "window_out")
+        output = writer.with_line(output, window)
+    graph.named(output, OUTPUT)
     inputs = [*given, *((p.input, np.float32, ["batch", p.width]) for p in pairs)]
     outputs = [(OUTPUT, np.float32, ["batch", a.output_size])]
     outputs += [(p.output, np.float32, ["batch", p.width]) for p in pairs]
@@ -177,7 +185,10 @@ class _Writer:
         if a.readout != "every":
             read = [self.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
             features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
-            return self.dense(features), [a.output_size]
+            output = self.dense(features)
+            if a.linear_steps:
+                output = self.with_line(output, self.last_steps(x, lengths))
+            return output, [a.output_size]
         features = graph.node("Where", inside, y, self.zero)
         features = graph.node("Transpose", features, perm=[1, 0, 2])
         shape = graph.node("Slice", graph.node("Shape", features), axes(graph, 0), axes(graph, 2))
@@ -254,6 +265,30 @@ class _Writer:
         highest = highest_of(graph, shown, 0)
         some = graph.node("Greater", counts, self.zero)
         return graph.node("Where", some, highest, self.zero)
+
+    def last_steps(self, x: str, lengths: str) -> str:
+        """The last ``linear_steps`` true steps of each row of x, zeros before its first,
+        [B, steps * I].
+        """
+        graph, a = self.graph, self.architecture
+        assert a.input_size is not None
+        rows = graph.node("Slice", graph.node("Shape", x), axes(graph, 1), axes(graph, 2))
+        size = graph.node(
+            "Concat", rows, axes(graph, a.linear_steps, a.input_size), axis=0
+        )  # fmt: skip
+        nothing = graph.node("Expand", self.zero, size)
+        padded = graph.node("Transpose", x, perm=[1, 0, 2])
+        padded = graph.node("Concat", nothing, padded, axis=1)  # [B, steps + T, I]
+        ends = graph.node("Unsqueeze", cast(graph, lengths, np.int64), axes(graph, 1))
+        places = graph.node("Add", ends, graph.constant(np.arange(a.linear_steps)[None]))
+        places = graph.node("Unsqueeze", places, axes(graph, 2))
+        last = graph.node("GatherND", padded, places, batch_dims=1)
+        return graph.node("Reshape", last, axes(graph, -1, a.linear_steps * a.input_size))
+
+    def with_line(self, output: str, last: str) -> str:
+        """The output [B, O] and a linear map of the last steps [B, steps * I]."""
+        line = self.graph.node("Gemm", last, self.weight("linear.weight"), transB=1)
+        return self.graph.node("Add", output, line)
 
     def dense(self, features: str) -> str:
         """The outputs [N, O] of features [N, F]."""

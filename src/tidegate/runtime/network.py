@@ -69,7 +69,11 @@ class Network:
 
     @np.errstate(over="ignore", invalid="ignore")
     def __call__(self, inputs: np.ndarray, lengths: np.ndarray | None = None) -> Array:
-        return self.output(self.features(inputs, lengths)[0])
+        outputs = self.output(self.features(inputs, lengths)[0])
+        if self.architecture.linear_steps:
+            last = _last_steps(inputs, lengths, self.architecture.linear_steps)
+            outputs += linear(last, self.tensors["linear.weight"])
+        return outputs
 
     def features(
         self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
@@ -232,6 +236,20 @@ class Network:
 
 
 _SUFFIXES = ("", "_reverse")
+
+
+def _last_steps(x: Array, lengths: np.ndarray | None, steps: int) -> Array:
+    """The last ``steps`` true steps of x [T, B, I], zeros before the first, [B, steps * I]."""
+    rows = x.shape[1]
+    last = np.zeros((steps, *x.shape[1:]), np.float32)
+    if lengths is None:
+        known = x[-steps:]
+        last[steps - len(known) :] = known
+    else:
+        places = np.arange(-steps, 0)[:, None] + lengths  # [steps, B]
+        known = places >= 0
+        last[known] = x[places.clip(0), np.arange(rows)][known]
+    return last.swapaxes(0, 1).reshape(rows, -1)
 
 
 def _outside(inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray | None:

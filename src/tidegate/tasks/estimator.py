@@ -273,6 +273,7 @@ class Estimator(SklearnOptions, Streamed):
             "best_step": result.best_step,
             "training_seconds": round(result.seconds, 1),
             "stopped_by": result.stopped,
+            "precision": result.precision,
         }
         if result.refit_steps:
             self.provenance_["refit_steps"] = result.refit_steps

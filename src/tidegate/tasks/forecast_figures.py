@@ -9,6 +9,7 @@ import numpy as np
 
 from tidegate.data.series.columns import opened
 from tidegate.data.series.frames import Held, held_series
+from tidegate.data.series.naive import near_zero
 from tidegate.data.series.series import Series
 from tidegate.data.series.windowing import Windows, windows
 from tidegate.errors import InputError, shown, spelled
@@ -50,10 +51,11 @@ class JudgedForecaster(Estimator):
         ``mae``: mean squared and mean absolute error, in standard deviations of the training rows,
         as is usual for the ETT data.  ``mase``: mean absolute error divided by that of the seasonal
         naive forecast on the training rows (Hyndman & Koehler 2006); NaN for series that only
-        repeat.  ``smape``: mean of 200 |y - f| / (|y| + |f|), from 0 to 200.  Each is the mean over
-        the series.  ``naive_mse`` and so on are the figures of the naive forecast, which repeats
-        the last value; ``seasonal_naive_mse`` and so on are those of the forecast that repeats the
-        last season.  ``n``: number of forecasts.  Raises InputError for too few rows.
+        repeat.  ``smape``: mean of 200 |y - f| / (|y| + |f|), from 0 to 200; NaN for series that
+        come near zero, of which percentages mean nothing (data/series/naive.py).  Each is the mean
+        over the series.  ``naive_mse`` and so on are the figures of the naive forecast, which
+        repeats the last value; ``seasonal_naive_mse`` and so on are those of the forecast that
+        repeats the last season.  ``n``: number of forecasts.  Raises InputError for too few rows.
         """
         by_series = list(self.evaluate_series(data, start, end).values())
         figures = {}
@@ -84,6 +86,10 @@ class JudgedForecaster(Estimator):
             figures = self._backtest(series, chunk).figures(w.scaler.scale, self.naive_error_)
             for name, values in figures.items():
                 sums[name] = sums.get(name, 0) + values * len(chunk)
+        asked = series.values[starts[0] + w.context : starts[-1] + w.context + w.horizon]
+        for c in np.flatnonzero([near_zero(column) for column in asked.T]):
+            for name in sums:
+                sums[name][c] = np.nan if name.endswith("smape") else sums[name][c]
         return {
             name: {k: float(v[c] / len(starts)) for k, v in sums.items()} | {"n": len(starts)}
             for c, name in enumerate(w.names)

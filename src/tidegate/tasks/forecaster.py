@@ -10,8 +10,9 @@ import numpy as np
 
 from tidegate.baselines.windows import best_of
 from tidegate.data.series.frames import Forecast, held_series
+from tidegate.data.series.line import fit_line, line_folds, line_steps
 from tidegate.data.series.scaling import Scaler
-from tidegate.data.series.season import guess_season
+from tidegate.data.series.season import guess_season, longer_seasons
 from tidegate.data.series.series import Series
 from tidegate.data.series.windowing import (
     Windowing,
@@ -26,7 +27,9 @@ from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
+from tidegate.tasks.forecast_blend import Blend, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
+from tidegate.terminal import say
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -64,12 +67,14 @@ class Forecaster(JudgedForecaster):
     horizon: int = option(24, "how many rows ahead to forecast", at_least=1, common=True)
     context: int | None = option(
         None,
-        "how many past rows a forecast reads (default: 14 seasons, fewer if the series is short)",
+        "how many past rows a forecast reads (default: 14 seasons and the longest season found, "
+        "fewer if the series is short)",
         at_least=1,
     )
     season: int | None = option(
         None,
-        "rows after which the series repeats, such as 24 for hourly data (default: guessed)",
+        "rows after which the series repeats, such as 24 for hourly data (default: guessed, and "
+        "longer ones looked for)",
         at_least=1,
     )
     segment: int | None = option(
@@ -84,6 +89,11 @@ class Forecaster(JudgedForecaster):
     anchored: bool = option(
         True,
         "read and forecast differences from the last known value; helps if the level drifts",
+    )
+    linear: bool = option(
+        True,
+        "add a straight line beside the network: a ridge regression on what it reads, fitted "
+        "first, so that the network learns what the line leaves",
     )
     loss: str = option("mae", "error that training minimises", choices=("mse", "mae", "huber"))
     train_until: str | int | float | None = option(
@@ -146,30 +156,49 @@ class Forecaster(JudgedForecaster):
         everything = Windows(w, known, windows(known.values, w.context, w.horizon, w.context, end))
         self.naive_error_ = seasonal_naive_error(known.values[:cut], w.season)
         self.unseen_from_ = str(known.future_times(1)[0])
+        if self.speaks:
+            say(w.said())
+        steps = w.context // w.segment
+        steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
+        line = fit_line(train, validation, steps) if steps else None
         tested = len(series) - end >= w.horizon
         self._stand_beside(
             lambda seconds: best_of(train, validation, seconds=seconds),
             validation,
             Windows(w, series, self._starts(held, end, None)) if tested else None,
         )
-        self._train(
+        result = self._train(
             self._architecture(
                 input_size=w.input_size,
                 output_size=w.output_size,
                 bidirectional=False,
                 readout="last",
+                linear_steps=steps,
             ),
             lambda network: self._objective(network, train, validation),
             {
                 "training_rows": cut,
                 "validation_rows": end - cut,
                 "rows_from": str(series.times[0]),
+                "seasons": ", ".join(map(str, (w.season, *w.longer_seasons))),
+                "context_rows": w.context,
                 "target_columns": as_list(series.names),
                 "covariate_columns": as_list(series.covariate_names),
             },
+            None if line is None else lambda network: start_from_line(network, line),
             everything_of=lambda network: self._objective(network, everything, validation),
             tested=len(series) - end,
         )
+        if line is not None:
+            folds = line_folds(line, train, validation, steps)
+            judged = with_weights(self.runtime_, result.best)
+            blend = Blend.of(judged, line, folds, w)
+            self.metrics_ |= self._errors(blend.applied(judged, line, line), validation)
+            kept = line if not result.refit_steps else line.fitted_to(everything, steps)
+            self.runtime_ = blend.applied(self.runtime_, line, kept)
+            self.provenance_ |= blend.told()
+            if self.speaks:
+                say(blend.said(self.metrics_["mse"]))
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
             self.provenance_["time_column"] = name
@@ -249,7 +278,11 @@ class Forecaster(JudgedForecaster):
     def _windowing(self, train: Series) -> Windowing:
         """What is read and how, chosen and scaled by the training span alone."""
         season = self.season or guess_season(train.step, train.values)
-        context = self.context or choose_context(len(train), self.horizon, season, self.segment)
+        longer = longer_seasons(train.step, train.values, season) if self.season is None else ()
+        longest = max((season, *longer))
+        context = self.context or choose_context(
+            len(train), self.horizon, season, self.segment, longest
+        )
         covariates = Scaler.fit(train.covariates) if train.covariate_names else None
         return Windowing(
             names=train.names,
@@ -263,6 +296,7 @@ class Forecaster(JudgedForecaster):
             anchored=self.anchored,
             scaler=Scaler.fit(train.values),
             covariate_scaler=covariates,
+            longer_seasons=longer,
         )
 
     def _objective(
@@ -278,6 +312,11 @@ class Forecaster(JudgedForecaster):
             batch_size=self.batch_size,
             seed=self.seed,
         )
+
+    def _errors(self, network: Network, validation: Windows) -> dict[str, float]:
+        from tidegate.training.forecasting import errors_of
+
+        return errors_of(network, validation, self.loss)
 
     def _learned(self) -> dict[str, Any]:
         scaling = {
@@ -295,6 +334,8 @@ class Forecaster(JudgedForecaster):
         sizes = (architecture.input_size, architecture.output_size, architecture.readout)
         if sizes != (w.input_size, w.output_size, "last"):
             raise ValueError("windowing: expected sizes as in the architecture, got others")
+        if architecture.linear_steps > w.context // w.segment:
+            raise ValueError("linear_steps: expected those of the context at most, got more")
         errors = scaling["naive_error"]
         if not isinstance(errors, list) or any(type(e) not in (int, float) for e in errors):
             raise ValueError("naive_error: expected a list of numbers")

@@ -48,6 +48,9 @@ def layers_of(architecture: Architecture) -> list[Layer]:
         add("pooling", a.readout, a.feature_size, 0, steps)
     kind = "Linear, embedding's weight" if a.tie_embeddings else "Linear"
     add("dense", kind, a.output_size, counts["dense"], steps)
+    if a.linear_steps:
+        kind = f"Linear of the last {a.linear_steps} steps, added"
+        add("linear", kind, a.output_size, counts["linear"], steps)
     return found
 
 

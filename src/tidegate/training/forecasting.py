@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from tidegate.data.series.windowing import Windows
 from tidegate.nn.network import SequenceNetwork
-from tidegate.runtime.batches import window_outputs
+from tidegate.runtime.batches import Run, window_outputs
 from tidegate.training.judging import as_function
 from tidegate.training.objective import StepResult, TaskObjective
 
@@ -52,8 +52,12 @@ class Forecasting(TaskObjective):
             if len(rows) == 0:
                 yield None
                 continue
-            inputs, targets = self.train.inputs(rows), self.train.targets(rows)
-            yield torch.from_numpy(inputs), torch.from_numpy(targets)
+            yield _batch(self.train, rows)
+
+    def validation_batches(self) -> Iterator[Any]:
+        order = np.random.default_rng(self.seed).permutation(len(self.validation))
+        for first in range(0, len(order), self.batch_size):
+            yield _batch(self.validation, order[first : first + self.batch_size])
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, targets = batch
@@ -63,15 +67,7 @@ class Forecasting(TaskObjective):
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Errors on the validation windows, in standard deviations of the training span."""
         assert isinstance(network, SequenceNetwork)
-        loss = LOSSES[self.loss_name]
-        squared = absolute = lost = count = 0.0
-        for rows, outputs in window_outputs(as_function(network), self.validation):
-            targets = self.validation.targets(rows)
-            errors = (outputs - targets).astype(np.float64)
-            lost += errors.size * loss(*map(torch.from_numpy, (outputs, targets))).item()
-            squared, absolute = squared + np.sum(errors**2), absolute + np.sum(np.abs(errors))
-            count += errors.size
-        return {"validation_loss": lost / count, "mse": squared / count, "mae": absolute / count}
+        return errors_of(as_function(network), self.validation, self.loss_name)
 
     def sizes(self) -> tuple[int, int]:
         return len(self.train.starts), len(self.validation.starts)
@@ -88,3 +84,20 @@ class Forecasting(TaskObjective):
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"windowing": self.train.windowing.to_json()}
+
+
+def _batch(windows: Windows, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(windows.inputs(rows)), torch.from_numpy(windows.targets(rows))
+
+
+def errors_of(run: Run, validation: Windows, loss_name: str) -> dict[str, float]:
+    """``validation_loss``, ``mse`` and ``mae`` of a network, in standard deviations."""
+    loss = LOSSES[loss_name]
+    squared = absolute = lost = count = 0.0
+    for rows, outputs in window_outputs(run, validation):
+        targets = validation.targets(rows)
+        errors = (outputs - targets).astype(np.float64)
+        lost += errors.size * loss(*map(torch.from_numpy, (outputs, targets))).item()
+        squared, absolute = squared + np.sum(errors**2), absolute + np.sum(np.abs(errors))
+        count += errors.size
+    return {"validation_loss": lost / count, "mse": squared / count, "mae": absolute / count}

@@ -81,6 +81,16 @@ class LanguageModelling(TaskObjective):
             tokens = torch.from_numpy(self.train[positions].astype(np.int64))
             yield tokens[:-1], self._targets(tokens[1:]), torch.from_numpy(fresh[k, rank::world])
 
+    def validation_batches(self) -> Iterator[Any]:
+        """One piece after another, each laid out as streams that start afresh."""
+        piece = min(self.bptt, len(self.validation) - 1)
+        streams = max(1, min(self.streams, (len(self.validation) - 1) // piece))
+        starts, places = piece * np.arange(streams), np.arange(piece + 1)[:, None]
+        for first in range(0, len(self.validation) - streams * piece, streams * piece):
+            tokens = torch.from_numpy(self.validation[first + starts + places].astype(np.int64))
+            fresh = torch.ones(streams, dtype=torch.bool)
+            yield tokens[:-1], self._targets(tokens[1:]), fresh
+
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:
         inputs, targets, fresh = batch
         assert isinstance(network, SequenceNetwork)

@@ -21,14 +21,10 @@ from tidegate.training.learner import Learner
 from tidegate.training.limits import REFIT, Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.options import TrainingOptions
+from tidegate.training.precision import Precision
 from tidegate.training.processes import Processes
 from tidegate.training.progress import Progress
-from tidegate.training.randomness import (
-    denormals_flushed,
-    precision_of_use,
-    products_of,
-    seed_step,
-)
+from tidegate.training.randomness import denormals_flushed, products_of, seed_step
 from tidegate.training.run_folder import RunFolder
 from tidegate.training.verdicts import is_better, is_lowest, not_finite
 
@@ -67,8 +63,6 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(denormals_flushed())
-        precision = precision_of_use(options.precision, processes.device)
-        stack.enter_context(products_of(precision))
         folder = None
         # only process 0 has a folder: on several machines the others need not see its disk
         if options.run_folder is not None and processes.rank == 0:
@@ -78,10 +72,7 @@ def fit(
         progress = stack.enter_context(
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
-        if precision != options.precision and options.speaks:
-            progress.say(
-                f"precision {options.precision} is no faster on this processor: {precision} is used"
-            )
+        run.precision.begin(stack, progress)
         if avoids_gpu and torch.cuda.is_available() and options.speaks:
             progress.say(f"a GPU would run the layers step by step, so the CPU is used: {slow}")
         elif slow and processes.device.type != "cpu" and options.speaks:
@@ -109,6 +100,7 @@ class _Run:
         self.keeper = Keeper(objective, options, processes, folder)
         self.learner = Learner(objective.network, options, processes)
         self.position = self.keeper.restore(self.learner, objective, everything)
+        self.precision = Precision(options, processes, self.position)
         self.resumed, self.worked_before = time.monotonic(), time.process_time()
         self.began = self.resumed - self.position.seconds
         self.planned, self.sampling_s = False, 0.0
@@ -186,8 +178,10 @@ class _Run:
             epochs=(at.refit_from or at.step) / self.steps_in_epoch,
             seconds=at.seconds,
             stopped=at.stopped,
+            best=self.learner.best,
             share=at.share,
             refit_steps=at.refit_steps,
+            precision=self.precision.told(),
         )
 
     def _train_epoch(
@@ -273,13 +267,14 @@ class _Run:
             self._plan(progress)
         at, name = self.position, self.objective.metric
         with torch.no_grad(), self.learner.judged():
-            metrics, took, at.seconds, save = self.processes.first(self._measure)
+            metrics, took, at.seconds, save, objection = self.processes.first(self._measure)
             value = metrics[name]
             lower = self.objective.lower_is_better
             better = is_better(at, value, metrics.get("validation_loss"), lower_is_better=lower)
             if better:
                 self.learner.keep()
         self.budget.evaluated(took, at.seconds)
+        self.precision.heed(objection)
         if better:
             at.best_step, at.best_value = at.step, value
         at.waited = 0 if better or is_lowest(at, metrics.get("validation_loss")) else at.waited + 1
@@ -299,17 +294,21 @@ class _Run:
             self.budget.saving_s = max(self.budget.saving_s, self.keeper.saving_s)
         self.keeper.add_row(at)
 
-    def _measure(self) -> tuple[dict[str, float], float, float, bool]:
-        """Validation figures, the seconds that took, the time, and whether to save now."""
+    def _measure(self) -> tuple[dict[str, float], float, float, bool, str | None]:
+        """Validation figures, the seconds that took, the time, whether to save now, and what
+        speaks against rounded products.
+        """
         began, network = self._clock(), self.learner.network
         seed_step(self.options.seed, self.position.step, 0, 1, self.processes.device)
         network.eval()
         with products_of("float32"):  # figures are exact
             metrics = {k: float(v) for k, v in self.objective.evaluate(network).items()}
+        took = self._clock() - began
+        objection = self.precision.objection(self.objective, network)
         network.train()
         now = self._clock()
         # saving must not become the main work of a run that evaluates often
-        return metrics, now - began, now, self.keeper.may_save(now)
+        return metrics, took, now, self.keeper.may_save(now), objection
 
     def _sample(self, progress: Progress) -> None:
         """What the objective says at this step, if the minutes leave time for it."""

@@ -79,7 +79,7 @@ class ManyToOne(TaskObjective):
         random order.
         """
         rng = np.random.default_rng((self.seed, epoch))
-        all_sequences, answers = self.train
+        all_sequences = self.train[0]
         for number, drawn in enumerate(self._pass(rng)[first:], first):
             rows = drawn[rank::world]
             if len(rows) == 0:
@@ -91,10 +91,14 @@ class ManyToOne(TaskObjective):
                 for k in range(len(rows)):
                     place = np.random.default_rng((self.seed, epoch, number, rank + k * world))
                     sequences[k] = self.vary(sequences[k], place)
-            padded, lengths = pad_sequences(sequences)
-            batch = network_inputs(padded), *map(torch.from_numpy, (lengths, answers[rows]))
-            weights = self.weights[0]
-            yield batch if weights is None else (*batch, torch.from_numpy(weights[rows]))
+            yield _batch(sequences, rows, self.train[1], self.weights[0])
+
+    def validation_batches(self) -> Iterator[Any]:
+        sequences, answers = self.validation
+        order = np.random.default_rng(self.seed).permutation(len(sequences))
+        for first in range(0, len(order), self.batch_size):
+            rows = order[first : first + self.batch_size]
+            yield _batch([sequences[i] for i in rows], rows, answers, self.weights[1])
 
     def _pass(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Row numbers of every batch of one pass over the data."""
@@ -159,3 +163,12 @@ class ManyToOne(TaskObjective):
             yield np.concatenate(sequences)
             yield answers
         yield from (weights for weights in self.weights if weights is not None)
+
+
+def _batch(
+    sequences: list[np.ndarray], rows: np.ndarray, answers: np.ndarray, weights: np.ndarray | None
+) -> tuple[Any, ...]:
+    """The sequences, and what answers and weights have in these rows."""
+    padded, lengths = pad_sequences(sequences)
+    batch = network_inputs(padded), *map(torch.from_numpy, (lengths, answers[rows]))
+    return batch if weights is None else (*batch, torch.from_numpy(weights[rows]))

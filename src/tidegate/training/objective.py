@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -66,6 +66,10 @@ class Objective(Protocol):
 
         ``validation_loss`` is training's loss on the validation part; missing where there is none.
         """
+        ...
+
+    def validation_batches(self) -> Iterator[Any]:
+        """Batches of the part that is evaluated, as ``loss`` takes them; the same at each call."""
         ...
 
     def sizes(self) -> tuple[int, int]:
@@ -136,7 +140,9 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
-    After that, all data were learned from for ``refit_steps``.
+    After that, all data were learned from for ``refit_steps``; ``best`` are the weights of
+    ``best_step``, by their names in the network's state_dict.  ``precision`` is that of the
+    products: float32, bfloat16, or bfloat16 until step N.
     """
 
     history: list[dict[str, float]]
@@ -148,3 +154,5 @@ class TrainingResult:
     stopped: str
     share: float = 1.0
     refit_steps: int = 0
+    precision: str = "float32"
+    best: dict[str, Tensor] = field(default_factory=dict)

@@ -185,10 +185,11 @@ class TrainingOptions:
     )
     precision: str = option(
         "float32",
-        "number format of large matrix products in training: float32 or bfloat16. Weights, states "
-        "and sums stay float32. bfloat16 is up to twice as fast on CPUs with AMX or AMD's AVX-512 "
-        "BF16, and has no effect on others",
-        choices=("float32", "bfloat16"),
+        "number format of large matrix products in training: float32, bfloat16, or auto. Weights, "
+        "states and sums stay float32. bfloat16 is up to twice as fast on CPUs with AMX or AMD's "
+        "AVX-512 BF16, and has no effect on others. auto: bfloat16 on such a CPU, until the "
+        "validation part shows a difference, then float32; the model file says which",
+        choices=("float32", "bfloat16", "auto"),
     )
     seed: int = option(
         0,

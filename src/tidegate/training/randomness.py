@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 import torch
 
-from tidegate.nn.products import rounding_pays
-
 _MASK = 2**64 - 1
 
 
@@ -41,11 +39,6 @@ def denormals_flushed() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
-
-
-def precision_of_use(precision: str, device: torch.device) -> str:
-    """``precision`` if it makes training on ``device`` faster, else "float32"."""
-    return precision if device.type != "cpu" or rounding_pays() else "float32"
 
 
 @contextmanager

@@ -60,6 +60,7 @@ class Position:
     went_back_to: int = 0  # the step of the weights that the tail began with
     share: float = 1.0  # of the validation part that is evaluated
     stopped: str = ""  # the limit that has ended the run; "": none yet
+    exact_from: int | None = None  # step after which products are float32's; None: not yet
     refit_from: int = 0  # step after which all data are learned from; 0: not yet, or never
     refit_steps: int = 0  # in which they are
     history: list[dict[str, float]] = field(default_factory=list)
@@ -178,7 +179,11 @@ def _position(values: dict[str, Any], columns: dict[str, str], table: np.ndarray
     """The position, its history from the table.  Raises ValueError for what cannot have been."""
     whole = dict.fromkeys(_WHOLE, int)
     real = dict.fromkeys(("seconds", "loss_sum", "units", "learning_rate", "share"), (float, int))
-    others = {"best_value": (float, int, type(None)), "stopped": str}
+    others: dict[str, Any] = {
+        "best_value": (float, int, type(None)),
+        "exact_from": (int, type(None)),
+        "stopped": str,
+    }
     _need_types(values, {**whole, **real, **others}, "position")
     for name in (*_WHOLE, "seconds", "units", "learning_rate"):
         if not 0 <= values[name] <= _MOST:
@@ -203,6 +208,9 @@ def _position(values: dict[str, Any], columns: dict[str, str], table: np.ndarray
         raise ValueError(f"position best_step: expected a step of the history, got {best_step}")
     if (values["best_value"] is None) != (not history):
         raise ValueError("position best_value: expected a number just where there is a history")
+    if not 0 <= (values["exact_from"] or 0) <= step:
+        problem = f"expected a step of the run, got {values['exact_from']}"
+        raise ValueError(f"position exact_from: {problem}")
     if not 0 < values["share"] <= 1:
         raise ValueError(f"position share: expected a share above 0, got {values['share']}")
     tail_from, tail_steps, went_back_to = (values[name] for name in _TAIL)

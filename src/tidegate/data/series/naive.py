@@ -6,7 +6,7 @@ import numpy as np
 
 from tidegate.errors import InputError
 
-__all__ = ["mase", "naive_forecast", "seasonal_naive_forecast", "smape"]
+__all__ = ["mase", "naive_forecast", "near_zero", "seasonal_naive_forecast", "smape"]
 
 
 def naive_forecast(past: np.ndarray, horizon: int) -> np.ndarray:
@@ -46,6 +46,15 @@ def mase(errors: np.ndarray, training: np.ndarray, season: int) -> float:
     error = np.abs(errors).reshape(-1, errors.shape[-1]).mean(axis=0)
     usable = scale > 0
     return float((error[usable] / scale[usable]).mean()) if usable.any() else float("nan")
+
+
+def near_zero(actual: np.ndarray) -> bool:
+    """Whether values [...] come so near zero that a percentage of them means nothing.
+
+    More than one in twenty is then smaller than a tenth of their standard deviation: their
+    percentage errors are near 200 whatever the forecast, and outweigh all others.
+    """
+    return bool((np.abs(actual) < 0.1 * actual.std()).mean() > 0.05)
 
 
 def smape(actual: np.ndarray, forecast: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from math import gcd
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.times.grid import Step, step_from_json, step_to_json
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 
 _MOST_STEPS = 2**31  # of context, horizon, season and segment
 
@@ -29,6 +30,7 @@ class Windowing:
 
     ``joint``: a row of a batch is a window of all C series together; otherwise a window of one
     series, and the network is shared.  ``covariate_scaler`` is None just without covariates.
+    ``longer_seasons``: of several of the first one, ascending; what else the series repeats after.
     """
 
     names: tuple[str, ...]
@@ -42,6 +44,7 @@ class Windowing:
     anchored: bool
     scaler: Scaler
     covariate_scaler: Scaler | None
+    longer_seasons: tuple[int, ...] = ()
 
     @property
     def rows_per_window(self) -> int:
@@ -57,6 +60,22 @@ class Windowing:
     def output_size(self) -> int:
         return self.horizon * len(self.names) // self.rows_per_window
 
+    def said(self) -> str:
+        """What training says of it at its start."""
+        season = f"season: {self.season} rows" if self.season > 1 else "season: none found"
+        if self.longer_seasons:
+            season += f"; also {', '.join(map(str, self.longer_seasons))}"
+        return f"{season}; a forecast of {self.horizon} rows reads {self.context}"
+
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Where a window's inputs, step after step, hold past values, [series, len(rows)].
+
+        rows: of the context, 0 to context - 1; the series are those of one row of a batch.
+        """
+        series = np.arange(len(self.names) // self.rows_per_window)[:, None]
+        step, within = np.divmod(rows, self.segment)
+        return step * self.input_size + series * self.segment + within
+
     def to_json(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         covariates = self.covariate_scaler
@@ -66,6 +85,7 @@ class Windowing:
             "step": step_to_json(self.step),
             "scaler": self.scaler.to_json(),
             "covariate_scaler": None if covariates is None else covariates.to_json(),
+            "longer_seasons": list(self.longer_seasons),
         }
 
     @classmethod
@@ -82,6 +102,12 @@ class Windowing:
         for key in ("joint", "anchored"):
             if type(values[key]) is not bool:
                 raise ValueError(f"{key}: expected true or false, got {values[key]!r}")
+        longer = values["longer_seasons"]
+        if not isinstance(longer, list) or any(type(season) is not int for season in longer):
+            raise ValueError(f"longer_seasons: expected whole numbers, got {shown(longer)}")
+        ascending = [values["season"], *longer, _MOST_STEPS]
+        if any(later <= one for one, later in pairwise(ascending)):
+            raise ValueError(f"longer_seasons: expected ever longer ones, got {shown(longer)}")
         names, covariate_names = _names(values["names"]), _names(values["covariate_names"])
         covariates = values["covariate_scaler"]
         if not names or (covariates is None) != (not covariate_names):
@@ -92,6 +118,7 @@ class Windowing:
             "covariate_names": covariate_names,
             "step": step_from_json(values["step"]),
             "scaler": scaler,
+            "longer_seasons": tuple(longer),
             "covariate_scaler": None
             if not covariate_names
             else _scaler(covariates, covariate_names),
@@ -224,15 +251,19 @@ def window_rows(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarr
     return values[np.asarray(starts)[:, None] + np.arange(length)]
 
 
-def choose_context(rows: int, horizon: int, season: int, unit: int | None = None) -> int:
+def choose_context(
+    rows: int, horizon: int, season: int, unit: int | None = None, longest: int = 1
+) -> int:
     """Rows to read where a training span has ``rows``: whole seasons, or multiples of ``unit``.
 
-    14 seasons of up to 1024 rows in all, two horizons at least, a quarter of the span at most.
+    14 seasons of up to 1024 rows in all, two horizons and the ``longest`` season at least, a
+    quarter of the span at most.
     """
     most = max(1, rows // 4)
-    wanted = min(max(min(14 * season, 1024), 2 * horizon), most)
+    wanted = min(max(min(14 * season, 1024), 2 * horizon, longest), most)
     unit = unit or (season if season <= most else 1)
-    return max(wanted // unit, 1) * unit
+    whole = max(wanted // unit, 1) * unit
+    return whole + unit if whole < longest and whole + unit <= most else whole
 
 
 def choose_segment(context: int, season: int) -> int:

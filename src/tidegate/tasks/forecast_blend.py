@@ -1,0 +1,231 @@
+"""How far a forecast trusts what was learned: naive forecast, straight line and network in one.
+
+The forecast is naive + a (line - naive) + c network, with weights a and c from 0 to 1 that unseen
+windows choose, in closed form.  All three are sums of the inputs or of the network's last features,
+so the weights of the trained network take a and c in, and nothing else need know of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from tidegate.data.series.line import Fold, Line, designs
+from tidegate.data.series.windowing import Windowing, Windows
+from tidegate.runtime.batches import Run
+from tidegate.runtime.network import Network
+
+if TYPE_CHECKING:
+    from tidegate.nn.network import SequenceNetwork
+
+_STRETCHES = 4  # of a part at least, though they be shorter than a horizon
+
+
+def start_from_line(network: SequenceNetwork, line: Line) -> dict[str, Any]:
+    """Set the network to the line alone, which stays; what it learns is added to it."""
+    import torch
+
+    assert network.linear is not None
+    with torch.no_grad():
+        network.linear.weight.copy_(torch.from_numpy(line.weights))
+        network.dense.bias.copy_(torch.from_numpy(line.intercept))
+        network.dense.weight.zero_()
+    network.linear.weight.requires_grad_(False)
+    return {"line_penalty": line.penalty}
+
+
+def with_weights(network: Network, weights: Mapping[str, Any]) -> Network:
+    """The network with tensors of torch by their names in its state_dict, for its own."""
+    tensors = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
+    return Network(network.architecture, tensors)
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """``repeated`` [O]: which input of the line the naive forecast repeats as each output.
+
+    ``season``: rows after which it repeats them, 0 for the last value.  ``line`` and ``network``
+    [O]: their weights, a and c.  ``naive_mse`` and ``line_mse``: squared errors of the two on the
+    windows that the network has not seen, in standard deviations.
+    """
+
+    season: int
+    repeated: np.ndarray
+    line: np.ndarray
+    network: np.ndarray
+    naive_mse: float
+    line_mse: float
+
+    @classmethod
+    def of(cls, trained: Run, line: Line, folds: Sequence[Fold], w: Windowing) -> Self:
+        """Weights of what ``trained`` puts out and of its ``line``.
+
+        They are chosen on the windows that the lines of ``folds`` have not seen; the first fold's
+        are those that the network has not seen either.
+        """
+        steps = line.weights.shape[1] // w.input_size
+        bands = _bands(w)
+        choices = _repetitions(w, steps)
+        wrong = [
+            sum(_squared(f.unseen, steps, columns) for f in folds) for columns in choices.values()
+        ]
+        season = list(choices)[int(np.argmin(wrong))]
+        repeated = choices[season]
+        stretches, sums = [], []
+        for fold in folds:
+            for rows, x, y in designs(fold.unseen, steps):
+                naive = x[:, repeated]
+                straight = fold.line(x) - naive
+                stretches.append(_stretches(fold.unseen, rows))
+                sums.append(_products(y - naive, straight, np.zeros_like(y), bands))
+        alone, trust = _Weighed.of(stretches, sums).trusted()
+        stretches, sums, wrong = [], [], np.zeros(3)
+        unseen = folds[0].unseen
+        for rows, x, y in designs(unseen, steps):
+            naive, straight = x[:, repeated], line(x)
+            wrong += np.sum((naive - y) ** 2), np.sum((straight - y) ** 2), y.size
+            learned = trained(unseen.inputs(rows), None) - straight
+            stretches.append(_stretches(unseen, rows))
+            sums.append(_products(y - naive, straight - naive, learned, bands))
+        # few windows chose the network's step, too, so they cannot trust it further than the line
+        most = trust if len(folds) > 1 else 1.0
+        weights, _ = _Weighed.of(stretches, sums).trusted(alone, most)
+        of_line, of_network = weights.T[:, bands]
+        mse = (wrong[:2] / wrong[2]).tolist()
+        return cls(season, repeated, of_line, of_network, *mse)
+
+    def applied(self, trained: Network, line: Line, kept: Line) -> Network:
+        """The network, trained beside ``line``, with the weights taken in, beside ``kept``."""
+        a, c = self.line[:, None], self.network[:, None]
+        weights = a * kept.weights
+        weights[np.arange(len(weights)), self.repeated] += 1 - self.line
+        tensors: dict[str, np.ndarray] = dict(trained.tensors)
+        bias = tensors["dense.bias"].astype(np.float64) - line.intercept
+        tensors["dense.weight"] = c * tensors["dense.weight"]
+        tensors["dense.bias"] = self.line * kept.intercept + self.network * bias
+        tensors["linear.weight"] = weights
+        return Network(trained.architecture, tensors)
+
+    def told(self) -> dict[str, Any]:
+        """For the provenance: what the naive forecast repeats, and mean weights."""
+        return {
+            "naive_season": self.season,
+            "line_weight": round(float(self.line.mean()), 4),
+            "network_weight": round(float(self.network.mean()), 4),
+            "naive_mse": self.naive_mse,
+            "line_mse": self.line_mse,
+        }
+
+    def said(self, mse: float) -> str:
+        """What training says of the forecast's error on the validation rows, beside the two's."""
+        again = f"the last {self.season} rows" if self.season else "the last value"
+        return (
+            f"validation mse {mse:.4g} with the network at {self.network.mean():.2g} of its weight "
+            f"and the line at {self.line.mean():.2g}; the straight line alone {self.line_mse:.4g}, "
+            f"{again} again {self.naive_mse:.4g}"
+        )
+
+
+def _bands(w: Windowing) -> np.ndarray:
+    """A number for each output [O], the same for rows ahead from one power of two to the next."""
+    ahead = np.arange(1, w.horizon + 1)
+    return np.tile(np.log2(ahead).astype(int), w.output_size // w.horizon)
+
+
+def _repetitions(w: Windowing, steps: int) -> dict[int, np.ndarray]:
+    """What each naive forecast repeats, [O] columns of the line's inputs, by its season."""
+    unread = (w.context // w.segment - steps) * w.input_size
+    found = {}
+    for season in (0, w.season, *w.longer_seasons):
+        if season > steps * w.segment:
+            continue
+        rows = w.context - max(season, 1) + np.arange(w.horizon) % max(season, 1)
+        found[season] = w.places(rows).ravel() - unread
+    return found
+
+
+def _squared(part: Windows, steps: int, columns: np.ndarray) -> float:
+    return sum(float(np.sum((y - x[:, columns]) ** 2)) for _, x, y in designs(part, steps))
+
+
+def _stretches(part: Windows, rows: np.ndarray) -> np.ndarray:
+    """The stretch of each row [B]: a series' windows of one horizon, whose errors are alike."""
+    w = part.windowing
+    window, series = np.divmod(rows, w.rows_per_window)
+    length = int(np.clip(len(part.starts) // _STRETCHES, 1, w.horizon))
+    return (part.starts[window] // length) * w.rows_per_window + series
+
+
+def _products(
+    wanted: np.ndarray, line: np.ndarray, network: np.ndarray, bands: np.ndarray
+) -> np.ndarray:
+    """Of each row and band the sums of the five products that squared errors consist of,
+    [B, bands, 5].
+    """
+    which = (bands[:, None] == np.arange(bands.max() + 1)).astype(float)
+    pairs = (line, wanted), (network, wanted), (line, line), (line, network), (network, network)
+    return np.stack([(one * other) @ which for one, other in pairs], axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighed:
+    """``products`` [stretches, bands, 5], which tell the error of any weights [bands, 2]."""
+
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, stretches: list[np.ndarray], sums: list[np.ndarray]) -> Self:
+        names, number = np.unique(np.concatenate(stretches), return_inverse=True)
+        products = np.zeros((len(names), *sums[0].shape[1:]))
+        np.add.at(products, number, np.concatenate(sums))
+        return cls(products)
+
+    def trusted(
+        self, before: np.ndarray | None = None, most: float = 1.0
+    ) -> tuple[np.ndarray, float]:
+        """Weights of line and network in each band [bands, 2], from 0 to 1, and the trust in them.
+
+        Least squares, as far from the weights ``before`` (default: 0) as the stretches agree that
+        these are worse: not at all where the mean gain is below twice its standard error or so
+        (shrinkage: James & Stein 1961).  Of few stretches more is asked, as Student's t does.
+        Trust is from 0 to ``most``.
+        """
+        count = len(self.products)
+        best = np.array([_least(*band) for band in self.products.sum(0)])
+        before = np.zeros_like(best) if before is None else before
+        gains = self._errors(before) - self._errors(best)  # [stretches]
+        gain = gains.mean()
+        if count < 2 or not gain > 0:
+            return before, 0.0
+        doubt = gains.var(ddof=1) / count / gain**2 * (count + 3) / (count - 1)
+        trust = most * max(0.0, 1 - (2 * doubt) ** 4)
+        return before + trust * (best - before), float(trust)
+
+    def _errors(self, weights: np.ndarray) -> np.ndarray:
+        """Squared error of each stretch, less that of the naive forecast."""
+        a, c = weights.T
+        terms = np.stack([-2 * a, -2 * c, a * a, 2 * a * c, c * c], axis=-1)
+        return (self.products * terms).sum((1, 2))
+
+
+def _least(ly: float, ny: float, ll: float, ln: float, nn: float) -> tuple[float, float]:
+    """Weights of line and network within [0, 1] with the least squared error.
+
+    The products are sums of line, network and what is wanted: that of the first two is ``ly``.
+    """
+
+    def within(over: float, under: float) -> float:
+        return min(max(over / under, 0.0), 1.0) if under > 0 else 0.0
+
+    inner = ll * nn - ln * ln
+    edges = [(a, within(ny - a * ln, nn)) for a in (0.0, 1.0)]
+    edges += [(within(ly - c * ln, ll), c) for c in (0.0, 1.0)]
+    if inner > 1e-9 * ll * nn:
+        a, c = (ly * nn - ny * ln) / inner, (ny * ll - ly * ln) / inner
+        if 0 <= a <= 1 and 0 <= c <= 1:
+            return a, c
+    return min(edges, key=lambda w: w[0] * (w[0] * ll + 2 * w[1] * ln - 2 * ly)
+               + w[1] * (w[1] * nn - 2 * ny))  # fmt: skip

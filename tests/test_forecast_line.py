@@ -1,0 +1,264 @@
+"""The straight line beside a forecaster's network, and how far a forecast trusts either."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from tides import changed, small, tides
+
+import tidegate as tg
+from tidegate.data.series.line import fit_line, line_steps
+from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.season import guess_season, longer_seasons
+from tidegate.data.series.series import Series
+from tidegate.data.series.windowing import Windowing, Windows, choose_context
+from tidegate.errors import InputError
+from tidegate.model.checkpoint import ModelFileError, load_model, save_model
+
+HOUR = np.timedelta64(3600, "s")
+
+
+def lined(**options):
+    return small(
+        **{"linear": True, "max_steps": 20, "hidden_sizes": (6,), "refit": False} | options
+    )
+
+
+def walk(seed, rows=1000):
+    return np.random.default_rng(seed).standard_normal(rows).cumsum()
+
+
+def windowing(values, **changes):
+    own = {
+        "names": ("a",), "covariate_names": (), "step": 1, "context": 12, "horizon": 5, "season": 6,
+        "segment": 3, "joint": False, "anchored": True, "scaler": Scaler.fit(values),
+        "covariate_scaler": None,
+    }  # fmt: skip
+    return Windowing(**own | changes)
+
+
+# the line
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.booleans())
+def test_it_is_scikit_learn_s_ridge_of_the_same_windows(seed, anchored):
+    values = np.random.default_rng(seed).standard_normal((200, 1)).cumsum(0)
+    w = windowing(values, anchored=anchored)
+    rows = Series.of(np.arange(200), values)
+    train = Windows(w, rows, np.arange(0, 120))
+    line = fit_line(train, Windows(w, rows, np.arange(140, 180)), 4)
+    x = train.inputs(np.arange(120)).swapaxes(0, 1).reshape(120, -1).astype(float)
+    theirs = Ridge(alpha=line.penalty).fit(x, train.targets(np.arange(120)).astype(float))
+    # atol: of normal equations in float64
+    np.testing.assert_allclose(line.weights, theirs.coef_, atol=1e-6)
+    np.testing.assert_allclose(line.intercept, theirs.intercept_, atol=1e-6)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_series_that_a_straight_line_makes_is_forecast_exactly(joint):
+    rows = np.arange(600)
+    waves = np.stack([np.sin(rows * 0.3), np.cos(rows * 0.11) + 0.002 * rows], axis=1)
+    series = Series.of(rows, waves)
+    model = tg.Forecaster(
+        horizon=10, context=24, season=1, joint=joint, hidden_sizes=(4,), max_steps=5,
+        validate_until=500, verbose=0,
+    ).fit(series)  # fmt: skip
+    assert model.metrics_["test_mse"] < 1e-3 * model.metrics_["test_naive_mse"]
+
+
+def test_a_line_reads_as_many_steps_as_its_equations_allow():
+    assert line_steps(24, 96, 30) == 30
+    assert line_steps(24 * 321, 24 * 321, 14) == 0
+    assert line_steps(1, 720, 10_000) == 4096
+
+
+# what is trusted
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_random_walk_never_loses_to_its_last_value(seed):
+    series = Series.of(np.datetime64("2020-01-01T00", "h") + np.arange(1000), walk(seed))
+    model = tg.Forecaster(
+        horizon=24, validate_until=800, hidden_sizes=(8,), max_steps=30, verbose=0
+    ).fit(series)
+    assert model.metrics_["test_mse"] <= 1.01 * model.metrics_["test_naive_mse"]
+
+
+def test_a_season_in_noise_is_repeated_where_nothing_more_can_be_learned():
+    rng = np.random.default_rng(0)
+    season = np.tile(rng.standard_normal(24), 20)
+    series = Series.of(np.arange(480), season)
+    model = small(season=24, context=48, segment=12, linear=True).fit(series)
+    assert model.metrics_["test_mse"] < 1e-6
+    told = model.provenance_
+    assert told["naive_season"] == 24
+    assert told["naive_mse"] < 1e-9
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("anchored", [False, True])
+def test_an_untrusted_model_is_the_naive_forecast(monkeypatch, joint, anchored):
+    """Of the last season and of the last value, whatever the layout of inputs."""
+    from tidegate.tasks import forecast_blend
+
+    monkeypatch.setattr(forecast_blend, "_least", lambda *_: (0.0, 0.0))
+    series = tides(covariates=True)
+    backtest = lined(joint=joint, anchored=anchored).fit(series).backtest(series)
+    # atol: float32 of values around 50
+    np.testing.assert_allclose(
+        backtest.forecasts["model"], backtest.forecasts["seasonal_naive"], atol=1e-4
+    )
+    steady = Series.of(np.arange(400), np.stack([walk(1, 400), walk(2, 400)], axis=1))
+    backtest = lined(joint=joint, anchored=anchored).fit(steady).backtest(steady)
+    np.testing.assert_allclose(backtest.forecasts["model"], backtest.forecasts["naive"], atol=1e-4)
+
+
+def test_the_figures_told_are_of_the_model_that_is_kept():
+    series = tides()
+    model = lined().fit(series)
+    figures = model.evaluate(series, start=280, end=340)
+    assert figures["mse"] == pytest.approx(model.metrics_["mse"], rel=1e-5)
+    assert model.metrics_["mse"] <= 1.01 * model.provenance_["line_mse"]
+
+
+def test_at_the_end_line_and_network_learn_from_the_rows_that_chose_them():
+    series = tides()
+    before, after = lined().fit(series), lined(refit=True).fit(series)
+    assert after.metrics_["mse"] == before.metrics_["mse"]
+    assert after.provenance_["refit_steps"] > 0
+    judged = after.evaluate(series, start=280, end=340)["mse"]
+    assert judged < before.metrics_["mse"]  # it has seen them
+    for name in ("linear.weight", "recurrent.0.weight_hh_l0"):
+        assert not np.array_equal(after.runtime_.tensors[name], before.runtime_.tensors[name])
+
+
+def test_training_says_seasons_and_what_the_simple_forecasts_reach(capsys):
+    lined(verbose=1, season=None).fit(tides())
+    said = capsys.readouterr()
+    text = said.out + said.err
+    assert "season: 24 rows; a forecast of 6 rows reads 24" in text
+    assert "the straight line alone" in text
+    assert "again" in text
+
+
+# seasons
+
+
+def test_a_week_is_found_in_hours_and_covered_by_the_context():
+    t = np.arange(24 * 7 * 8)
+    load = np.sin(2 * np.pi * t / 24) * (1 + (t // 24 % 7 < 5))
+    load = load[:, None] + 0.3 * np.random.default_rng(0).standard_normal((len(t), 1))
+    assert guess_season(HOUR, load) == 24
+    assert longer_seasons(HOUR, load, 24) == (168,)
+    assert choose_context(len(load), 24, 24, longest=168) >= 168
+
+
+def test_a_year_is_found_in_days_and_covered_by_the_context():
+    t = np.arange(365 * 6)
+    heat = np.sin(2 * np.pi * t / 365)[:, None]
+    heat = heat + 0.5 * np.random.default_rng(0).standard_normal((len(t), 1))
+    assert longer_seasons(np.timedelta64(86400, "s"), heat, 7) == (365,)
+    assert choose_context(len(t), 24, 7, longest=365) == 371
+
+
+def test_a_cycle_that_no_calendar_knows_is_found():
+    t = np.arange(1500)
+    spots = np.sin(2 * np.pi * t / 130)[:, None]
+    spots = spots + 0.5 * np.random.default_rng(0).standard_normal((len(t), 1))
+    (found,) = longer_seasons(np.timedelta64(1, "M"), spots, 12)
+    assert abs(found - 130) <= 3
+
+
+@pytest.mark.parametrize("drawn", [walk, lambda s, n: np.random.default_rng(s).random(n)])
+def test_chance_has_no_longer_season(drawn):
+    found = [longer_seasons(HOUR, drawn(seed, 1000)[:, None], 24) for seed in range(40)]
+    assert sum(map(bool, found)) <= 4
+
+
+# the same everywhere
+
+
+def test_files_streams_and_torch_answer_as_the_model(tmp_path):
+    series = tides(covariates=True)
+    model = lined().fit(series)
+    assert model.runtime_.architecture.linear_steps == 6
+    ahead = model.forecast(series).values
+    model.save(tmp_path / "m.safetensors")
+    loaded = tg.Forecaster.load(tmp_path / "m.safetensors")
+    assert np.array_equal(loaded.forecast(series).values, ahead)
+    stream = loaded.stream()
+    rows = np.concatenate([series.values, series.covariates], axis=1)
+    np.testing.assert_allclose(stream.feed(rows), ahead, rtol=1e-6)
+    inputs = np.random.default_rng(0).standard_normal((6, 3, model.windowing_.input_size))
+    inputs = inputs.astype(np.float32)
+    with torch.no_grad():
+        theirs, _ = model.network_(torch.from_numpy(inputs))
+    np.testing.assert_allclose(model.runtime_(inputs), theirs.numpy(), atol=1e-5)
+
+
+def test_onnx_answers_as_the_model(tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = lined().fit(tides())
+    # held beside the network on fresh input before it is written
+    model.export_onnx(tmp_path / "m.onnx", step=tmp_path / "step.onnx")
+    assert (tmp_path / "step.onnx").stat().st_size > 0
+
+
+def test_a_run_that_is_resumed_ends_with_the_same_bits(tmp_path):
+    series = tides()
+    steady = {"schedule": "constant", "evaluate_every": 4, "linear": True, "hidden_sizes": (6,)}
+    straight = small(**steady, max_steps=20).fit(series)
+    steady["run_folder"] = str(tmp_path / "run")
+    small(**steady, max_steps=8).fit(series)
+    resumed = small(**steady, max_steps=20, resume=True).fit(series)
+    assert resumed.provenance_["steps"] == straight.provenance_["steps"] == 20
+    for name, tensor in straight.runtime_.tensors.items():
+        assert np.array_equal(tensor, resumed.runtime_.tensors[name]), name
+
+
+def test_rows_after_the_validation_span_change_no_line():
+    series = tides()
+    one, other = (lined().fit(s) for s in (series, changed(series, slice(340, None))))
+    line = "linear.weight"
+    assert np.array_equal(one.runtime_.tensors[line], other.runtime_.tensors[line])
+
+
+@pytest.mark.parametrize("longer", ["24", [24.0], [12], [36, 24], [2**40], [True]])
+def test_longer_seasons_out_of_schema_are_refused(tmp_path, longer):
+    path = tmp_path / "m.safetensors"
+    lined().fit(tides()).save(path)
+    held = load_model(path)
+    assert held.scaling is not None
+    held.scaling["windowing"]["longer_seasons"] = longer
+    save_model(path, held)
+    with pytest.raises(ModelFileError, match="longer_seasons"):
+        tg.Forecaster.load(path)
+
+
+def test_a_line_longer_than_the_context_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = lined().fit(tides())
+    model.save(path)
+    held = load_model(path)
+    a = dataclasses.replace(held.architecture, linear_steps=9)
+    tensors = held.tensors | {"linear.weight": np.zeros((6, 36), np.float32)}
+    save_model(path, dataclasses.replace(held, architecture=a, tensors=tensors))
+    with pytest.raises(ModelFileError, match="linear_steps"):
+        tg.Forecaster.load(path)
+
+
+def test_other_libraries_layers_have_no_place_for_a_line(tmp_path):
+    from tidegate.interchange.model_file import read_tidegate
+    from tidegate.interchange.settled import Answers
+
+    path = tmp_path / "m.safetensors"
+    lined().fit(tides()).save(path)
+    with pytest.raises(InputError, match="straight line beside them"):
+        read_tidegate(path, Answers())
+    small().fit(tides()).save(path, force=True)
+    assert read_tidegate(path, Answers()).layers
