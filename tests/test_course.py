@@ -281,8 +281,8 @@ def test_the_patience_that_is_named_goes_back_to_the_same_weights(
     options = {"evidence": False, "learning_rate": 0.02, "epochs": 40, "dropout": 0.0}
     options |= {"embedding_dropout": 0.0, "average": 0.0}
     whole = texts(**options, patience=99, verbose=1).fit(TEXTS, NOISE)
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert "training after that step overfitted. With patience " in said
+    told = capsys.readouterr().out.splitlines()
+    (said,) = (x for x in told if "training after that step overfitted. With patience " in x)
     patience = int(said.split("patience ")[1].split()[0])
     texts(**options, patience=patience, verbose=1).fit(TEXTS, NOISE)
     best, back_at = whole.provenance_["best_step"], said.split("them at step ")[1].split(",")[0]
