@@ -12,7 +12,9 @@ from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.windowing import Windowing
 from tidegate.data.text.encoders import BpeEncoder, CharEncoder, WordEncoder
 from tidegate.data.text.evidence import learn_evidence
+from tidegate.data.text.ngrams import KneserNey
 from tidegate.model.architecture import Architecture
+from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
 
 WORDS = ["a", "bad", "film", "good", "not", ",", "the", "so"]
@@ -50,6 +52,7 @@ def text_classifier(level: str = "word", *, evidence: bool = False, **of_network
 
 
 def language_model(level: str = "char", **of_network: Any) -> Any:
+    """Words and BPE tokens are mixed with counts, in random shares; characters are not."""
     model = tg.LanguageModel(level=level)
     encoders: dict[str, Any] = {
         "char": _characters,
@@ -59,6 +62,12 @@ def language_model(level: str = "char", **of_network: Any) -> Any:
     model.encoder_ = encoder = encoders[level]()
     sizes = {"vocabulary_size": encoder.size, "embedding_size": 5, "output_size": encoder.size}
     model.runtime_ = network(readout="every", **sizes | of_network)
+    model.counts_ = None
+    if level != "char":
+        tokens = encoder.encode(TEXT * 2)
+        counted = KneserNey.fit(tokens, tokens, encoder.size, encoder.start_id, 3).pruned(1000)
+        shares = np.random.default_rng(1).standard_normal((3, counted.width + 1))
+        model.counts_ = Mixture(counted, shares.astype(np.float32))
     return model
 
 
@@ -68,6 +77,7 @@ def sequence_model(
     model = kind(bidirectional=False, own_scale=own_scale)
     scaler = Scaler(np.linspace(-1, 3, channels), np.linspace(0.5, 2, channels))
     model.inputs_ = SequenceInputs(scaler=scaler, segment=segment, own_scale=own_scale)
+    model.evidence_ = None
     size = {"input_size": model.inputs_.input_size}
     if kind is tg.SequenceClassifier:
         model.classes_ = np.array([4, 7, 9])

@@ -72,7 +72,7 @@ def test_each_epoch_reads_every_stream_in_order_and_resumes_at_any_step():
     tokens = np.arange(1000, dtype=np.int32)
     objective = LanguageModelling(
         None, tokens, tokens, batch_size=4, bptt=10, seed=0, never_target=None,
-        sample_steps=(), sample=lambda *_: "",
+        unknown=None, sample_steps=(), sample=lambda *_: "",
     )  # fmt: skip
     batches = list(objective.batches(3, 0, 0, 1))
     assert len(batches) == objective.steps_in_epoch()
@@ -113,7 +113,7 @@ def test_a_stream_now_and_then_starts_afresh(model):
     tokens = model.encoder_.encode(TEXT * 5)
     objective = LanguageModelling(
         model.network_, tokens, tokens, batch_size=4, bptt=10, seed=0, never_target=None,
-        sample_steps=(), sample=lambda *_: "",
+        unknown=None, sample_steps=(), sample=lambda *_: "",
     )  # fmt: skip
     batches = list(objective.batches(0, 0, 0, 1))
     fresh = torch.stack([batch[2] for batch in batches]).float()

@@ -24,7 +24,7 @@ from tidegate.nn.network import SequenceNetwork
 from tidegate.runtime import layers, probabilities
 from tidegate.runtime.batches import outputs_of
 from tidegate.runtime.network import Network
-from tidegate.runtime.probabilities import log_softmax, summed_nats
+from tidegate.runtime.probabilities import log_softmax, nats_of
 from tidegate.runtime.products import linear
 from tidegate.runtime.scoring import score, stretches
 from tidegate.training.judging import TorchReader, as_function
@@ -319,7 +319,9 @@ def test_nats_of_many_words_come_in_pieces_and_are_those_of_the_whole(
     logits = features.astype(np.float64) @ weight.T + bias
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     exact = -log_p[np.arange(rows), targets].sum()
-    assert summed_nats(features, weight, bias, targets) == pytest.approx(exact, rel=1e-5, abs=1e-6)
+    assert nats_of(features, weight, bias, targets).sum(dtype=np.float64) == pytest.approx(
+        exact, rel=1e-5, abs=1e-6
+    )
     np.testing.assert_allclose(log_softmax(logits.astype(np.float32)), log_p, rtol=0, atol=1e-5)
 
 
@@ -339,7 +341,7 @@ def test_a_text_is_scored_as_the_torch_network_scores_it(
     tokens = np.random.default_rng(length).integers(0, WORDS, length).astype(np.int32)
     given = 2 if never else None
     ours, theirs = network_on_arrays(network), TorchReader(network)
-    one, other = (score(n, tokens, given, streams, warm_up=32) for n in (ours, theirs))
+    one, other = (score(n, tokens, given, streams=streams, warm_up=32) for n in (ours, theirs))
     assert one.tokens == other.tokens == (tokens[1:] != given).sum()
     assert one.nats == pytest.approx(other.nats, rel=1e-5)
     parts = [stretches(n, tokens, given) for n in (ours, theirs)]

@@ -169,7 +169,8 @@ def test_a_file_with_other_scaling_is_refused(tmp_path: Path, change: dict[str, 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     weights = [
-        classifier(**SMALL, crop=0.3, seed=s).fit(X, Y).network_.dense.weight for s in (4, 4, 5)
+        classifier(**SMALL, crop=0.3, seed=s).fit(X, Y).network_.recurrent[0].weight_hh_l0
+        for s in (4, 4, 5)
     ]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -230,9 +231,17 @@ def test_a_validation_set_can_be_given_and_a_test_part_held_out() -> None:
     assert {"test_r2", "test_mean_mse"} <= set(number.metrics_)
 
 
-def test_of_few_sequences_none_is_held_out() -> None:
-    """A tenth of them would choose the weights at random; figures then say that they are known."""
+def test_of_few_sequences_more_is_held_out_which_evidence_still_learns_from() -> None:
+    """A tenth of them would choose at random how far to trust the network beside its evidence."""
     few = classifier(**SMALL).fit(X, Y)
+    assert few.provenance_["validation_sequences"] == 20
+    assert set(few.metrics_) == {"accuracy", "cross_entropy"}
+    assert classifier(**SMALL).fit(X[:12], Y[:12]).provenance_["validation_sequences"] == 6
+
+
+def test_of_few_sequences_none_is_held_out_without_evidence() -> None:
+    """A tenth of them would choose the weights at random; figures then say that they are known."""
+    few = classifier(**SMALL, evidence=False).fit(X, Y)
     assert few.provenance_["validation_sequences"] == 0
     assert set(few.metrics_) == {"training_accuracy", "training_cross_entropy"}
     assert few.metrics_["training_accuracy"] == few.score(X, Y)

@@ -65,7 +65,9 @@ def test_what_cannot_be_streamed_is_refused_with_a_remedy_that_helps() -> None:
         model.stream()
     assert "also reads backwards, from the end" in str(refused.value)
     assert "deviations of its own" in str(refused.value)
-    model = tg.SequenceClassifier(**options, bidirectional=False, own_scale=False).fit(x, y)
+    assert "evidence of the whole sequence" in str(refused.value)
+    one_way = {"bidirectional": False, "own_scale": False, "evidence": False}
+    model = tg.SequenceClassifier(**options, **one_way).fit(x, y)
     np.testing.assert_allclose(model.stream().feed(x[0]), model.predict_proba(x[:1])[0], **CLOSE)
     with pytest.raises(InputError, match="bidirectional=False"):
         tg.TextClassifier(**options).fit(["a b", "c"] * 10, ["x", "y"] * 10).streams()

@@ -57,7 +57,7 @@ class Case:
 
 
 def next_token(model: Any, text: str) -> np.ndarray:
-    """Log-probabilities of what follows, as `generate` would have them."""
+    """Log-probabilities of what follows, each token scored as `evaluate` would."""
     network, encoder = model.runtime_, model.encoder_
     read = encoder.encode(text)
     if encoder.start_id is not None:  # the last sentence goes on, or one begins
@@ -66,7 +66,16 @@ def next_token(model: Any, text: str) -> np.ndarray:
     elif not len(read):
         read = encoder.encode("\n")
     logits = network(read[:, None])[-1, 0].astype(np.float64)
-    return logits - np.log(np.exp(logits).sum())
+    log_p = logits - np.log(np.exp(logits).sum())
+    if model.counts_ is None:
+        return log_p
+    before = np.full(len(read), np.nan)
+    return np.array(
+        [
+            -model.counts_.nats(np.append(read, token), np.append(before, -log_p[token]))[-1]
+            for token in range(encoder.size)
+        ]
+    )
 
 
 def joined(words: Any) -> str:

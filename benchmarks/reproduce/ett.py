@@ -6,8 +6,8 @@ r"""ETTh1 and ETTm1, seven series, beside ridge regression and the naive forecas
 The protocol of the ETT benchmark (Zhou et al. 2021, Informer; split as in its code): 12 months to
 learn from, 4 to choose by, 4 to test, every series in standard deviations of the first 12, errors
 averaged over all windows, series and the horizon.  Seeds 0, 1, 2.  The recipe is the squared error
-as the loss, and for quarters of hours a week of context and 1,500 steps; all else by default.  Ridge
-regression maps the same windows, less their last values, its penalty chosen on the validation
+as the loss, and for quarters of hours a week of context and 1,500 steps; all else by default.
+Ridge regression maps the same windows, less their last values, its penalty chosen on the validation
 months; the seasonal naive forecast is the last day again.  A seed's figures are what these tell:
 
     zcat ETTh1.csv.gz | head -14401 > ETTh1.csv

@@ -85,7 +85,12 @@ def main() -> None:
         if arguments.only not in (None, name):
             continue
         model = tg.LanguageModel(
-            level="word", cell="lstm", sample_steps=(2000,), seed=arguments.seed, **options
+            level="word",
+            counts=False,
+            cell="lstm",
+            sample_steps=(2000,),
+            seed=arguments.seed,
+            **options,
         )
         took = train(model, f"penn-treebank-{name}", training, validation)
         figures = model.evaluate(test)

@@ -60,6 +60,15 @@ class Record:
         row = row | {"measured": measured | {"versions": measured["versions"] | self._versions}}
         print(json.dumps(row), flush=True)
         rows = {self._of(known): known for known in self.rows} | {self._of(row): row}
+        self._write(rows)
+
+    def amend(self, key: Row, figures: Row) -> None:
+        """Put ``figures`` into the row of this key, which keeps its date, machine and versions."""
+        row = next(row for row in self.rows if self._of(row) == self._of(key))
+        rows = {self._of(known): known for known in self.rows}
+        self._write(rows | {self._of(row): row | figures})
+
+    def _write(self, rows: Mapping[tuple[Any, ...], Row]) -> None:
         RESULTS.mkdir(exist_ok=True)
         text = json.dumps({"rows": list(rows.values())}, indent=1)
         self._path.write_text(text + "\n", encoding="utf-8")

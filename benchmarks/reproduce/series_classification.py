@@ -2,9 +2,14 @@
 
     python benchmarks/reproduce/series_classification.py DATA
     python benchmarks/reproduce/series_classification.py DATA --only GunPoint
+    python benchmarks/reproduce/series_classification.py DATA --peer
 
 Three seeds each; every figure, what was published and what 1-NN DTW comes to here stand in
-benchmarks/results/series_classification.json.  A row is what these commands do for a seed:
+benchmarks/results/series_classification.json, beside what the evidence alone says: our ridges on
+convolutions and values.  With ``--peer``, which needs aeon (1.6) and no torch, MiniRocket with its
+ridge as aeon has it is added to the rows that are there: shorter sequences are stretched to the
+longest by zeros behind them, as it needs one length, of nine steps or more.  A row is what these
+commands do for a seed:
 
     tidegate train series-classifier GunPoint_TRAIN.ts.gz --seed 0
     tidegate evaluate GunPoint_TRAIN-series-classifier.safetensors GunPoint_TEST.ts.gz
@@ -13,6 +18,7 @@ benchmarks/results/series_classification.json.  A row is what these commands do 
 from __future__ import annotations
 
 import argparse
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +28,7 @@ from record import Clock, Record, Row, markdown
 
 import tidegate as tg
 from tidegate.data.sources import LabelledSequences
+from tidegate.tasks.sequence_blend import blended
 
 SEEDS = (0, 1, 2)
 VALUES = 1 << 15  # of the sequences in a block: what DTW holds of it fits into the second cache
@@ -130,6 +137,34 @@ class Block:
         return result
 
 
+def alone(model: tg.SequenceClassifier) -> tg.SequenceClassifier:
+    """The model with nothing of its network: what the evidence says, and no more."""
+    other = copy.copy(model)
+    other.runtime_ = blended(model.runtime_, model._strength, (1.0, 0.0))
+    return other
+
+
+def by_peer(row: SeriesRow, folder: Path) -> list[float]:
+    """Test accuracy of aeon's MiniRocket with its ridge, of every seed."""
+    from aeon.classification.convolution_based import (  # pyright: ignore
+        MiniRocketClassifier,
+    )
+
+    learned, labels = row.source.read(str(folder / row.train), learning=True)
+    unseen, truth = row.source.read(str(folder / row.test), learning=False)
+    steps = max(9, *(len(x) for x in [*learned, *unseen]))
+
+    def block(sequences: list[np.ndarray]) -> np.ndarray:
+        """[N, C, T] of one length."""
+        return np.stack([np.pad(x, ((0, steps - len(x)), (0, 0))).T for x in sequences])
+
+    figures = []
+    for seed in SEEDS:
+        peer = MiniRocketClassifier(random_state=seed, n_jobs=1).fit(block(learned), labels)
+        figures.append(round(float((peer.predict(block(unseen)) == truth).mean()), 4))
+    return figures
+
+
 def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
     """Figures of every seed, and of the nearest neighbour.
 
@@ -137,12 +172,14 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
     """
     learned, labels = row.source.read(str(folder / row.train), learning=True)
     unseen, truth = row.source.read(str(folder / row.test), learning=False)
-    figures, times = [], []
+    figures, times, shares, by_evidence = [], [], [], []
     for seed in SEEDS:
         clock = Clock()
         model = tg.SequenceClassifier(seed=seed, verbose=0).fit(learned, labels)
         times.append(clock.read())
         figures.append(model.evaluate(unseen, truth))
+        shares.append([model.provenance_[f"{part}_weight"] for part in ("evidence", "network")])
+        by_evidence.append(alone(model).score(unseen, truth))
         print(f"{row.name}, seed {seed}: {figures[-1]['accuracy']:.4f}", flush=True)
     if known is None:
         clock = Clock()
@@ -160,6 +197,12 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
         "lowest_to_highest": round(max(accuracy) - min(accuracy), 4),
         "mean_macro_f1": round(float(np.mean([f["macro_f1"] for f in figures])), 4),
         "mean_cross_entropy": round(float(np.mean([f["cross_entropy"] for f in figures])), 4),
+        "mean_calibration_error": round(
+            float(np.mean([f["calibration_error"] for f in figures])), 4
+        ),
+        "weights_of_evidence_and_network": shares,
+        "evidence_accuracy": [round(a, 4) for a in by_evidence],
+        "minirocket_accuracy": known.get("minirocket_accuracy"),
         "seconds": [time["seconds"] for time in times],
         "cpu_seconds": [time["cpu_seconds"] for time in times],
         "dtw_accuracy": known["dtw_accuracy"],
@@ -171,6 +214,11 @@ def measure(row: SeriesRow, folder: Path, known: Row | None) -> Row:
     }
 
 
+def mean_of(row: Row, name: str) -> str:
+    """Of all seeds, of a figure that an older row may lack."""
+    return f"{np.mean(row[name]):.3f}" if row.get(name) else ""
+
+
 COLUMNS: dict[str, Any] = {
     "data": lambda r: r["data"],
     "training / test": lambda r: f"{r['training_sequences']} / {r['test_sequences']}",
@@ -179,6 +227,8 @@ COLUMNS: dict[str, Any] = {
         + (" (below DTW)" if r["mean_accuracy"] < r["dtw_accuracy"] else "")
     ),
     "seeds": lambda r: ", ".join(f"{a:.3f}" for a in r["accuracy"]),
+    "evidence alone": lambda r: mean_of(r, "evidence_accuracy"),
+    "MiniRocket (aeon)": lambda r: mean_of(r, "minirocket_accuracy"),
     "1-NN DTW here": lambda r: f"{r['dtw_accuracy']:.3f}",
     "published 1-NN DTW (from memory)": lambda r: r["published"] or "",
     "CPU seconds a seed": lambda r: round(float(np.mean(r["cpu_seconds"]))),
@@ -189,12 +239,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with tsc/ and pendigits/")
     parser.add_argument("--only", choices=[row.name for row in ROWS], help="this row alone")
+    parser.add_argument("--peer", action="store_true", help="measure aeon's MiniRocket alone")
     chosen = parser.parse_args()
     record = Record("series_classification", ("data",))
     for row in ROWS:
         if chosen.only in (None, row.name):
             known = next((r for r in record.rows if r["data"] == row.name), None)
-            record.add(measure(row, chosen.data, known))
+            if chosen.peer:
+                assert known is not None, "measure the row itself first"
+                measured = {"minirocket_accuracy": by_peer(row, chosen.data)}
+                record.amend({"data": row.name}, measured)
+            else:
+                record.add(measure(row, chosen.data, known))
     print("\n" + markdown(record.rows, COLUMNS))
 
 

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from tidegate.baselines.baseline import Baseline
-from tidegate.baselines.kneser_ney import KneserNey
+from tidegate.data.text.ngrams import KneserNey
 
 _TOKENS_A_SECOND = 100_000  # counted, all lengths together, on one core
 

@@ -1,7 +1,7 @@
-"""Sequences of numbers by their values alone: the nearest neighbour, ridge regression, the mean.
+"""Sequences of numbers: the nearest neighbour, ridges on values and on convolutions, the mean.
 
-All but the mean read what the networks read, `SequenceInputs.scaled`, once every sequence is
-brought to the same length: the median of the training part.
+The neighbour and the ridge on values read what the networks read, `SequenceInputs.scaled`, once
+every sequence is brought to the same length: the median of the training part.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any, Self
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Labelling, Valued, sampled, told_of
+from tidegate.data.sequences.evidence import learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs
+from tidegate.data.series.scaling import Scaler
 
 _PENALTIES = tuple(10.0**k for k in range(-2, 5))
 _TRIED = 1000  # sequences that tell how often the nearest one is right
@@ -76,6 +78,58 @@ class NearestNeighbour(Labelling):
 
     def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
         return self._nearest.predict(self._features.of(inputs))
+
+
+class _Convolved:
+    """What ridges on convolutions and values say, learned from ``answers`` (evidence.py)."""
+
+    name = "ridge on convolutions"
+    about = "as MiniRocket has them, and on values"
+    parameters: int | None = None
+
+    def _learn(self, sequences: list[np.ndarray], answers: np.ndarray, labels: int | None) -> None:
+        self._inputs = SequenceInputs.fit(sequences, None)
+        filled = [self._inputs.filled(sequence) for sequence in sequences]
+        counts = np.ones(len(filled))
+        self._evidence, _, self._strength = learn_evidence(filled, answers, counts, labels)
+        self.parameters = self._evidence.weights.size + self._evidence.intercepts.size
+
+    def _told(self, sequences: list[np.ndarray]) -> np.ndarray:
+        """Logits of labels, or one scaled number, float64 [N, O]."""
+        filled = [self._inputs.filled(sequence) for sequence in sequences]
+        return self._strength * self._evidence.of(filled).astype(np.float64)
+
+
+class ConvolvedLabels(_Convolved, Labelling):
+    """Labels by convolutions and a ridge: Dempster et al. 2021, MiniRocket, arXiv:2012.08791."""
+
+    @classmethod
+    def fit(cls, train: Answered) -> Self:
+        made = cls()
+        made.classes, positions = np.unique(train.answers, return_inverse=True)
+        made._learn(train.inputs, positions, len(made.classes))
+        return made
+
+    def log_probabilities(self, inputs: list[np.ndarray]) -> np.ndarray:
+        logits = self._told(inputs)
+        logits -= logits.max(1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+
+class ConvolvedNumbers(_Convolved, Valued):
+    """A number by the same."""
+
+    _scale: Scaler
+
+    @classmethod
+    def fit(cls, train: Answered) -> Self:
+        made = cls()
+        made._scale = Scaler.fit(train.answers[:, None])
+        made._learn(train.inputs, made._scale.transform(train.answers[:, None])[:, 0], None)
+        return made
+
+    def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._scale.inverse(self._told(inputs))[:, 0]
 
 
 class Mean(Valued):

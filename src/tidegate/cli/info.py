@@ -38,6 +38,8 @@ def info(model: Path, json: bool) -> None:
         "parameters": architecture.parameter_count(),
         "vocabulary_size": architecture.vocabulary_size,
         "labels": held.labels,
+        "counted_ngrams": sum(len(a) for n, a in held.counts.items() if n.endswith(".keys"))
+        or None,
     }
     if json:
         print_json(

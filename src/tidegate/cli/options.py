@@ -24,7 +24,7 @@ _PANEL = {
     **dict.fromkeys(("verbose", "sample_steps", "sample_length"), "Run"),
     **dict.fromkeys(("bptt", "loss", "class_weight"), "Training"),
     **dict.fromkeys(("joint", "anchored", "chrono", "forget_bias", "embedding_scale"), "Model"),
-    **dict.fromkeys(("level", "evidence"), "Model"),
+    **dict.fromkeys(("level", "evidence", "counts"), "Model"),
     **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),
 }
 # Options whose default is the command line's own.
@@ -83,7 +83,7 @@ def _estimator_option(f: Field[Any], hint: Any, estimator: type[Estimator]) -> O
     about["help"] = help_of(f, estimator)
     if f.name in _DEFAULT_HERE:
         about["help"] += f" ({_DEFAULT_HERE[f.name]})"
-    if hint is bool:
+    if hint in (bool, bool | None):
         return flag(_flag_name(f), default=f.default, **about)
     kind, metavar = Value(hint), _metavar(hint)
     return Option(_flag_name(f), type=kind, metavar=metavar, default=_as_text(f.default), **about)

@@ -45,8 +45,12 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
         raise InputError(
             "expected recurrent layers and one dense layer after them, got a network with a "
             "straight line beside them, which a stack of layers has no place for; train it with "
-            f"{spelled('linear', False)}, or write it for ONNX Runtime, line and all, with "
-            "tidegate export onnx",
+            + (
+                f"{spelled('linear', False)}, or write it for ONNX Runtime, line and all, with "
+                "tidegate export onnx"
+                if model.task == "forecaster"
+                else spelled("evidence", False)
+            ),
             file=path,
         )
     layers: list[Layer] = []
@@ -93,6 +97,8 @@ def _recurrent(model: ModelFile, k: int, every: bool) -> Recurrent:
 def _beside(model: ModelFile) -> str:
     parts = {"encoder": "its tokens", "labels": "its labels", "scaling": "its scaling"}
     held = [text for name, text in parts.items() if getattr(model, name) is not None]
+    if model.counts:
+        held.append("the counts that its answers are mixed with")
     return (
         f"only the network was taken, not {' and '.join(held)}; its outputs are as before any "
         "softmax or scaling"

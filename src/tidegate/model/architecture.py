@@ -12,6 +12,7 @@ from tidegate.errors import shown, spelled
 
 READOUTS = ("last", "mean", "max")
 MAX_LAYERS = 64
+KERNELS = 84  # of convolutions over a sequence (data/sequences/convolutions.py)
 EVIDENCE_KINDS = 3  # of a word itself, of its pair with the word before, of its letters
 
 

@@ -17,8 +17,8 @@ Format 2
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
                     ``series-classifier`` or ``series-regressor``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
-                    a default are there just where they differ from it.  Only a forecaster's
-                    ``linear_steps`` may differ from 0.
+                    a default are there just where they differ from it.  ``linear_steps`` is 0 for a
+                    task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
   ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
@@ -44,6 +44,16 @@ Format 2
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
                     which only a text-classifier's may be.  See data/text/evidence.py.
+  ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
+  ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
+                    I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.
+                    All of them or none; a language-model alone may have them.  See
+                    data/text/ngrams.py and runtime/mixture.py.
+  ``evidence.dilations``, ``evidence.sums``, ``evidence.biases``, ``evidence.length``,
+  ``evidence.weights``, ``evidence.intercepts``
+                    I64 [D], F32 [D, R, C], F32 [D, R, 84, Q], I64 [1], F32 [F, O], F32 [O]: just
+                    where ``linear_steps`` is 1 for a task on sequences.  See
+                    data/sequences/evidence.py and data/sequences/convolutions.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
@@ -69,7 +79,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.errors import InputError, shown, spelled
-from tidegate.model.architecture import EVIDENCE_KINDS, Architecture
+from tidegate.model.architecture import EVIDENCE_KINDS, KERNELS, Architecture
 from tidegate.model.container import (
     ModelFileError,
     TensorInfo,
@@ -96,7 +106,9 @@ _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
     *("options", "metrics", "history", "provenance"),
 )
+_SEQUENCE_TASKS = ("series-classifier", "series-regressor")
 MAX_EVALUATIONS = 10_000
+MAX_LENGTH = 10  # tokens in a counted n-gram
 _MAX_TEST_STEPS = 65_536
 _REMEDY = "copy the file again from where it came, or train the model again"
 _DTYPES = {
@@ -110,8 +122,9 @@ class ModelFile:
     """What a model file holds; its fields are the specification's keys.
 
     ``tensors``: the network's state_dict, float32, whatever ``weights`` the file has them in.
-    ``evidence``: buckets and log_odds, or nothing.  ``test_vector``: input, output and, if rows
-    differ in length, lengths; evidence where there is.
+    ``evidence``: the arrays of the task's evidence by name, or nothing.  ``counts``: shares and
+    counted n-grams, or nothing.  ``test_vector``: input, output and, if rows differ in length,
+    lengths; evidence where there is.
     """
 
     task: str
@@ -125,6 +138,7 @@ class ModelFile:
     history: dict[str, list[float]]
     provenance: dict[str, Any]
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
     test_vector: dict[str, np.ndarray]
     weights: Weights = "float32"
 
@@ -137,6 +151,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     tensors = {f"network.{name}": array for name, array in kept.items()}
     tensors |= {f"scale.{name}": array for name, array in scales.items()}
     tensors |= {f"evidence.{name}": array for name, array in model.evidence.items()}
+    tensors |= {f"counts.{name}": array for name, array in model.counts.items()}
     tensors |= {f"test.{name}": array for name, array in model.test_vector.items()}
     values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
     values["architecture"] = model.architecture.to_json()
@@ -147,7 +162,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
     entries = {name: _info(array) for name, array in tensors.items()}
     _check_values(_parsed(text, entries))
-    _check_tensors(model.architecture, entries)
+    _check_tensors(model.task, model.architecture, entries)
     _check_numbers(model)
     write_atomically(path, pack(tensors, text))
 
@@ -158,13 +173,14 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
 
     def check(entries: dict[str, TensorInfo], text: str) -> None:
         values.update(_check_values(_parsed(text, entries)))
-        _check_tensors(values["architecture"], entries)
+        _check_tensors(values["task"], values["architecture"], entries)
 
     tensors, _ = unpack(path, check, _REMEDY)
     kept, scales = _under("network.", tensors), _under("scale.", tensors)
     values["weights"] = _weights_of({name: _info(array) for name, array in tensors.items()})
     values["tensors"] = widened(kept, scales)
     values["evidence"] = _under("evidence.", tensors)
+    values["counts"] = _under("counts.", tensors)
     values["test_vector"] = _under("test.", tensors)
     model = ModelFile(**values)
     try:
@@ -253,8 +269,9 @@ def _check_values(values: Any) -> dict[str, Any]:
     architecture = Architecture.from_json(values["architecture"])
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
-    if architecture.linear_steps and task != "forecaster":
-        raise ValueError(f"linear_steps: expected 0 for a {task}")
+    most = {"forecaster": architecture.linear_steps}.get(task, int(task in _SEQUENCE_TASKS))
+    if architecture.linear_steps > most:
+        raise ValueError(f"linear_steps: expected at most {most} for a {task}")
     labels = values["labels"]
     if labels is not None and not _are_labels(labels, architecture.output_size):
         raise ValueError(
@@ -310,7 +327,7 @@ def _are_labels(values: list[Any], count: int) -> bool:
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}
 
 
-def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
+def _check_tensors(task: str, architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
     """ValueError unless ``entries`` are exactly the specified tensors."""
     weights = _weights_of(entries)
     expected: dict[str, TensorInfo] = {}
@@ -331,6 +348,10 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
         columns = architecture.evidence_size // EVIDENCE_KINDS
         expected["evidence.log_odds"] = TensorInfo("F32", (*found, columns))
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
+    if task == "language-model" and "counts.shares" in entries:
+        expected |= _counts(entries)
+    if task in _SEQUENCE_TASKS and architecture.linear_steps:
+        expected |= _sequence_evidence(architecture.output_size, entries)
     if "test.lengths" in entries:
         expected["test.lengths"] = TensorInfo("I64", (b,))
     steps = (t,) if architecture.readout == "every" else ()
@@ -348,6 +369,38 @@ def _check_tensors(architecture: Architecture, entries: dict[str, TensorInfo]) -
             )
     if not 1 <= t * b <= _MAX_TEST_STEPS:
         raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
+
+
+def _counts(entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """The tensors that counted n-grams are, by how many there are of each length."""
+    lengths = max(1, sum(name.startswith("counts.") for name in entries) // 3)
+    expected = {"counts.shares": TensorInfo("F32", (3, 2 * min(lengths, MAX_LENGTH) - 1))}
+    contexts: tuple[int, ...] = (1,)
+    for k in range(1, min(lengths, MAX_LENGTH) + 1):
+        found = entries.get(f"counts.{k}.keys", TensorInfo("", ())).shape[:1]
+        expected[f"counts.{k}.keys"] = TensorInfo("I64", found)
+        expected[f"counts.{k}.counted"] = TensorInfo("F32", found)
+        expected[f"counts.{k}.total"] = TensorInfo("F32", contexts)
+        contexts = found
+    return expected
+
+
+def _sequence_evidence(outputs: int, entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """The tensors of evidence in sequences; their free sizes are those of ``entries``."""
+
+    def sizes(name: str, count: int) -> tuple[int, ...]:
+        found = entries.get(f"evidence.{name}", TensorInfo("", ())).shape
+        return found if len(found) == count else (0,) * count
+
+    dilations, sums, _, biases = sizes("biases", 4)
+    return {
+        "evidence.dilations": TensorInfo("I64", (dilations,)),
+        "evidence.sums": TensorInfo("F32", (dilations, sums, sizes("sums", 3)[2])),
+        "evidence.biases": TensorInfo("F32", (dilations, sums, KERNELS, biases)),
+        "evidence.length": TensorInfo("I64", (1,)),
+        "evidence.weights": TensorInfo("F32", (sizes("weights", 2)[0], outputs)),
+        "evidence.intercepts": TensorInfo("F32", (outputs,)),
+    }
 
 
 def _weights_of(entries: dict[str, TensorInfo]) -> Weights:

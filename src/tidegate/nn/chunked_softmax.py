@@ -33,6 +33,20 @@ def summed_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets
     return _SummedCrossEntropy.apply(features, weight, bias, targets, learning)  # pyright: ignore[reportReturnType]
 
 
+@torch.no_grad()
+def cross_entropies(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """The same of each token, [N], without gradients."""
+    nats = features.new_empty(len(features))
+    size = rows_at_once(len(weight))
+    logits = _new(features, (min(size, len(features)), len(weight)))
+    for first in range(0, len(features), size):
+        x = features[first : first + size]
+        some = logits[: len(x)]
+        multiply(x, weight.t(), some, bias)
+        nats[first : first + size] = _nats(some, targets[first : first + size], False)
+    return nats
+
+
 class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(

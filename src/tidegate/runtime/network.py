@@ -15,7 +15,7 @@ from tidegate.engine import EngineLayer, compiled
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
 from tidegate.runtime.layers import layer_of
-from tidegate.runtime.probabilities import summed_nats
+from tidegate.runtime.probabilities import nats_of
 from tidegate.runtime.products import Array, linear
 from tidegate.runtime.scoring import IGNORED
 
@@ -124,13 +124,14 @@ class Network:
         return linear(features, self.output_weight, self.output_bias)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def nats(self, features: Array, targets: np.ndarray) -> float:
-        """Sum of -log softmax(output(features)) at the targets, int64 [...], but where IGNORED."""
-        rows, targets = features.reshape(-1, features.shape[-1]), targets.ravel()
-        scored = targets != IGNORED
+    def nats(self, features: Array, targets: np.ndarray) -> Array:
+        """-log softmax(output(features)) at the targets, int64 [...]; NaN where IGNORED."""
+        rows, scored = features.reshape(-1, features.shape[-1]), targets != IGNORED
         if not scored.all():
-            rows, targets = rows[scored], targets[scored]
-        return summed_nats(rows, self.output_weight, self.output_bias, targets)
+            rows = rows[scored.ravel()]
+        nats = np.full(targets.shape, np.nan, np.float32)
+        nats[scored] = nats_of(rows, self.output_weight, self.output_bias, targets[scored])
+        return nats
 
     def forgotten(self, state: State, streams: np.ndarray) -> State:
         """The state with zeros for ``streams``, bool [B]."""

@@ -1,4 +1,4 @@
-"""From a network's outputs to probabilities: softmax, and the cross-entropy of many words."""
+"""From a network's outputs to probabilities: softmax, and that of many words at one of them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def rows_at_once(words: int) -> int:
     return max(_FEWEST_ROWS, _CHUNK_LOGITS // words)
 
 
-def summed_nats(features: Array, weight: Array, bias: Array, targets: np.ndarray) -> float:
-    """Sum over N rows of -log softmax(features @ weight.T + bias) at each one's target, in nats.
+def nats_of(features: Array, weight: Array, bias: Array, targets: np.ndarray) -> Array:
+    """-log softmax(features @ weight.T + bias) of N rows at each one's target, in nats, [N].
 
     features: [N, F]; weight: [V, F]; bias: [V]; targets: int64 [N], each in 0 .. V - 1.  Takes,
     beside these, memory for 2**22 logits, or 256 * V where that is more.
@@ -37,4 +37,4 @@ def summed_nats(features: Array, weight: Array, bias: Array, targets: np.ndarray
         x = features[rows]
         some = linear(x, weight, bias, logits[: len(x)])
         compiled.softmax_cross_entropy(some, targets[rows], nats[rows], False, available_threads())
-    return float(nats.sum(dtype=np.float64))
+    return nats

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tidegate.runtime.mixture import Mixture
 
 IGNORED = -100  # target of a step that is not scored
 _SCORED_STEPS = 200  # of a text at a time; bounds the memory for their states
@@ -27,8 +30,8 @@ class Reader(Protocol):
         """The state with zeros for ``streams``, bool [B]."""
         ...
 
-    def nats(self, features: Any, targets: np.ndarray) -> float:
-        """Sum of -log p at the targets, int64 [...] as features [..., F], but where ``IGNORED``."""
+    def nats(self, features: Any, targets: np.ndarray) -> np.ndarray:
+        """-log p at the targets, int64 [...] as features [..., F]; NaN where ``IGNORED``."""
         ...
 
 
@@ -48,45 +51,71 @@ def score(
     network: Reader,
     tokens: np.ndarray,
     never_target: int | None = None,
+    mixture: Mixture | None = None,
+    *,
     streams: int = 64,
     warm_up: int = 512,
 ) -> Score:
     """Score every token of a text but the first, each exactly once, given all before it.
 
-    ``never_target``: a token that is given, not predicted.  A long text is read in parallel
-    stretches.  Each is entered ``warm_up`` tokens early, unscored, so that its state has forgotten
-    where it began; a text too short for that is one stretch.
+    ``never_target``: a token that is given, not predicted.  ``mixture``: with what the network is
+    mixed.  A long text is read in parallel stretches.  Each is entered ``warm_up`` tokens early,
+    unscored, so that its state has forgotten where it began; a text too short for that is one
+    stretch.
     """
-    nats, scored = 0.0, 0
-    for _, features, targets in _read(network, tokens, never_target, streams, warm_up):
-        nats += network.nats(features, targets)
-        scored += int((targets != IGNORED).sum())
-    return Score(nats, scored)
+    nats = token_nats(network, tokens, never_target, streams=streams, warm_up=warm_up)
+    return total(nats if mixture is None else mixture.nats(tokens, nats))
+
+
+def total(nats: np.ndarray) -> Score:
+    """The score of tokens with these nats, NaN for those that are not scored."""
+    scored = ~np.isnan(nats)
+    return Score(float(nats[scored].sum(dtype=np.float64)), int(scored.sum()))
+
+
+def token_nats(
+    network: Reader,
+    tokens: np.ndarray,
+    never_target: int | None = None,
+    *,
+    streams: int = 64,
+    warm_up: int = 512,
+) -> np.ndarray:
+    """The same token by token: -log p by the network, float32 [T], NaN where none is scored."""
+    found = np.full(len(tokens), np.nan, np.float32)
+    for positions, features, targets in _read(network, tokens, never_target, streams, warm_up):
+        scored = targets != IGNORED
+        found[positions[scored] + 1] = network.nats(features, targets)[scored]
+    return found
 
 
 def stretches(
-    network: Reader, tokens: np.ndarray, never_target: int | None = None
+    network: Reader,
+    tokens: np.ndarray,
+    never_target: int | None = None,
+    mixture: Mixture | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same by stretches of up to 200 tokens that follow one another: each one's first token's
     position, its nats, and how many of its tokens are scored, [S] each.
 
     A stretch scores the tokens that come after those from its first to the next one's.
     """
-    rows = []
-    for begins, features, targets in _read(network, tokens, never_target, 64, 512):
-        for k, begin in enumerate(begins):
-            if begin < len(tokens) - 1:
-                nats = network.nats(features[:, k], targets[:, k])
-                rows.append((begin, nats, (targets[:, k] != IGNORED).sum()))
-    first, nats, counts = zip(*sorted(rows), strict=True) if rows else ((), (), ())
-    return np.array(first, np.int64), np.array(nats, np.float64), np.array(counts, np.int64)
+    nats = token_nats(network, tokens, never_target)
+    if mixture is not None:
+        nats = mixture.nats(tokens, nats)
+    first = np.arange(0, max(len(tokens) - 1, 0), _SCORED_STEPS)
+    if not len(first):
+        return first, np.zeros(0), first
+    scored = ~np.isnan(nats[1:])
+    summed = np.add.reduceat(np.where(scored, nats[1:], 0.0), first, dtype=np.float64)
+    return first, summed, np.add.reduceat(scored, first, dtype=np.int64)
 
 
 def _read(
     network: Reader, tokens: np.ndarray, never_target: int | None, streams: int, warm_up: int
 ) -> Iterator[tuple[np.ndarray, Any, np.ndarray]]:
-    """For some steps at a time of all streams: where they begin in the text, [B], the features,
-    [T, B, F], and the targets, [T, B], of which those not to be scored are ``IGNORED``.
+    """For some steps at a time of all streams: the tokens' positions in the text, [T, B], the
+    features, [T, B, F], and the targets, [T, B], of which those not to be scored are ``IGNORED``.
     """
     total = len(tokens) - 1
     if total < 1:
@@ -110,4 +139,4 @@ def _read(
         targets = np.where(inside, tokens[following.clip(0, total)], IGNORED).astype(np.int64)
         if never_target is not None:
             targets[targets == never_target] = IGNORED
-        yield positions[0], features, targets
+        yield positions, features, targets

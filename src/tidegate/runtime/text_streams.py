@@ -12,6 +12,7 @@ from tidegate.data.sequences.sequences import pad_sequences, with_evidence
 from tidegate.data.text.encoders import TextEncoder, WordEncoder
 from tidegate.data.text.evidence import Evidence, word_hash
 from tidegate.errors import InputError, shown
+from tidegate.runtime.mixture import Mixture, follow, nothing_read
 from tidegate.runtime.network import Network
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.runtime.stepping import Arrays, Stepping
@@ -122,8 +123,14 @@ class LanguageStream(Stream):
 
     KIND = "language-model"
 
-    def __init__(self, network: Network, batch_size: int | None, encoder: TextEncoder) -> None:
-        self._encoder = encoder
+    def __init__(
+        self,
+        network: Network,
+        batch_size: int | None,
+        encoder: TextEncoder,
+        mixture: Mixture | None,
+    ) -> None:
+        self._encoder, self._mixture = encoder, mixture
         self._framed = encoder.start_id is not None
         # what is read before the first token, or before each sentence's
         self._opening = encoder.start_id if self._framed else int(encoder.encode("\n")[0])
@@ -131,13 +138,19 @@ class LanguageStream(Stream):
 
     def _begin(self, rows: int) -> Arrays:
         self._net = Stepping(self._network, rows)
-        if not self._framed:
-            return self._net.arrays
-        return self._net.arrays | {"sentence": np.zeros(rows, np.int64)}  # 1: it is not ended
+        arrays = dict(self._net.arrays)
+        if self._framed:
+            arrays["sentence"] = np.zeros(rows, np.int64)  # 1: it is not ended
+        if self._mixture is not None:
+            arrays["recent"] = nothing_read(rows)
+        return arrays
 
     def _feed(self, pieces: Any) -> None:
         read = [self._tokens(piece, row) for row, piece in enumerate(pieces)]
         _read_on(self._net, read)
+        if self._mixture is not None:
+            for recent, tokens in zip(self._arrays["recent"], read, strict=True):
+                follow(recent, tokens)
         if self._framed:
             opened = self._arrays["sentence"]
             for row, tokens in enumerate(read):
@@ -145,13 +158,20 @@ class LanguageStream(Stream):
                     opened[row] = tokens[-1] != self._encoder.end_id
 
     def _answers(self) -> list[NextToken]:
-        net = self._net
+        net, recent = self._net, self._arrays.get("recent")
         begins = (self._arrays["sentence"] if self._framed else self._arrays["steps"]) == 0
         if begins.any():
             net = net.copy()
             opening = np.full((1, len(begins)), self._opening)
             net.read(opening, begins.astype(np.int64))
-        return [NextToken(row, self._encoder) for row in log_softmax(net.outputs())]
+            if recent is not None:
+                recent = recent.copy()
+                for row in np.flatnonzero(begins):
+                    follow(recent[row], opening[:, row])
+        if self._mixture is None or recent is None:
+            return [NextToken(row, self._encoder) for row in log_softmax(net.outputs())]
+        logs = self._mixture.log_probabilities(net.outputs(), recent)
+        return [NextToken(row, self._encoder) for row in logs]
 
     def _tokens(self, piece: Any, row: int) -> np.ndarray:
         encoder = self._encoder
@@ -190,6 +210,9 @@ class LanguageStream(Stream):
         opened = arrays.get("sentence")
         if opened is not None and ((opened < 0) | (opened > 1)).any():
             raise ValueError("sentence: expected 0 or 1")
+        recent = arrays.get("recent")
+        if recent is not None and ((recent < -1) | (recent >= self._encoder.size)).any():
+            raise ValueError(f"recent: expected tokens from 0 to {self._encoder.size - 1}, or -1")
 
 
 def _as_texts(pieces: Any) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.runtime.mixture import Mixture, follow, nothing_read
 from tidegate.runtime.network import Network
 from tidegate.sampling import sample
 
@@ -18,19 +19,27 @@ def next_tokens(
     frame: tuple[int | None, int | None],
     rng: np.random.Generator,
     choice: dict[str, Any],
+    mixture: Mixture | None = None,
 ) -> Iterator[int]:
     """The ``length`` tokens that follow those of ``read`` [T], T from 1.
 
     ``choice``: options of ``sample``, which draws them.  ``frame``: the tokens that open and close
     a sentence as it is read.  The one that opens it is given after the one that closes the
-    sentence before.
+    sentence before.  ``mixture``: with what the network is mixed.
     """
     opening, closing = frame
     features, state = network.features(read[:, None])
-    latest = features[-1]
+    latest, recent = features[-1], nothing_read(1)
+    if mixture is not None:
+        follow(recent[0], read)
     for _ in range(length):
-        token = sample(network.output(latest)[0], rng, **choice)
+        outputs = network.output(latest)
+        if mixture is not None:
+            outputs = mixture.log_probabilities(outputs, recent)
+        token = sample(outputs[0], rng, **choice)
         yield token
-        latest = network.step(np.array([token]), state)
-        if token == closing:
-            latest = network.step(np.array([opening]), state)
+        given = [token, opening] if token == closing and opening is not None else [token]
+        for one in given:
+            latest = network.step(np.array([one]), state)
+        if mixture is not None:
+            follow(recent[0], np.array(given))

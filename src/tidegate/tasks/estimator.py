@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from os import PathLike
@@ -106,20 +106,23 @@ class Estimator(StandsBeside, Streamed):
             cell = get_cell(self.cell)
         except InputError as e:
             raise InputError(str(e), option="cell") from None
-        if len(self.hidden_sizes) == 0:
-            problem = "expected one size per layer, got none; give one or more, such as"
-            raise InputError(f"{problem} {written((128,))}", option="hidden_sizes")
         if self.projection_size is not None and not cell.is_projected:
             raise InputError(
                 f"expected none for {self.cell}, which has no projection, got "
                 f"{self.projection_size}; leave it out, or choose a cell that has one: {PROJECTED}",
                 option="projection_size",
             )
+        sizes: Sequence[int] | None = self.hidden_sizes
+        if sizes is None:  # left to the task
+            return
+        if len(sizes) == 0:
+            problem = "expected one size per layer, got none; give one or more, such as"
+            raise InputError(f"{problem} {written((128,))}", option="hidden_sizes")
         least = smallest_hidden_size(cell.name, self.projection_size)
-        if min(self.hidden_sizes) < least:
+        if min(sizes) < least:
             raise InputError(
                 f"expected {least} units or more in each layer, since the projection of "
-                f"{self.cell} is smaller, got {min(self.hidden_sizes)}; give more units",
+                f"{self.cell} is smaller, got {min(sizes)}; give more units",
                 option="hidden_sizes",
             )
 

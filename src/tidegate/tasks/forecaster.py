@@ -191,7 +191,7 @@ class Forecaster(JudgedForecaster):
         )
         if line is not None:
             folds = line_folds(line, train, validation, steps)
-            judged = with_weights(self.runtime_, result.best)
+            judged = with_weights(self.runtime_, result.judged)
             blend = Blend.of(judged, line, folds, w)
             self.metrics_ |= self._errors(blend.applied(judged, line, line), validation)
             kept = line if not result.refit_steps else line.fitted_to(everything, steps)

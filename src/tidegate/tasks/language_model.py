@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,8 +16,12 @@ from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
+from tidegate.runtime.mixture import Mixture
+from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
 from tidegate.runtime.writing import next_tokens
+from tidegate.tasks.by_level import by_level
+from tidegate.tasks.counting import learn_mixture
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import one_text, split_text
@@ -29,7 +33,6 @@ from tidegate.training.options import check_seed, documented, option
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
-    from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
     from tidegate.training.language_modelling import LanguageModelling
 
@@ -75,19 +78,29 @@ class LanguageModel(TextTask):
         "characters or words; 8192 for bpe)",
     )
     lowercase: bool = option(False, "read capitals as small letters")
-    embedding_size: int = option(
-        128, "how many numbers stand for a token (length of its vector)", at_least=1
+    embedding_size: int | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        "how many numbers stand for a token, the length of its vector (default: 128, or with "
+        "`tie_embeddings` what the last of `hidden_sizes` is)",
+        at_least=1,
     )
-    hidden_sizes: tuple[int, ...] = option(
-        (384,),
-        "units in each recurrent layer: 384 is one layer, 384,384 are two",
+    hidden_sizes: tuple[int, ...] | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        "units in each recurrent layer: 384 is one layer, 384,384 are two (default: 384 at level "
+        "char, else 200)",
         at_least=1,
         common=True,
     )
-    tie_embeddings: bool = option(
-        False,
+    tie_embeddings: bool | None = option(
+        None,
         "use one matrix for the embedding and the output layer; `embedding_size` must equal the "
-        "last of `hidden_sizes`",
+        "last of `hidden_sizes` (default: not at level char, else where they are equal)",
+    )
+    counts: bool | None = option(
+        None,
+        "mix what the network expects with counted n-grams of the training text (Kneser-Ney) and "
+        "with the tokens just read, in shares that are fitted on the validation part (default: "
+        "not at level char, where it makes writing slow)",
     )
     reverse: bool = option(
         False,
@@ -105,11 +118,20 @@ class LanguageModel(TextTask):
         0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
     )
     forget_bias: float = with_default("forget_bias", 0.0)
-    bptt: int = option(
-        100, "tokens read in one optimiser step; gradients flow back through these only", at_least=1
+    bptt: int | None = option(
+        None,
+        "tokens read in one optimiser step; gradients flow back through these only (default: 100 "
+        "at level char, else 35)",
+        at_least=1,
     )
     learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
-    dropout: float = with_default("dropout", 0.1)
+    dropout: float | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
+        None,
+        "probability of dropping a value between recurrent layers and before the output (default: "
+        "0.1 at level char, else 0.3)",
+        at_least=0,
+        below=1,
+    )
     validation_fraction: float = option(
         0.1,
         "fraction of the text that is held out to choose the best weights; it stands at the end, "
@@ -146,7 +168,9 @@ class LanguageModel(TextTask):
         held_out = validation is None
         train, validation, test = self.split(text, validation, level)
         start = start or self._learned_start(train, sentences=level == "word")
+        start = replace(start, decides=self._decided(level, start.decides))
         self.encoder_: TextEncoder = start.encoder
+        mixed = start.decides["counts"]
         parts = [self._tokens(part) for part in (train, validation)]
         for name, tokens in zip(("training", "validation"), parts, strict=True):
             if len(tokens) < 2:
@@ -154,10 +178,11 @@ class LanguageModel(TextTask):
                     f"expected at least 2 tokens of {name} text, got {len(tokens)}; give more text"
                 )
 
+        # as they are read: backwards, what was held out comes first
+        whole = np.concatenate(parts[::-1] if self.reverse else parts)
+
         def everything(network: SequenceNetwork) -> LanguageModelling:
-            # as they are read: backwards, what was held out comes first
-            whole = np.concatenate(parts[::-1] if self.reverse else parts)
-            return self._objective(network, whole, parts[1])
+            return self._objective(network, whole, parts[1], bptt=start.decides["bptt"])
 
         opening, _ = self._frame()
         self._stand_beside(
@@ -167,7 +192,7 @@ class LanguageModel(TextTask):
             parts[1],
             self._tokens(test) if test else None,
         )
-        self._train_from(
+        result = self._train_from(
             start,
             self._text_architecture(
                 start,
@@ -175,11 +200,26 @@ class LanguageModel(TextTask):
                 readout="every",
                 output_size=start.encoder.size,
             ),
-            lambda network: self._objective(network, *parts),
+            lambda network: self._objective(network, *parts, bptt=start.decides["bptt"]),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
             everything_of=everything if held_out else None,
-            tested=round(len(test) / max(len(train), 1) * len(parts[0])),  # tokens
+            # tokens; the validation part is read once more to mix counts with the network
+            tested=round(len(test) / max(len(train), 1) * len(parts[0])) + mixed * len(parts[1]),
         )
+        self.counts_: Mixture | None = None
+        if mixed:
+            share = self.provenance_.get("validation_share", 1)
+            weights = {name: t.cpu().numpy() for name, t in result.judged.items()}
+            self.counts_, figures = learn_mixture(
+                Network(self.runtime_.architecture, weights),
+                parts[0],
+                parts[1][: max(2, round(share * len(parts[1])))],
+                (self.encoder_.size, opening),
+                longest=9 if level == "char" else 5,
+                everything=whole if result.refit_steps else None,
+                speaks=self.speaks,
+            )
+            self.metrics_ |= figures
         return self._conclude(self.evaluate(test) if test else {})
 
     def split(
@@ -213,7 +253,7 @@ class LanguageModel(TextTask):
         network = self.runtime_
         text = one_text(text)
         opening, _ = self._frame()
-        result = score(network, self._tokens(text), opening)
+        result = score(network, self._tokens(text), opening, self.counts_)
         if result.tokens == 0:
             raise InputError("expected a text of at least 2 tokens to predict, got less; give more")
         characters = result.tokens if self.encoder_.level == "char" else len(text)
@@ -258,7 +298,7 @@ class LanguageModel(TextTask):
             about = about if name == "temperature" else {}
             check_value(name, choice[name], hint, {"bounds": bounds, **about})
         rng = np.random.default_rng(seed)
-        tokens = self._written(network, prompt, length, rng, choice)
+        tokens = self._written(network, prompt, length, rng, choice, self.counts_)
         if not self.reverse:
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
@@ -272,7 +312,7 @@ class LanguageModel(TextTask):
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import LanguageStream
 
-        return LanguageStream(network, batch_size, self.encoder_)
+        return LanguageStream(network, batch_size, self.encoder_, self.counts_)
 
     def _stream_hindrances(self) -> list[tuple[str, str]]:
         if not self.reverse:
@@ -298,6 +338,12 @@ class LanguageModel(TextTask):
         tied = models[0].runtime_.architecture.tie_embeddings
         return start_from_models(models, origin, whole=True, tie_embeddings=tied)
 
+    def _decided(self, level: str, decided: dict[str, Any]) -> dict[str, Any]:
+        """The options that are decided already, and those that the level decides."""
+        given = {**vars(self), **decided}
+        projected = get_cell(given["cell"]).is_projected
+        return decided | by_level(level, given, given["projection_size"] if projected else 0)
+
     def _initial(self, architecture: Architecture) -> dict[str, Any]:
         initial = super()._initial(architecture)
         # a matrix that is the output's, too, must give logits of size 1
@@ -317,7 +363,7 @@ class LanguageModel(TextTask):
         return (end, start) if self.reverse else (start, end)
 
     def _objective(
-        self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray
+        self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray, *, bptt: int
     ) -> LanguageModelling:
         from tidegate.nn.arrays import network_on_arrays
         from tidegate.training.judging import TorchReader
@@ -339,9 +385,10 @@ class LanguageModel(TextTask):
             train,
             validation,
             batch_size=self.batch_size,
-            bptt=self.bptt,
+            bptt=bptt,
             seed=self.seed,
             never_target=opening,
+            unknown=self.encoder_.unknown_id,
             sample_steps=tuple(self.sample_steps),
             sample=sample_text,
         )
@@ -353,6 +400,7 @@ class LanguageModel(TextTask):
         length: int,
         rng: np.random.Generator,
         choice: dict[str, Any],
+        mixture: Mixture | None = None,
     ) -> Iterator[int]:
         """Tokens that follow the prompt; with ``reverse`` those before it, in the text's order."""
         encoder = self.encoder_
@@ -367,7 +415,7 @@ class LanguageModel(TextTask):
             read = encoder.encode("\n")[:1]
         never = [i for i in (encoder.unknown_id, opening) if i is not None]
         choice = {**choice, "forbidden": never}
-        tokens = next_tokens(network, read, length, (opening, closing), rng, choice)
+        tokens = next_tokens(network, read, length, (opening, closing), rng, choice, mixture)
         if not self.reverse:
             return tokens
         # a sentence's start closes it here; the text has a line break at its end
@@ -375,7 +423,12 @@ class LanguageModel(TextTask):
         return reversed(parted)
 
     def _learned(self) -> dict[str, Any]:
-        return {"encoder": self.encoder_.to_json()}
+        return {
+            "encoder": self.encoder_.to_json(),
+            "counts": {} if self.counts_ is None else self.counts_.arrays(),
+        }
 
     def _restore(self, model: ModelFile) -> None:
         self.encoder_ = encoder_of(model)
+        opening, _ = self._frame()
+        self.counts_ = Mixture.from_arrays(model.counts, self.encoder_.size, opening)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.output.places import check_output
 from tidegate.output.writing import write_atomically
 from tidegate.tasks.model_file import new_test_vector, rounded_network, version_of
@@ -41,6 +41,18 @@ def export(
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
     """
+    learned = fitted._learned()
+    if learned.get("counts"):
+        raise InputError(
+            "expected a network that answers alone, got one that is mixed with counts, which no "
+            f"ONNX operator looks up; train it with {spelled('counts', False)}"
+        )
+    if "evidence" in learned and "encoder" not in learned:
+        raise InputError(
+            "expected a model that reads a sequence's values alone, got one that reads evidence of "
+            "the whole sequence beside them, for which there is no graph; train it with "
+            + spelled("evidence", False)
+        )
     # of weights in 8 or 16 bits, too, all else is computed in float32 there
     network = rounded_network(fitted.runtime_, "float32")
     check_exporting(opset)

@@ -13,6 +13,7 @@ from tidegate.data.sequences.inputs import as_sequences
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.sequence_estimator import SequenceEstimator
+from tidegate.tasks.weights import label_weights
 from tidegate.training.options import documented
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             lambda seconds: NearestNeighbour.fit(Answered(*train), asked=asked, seconds=seconds),
         )
 
+        of_labels = label_weights(self.class_weight, self.classes_.tolist(), train[1])
+
         from tidegate.training.classification import Classification
 
         def weights_of_all() -> np.ndarray | None:
@@ -78,6 +81,10 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             train,
             held_out,
             output_size=len(self.classes_),
+            counts=(
+                of_labels[train[1]] * counts,
+                None if others is None else of_labels[held_out[1]] * others,
+            ),
             weights=self._weights(train[1], held_out[1], counts),
             weights_of_all=None if others is None else weights_of_all,
             tested=len(test[0]),

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
+from tidegate.data.sequences.evidence import MAX_LABELS, SequenceEvidence, learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import Estimator, with_default
+from tidegate.tasks.sequence_blend import blended, keep_apart, trust
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.weights import sample_weights
 from tidegate.training.options import option
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tidegate.training.many_to_one import ManyToOne, Weights
 
 _FEW = 1000  # sequences: a tenth of fewer is too few to tell better weights from worse
+_JUDGES = 20  # sequences that tell how far to trust a network beside its evidence
 
 Part = tuple[list[np.ndarray], np.ndarray]  # sequences [T, C] and an answer to each, [N]
 
@@ -63,6 +66,11 @@ class SequenceEstimator(Estimator):
         at_least=0,
         below=1,
     )
+    evidence: bool = option(
+        True,
+        "also read what a ridge regression on random convolutions and on the values says of the "
+        f"whole sequence (up to {MAX_LABELS} labels)",
+    )
     bidirectional: bool = option(True, "read sequences forwards and backwards")
     readout: str = option(
         "mean+max",
@@ -75,8 +83,9 @@ class SequenceEstimator(Estimator):
     )
     validation_fraction: float | None = option(
         None,
-        "fraction of the sequences that is held out to choose the best weights (default: 0.1; 0 "
-        f"for fewer than {_FEW} sequences, because so small a part misleads)",
+        "fraction of the sequences that is held out to choose the best weights (default: 0.1; "
+        f"of fewer than {_FEW} sequences 0.2, or {_JUDGES} of them up to a half, from which "
+        "evidence still learns; without evidence 0, because so small a part misleads)",
         at_least=0,
         below=1,
     )
@@ -118,7 +127,7 @@ class SequenceEstimator(Estimator):
             judges = others, self._answers(others, validation[1])
         fraction = self.validation_fraction
         if fraction is None:
-            fraction = 0.1 if len(sequences) >= _FEW else 0
+            fraction = self._default_fraction(len(sequences))
         rows = split_rows(
             len(sequences),
             self.seed,
@@ -129,6 +138,12 @@ class SequenceEstimator(Estimator):
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
         weights = counts[rows[0]], counts[rows[1]] if judges is None else None
         return train, judges or drawn, test, weights
+
+    def _default_fraction(self, count: int) -> float:
+        """What is held out of ``count`` sequences: evidence learns from that part, too."""
+        if count >= _FEW:
+            return 0.1
+        return min(0.5, max(0.2, _JUDGES / count)) if self.evidence else 0.0
 
     @abstractmethod
     def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
@@ -153,6 +168,7 @@ class SequenceEstimator(Estimator):
         validation: Part,
         *,
         output_size: int,
+        counts: tuple[np.ndarray, np.ndarray | None],
         weights: Weights,
         weights_of_all: Callable[[], np.ndarray | None] | None,
         tested: int,
@@ -160,19 +176,30 @@ class SequenceEstimator(Estimator):
     ) -> None:
         """Train on answers as ``objective`` wants them, which is given ``more``.
 
-        ``weights`` are those of the training and of the validation part, [N] or None;
-        ``weights_of_all`` gives those of both, one after the other, if both may be learned from;
-        ``tested`` counts the sequences of the test part.
+        ``counts`` [N] are how much each sequence of the training and of the validation part teaches
+        evidence; None for a validation part that was given apart, which teaches nothing.
+        ``weights`` are those of both parts in the loss, [N] or None; ``weights_of_all`` gives those
+        of both, one after the other, if both may be learned from; ``tested`` counts the sequences
+        of the test part.
         """
         self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
-        scaled = [inputs.scaled(sequence) for sequence in train[0]]
+        both = [*train[0], *validation[0]]
+        answers = np.concatenate([train[1], validation[1]])
+        others = np.zeros(len(validation[0])) if counts[1] is None else counts[1]
+        teaching = np.concatenate([counts[0], others])
+        evidence = self._learn_evidence(both, answers, teaching, output_size)
+        none = None if evidence is None else np.zeros_like(evidence)
+        scaled = self._beside([inputs.scaled(sequence) for sequence in both], none)
+        scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
-        judged = train if alone else validation
+        judged = train[1] if alone else validation[1]
+        judged_by = [inputs.segments(steps) for steps in (scaled if alone else unseen)]
         weights = (weights[0], weights[0]) if alone else weights
-        read = self._read(judged[0]), judged[1]
+        read = judged_by, judged
+        judging: list[ManyToOne] = []
 
         def learning(network: SequenceNetwork, learned: Part, weights: Weights) -> ManyToOne:
-            return objective(
+            made = objective(
                 network,
                 learned,
                 read,
@@ -184,20 +211,48 @@ class SequenceEstimator(Estimator):
                 weights=weights,
                 **more,
             )
+            judging.append(made)
+            return made
 
         def everything(network: SequenceNetwork) -> ManyToOne:
             assert weights_of_all is not None
-            others = [inputs.scaled(sequence) for sequence in validation[0]]
-            whole = scaled + others, np.concatenate([train[1], validation[1]])
+            whole = scaled + unseen, answers
             return learning(network, whole, (weights_of_all(), weights[1]))
 
+        # what was held out tells how far to trust this network: one that has read it is another
+        once = alone or weights_of_all is None or evidence is not None
         self._train(
-            self._architecture(input_size=inputs.input_size, output_size=output_size),
+            self._architecture(
+                input_size=self._input_size,
+                output_size=output_size,
+                linear_steps=0 if evidence is None else 1,
+            ),
             lambda network: learning(network, (scaled, train[1]), weights),
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
-            everything_of=None if alone or weights_of_all is None else everything,
+            self._start,
+            everything_of=None if once else everything,
             tested=tested,
         )
+        if evidence is not None:
+            self._blend(judging[0], evidence[-len(judged) :], alone)
+
+    def _blend(self, objective: ManyToOne, evidence: np.ndarray, alone: bool) -> None:
+        """Add ``evidence`` [N, O] in what judges to what the network says, each as it is trusted.
+
+        With nothing held out, ``alone``, each counts a half.
+        """
+        sequences, answers = objective.validation
+        own = outputs_of(self.runtime_, sequences, evidence.shape[1])
+        counts = np.ones(len(own)) if objective.weights[1] is None else objective.weights[1]
+        told = self._strength * evidence
+        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts)
+        self.runtime_ = blended(self.runtime_, self._strength, trusted)
+        for steps, row in zip(sequences, evidence, strict=True):
+            steps[:, -len(row) :] = row
+        figures = objective.evaluate(self.network_)
+        self.metrics_ |= {name: figures[name] for name in self.metrics_ if name in figures}
+        weights = (round(factor, 4) for factor in trusted)
+        self.provenance_ |= dict(zip(("evidence_weight", "network_weight"), weights, strict=True))
 
     def _vary(self, scaled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The segments of a random part of a scaled sequence."""
@@ -206,15 +261,51 @@ class SequenceEstimator(Estimator):
         start = int(rng.integers(steps - kept + 1))
         return self.inputs_.segments(scaled[start : start + kept])
 
+    def _learn_evidence(
+        self, sequences: list[np.ndarray], answers: np.ndarray, counts: np.ndarray, outputs: int
+    ) -> np.ndarray | None:
+        """Set ``evidence_``; what it says of each of the sequences, [N, O], learned without it."""
+        self.evidence_: SequenceEvidence | None = None
+        if not self.evidence or outputs > MAX_LABELS:
+            return None
+        filled = [self.inputs_.filled(sequence) for sequence in sequences]
+        labels = outputs if answers.dtype.kind == "i" else None
+        learned = learn_evidence(filled, answers, counts, labels)
+        self.evidence_, left_out, self._strength = learned
+        return left_out
+
+    @property
+    def _input_size(self) -> int:
+        """Numbers that one recurrent step reads, evidence among them."""
+        evidence = 0 if self.evidence_ is None else len(self.evidence_.intercepts)
+        return self.inputs_.input_size + evidence
+
+    def _beside(self, scaled: list[np.ndarray], evidence: np.ndarray | None) -> list[np.ndarray]:
+        """Scaled sequences [T, ...] with their evidence [N, O] beside every step."""
+        if evidence is None:
+            return scaled
+        return [
+            np.concatenate([steps, np.broadcast_to(row, (len(steps), len(row)))], axis=1)
+            for steps, row in zip(scaled, evidence, strict=True)
+        ]
+
+    def _start(self, network: SequenceNetwork) -> dict[str, Any]:
+        """Let the network learn apart from the evidence."""
+        if self.evidence_ is not None:
+            keep_apart(network)
+        return {}
+
     def _read(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         """What the network reads of each sequence."""
-        inputs, read = self.inputs_, []
+        inputs, scaled, filled = self.inputs_, [], []
         for i, sequence in enumerate(sequences):
             try:
-                read.append(inputs.segments(inputs.scaled(sequence)))
+                scaled.append(inputs.scaled(sequence))
+                filled.append(inputs.filled(sequence))
             except InputError as e:
                 raise InputError(f"sequence {i}: {e}") from None
-        return read
+        evidence = None if self.evidence_ is None else self.evidence_.of(filled)
+        return [inputs.segments(steps) for steps in self._beside(scaled, evidence)]
 
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""
@@ -237,18 +328,27 @@ class SequenceEstimator(Estimator):
         if self.inputs_.own_scale:
             reason = "reads a sequence in deviations of its own, which are known at its end"
             found.append((reason, spelled("own_scale", False)))
+        if self.evidence_ is not None:
+            reason = "reads evidence of the whole sequence, which is known at its end"
+            found.append((reason, spelled("evidence", False)))
         return found
 
     def _learned(self) -> dict[str, Any]:
-        return {"scaling": {"inputs": self.inputs_.to_json()}}
+        evidence = {} if self.evidence_ is None else {"evidence": self.evidence_.to_arrays()}
+        return {"scaling": {"inputs": self.inputs_.to_json()}} | evidence
 
     def _restore(self, model: ModelFile) -> None:
         scaling = model.scaling or {}
         if set(scaling) != self.SCALING_PARTS:
             raise ValueError(f"scaling: expected exactly the keys {sorted(self.SCALING_PARTS)}")
         self.inputs_ = SequenceInputs.from_json(scaling["inputs"])
-        if self.inputs_.input_size != model.architecture.input_size:
+        self.evidence_ = None
+        if model.evidence:
+            self.evidence_ = SequenceEvidence.from_arrays(model.evidence)
+            if self.evidence_.channels != self.inputs_.channels:
+                raise ValueError(f"evidence: expected {self.inputs_.channels} channels")
+        if self._input_size != model.architecture.input_size:
             raise ValueError(
                 f"inputs: expected {model.architecture.input_size} values a step, got "
-                f"{self.inputs_.input_size}"
+                f"{self._input_size}"
             )

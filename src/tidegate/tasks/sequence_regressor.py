@@ -83,6 +83,7 @@ class SequenceRegressor(SequenceEstimator):
             Regression,
             *((part, self._scaled(numbers)) for part, numbers in (train, held_out)),
             output_size=1,
+            counts=(counts, others),
             weights=(normalised(counts), None),
             weights_of_all=None
             if others is None
@@ -138,8 +139,9 @@ class SequenceRegressor(SequenceEstimator):
         return self.target_.transform(numbers[:, None])[:, 0].astype(np.float32)
 
     def _learned(self) -> dict[str, Any]:
-        scaling = super()._learned()["scaling"] | {"target": self.target_.to_json()}
-        return {"scaling": scaling}
+        learned = super()._learned()
+        learned["scaling"]["target"] = self.target_.to_json()
+        return learned
 
     def _restore(self, model: ModelFile) -> None:
         super()._restore(model)

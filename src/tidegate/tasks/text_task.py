@@ -19,7 +19,7 @@ from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
-    from tidegate.training.objective import Objective
+    from tidegate.training.objective import Objective, TrainingResult
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -124,7 +124,7 @@ class TextTask(Estimator):
             own = getattr(self, name)
             if name == "cell":
                 own = get_cell(own).name
-            elif name == "hidden_sizes":
+            elif name == "hidden_sizes" and own is not None:
                 own = tuple(own)
             if own != expected and not self._left_open(name):
                 raise InputError(
@@ -154,7 +154,7 @@ class TextTask(Estimator):
         *,
         everything_of: Callable[[SequenceNetwork], Objective] | None,
         tested: int,
-    ) -> None:
+    ) -> TrainingResult:
         def initialise(network: SequenceNetwork) -> dict[str, Any]:
             told = start.initialise(network, self.seed)
             if self.speaks:
@@ -165,6 +165,6 @@ class TextTask(Estimator):
                 network.embedding.weight.requires_grad_(False)
             return told
 
-        self._train(
+        return self._train(
             architecture, objective_of, data, initialise, everything_of=everything_of, tested=tested
         )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tidegate.nn.chunked_softmax import summed_cross_entropy
+from tidegate.nn.chunked_softmax import cross_entropies, summed_cross_entropy
 from tidegate.nn.network import Inputs, NetworkState, SequenceNetwork, TokensAndEvidence
 from tidegate.runtime.batches import Run
 from tidegate.runtime.scoring import IGNORED
@@ -48,10 +48,15 @@ class TorchReader:
     def forgotten(self, state: NetworkState, streams: np.ndarray) -> NetworkState:
         return forgotten(state, torch.from_numpy(streams).to(self.network.device))
 
-    @torch.no_grad()
-    def nats(self, features: Tensor, targets: np.ndarray) -> float:
-        at = torch.from_numpy(targets).to(features.device)
-        return nats(self.network, features, at)[0].item()
+    def nats(self, features: Tensor, targets: np.ndarray) -> np.ndarray:
+        found = np.full(targets.shape, np.nan, np.float32)
+        scored = targets != IGNORED
+        at = torch.from_numpy(scored).to(features.device)
+        wanted = torch.from_numpy(targets[scored]).to(features.device)
+        network = self.network
+        nats = cross_entropies(features[at], network.output_weight, network.dense.bias, wanted)
+        found[scored] = nats.cpu().numpy()
+        return found
 
 
 def nats(network: SequenceNetwork, features: Tensor, targets: Tensor) -> tuple[Tensor, int]:

@@ -6,6 +6,9 @@ stop at its beginning (Williams & Peng 1990; Mikolov et al. 2010).  Now and then
 afresh, from zeros, as a prompt and a held-out text do: a network that has hardly seen that state
 may be led by it to where it never finds back from.  (Melis et al. 2018, arXiv:1707.05589, do the
 same: from memory.)
+
+What the text has but once is read and predicted as unknown in part of all epochs.  Otherwise a
+vocabulary of all words that were seen teaches that no word is ever new.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ class LanguageModelling(TaskObjective):
         bptt: int,
         seed: int,
         never_target: int | None,
+        unknown: int | None,
         sample_steps: tuple[int, ...],
         sample: Callable[[SequenceNetwork, int], str],
     ) -> None:
@@ -55,6 +59,7 @@ class LanguageModelling(TaskObjective):
         self.streams = max(1, min(batch_size, len(train) // (2 * bptt)))
         self.bptt = max(1, min(bptt, len(train) // self.streams - 1))
         self.seed, self.never_target = seed, never_target
+        self.unknown, self.once, self.taken = unknown, *_seen_once(train, never_target)
         self.sample_steps, self.sample = frozenset(sample_steps), sample
 
     def steps_in_epoch(self) -> int:
@@ -73,12 +78,13 @@ class LanguageModelling(TaskObjective):
         length = len(self.train) // self.streams
         start = min(offset, length - steps) + length * np.arange(self.streams)
         mine = start[rank::world]
+        text = self._with_unknown(random)
         for k in range(first, self.steps_in_epoch()):
             if len(mine) == 0:
                 yield None
                 continue
             positions = mine + k * self.bptt + np.arange(self.bptt + 1)[:, None]
-            tokens = torch.from_numpy(self.train[positions].astype(np.int64))
+            tokens = torch.from_numpy(text[positions].astype(np.int64))
             yield tokens[:-1], self._targets(tokens[1:]), torch.from_numpy(fresh[k, rank::world])
 
     def validation_batches(self) -> Iterator[Any]:
@@ -129,7 +135,29 @@ class LanguageModelling(TaskObjective):
     def arrays(self) -> Iterator[np.ndarray]:
         yield from (self.train, self.validation)
 
+    def _with_unknown(self, random: np.random.Generator) -> np.ndarray:
+        """The training text, some of the tokens that it has but once being unknown in it."""
+        if self.unknown is None or not len(self.once):
+            return self.train
+        text = self.train.copy()
+        text[self.once[random.random(len(self.once)) < self.taken]] = self.unknown
+        return text
+
     def _targets(self, tokens: Tensor) -> Tensor:
         if self.never_target is None:
             return tokens
         return tokens.masked_fill(tokens == self.never_target, IGNORED)
+
+
+def _seen_once(tokens: np.ndarray, never: int | None) -> tuple[np.ndarray, float]:
+    """Where the tokens stand that occur but once, and which part of them is as good as unknown.
+
+    Of n1 tokens seen once and n2 seen twice, n1 events in as many tokens are expected to be new,
+    and 2 n2 of those seen once (Good 1953): n1 / (n1 + 2 n2) of these are to be had for the first.
+    """
+    counts = np.bincount(tokens, minlength=1 + (never or 0))
+    if never is not None:
+        counts[never] = 0
+    (once,) = np.nonzero(counts[tokens] == 1)
+    twice = int((counts == 2).sum())
+    return once, len(once) / max(1, len(once) + 2 * twice)

@@ -178,7 +178,7 @@ class _Run:
             epochs=(at.refit_from or at.step) / self.steps_in_epoch,
             seconds=at.seconds,
             stopped=at.stopped,
-            best=self.learner.best,
+            judged=self.learner.best,
             share=at.share,
             refit_steps=at.refit_steps,
             precision=self.precision.told(),

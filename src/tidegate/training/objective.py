@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -140,9 +140,9 @@ class TrainingResult:
     validation_loss (where a part is held out) and the validation figures, on ``share`` of that
     part.  ``metrics`` are those of ``best_step``.  ``epochs`` counts a part of one, too.
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
-    After that, all data were learned from for ``refit_steps``; ``best`` are the weights of
-    ``best_step``, by their names in the network's state_dict.  ``precision`` is that of the
-    products: float32, bfloat16, or bfloat16 until step N.
+    After that, all data were learned from for ``refit_steps``; ``judged`` are the weights from
+    before, by name, whose figures these are.  ``precision`` is that of the products: float32,
+    bfloat16, or bfloat16 until step N.
     """
 
     history: list[dict[str, float]]
@@ -152,7 +152,7 @@ class TrainingResult:
     epochs: float
     seconds: float
     stopped: str
+    judged: dict[str, Tensor]
     share: float = 1.0
     refit_steps: int = 0
     precision: str = "float32"
-    best: dict[str, Tensor] = field(default_factory=dict)

@@ -48,12 +48,11 @@ class LanguageModelling(Experiment):
         return model.evaluate(self.scored), model.evaluate(self.train[-self.size :])
 
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        encoder = model.encoder_
-        validation, scored = (
-            _by_stretch(*stretches(model.runtime_, encoder.encode(text), encoder.start_id)[1:])
-            for text in (self.validation, self.scored)
-        )
-        return validation, scored
+        def of(text: str) -> np.ndarray:
+            tokens, opening = model.encoder_.encode(text), model.encoder_.start_id
+            return _by_stretch(*stretches(model.runtime_, tokens, opening, model.counts_)[1:])
+
+        return of(self.validation), of(self.scored)
 
     def baselines(self, model: Any) -> list[BaselineScores]:
         encoder = model.encoder_

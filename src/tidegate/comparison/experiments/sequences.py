@@ -1,4 +1,4 @@
-"""Classifiers and regressors of sequences of numbers, beside 1-nearest-neighbour and ridge."""
+"""Classifiers and regressors of sequences of numbers, beside the baselines of sequences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
-from tidegate.baselines.sequences import LinearSequences, Mean, NearestNeighbour
+from tidegate.baselines.sequences import (
+    ConvolvedLabels,
+    ConvolvedNumbers,
+    LinearSequences,
+    Mean,
+    NearestNeighbour,
+)
 from tidegate.comparison.experiments.answered import CROSS_ENTROPY, AnsweredExperiment
 from tidegate.comparison.experiments.experiment import Metric
 from tidegate.data.files.items import as_labels
@@ -18,7 +24,7 @@ class _Sequences(AnsweredExperiment):
     """What the two tasks share: reading sequences."""
 
     def _read(self, model: Any, inputs: list[Any]) -> list[np.ndarray]:
-        return [model.inputs_.segments(model.inputs_.scaled(sequence)) for sequence in inputs]
+        return model._read(inputs)
 
 
 class SequenceClassification(_Sequences):
@@ -27,7 +33,7 @@ class SequenceClassification(_Sequences):
     metric: ClassVar[Metric] = CROSS_ENTROPY
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [NearestNeighbour.fit(self.train)]
+        return [NearestNeighbour.fit(self.train), ConvolvedLabels.fit(self.train)]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.array(as_labels(answers)))
@@ -42,7 +48,11 @@ class SequenceRegression(_Sequences):
     metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error")
 
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
-        return [Mean.fit(self.train), LinearSequences.fit(self.train)]
+        return [
+            Mean.fit(self.train),
+            LinearSequences.fit(self.train),
+            ConvolvedNumbers.fit(self.train),
+        ]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
         return Answered(as_sequences(inputs), np.asarray(answers, dtype=np.float64))

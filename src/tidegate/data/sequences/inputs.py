@@ -61,10 +61,14 @@ class SequenceInputs:
         """Values that one recurrent step reads."""
         return self.channels * (self.segment + (2 if self.own_scale else 0))
 
+    def filled(self, sequence: np.ndarray) -> np.ndarray:
+        """Values [T, C] in standard deviations of the training part, none missing, float64."""
+        values = self.scaler.transform(_carried_forward(sequence))
+        return np.where(np.isnan(values), 0.0, values)
+
     def scaled(self, sequence: np.ndarray) -> np.ndarray:
         """Values [T, C] as shape, mean and magnitude, float32 [T, 3 C]; else scaled, [T, C]."""
-        values = self.scaler.transform(_carried_forward(sequence))
-        values = np.where(np.isnan(values), 0.0, values)
+        values = self.filled(sequence)
         if not self.own_scale:
             return values.astype(np.float32)
         mean, deviation = values.mean(axis=0), values.std(axis=0)
@@ -74,7 +78,10 @@ class SequenceInputs:
         return np.concatenate([shape, whole], axis=1).astype(np.float32)
 
     def segments(self, scaled: np.ndarray) -> np.ndarray:
-        """What ``scaled`` gave as recurrent steps, float32 [ceil(T / segment), input_size]."""
+        """What ``scaled`` gave as recurrent steps, float32 [ceil(T / segment), input_size].
+
+        Columns that are alike at every step may stand behind it; they are read at every one.
+        """
         shape, whole = np.split(scaled, [self.channels], axis=1)
         missing = -len(shape) % self.segment
         shape = np.concatenate([shape, np.repeat(shape[-1:], missing, axis=0)])

@@ -1,0 +1,78 @@
+"""How far a network and the evidence beside it are trusted: as held-out sequences say.
+
+Network and evidence learn apart, so that each is judged by what it says alone: a network that has
+read three dozen sequences two hundred times knows them by heart, and what it says of others may be
+noise.  The answer is a sum of both, in the proportion that does best on held-out sequences; but it
+is the evidence alone where two factors more are not worth it (Schwarz 1978): where N sequences gain
+less than log N nats by them, errors of numbers being taken as normal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.cells import CELLS
+from tidegate.data.sequences.mixing import best_mixture, log_loss, squared_error
+
+if TYPE_CHECKING:
+    from tidegate.nn.network import SequenceNetwork
+    from tidegate.runtime.network import Network
+
+_FEWEST = 10  # held-out sequences that can tell
+
+Trust = tuple[float, float]  # factors on what evidence and network say
+
+
+def keep_apart(network: SequenceNetwork) -> None:
+    """Let the network learn nothing of evidence, the last columns of what it reads.
+
+    They are zeros while it is trained, so that weights on them which are zero remain so.
+    """
+    import torch
+
+    outputs, a = network.architecture.output_size, network.architecture
+    assert network.linear is not None
+    with torch.no_grad():
+        network.linear.weight.zero_()
+        for name, tensor in network.recurrent[0].named_parameters():
+            if (
+                CELLS[a.cell].parameters[name.removesuffix("_reverse")[: -len("_l0")]].role
+                == "input"
+            ):
+                tensor[..., -outputs:] = 0
+    network.linear.weight.requires_grad_(False)
+
+
+def trust(evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np.ndarray) -> Trust:
+    """By what evidence and network say of held-out sequences, logits or scaled numbers [N, O].
+
+    ``answers``: positions of labels, int64 [N], or scaled numbers, [N]; ``counts`` [N]: how much
+    each counts.  Logits are judged as ``log_loss`` does: of few sequences, all told right, none can
+    be told with certainty.
+    """
+    if len(answers) < _FEWEST:
+        return 1.0, 0.0
+    of_labels = answers.dtype.kind == "i"
+    loss = log_loss(answers) if of_labels else squared_error(answers[:, None])
+    both, share = np.stack([evidence, own]).astype(np.float64), counts / counts.sum()
+    factors, joined = best_mixture(both, loss, counts)
+    alone = float(share @ loss(both[0], both)[0])
+    gain = alone - joined if of_labels else np.log(alone / max(joined, 1e-300)) / 2
+    if not len(answers) * gain > np.log(len(answers)):
+        return 1.0, 0.0
+    return float(factors[0]), float(factors[1])
+
+
+def blended(network: Network, strength: float, trusted: Trust) -> Network:
+    """The network with the sum in its weights; evidence times ``strength`` is what it says."""
+    from tidegate.runtime.network import Network
+
+    outputs, tensors = network.architecture.output_size, dict(network.tensors)
+    line = np.zeros_like(tensors["linear.weight"])
+    line[:, -outputs:] = trusted[0] * strength * np.eye(outputs)
+    tensors["linear.weight"] = line
+    for name in ("dense.weight", "dense.bias"):
+        tensors[name] = np.float32(trusted[1]) * tensors[name]
+    return Network(network.architecture, tensors)
