@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -49,7 +50,8 @@ def test_every_task_stands_beside_a_baseline_and_its_file_says_so(task, capsys, 
     name, *figures = TASKS[task]
     model = trained(task)
     told = capsys.readouterr().out.strip().splitlines()[-1]
-    assert told.startswith("baseline: behind ")  # after three steps
+    word = "level with" if task == "forecast" else "behind"  # a forecaster begins with a line
+    assert told.startswith(f"baseline: {word} ")  # after three steps
     assert name in told
     assert "on the validation part" in told
     model.save(tmp_path / "model.safetensors")
@@ -58,6 +60,21 @@ def test_every_task_stands_beside_a_baseline_and_its_file_says_so(task, capsys, 
     for figure in figures:
         assert kept.metrics_[f"baseline_{figure}"] == model.metrics_[f"baseline_{figure}"]
         assert f"{model.metrics_[f'baseline_{figure}']:.4g}" in told or figure == "cross_entropy"
+
+
+def test_the_command_shows_the_baseline_beside_its_own_figure_and_in_the_json(
+    tidegate, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = ["text,label", *(f"{t},{label}" for t, label in zip(TEXTS, LABELS, strict=True))]
+    (tmp_path / "texts.csv").write_text("\n".join(rows) + "\n")
+    line = "train classifier texts.csv --text text --label label --max-steps 2 --hidden-sizes 4"
+    shown = tidegate(f"{line} --validation-fraction 0.3")
+    assert shown.code == 0, shown.err
+    assert re.search(r"validation cross entropy +[\d.]+ +baseline [\d.]+", shown.out)
+    told = tidegate(f"{line} --validation-fraction 0.3 --force --json").json
+    assert told["validation"]["baseline_accuracy"] > 0.5
+    assert "baseline" in tidegate("info texts-text-classifier.safetensors").out
 
 
 def test_without_the_baseline_nothing_is_said_or_kept(capsys):

@@ -77,7 +77,7 @@ class LinearWindows(Baseline):
 
     @property
     def about(self) -> str:
-        return f"of the same windows, penalty {self.line.penalty:.3g}"
+        return f"a linear path of the same windows, penalty {self.line.penalty:.3g}"
 
     @property
     def parameters(self) -> int:

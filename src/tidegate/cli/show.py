@@ -70,8 +70,8 @@ def _columns(text: str) -> int:
 
 
 def beside_baselines(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures with those of the trivial predictions beside them, not below."""
-    baselines = ("naive", "seasonal_naive", "mean")
+    """Figures with those of cheap and trivial predictions beside them, not below."""
+    baselines = ("baseline", "naive", "seasonal_naive", "mean")
     others = {f"{b}_{name}" for b in baselines for name in figures if f"{b}_{name}" in figures}
     return {
         name: "   ".join(
