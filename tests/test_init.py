@@ -113,7 +113,9 @@ def test_forget_gates_are_those_beside_a_gate_that_writes():
 def test_a_task_starts_with_the_memories_it_is_given(cell, monkeypatch):
     from tidegate.training.objective import TrainingResult
 
-    untrained = TrainingResult([], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="")
+    untrained = TrainingResult(
+        [], {}, best_step=0, steps=0, epochs=0.0, seconds=0.0, stopped="", judged={}
+    )
     monkeypatch.setattr("tidegate.training.loop.fit", lambda *_, **__: untrained)
     x, y = torch.rand(8, 20, 1).numpy(), torch.rand(8).numpy()
     options = {"cell": cell, "hidden_sizes": (16, 16), "verbose": 0}

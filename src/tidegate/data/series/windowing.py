@@ -256,11 +256,13 @@ def choose_context(
 ) -> int:
     """Rows to read where a training span has ``rows``: whole seasons, or multiples of ``unit``.
 
-    14 seasons of up to 1024 rows in all, two horizons and the ``longest`` season at least, a
-    quarter of the span at most.
+    14 seasons of up to 1024 rows in all, and the ``longest`` season at least; two horizons where
+    there is no season; a quarter of the span at most.  Of hours 14 seasons are the 336 rows that
+    linear maps and Transformers read for every horizon (Zeng et al. 2023, Nie et al. 2023).
     """
     most = max(1, rows // 4)
-    wanted = min(max(min(14 * season, 1024), 2 * horizon, longest), most)
+    enough = min(14 * season, 1024) if season > 1 else max(14, 2 * horizon)
+    wanted = min(max(enough, longest), most)
     unit = unit or (season if season <= most else 1)
     whole = max(wanted // unit, 1) * unit
     return whole + unit if whole < longest and whole + unit <= most else whole
