@@ -195,7 +195,7 @@ def test_a_perfect_output_is_a_perfect_forecast(series, joint):
         (50_000, 144, 144, 1008, 72),  # ten minutes: 7 days
         (9000, 24, 1, 48, 4),  # no season
         (30, 3, 12, 7, 1),  # too few rows for whole seasons
-        (10_000, 720, 24, 1440, 24),  # a long horizon
+        (10_000, 720, 24, 336, 24),  # a long horizon
     ],
 )
 def test_context_and_segment_by_default(rows, horizon, season, context, segment):

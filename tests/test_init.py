@@ -118,7 +118,7 @@ def test_a_task_starts_with_the_memories_it_is_given(cell, monkeypatch):
     )
     monkeypatch.setattr("tidegate.training.loop.fit", lambda *_, **__: untrained)
     x, y = torch.rand(8, 20, 1).numpy(), torch.rand(8).numpy()
-    options = {"cell": cell, "hidden_sizes": (16, 16), "verbose": 0}
+    options = {"cell": cell, "hidden_sizes": (16, 16), "verbose": 0, "baseline": False}
     model = tg.SequenceRegressor(chrono=LONGEST, **options).fit(x, y)
     for layer in model.network_.recurrent:
         steps = logarithms(layer, "l0_reverse")[0].exp() + 1
