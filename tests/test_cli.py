@@ -100,8 +100,8 @@ def test_a_forecaster_is_trained_evaluated_and_forecasts(tidegate: Tidegate) -> 
 def test_a_series_classifier_is_trained_evaluated_and_asked(tidegate: Tidegate) -> None:
     trained = _trained(tidegate, "series-classifier").json
     model = trained["model"]
-    assert {"training_accuracy", "training_cross_entropy", "parameters", "steps"} <= set(trained)
-    assert trained["measured_on"] == "training"
+    assert {"accuracy", "cross_entropy", "baseline_accuracy", "parameters", "steps"} <= set(trained)
+    assert trained["measured_on"] == "validation"
 
     figures = tidegate(f"evaluate {model} gestures.csv --json").json
     assert {"accuracy", "macro_f1", "auroc", "n"} <= set(figures)
@@ -118,7 +118,7 @@ def test_a_series_classifier_is_trained_evaluated_and_asked(tidegate: Tidegate) 
 def test_a_series_regressor_is_trained_evaluated_and_asked(tidegate: Tidegate) -> None:
     trained = _trained(tidegate, "series-regressor").json
     model = trained["model"]
-    assert {"training_mse", "training_mae", "parameters", "steps"} <= set(trained)
+    assert {"mse", "mae", "baseline_mse", "parameters", "steps"} <= set(trained)
 
     figures = tidegate(f"evaluate {model} gestures.csv --json").json
     assert {"mse", "mae", "r2", "mean_mse", "mean_mae", "mean_r2", "n"} == set(figures)

@@ -238,7 +238,8 @@ def test_differences_in_the_json_are_those_of_the_advice(compared):
     assert [d["part"] for d in advice["differences"]] == ["validation", "test"]
     assert [d["examples"] for d in advice["differences"]] == [8, 8]
     assert not any(d["told_apart"] for d in advice["differences"])
-    assert "4 texts are too few to tell the " in advice["text"]
+    for told in ("may be chance", "paired test on the same 8 texts"):
+        assert told in advice["text"]
 
 
 # files

@@ -353,7 +353,7 @@ def test_an_answer_that_a_file_does_not_ask_for_is_refused(tmp_path: Path) -> No
     path = save_arrays(tmp_path / "m.safetensors", **stack("gru"))
     with pytest.raises(InputError, match="option reset_after: expected none for a torch"):
         read(path, reset_after=True)
-    with pytest.raises(InputError, match="expected one of cell, .*, got 'rest'"):
+    with pytest.raises(InputError, match="expected one of architecture, cell, .*, got 'rest'"):
         read(path, rest=True)
     with pytest.raises(InputError, match="expected a file that ends in one of .safetensors, "):
         read(tmp_path / "m.txt")
