@@ -47,8 +47,7 @@ def test_the_python_runs(block: str, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     promised = re.findall(r"print\(.*\)  # (.*)$", block, re.MULTILINE)
-    printed = run.stdout.splitlines()
-    assert len(promised) == len(printed)
-    for promise, line in zip(promised, printed, strict=True):
+    printed = iter(run.stdout.splitlines())  # what training tells stands between
+    for promise in promised:
         # words after what is printed are for the reader
-        assert promise.startswith(line), (promise, line)
+        assert any(line and promise.startswith(line) for line in printed), (promise, run.stdout)

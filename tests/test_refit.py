@@ -150,7 +150,8 @@ STORY = "one two three four. " * 30
 
 
 def text_classifier(**more: Any) -> Any:
-    model = tg.TextClassifier(**QUIET, embedding_size=4, class_weight="balanced", **more)
+    held = {"validation_fraction": 0.1, **more}
+    model = tg.TextClassifier(**QUIET, embedding_size=4, class_weight="balanced", **held)
     return model.fit(TEXTS, LABELS, sample_weight=np.arange(1, 41))
 
 
@@ -163,12 +164,12 @@ def forecaster(**more: Any) -> Any:
 
 
 def sequence_classifier(**more: Any) -> Any:
-    model = tg.SequenceClassifier(**QUIET, validation_fraction=0.2, **more)
+    model = tg.SequenceClassifier(**QUIET, validation_fraction=0.2, evidence=False, **more)
     return model.fit(NUMBERS, LABELS, sample_weight=np.arange(1, 41))
 
 
 def sequence_regressor(**more: Any) -> Any:
-    model = tg.SequenceRegressor(**QUIET, validation_fraction=0.2, **more)
+    model = tg.SequenceRegressor(**QUIET, validation_fraction=0.2, evidence=False, **more)
     return model.fit(NUMBERS, NUMBERS[:, 0])
 
 
