@@ -109,7 +109,8 @@ def test_the_best_weights_are_chosen_as_inputs_count() -> None:
     """By accuracy, those of before anything was learned of the rare label would be kept."""
     x, y = [f"a {word}" for word in ("b", "c") * 50], RARE.tolist()
     for weights, chosen in ((None, "accuracy"), ("balanced", "validation_loss")):
-        model = texts(class_weight=weights, max_steps=30, evaluate_every=3).fit(x, y)
+        options = {"max_steps": 30, "evaluate_every": 3, "validation_fraction": 0.1}
+        model = texts(class_weight=weights, **options).fit(x, y)
         told = model.history_
         best = told["step"].index(model.provenance_["best_step"])
         pick = max if chosen == "accuracy" else min

@@ -234,16 +234,21 @@ class SequenceEstimator(Estimator):
             tested=tested,
         )
         if evidence is not None:
-            self._blend(judging[0], evidence[-len(judged) :], alone)
+            count = counts[0] if alone else counts[1]
+            count = np.ones(len(judged)) if count is None else count
+            self._blend(judging[0], evidence[-len(judged) :], alone, count)
 
-    def _blend(self, objective: ManyToOne, evidence: np.ndarray, alone: bool) -> None:
+    def _blend(
+        self, objective: ManyToOne, evidence: np.ndarray, alone: bool, counts: np.ndarray
+    ) -> None:
         """Add ``evidence`` [N, O] in what judges to what the network says, each as it is trusted.
 
-        With nothing held out, ``alone``, each counts a half.
+        With nothing held out, ``alone``, each counts a half.  ``counts`` [N]: how much each
+        sequence does, where the loss has no weights of its own for what judges.
         """
         sequences, answers = objective.validation
         own = outputs_of(self.runtime_, sequences, evidence.shape[1])
-        counts = np.ones(len(own)) if objective.weights[1] is None else objective.weights[1]
+        counts = counts if objective.weights[1] is None else objective.weights[1]
         told = self._strength * evidence
         trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts)
         self.runtime_ = blended(self.runtime_, self._strength, trusted)

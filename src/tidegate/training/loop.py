@@ -257,7 +257,7 @@ class _Run:
         if at.share < 1:
             self.objective.evaluate_share(at.share)
         budget.evaluate_share(at.share)
-        if options.max_minutes is not None and options.speaks:
+        if options.max_minutes is not None and options.speaks and budget.step_s:
             steps = budget.steps_bought()
             progress.say(bought(options.max_minutes, steps, steps / self.steps_in_epoch))
 
