@@ -79,7 +79,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.errors import InputError, shown, spelled
-from tidegate.model.architecture import EVIDENCE_KINDS, KERNELS, Architecture
+from tidegate.model.architecture import Architecture
 from tidegate.model.container import (
     ModelFileError,
     TensorInfo,
@@ -88,7 +88,8 @@ from tidegate.model.container import (
     text_of,
     unpack,
 )
-from tidegate.model.narrow import DTYPES, Weights, narrowed, widened
+from tidegate.model.narrow import Weights, narrowed, widened
+from tidegate.model.tensors import SEQUENCE_TASKS, check_tensors, weights_of
 from tidegate.output.writing import write_atomically
 
 __all__ = ["ModelFile", "ModelFileError", "is_model_file", "load_model", "save_model", "verify"]
@@ -106,10 +107,7 @@ _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
     *("options", "metrics", "history", "provenance"),
 )
-_SEQUENCE_TASKS = ("series-classifier", "series-regressor")
 MAX_EVALUATIONS = 10_000
-MAX_LENGTH = 10  # tokens in a counted n-gram
-_MAX_TEST_STEPS = 65_536
 _REMEDY = "copy the file again from where it came, or train the model again"
 _DTYPES = {
     **{np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"},
@@ -162,7 +160,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
     entries = {name: _info(array) for name, array in tensors.items()}
     _check_values(_parsed(text, entries))
-    _check_tensors(model.task, model.architecture, entries)
+    check_tensors(model.task, model.architecture, entries)
     _check_numbers(model)
     write_atomically(path, pack(tensors, text))
 
@@ -173,11 +171,11 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
 
     def check(entries: dict[str, TensorInfo], text: str) -> None:
         values.update(_check_values(_parsed(text, entries)))
-        _check_tensors(values["task"], values["architecture"], entries)
+        check_tensors(values["task"], values["architecture"], entries)
 
     tensors, _ = unpack(path, check, _REMEDY)
     kept, scales = _under("network.", tensors), _under("scale.", tensors)
-    values["weights"] = _weights_of({name: _info(array) for name, array in tensors.items()})
+    values["weights"] = weights_of({name: _info(array) for name, array in tensors.items()})
     values["tensors"] = widened(kept, scales)
     values["evidence"] = _under("evidence.", tensors)
     values["counts"] = _under("counts.", tensors)
@@ -269,7 +267,7 @@ def _check_values(values: Any) -> dict[str, Any]:
     architecture = Architecture.from_json(values["architecture"])
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
-    most = {"forecaster": architecture.linear_steps}.get(task, int(task in _SEQUENCE_TASKS))
+    most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
     if architecture.linear_steps > most:
         raise ValueError(f"linear_steps: expected at most {most} for a {task}")
     labels = values["labels"]
@@ -325,88 +323,6 @@ def _are_labels(values: list[Any], count: int) -> bool:
 
 
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}
-
-
-def _check_tensors(task: str, architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
-    """ValueError unless ``entries`` are exactly the specified tensors."""
-    weights = _weights_of(entries)
-    expected: dict[str, TensorInfo] = {}
-    for name, shape in architecture.tensor_shapes().items():
-        is_narrow = len(shape) == 2 and weights != "float32"
-        expected[f"network.{name}"] = TensorInfo(DTYPES[weights] if is_narrow else "F32", shape)
-        if is_narrow and weights == "int8":
-            expected[f"scale.{name}"] = TensorInfo("F32", shape[:1])
-    test_input = entries.get("test.input", TensorInfo("", ()))
-    t, b = test_input.shape[:2] if len(test_input.shape) >= 2 else (0, 0)
-    if architecture.input_size is None:
-        expected["test.input"] = TensorInfo("I64", (t, b))
-    else:
-        expected["test.input"] = TensorInfo("F32", (t, b, architecture.input_size))
-    if architecture.evidence_size:
-        found = entries.get("evidence.buckets", TensorInfo("", ())).shape[:1]
-        expected["evidence.buckets"] = TensorInfo("I64", found)
-        columns = architecture.evidence_size // EVIDENCE_KINDS
-        expected["evidence.log_odds"] = TensorInfo("F32", (*found, columns))
-        expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
-    if task == "language-model" and "counts.shares" in entries:
-        expected |= _counts(entries)
-    if task in _SEQUENCE_TASKS and architecture.linear_steps:
-        expected |= _sequence_evidence(architecture.output_size, entries)
-    if "test.lengths" in entries:
-        expected["test.lengths"] = TensorInfo("I64", (b,))
-    steps = (t,) if architecture.readout == "every" else ()
-    expected["test.output"] = TensorInfo("F32", (*steps, b, architecture.output_size))
-    if missing := sorted(set(expected) - set(entries)):
-        raise ValueError(f"expected a tensor {missing[0]!r}, got none")
-    if unknown := sorted(set(entries) - set(expected)):
-        raise ValueError(f"expected only the architecture's tensors, got {shown(unknown[0])}")
-    for name, info in expected.items():
-        if entries[name] != info:
-            got = entries[name]
-            raise ValueError(
-                f"tensor {name!r}: expected {info.dtype} {list(info.shape)}, got {got.dtype} "
-                f"{list(got.shape)}"
-            )
-    if not 1 <= t * b <= _MAX_TEST_STEPS:
-        raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
-
-
-def _counts(entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
-    """The tensors that counted n-grams are, by how many there are of each length."""
-    lengths = max(1, sum(name.startswith("counts.") for name in entries) // 3)
-    expected = {"counts.shares": TensorInfo("F32", (3, 2 * min(lengths, MAX_LENGTH) - 1))}
-    contexts: tuple[int, ...] = (1,)
-    for k in range(1, min(lengths, MAX_LENGTH) + 1):
-        found = entries.get(f"counts.{k}.keys", TensorInfo("", ())).shape[:1]
-        expected[f"counts.{k}.keys"] = TensorInfo("I64", found)
-        expected[f"counts.{k}.counted"] = TensorInfo("F32", found)
-        expected[f"counts.{k}.total"] = TensorInfo("F32", contexts)
-        contexts = found
-    return expected
-
-
-def _sequence_evidence(outputs: int, entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
-    """The tensors of evidence in sequences; their free sizes are those of ``entries``."""
-
-    def sizes(name: str, count: int) -> tuple[int, ...]:
-        found = entries.get(f"evidence.{name}", TensorInfo("", ())).shape
-        return found if len(found) == count else (0,) * count
-
-    dilations, sums, _, biases = sizes("biases", 4)
-    return {
-        "evidence.dilations": TensorInfo("I64", (dilations,)),
-        "evidence.sums": TensorInfo("F32", (dilations, sums, sizes("sums", 3)[2])),
-        "evidence.biases": TensorInfo("F32", (dilations, sums, KERNELS, biases)),
-        "evidence.length": TensorInfo("I64", (1,)),
-        "evidence.weights": TensorInfo("F32", (sizes("weights", 2)[0], outputs)),
-        "evidence.intercepts": TensorInfo("F32", (outputs,)),
-    }
-
-
-def _weights_of(entries: dict[str, TensorInfo]) -> Weights:
-    """How a file holds its matrices; of one that mixes them, one of these."""
-    kinds = {info.dtype for info in entries.values()}
-    return "int8" if "I8" in kinds else "bfloat16" if "U16" in kinds else "float32"
 
 
 def _check_numbers(model: ModelFile) -> None:

@@ -110,7 +110,11 @@ def _how_far(change: float) -> str:
     """A part by which a score differs, in words."""
     if change >= 1:
         return f"{1 + change:.2g} times as high"
-    return f"{100 * abs(change):.2g} % {'higher' if change > 0 else 'lower'}"
+    percent = 100 * abs(change)
+    shown = (
+        f"{percent:.2g}" if percent < 10 else f"{percent:.0f}" if percent < 99 else f"{percent:.1f}"
+    )
+    return f"{shown} % {'higher' if change > 0 else 'lower'}"
 
 
 def _remedy(provenance: Mapping[str, Any]) -> str:

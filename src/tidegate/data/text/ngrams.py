@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from tidegate.model.checkpoint import MAX_LENGTH
+from tidegate.model.tensors import MAX_LENGTH
 
 __all__ = ["KneserNey"]
 
