@@ -134,6 +134,11 @@ def test_who_is_ahead_is_judged_by_the_proper_score():
     assert beside(mse=2.0).verdict({"mse": 1.0}, ENDED).startswith("ahead of counting")
 
 
+def test_a_network_that_was_judged_on_a_part_of_the_validation_part_is_said_to_be():
+    told = beside(mse=2.0).verdict({"mse": 1.0}, ENDED | {"validation_share": 0.041})
+    assert told.endswith("(50 % lower) (the network's figures are of 4.1% of it)")
+
+
 @pytest.mark.parametrize(
     ("stopped", "remedy"),
     [

@@ -71,6 +71,9 @@ class Beside:
         figures += [f"{_words(name)} {a:.4g} against {b:.4g}" for name, (a, b) in shown.items()]
         word = "level with" if abs(change) < _LEVEL else "behind" if change > 0 else "ahead of"
         told = f"{word} {self.name} ({self.about}) on the {part} part: {', '.join(figures)}"
+        share = provenance.get("validation_share", 1)
+        if not self.test and share < 1:  # the minutes were not enough for all of it
+            told += f" (the network's figures are of {share:.1%} of it)"
         return f"{told}; {_remedy(provenance)}" if word == "behind" else told
 
 
