@@ -13,12 +13,11 @@ from typing import Self
 import numpy as np
 
 from tidegate.baselines.baseline import Baseline
-from tidegate.data.series.line import Line, fit_line
+from tidegate.data.series.line import MOST_INPUTS, Line, fit_line
 from tidegate.data.series.naive import seasonal_naive_forecast
 from tidegate.data.series.windowing import Windows, window_rows
 
 _ROWS = 4096  # at once: bounds the memory
-_MOST_INPUTS = 4096  # of a linear map, whose products of inputs must fit into memory
 _PRODUCTS_A_SECOND = 3e9  # on one core
 
 
@@ -102,7 +101,7 @@ def best_of(train: Windows, validation: Windows, *, seconds: float = math.inf) -
     """That of the naive forecasts and the linear map which does best on ``validation``."""
     seasons = dict.fromkeys((1, train.windowing.season))  # without one, naive alone
     fitted: list[Baseline] = [Repeated(season) for season in seasons]
-    if train.inputs(np.arange(1)).size <= _MOST_INPUTS:
+    if train.inputs(np.arange(1)).size <= MOST_INPUTS:
         fitted.append(LinearWindows.fit(train, validation, seconds=seconds))
     return min(fitted, key=lambda one: one.figures(validation)["mse"])
 

@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.cli.command import Argument, Option, command
+from tidegate.cli.command import Option, command
 from tidegate.cli.options import later_options
-from tidegate.cli.parameters import FORCE, JSON, MODEL, output_option
+from tidegate.cli.parameters import FORCE, JSON, MODEL, inputs_to_ask_about, output_option
 from tidegate.cli.reading import about_file, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import File, taken
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 @command(
     MODEL,
-    Argument(
-        "file",
-        "FILE|-",
-        "a file like the one in training; it needs no answers. Texts may also be the lines of a "
-        ".txt file. - is standard input",
-    ),
+    inputs_to_ask_about(),
     Option(
         "--row",
         metavar="N",

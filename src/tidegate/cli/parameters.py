@@ -72,6 +72,15 @@ def data_to_ask_about(more: str = "") -> Argument:
     return Argument("file", "FILE", help)
 
 
+def inputs_to_ask_about(standard_input: str = "") -> Argument:
+    """The FILE of a command that reads inputs without answers, and may say more of ``-``."""
+    help = (
+        "a file like the one in training; it needs no answers. Texts may also be the lines of a "
+        f".txt file. - is standard input{standard_input}"
+    )
+    return Argument("file", "FILE|-", help)
+
+
 def like_file(name: str, what: str) -> Option:
     """An option that names a file of the same kind as FILE."""
     help = f"a file like FILE that {what}"

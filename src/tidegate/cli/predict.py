@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tidegate.cli.command import Argument, command
+from tidegate.cli.command import command
 from tidegate.cli.options import later_options
-from tidegate.cli.parameters import JSON, MODEL
+from tidegate.cli.parameters import JSON, MODEL, inputs_to_ask_about
 from tidegate.cli.reading import about_file, load_for, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import taken
@@ -47,13 +47,7 @@ ANSWERS: dict[str, Callable[[Any, Any], list[Answer]]] = {
 
 @command(
     MODEL,
-    Argument(
-        "file",
-        "FILE|-",
-        "a file like the one in training; it needs no answers. Texts may also be the lines of a "
-        ".txt file. - is standard input: lines of text, or a table if you name its column with "
-        "--text",
-    ),
+    inputs_to_ask_about(": lines of text, or a table if you name its column with --text"),
     JSON,
     told=later_options(*(TASKS[task].source for task in ANSWERS)),
 )

@@ -16,7 +16,7 @@ import numpy as np
 from tidegate.data.series.windowing import Windows
 
 PENALTIES = tuple(10.0 ** (e / 2) for e in range(-6, 13))  # in squared standard deviations
-_MOST_INPUTS = 4096
+MOST_INPUTS = 4096  # of a line, whose products of inputs must fit into memory
 _MOST_WEIGHTS = 2**22
 _WORK = 3e10  # multiplications in the sums of one part: a few seconds
 _ROWS = 2048  # at once: bounds the memory
@@ -54,7 +54,7 @@ def line_steps(input_size: int, output_size: int, steps: int) -> int:
 
     Its equations have as many unknowns as inputs.
     """
-    most = min(_MOST_INPUTS, _MOST_WEIGHTS // output_size)
+    most = min(MOST_INPUTS, _MOST_WEIGHTS // output_size)
     return min(steps, most // input_size)
 
 
