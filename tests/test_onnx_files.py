@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_without_torch import NAMES as TRAINED
 from test_without_torch import (
-    MIXED,
     folder,  # noqa: F401  a fixture
     run_without_torch,
 )
-from test_without_torch import NAMES as TRAINED
 
 import tidegate as tg
 from tidegate.cli import main
@@ -27,13 +26,14 @@ from tidegate.data.text import words
 from tidegate.data.text.encoders import BpeEncoder
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import load_model
+from tidegate.runtime.mixture import follow, nothing_read
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-# a graph has no evidence of whole sequences, and no counts
+# a graph has no evidence of whole sequences
 WITH_EVIDENCE = ["series-classifier-3", "series-regressor-1"]
-NAMES = [name for name in TRAINED if name not in (*WITH_EVIDENCE, *MIXED)]
+NAMES = [name for name in TRAINED if name not in WITH_EVIDENCE]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "onnx"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"
 TEXTS = [
@@ -87,8 +87,12 @@ def own_answer(model: Any, question: Any) -> list[float]:
     if model.TASK == "language-model":
         tokens = model._tokens(question)
         tokens = tokens[:-1] if model.encoder_.end_id is not None else tokens
-        outputs = model.runtime_(tokens[:, None])[-1, 0].astype(np.float64)
-        odds = np.exp(outputs - outputs.max())
+        outputs = model.runtime_(tokens[:, None])[-1]
+        if model.counts_ is not None:
+            recent = nothing_read(1)
+            follow(recent[0], tokens)
+            outputs = model.counts_.log_probabilities(outputs, recent)
+        odds = np.exp(outputs[0].astype(np.float64) - outputs.max())
         return (odds / odds.sum()).tolist()
     if model.TASK == "series-regressor":
         return model.predict([np.array(question, float)]).tolist()
