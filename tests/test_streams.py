@@ -56,15 +56,19 @@ class Case:
         return model.predict_proba([sequence])[0]
 
 
-def next_token(model: Any, text: str) -> np.ndarray:
-    """Log-probabilities of what follows, each token scored as `evaluate` would."""
-    network, encoder = model.runtime_, model.encoder_
+def tokens_before(encoder: Any, text: str) -> np.ndarray:
+    """What is read before the token that follows a text, [T]."""
     read = encoder.encode(text)
     if encoder.start_id is not None:  # the last sentence goes on, or one begins
         last = text.rpartition("\n")[2]
-        read = read[:-1] if encoder.split(last) else np.append(read, encoder.start_id)
-    elif not len(read):
-        read = encoder.encode("\n")
+        return read[:-1] if encoder.split(last) else np.append(read, encoder.start_id)
+    return read if len(read) else encoder.encode("\n")
+
+
+def next_token(model: Any, text: str) -> np.ndarray:
+    """Log-probabilities of what follows, each token scored as `evaluate` would."""
+    network, encoder = model.runtime_, model.encoder_
+    read = tokens_before(encoder, text)
     logits = network(read[:, None])[-1, 0].astype(np.float64)
     log_p = logits - np.log(np.exp(logits).sum())
     if model.counts_ is None:

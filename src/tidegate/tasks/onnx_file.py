@@ -33,6 +33,7 @@ def export(
     step: Path | None,
     opset: int,
     force: bool,
+    counts: bool = True,
     vector: Mapping[str, np.ndarray] | None = None,
     inputs: Iterable[Path] = (),
 ) -> None:
@@ -42,11 +43,12 @@ def export(
     read.  Raises InputError before anything is written.
     """
     learned = fitted._learned()
-    if learned.get("counts"):
-        raise InputError(
-            "expected a network that answers alone, got one that is mixed with counts, which no "
-            f"ONNX operator looks up; train it with {spelled('counts', False)}"
-        )
+    mixture = getattr(fitted, "counts_", None)
+    if not counts:
+        if mixture is None:
+            problem = "expected a model that is mixed with counts, got one that is not"
+            raise InputError(f"{problem}; leave {spelled('counts', False)} out")
+        mixture = None
     if "evidence" in learned and "encoder" not in learned:
         raise InputError(
             "expected a model that reads a sequence's values alone, got one that reads evidence of "
@@ -71,8 +73,8 @@ def export(
         vector = new_test_vector(network)
     read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
     reading = None if read is None else reading_of(read, getattr(fitted, "target_", None))
-    whole = whole_bytes(network, opset, version, told, vector, reading)
-    of_step = None if step is None else step_bytes(network, opset, version, told)
+    whole = whole_bytes(network, opset, version, told, vector, reading, mixture)
+    of_step = None if step is None else step_bytes(network, opset, version, told, mixture)
     write_atomically(path, whole)
     if step is not None and of_step is not None:
         write_atomically(step, of_step)
