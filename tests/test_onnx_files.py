@@ -31,9 +31,7 @@ from tidegate.model.checkpoint import load_model
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-# a graph has no evidence of whole sequences, and no counts
-WITH_EVIDENCE = ["series-classifier-3", "series-regressor-1"]
-NAMES = [name for name in TRAINED if name not in (*WITH_EVIDENCE, *MIXED)]
+NAMES = [name for name in TRAINED if name not in MIXED]  # a graph has no counts
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "onnx"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"
 TEXTS = [

@@ -331,8 +331,8 @@ class Estimator(StandsBeside, Streamed):
 
         ``step``: a second file, of one step of streams, with states in and out.  ``opset``: 17 to
         22.  Both are first run in ONNX Runtime beside the network.  Raises InputError where answers
-        differ, for a ``step`` of a network that reads in both directions, and as ``save`` does;
-        then nothing is written.
+        differ, for a ``step`` of a network that needs a sequence's end before its beginning, and as
+        ``save`` does; then nothing is written.
         """
         from tidegate.tasks.onnx_file import export
 

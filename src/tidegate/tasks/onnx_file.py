@@ -47,12 +47,8 @@ def export(
             "expected a network that answers alone, got one that is mixed with counts, which no "
             f"ONNX operator looks up; train it with {spelled('counts', False)}"
         )
-    if "evidence" in learned and "encoder" not in learned:
-        raise InputError(
-            "expected a model that reads a sequence's values alone, got one that reads evidence of "
-            "the whole sequence beside them, for which there is no graph; train it with "
-            + spelled("evidence", False)
-        )
+    if step is not None:
+        _check_step(fitted)
     # of weights in 8 or 16 bits, too, all else is computed in float32 there
     network = rounded_network(fitted.runtime_, "float32")
     check_exporting(opset)
@@ -70,12 +66,26 @@ def export(
     if vector is None:
         vector = new_test_vector(network)
     read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
-    reading = None if read is None else reading_of(read, getattr(fitted, "target_", None))
+    beside = (getattr(fitted, name, None) for name in ("evidence_", "target_"))
+    reading = None if read is None else reading_of(read, *beside)
     whole = whole_bytes(network, opset, version, told, vector, reading)
     of_step = None if step is None else step_bytes(network, opset, version, told)
     write_atomically(path, whole)
     if step is not None and of_step is not None:
         write_atomically(step, of_step)
+
+
+def _check_step(fitted: Estimator) -> None:
+    """Raise InputError for a model whose streams read all values so far for every answer."""
+    needs = fitted._ends_first() if fitted.REREADS else []
+    if needs:
+        reasons, remedies = zip(*needs, strict=True)
+        raise InputError(
+            "expected a model that reads a sequence as it comes, got one that "
+            f"{' and '.join(reasons)}, so it has no single step; leave it out, and give the whole "
+            f"graph all rows so far, or train with {' and '.join(remedies)}",
+            option="step",
+        )
 
 
 def check_exporting(opset: int) -> None:

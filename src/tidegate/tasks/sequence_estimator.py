@@ -12,6 +12,7 @@ import numpy as np
 from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.data.sequences.evidence import MAX_LABELS, SequenceEvidence, learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
+from tidegate.data.sequences.reading import SequenceReading, beside_steps
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
@@ -47,6 +48,7 @@ class SequenceEstimator(Estimator):
     DEFAULT_EPOCHS: ClassVar[int] = 20
     DEFAULT_STEPS: ClassVar[int] = 2000
     SCALING_PARTS: ClassVar[frozenset[str]] = frozenset({"inputs"})  # of the model file
+    REREADS: ClassVar[bool] = True
 
     segment: int | None = option(
         None,
@@ -188,8 +190,9 @@ class SequenceEstimator(Estimator):
         others = np.zeros(len(validation[0])) if counts[1] is None else counts[1]
         teaching = np.concatenate([counts[0], others])
         evidence = self._learn_evidence(both, answers, teaching, output_size)
-        none = None if evidence is None else np.zeros_like(evidence)
-        scaled = self._with_evidence([inputs.scaled(sequence) for sequence in both], none)
+        scaled = [inputs.scaled(sequence) for sequence in both]
+        if evidence is not None:  # of which the network learns nothing
+            scaled = beside_steps(scaled, np.zeros_like(evidence))
         scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train[1] if alone else validation[1]
@@ -223,7 +226,7 @@ class SequenceEstimator(Estimator):
         once = alone or weights_of_all is None or evidence is not None
         self._train(
             self._architecture(
-                input_size=self._input_size,
+                input_size=self._reading.input_size,
                 output_size=output_size,
                 linear_steps=0 if evidence is None else 1,
             ),
@@ -280,21 +283,8 @@ class SequenceEstimator(Estimator):
         return left_out
 
     @property
-    def _input_size(self) -> int:
-        """Numbers that one recurrent step reads, evidence among them."""
-        evidence = 0 if self.evidence_ is None else len(self.evidence_.intercepts)
-        return self.inputs_.input_size + evidence
-
-    def _with_evidence(
-        self, scaled: list[np.ndarray], evidence: np.ndarray | None
-    ) -> list[np.ndarray]:
-        """Scaled sequences [T, ...] with their evidence [N, O] beside every step."""
-        if evidence is None:
-            return scaled
-        return [
-            np.concatenate([steps, np.broadcast_to(row, (len(steps), len(row)))], axis=1)
-            for steps, row in zip(scaled, evidence, strict=True)
-        ]
+    def _reading(self) -> SequenceReading:
+        return SequenceReading(self.inputs_, self.evidence_)
 
     def _start(self, network: SequenceNetwork) -> dict[str, Any]:
         """Let the network learn apart from the evidence."""
@@ -304,15 +294,13 @@ class SequenceEstimator(Estimator):
 
     def _read(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         """What the network reads of each sequence."""
-        inputs, scaled, filled = self.inputs_, [], []
+        filled = []
         for i, sequence in enumerate(sequences):
             try:
-                scaled.append(inputs.scaled(sequence))
-                filled.append(inputs.filled(sequence))
+                filled.append(self.inputs_.filled(sequence))
             except InputError as e:
                 raise InputError(f"sequence {i}: {e}") from None
-        evidence = None if self.evidence_ is None else self.evidence_.of(filled)
-        return [inputs.segments(steps) for steps in self._with_evidence(scaled, evidence)]
+        return self._reading.of(filled)
 
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""
@@ -326,12 +314,15 @@ class SequenceEstimator(Estimator):
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import SequenceStream
+        from tidegate.runtime.whole_streams import WholeStream
 
         target = getattr(self, "target_", None)  # of numbers, none of labels
+        if self._ends_first():
+            return WholeStream(network, batch_size, self.TASK, self._reading, target)
         return SequenceStream(network, batch_size, self.TASK, self.inputs_, target)
 
-    def _stream_hindrances(self) -> list[tuple[str, str]]:
-        found = super()._stream_hindrances()
+    def _ends_first(self) -> list[tuple[str, str]]:
+        found = super()._ends_first()
         if self.inputs_.own_scale:
             reason = "reads a sequence in deviations of its own, which are known at its end"
             found.append((reason, spelled("own_scale", False)))
@@ -354,8 +345,8 @@ class SequenceEstimator(Estimator):
             self.evidence_ = SequenceEvidence.from_arrays(model.evidence)
             if self.evidence_.channels != self.inputs_.channels:
                 raise ValueError(f"evidence: expected {self.inputs_.channels} channels")
-        if self._input_size != model.architecture.input_size:
+        size = self._reading.input_size
+        if size != model.architecture.input_size:
             raise ValueError(
-                f"inputs: expected {model.architecture.input_size} values a step, got "
-                f"{self._input_size}"
+                f"inputs: expected {model.architecture.input_size} values a step, got {size}"
             )
