@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import tidegate as tg
-from tidegate.data.sequences.convolutions import Convolutions
+from tidegate.data.sequences.convolutions import Convolutions, _summed
 from tidegate.data.sequences.evidence import SequenceEvidence, learn_evidence
 from tidegate.data.sequences.mixing import best_mixture, log_loss, squared_error
 from tidegate.data.sequences.ridge import PENALTIES, Ridge
-from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.sequence_blend import blended, trust
@@ -251,16 +250,21 @@ def _reloaded(path: Path, model: Any) -> Any:
     return tg.load(path)
 
 
-def test_what_cannot_have_evidence_says_what_to_train_instead(tmp_path: Path) -> None:
-    options = {**SMALL, "bidirectional": False, "own_scale": False}
-    model = tg.SequenceRegressor(**options).fit([[1.0, 2.0, 4.0]] * 6, np.arange(6))
-    with pytest.raises(InputError, match="evidence=False"):
-        model.stream()
-    with pytest.raises(InputError, match="evidence=False"):
-        model.export_onnx(tmp_path / "m.onnx")
-    model = tg.SequenceRegressor(**options, evidence=False).fit([[1.0, 2.0]] * 6, np.arange(6))
+def test_a_model_without_evidence_holds_none() -> None:
+    model = tg.SequenceRegressor(**SMALL, evidence=False).fit([[1.0, 2.0]] * 6, np.arange(6))
     assert model.evidence_ is None
-    assert model.stream().feed([1.0, 2.0]).shape == ()
+    assert model.runtime_.architecture.linear_steps == 0
+
+
+def test_a_sum_of_channels_is_added_up_in_their_order() -> None:
+    """So that its bits are the same on every machine."""
+    rng = RNG(0)
+    x = rng.normal(size=(3, 7, 9)).astype(np.float32)
+    weights = np.array([0, 1, 1, 0, 1, 0.5, 1, -1, 1], np.float32)
+    expected = np.zeros((3, 7), np.float32)
+    for i, t, c in np.ndindex(3, 7, 9):
+        expected[i, t] += x[i, t, c] * weights[c]
+    np.testing.assert_array_equal(_summed(x, weights), expected)
 
 
 def test_a_linear_answer_is_found_where_sequences_are_few() -> None:

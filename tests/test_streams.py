@@ -27,6 +27,7 @@ from tidegate.runtime.stream import Stream, Streams
 # Of a value of order 1, after some dozen steps in float32; the same sums in another order.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 WORDS = ["the", "good", "film", ",", "not", "so", "bad", "so", "bad", "a", "film", "unheard", "of"]
+DEFAULTS: dict[str, Any] = {"bidirectional": True, "own_scale": True, "readout": "mean+max"}
 READOUTS = ["last", "mean", "max", "max+last+mean"]
 
 
@@ -120,6 +121,22 @@ def case_of(task: str, **options: Any) -> Case:
         case "number of one channel":
             model = sequence_model(tg.SequenceRegressor, channels=1, segment=3, **options)
             return Case(model, numbers(1, missing=True), np.array)
+        case "label by evidence":  # as a classifier is by default
+            model = sequence_model(
+                tg.SequenceClassifier, segment=4, **DEFAULTS | {"evidence": 40} | options
+            )
+            return Case(model, numbers(2, missing=True), np.array)
+        case "number by evidence of short ones":
+            model = sequence_model(
+                tg.SequenceRegressor, channels=1, **DEFAULTS | {"evidence": 9} | options
+            )
+            return Case(model, numbers(1, missing=True), np.array)
+        case "label by evidence, read forward":
+            model = sequence_model(tg.SequenceClassifier, channels=3, evidence=12, **options)
+            return Case(model, numbers(3, missing=True), np.array)
+        case "label in its own scale":
+            model = sequence_model(tg.SequenceClassifier, own_scale=True, **options)
+            return Case(model, numbers(2, missing=True), np.array)
         case "forecast":
             return Case(forecaster(**options), numbers(2, 17), np.array)
         case "forecast with covariates":
@@ -132,8 +149,9 @@ def case_of(task: str, **options: Any) -> Case:
 TASKS = [
     "classifier of words", "classifier of words by evidence", "classifier of characters",
     "language of characters", "language of words", "language of bpe", "label of numbers",
-    "label of segments", "number of one channel", "forecast", "forecast with covariates",
-    "joint forecast",
+    "label of segments", "number of one channel", "label by evidence",
+    "number by evidence of short ones", "label by evidence, read forward",
+    "label in its own scale", "forecast", "forecast with covariates", "joint forecast",
 ]  # fmt: skip
 POOLED = [t for t in TASKS if "language" not in t and "forecast" not in t]
 

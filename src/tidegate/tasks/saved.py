@@ -79,8 +79,8 @@ class Saved(SklearnOptions, Streamed):
         22.  ``counts=False``: of a language model that is mixed with counts the network alone, a
         smaller and faster graph that predicts worse: ``metrics_`` has the perplexities of both.
         All is first run in ONNX Runtime beside the model.  Raises InputError where answers differ,
-        for a ``step`` of a network that reads in both directions, for ``counts=False`` of a model
-        without counts, and as ``save`` does; then nothing is written.
+        for a ``step`` of a network that needs a sequence's end before its beginning, for
+        ``counts=False`` of a model without counts, and as ``save`` does; then nothing is written.
         """
         from tidegate.tasks.onnx_file import export
 

@@ -12,6 +12,7 @@ import numpy as np
 from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.data.sequences.evidence import MAX_LABELS
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
+from tidegate.data.sequences.reading import beside_steps
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import with_default
@@ -43,6 +44,7 @@ class SequenceEstimator(ReadsSequences):
     INPUTS: ClassVar[str] = "sequences"
     DEFAULT_EPOCHS: ClassVar[int] = 20
     DEFAULT_STEPS: ClassVar[int] = 2000
+    REREADS: ClassVar[bool] = True
 
     segment: int | None = option(
         None,
@@ -184,8 +186,9 @@ class SequenceEstimator(ReadsSequences):
         others = np.zeros(len(validation[0])) if counts[1] is None else counts[1]
         teaching = np.concatenate([counts[0], others])
         evidence = self._learn_evidence(both, answers, teaching, output_size)
-        none = None if evidence is None else np.zeros_like(evidence)
-        scaled = self._with_evidence([inputs.scaled(sequence) for sequence in both], none)
+        scaled = [inputs.scaled(sequence) for sequence in both]
+        if evidence is not None:  # of which the network learns nothing
+            scaled = beside_steps(scaled, np.zeros_like(evidence))
         scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train[1] if alone else validation[1]
@@ -219,7 +222,7 @@ class SequenceEstimator(ReadsSequences):
         once = alone or weights_of_all is None or evidence is not None
         self._train(
             self._architecture(
-                input_size=self._input_size,
+                input_size=self._reading.input_size,
                 output_size=output_size,
                 linear_steps=0 if evidence is None else 1,
             ),
