@@ -55,7 +55,8 @@ class SequenceEstimator(ReadsSequences):
     own_scale: bool = option(
         True,
         "read each sequence in standard deviations of its own, so that faint ones are as clear as "
-        "strong ones; without it in those of the training part, as a stream needs",
+        "strong ones; without it in those of the training part, so that a stream need not read all "
+        "values anew for each answer",
     )
     crop: float = option(
         0.1,

@@ -100,13 +100,19 @@ class Convolutions:
 
     def _fill(self, x: np.ndarray, rows: np.ndarray, result: np.ndarray) -> None:
         """Write the shares of x [B, T, C] to ``rows`` of the result."""
+        most = max(1, _BLOCK // (KERNELS * x[..., 0].size))
         for d, dilation in enumerate(self.dilations.tolist()):
-            for r, weights in enumerate(self.sums[d]):
-                convolved, places = _convolved(_summed(x, weights), dilation, d)
+            for begin in range(0, self.sums.shape[1], most):
+                some = slice(begin, begin + most)
+                summed = np.concatenate([_summed(x, weights) for weights in self.sums[d, some]])
+                convolved, places = _convolved(summed, dilation, d)
+                convolved = convolved.reshape(KERNELS, -1, len(x), convolved.shape[-1])
                 above = np.empty(convolved.shape, np.bool_)
-                for q, bias in enumerate(self.biases[d, r].T):
-                    np.greater(convolved, bias[:, None, None], out=above)
-                    result[rows, d, r, :, q] = (_counts(above) / places[:, None]).T
+                for q in range(self.biases.shape[-1]):
+                    bias = self.biases[d, some, :, q].T
+                    np.greater(convolved, bias[:, :, None, None], out=above)
+                    shares = _counts(above) / places[:, None, None]
+                    result[rows, d, some, :, q] = shares.transpose(2, 1, 0)
 
 
 def _sums(dilations: int, most: int, channels: int, rng: np.random.Generator) -> np.ndarray:
