@@ -150,12 +150,20 @@ class SequenceEstimator(ReadsSequences):
         return self._answers(sequences, y)
 
     def _stand_beside_on(
-        self, held_out: Part, test: Part, fit: Callable[[float], Baseline]
+        self,
+        train: Part,
+        held_out: Part,
+        test: Part,
+        fit: Callable[[Answered, int, float], Baseline],
     ) -> None:
+        """``fit``: of a training part, for so many questions, in about so many seconds."""
         validation, tested = (
             Answered(*part) if len(part[0]) else None for part in (held_out, test)
         )
-        self._stand_beside(fit, validation, tested)
+        asked = len(held_out[0]) + len(test[0])
+        self._stand_beside(
+            lambda seconds: fit(Answered(*train), asked, seconds), validation, tested
+        )
 
     def _learn(
         self,
