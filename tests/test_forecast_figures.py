@@ -101,6 +101,7 @@ def test_figures_average_those_of_the_series(model, series):
     by_series = model.evaluate_series(series)
     assert list(by_series) == ["level", "flow"]
     figures = model.evaluate(series)
+    assert figures.pop("smape_series") == 1  # of "flow" alone
     for name, value in figures.items():
         assert value == pytest.approx(np.nanmean([row[name] for row in by_series.values()]))
     assert list(by_series["flow"]) == list(figures)
