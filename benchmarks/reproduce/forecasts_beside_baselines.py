@@ -22,6 +22,7 @@ import csv
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from record import Clock, Record, Row, markdown
@@ -183,6 +184,23 @@ def measure(name: str, series: Series, horizon: int, seeds: list[int]) -> Row:
     }
 
 
+COLUMNS: dict[str, Any] = {
+    "data": lambda r: r["data"],
+    "rows ahead": lambda r: r["horizon"],
+    "rows read": lambda r: r["context"],
+    "test MSE (seeds)": lambda r: (
+        f"**{np.mean(r['test_mse']):.4g}** ({', '.join(f'{v:.4g}' for v in r['test_mse'])})"
+    ),
+    **{
+        name: lambda r, name=name: f"{r['baselines_test_mse'].get(name, np.nan):.4g}"
+        for name in ("ridge regression", "seasonal naive", "naive")
+    },
+    "over the best of these": lambda r: f"{r['ratio']:.3f}",
+    "MASE over the naive ones'": lambda r: f"{r['mase_ratio']:.3f}",
+    "CPU seconds a seed": lambda r: round(r["cpu_seconds_a_seed"]),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with timeseries/")
@@ -197,8 +215,7 @@ def main() -> None:
                 if chosen.horizon in (None, horizon):
                     series = read(chosen.data / "timeseries")
                     record.add(measure(name, series, horizon, chosen.seeds))
-    columns = ("data", "horizon", "context", "test_mse", "baselines_test_mse", "ratio")
-    print("\n" + markdown(record.rows, {c: lambda r, c=c: r[c] for c in columns}))
+    print("\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":
