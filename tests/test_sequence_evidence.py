@@ -164,18 +164,31 @@ def test_a_network_is_trusted_as_far_as_held_out_sequences_say() -> None:
     rng = RNG(0)
     answers, alike = rng.normal(size=50), np.ones(50)
     good, bad = answers[:, None], answers[:, None] + rng.normal(size=(50, 1))
-    np.testing.assert_allclose(trust(bad, good, answers, alike), (0, 1), atol=1e-6)
-    assert trust(good, bad, answers, alike) == (1, 0)
-    assert trust(bad[:5], good[:5], answers[:5], alike[:5]) == (1, 0)  # five tell nothing
-    evidence, network = trust(bad, answers[:, None] + rng.normal(size=(50, 1)), answers, alike)
+    np.testing.assert_allclose(trust(bad, good, answers, alike, 50), (0, 1), atol=1e-6)
+    assert trust(good, bad, answers, alike, 50) == (1, 0)
+    assert trust(bad[:5], good[:5], answers[:5], alike[:5], 50) == (1, 0)  # five tell nothing
+    evidence, network = trust(bad, answers[:, None] + rng.normal(size=(50, 1)), answers, alike, 50)
     assert evidence > 0.2  # errors that even out
     assert network > 0.2
+
+
+def test_a_small_gain_counts_where_many_sequences_were_learned_from() -> None:
+    """Two nats on a hundred of them are worth nothing of few, which may have come by chance."""
+    rng = RNG(1)
+    answers, alike = rng.normal(size=100), np.ones(100)
+    evidence = answers[:, None] + 0.2 * rng.normal(size=(100, 1))
+    network = answers[:, None] + rng.normal(size=(100, 1))
+    assert trust(evidence, network, answers, alike, 50) == (1, 0)
+    assert trust(evidence, network, answers, alike, 899) == (1, 0)
+    assert trust(evidence, network, answers, alike, 900)[1] > 0
+    few = slice(99)
+    assert trust(evidence[few], network[few], answers[few], alike[few], 900) == (1, 0)
 
 
 def test_a_network_that_is_certain_is_not_believed_for_a_few_right_answers() -> None:
     answers = np.arange(20) % 2
     right = np.eye(2)[answers]
-    evidence, network = trust(right, 40 * right, answers, np.ones(20))
+    evidence, network = trust(right, 40 * right, answers, np.ones(20), 50)
     assert evidence + 40 * network < 5
 
 

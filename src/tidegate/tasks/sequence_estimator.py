@@ -153,12 +153,20 @@ class SequenceEstimator(ReadsSequences):
         return self._answers(sequences, y)
 
     def _stand_beside_on(
-        self, held_out: Part, test: Part, fit: Callable[[float], Baseline]
+        self,
+        train: Part,
+        held_out: Part,
+        test: Part,
+        fit: Callable[[Answered, int, float], Baseline],
     ) -> None:
+        """``fit``: of a training part, for so many questions, in about so many seconds."""
         validation, tested = (
             Answered(*part) if len(part[0]) else None for part in (held_out, test)
         )
-        self._stand_beside(fit, validation, tested)
+        asked = len(held_out[0]) + len(test[0])
+        self._stand_beside(
+            lambda seconds: fit(Answered(*train), asked, seconds), validation, tested
+        )
 
     def _learn(
         self,
@@ -236,21 +244,27 @@ class SequenceEstimator(ReadsSequences):
         if evidence is not None:
             count = counts[0] if alone else counts[1]
             count = np.ones(len(judged)) if count is None else count
-            self._blend(judging[0], evidence[-len(judged) :], alone, count)
+            self._blend(judging[0], evidence[-len(judged) :], alone, count, len(scaled))
 
     def _blend(
-        self, objective: ManyToOne, evidence: np.ndarray, alone: bool, counts: np.ndarray
+        self,
+        objective: ManyToOne,
+        evidence: np.ndarray,
+        alone: bool,
+        counts: np.ndarray,
+        learned: int,
     ) -> None:
         """Add ``evidence`` [N, O] in what judges to what the network says, each as it is trusted.
 
         With nothing held out, ``alone``, each counts a half.  ``counts`` [N]: how much each
-        sequence does, where the loss has no weights of its own for what judges.
+        sequence does, where the loss has no weights of its own for what judges.  ``learned``:
+        sequences that the network has learned from.
         """
         sequences, answers = objective.validation
         own = outputs_of(self.runtime_, sequences, evidence.shape[1])
         counts = counts if objective.weights[1] is None else objective.weights[1]
         told = self._strength * evidence
-        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts)
+        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts, learned)
         self.runtime_ = blended(self.runtime_, self._strength, trusted)
         for steps, row in zip(sequences, evidence, strict=True):
             steps[:, -len(row) :] = row
