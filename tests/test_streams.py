@@ -24,8 +24,8 @@ from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.runtime.stream import Stream, Streams
 
-# Of a value of order 1, after some dozen steps in float32; the same sums in another order.  Of a cell
-# without bounds (gru_light) the logits reach 25, and rounding its inputs alone moves answers by 3e-5.
+# Of a value of order 1, after some dozen steps in float32; the same sums in another order.  Of a
+# cell without bounds (gru_light) logits reach 25; rounding its inputs moves answers by 3e-5.
 CLOSE = {"rtol": 5e-5, "atol": 5e-5}
 WORDS = ["the", "good", "film", ",", "not", "so", "bad", "so", "bad", "a", "film", "unheard", "of"]
 DEFAULTS: dict[str, Any] = {"bidirectional": True, "own_scale": True, "readout": "mean+max"}
