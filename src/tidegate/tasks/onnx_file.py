@@ -82,8 +82,8 @@ def _check_step(fitted: Estimator) -> None:
         reasons, remedies = zip(*needs, strict=True)
         raise InputError(
             "expected a model that reads a sequence as it comes, got one that "
-            f"{', '.join(reasons)}; so it has no single step: leave it out, and give the whole graph "
-            f"all rows so far, or train with {' and '.join(remedies)}",
+            f"{', '.join(reasons)}; so it has no single step: leave it out, and give the whole "
+            f"graph all rows so far, or train with {' and '.join(remedies)}",
             option="step",
         )
 
