@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tidegate.baselines.baseline import Baseline
@@ -32,13 +32,19 @@ _SCORES = ("perplexity", "cross_entropy", "mse")
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """A fitted baseline's figures on the validation and on the test part, empty without one."""
+    """A fitted baseline's figures on the validation and on the test part, empty without one.
+
+    ``figures``: those on any part.  ``share``: of the validation part, where figures are of a fixed
+    part of it, as the network's.
+    """
 
     name: str
     about: str
     validation: Mapping[str, float]
     test: Mapping[str, float]
     seconds: float
+    figures: Callable[[Any], Mapping[str, float]]
+    share: float = 1.0
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -72,7 +78,9 @@ class Beside:
         word = "level with" if abs(change) < _LEVEL else "behind" if change > 0 else "ahead of"
         told = f"{word} {self.name} ({self.about}) on the {part} part: {', '.join(figures)}"
         share = provenance.get("validation_share", 1)
-        if not self.test and share < 1:  # the minutes were not enough for all of it
+        if not self.test and self.share < 1:
+            told += f" (both of {self.share:.1%} of it)"
+        elif not self.test and share < 1:  # the minutes were not enough for all of it
             told += f" (the network's figures are of {share:.1%} of it)"
         return f"{told}; {_remedy(provenance)}" if word == "behind" else told
 
@@ -101,6 +109,7 @@ def stand_beside(
         validation=figures[0],
         test=figures[1],
         seconds=round(time.monotonic() - began, 1),
+        figures=fitted.figures,
     )
 
 
@@ -163,10 +172,12 @@ class StandsBeside(SklearnOptions):
         validation: Any,
         test: Any = None,
         by_folds: Callable[[], Mapping[str, float]] | None = None,
+        spent_s: float = 0.0,
     ) -> None:
         """Fit the baseline, given the seconds that it may take, and score it; None: no part.
 
-        ``by_folds`` gives validation figures where there is no such part.
+        ``by_folds`` gives validation figures where there is no such part; ``spent_s``: what it has
+        taken already.
         """
         self._beside = None
         if not (self.baseline and self.is_first_process):
@@ -178,9 +189,9 @@ class StandsBeside(SklearnOptions):
             )
             return
         try:
-            self._beside = stand_beside(
-                fit, validation, test, by_folds, allowance(self.max_minutes)
-            )
+            allowed_s = allowance(self.max_minutes)
+            beside = stand_beside(fit, validation, test, by_folds, allowed_s)
+            self._beside = replace(beside, seconds=round(beside.seconds + spent_s, 1))
         except ModuleNotFoundError as e:
             self._say_of_baseline(
                 f"left out, since {e.name} is not installed; install it with: "
@@ -188,6 +199,12 @@ class StandsBeside(SklearnOptions):
             )
         except Exception as e:  # the run is worth something without it
             self._say_of_baseline(f"left out, since it failed ({type(e).__name__}: {e})")
+
+    def _stand_beside_part(self, part: Any, share: float) -> None:
+        """Take the baseline's figures on the ``part`` of the validation part that was evaluated."""
+        if self._beside is not None and share < 1:
+            figures = self._beside.figures(part)
+            self._beside = replace(self._beside, validation=figures, share=share)
 
     def _say_of_baseline(self, told: str) -> None:
         if self.speaks:

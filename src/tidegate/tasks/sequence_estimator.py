@@ -19,6 +19,7 @@ from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.sequence_blend import blended, keep_apart, trust
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.weights import sample_weights
+from tidegate.training.budget import Closing
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class SequenceEstimator(Estimator):
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
             self._start,
             everything_of=None if once else everything,
-            tested=tested,
+            closing=Closing(tested=tested, again=0 if evidence is None else 2),
         )
         if evidence is not None:
             count = counts[0] if alone else counts[1]
