@@ -24,6 +24,7 @@ _LONGEST_S = 30.0  # for a baseline, about
 _SHARE = 0.05  # of the minutes that a run may take
 _LEVEL = 0.01  # part by which scores differ without being worth a word
 _MORE = 3  # times as long, where more training may help
+_CHEAPER = "take the cheaper method for this data"
 _LATE = 0.8  # of the steps: best weights after them show that training was not at its end
 
 # The proper scores, the first of which a task has is what decides.
@@ -45,6 +46,7 @@ class Beside:
     seconds: float
     figures: Callable[[Any], Mapping[str, float]]
     share: float = 1.0
+    cheaper: str = _CHEAPER
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -82,7 +84,9 @@ class Beside:
             told += f" (both of {self.share:.1%} of it)"
         elif not self.test and share < 1:  # the minutes were not enough for all of it
             told += f" (the network's figures are of {share:.1%} of it)"
-        return f"{told}; {_remedy(provenance)}" if word == "behind" else told
+        if word != "behind":
+            return told
+        return f"{told}; {_remedy(provenance, self.cheaper)}"
 
 
 def stand_beside(
@@ -129,13 +133,13 @@ def _how_far(change: float) -> str:
     return f"{shown} % {'higher' if change > 0 else 'lower'}"
 
 
-def _remedy(provenance: Mapping[str, Any]) -> str:
-    """What may help a network that lost."""
+def _remedy(provenance: Mapping[str, Any], cheaper: str) -> str:
+    """What may help a network that lost, or what is ``cheaper``."""
     steps, best = provenance["steps"], provenance["best_step"]
     if best < _LATE * steps:
         return (
             f"its best weights came at step {best} of {steps}, so more time would not help: give "
-            "more data, or take the cheaper method for this data"
+            f"more data, or {cheaper}"
         )
     more = {
         "epochs": math.ceil(_MORE * provenance["epochs"]),
@@ -144,10 +148,8 @@ def _remedy(provenance: Mapping[str, Any]) -> str:
     }
     limit = provenance["stopped_by"]
     limit = limit if limit in more else "epochs"
-    return (
-        f"it was still getting better: train longer with {spelled(limit, more[limit])}, or take "
-        "the cheaper method for this data"
-    )
+    longer = spelled(limit, more[limit])
+    return f"it was still getting better: train longer with {longer}, or {cheaper}"
 
 
 def _words(name: str) -> str:
@@ -172,12 +174,14 @@ class StandsBeside(SklearnOptions):
         validation: Any,
         test: Any = None,
         by_folds: Callable[[], Mapping[str, float]] | None = None,
+        *,
         spent_s: float = 0.0,
+        cheaper: str = _CHEAPER,
     ) -> None:
         """Fit the baseline, given the seconds that it may take, and score it; None: no part.
 
         ``by_folds`` gives validation figures where there is no such part; ``spent_s``: what it has
-        taken already.
+        taken already; ``cheaper``: what to do instead of training longer.
         """
         self._beside = None
         if not (self.baseline and self.is_first_process):
@@ -191,7 +195,8 @@ class StandsBeside(SklearnOptions):
         try:
             allowed_s = allowance(self.max_minutes)
             beside = stand_beside(fit, validation, test, by_folds, allowed_s)
-            self._beside = replace(beside, seconds=round(beside.seconds + spent_s, 1))
+            spent_s = round(beside.seconds + spent_s, 1)
+            self._beside = replace(beside, seconds=spent_s, cheaper=cheaper)
         except ModuleNotFoundError as e:
             self._say_of_baseline(
                 f"left out, since {e.name} is not installed; install it with: "

@@ -17,8 +17,9 @@ from tidegate.terminal import say
 
 _KEPT = 1 << 20  # n-grams, 16 MB of a model file
 _COUNTED = 1 << 24  # tokens, the last ones of a training text: they take 3 GB and a minute
-_COUNTING = 0.25  # of the minutes, at most; what is counted then is worth more than steps are
-_ORDERS_S = 5e-7  # seconds for each token and length of n-grams, about: counting and judging
+_COUNTING = 0.2  # of the minutes, about; what is counted then is worth more than steps are
+_FEWEST = 3  # tokens in an n-gram, for which there should be time ...
+_COUNTED_A_SECOND = 1_000_000  # ... on one core: so many tokens are counted, of one length
 _FITTED = 1 << 15  # tokens of the validation part, by which the shares are fitted
 
 
@@ -48,14 +49,14 @@ class Counted:
         """Count in ``train``, int32 [T]; how long the n-grams are ``validation`` decides.
 
         ``kinds``: how many tokens there are, and the one never predicted.  ``longest``: tokens in
-        an n-gram, at most.  Of a long text the end is counted, by a part of the ``minutes``.
+        an n-gram, at most.  In few ``minutes`` shorter ones are counted, of long texts the end.
         """
         began = time.monotonic()
-        most = min(_COUNTED, len(train))
-        if minutes is not None:
-            most = min(most, max(10_000, int(_COUNTING * 60 * minutes / longest / _ORDERS_S)))
+        seconds = math.inf if minutes is None else _COUNTING * 60 * minutes
+        most = min(_COUNTED, len(train), max(10_000, seconds * _COUNTED_A_SECOND / _FEWEST))
+        most = int(most)
         counted = train[len(train) - most :]
-        whole = KneserNey.fit(counted, validation, *kinds, longest)
+        whole = KneserNey.fit(counted, validation, *kinds, longest, seconds)
         kept = whole.pruned(_KEPT)
         of_what = "" if most == len(train) else f", of the last {most:,} tokens"
         return cls(whole, kept, most, of_what, time.monotonic() - began)

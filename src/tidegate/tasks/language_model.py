@@ -113,7 +113,10 @@ class LanguageModel(LanguageOptions):
 
         tested = self._tokens(test) if test else None
         spent_s = 0.0 if counted is None else counted.seconds
-        self._stand_beside(baseline, parts[1], tested, spent_s=spent_s)
+        told: dict[str, Any] = {"spent_s": spent_s}
+        if counted is None:
+            told["cheaper"] = f"mix the two with {spelled('counts', True)}"
+        self._stand_beside(baseline, parts[1], tested, **told)
         result = self._train_from(
             start,
             self._text_architecture(
