@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -162,9 +163,9 @@ class Forecaster(JudgedForecaster):
             say(w.said())
         steps = w.context // w.segment
         steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
-        began = time.monotonic()
+        began = monotonic()
         line = fit_line(train, validation, steps) if steps else None
-        line_s = time.monotonic() - began
+        line_s = monotonic() - began
         tested = len(series) - end >= w.horizon
         self._stand_beside(
             lambda seconds: best_of(train, validation, seconds=seconds),

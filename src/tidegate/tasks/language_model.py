@@ -131,7 +131,7 @@ class LanguageModel(LanguageOptions):
             closing=Closing(
                 tested=len(test) / max(len(train), 1) * len(parts[0]),
                 again=0 if counted is None else 1,  # to mix counts with the network
-                seconds=0 if counted is None else counted.seconds,
+                refit_s=spent_s,  # to count once more
             ),
         )
         judged = parts[1][: max(2, round(result.share * len(parts[1])))]

@@ -36,12 +36,14 @@ class Closing:
     """What a task does once the last step is made, for which minutes must be left.
 
     ``tested``: units of a test part, read once; ``again``: how often what is evaluated of the
-    validation part is read once more; ``seconds``: what else takes so long.
+    validation part is read once more; ``seconds``: what else takes so long, and ``refit_s`` where
+    all data are learned from.
     """
 
     tested: float = 0
     again: float = 0
     seconds: float = 0
+    refit_s: float = 0
 
 
 class Budget:
@@ -119,7 +121,10 @@ class Budget:
         ending_s = self.slowness * (self._ending_s + self.saving_s)
         ending_s = min(ending_s, _MOST_ENDING * self.total_s)
         caution_s = min(_CAUTION * reading_s, _MOST_CAUTION_S)
-        return reading_s + caution_s + ending_s + self._closing.seconds
+        told_s = self._closing.seconds
+        if self._kept_for_refit:
+            told_s += self._closing.refit_s
+        return reading_s + caution_s + ending_s + told_s
 
     def used(self, seconds: float) -> float:
         """What fraction of the time for steps has gone after ``seconds``."""
