@@ -234,7 +234,7 @@ def test_what_the_minutes_buy_is_said_in_one_line(capsys: pytest.CaptureFixture[
 
 
 def test_a_run_that_used_its_minutes_has_ended_unless_it_is_given_more(tmp_path: Path) -> None:
-    first, told = Slow(1.0, 1.0), {"run_folder": tmp_path}
+    first, told = Slow(1.0, 1.0), dict[str, Any](run_folder=tmp_path)
     result, _ = run(first, **told)
     again, _ = run(Slow(1.0, 1.0), **told, resume=True)
     assert (again.steps, again.stopped) == (result.steps, "max_minutes")

@@ -104,7 +104,7 @@ class LanguageModel(LanguageOptions):
         counted = None
         if mixed:
             longest = 9 if level == "char" else 5
-            counted = Counted.of(*parts, kinds, longest, self.max_minutes)
+            counted = Counted.of(parts[0], parts[1], kinds, longest, self.max_minutes)
 
         def baseline(seconds: float) -> CountedTokens:
             if counted is not None:  # all there is to count is counted already
