@@ -237,7 +237,8 @@ class SequenceEstimator(Estimator):
         if evidence is not None:
             count = counts[0] if alone else counts[1]
             count = np.ones(len(judged)) if count is None else count
-            self._blend(judging[0], evidence[-len(judged) :], alone, count)
+            rows = judging[0].judged
+            self._blend(judging[0], evidence[-len(judged) :][rows], alone, count[rows])
 
     def _blend(
         self, objective: ManyToOne, evidence: np.ndarray, alone: bool, counts: np.ndarray
