@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tidegate.runtime.stream import Stream
     from tidegate.training.objective import Objective
 
-_LINES = 3  # times as long as the line takes what is fitted of lines afterwards
 _SCALING_KEYS = {"windowing", "naive_error", "unseen_from"}
 
 
@@ -196,7 +195,8 @@ class Forecaster(JudgedForecaster):
             closing=Closing(
                 tested=len(series) - end,
                 again=2 if line is not None else 0,
-                seconds=_LINES * line_s,
+                seconds=line_s,
+                refit_s=line_s,
             ),
         )
         if line is not None:
