@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from tidegate.baselines import windows
 from tidegate.baselines.baseline import Answered
 from tidegate.baselines.sequences import labels_within, numbers_within
 from tidegate.data.series.line import fit_line
+from tidegate.data.text.ngrams import KneserNey
 from tidegate.errors import options_as_flags
+from tidegate.model.tensors import MAX_LENGTH
 from tidegate.tasks import folds as folds_module
 from tidegate.tasks import forecaster
 from tidegate.tasks.beside import Beside, allowance
@@ -141,7 +144,14 @@ def test_a_text_that_a_baseline_cannot_read_does_not_end_the_run(capsys):
 
 
 def beside(**figures):
-    return Beside(name="counting", about="pairs", validation=figures, test={}, seconds=1.0)
+    return Beside(
+        name="counting",
+        about="pairs",
+        validation=figures,
+        test={},
+        seconds=1.0,
+        figures=lambda _: figures,
+    )
 
 
 ENDED = {"steps": 100, "best_step": 100, "epochs": 2.5, "training_seconds": 590.0}
@@ -165,6 +175,39 @@ def test_who_is_ahead_is_judged_by_the_proper_score():
 def test_a_network_that_was_judged_on_a_part_of_the_validation_part_is_said_to_be():
     told = beside(mse=2.0).verdict({"mse": 1.0}, ENDED | {"validation_share": 0.041})
     assert told.endswith("(50 % lower) (the network's figures are of 4.1% of it)")
+    both = replace(beside(mse=2.0), share=0.041)
+    told = both.verdict({"mse": 1.0}, ENDED | {"validation_share": 0.041})
+    assert told.endswith("(50 % lower) (both of 4.1% of it)")
+
+
+@pytest.mark.parametrize("level", ["word", "bpe", "char"])
+def test_a_language_models_figures_and_its_baselines_are_of_the_same_part(level, capsys):
+    """Words and BPE tokens are counted by the model itself: what it counted is the baseline."""
+    size = 260 if level == "bpe" else None
+    options = {"hidden_sizes": (4,), "bptt": 2, "batch_size": 2, "max_steps": 2}
+    model = tg.LanguageModel(level=level, vocabulary_size=size, **options)
+    model.fit("one two three four\nfive six one two\n" * 400)
+    figures, share = model.metrics_, model.provenance_["validation_share"]
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert f"(both of {share:.1%} of it)" in told
+    tokens = model.encoder_.encode("one two three four\nfive six one two\n" * 400)
+    part = tokens[model.provenance_["training_tokens"] :]
+    part = part[: max(2, round(share * len(part)))]
+    counted = KneserNey.fit(
+        tokens[: model.provenance_["training_tokens"]],
+        tokens[model.provenance_["training_tokens"] :],
+        model.encoder_.size,
+        model.encoder_.start_id,
+        MAX_LENGTH if level == "char" else 5,
+    )
+    expected = np.exp(counted.cross_entropy(part))
+    assert figures["baseline_perplexity"] == pytest.approx(expected, rel=1e-6)
+    assert f"against its {figures['baseline_perplexity']:.4g}" in told
+    assert f"perplexity {figures['perplexity']:.4g} " in told
+    if level == "char":
+        assert "mix the two with counts=True" in told
+    else:
+        assert figures["counts_perplexity"] == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -312,3 +312,15 @@ def test_a_damaged_file_of_evidence_is_one_line(tmp_path: Path) -> None:
     save_model(path, replace(model, evidence=model.evidence | {"weights": weights}))
     with pytest.raises(ModelFileError, match="finite weights"):
         tg.load(path)
+
+
+def test_a_run_that_evaluates_a_part_of_what_is_held_out_is_blended_by_that_part() -> None:
+    rng = np.random.default_rng(0)
+    sequences = rng.normal(size=(150, 12)).cumsum(1)
+    labels = np.where(sequences[:, -1] > 0, "up", "down")
+    model = tg.SequenceClassifier(
+        hidden_sizes=(4,), batch_size=1, max_steps=2, validation_fraction=0.4, verbose=0
+    )
+    model.fit(sequences, labels)
+    assert model.provenance_["validation_share"] == pytest.approx(30 / 60, abs=0.02)
+    assert 0 <= model.metrics_["cross_entropy"] < 0.7

@@ -17,7 +17,7 @@ import numpy as np
 from tidegate.errors import InputError, spelled
 from tidegate.onnx.graph import Graph, axes, cast, highest_of, summed
 from tidegate.onnx.layers import zeros
-from tidegate.runtime.mixture import RECENT, Mixture, nothing_read, recent_weights
+from tidegate.runtime.mixture import RECENT, RECENT_WEIGHTS, Mixture, nothing_read
 
 _EMPTY = 1  # the number of the n-gram of no token
 _MOST = 2**24  # whole numbers up to here are float32, which states are
@@ -181,7 +181,7 @@ class Counts:
             never = graph.node("Equal", numbers, _number(graph, self._never + 1))
             counts = graph.node("And", counts, graph.node("Not", never))
         nothing = graph.constant(np.zeros(()))
-        weights = graph.constant(recent_weights()[None, ::-1])
+        weights = graph.constant(RECENT_WEIGHTS[None, ::-1])
         weights = graph.node("Where", counts, weights, nothing)
         total = summed(graph, weights, 1, keep=True)
         some = graph.node("Greater", total, nothing)

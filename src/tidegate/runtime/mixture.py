@@ -22,7 +22,7 @@ from tidegate.data.text.ngrams import KneserNey
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.runtime.products import Array
 
-__all__ = ["RECENT", "Mixture", "follow", "nothing_read", "recent_weights"]
+__all__ = ["RECENT", "RECENT_WEIGHTS", "Mixture", "follow", "nothing_read"]
 
 RECENT: Final = 500  # latest tokens that the cache knows
 _HALF_LIFE = 100  # tokens, after which one weighs half as much
@@ -30,6 +30,9 @@ _ITERATIONS = 20
 _DECAY = 1e-4  # of the shares' weights, for each token that they are fitted on
 _FEW = 100  # tokens, of which little is learned
 _SOURCES = 3
+
+# of the latest token, the one before it, ..., [RECENT]
+RECENT_WEIGHTS: Final = 0.5 ** (np.arange(RECENT) / _HALF_LIFE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +103,13 @@ class Mixture:
         g = self._shares(_with_bias(known))
         read = np.exp(log_softmax(outputs).astype(np.float64))
         p = g[:, :1] * read + g[:, 1:2] * counted
-        lately = np.zeros_like(p)
-        weights = np.where(self._counts(recent), recent_weights()[::-1], 0.0)
-        rows = np.arange(len(recent))[:, None]
-        np.add.at(lately, (rows, np.maximum(recent, 0)), weights)
+        weights = np.where(self._counts(recent), RECENT_WEIGHTS[::-1], 0.0)
+        lately = np.stack(
+            [
+                np.bincount(tokens, of_tokens, minlength=p.shape[1])
+                for tokens, of_tokens in zip(np.maximum(recent, 0), weights, strict=True)
+            ]
+        )
         total = weights.sum(1, keepdims=True)
         lately = np.where(total > 0, lately / np.maximum(total, 1e-300), counted)
         with np.errstate(divide="ignore"):  # impossible for all three
@@ -140,16 +146,11 @@ def _lately(tokens: np.ndarray, never: int | None) -> np.ndarray:
     tokens = tokens.astype(np.int32)
     counts = np.ones(len(tokens)) if never is None else (tokens != never).astype(float)
     same, total = np.zeros(len(tokens)), np.zeros(len(tokens))
-    for back, weight in enumerate(recent_weights()[: len(tokens) - 1], 1):
+    for back, weight in enumerate(RECENT_WEIGHTS[: len(tokens) - 1], 1):
         same[back:] += weight * (tokens[back:] == tokens[:-back])
         total[back:] += weight * counts[:-back]
     with np.errstate(invalid="ignore"):
         return same * counts / total
-
-
-def recent_weights() -> np.ndarray:
-    """Of the latest token, the one before it, ..., [RECENT]."""
-    return 0.5 ** (np.arange(RECENT) / _HALF_LIFE)
 
 
 def _with_bias(known: np.ndarray) -> np.ndarray:

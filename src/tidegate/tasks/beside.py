@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tidegate.baselines.baseline import Baseline
@@ -24,6 +24,7 @@ _LONGEST_S = 30.0  # for a baseline, about
 _SHARE = 0.05  # of the minutes that a run may take
 _LEVEL = 0.01  # part by which scores differ without being worth a word
 _MORE = 3  # times as long, where more training may help
+_CHEAPER = "take the cheaper method for this data"
 _LATE = 0.8  # of the steps: best weights after them show that training was not at its end
 
 # The proper scores, the first of which a task has is what decides.
@@ -32,13 +33,20 @@ _SCORES = ("perplexity", "cross_entropy", "mse")
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """A fitted baseline's figures on the validation and on the test part, empty without one."""
+    """A fitted baseline's figures on the validation and on the test part, empty without one.
+
+    ``figures``: those on any part.  ``share``: of the validation part, where figures are of a fixed
+    part of it, as the network's.
+    """
 
     name: str
     about: str
     validation: Mapping[str, float]
     test: Mapping[str, float]
     seconds: float
+    figures: Callable[[Any], Mapping[str, float]]
+    share: float = 1.0
+    cheaper: str = _CHEAPER
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -72,9 +80,13 @@ class Beside:
         word = "level with" if abs(change) < _LEVEL else "behind" if change > 0 else "ahead of"
         told = f"{word} {self.name} ({self.about}) on the {part} part: {', '.join(figures)}"
         share = provenance.get("validation_share", 1)
-        if not self.test and share < 1:  # the minutes were not enough for all of it
+        if not self.test and self.share < 1:
+            told += f" (both of {self.share:.1%} of it)"
+        elif not self.test and share < 1:  # the minutes were not enough for all of it
             told += f" (the network's figures are of {share:.1%} of it)"
-        return f"{told}; {_remedy(provenance)}" if word == "behind" else told
+        if word != "behind":
+            return told
+        return f"{told}; {_remedy(provenance, self.cheaper)}"
 
 
 def stand_beside(
@@ -101,6 +113,7 @@ def stand_beside(
         validation=figures[0],
         test=figures[1],
         seconds=round(time.monotonic() - began, 1),
+        figures=fitted.figures,
     )
 
 
@@ -120,13 +133,13 @@ def _how_far(change: float) -> str:
     return f"{shown} % {'higher' if change > 0 else 'lower'}"
 
 
-def _remedy(provenance: Mapping[str, Any]) -> str:
-    """What may help a network that lost."""
+def _remedy(provenance: Mapping[str, Any], cheaper: str) -> str:
+    """What may help a network that lost, or what is ``cheaper``."""
     steps, best = provenance["steps"], provenance["best_step"]
     if best < _LATE * steps:
         return (
             f"its best weights came at step {best} of {steps}, so more time would not help: give "
-            "more data, or take the cheaper method for this data"
+            f"more data, or {cheaper}"
         )
     more = {
         "epochs": math.ceil(_MORE * provenance["epochs"]),
@@ -135,10 +148,8 @@ def _remedy(provenance: Mapping[str, Any]) -> str:
     }
     limit = provenance["stopped_by"]
     limit = limit if limit in more else "epochs"
-    return (
-        f"it was still getting better: train longer with {spelled(limit, more[limit])}, or take "
-        "the cheaper method for this data"
-    )
+    longer = spelled(limit, more[limit])
+    return f"it was still getting better: train longer with {longer}, or {cheaper}"
 
 
 def _words(name: str) -> str:
@@ -163,10 +174,14 @@ class StandsBeside(SklearnOptions):
         validation: Any,
         test: Any = None,
         by_folds: Callable[[], Mapping[str, float]] | None = None,
+        *,
+        spent_s: float = 0.0,
+        cheaper: str = _CHEAPER,
     ) -> None:
         """Fit the baseline, given the seconds that it may take, and score it; None: no part.
 
-        ``by_folds`` gives validation figures where there is no such part.
+        ``by_folds`` gives validation figures where there is no such part; ``spent_s``: what it has
+        taken already; ``cheaper``: what to do instead of training longer.
         """
         self._beside = None
         if not (self.baseline and self.is_first_process):
@@ -178,9 +193,10 @@ class StandsBeside(SklearnOptions):
             )
             return
         try:
-            self._beside = stand_beside(
-                fit, validation, test, by_folds, allowance(self.max_minutes)
-            )
+            allowed_s = allowance(self.max_minutes)
+            beside = stand_beside(fit, validation, test, by_folds, allowed_s)
+            spent_s = round(beside.seconds + spent_s, 1)
+            self._beside = replace(beside, seconds=spent_s, cheaper=cheaper)
         except ModuleNotFoundError as e:
             self._say_of_baseline(
                 f"left out, since {e.name} is not installed; install it with: "
@@ -188,6 +204,12 @@ class StandsBeside(SklearnOptions):
             )
         except Exception as e:  # the run is worth something without it
             self._say_of_baseline(f"left out, since it failed ({type(e).__name__}: {e})")
+
+    def _stand_beside_part(self, part: Any, share: float) -> None:
+        """Take the baseline's figures on the ``part`` of the validation part that was evaluated."""
+        if self._beside is not None and share < 1:
+            figures = self._beside.figures(part)
+            self._beside = replace(self._beside, validation=figures, share=share)
 
     def _say_of_baseline(self, told: str) -> None:
         if self.speaks:

@@ -36,6 +36,7 @@ from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
 from tidegate.tasks.weights import sample_weights
 from tidegate.terminal import say
+from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ class TextClassifier(ReadsTexts, Classifier):
                     "validation_texts": 0 if alone else len(judged[1]),
                 },
                 everything_of=everything if validation is None and not alone else None,
-                tested=len(test),
+                closing=Closing(tested=len(test)),
             )
         if by_fold is not None:
             believe(self, by_fold, learned[1])

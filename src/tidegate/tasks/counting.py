@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -14,38 +17,80 @@ from tidegate.terminal import say
 
 _KEPT = 1 << 20  # n-grams, 16 MB of a model file
 _COUNTED = 1 << 24  # tokens, the last ones of a training text: they take 3 GB and a minute
+_COUNTING = 0.2  # of the minutes, about; what is counted then is worth more than steps are
+_FEWEST = 3  # tokens in an n-gram, for which there should be time ...
+_COUNTED_A_SECOND = 1_000_000  # ... on one core: so many tokens are counted, of one length
 _FITTED = 1 << 15  # tokens of the validation part, by which the shares are fitted
 
 
-def learn_mixture(
-    network: Network,
-    train: np.ndarray,
-    validation: np.ndarray,
-    kinds: tuple[int, int | None],
-    *,
-    longest: int,
-    everything: np.ndarray | None,
-    speaks: bool,
-) -> tuple[Mixture, dict[str, float]]:
-    """The mixture that predicts ``validation`` best, and its figures there.
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """N-grams of a training text: the ``whole`` of them, and those that a model keeps.
 
-    ``network`` has not learned from it.  train, validation: int32 tokens; ``kinds``: how many there
-    are, and the one never predicted.  ``longest``: tokens in an n-gram, at most.  ``everything``:
-    what is counted in the end, in place of ``train``.
+    ``of_what``: a clause that says so where not all of the text was counted.  ``seconds``: what
+    counting took, and will once more take at the end, as the shares may.
     """
-    nats = token_nats(network, validation, kinds[1])
-    counted = KneserNey.fit(train[-_COUNTED:], validation, *kinds, longest).pruned(_KEPT)
-    mixture = Mixture.fit(counted, validation[:_FITTED], nats[:_FITTED])
-    entropies = {
-        "": total(mixture.nats(validation, nats)).cross_entropy,
-        "network_": total(nats).cross_entropy,
-    }
-    figures = {f"{name}perplexity": math.exp(min(e, 700.0)) for name, e in entropies.items()}
-    if speaks:
-        mixed, alone = (f"{p:.4g}" for p in figures.values())
-        say(f"validation perplexity: {mixed} with counts, {alone} of the network alone")
-    if everything is not None:
-        more = KneserNey.count(everything[-_COUNTED:], *kinds, counted.length).pruned(_KEPT)
-        if more.length == counted.length:  # longer n-grams may all be left out
-            mixture = Mixture(more, mixture.shares)
-    return mixture, {"cross_entropy": entropies[""], **figures}
+
+    whole: KneserNey
+    kept: KneserNey
+    tokens: int
+    of_what: str
+    seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        train: np.ndarray,
+        validation: np.ndarray,
+        kinds: tuple[int, int | None],
+        longest: int,
+        minutes: float | None,
+    ) -> Self:
+        """Count in ``train``, int32 [T]; how long the n-grams are ``validation`` decides.
+
+        ``kinds``: how many tokens there are, and the one never predicted.  ``longest``: tokens in
+        an n-gram, at most.  In few ``minutes`` shorter ones are counted, of long texts the end.
+        """
+        began = time.monotonic()
+        seconds = math.inf if minutes is None else _COUNTING * 60 * minutes
+        most = min(_COUNTED, len(train), max(10_000, seconds * _COUNTED_A_SECOND / _FEWEST))
+        most = int(most)
+        counted = train[len(train) - most :]
+        whole = KneserNey.fit(counted, validation, *kinds, longest, seconds)
+        kept = whole.pruned(_KEPT)
+        of_what = "" if most == len(train) else f", of the last {most:,} tokens"
+        return cls(whole, kept, most, of_what, time.monotonic() - began)
+
+    def mixed_with(
+        self,
+        network: Network,
+        validation: np.ndarray,
+        *,
+        everything: np.ndarray | None,
+        speaks: bool,
+    ) -> tuple[Mixture, dict[str, float]]:
+        """The mixture that predicts ``validation`` best, and its figures there.
+
+        ``network`` has not learned from it.  ``everything``: what is counted in the end, in place
+        of the training text.
+        """
+        kinds = self.whole.size, self.whole.never_target
+        nats = token_nats(network, validation, kinds[1])
+        mixture = Mixture.fit(self.kept, validation[:_FITTED], nats[:_FITTED])
+        entropies = {
+            "": total(mixture.nats(validation, nats)).cross_entropy,
+            "network_": total(nats).cross_entropy,
+            "counts_": self.kept.cross_entropy(validation),
+        }
+        figures = {f"{name}perplexity": math.exp(min(e, 700.0)) for name, e in entropies.items()}
+        if speaks:
+            mixed, alone, counts = (f"{p:.4g}" for p in figures.values())
+            say(
+                f"validation perplexity: {mixed} with counts, {alone} of the network alone, "
+                f"{counts} of the counts alone"
+            )
+        if everything is not None:
+            more = KneserNey.count(everything[-_COUNTED:], *kinds, self.kept.length).pruned(_KEPT)
+            if more.length == self.kept.length:  # longer n-grams may all be left out
+                mixture = Mixture(more, mixture.shares)
+        return mixture, {"cross_entropy": entropies[""], **figures}

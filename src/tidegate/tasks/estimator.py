@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
+    from tidegate.training.budget import Closing
     from tidegate.training.objective import Objective, TrainingResult
 
 
@@ -225,14 +226,14 @@ class Estimator(StandsBeside, Saved):
         initialise: Callable[[SequenceNetwork], dict[str, Any]] | None = None,
         *,
         everything_of: Callable[[SequenceNetwork], Objective] | None = None,
-        tested: int = 0,
+        closing: Closing | None = None,
     ) -> TrainingResult:
         """Build the network from the seed, train it, keep what was learned.
 
         ``data`` says in a few scalars what it is trained on, for the provenance; ``initialise``
         sets weights that are known before, and says in the same way which.  ``everything_of``:
         the same with the part held out of what was given as training data learned from, too; None
-        where nothing was.  ``tested``: units of the test part, which is evaluated afterwards.
+        where nothing was.  ``closing``: what is done afterwards.
         """
         from tidegate.training.curve import as_columns
         from tidegate.training.loop import fit
@@ -243,7 +244,7 @@ class Estimator(StandsBeside, Saved):
         few = self.refit and sum(objective.sizes()) <= self.FEW
         all_of_it = everything_of if few else None
         everything = None if all_of_it is None else lambda: all_of_it(network)
-        result = fit(objective, self, everything=everything, tested=tested, began=self._began)
+        result = fit(objective, self, everything=everything, closing=closing, began=self._began)
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -30,6 +31,7 @@ from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_blend import Blend, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
 from tidegate.terminal import say
+from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -160,7 +162,9 @@ class Forecaster(JudgedForecaster):
             say(w.said())
         steps = w.context // w.segment
         steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
+        began = monotonic()
         line = fit_line(train, validation, steps) if steps else None
+        line_s = monotonic() - began
         tested = len(series) - end >= w.horizon
         self._stand_beside(
             lambda seconds: best_of(train, validation, line, seconds=seconds),
@@ -187,7 +191,13 @@ class Forecaster(JudgedForecaster):
             },
             None if line is None else lambda network: start_from_line(network, line),
             everything_of=lambda network: self._objective(network, everything, validation),
-            tested=len(series) - end,
+            # afterwards lines of other rows are fitted, and all sums are made for the blend
+            closing=Closing(
+                tested=len(series) - end,
+                again=2 if line is not None else 0,
+                seconds=line_s,
+                refit_s=line_s,
+            ),
         )
         if line is not None:
             folds = line_folds(line, train, validation, steps)

@@ -13,7 +13,7 @@ import numpy as np
 from tidegate.baselines.language import CountedTokens
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
-from tidegate.data.text.reading import LEVELS, TextEncoder
+from tidegate.data.text.reading import TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.mixture import Mixture
@@ -21,14 +21,15 @@ from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
 from tidegate.runtime.writing import next_tokens
 from tidegate.tasks.by_level import by_level
-from tidegate.tasks.counting import learn_mixture
-from tidegate.tasks.estimator import with_default
+from tidegate.tasks.counting import Counted
+from tidegate.tasks.language_options import LanguageOptions
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
+from tidegate.training.budget import Closing
 from tidegate.training.option_values import check_value
-from tidegate.training.options import check_seed, documented, option
+from tidegate.training.options import check_seed, documented
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
@@ -47,7 +48,7 @@ _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class LanguageModel(TextTask):
+class LanguageModel(LanguageOptions):
     """Predicts the next character, word or BPE token of a text, and continues a prompt.
 
     ``encoder_`` holds the vocabulary, which is learned from the training part only.  At level
@@ -65,92 +66,6 @@ class LanguageModel(TextTask):
     TASK: ClassVar[str] = "language-model"
     MOST_REFIT: ClassVar[str] = "up to a million tokens"
     FEW: ClassVar[int] = 1_000_000
-
-    level: str = option(
-        "char",
-        "unit of text, called a token, that is read and written in one step",
-        choices=LEVELS,
-        common=True,
-    )
-    vocabulary_size: int | None = option(
-        None,
-        "how many different tokens are known; rarer ones are read as unknown (default: all "
-        "characters or words; 8192 for bpe)",
-    )
-    lowercase: bool = option(False, "read capitals as small letters")
-    embedding_size: int | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
-        None,
-        "how many numbers stand for a token, the length of its vector (default: 128, or with "
-        "`tie_embeddings` what the last of `hidden_sizes` is)",
-        at_least=1,
-    )
-    hidden_sizes: tuple[int, ...] | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
-        None,
-        "units in each recurrent layer: 384 is one layer, 384,384 are two (default: 384 at level "
-        "char, else 200)",
-        at_least=1,
-        common=True,
-    )
-    tie_embeddings: bool | None = option(
-        None,
-        "use one matrix for the embedding and the output layer; `embedding_size` must equal the "
-        "last of `hidden_sizes` (default: not at level char, else where they are equal)",
-    )
-    counts: bool | None = option(
-        None,
-        "mix what the network expects with counted n-grams of the training text (Kneser-Ney) and "
-        "with the tokens just read, in shares that are fitted on the validation part (default: "
-        "not at level char, where it makes writing slow)",
-    )
-    reverse: bool = option(
-        False,
-        "read and write text backwards; a text classifier's backward direction can start from such "
-        "a model",
-    )
-    embedding_scale: float | None = option(
-        None,
-        "standard deviation of the initial token vectors (default: 1 for cells with a cell state "
-        "beside the output, as an LSTM, 0.3 for others; with `tie_embeddings`, 1 / sqrt of "
-        "`embedding_size`)",
-        above=0,
-    )
-    embedding_dropout: float = option(
-        0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
-    )
-    forget_bias: float = with_default("forget_bias", 0.0)
-    bptt: int | None = option(
-        None,
-        "tokens read in one optimiser step; gradients flow back through these only (default: 100 "
-        "at level char, else 35)",
-        at_least=1,
-    )
-    learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
-    dropout: float | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
-        None,
-        "probability of dropping a value between recurrent layers and before the output (default: "
-        "0.1 at level char, else 0.3)",
-        at_least=0,
-        below=1,
-    )
-    validation_fraction: float = option(
-        0.1,
-        "fraction of the text that is held out to choose the best weights; it stands at the end, "
-        "before the test part",
-        above=0,
-        below=1,
-    )
-    test_fraction: float = option(
-        0.0,
-        "fraction of the text, at its end, that is held out and scored once after training",
-        at_least=0,
-        below=1,
-    )
-    sample_steps: tuple[int, ...] = option(
-        (100, 300, 500, 700, 1200, 2000),
-        "optimiser steps after which a sample of generated text is printed",
-        at_least=1,
-    )
-    sample_length: int = option(200, "tokens in each printed sample", at_least=1)
 
     def fit(self, text: str | Sequence[str], validation: str | Sequence[str] | None = None) -> Self:
         """Train on one text or on several.
@@ -185,13 +100,23 @@ class LanguageModel(TextTask):
             return self._objective(network, whole, parts[1], bptt=start.decides["bptt"])
 
         opening, _ = self._frame()
-        self._stand_beside(
-            lambda seconds: CountedTokens.fit(
-                *parts, size=start.encoder.size, never_target=opening, seconds=seconds
-            ),
-            parts[1],
-            self._tokens(test) if test else None,
-        )
+        kinds = start.encoder.size, opening
+        counted = None
+        if mixed:
+            longest = 9 if level == "char" else 5
+            counted = Counted.of(parts[0], parts[1], kinds, longest, self.max_minutes)
+
+        def baseline(seconds: float) -> CountedTokens:
+            if counted is not None:  # all there is to count is counted already
+                return CountedTokens(counted.whole, counted.of_what)
+            return CountedTokens.fit(*parts, size=kinds[0], never_target=kinds[1], seconds=seconds)
+
+        tested = self._tokens(test) if test else None
+        spent_s = 0.0 if counted is None else counted.seconds
+        told: dict[str, Any] = {"spent_s": spent_s}
+        if counted is None:
+            told["cheaper"] = f"mix the two with {spelled('counts', True)}"
+        self._stand_beside(baseline, parts[1], tested, **told)
         result = self._train_from(
             start,
             self._text_architecture(
@@ -203,19 +128,20 @@ class LanguageModel(TextTask):
             lambda network: self._objective(network, *parts, bptt=start.decides["bptt"]),
             {"training_tokens": len(parts[0]), "validation_tokens": len(parts[1])},
             everything_of=everything if held_out else None,
-            # tokens; the validation part is read once more to mix counts with the network
-            tested=round(len(test) / max(len(train), 1) * len(parts[0])) + mixed * len(parts[1]),
+            closing=Closing(
+                tested=len(test) / max(len(train), 1) * len(parts[0]),
+                again=0 if counted is None else 1,  # to mix counts with the network
+                refit_s=spent_s,  # to count once more
+            ),
         )
+        judged = parts[1][: max(2, round(result.share * len(parts[1])))]
+        self._stand_beside_part(judged, result.share)
         self.counts_: Mixture | None = None
-        if mixed:
-            share = self.provenance_.get("validation_share", 1)
+        if counted is not None:
             weights = {name: t.cpu().numpy() for name, t in result.judged.items()}
-            self.counts_, figures = learn_mixture(
+            self.counts_, figures = counted.mixed_with(
                 Network(self.runtime_.architecture, weights),
-                parts[0],
-                parts[1][: max(2, round(share * len(parts[1])))],
-                (self.encoder_.size, opening),
-                longest=9 if level == "char" else 5,
+                judged,
                 everything=whole if result.refit_steps else None,
                 speaks=self.speaks,
             )

@@ -20,6 +20,7 @@ from tidegate.tasks.sequence_blend import blended, keep_apart, trust
 from tidegate.tasks.sequence_reading import ReadsSequences
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.weights import sample_weights
+from tidegate.training.budget import Closing
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
@@ -239,12 +240,14 @@ class SequenceEstimator(ReadsSequences):
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
             self._start,
             everything_of=None if once else everything,
-            tested=tested,
+            closing=Closing(tested=tested, again=0 if evidence is None else 2),
         )
         if evidence is not None:
             count = counts[0] if alone else counts[1]
             count = np.ones(len(judged)) if count is None else count
-            self._blend(judging[0], evidence[-len(judged) :], alone, count, len(scaled))
+            rows = judging[0].judged
+            left_out = evidence[-len(judged) :][rows]
+            self._blend(judging[0], left_out, alone, count[rows], len(scaled))
 
     def _blend(
         self,

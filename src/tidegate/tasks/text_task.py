@@ -19,6 +19,7 @@ from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
+    from tidegate.training.budget import Closing
     from tidegate.training.objective import Objective, TrainingResult
 
 
@@ -153,7 +154,7 @@ class TextTask(Estimator):
         data: dict[str, str | int | float],
         *,
         everything_of: Callable[[SequenceNetwork], Objective] | None,
-        tested: int,
+        closing: Closing,
     ) -> TrainingResult:
         def initialise(network: SequenceNetwork) -> dict[str, Any]:
             told = start.initialise(network, self.seed)
@@ -166,5 +167,10 @@ class TextTask(Estimator):
             return told
 
         return self._train(
-            architecture, objective_of, data, initialise, everything_of=everything_of, tested=tested
+            architecture,
+            objective_of,
+            data,
+            initialise,
+            everything_of=everything_of,
+            closing=closing,
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from tidegate.training.budget import Budget
+from tidegate.training.budget import REFIT, Budget
 from tidegate.training.options import PATIENCE, PATIENT_PART, PATIENT_STEPS, TrainingOptions
 from tidegate.training.schedules import learning_rate_factor
 from tidegate.training.state import Position
 from tidegate.training.verdicts import overfits
 
+_LONGEST_REFIT = 1.5  # times as many steps as are set aside, if there is time for them
 _TAIL = 0.2  # of the steps so far: in so many more the learning rate falls to 0
-REFIT = 0.2  # of the best weights' steps: in so many more all data are learned from
 
 
 class Limits:
@@ -49,7 +49,10 @@ class Limits:
 
         Before that, the part held out is no worse unread than the rest.
         """
-        return at.refit_from > 0 or at.best_step >= self.steps_in_epoch
+        if at.refit_from > 0:
+            return True
+        steps = self.budget.refit * at.best_step
+        return at.best_step >= self.steps_in_epoch and self.budget.refits(at.seconds, steps)
 
     def go_on(self, at: Position) -> None:
         """Learn from the training part again, as if all data had not been learned from."""
@@ -58,9 +61,21 @@ class Limits:
 
     def begin_refit(self, at: Position, more: float) -> None:
         """All data, ``more`` times as many as were learned from, are learned from now on."""
-        steps = min(REFIT * more * at.best_step, self.budget.steps_left(at.seconds))
-        at.refit_from, at.refit_steps = at.step, max(1, round(steps))
+        at.refit_from, at.refit_steps = at.step, max(1, round(REFIT * more * at.best_step))
         at.epoch = at.batch = 0
+        self.fit_refit(at)
+
+    def fit_refit(self, at: Position) -> None:
+        """Let learning from all data end with the minutes, where these are what ends the run.
+
+        What was set aside for it is used up, also if the best weights came earlier.
+        """
+        done = at.step - at.refit_from
+        steps = done + self.budget.steps_left(at.seconds)
+        most = at.refit_steps
+        if at.stopped == "max_minutes":
+            most = _LONGEST_REFIT * self.budget.refit * at.refit_from
+        at.refit_steps = max(1, done, round(min(steps, most)))
 
     def learning_rate(self, at: Position) -> float:
         """Of the next step."""

@@ -7,18 +7,19 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from tidegate.errors import InputError
 from tidegate.nn.recurrent_layer import slow_on_gpu
-from tidegate.training.budget import Budget, bought
+from tidegate.training.budget import REFIT, Budget, Closing, bought, ending_s
 from tidegate.training.curve import COLUMNS, as_columns, hindsight, went_back
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.keeping import Keeper
 from tidegate.training.learner import Learner
-from tidegate.training.limits import REFIT, Limits
+from tidegate.training.limits import Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.options import TrainingOptions
 from tidegate.training.precision import Precision
@@ -36,14 +37,14 @@ def fit(
     options: TrainingOptions,
     *,
     everything: Callable[[], Objective] | None = None,
-    tested: int = 0,
+    closing: Closing | None = None,
     began: float | None = None,
 ) -> TrainingResult:
     """Train ``objective.network`` within the limits of ``options``; leave the best weights in it.
 
     ``everything``: the same task with the validation part learned from, too, on which the best
     weights are trained on for some steps at the end (refit); all figures are those from before.
-    ``tested``: units of a test part, for whose evaluation after the training time is set aside.
+    ``closing``: what comes after it, in the units of ``objective``: time is set aside for it.
     ``began``: the moment, by ``time.monotonic``, from which ``max_minutes`` counts (None: now).
 
     With a run folder, a run that was killed goes on with ``resume``: limited by ``epochs`` and
@@ -68,7 +69,7 @@ def fit(
         if options.run_folder is not None and processes.rank == 0:
             folder = stack.enter_context(RunFolder(options.run_folder, options.force))
         run = _Run(objective, everything, options, processes, folder)
-        run.limit(tested, time.monotonic() - began)
+        run.limit(closing or Closing(), time.monotonic() - began)
         progress = stack.enter_context(
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
@@ -105,18 +106,23 @@ class _Run:
         self.began = self.resumed - self.position.seconds
         self.planned, self.sampling_s = False, 0.0
 
-    def limit(self, tested: int, prepared_s: float) -> None:
+    def limit(self, closing: Closing, prepared_s: float) -> None:
         """Set the limits of a run before which ``prepared_s`` seconds of its minutes went by."""
         objective, options = self.objective, self.options
         trained, validation = objective.sizes()
         in_step = trained / self.steps_in_epoch  # units
-        refit = 0.0 if self.everything is None else REFIT * (1 + validation / trained)
         minutes = options.max_minutes
         total_s = (
             None if minutes is None else self.processes.first(lambda: 60 * minutes - prepared_s)
         )
         self.budget = Budget(
-            total_s, validation / in_step, tested / in_step, self.learner.size, refit
+            total_s,
+            validation / in_step,
+            replace(closing, tested=closing.tested / in_step),
+            ending_s=ending_s(self.learner.size, draws=options.run_folder is not None),
+            refit=0.0 if self.everything is None else REFIT * (1 + validation / trained),
+            epoch=self.steps_in_epoch,
+            done=self.position.step,
         )
         self.limits = Limits(options, self.steps_in_epoch, self.budget)
 
@@ -199,7 +205,9 @@ class _Run:
             if at.batch == steps_in_epoch:
                 at.epoch, at.batch, self.learner.carry = at.epoch + 1, 0, None
             progress.step(self.limits.fraction(at, at.step), epoch, loss, count)
-            if not at.refit_from:
+            if at.refit_from:
+                self.limits.fit_refit(at)
+            else:
                 self._judge(progress)
             if self.keeper.save_due(at):
                 self.keeper.save(at, self.learner)
@@ -291,7 +299,8 @@ class _Run:
         progress.evaluated(row, name)
         if save:
             self.keeper.save(at, self.learner)
-            self.budget.saving_s = max(self.budget.saving_s, self.keeper.saving_s)
+            self.budget.saving_s = self.keeper.saving_s
+        self.budget.slowness = self.processes.first(self._slowness)
         self.keeper.add_row(at)
 
     def _measure(self) -> tuple[dict[str, float], float, float, bool, str | None]:
@@ -326,6 +335,8 @@ class _Run:
 
     def _evaluation_due(self) -> bool:
         at = self.position
+        if self.options.evaluate_every is None and self.budget.must_evaluate(at.seconds):
+            return True
         if at.step % self.evaluate_every:
             return False
         free = self.budget.total_s is None or self.options.evaluate_every is not None

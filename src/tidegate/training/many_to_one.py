@@ -54,6 +54,7 @@ class ManyToOne(TaskObjective):
         weights: Weights = (None, None),
     ) -> None:
         self.network, self.train, self.validation, self.unit = network, train, validation, unit
+        self.judged = np.arange(len(validation[0]))  # of the validation part, what is evaluated
         self.batch_size, self.seed, self.vary, self.prefix = batch_size, seed, vary, prefix
         self.weights = weights
         self.loss_name = f"{prefix or 'validation_'}loss"
@@ -154,6 +155,7 @@ class ManyToOne(TaskObjective):
         count = max(1, round(share * len(sequences)))
         kept = np.sort(np.random.default_rng(self.seed).permutation(len(sequences))[:count])
         self.validation = [sequences[i] for i in kept], answers[kept]
+        self.judged = self.judged[kept]
         if (weights := self.weights[1]) is not None:
             self.weights = self.weights[0], weights[kept]
 

@@ -8,8 +8,11 @@ vocabulary of all words that were seen, to the unknown one.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -24,7 +27,7 @@ class Order:
     """All n-grams of one length, by number.
 
     ``keys`` [n-grams], ascending: the number of the context, which is an n-gram one token shorter,
-    times the vocabulary's size, plus the token.  ``counted`` [n-grams]: count less discount.
+    times the vocabulary's ``size``, plus the token.  ``counted`` [n-grams]: count less discount.
     ``total`` [contexts]: the counts of what follows each; ``rest``: what is not in ``counted`` of
     these, which the shorter n-grams share out.
     """
@@ -33,12 +36,13 @@ class Order:
     counted: np.ndarray
     total: np.ndarray
     rest: np.ndarray
+    size: int
 
     @classmethod
     def of(cls, keys: np.ndarray, counted: np.ndarray, total: np.ndarray, size: int) -> Self:
         """What is left over follows from the others."""
         known = np.bincount(keys // size, counted, minlength=len(total))
-        return cls(keys, counted, total, np.maximum(total - known, 0.0))
+        return cls(keys, counted, total, np.maximum(total - known, 0.0), size)
 
     @classmethod
     def count(cls, keys: np.ndarray, counts: np.ndarray, size: int, contexts: int) -> Self:
@@ -49,20 +53,37 @@ class Order:
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """The number of each n-gram, -1 for one that was not seen."""
-        if not len(self.keys):
-            return np.full(len(keys), -1)
-        at = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        return np.where(self.keys[at] == keys, at, -1)
+        at = self._ended.searchsorted(keys)
+        return np.where(self._ended[at] == keys, at, -1)
 
-    def left_over(self, contexts: np.ndarray) -> np.ndarray:
-        """Which part of the probability is the shorter n-grams', [T]; all after no known one."""
-        total = np.where(contexts >= 0, self.total[contexts], 0)
-        return np.divide(self.rest[contexts], total, out=np.ones(len(total)), where=total > 0)
+    @cached_property
+    def _ended(self) -> np.ndarray:
+        """The keys, and one that is larger than any that is looked for."""
+        return np.append(self.keys, np.iinfo(np.int64).max)
 
-    def weight(self, contexts: np.ndarray) -> np.ndarray:
-        """Of each context log(1 + count) and the part of what was seen after it, [T, 2]."""
-        total = np.where(contexts >= 0, self.total[contexts], 0)
-        return np.stack([np.log1p(total), 1 - self.left_over(contexts)], 1)
+    # By context, each with one more entry, which -1 takes: that of no known context.
+
+    @cached_property
+    def left_over(self) -> np.ndarray:
+        """Which part of the probability is the shorter n-grams', [contexts + 1]."""
+        total = np.append(self.total, 0)
+        rest = np.append(self.rest, 0)
+        return np.divide(rest, total, out=np.ones(len(total)), where=total > 0)
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """Of each context log(1 + count), and the part of what was seen after it: two columns."""
+        return np.stack([np.log1p(np.append(self.total, 0)), 1 - self.left_over], 1)
+
+    @cached_property
+    def followers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The tokens of all n-grams, each one's part of its context's probability, and where the
+        n-grams of each context begin, [contexts + 1].
+        """
+        contexts, tokens = np.divmod(self.keys, self.size)
+        shares = self.counted / np.maximum(self.total[contexts], 1e-300)
+        first = np.searchsorted(contexts, np.arange(len(self.total) + 1))
+        return tokens, shares, first
 
 
 class KneserNey:
@@ -93,18 +114,23 @@ class KneserNey:
         size: int,
         never_target: int | None,
         longest: int = MAX_LENGTH,
+        seconds: float = math.inf,
     ) -> Self:
         """Count in ``train``, longer and longer n-grams while that predicts ``validation`` better.
+
+        After ``seconds`` no longer ones are begun.
 
         The longest n-grams count as often as they are seen, the others once for each token that
         was seen before them.
         """
-        best, lowest = None, np.inf
+        best, lowest, began = None, np.inf, time.monotonic()
         for model in cls._growing(train, size, never_target, longest):
             entropy = model.cross_entropy(validation)
             if best is not None and entropy >= lowest:
                 break
             best, lowest = model, entropy
+            if time.monotonic() - began > seconds:
+                break
         assert best is not None
         return best
 
@@ -237,13 +263,13 @@ class KneserNey:
         p = self._unseen[tokens]
         for order, grams, contexts in self._orders_at(tokens):
             found = (grams >= 0) & (order.total[contexts] > 0)
-            p = order.left_over(contexts) * p
+            p = order.left_over[contexts] * p
             p[found] += order.counted[grams[found]] / order.total[contexts[found]]
         return p
 
     def evidence(self, tokens: np.ndarray) -> np.ndarray:
         """What is known of the tokens before each, [T, ``width``]; see ``after``."""
-        known = [order.weight(contexts) for order, _, contexts in self._orders_at(tokens)]
+        known = [order.weight[contexts] for order, _, contexts in self._orders_at(tokens)]
         return np.concatenate([np.zeros((len(tokens), 0)), *known[1:]], 1)
 
     def after(self, recent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -254,25 +280,28 @@ class KneserNey:
         part of the probability its own followers have.
         """
         p = np.tile(self._unseen, (len(recent), 1))
-        known = np.zeros((len(recent), 0))
-        for k, order in enumerate(self.orders):
-            contexts = np.zeros(len(recent), np.int64)
-            for shorter, token in zip(
-                self.orders, recent[:, recent.shape[1] - k :].T, strict=False
-            ):
-                keys = contexts * self.size + token
-                contexts = np.where((contexts >= 0) & (token >= 0), shorter.find(keys), -1)
-            p *= order.left_over(contexts)[:, None]
-            for row, context in enumerate(contexts):
-                if context >= 0 and order.total[context] > 0:
-                    first, last = np.searchsorted(
-                        order.keys, (context * self.size, (context + 1) * self.size)
-                    )
-                    tokens = order.keys[first:last] % self.size
-                    p[row, tokens] += order.counted[first:last] / order.total[context]
-            if k:
-                known = np.concatenate([known, order.weight(contexts)], 1)
-        return p, known
+        contexts = self._contexts_of(recent)
+        for order, numbers in zip(self.orders, contexts, strict=True):
+            p *= order.left_over[numbers][:, None]
+            tokens, shares, first = order.followers
+            for row, context in zip(p, numbers, strict=True):
+                if context >= 0:
+                    own = slice(first[context], first[context + 1])
+                    row[tokens[own]] += shares[own]
+        known = [o.weight[c] for o, c in zip(self.orders[1:], contexts[1:], strict=True)]
+        return p, np.concatenate([np.zeros((len(recent), 0)), *known], 1)
+
+    def _contexts_of(self, recent: np.ndarray) -> np.ndarray:
+        """The numbers of the n-grams that the latest 0, 1, ... tokens are, [length, B]."""
+        longest, width = self.length - 1, recent.shape[1]
+        numbers = np.zeros((self.length, len(recent)), np.int64)
+        for k, order in enumerate(self.orders[:-1]):
+            # token k + 1 of the n-grams of more tokens than k, all lengths at once
+            token = recent[:, width - longest + k :].T[::-1]
+            before = numbers[k + 1 :]
+            found = order.find((before * self.size + token).ravel()).reshape(before.shape)
+            numbers[k + 1 :] = np.where((before >= 0) & (token >= 0), found, -1)
+        return numbers
 
     @property
     def width(self) -> int:
