@@ -50,7 +50,7 @@ class Counts:
             tokens.append(token)
             parts.append(order.counted / np.maximum(order.total, 1e-300)[context])
             firsts.append(first + np.searchsorted(context, numbers))
-            known.append(np.stack([np.log1p(order.total), order.left_over(numbers)], 1))
+            known.append(np.stack([np.log1p(order.total), order.left_over[numbers]], 1))
         followers = np.concatenate([*firsts, start[-1:]])
         self._tokens = graph.constant(np.concatenate(tokens).astype(np.int32), "ngrams.token")
         self._parts = graph.constant(np.concatenate(parts).astype(np.float32), "ngrams.part")
