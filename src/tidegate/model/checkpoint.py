@@ -15,10 +15,11 @@ Format 2
 
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
-                    ``series-classifier`` or ``series-regressor``.
+                    ``series-classifier``, ``series-regressor`` or ``tagger``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
+                    ``letters`` and ``crf`` are a tagger's alone.
   ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
@@ -34,7 +35,7 @@ Format 2
                     same bytes.  (What training took is in ``history``, as ``seconds``.)
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
-  data/text/reading.py, data/series/windowing.py and tasks/forecaster.py,
+  data/text/reading.py, data/text/tokens.py (of a tagger), data/series/windowing.py and tasks/forecaster.py,
   data/sequences/inputs.py and tasks/sequence_estimator.py.
 - The other tensors MUST be exactly these, in any order:
 
@@ -57,6 +58,8 @@ Format 2
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
+  ``test.letters``  I64 [T, B, K], letters below ``letters``, just where that is not 0; K is
+                    ``word_length``.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input, with these weights and all else in float32.
                     T * B MUST be from 1 to 65 536.
@@ -101,6 +104,7 @@ TASK_PARTS = {
     "language-model": ("encoder",),
     "forecaster": ("scaling",),
     "series-classifier": ("labels", "scaling"),
+    "tagger": ("encoder", "labels"),
     "series-regressor": ("scaling",),
 }
 _KEYS = (
@@ -265,6 +269,8 @@ def _check_values(values: Any) -> dict[str, Any]:
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
     architecture = Architecture.from_json(values["architecture"])
+    if task != "tagger" and (architecture.letters or architecture.crf):
+        raise ValueError(f"letters and crf: expected none for a {task}")
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
@@ -338,6 +344,11 @@ def _check_numbers(model: ModelFile) -> None:
     if size is not None and not (tokens.min() >= 0 and tokens.max() < size):
         raise InputError(
             f"tensor 'test.input': expected tokens from 0 to {size - 1}, got others; {_REMEDY}"
+        )
+    letters, count = vector.get("letters"), model.architecture.letters
+    if letters is not None and not (letters.min() >= 0 and letters.max() < count):
+        raise InputError(
+            f"tensor 'test.letters': expected letters from 0 to {count - 1}, got others; {_REMEDY}"
         )
     lengths = vector.get("lengths")
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):

@@ -1,0 +1,443 @@
+"""Labels of tokens: parts of speech, names of people and places, chunks, corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from tidegate.baselines.tags import MostFrequentTag, TaggedTokens
+from tidegate.data.files.items import Label, as_items, as_labels
+from tidegate.data.sequences.sequences import with_letters
+from tidegate.data.text.entities import are_entity_labels
+from tidegate.data.text.tokens import TokenEncoder, as_sentences
+from tidegate.errors import InputError, shown, spelled
+from tidegate.runtime.batches import step_outputs
+from tidegate.runtime.tags import decoded, log_probabilities
+from tidegate.tasks.estimator import Estimator, with_default
+from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.start import Start, start_from_vectors
+from tidegate.tasks.tag_figures import table_of, tag_figures
+from tidegate.terminal import say
+from tidegate.training.options import documented, option
+
+if TYPE_CHECKING:
+    from tidegate.model.checkpoint import ModelFile
+    from tidegate.nn.network import SequenceNetwork
+
+Pairs = tuple[Any, Any]  # tokens of sentences, and their labels
+
+UNKNOWN = -100  # in place of a label that the model does not know; training leaves it out, too
+
+
+@documented
+@dataclass(kw_only=True, eq=False, repr=False)
+class SequenceTagger(Estimator):
+    """Predicts a label for each token of a sentence, such as its part of speech.
+
+    The network reads each word whole and letter by letter, has recurrent layers over the words, and
+    tells the labels one by one, or all of a sentence together (``crf``).  Tokens are N lists of
+    str, labels N lists of as many str, int, float or bool; of a frame with a row for each token,
+    ``frame.groupby("sentence")["token"].agg(list)``.  ``classes_`` holds the labels in order, which
+    is the order of the columns of ``predict_proba``.  ``encoder_`` holds the words and letters,
+    which are learned from the training part only.  `fit` raises InputError for options or data that
+    cannot be used.
+
+    >>> import tidegate as tg
+    >>> tokens = [["the", "dog", "barks"], ["a", "cat", "sleeps"]] * 20
+    >>> labels = [["DET", "NOUN", "VERB"]] * 40
+    >>> model = tg.SequenceTagger(max_steps=60, verbose=0).fit(tokens, labels)
+    >>> model.predict([["a", "dog", "sleeps"]])
+    [['DET', 'NOUN', 'VERB']]
+    """
+
+    TASK: ClassVar[str] = "tagger"
+    INPUTS: ClassVar[str] = "tokens"
+    DEFAULT_EPOCHS: ClassVar[int] = 15
+    DEFAULT_STEPS: ClassVar[int] = 300
+    MOST_REFIT: ClassVar[str] = "up to 200,000 tokens"
+    FEW: ClassVar[int] = 200_000
+
+    vocabulary_size: int | None = option(
+        30_000, "how many different words are known; rarer ones are read as unknown"
+    )
+    min_count: int = option(
+        1, "read a word as unknown if it occurs fewer times than this", at_least=1
+    )
+    lowercase: bool = option(True, "look words up in small letters; their letters stay as they are")
+    embedding_size: int = option(
+        128, "how many numbers stand for a word (length of its vector)", at_least=1
+    )
+    letter_embedding_size: int = option(32, "how many numbers stand for a letter", at_least=1)
+    letter_hidden_size: int = option(
+        64,
+        "units, in each direction, of the layer that reads words letter by letter (0: words are "
+        "read whole only)",
+        at_least=0,
+    )
+    word_length: int = option(
+        24,
+        "largest number of letters to read from a word; the middle of a longer one is left out",
+        at_least=2,
+    )
+    hidden_sizes: tuple[int, ...] = with_default("hidden_sizes", (200,))
+    bidirectional: bool = option(True, "read sentences forwards and backwards")
+    crf: bool | None = option(
+        None,
+        "choose the labels of a sentence together, by a conditional random field, which learns "
+        "which labels follow which (default: where labels name entities: B-..., I-..., O)",
+    )
+    word_dropout: float = option(
+        0.25,
+        "how often a word that occurs c times is read as unknown in training, so that its letters "
+        "must tell: X / (X + c)",
+        at_least=0,
+    )
+    embedding_dropout: float = option(
+        0.5, "probability of dropping a value of a word's vector", at_least=0, below=1
+    )
+    dropout: float = with_default("dropout", 0.5)
+    average: float = with_default("average", 0.99)
+    embeddings: Path | str | None = option(
+        None,
+        "file of word vectors to start with, in the text format of GloVe, word2vec or fastText; it "
+        "may be gzipped",
+    )
+    freeze_embeddings: bool = option(
+        False, "do not train the token vectors, if they come from a file of vectors"
+    )
+    validation_fraction: float = option(
+        0.1,
+        "fraction of the sentences that is held out to choose the best weights (0: none)",
+        at_least=0,
+        below=1,
+    )
+    test_fraction: float = option(
+        0.0,
+        "fraction of the sentences that is held out and scored once after training",
+        at_least=0,
+        below=1,
+    )
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        if self.freeze_embeddings and self.embeddings is None:
+            raise InputError(
+                f"expected {spelled('embeddings')} beside it, got none; leave it out, since random "
+                "vectors are better trained",
+                option="freeze_embeddings",
+            )
+
+    def fit(self, tokens: Any, labels: Any, validation: Pairs | None = None) -> Self:
+        """Train on the tokens of N sentences, lists of str, and their labels, lists as long.
+
+        ``validation``: tokens and labels that choose the best weights; by default
+        ``validation_fraction`` of the sentences is held out for this.
+
+        Raises InputError for options or data that cannot be used, and TrainingError for a loss
+        that is not finite.
+        """
+        self.check_training()
+        sentences, truth = self._pairs(tokens, labels)
+        fraction = self.validation_fraction if validation is None else 0
+        rows = split_rows(
+            len(sentences),
+            self.seed,
+            validation=fraction,
+            test=self.test_fraction,
+            what="sentences",
+        )
+        train, held_out, test = (
+            TaggedTokens([sentences[i] for i in part], [truth[i] for i in part]) for part in rows
+        )
+        if validation is not None:
+            held_out = TaggedTokens(*self._pairs(*validation))
+        self._learn_classes(train.labels)
+        alone = not any(held_out.tokens)  # then the weights that fit the training part best
+        self._stand_beside(
+            lambda seconds: MostFrequentTag.fit(train),  # noqa: ARG005
+            None if alone else held_out,
+            test if any(test.tokens) else None,
+        )
+        start = self._learned_start(train.tokens)
+        learned = self._read_labelled(train)
+        judged = learned if alone else self._read_labelled(held_out)
+        counts = np.bincount(
+            np.concatenate([self._tokens_of(s) for s in learned[0]]), minlength=start.encoder.size
+        )
+
+        from tidegate.training.tagging import Tagging
+
+        def objective(network: SequenceNetwork, learned: Any, counts: np.ndarray) -> Tagging:
+            return Tagging(
+                network,
+                learned,
+                judged,
+                measure=lambda *found: tag_figures(*found, self.classes_.tolist()),
+                by="cross_entropy" if alone else "f1" if self._are_entities else "accuracy",
+                batch_size=self.batch_size,
+                seed=self.seed,
+                vary=_Unknown.of(self.word_dropout, counts),
+                prefix="training_" if alone else "",
+            )
+
+        def everything(network: SequenceNetwork) -> Tagging:
+            whole = tuple([*a, *b] for a, b in zip(learned, judged, strict=True))
+            return objective(network, whole, counts)
+
+        def initialise(network: SequenceNetwork) -> dict[str, Any]:
+            told = start.initialise(network, self.seed)
+            if self.freeze_embeddings:
+                assert network.embedding is not None
+                network.embedding.weight.requires_grad_(False)
+            return told
+
+        self._train(
+            self._tagger_architecture(start),
+            lambda network: objective(network, learned, counts),
+            {
+                "training_sentences": len(train.tokens),
+                "training_tokens": sum(map(len, train.tokens)),
+                "validation_tokens": 0 if alone else sum(map(len, held_out.tokens)),
+            },
+            initialise,
+            everything_of=everything if validation is None and not alone else None,
+            tested=sum(map(len, test.tokens)),
+        )
+        return self._conclude(self.evaluate(*test) if any(test.tokens) else {})
+
+    # answers
+
+    def predict(self, tokens: Any) -> list[list[Label]]:
+        """Predict the label of each token: N lists, of the sentences' lengths."""
+        classes = self.classes_.tolist()
+        outputs = self._outputs(as_sentences(tokens))
+        found = decoded(outputs, self.transitions_)
+        return [[classes[i] for i in of_one.tolist()] for of_one in found]
+
+    def predict_proba(self, tokens: Any) -> list[np.ndarray]:
+        """Predict the probability of each label, N arrays [T, labels], in ``classes_``' order."""
+        return [np.exp(logs) for logs in self.predict_log_proba(tokens)]
+
+    def predict_log_proba(self, tokens: Any) -> list[np.ndarray]:
+        """Predict the natural logarithm of ``predict_proba``, N arrays [T, labels]."""
+        return log_probabilities(self._outputs(as_sentences(tokens)), self.transitions_)
+
+    def score(self, tokens: Any, labels: Any) -> float:
+        """Measure the F1 of entities, where labels name such; else the accuracy, 0 to 1."""
+        figures = self.evaluate(tokens, labels)
+        return figures["f1" if self._are_entities else "accuracy"]
+
+    def evaluate(self, tokens: Any, labels: Any) -> dict[str, float]:
+        """Measure figures on labelled sentences, by name.
+
+        ``accuracy``: fraction of tokens whose label is predicted.  ``cross_entropy``: mean of
+        -log p of the true labels, in nats per token.  Where labels name entities (B-PER, I-PER, O),
+        ``f1``, ``precision`` and ``recall`` of these, as conlleval counts them: an entity is right
+        if its kind and all of its tokens are.  ``unknown_labels``: tokens whose label was not in
+        the training data; they count as wrong, and their sentences not in the cross-entropy.
+        ``sentences``, ``n``: number of sentences and tokens.
+        """
+        sentences, truth = self._judged(tokens, labels)
+        outputs = self._outputs(sentences)
+        figures = tag_figures(outputs, self.transitions_, truth, self.classes_.tolist())
+        unknown = int(sum((of_one == UNKNOWN).sum() for of_one in truth))
+        if unknown:
+            figures["unknown_labels"] = unknown
+        return {**figures, "sentences": len(sentences), "n": sum(map(len, sentences))}
+
+    def table(self, tokens: Any, labels: Any) -> dict[str, dict[str, float]]:
+        """Measure precision, recall, F1 and number of each kind of entity, or of each label."""
+        sentences, truth = self._judged(tokens, labels)
+        predicted = decoded(self._outputs(sentences), self.transitions_)
+        return table_of(predicted, truth, self.classes_.tolist())
+
+    @property
+    def transitions_(self) -> np.ndarray | None:
+        """Weights of neighbouring labels, float32 [L + 1, L + 1], or None without a CRF.
+
+        Rows are labels as in ``classes_``, and at last the start of a sentence; columns are the
+        labels that follow, and at last the end.
+        """
+        return self.runtime_.tensors.get("transitions.weight")
+
+    # what is read
+
+    def encode(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """The sentences as the network reads them: int32 [T], or records of words and letters."""
+        found = []
+        for sentence in sentences:
+            tokens, letters = self.encoder_.encode(sentence)
+            found.append(tokens if letters is None else with_letters(tokens, letters))
+        return found
+
+    def _read_labelled(self, part: TaggedTokens) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return self.encode(part.tokens), self._indices(part.labels)
+
+    def _outputs(self, sentences: list[list[str]]) -> list[np.ndarray]:
+        network = self.runtime_
+        return step_outputs(network, self.encode(sentences), len(self.classes_))
+
+    @staticmethod
+    def _tokens_of(read: np.ndarray) -> np.ndarray:
+        return read if read.dtype.names is None else read["token"]
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (sentence,) = as_sentences([x])
+        (read,) = self.encode([sentence])
+        return {"": read}, sentence
+
+    def _stream_hindrances(self) -> list[tuple[str, str]]:
+        found = super()._stream_hindrances()
+        if self.runtime_.architecture.crf:
+            reason = "chooses the labels of a whole sentence together"
+            found.append((reason, spelled("crf", False)))
+        return found
+
+    # labels
+
+    @property
+    def _are_entities(self) -> bool:
+        return are_entity_labels(self.classes_.tolist())
+
+    def _pairs(self, tokens: Any, labels: Any) -> tuple[list[list[str]], list[list[Label]]]:
+        """Tokens and labels.  Raises InputError unless there is a label for each token."""
+        sentences, given = as_sentences(tokens), as_items(labels, "labels")
+        if len(given) != len(sentences):
+            raise InputError(
+                f"labels: expected one list per sentence, {len(sentences)}, got {len(given)}; give "
+                "one for each"
+            )
+        truth = []
+        for i, (sentence, one) in enumerate(zip(sentences, given, strict=True)):
+            try:
+                found = as_labels(one)
+            except InputError as e:
+                raise InputError(f"sentence {i}: {e}") from None
+            if len(found) != len(sentence):
+                raise InputError(
+                    f"labels: expected one per token of sentence {i}, {len(sentence)}, got "
+                    f"{len(found)}; give one for each"
+                )
+            truth.append(found)
+        if not any(sentences):
+            raise InputError("tokens: expected at least one, got none; give some sentences")
+        return sentences, truth
+
+    def _judged(self, tokens: Any, labels: Any) -> tuple[list[list[str]], list[np.ndarray]]:
+        """Tokens, and the positions of their labels; UNKNOWN for others.
+
+        Raises InputError if none of the labels was in the training data.
+        """
+        sentences, truth = self._pairs(tokens, labels)
+        found = self._indices(truth)
+        if all((of_one == UNKNOWN).all() for of_one in found):
+            known = ", ".join(repr(label) for label in self.classes_[:10].tolist())
+            other = next(label for of_one in truth for label in of_one)
+            raise InputError(
+                f"labels: expected those of the training tokens ({known}), got others, such as "
+                f"{shown(other)}; mend the labels, or train with them"
+            )
+        return sentences, found
+
+    def _learn_classes(self, labels: Sequence[Sequence[Label]]) -> None:
+        """Set ``classes_``.  Raises InputError for fewer than two, and for labels of two types."""
+        every = [label for of_one in labels for label in of_one]
+        for label in every:
+            if type(label) is not type(every[0]):
+                first, other = (type(one).__name__ for one in (every[0], label))
+                raise InputError(
+                    f"labels: expected all of one type, got {first} {every[0]!r} and {other} "
+                    f"{label!r}; make them all str"
+                )
+        classes = sorted(set(every))
+        if len(classes) < 2:
+            got = f"only {classes[0]!r}" if classes else "none"
+            raise InputError(
+                f"labels: expected at least two different ones, got {got}; give sentences with "
+                "another, too"
+            )
+        self.classes_ = np.array(classes)
+
+    def _indices(self, labels: Sequence[Sequence[Label]]) -> list[np.ndarray]:
+        """Position of each label in ``classes_``, int64 [T] of each sentence, UNKNOWN for others."""
+        positions = {label: i for i, label in enumerate(self.classes_.tolist())}
+        return [np.array([positions.get(x, UNKNOWN) for x in one], np.int64) for one in labels]
+
+    # the network and its file
+
+    def _learned_start(self, sentences: Sequence[Sequence[str]]) -> Start:
+        """Set ``encoder_``; what the words' vectors start with.  Raises InputError."""
+        self.encoder_ = TokenEncoder.learn(
+            sentences,
+            vocabulary_size=self.vocabulary_size,
+            min_count=self.min_count,
+            lowercase=self.lowercase,
+            word_length=self.word_length if self.letter_hidden_size else 0,
+        )
+        if self.embeddings is None:
+            return Start(encoder=self.encoder_.words)
+        title = "word vectors" if self.speaks else None
+        start = start_from_vectors(self.embeddings, self.encoder_.words, title)
+        if self.speaks:
+            say(f"word vectors: {start.decides['embedding_size']} numbers each")
+        return start
+
+    def _tagger_architecture(self, start: Start) -> Any:
+        letters = self.encoder_.letter_count
+        of_letters = {
+            "letters": letters,
+            "letter_embedding_size": self.letter_embedding_size if letters else 0,
+            "letter_hidden_size": self.letter_hidden_size if letters else 0,
+            "word_length": self.word_length if letters else 0,
+        }
+        return self._architecture(
+            **start.decides,
+            **of_letters,
+            vocabulary_size=start.encoder.size,
+            output_size=len(self.classes_),
+            readout="every",
+            crf=self._are_entities if self.crf is None else self.crf,
+        )
+
+    def _learned(self) -> dict[str, Any]:
+        return {"labels": self.classes_.tolist(), "encoder": self.encoder_.to_json()}
+
+    def _restore(self, model: ModelFile) -> None:
+        assert model.labels is not None  # held by the file's schema
+        self.classes_ = np.array(model.labels)
+        self.encoder_ = TokenEncoder.from_json(model.encoder)
+        a = model.architecture
+        fits = {
+            "vocabulary_size": self.encoder_.words.size,
+            "letters": self.encoder_.letter_count,
+            "word_length": self.encoder_.word_length,
+        }
+        for name, size in fits.items():
+            if getattr(a, name) != size:
+                raise ValueError(f"expected {name} {getattr(a, name)} of the encoder, got {size}")
+
+
+class _Unknown:
+    """A sentence with some of its words read as unknown, the rare ones more often."""
+
+    def __init__(self, chances: np.ndarray) -> None:
+        self._chances = chances
+
+    @classmethod
+    def of(cls, strength: float, counts: np.ndarray) -> Self | None:
+        """``counts`` [V]: how often each word occurs in training; None for no strength."""
+        return cls(strength / (strength + np.maximum(counts, 1))) if strength else None
+
+    def __call__(self, read: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        tokens = read if read.dtype.names is None else read["token"]
+        hidden = rng.random(len(tokens)) < self._chances[tokens]
+        if not hidden.any():
+            return read
+        varied = read.copy()
+        (varied if varied.dtype.names is None else varied["token"])[hidden] = 0
+        return varied
