@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class TaggedTokens(NamedTuple):
     """Tokens of N sentences, and the label of each."""
 
     tokens: Sequence[Sequence[str]]
-    labels: Sequence[Sequence[object]]
+    labels: Sequence[Sequence[Any]]
 
 
 class MostFrequentTag(Baseline):

@@ -37,10 +37,10 @@ class Architecture:
     ``linear_steps``: with it the output is the dense layer's plus a linear map of a row's last so
     many true steps, of which those before the row's beginning are zero: a straight line beside the
     network (as in Lai et al. 2018, LSTNet, arXiv:1703.07015, and He et al. 2015, arXiv:1512.03385,
-    which learns what a shortcut leaves).  ``letters``: with it a word is also read letter by letter,
-    in both directions, by a layer of the same cell with ``letter_hidden_size`` units, whose final
-    states stand beside the token's vector (Lample et al. 2016, arXiv:1603.01360); it is the number
-    of different letters, none and the unknown one included, each a vector of
+    which learns what a shortcut leaves).  ``letters``: with it a word is also read letter by
+    letter, in both directions, by a layer of the same cell with ``letter_hidden_size`` units, whose
+    final states stand beside the token's vector (Lample et al. 2016, arXiv:1603.01360); it is the
+    number of different letters, none and the unknown one included, each a vector of
     ``letter_embedding_size`` numbers, and ``word_length`` of them are read of a word.  ``crf``: the
     outputs of a step are weights of labels in a linear-chain conditional random field (Lafferty et
     al. 2001), to which ``transitions.weight`` gives those of neighbouring labels.

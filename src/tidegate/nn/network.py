@@ -46,8 +46,9 @@ class SequenceNetwork(nn.Module):
     tokens' vectors at first (default: 1 / sqrt(embedding_size), so that a vector has length 1).
 
     ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values,
-    TokensAndEvidence or SpelledTokens; lengths int64 [B] or None; state as a former call returned it, or None for zeros.  Returns
-    outputs [T, B, O] (readout ``every``) or [B, O], and the state: one tuple per layer.
+    TokensAndEvidence or SpelledTokens; lengths int64 [B] or None; state as a former call returned
+    it, or None for zeros.  Returns outputs [T, B, O] (readout ``every``) or [B, O], and the state:
+    one tuple per layer.
     """
 
     def __init__(

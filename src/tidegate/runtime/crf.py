@@ -50,7 +50,7 @@ def log_marginals(weights: Array, transitions: Array, lengths: Array) -> Array:
 
 
 def log_likelihoods(weights: Array, transitions: Array, lengths: Array, labels: Array) -> Array:
-    """log p of the labels, int64 [T, B], of each sequence, float64 [B]; 0 where there is no step."""
+    """The logarithm of the probability of labels, int64 [T, B], float64 [B]; 0 of no step."""
     steps, rows, count = weights.shape
     between, first, last = _parts(transitions, count)
     forward = _forward(weights, transitions, lengths)

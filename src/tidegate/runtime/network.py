@@ -32,7 +32,8 @@ class Network:
 
     ``network(inputs, lengths)`` gives the outputs, [T, B, O] (readout ``every``) or [B, O].
     ``inputs``: what ``pad_sequences`` makes: tokens [T, B], records [T, B] of tokens with
-    evidence or letters, or values float32 [T, B, I].  ``lengths``: [B] numbers of true steps, 0 to T; None: T each.
+    evidence or letters, or values float32 [T, B, I].  ``lengths``: [B] numbers of true steps, 0 to
+    T; None: T each.
     ``weights``: how a file holds the tensors' matrices (model/narrow.py); the engine then rounds
     the factors of recurrent layers' products alike, where the processor has instructions for it.
     Several threads may use a network at a time.
@@ -53,8 +54,8 @@ class Network:
         ]
         self._spelling = None
         if a.letters:
-            layers = self._weights_under("spelling.recurrent.", 2)
-            self._spelling = [layer_of(a.cell, own, a.letter_sizes(), weights) for own in layers]
+            layers, sizes = self.spelling_weights(), a.letter_sizes()
+            self._spelling = [layer_of(a.cell, own, sizes, weights) for own in layers]
         self._norms = [self.norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
         tied = "embedding.weight" if a.tie_embeddings else "dense.weight"
         self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
@@ -183,6 +184,10 @@ class Network:
     def layer_weights(self, k: int) -> list[dict[str, Array]]:
         """Of each direction of layer ``k`` the weights, by the names that the cell declares."""
         return self._weights_under(f"recurrent.{k}.", self.architecture.directions)
+
+    def spelling_weights(self) -> list[dict[str, Array]]:
+        """Those of each direction of the layer that reads letters."""
+        return self._weights_under("spelling.recurrent.", 2)
 
     def _weights_under(self, prefix: str, directions: int) -> list[dict[str, Array]]:
         ends = [f"_l0{s}" for s in _SUFFIXES[:directions]]

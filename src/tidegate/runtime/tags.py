@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.runtime import crf
 from tidegate.runtime.probabilities import log_softmax
 
-Array = np.ndarray
+Array = np.ndarray[Any, Any]
 
 _STEPS = 20_000  # of a batch, padding included
 
@@ -36,7 +37,7 @@ def log_probabilities(outputs: Sequence[Array], transitions: Array | None) -> li
     With ``transitions`` those over all ways to label the sequence.
     """
     if transitions is None:
-        return [log_softmax(of_one.astype(np.float64)) for of_one in outputs]
+        return [_log_softmax(of_one) for of_one in outputs]
     found = [np.zeros(of_one.shape) for of_one in outputs]
     for rows, padded, lengths in _batches(outputs):
         logs = crf.log_marginals(padded, transitions, lengths)
@@ -45,16 +46,14 @@ def log_probabilities(outputs: Sequence[Array], transitions: Array | None) -> li
     return found
 
 
-def losses(
-    outputs: Sequence[Array], transitions: Array | None, labels: Sequence[Array]
-) -> Array:
+def losses(outputs: Sequence[Array], transitions: Array | None, labels: Sequence[Array]) -> Array:
     """-log p of all labels of each sequence together, in nats, float64 [N]; NaN where one is
     below 0, which stands for a label that the model does not know.
     """
     found = np.zeros(len(outputs))
     if transitions is None:
         for i, (of_one, right) in enumerate(zip(outputs, labels, strict=True)):
-            logs = log_softmax(of_one.astype(np.float64))
+            logs = _log_softmax(of_one)
             found[i] = -logs[np.arange(len(right)), np.maximum(right, 0)].sum()
     else:
         for rows, padded, lengths in _batches(outputs):
@@ -62,6 +61,11 @@ def losses(
             found[rows] = -crf.log_likelihoods(padded, transitions, lengths, right)
     found[[bool((right < 0).any()) for right in labels]] = np.nan
     return found
+
+
+def _log_softmax(outputs: Array) -> Array:
+    wide: Array = outputs.astype(np.float64)
+    return log_softmax(wide)
 
 
 def _batches(outputs: Sequence[Array]) -> Iterator[tuple[Array, Array, Array]]:

@@ -74,7 +74,7 @@ def table_of(
 def _by_kind(
     predicted: Sequence[Array], labels: Sequence[Array], classes: Sequence[str]
 ) -> dict[str, Counts]:
-    def named(numbers: Array) -> list[str]:
-        return [classes[i] if i >= 0 else "O" for i in numbers.tolist()]
+    def named(of_one: Sequence[Array]) -> list[list[str]]:
+        return [[str(classes[i]) if i >= 0 else "O" for i in one.tolist()] for one in of_one]
 
-    return counted(map(named, predicted), map(named, labels))
+    return counted(named(predicted), named(labels))

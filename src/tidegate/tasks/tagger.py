@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -27,6 +28,8 @@ from tidegate.training.options import documented, option
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
+    from tidegate.runtime.network import Network
+    from tidegate.runtime.stream import Stream
 
 Pairs = tuple[Any, Any]  # tokens of sentences, and their labels
 
@@ -177,7 +180,7 @@ class SequenceTagger(Estimator):
                 network,
                 learned,
                 judged,
-                measure=lambda *found: tag_figures(*found, self.classes_.tolist()),
+                measure=partial(tag_figures, classes=self.classes_.tolist()),
                 by="cross_entropy" if alone else "f1" if self._are_entities else "accuracy",
                 batch_size=self.batch_size,
                 seed=self.seed,
@@ -291,6 +294,11 @@ class SequenceTagger(Estimator):
         (read,) = self.encode([sentence])
         return {"": read}, sentence
 
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
+        from tidegate.runtime.tag_streams import TaggerStream
+
+        return TaggerStream(network, batch_size, self.encode)
+
     def _stream_hindrances(self) -> list[tuple[str, str]]:
         found = super()._stream_hindrances()
         if self.runtime_.architecture.crf:
@@ -364,7 +372,7 @@ class SequenceTagger(Estimator):
         self.classes_ = np.array(classes)
 
     def _indices(self, labels: Sequence[Sequence[Label]]) -> list[np.ndarray]:
-        """Position of each label in ``classes_``, int64 [T] of each sentence, UNKNOWN for others."""
+        """Of each sentence the labels' positions in ``classes_``, int64 [T]; UNKNOWN for others."""
         positions = {label: i for i, label in enumerate(self.classes_.tolist())}
         return [np.array([positions.get(x, UNKNOWN) for x in one], np.int64) for one in labels]
 

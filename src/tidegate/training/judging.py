@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from tidegate.nn.chunked_softmax import cross_entropies, summed_cross_entropy
-from tidegate.nn.network import Inputs, NetworkState, SequenceNetwork, SpelledTokens, TokensAndEvidence
+from tidegate.nn.network import (
+    Inputs,
+    NetworkState,
+    SequenceNetwork,
+    SpelledTokens,
+    TokensAndEvidence,
+)
 from tidegate.runtime.batches import Run
 from tidegate.runtime.scoring import IGNORED
 

@@ -72,7 +72,7 @@ class ManyToOne(TaskObjective):
         return -(-len(self.lengths) // self.batch_size)
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
-        """Inputs [T, B] or [T, B, I], lengths [B], answers [B] and, where there are, weights [B]."""
+        """Inputs [T, B] or [T, B, I], lengths [B], answers [B], and weights [B] where there are."""
         all_sequences = self.train[0]
         drawn_by = np.random.default_rng((self.seed, epoch))
         of_epoch = batches_of_like_lengths(self.lengths, self.batch_size, drawn_by)

@@ -21,9 +21,7 @@ from tidegate.training.objective import StepResult, TaskObjective
 # Sequences, [T] or [T, I] each, and the labels of their steps, int64 [T] each.
 Tagged = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
 # Figures of the outputs of each sequence, [T, L], the transitions or None, and the true labels.
-Measure = Callable[
-    [list[np.ndarray], np.ndarray | None, Sequence[np.ndarray]], dict[str, float]
-]
+Measure = Callable[[list[np.ndarray], np.ndarray | None, Sequence[np.ndarray]], dict[str, float]]
 
 IGNORED = -100  # a label that is not learned from, as torch's cross_entropy has it
 

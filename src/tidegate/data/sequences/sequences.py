@@ -12,7 +12,14 @@ import numpy as np
 
 from tidegate.errors import shown
 
-__all__ = ["Answers", "SequenceSet", "pad_sequences", "parse_number", "with_evidence", "with_letters"]
+__all__ = [
+    "Answers",
+    "SequenceSet",
+    "pad_sequences",
+    "parse_number",
+    "with_evidence",
+    "with_letters",
+]
 
 # As tables have them: no 1_000 and no digits of other scripts, which Python knows as well.
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")

@@ -1,4 +1,4 @@
-"""Files of tokens with labels: CoNLL-U, CoNLL's columns, JSONL and Parquet of lists, long tables."""
+"""Files of tokens with labels: CoNLL-U, CoNLL's columns, JSONL and Parquet, long tables."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _read_columns(
 ) -> TaggedSentences:
     """A token on each line, its labels behind it; blank lines part sentences."""
     found = TaggedSentences([], [], [])
-    token_at = _column(tokens, "tokens", universal, "form" if universal else "1")
+    token_at = _column(tokens, "tokens", universal, "form" if universal else "1") or 0
     label_at = _column(labels, "labels", universal, "upos" if universal else None)
     text = decode(read_bytes(file), name_of(file), layout.encoding)
     for part in _sentences(text, universal):
@@ -236,8 +236,10 @@ def _of_lists(tokens: list[Any], labels: list[Any] | None, error: Any) -> Tagged
                 got = f"got {shown(cell)}; write one"
                 raise error(row, option, f"expected a list of {option}, {got}")
             for place, one in enumerate(cell):
-                good = isinstance(one, str) and one.strip() or (
-                    option == "labels" and isinstance(one, int | float)
+                good = (
+                    isinstance(one, str)
+                    and one.strip()
+                    or (option == "labels" and isinstance(one, int | float))
                 )
                 if not good:
                     got = f"got {shown(one)} at place {place}; write one, or leave it out"

@@ -111,6 +111,16 @@ class TokenEncoder:
                 self._known[token] = found
         return found
 
+    def reading(self) -> dict[str, Any]:
+        """How tokens become numbers, for readers in other languages: docs/onnx.md."""
+        letters = None if self.letters is None else [None, None, *self.letters.characters]
+        return {
+            "tokens": self.words.reading()["tokens"],
+            "lowercase": self.words.lowercase,
+            "letters": letters,
+            "word_length": self.word_length,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Keys: words, letters (null for none), each as its own encoder has it; word_length."""
         letters = None if self.letters is None else self.letters.to_json()
