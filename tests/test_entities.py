@@ -29,8 +29,8 @@ def test_entities_begin_and_end_as_conlleval_has_them(labels, found):
 
 
 def test_an_entity_counts_only_as_a_whole_and_by_its_kind():
-    truth = ["B-PER I-PER O B-LOC".split(), "B-ORG".split()]
-    guess = ["B-PER O O B-LOC".split(), "B-LOC".split()]
+    truth = [["B-PER", "I-PER", "O", "B-LOC"], ["B-ORG"]]
+    guess = [["B-PER", "O", "O", "B-LOC"], ["B-LOC"]]
     assert counted(guess, truth) == {
         "PER": Counts(0, 1, 1),
         "LOC": Counts(1, 2, 1),
@@ -42,8 +42,8 @@ def test_an_entity_counts_only_as_a_whole_and_by_its_kind():
 
 
 def test_a_stretch_that_is_cut_or_too_long_is_wrong():
-    truth = ["B-NP I-NP B-VP B-NP I-NP O".split()]
-    guess = ["B-NP I-NP I-NP B-NP B-NP O".split()]
+    truth = [["B-NP", "I-NP", "B-VP", "B-NP", "I-NP", "O"]]
+    guess = [["B-NP", "I-NP", "I-NP", "B-NP", "B-NP", "O"]]
     by_kind = counted(guess, truth)
     assert by_kind["NP"] == Counts(0, 3, 2)
     assert by_kind["VP"] == Counts(0, 0, 1)
