@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +18,11 @@ class TaggedTokens(NamedTuple):
 
     tokens: Sequence[Sequence[str]]
     labels: Sequence[Sequence[Any]]
+
+    def rows(self, rows: Iterable[int]) -> Self:
+        """Some of the sentences."""
+        kept = list(rows)
+        return type(self)([self.tokens[i] for i in kept], [self.labels[i] for i in kept])
 
 
 class MostFrequentTag(Baseline):
@@ -52,13 +58,16 @@ class MostFrequentTag(Baseline):
         return [[self.classes[int(self._row(t).argmax())] for t in one] for one in tokens]
 
     def losses(self, part: TaggedTokens) -> np.ndarray:
-        """-log p of each token's label, in nats; labels that were not in training are left out."""
+        """-log p of the labels of each sentence, in nats; NaN where one was not in training."""
         return np.array(
             [
-                -np.log(self._row(token)[self._place[label]])
+                -sum(
+                    np.log(self._row(token)[self._place[label]])
+                    if label in self._place
+                    else math.nan
+                    for token, label in zip(tokens, labels, strict=True)
+                )
                 for tokens, labels in zip(part.tokens, part.labels, strict=True)
-                for token, label in zip(tokens, labels, strict=True)
-                if label in self._place
             ]
         )
 
@@ -70,9 +79,13 @@ class MostFrequentTag(Baseline):
             for of_one, labels in zip(predicted, part.labels, strict=True)
             for guess, label in zip(of_one, labels, strict=True)
         ]
+        nats = self.losses(part)
+        steps = sum(
+            len(one) for one, known in zip(part.tokens, ~np.isnan(nats), strict=True) if known
+        )
         figures = {
             "accuracy": float(np.mean(pairs)),
-            "cross_entropy": float(self.losses(part).mean()),
+            "cross_entropy": float(np.nansum(nats) / steps) if steps else math.nan,
         }
         if are_entity_labels(self.classes):
             every = Counts()

@@ -17,7 +17,7 @@ from tidegate.data.text.entities import are_entity_labels
 from tidegate.data.text.tokens import TokenEncoder, as_sentences
 from tidegate.errors import InputError, shown, spelled
 from tidegate.runtime.batches import step_outputs
-from tidegate.runtime.tags import decoded, log_probabilities
+from tidegate.runtime.tags import decoded, log_probabilities, losses
 from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_vectors
@@ -145,7 +145,7 @@ class SequenceTagger(Estimator):
         that is not finite.
         """
         self.check_training()
-        sentences, truth = self._pairs(tokens, labels)
+        sentences, truth = self.pairs(tokens, labels)
         fraction = self.validation_fraction if validation is None else 0
         rows = split_rows(
             len(sentences),
@@ -158,7 +158,7 @@ class SequenceTagger(Estimator):
             TaggedTokens([sentences[i] for i in part], [truth[i] for i in part]) for part in rows
         )
         if validation is not None:
-            held_out = TaggedTokens(*self._pairs(*validation))
+            held_out = TaggedTokens(*self.pairs(*validation))
         self._learn_classes(train.labels)
         alone = not any(held_out.tokens)  # then the weights that fit the training part best
         self._stand_beside(
@@ -259,6 +259,14 @@ class SequenceTagger(Estimator):
         predicted = decoded(self._outputs(sentences), self.transitions_)
         return table_of(predicted, truth, self.classes_.tolist())
 
+    def losses(self, tokens: Any, labels: Any) -> np.ndarray:
+        """Measure -log p of the labels of each sentence, in nats, [N].
+
+        NaN for a sentence with a label that was not in the training data.
+        """
+        sentences, truth = self._judged(tokens, labels)
+        return losses(self._outputs(sentences), self.transitions_, truth)
+
     @property
     def transitions_(self) -> np.ndarray | None:
         """Weights of neighbouring labels, float32 [L + 1, L + 1], or None without a CRF.
@@ -312,7 +320,7 @@ class SequenceTagger(Estimator):
     def _are_entities(self) -> bool:
         return are_entity_labels(self.classes_.tolist())
 
-    def _pairs(self, tokens: Any, labels: Any) -> tuple[list[list[str]], list[list[Label]]]:
+    def pairs(self, tokens: Any, labels: Any) -> tuple[list[list[str]], list[list[Label]]]:
         """Tokens and labels.  Raises InputError unless there is a label for each token."""
         sentences, given = as_sentences(tokens), as_items(labels, "labels")
         if len(given) != len(sentences):
@@ -341,7 +349,7 @@ class SequenceTagger(Estimator):
 
         Raises InputError if none of the labels was in the training data.
         """
-        sentences, truth = self._pairs(tokens, labels)
+        sentences, truth = self.pairs(tokens, labels)
         found = self._indices(truth)
         if all((of_one == UNKNOWN).all() for of_one in found):
             known = ", ".join(repr(label) for label in self.classes_[:10].tolist())
