@@ -121,7 +121,9 @@ def _fresh(network: Network) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 letters = rng.integers(1, a.letters, (*shape, a.word_length))
                 ends = rng.integers(0, a.word_length + 1, (*shape, 1))
                 letters = np.where(np.arange(a.word_length) < ends, letters, 0)
-                inputs = with_letters(inputs, letters)
+                tokens = inputs["token"] if a.evidence_size else inputs
+                evidence = inputs["evidence"] if a.evidence_size else None
+                inputs = with_letters(tokens, letters, evidence)
         yield inputs, lengths
 
 
