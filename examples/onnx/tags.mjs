@@ -1,6 +1,7 @@
 // Asks a tagger that `tidegate export onnx` wrote: node tags.mjs MODEL.onnx 'SPLIT AT BLANKS'
 // Prints a label for each token; with a CRF the labels that are the likeliest together.
 import { Tensor } from "onnxruntime-web";
+import { evidenceOf } from "./evidence.mjs";
 import { open } from "./model.mjs";
 
 export async function ask(path, text) {
@@ -20,6 +21,10 @@ function read(tokens, reading) {
   const words = tokens.map((token) => (reading.lowercase ? token.toLowerCase() : token));
   const numbers = words.map((word) => number.get(word) ?? 0);
   const feed = { tokens: new Tensor("int32", numbers, [1, tokens.length]) };
+  if (reading.evidence) {
+    const rows = evidenceOf(tokens, reading.evidence);
+    feed.evidence = new Tensor("float32", rows.flat(), [1, tokens.length, rows.width]);
+  }
   if (!reading.letters) return feed;
   // number 0 is no letter, 1 an unknown one
   const letter = new Map(reading.letters.map((c, k) => [c, k]));

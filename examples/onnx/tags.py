@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import onnxruntime
+from evidence import evidence_of
 
 
 def ask(path, text):
@@ -32,6 +33,8 @@ def read(tokens, reading):
                 token = token[: length - length // 2] + token[-(length // 2) :]
             row[: len(token)] = [letter.get(c, 1) for c in token]
         feed["letters"] = letters
+    if reading["evidence"]:
+        feed["evidence"] = evidence_of(tokens, reading["evidence"])[None]
     return feed
 
 

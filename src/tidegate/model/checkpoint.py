@@ -44,7 +44,7 @@ Format 2
   ``scale.NAME``    F32 [rows], just for tensors that are I8: what each row is multiplied by.
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
-                    which only a text-classifier's may be.  See data/text/evidence.py.
+                    as only a text-classifier's or a tagger's may be.  See data/text/evidence.py.
   ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
   ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
                     I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.
@@ -247,7 +247,7 @@ def _check_values(values: Any) -> dict[str, Any]:
     architecture = Architecture.from_json(values["architecture"])
     if task != "tagger" and (architecture.letters or architecture.crf):
         raise ValueError(f"letters and crf: expected none for a {task}")
-    if architecture.evidence_size and task != "text-classifier":
+    if architecture.evidence_size and task not in ("text-classifier", "tagger"):
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
     if architecture.linear_steps > most:

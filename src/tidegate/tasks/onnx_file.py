@@ -118,18 +118,19 @@ def _transitions(network: Network) -> list[list[float]] | None:
 
 def _text(fitted: Any, learned: dict[str, Any]) -> dict[str, Any]:
     """How a text is read."""
-    if isinstance(fitted.encoder_, TokenEncoder):
-        return fitted.encoder_.reading()
     tables, options = learned.get("evidence"), fitted.to_json()
+    evidence = tables and {
+        "buckets": _base64(tables["buckets"], np.int32),
+        "log_odds": _base64(tables["log_odds"], np.float32),
+    }
+    if isinstance(fitted.encoder_, TokenEncoder):
+        return fitted.encoder_.reading() | {"evidence": evidence}
     return {
         **fitted.encoder_.reading(),
         "max_length": options.get("max_length"),
         "reverse": options.get("reverse", False),
-        "evidence": tables and {
-            "buckets": _base64(tables["buckets"], np.int32),
-            "log_odds": _base64(tables["log_odds"], np.float32),
-        },
-    }  # fmt: skip
+        "evidence": evidence,
+    }
 
 
 def _base64(array: np.ndarray, kind: type[np.generic]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.baselines.tags import MostFrequentTag, TaggedTokens
+from tidegate.data.text.evidence import MAX_LABELS
 from tidegate.data.text.tokens import TokenEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.tasks.estimator import with_default
@@ -83,6 +84,11 @@ class SequenceTagger(TagsTokens):
         None,
         "choose the labels of a sentence together, by a conditional random field, which learns "
         "which labels follow which (default: where labels name entities: B-..., I-..., O)",
+    )
+    evidence: bool = option(
+        True,
+        "also read how often each word, word pair and letter group occurs under each label (up to "
+        f"{MAX_LABELS} labels)",
     )
     word_dropout: float = option(
         0.25,
@@ -158,7 +164,7 @@ class SequenceTagger(TagsTokens):
             test if any(test.tokens) else None,
         )
         start = self._learned_start(train.tokens)
-        learned = self._read_labelled(train)
+        learned = self._learn_evidence(train)
         judged = learned if alone else self._read_labelled(held_out)
         counts = np.bincount(
             np.concatenate([self._tokens_of(s) for s in learned[0]]), minlength=start.encoder.size
@@ -237,6 +243,7 @@ class SequenceTagger(TagsTokens):
             vocabulary_size=start.encoder.size,
             output_size=len(self.classes_),
             readout="every",
+            evidence_size=0 if self.evidence_ is None else self.evidence_.width,
             crf=self._are_entities if self.crf is None else self.crf,
         )
 

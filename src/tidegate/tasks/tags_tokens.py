@@ -9,8 +9,9 @@ import numpy as np
 
 from tidegate.baselines.tags import TaggedTokens
 from tidegate.data.files.items import Label, as_items, as_labels
-from tidegate.data.sequences.sequences import with_letters
+from tidegate.data.sequences.sequences import with_evidence, with_letters
 from tidegate.data.text.entities import are_entity_labels
+from tidegate.data.text.evidence import MAX_LABELS, Evidence, learn_token_evidence
 from tidegate.data.text.tokens import TokenEncoder, as_sentences
 from tidegate.errors import InputError, shown, spelled
 from tidegate.runtime.batches import step_outputs
@@ -30,7 +31,9 @@ class TagsTokens(Estimator):
     """A task that gives each token one of ``classes_``; ``encoder_`` says how tokens are read."""
 
     INPUTS: ClassVar[str] = "tokens"
+    evidence: bool  # an option of the task
     encoder_: TokenEncoder
+    evidence_: Evidence | None
 
     def predict(self, tokens: Any) -> list[list[Label]]:
         """Predict the label of each token: N lists, of the sentences' lengths."""
@@ -96,15 +99,45 @@ class TagsTokens(Estimator):
     # what is read
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """The sentences as the network reads them: int32 [T], or records of words and letters."""
+        """The sentences as the network reads them: int32 [T], or records of words, letters and
+        evidence.
+        """
+        return self.read_with(sentences, self.evidence_and_before(sentences))
+
+    def evidence_and_before(
+        self, sentences: Sequence[Sequence[str]], before: Sequence[int] | None = None
+    ) -> list[np.ndarray] | None:
+        """The evidence beside each token; ``before``: of each sentence the hash of the word that
+        stands before.
+        """
+        return None if self.evidence_ is None else self.evidence_.of(sentences, before)
+
+    def read_with(
+        self, sentences: Sequence[Sequence[str]], evidence: Sequence[np.ndarray] | None
+    ) -> list[np.ndarray]:
+        """The sentences with this evidence, [T, E] of each, as the network reads them."""
         found = []
-        for sentence in sentences:
+        for i, sentence in enumerate(sentences):
             tokens, letters = self.encoder_.encode(sentence)
-            found.append(tokens if letters is None else with_letters(tokens, letters))
+            beside = None if evidence is None else evidence[i]
+            if letters is not None:
+                found.append(with_letters(tokens, letters, beside))
+            else:
+                found.append(tokens if beside is None else with_evidence(tokens, beside))
         return found
 
     def _read_labelled(self, part: TaggedTokens) -> tuple[list[np.ndarray], list[np.ndarray]]:
         return self.encode(part.tokens), self._indices(part.labels)
+
+    def _learn_evidence(self, part: TaggedTokens) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Set ``evidence_``; the training part as the network reads it, and its labels."""
+        self.evidence_ = None
+        if not self.evidence or len(self.classes_) > MAX_LABELS:
+            return self._read_labelled(part)
+        answers = self._indices(part.labels)
+        found = learn_token_evidence(part.tokens, answers, len(self.classes_))
+        self.evidence_, of_sentences = found
+        return self.read_with(part.tokens, of_sentences), answers
 
     def _outputs(self, sentences: list[list[str]]) -> list[np.ndarray]:
         network = self.runtime_
@@ -122,7 +155,7 @@ class TagsTokens(Estimator):
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.tag_streams import TaggerStream
 
-        return TaggerStream(network, batch_size, self.encode)
+        return TaggerStream(network, batch_size, self)
 
     def _stream_hindrances(self) -> list[tuple[str, str]]:
         found = super()._stream_hindrances()
@@ -204,12 +237,17 @@ class TagsTokens(Estimator):
     # the file
 
     def _learned(self) -> dict[str, Any]:
-        return {"labels": self.classes_.tolist(), "encoder": self.encoder_.to_json()}
+        learned = {"labels": self.classes_.tolist(), "encoder": self.encoder_.to_json()}
+        if (evidence := self.evidence_) is not None:
+            tables = {"buckets": evidence.buckets, "log_odds": evidence.log_odds}
+            learned["evidence"] = tables
+        return learned
 
     def _restore(self, model: ModelFile) -> None:
         assert model.labels is not None  # held by the file's schema
         self.classes_ = np.array(model.labels)
         self.encoder_ = TokenEncoder.from_json(model.encoder)
+        self.evidence_ = Evidence(**model.evidence) if model.evidence else None
         a = model.architecture
         fits = {
             "vocabulary_size": self.encoder_.words.size,
