@@ -63,7 +63,7 @@ TRAINED = {
     "tagger": [
         "names.conll",
         "names.conll --no-crf --cell lstm_projected --hidden-sizes 5,4 --batch-norm "
-        "--no-bidirectional",
+        "--no-bidirectional --no-evidence",
         "names.conll --cell gru_light --letter-hidden-size 0",
     ],
 }
