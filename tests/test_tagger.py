@@ -361,3 +361,17 @@ def test_the_commands_train_evaluate_and_predict(corpus: Tidegate):
     (Path("again.jsonl")).write_text(corpus("predict m.safetensors s.jsonl --jsonl").out)
     assert corpus("evaluate m.safetensors again.jsonl --json").json["accuracy"] == 1
     assert corpus("inspect m.safetensors s.jsonl --row 2").code == 0
+
+
+def test_a_network_of_letters_is_no_stack_of_layers_and_without_them_it_is(tmp_path):
+    from tidegate.interchange.model_file import read_tidegate
+    from tidegate.interchange.settled import Answers
+
+    path = tmp_path / "m.safetensors"
+    options = SMALL | {"crf": True, "evidence": False}
+    tg.SequenceTagger(**options).fit(*sentences(12)).save(path)
+    with pytest.raises(InputError, match="train it with letter_hidden_size=0"):
+        read_tidegate(path, Answers())
+    tg.SequenceTagger(**options | {"letter_hidden_size": 0}).fit(*sentences(12)).save(path)
+    (note,) = read_tidegate(path, Answers()).notes
+    assert "the weights of neighbouring labels" in note
