@@ -361,6 +361,19 @@ def test_the_commands_train_evaluate_and_predict(corpus: Tidegate):
     (Path("again.jsonl")).write_text(corpus("predict m.safetensors s.jsonl --jsonl").out)
     assert corpus("evaluate m.safetensors again.jsonl --json").json["accuracy"] == 1
     assert corpus("inspect m.safetensors s.jsonl --row 2").code == 0
+    assert corpus("info m.safetensors --json").json["transitions"] is None
+
+
+def test_info_shows_which_label_follows_which(tidegate: Tidegate):  # noqa: F811
+    assert tidegate("train tagger names.conll --hidden-sizes 3 --max-steps 3").code == 0
+    model = "names-tagger.safetensors"
+    told = tidegate(f"info {model} --json").json["transitions"]
+    weights = tg.load(model).transitions_
+    assert list(told) == ["B-PER", "I-PER", "O", "start"]
+    assert list(told["start"]) == ["B-PER", "I-PER", "O", "end"]
+    assert told["O"]["B-PER"] == pytest.approx(weights[2, 0])
+    assert told["start"]["O"] == pytest.approx(weights[3, 2])
+    assert "what speaks for a label after another" in tidegate(f"info {model}").out
 
 
 def test_a_network_of_letters_is_no_stack_of_layers_and_without_them_it_is(tmp_path):
