@@ -157,8 +157,8 @@ class TagsTokens(Estimator):
 
         return TaggerStream(network, batch_size, self)
 
-    def _stream_hindrances(self) -> list[tuple[str, str]]:
-        found = super()._stream_hindrances()
+    def _ends_first(self) -> list[tuple[str, str]]:
+        found = super()._ends_first()
         if self.runtime_.architecture.crf:
             reason = "chooses the labels of a whole sentence together"
             found.append((reason, spelled("crf", False)))
