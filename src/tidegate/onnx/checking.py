@@ -142,16 +142,14 @@ def _fresh(
             inputs = np.stack([_text(mixture, shape[0], rng) for _ in range(shape[1])], 1)
         else:
             inputs = rng.integers(0, a.vocabulary_size, shape)
-            if a.evidence_size:
-                evidence = rng.standard_normal((*shape, a.evidence_size)).astype(np.float32)
-                inputs = with_evidence(inputs, evidence)
+            evidence = rng.standard_normal((*shape, a.evidence_size)).astype(np.float32)
             if a.letters:
                 letters = rng.integers(1, a.letters, (*shape, a.word_length))
                 ends = rng.integers(0, a.word_length + 1, (*shape, 1))
                 letters = np.where(np.arange(a.word_length) < ends, letters, 0)
-                tokens = inputs["token"] if a.evidence_size else inputs
-                evidence = inputs["evidence"] if a.evidence_size else None
-                inputs = with_letters(tokens, letters, evidence)
+                inputs = with_letters(inputs, letters, evidence)
+            elif a.evidence_size:
+                inputs = with_evidence(inputs, evidence)
         yield inputs, lengths
 
 
