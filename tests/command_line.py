@@ -19,6 +19,7 @@ TINY = {
     "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
     "series-classifier": "--hidden-sizes 4 --max-steps 4",
     "series-regressor": "--hidden-sizes 4 --max-steps 4",
+    "tagger": "--embedding-size 4 --hidden-sizes 4 --letter-hidden-size 3 --max-steps 4",
 }
 
 
@@ -67,6 +68,9 @@ def write_data(folder: Path) -> None:
     table = "gesture,t,x,y,kind,force\n" + "\n".join(rows) + "\n"
     (folder / "gestures.csv").write_text(table)
     (folder / "new.csv").write_text(table)
+    said = [f"We O\nmet O\n{name} B-PER\n{'Lee I-PER' if i % 2 else 'twice O'}\n"
+            for i, name in enumerate(["Anna", "Bob", "Zoë", "Ilja"] * 6)]  # fmt: skip
+    (folder / "names.conll").write_text("\n".join(said))
 
 
 WORDS = [("lovely", "positive"), ("dreadful", "negative")]

@@ -80,6 +80,11 @@ def models(folder: Path) -> list[tuple[Path, Use]]:
             lambda m: m.predict(sequences()),
         ),
         (tg.SequenceRegressor(**SMALL), (sequences(), numbers), lambda m: m.predict(sequences())),
+        (
+            tg.SequenceTagger(**SMALL, embedding_size=3, letter_hidden_size=3, crf=True),
+            ([["a", "cat"]] * 20, [["B-D", "O"]] * 20),
+            lambda m: m.predict([["a", "dog"], [], ["\u00fc" * 40]]),
+        ),
     ]
     made = []
     for i, (model, data, use) in enumerate(makers):

@@ -16,6 +16,7 @@ LEARN = {
     "forecaster": "load.csv --time date --target OT",
     "series-classifier": f"{STEPS} --label kind",
     "series-regressor": f"{STEPS} --target force",
+    "tagger": "names.conll",
 }
 USE = {
     "classifier": "predict m.safetensors test.csv",
@@ -23,6 +24,7 @@ USE = {
     "forecaster": "forecast m.safetensors load.csv",
     "series-classifier": "predict m.safetensors new.csv",
     "series-regressor": "predict m.safetensors new.csv",
+    "tagger": "predict m.safetensors names.conll",
 }
 
 

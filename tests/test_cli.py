@@ -30,6 +30,7 @@ def _trained(tidegate: Tidegate, task: str) -> Outcome:
         "forecaster": "train forecaster load.csv --time date --target OT",
         "series-classifier": f"train series-classifier {STEPS} --label kind",
         "series-regressor": f"train series-regressor {STEPS} --target force",
+        "tagger": "train tagger names.conll",
     }[task]
     outcome = tidegate(f"{line} {TINY[task]} --json")
     assert outcome.code == 0, outcome.err

@@ -169,6 +169,10 @@ def test_every_example_runs_as_it_is_written(
     Path("runs.csv").write_text(
         table.replace("gesture,t,x,y,kind,force", "run,t,speed,pulse,k,score")
     )
+    rows = ("1\tthe\t_\tDET", "2\tcat\t_\tNOUN")
+    sentence = "".join(f"{row}" + "\t_" * 6 + "\n" for row in rows) + "\n"
+    Path("train.conllu").write_text(sentence * 20)
+    Path("dev.conllu").write_text(sentence)
     for command in [*_commands(), "compare"]:
         if command == "bench":
             continue  # minutes long; tests of its own run it

@@ -17,6 +17,7 @@ from tidegate.errors import InputError
 from tidegate.interchange.conventions import LIBRARIES
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.network import Network
+from tidegate.tasks.model_file import new_test_vector
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -131,6 +132,24 @@ def test_the_line_reads_the_last_steps_of_a_row_and_of_a_stream(steps: int, opse
         inputs = inputs_of(a, max(1, *rows, 0), len(rows))
         assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
     data, pairs = step_model(network, opset, "0")
+    check_step(data.SerializeToString(), network, pairs)
+
+
+@pytest.mark.parametrize("evidence", [0, EVIDENCE])
+@pytest.mark.parametrize("name", CELLS)
+def test_words_are_spelled_as_the_network_spells_them(name: str, evidence: int) -> None:
+    """Ragged sentences of words of any length, of none too; whole and step by step."""
+    for both in (True, False):
+        a = replace(
+            BASE, cell=name, bidirectional=both, readout="every", evidence_size=evidence,
+            letters=6, letter_embedding_size=3, letter_hidden_size=4, word_length=5,
+        )  # fmt: skip
+        network = network_of(a)
+        data = whole_model(network, 17, "0").SerializeToString()
+        vector = new_test_vector(network)
+        check_whole(data, network, vector)
+        assert vector["letters"].min() == 0
+    data, pairs = step_model(network, 17, "0")
     check_step(data.SerializeToString(), network, pairs)
 
 

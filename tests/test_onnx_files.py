@@ -21,6 +21,7 @@ from test_without_torch import (
 
 import tidegate as tg
 from tidegate.cli import main
+from tidegate.data.sequences.sequences import with_letters
 from tidegate.data.series.series import Series
 from tidegate.data.text import words
 from tidegate.data.text.encoders import BpeEncoder
@@ -61,9 +62,18 @@ def readers() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         import series
+        import tags
         import texts
 
-        yield lambda name: (series if "series" in name or "forecast" in name else texts).ask
+        of = {"series": series, "tags": tags, "texts": texts}
+        yield lambda name: of[reader_of(name)].ask
+
+
+def reader_of(name: str) -> str:
+    """Which of the example's readers asks a model of this name."""
+    return {"tagger": "tags", "classifier": "texts", "language": "texts"}.get(
+        name.partition("-")[0], "series"
+    )
 
 
 def told_by(path: Path) -> dict[str, Any]:
@@ -75,6 +85,8 @@ def questions(name: str) -> list[Any]:
     if name.startswith("forecaster"):
         columns = 1 + int(name[-1])  # of the two models
         return [np.random.default_rng(0).standard_normal((200, columns)).cumsum(0).tolist()]
+    if name.startswith("tagger"):
+        return ["We met Anna Lee", "Zoë " + "Übermorgen" * 9 + " 日本 twice"]
     return [*SEQUENCES, HOLES] if name.startswith("series") else TEXTS
 
 
@@ -94,6 +106,8 @@ def own_answer(model: Any, question: Any) -> list[float]:
             outputs = model.counts_.log_probabilities(outputs, recent)
         odds = np.exp(outputs[0].astype(np.float64) - outputs.max())
         return (odds / odds.sum()).tolist()
+    if model.TASK == "tagger":
+        return model.predict([question.split()])[0]
     if model.TASK == "series-regressor":
         return model.predict([np.array(question, float)]).tolist()
     if model.TASK == "series-classifier":
@@ -108,6 +122,9 @@ def assert_same(answer: Any, model: Any, question: Any) -> None:
         for token, probability in answer.items():
             assert probability == pytest.approx(expected[int(token)], abs=1e-5)
         assert max(answer.values()) == pytest.approx(max(expected), abs=1e-5)
+        return
+    if model.TASK == "tagger":
+        assert [label for _, label in answer] == expected
         return
     if isinstance(answer, dict):
         assert list(answer) == [str(label) for label in model.classes_]
@@ -182,7 +199,7 @@ def test_the_reader_in_javascript_answers_as_the_model(name: str, exported: Path
     if node is None or not (EXAMPLES / "node_modules" / "onnxruntime-web").is_dir():
         pytest.skip("no node, or no onnxruntime-web: make web")
     model = tg.load(exported / f"{name}.safetensors")
-    reader = "series" if "series" in name or "forecast" in name else "texts"
+    reader = reader_of(name)
     question = questions(name)[-1]
     given = question if isinstance(question, str) else json.dumps(question)
     run = subprocess.run(
@@ -239,7 +256,7 @@ def test_metadata_hold_what_the_page_says_and_the_model_file_holds(
 
 
 def test_a_step_file_is_read_by_what_its_metadata_say(exported: Path, tmp_path: Path) -> None:
-    for name in ("language-model-1", "forecaster-1"):
+    for name in ("language-model-1", "forecaster-1", "tagger-1"):
         model = tg.load(exported / f"{name}.safetensors")
         path = tmp_path / f"{name}.step.onnx"
         model.export_onnx(tmp_path / f"{name}.onnx", step=path, opset=22)
@@ -250,14 +267,20 @@ def test_a_step_file_is_read_by_what_its_metadata_say(exported: Path, tmp_path: 
         if model.TASK == "forecaster":
             steps: Any = rng.standard_normal((6, 2, model.windowing_.input_size)).astype(np.float32)
         else:
-            steps = rng.integers(0, model.encoder_.size, (6, 2)).astype(np.int32)
+            steps = rng.integers(0, network.architecture.vocabulary_size, (6, 2)).astype(np.int32)
+        if model.TASK == "tagger":
+            letters = rng.integers(1, network.architecture.letters, (6, 2, 24)).astype(np.int32)
+            steps = with_letters(steps, letters)
         for t, step in enumerate(steps):
-            feed["values" if steps.ndim == 3 else "tokens"] = step
+            if step.dtype.names:
+                feed |= {"tokens": step["token"], "letters": step["letters"]}
+            else:
+                feed["values" if steps.ndim == 3 else "tokens"] = step
             answers = session.run(None, feed)
             after = dict(zip([o.name for o in session.get_outputs()], answers, strict=True))
             feed |= {s["input"]: after[s["output"]] for s in told["states"]}
             expected = network(steps[: t + 1])
-            expected = expected[-1] if told["task"] == "language-model" else expected
+            expected = expected[-1] if network.architecture.readout == "every" else expected
             np.testing.assert_allclose(after["output"], expected, rtol=0, atol=1e-5)
 
 

@@ -125,6 +125,7 @@ def text_classifier(**options: Any) -> tg.TextClassifier:
     return tg.TextClassifier(**{**SMALL, "embedding_size": 4, **options})
 
 
+TAGGED = [["the", "cat"], ["a", "dog", "sat"]] * 9, [["D", "N"], ["D", "N", "V"]] * 9
 FITTED = {
     "TextClassifier": lambda: text_classifier().fit(TEXTS, MOODS),
     "LanguageModel": lambda: language_model("char"),
@@ -133,6 +134,7 @@ FITTED = {
     "Forecaster": lambda: small(max_steps=3, epochs=None).fit(tides()),
     "SequenceClassifier": lambda: tg.SequenceClassifier(**SMALL).fit(RISING, LABELS),
     "SequenceRegressor": lambda: tg.SequenceRegressor(**SMALL).fit(RISING, np.arange(24.0)),
+    "SequenceTagger": lambda: tg.SequenceTagger(**SMALL, crf=True).fit(*TAGGED),
 }
 ASKED = {
     "TextClassifier": lambda model: model.predict_proba(TEXTS[:3]),
@@ -140,6 +142,7 @@ ASKED = {
     "Forecaster": lambda model: model.forecast(tides()).values,
     "SequenceClassifier": lambda model: model.predict_proba(RISING[:3]),
     "SequenceRegressor": lambda model: model.predict(RISING[:3]),
+    "SequenceTagger": lambda model: np.concatenate(model.predict_proba(TAGGED[0][:3])),
 }
 
 

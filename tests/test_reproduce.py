@@ -134,3 +134,21 @@ def test_a_cell_is_timed_beside_loops_that_come_to_its_output(command, cell):
     assert columns["cell"] == cell
     assert columns["loop: times as long"] > 0
     assert columns["compiled loop: times as long"] == ""
+
+
+@pytest.mark.parametrize("command", ["tagging"], indirect=True)
+def test_a_phrase_is_a_noun_with_what_stands_before_it_and_depends_on_it(command):
+    # The(3) Washington(3) area(0) of(5) John(3) Doe(5)
+    tags = ["DET", "PROPN", "NOUN", "ADP", "PROPN", "PROPN"]
+    heads, relations = [2, 2, -1, 4, 2, 4], ["det", "compound", "root", "case", "nmod", "flat"]
+    found = command.phrases_of(tags, heads, relations)
+    assert found == ["B-THING", "I-THING", "I-THING", "O", "B-NAME", "I-NAME"]
+    assert command.phrases_of([], [], []) == []
+
+
+@pytest.mark.parametrize("command", ["crf_of_features"], indirect=True)
+def test_the_crf_of_features_learns_from_words_and_neighbours(command):
+    sentences = [["the", "watch"], ["we", "watch"], ["the", "dog"]] * 12
+    labels = [["O", "B-N"], ["O", "O"], ["O", "B-N"]] * 12
+    fitted = command.FeatureCrf.fit((sentences, labels), (sentences[:6], labels[:6]))
+    assert fitted.predict([["we", "watch"], [], ["the", "watch"]]) == [["O", "O"], [], ["O", "B-N"]]

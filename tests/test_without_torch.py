@@ -20,9 +20,10 @@ from tidegate.data.files.items import as_texts
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.series import Series
 from tidegate.data.series.windowing import Windows
-from tidegate.runtime.batches import forecast_windows, outputs_of
+from tidegate.runtime.batches import forecast_windows, outputs_of, step_outputs
 from tidegate.runtime.mixture import follow, nothing_read
 from tidegate.runtime.scoring import score
+from tidegate.runtime.tags import log_probabilities
 from tidegate.training.judging import TorchReader, as_function
 
 # Each task with options that differ from their defaults, cells among them.
@@ -59,7 +60,14 @@ TRAINED = {
         "gestures.csv --id gesture --time t --values x,y --target force --no-evidence",
         "gestures.csv --id gesture --time t --values x,y --target force",
     ],
+    "tagger": [
+        "names.conll",
+        "names.conll --no-crf --cell lstm_projected --hidden-sizes 5,4 --batch-norm "
+        "--no-bidirectional --no-evidence",
+        "names.conll --cell gru_light --letter-hidden-size 0",
+    ],
 }
+SENTENCES = [["We", "met", "Anna", "Lee"], [], ["Zoë", "\u00dcbermorgen" * 9]]
 MIXED = ["language-model-3", "language-model-4"]  # with counts
 NAMES = [f"{task}-{k}" for task, lines in TRAINED.items() for k in range(len(lines))]
 
@@ -133,6 +141,8 @@ for name in told["names"]:
         times = np.datetime64("2030-01-01T00", "s") + 3600 * np.arange(len(told["series"]))
         series = Series.of(times, np.array(told["series"])[:, : len(names)], names=names)
         found[name] = model.predict(series).tolist()
+    elif name.startswith("tagger"):
+        found[name] = [p.tolist() for p in model.predict_log_proba(told["sentences"])]
     elif "classifier" in name:
         found[name] = model.predict_log_proba(sequences).tolist()
     else:
@@ -153,6 +163,7 @@ def told(rng: np.random.Generator) -> dict[str, Any]:
         "names": NAMES,
         "texts": TEXTS,
         "sequences": [s.tolist() for s in SEQUENCES],
+        "sentences": SENTENCES,
         "prompt": PROMPT,
         "book": "the dog sat on the log\nand the cat sat on the mat\n" * 3,
         "series": rng.standard_normal((200, 2)).cumsum(0).tolist(),
@@ -183,6 +194,13 @@ def test_answers_without_torch_are_those_of_the_torch_network(
         windows = Windows(w, series, np.array([rows - w.context]))
         expected = forecast_windows(run, windows)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        return
+    if model.TASK == "tagger":
+        outputs = step_outputs(run, model.encode(SENTENCES), len(model.classes_))
+        expected = log_probabilities(outputs, model.transitions_)
+        for ours, theirs in zip(found, expected, strict=True):
+            ours = np.array(ours).reshape(theirs.shape)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
         return
     if model.TASK == "text-classifier":
         outputs = outputs_of(run, model.encode(as_texts(TEXTS)), len(model.classes_))
@@ -229,6 +247,7 @@ DATA = {
     "forecaster": "load.csv",
     "series-classifier": "gestures.csv",
     "series-regressor": "gestures.csv",
+    "tagger": "names.conll",
 }
 
 

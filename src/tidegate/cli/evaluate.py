@@ -134,6 +134,17 @@ def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
     return accuracy_told(figures, figures["n"], fitted.INPUTS)
 
 
+def _tags(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
+    figures, table = fitted.evaluate(*data), fitted.table(*data)
+    if asked.json:
+        return {**figures, **accuracy_interval(figures, figures["n"]), "labels": table}
+    print_table("label: precision, recall, F1, how many there are", {
+        name: f"{row['precision']:.4f}  {row['recall']:.4f}  {row['f1']:.4f}  {row['n']}"
+        for name, row in table.items()
+    })  # fmt: skip
+    return accuracy_told(figures, figures["n"], fitted.INPUTS)
+
+
 def _known_labels(
     fitted: Classifier, source: PredictableSource, file: File, labels: Sequence[str]
 ) -> list[Any]:
@@ -153,5 +164,6 @@ MEASURES = {
     "series-classifier": Measure(_labels),
     "series-regressor": Measure(_plain),
     "language-model": Measure(_plain),
+    "tagger": Measure(_tags),
     "forecaster": Measure(_forecasts, frozenset({"start", "end", "plot"})),
 }

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.cli.command import command
 from tidegate.cli.parameters import JSON, MODEL
 from tidegate.cli.show import as_text, clock, print_json, print_table
+
+if TYPE_CHECKING:
+    from tidegate.model.checkpoint import ModelFile
+
+_START, _END = "start", "end"  # of a sentence
+_MOST = 8  # labels that are shown after one
 
 
 @command(MODEL, JSON)
@@ -41,6 +47,7 @@ def info(model: Path, json: bool) -> None:
         "counted_ngrams": sum(len(a) for n, a in held.counts.items() if n.endswith(".keys"))
         or None,
     }
+    follows = _transitions(held)
     if json:
         print_json(
             {
@@ -50,6 +57,7 @@ def info(model: Path, json: bool) -> None:
                 "metrics": held.metrics,
                 "options": held.options,
                 "provenance": held.provenance,
+                "transitions": follows,
             }
         )
         return
@@ -57,10 +65,34 @@ def info(model: Path, json: bool) -> None:
     print_table(str(model), {k: v for k, v in summary.items() if v is not None})
     print_table("\narchitecture", shown)
     print("\n" + summary_text("layers", architecture))
+    if follows is not None:
+        rows = {before: _shown(after) for before, after in follows.items()}
+        print_table("\nwhat speaks for a label after another, the most first", rows)
     print_table("\nfigures", held.metrics)
     if changed:
         print_table("\noptions that differ from the defaults", changed)
     print_table("\nprovenance", _provenance(held.provenance))
+
+
+def _transitions(held: ModelFile) -> dict[str, dict[str, float]] | None:
+    """Of each label, and of a sentence's start, what a CRF adds to the labels that follow it."""
+    weights = held.tensors.get("transitions.weight")
+    if weights is None or held.labels is None:
+        return None
+    labels = [str(label) for label in held.labels]
+    froms, to = [*labels, _START], [*labels, _END]
+    return {
+        before: dict(zip(to, row, strict=True))
+        for before, row in zip(froms, weights.tolist(), strict=True)
+    }
+
+
+def _shown(after: dict[str, float]) -> str:
+    ordered = sorted(after.items(), key=lambda one: -one[1])
+    told = [f"{label} {weight:+.2f}" for label, weight in ordered]
+    if len(told) > _MOST:
+        told = [*told[: _MOST - 1], "...", told[-1]]
+    return ", ".join(told)
 
 
 def _provenance(values: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``tidegate predict``: a label or a number for each input in a file."""
+"""``tidegate predict``: a label or a number for each input in a file, or for each token."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tidegate.cli.command import command
+from tidegate.cli.command import command, flag
 from tidegate.cli.options import later_options
 from tidegate.cli.parameters import JSON, MODEL, inputs_to_ask_about
 from tidegate.cli.reading import about_file, load_for, source_for
@@ -17,31 +17,52 @@ from tidegate.terminal import printable
 
 
 class Answer(NamedTuple):
-    """What a model says of one input: ``columns`` of a line for people, ``values`` for programs."""
+    """What a model says of one input: ``lines`` for people, ``values`` for programs."""
 
-    columns: list[str]
+    lines: list[str]
     values: dict[str, Any]
 
 
-def _labels(fitted: Any, inputs: Any) -> list[Answer]:
+def _labels(fitted: Any, inputs: Any, names: list[str]) -> list[Answer]:
     labels = fitted.classes_.tolist()
     answers = []
-    for probabilities in fitted.predict_proba(inputs):
+    for name, probabilities in zip(names, fitted.predict_proba(inputs), strict=True):
         label, by_label = labels[probabilities.argmax()], probabilities.tolist()
         values = {"label": label, "probabilities": dict(zip(labels, by_label, strict=True))}
-        answers.append(Answer([printable(str(label)), f"{max(by_label):.3f}"], values))
+        columns = [printable(str(label)), f"{max(by_label):.3f}", printable(name)]
+        answers.append(Answer(["\t".join(columns)], values))
     return answers
 
 
-def _numbers(fitted: Any, inputs: Any) -> list[Answer]:
-    return [Answer([str(value)], {"value": value}) for value in fitted.predict(inputs).tolist()]
+def _numbers(fitted: Any, inputs: Any, names: list[str]) -> list[Answer]:
+    return [
+        Answer([f"{value}\t{printable(name)}"], {"value": value})
+        for name, value in zip(names, fitted.predict(inputs).tolist(), strict=True)
+    ]
+
+
+def _tags(fitted: Any, inputs: Any, names: list[str]) -> list[Answer]:  # noqa: ARG001
+    """A line for each token, as CoNLL has it, and a blank one behind each sentence."""
+    places = {label: i for i, label in enumerate(fitted.classes_.tolist())}
+    answers = []
+    read = zip(inputs, fitted.predict(inputs), fitted.predict_proba(inputs), strict=True)
+    for tokens, labels, probabilities in read:
+        sure = [float(p[places[label]]) for p, label in zip(probabilities, labels, strict=True)]
+        lines = [
+            f"{printable(token)}\t{printable(str(label))}\t{p:.3f}"
+            for token, label, p in zip(tokens, labels, sure, strict=True)
+        ]
+        values = {"tokens": tokens, "labels": labels, "probabilities": sure}
+        answers.append(Answer([*lines, ""], values))
+    return answers
 
 
 # How a task answers; a task that is not here has no answer to each input.
-ANSWERS: dict[str, Callable[[Any, Any], list[Answer]]] = {
+ANSWERS: dict[str, Callable[[Any, Any, list[str]], list[Answer]]] = {
     "text-classifier": _labels,
     "series-classifier": _labels,
     "series-regressor": _numbers,
+    "tagger": _tags,
 }
 
 
@@ -49,10 +70,12 @@ ANSWERS: dict[str, Callable[[Any, Any], list[Answer]]] = {
     MODEL,
     inputs_to_ask_about(": lines of text, or a table if you name its column with --text"),
     JSON,
+    flag("--jsonl", help="print a JSON object for each input, on a line of its own"),
     told=later_options(*(TASKS[task].source for task in ANSWERS)),
 )
-def predict(model: Path, file: str, told: dict[str, Any], json: bool) -> None:
-    """Predict the label or the number of each text or sequence in a file.
+def predict(model: Path, file: str, told: dict[str, Any], json: bool, jsonl: bool) -> None:
+    """Predict the label or the number of each text or sequence in a file, or the label of each
+    token.
 
     A label is followed by its probability, from 0 to 1.
 
@@ -62,10 +85,14 @@ def predict(model: Path, file: str, told: dict[str, Any], json: bool) -> None:
     source, read = source_for(fitted, told), taken(file)
     inputs, names = source.read_inputs(read, table=told["text"] is not None)
     with about_file(read):
-        answers = ANSWERS[fitted.TASK](fitted, inputs)
+        answers = ANSWERS[fitted.TASK](fitted, inputs, names)
+    named = zip(names, answers, strict=True)
+    told_of = [{**answer.values, "input": name} for name, answer in named]
     if json:
-        named = zip(names, answers, strict=True)
-        print_json({"predictions": [{**answer.values, "input": name} for name, answer in named]})
-        return
-    for name, answer in zip(names, answers, strict=True):
-        print("\t".join([*answer.columns, printable(name)]))
+        print_json({"predictions": told_of})
+    elif jsonl:
+        for one in told_of:
+            print_json(one)
+    else:
+        for answer in answers:
+            print("\n".join(answer.lines))

@@ -15,12 +15,14 @@ from tidegate.errors import InputError
 
 if TYPE_CHECKING:
     from tidegate.data.sequences.sequences import Answers, SequenceSet
+    from tidegate.data.text.tagged import TaggedSentences
 
 __all__ = [
     "LabelledSequences",
     "LabelledTexts",
     "MeasuredSequences",
     "PlainText",
+    "TaggedTokens",
     "TimeSeries",
 ]
 
@@ -87,6 +89,71 @@ class PlainText(Source):
         from tidegate.data.files.tables import read_texts
 
         return (read_texts(file, self.text, self.layout()),)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TaggedTokens(PredictableSource):
+    """Sentences of tokens with a label each: CoNLL-U, other columns, or a table."""
+
+    FILE: ClassVar[str] = (
+        "CoNLL-U (.conllu), columns with blank lines between sentences (.conll, .txt, ...), JSONL "
+        "or Parquet with lists of tokens and labels, or a table with a token in each row; text may "
+        "be gzipped"
+    )
+
+    tokens: str | None = source_option(
+        "column that holds the tokens: a name, or of .conll its number (default: form of CoNLL-U, "
+        "the first of columns, tokens or token of a table)",
+        default=None,
+    )
+    labels: str | None = source_option(
+        "column that holds the labels (default: upos of CoNLL-U, the last of columns, labels or "
+        "label of a table)",
+        default=None,
+    )
+    sentence: str | None = source_option(
+        "column that says which sentence a row belongs to, in a table with a token in each row",
+        default=None,
+    )
+
+    def read(self, file: File, *, learning: bool) -> tuple[list[list[str]], list[list[str]]]:  # noqa: ARG002
+        found = self._read(file, labelled=True)
+        return found.tokens, found.labels
+
+    def read_inputs(
+        self,
+        file: File,
+        *,
+        table: bool = False,  # noqa: ARG002
+    ) -> tuple[list[list[str]], list[str]]:
+        """The sentences of such a file, or each line of plain text, split at white space."""
+        from tidegate.data.text.tagged import is_plain, read_plain
+
+        if is_plain(file):
+            self.refuse_table_options(file)
+            tokens = read_plain(file, self.encoding)
+        else:
+            tokens = self._read(file, labelled=False).tokens
+        return tokens, [" ".join(one) for one in tokens]
+
+    def error_at(self, file: File, index: int, problem: str) -> InputError:
+        lines = self._read(file, labelled=False).lines
+        if lines:
+            return InputError(problem, file=file, line=lines[index][0])
+        return InputError(f"sentence {index + 1}: {problem}", file=file)
+
+    def _read(self, file: File, *, labelled: bool) -> TaggedSentences:
+        from tidegate.data.text.tagged import read_tagged
+
+        return read_tagged(
+            file,
+            tokens=self.tokens,
+            labels=self.labels,
+            sentence=self.sentence,
+            layout=self.layout(),
+            labelled=labelled,
+        )
 
 
 @final

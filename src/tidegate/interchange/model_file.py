@@ -41,6 +41,14 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
             "tidegate export onnx",
             file=path,
         )
+    if a.letters:
+        raise InputError(
+            "expected a network that reads tokens or numbers alone, got one that reads each token "
+            "letter by letter, too, which a stack of layers has no place for; train it with "
+            f"{spelled('letter_hidden_size', 0)}, or write it for ONNX Runtime, letters and all, "
+            "with tidegate export onnx",
+            file=path,
+        )
     if a.linear_steps:
         raise InputError(
             "expected recurrent layers and one dense layer after them, got a network with a "
@@ -95,6 +103,8 @@ def _beside(model: ModelFile) -> str:
     held = [text for name, text in parts.items() if getattr(model, name) is not None]
     if model.counts:
         held.append("the counts that its answers are mixed with")
+    if model.architecture.crf:
+        held.append("the weights of neighbouring labels")
     return (
         f"only the network was taken, not {' and '.join(held)}; its outputs are as before any "
         "softmax or scaling"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from math import prod
 from types import UnionType
@@ -36,7 +37,13 @@ class Architecture:
     ``linear_steps``: with it the output is the dense layer's plus a linear map of a row's last so
     many true steps, of which those before the row's beginning are zero: a straight line beside the
     network (as in Lai et al. 2018, LSTNet, arXiv:1703.07015, and He et al. 2015, arXiv:1512.03385,
-    which learns what a shortcut leaves).
+    which learns what a shortcut leaves).  ``letters``: with it a word is also read letter by
+    letter, in both directions, by a layer of the same cell with ``letter_hidden_size`` units, whose
+    final states stand beside the token's vector (Lample et al. 2016, arXiv:1603.01360); it is the
+    number of different letters, none and the unknown one included, each a vector of
+    ``letter_embedding_size`` numbers, and ``word_length`` of them are read of a word.  ``crf``: the
+    outputs of a step are weights of labels in a linear-chain conditional random field (Lafferty et
+    al. 2001), to which ``transitions.weight`` gives those of neighbouring labels.
     """
 
     cell: str
@@ -55,6 +62,11 @@ class Architecture:
     evidence_size: int = 0
     projection_size: int | None = None
     linear_steps: int = 0
+    letters: int = 0
+    letter_embedding_size: int = 0
+    letter_hidden_size: int = 0
+    word_length: int = 0
+    crf: bool = False
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -93,12 +105,28 @@ class Architecture:
         )
         for name in ("embedding_dropout", "dropout", "recurrent_dropout"):
             need(0 <= getattr(self, name) < 1, name, "a probability in [0, 1)")
+        self._check_words(need)
         if self.tie_embeddings:
             predicts = self.readout == "every" and self.output_size == self.vocabulary_size
             need(predicts, "tie_embeddings", "it for a network that predicts tokens")
             width = f"{self.feature_size}, the last of {spelled('hidden_sizes')}, with "
             width += spelled("tie_embeddings")
             need(self.embedding_size == self.feature_size, "embedding_size", width)
+
+    def _check_words(self, need: Callable[[bool, str, str], None]) -> None:
+        """Raise ValueError, by way of ``need``, for letters or a CRF that cannot be."""
+        every = self.readout == "every" and not self.tie_embeddings
+        words = self.vocabulary_size is not None and every
+        fits = 2 <= self.letters <= 2**21 if self.letters else True
+        need(fits and (words or not self.letters), "letters", "at least 2, for labels of tokens")
+        least = smallest_hidden_size(self.cell, self.projection_size)
+        most = {"letter_embedding_size": 2**20, "letter_hidden_size": 2**20, "word_length": 2**16}
+        for name, bound in most.items():
+            low = least if name == "letter_hidden_size" else 1
+            value = getattr(self, name)
+            fits = low <= value <= bound if self.letters else value == 0
+            need(fits, name, f"{low} to {bound} with letters, else 0")
+        need(every or not self.crf, "crf", "none but for an output at every step")
 
     @property
     def directions(self) -> int:
@@ -114,8 +142,20 @@ class Architecture:
         """Of each recurrent layer its sizes by letter: I input, H hidden, P projection or 0."""
         first = self.embedding_size if self.input_size is None else self.input_size
         assert first is not None  # held by __post_init__
+        first += self.spelling_size
         inputs = first, *self.layer_output_sizes()[:-1]
         return [{"I": i} | own for i, own in zip(inputs, self._own_sizes(), strict=True)]
+
+    def letter_sizes(self) -> dict[str, int]:
+        """Those of the layer that reads letters."""
+        return {"I": self.letter_embedding_size} | self._with_projection(self.letter_hidden_size)
+
+    @property
+    def spelling_size(self) -> int:
+        """How many numbers a word's letters give, both directions together; 0 without letters."""
+        if not self.letters:
+            return 0
+        return 2 * CELLS[self.cell].state_sizes(self.letter_sizes())[0]
 
     def layer_output_sizes(self) -> list[int]:
         """Width of what each recurrent layer puts out, all directions together."""
@@ -123,11 +163,11 @@ class Architecture:
         return [self.directions * cell.state_sizes(sizes)[0] for sizes in self._own_sizes()]
 
     def _own_sizes(self) -> list[dict[str, int]]:
+        return [self._with_projection(h) for h in self.hidden_sizes]
+
+    def _with_projection(self, hidden: int) -> dict[str, int]:
         projects = CELLS[self.cell].is_projected
-        return [
-            {"H": h, "P": (self.projection_size or h // 2) if projects else 0}
-            for h in self.hidden_sizes
-        ]
+        return {"H": hidden, "P": (self.projection_size or hidden // 2) if projects else 0}
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the network's state_dict."""
@@ -136,6 +176,11 @@ class Architecture:
             shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_size)
             if self.evidence_size:
                 shapes["evidence.weight"] = (self.embedding_size, self.evidence_size)
+        if self.letters:
+            shapes["spelling.embedding.weight"] = (self.letters, self.letter_embedding_size)
+            for suffix in ("", "_reverse"):
+                for name, shape in CELLS[self.cell].shapes(self.letter_sizes()).items():
+                    shapes[f"spelling.recurrent.{name}_l0{suffix}"] = shape
         for k, sizes in enumerate(self.layer_sizes()):
             for suffix in ("", "_reverse")[: self.directions]:
                 for name, shape in CELLS[self.cell].shapes(sizes).items():
@@ -149,6 +194,8 @@ class Architecture:
         shapes["dense.bias"] = (self.output_size,)
         if self.linear_steps and self.input_size is not None:
             shapes["linear.weight"] = (self.output_size, self.linear_steps * self.input_size)
+        if self.crf:
+            shapes["transitions.weight"] = (self.output_size + 1, self.output_size + 1)
         return shapes
 
     def parameter_count(self) -> int:

@@ -15,10 +15,11 @@ Format 2
 
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
-                    ``series-classifier`` or ``series-regressor``.
+                    ``series-classifier``, ``series-regressor`` or ``tagger``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
+                    ``letters`` and ``crf`` are a tagger's alone.
   ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
@@ -34,8 +35,8 @@ Format 2
                     same bytes.  (What training took is in ``history``, as ``seconds``.)
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
-  data/text/reading.py, data/series/windowing.py and tasks/forecaster.py,
-  data/sequences/inputs.py and tasks/sequence_estimator.py.
+  data/text/reading.py, data/text/tokens.py (of a tagger), data/series/windowing.py and
+  tasks/forecaster.py, data/sequences/inputs.py and tasks/sequence_estimator.py.
 - The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes(); or all of two
@@ -43,7 +44,7 @@ Format 2
   ``scale.NAME``    F32 [rows], just for tensors that are I8: what each row is multiplied by.
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
-                    which only a text-classifier's may be.  See data/text/evidence.py.
+                    as only a text-classifier's or a tagger's may be.  See data/text/evidence.py.
   ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
   ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
                     I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.
@@ -57,6 +58,8 @@ Format 2
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
+  ``test.letters``  I64 [T, B, K], letters below ``letters``, just where that is not 0; K is
+                    ``word_length``.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input, with these weights and all else in float32.
                     T * B MUST be from 1 to 65 536.
@@ -102,6 +105,7 @@ TASK_PARTS = {
     "language-model": ("encoder",),
     "forecaster": ("scaling",),
     "series-classifier": ("labels", "scaling"),
+    "tagger": ("encoder", "labels"),
     "series-regressor": ("scaling",),
 }
 _KEYS = (
@@ -241,7 +245,9 @@ def _check_values(values: Any) -> dict[str, Any]:
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
     architecture = Architecture.from_json(values["architecture"])
-    if architecture.evidence_size and task != "text-classifier":
+    if task != "tagger" and (architecture.letters or architecture.crf):
+        raise ValueError(f"letters and crf: expected none for a {task}")
+    if architecture.evidence_size and task not in ("text-classifier", "tagger"):
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
     if architecture.linear_steps > most:

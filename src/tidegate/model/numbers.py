@@ -57,6 +57,11 @@ def check_numbers(model: ModelFile) -> None:
         raise InputError(
             f"tensor 'test.input': expected tokens from 0 to {size - 1}, got others; {REMEDY}"
         )
+    letters, count = vector.get("letters"), model.architecture.letters
+    if letters is not None and not (letters.min() >= 0 and letters.max() < count):
+        raise InputError(
+            f"tensor 'test.letters': expected letters from 0 to {count - 1}, got others; {REMEDY}"
+        )
     lengths = vector.get("lengths")
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
         raise InputError(

@@ -36,6 +36,8 @@ def check_tensors(task: str, architecture: Architecture, entries: dict[str, Tens
         columns = architecture.evidence_size // EVIDENCE_KINDS
         expected["evidence.log_odds"] = TensorInfo("F32", (*found, columns))
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
+    if architecture.letters:
+        expected["test.letters"] = TensorInfo("I64", (t, b, architecture.word_length))
     if task == "language-model" and "counts.shares" in entries:
         expected |= _counts(entries)
     if task in SEQUENCE_TASKS and architecture.linear_steps:

@@ -13,6 +13,7 @@ from tidegate.model.architecture import Architecture
 from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
 from tidegate.nn.recurrent_layer import Recurrent
+from tidegate.nn.spelling import Spelling
 
 NetworkState = list[tuple[Tensor, ...]]
 
@@ -24,7 +25,17 @@ class TokensAndEvidence(NamedTuple):
     evidence: Tensor
 
 
-Inputs = Tensor | TokensAndEvidence
+class SpelledTokens(NamedTuple):
+    """What a network with letters reads: tokens int64 [T, B], letters int64 [T, B, K], 0 beyond a
+    word's end, evidence float [T, B, E], of which E may be 0.
+    """
+
+    tokens: Tensor
+    letters: Tensor
+    evidence: Tensor
+
+
+Inputs = Tensor | TokensAndEvidence | SpelledTokens
 
 
 class SequenceNetwork(nn.Module):
@@ -34,10 +45,10 @@ class SequenceNetwork(nn.Module):
     of so many steps.  ``embedding_scale``: the standard deviation of the numbers in
     tokens' vectors at first (default: 1 / sqrt(embedding_size), so that a vector has length 1).
 
-    ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values or
-    TokensAndEvidence;
-    lengths int64 [B] or None; state as a former call returned it, or None for zeros.  Returns
-    outputs [T, B, O] (readout ``every``) or [B, O], and the state: one tuple per layer.
+    ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values,
+    TokensAndEvidence or SpelledTokens; lengths int64 [B] or None; state as a former call returned
+    it, or None for zeros.  Returns outputs [T, B, O] (readout ``every``) or [B, O], and the state:
+    one tuple per layer.
     """
 
     def __init__(
@@ -59,6 +70,7 @@ class SequenceNetwork(nn.Module):
         if a.evidence_size:
             assert a.embedding_size is not None
             self.evidence = nn.Linear(a.evidence_size, a.embedding_size, bias=False)
+        self.spelling = Spelling(a) if a.letters else None
         self.recurrent = nn.ModuleList(
             Recurrent(
                 a.cell,
@@ -70,6 +82,8 @@ class SequenceNetwork(nn.Module):
             )
             for sizes in a.layer_sizes()
         )
+        if self.spelling is not None:
+            initialise_recurrent(self.spelling.recurrent, forget_bias)
         for layer in self.recurrent:
             initialise_recurrent(layer, forget_bias)  # pyright: ignore[reportArgumentType]
             if chrono is not None:
@@ -86,6 +100,10 @@ class SequenceNetwork(nn.Module):
             assert a.input_size is not None
             self.linear = nn.Linear(a.linear_steps * a.input_size, a.output_size, bias=False)
             nn.init.zeros_(self.linear.weight)
+        self.transitions = None
+        if a.crf:
+            self.transitions = nn.Linear(a.output_size + 1, a.output_size + 1, bias=False)
+            nn.init.zeros_(self.transitions.weight)
 
     @property
     def output_weight(self) -> Tensor:
@@ -122,12 +140,16 @@ class SequenceNetwork(nn.Module):
         A softmax over many words is better not applied to all of it at once.
         """
         a = self.architecture
-        x, evidence = inputs if isinstance(inputs, TokensAndEvidence) else (inputs, None)
+        x, letters, evidence = _parts(inputs)
         if self.embedding is not None:
             x = dropout(self.embedding(x), a.embedding_dropout, self.training)
         if self.evidence is not None:
             assert evidence is not None
             x = x + self.evidence(evidence)
+        if self.spelling is not None:
+            assert letters is not None
+            spelled = dropout(self.spelling(letters), a.embedding_dropout, self.training)
+            x = torch.cat([x, spelled], dim=-1)
         final: NetworkState = []
         for k, layer in enumerate(self.recurrent):
             if k > 0:
@@ -170,6 +192,15 @@ class SequenceNetwork(nn.Module):
                 highest = y.masked_fill(~inside, -torch.inf).amax(0)
                 features.append(torch.where(empty, 0.0, highest))
         return torch.cat(features, dim=-1)
+
+
+def _parts(inputs: Inputs) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Tokens or values, letters, evidence; None for what is not read."""
+    if isinstance(inputs, SpelledTokens):
+        return inputs
+    if isinstance(inputs, TokensAndEvidence):
+        return inputs.tokens, None, inputs.evidence
+    return inputs, None, None
 
 
 class SequenceBatchNorm(nn.Module):

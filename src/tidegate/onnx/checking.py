@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.data.sequences.sequences import with_evidence
+from tidegate.data.sequences.sequences import with_evidence, with_letters
 from tidegate.errors import InputError, spelled
 from tidegate.onnx.network import OUTPUT, StatePair
 from tidegate.onnx.rows import LENGTHS, ROWS, Reading, compared
@@ -42,7 +42,9 @@ def check_whole(
     session = session_of(data)
     lengths = vector.get("lengths")
     given = vector["input"]
-    if "evidence" in vector:
+    if "letters" in vector:
+        given = with_letters(given, vector["letters"], vector.get("evidence"))
+    elif "evidence" in vector:
         given = with_evidence(given, vector["evidence"])
     expected = _mixed(mixture, vector["output"], given)
     _compare(session, network, given, lengths, expected, "the test vector")
@@ -106,8 +108,11 @@ def fed(network: Network, inputs: np.ndarray) -> dict[str, np.ndarray]:
         return {"values": inputs.swapaxes(0, 1)}
     if inputs.dtype.names is None:
         return {"tokens": inputs.T.astype(np.int32)}
-    evidence = np.ascontiguousarray(inputs["evidence"].swapaxes(0, 1))
-    return {"tokens": inputs["token"].T.astype(np.int32), "evidence": evidence}
+    read = {"tokens": inputs["token"].T.astype(np.int32)}
+    for name in ("evidence", "letters"):
+        if name in inputs.dtype.names and inputs[name].shape[-1]:
+            read[name] = np.ascontiguousarray(inputs[name].swapaxes(0, 1))
+    return read
 
 
 def _mixed(mixture: Mixture | None, outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -137,8 +142,13 @@ def _fresh(
             inputs = np.stack([_text(mixture, shape[0], rng) for _ in range(shape[1])], 1)
         else:
             inputs = rng.integers(0, a.vocabulary_size, shape)
-            if a.evidence_size:
-                evidence = rng.standard_normal((*shape, a.evidence_size)).astype(np.float32)
+            evidence = rng.standard_normal((*shape, a.evidence_size)).astype(np.float32)
+            if a.letters:
+                letters = rng.integers(1, a.letters, (*shape, a.word_length))
+                ends = rng.integers(0, a.word_length + 1, (*shape, 1))
+                letters = np.where(np.arange(a.word_length) < ends, letters, 0)
+                inputs = with_letters(inputs, letters, evidence)
+            elif a.evidence_size:
                 inputs = with_evidence(inputs, evidence)
         yield inputs, lengths
 

@@ -6,7 +6,7 @@ recurrent operators want it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.onnx.cells import Step
 from tidegate.onnx.counts import Counts
 from tidegate.onnx.graph import Graph, axes, cast, highest_of, summed, tensor
-from tidegate.onnx.layers import Arrays, is_standard, operator, scanned, true_steps, zeros
+from tidegate.onnx.layers import Arrays, Weights, is_standard, operator, scanned, true_steps, zeros
 from tidegate.onnx.rows import LENGTHS, Reading, Tensor
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
@@ -162,6 +162,8 @@ def _inputs(network: Network, *axes: str) -> list[Tensor]:
     read: list[Any] = [("tokens", np.int32, [*axes])]
     if a.evidence_size:
         read.append(("evidence", np.float32, [*axes, a.evidence_size]))
+    if a.letters:
+        read.append(("letters", np.int32, [*axes, a.word_length]))
     return read
 
 
@@ -193,7 +195,30 @@ class _Writer:
         if "evidence" in inputs:
             matrix = graph.constant(self.network.tensors["evidence.weight"].T, "evidence.weight")
             x = graph.node("Add", x, graph.node("MatMul", inputs["evidence"], matrix))
+        if "letters" in inputs:
+            x = graph.node("Concat", x, self.spelled(inputs["letters"], x), axis=-1)
         return x
+
+    def spelled(self, letters: str, beside: str) -> str:
+        """What words' letters give, [..., S] of letters [..., K], 0 beyond a word's end.
+
+        beside: [..., E], whose shape but the last axis it has.
+        """
+        a, graph = self.architecture, self.graph
+        words = graph.node("Reshape", letters, axes(graph, -1, a.word_length))
+        there = cast(graph, graph.node("Greater", words, graph.constant(np.array(0, np.int32))),
+                     np.int32)  # fmt: skip
+        lengths = summed(graph, there, 1, keep=False)
+        words = graph.node("Transpose", words, perm=[1, 0])
+        x = graph.node("Gather", self.weight("spelling.embedding.weight"), words, axis=0)
+        weights, sizes = self.network.spelling_weights(), a.letter_sizes()
+        inside = true_steps(graph, x, lengths)
+        _, last = self.recurrence(weights, sizes, x, lengths, inside)
+        spelled = graph.node("Concat", *last, axis=-1)
+        before = graph.node("Shape", beside)
+        before = graph.node("Slice", before, axes(graph, 0), axes(graph, -1))
+        shape = graph.node("Concat", before, axes(graph, a.spelling_size), axis=0)
+        return graph.node("Reshape", spelled, shape)
 
     def outputs(
         self, x: str, lengths: str, mix: Callable[[str], str] | None = None
@@ -237,22 +262,32 @@ class _Writer:
 
         y is undefined beyond the lengths.
         """
-        a, graph = self.architecture, self.graph
-        cell, sizes = CELLS[a.cell], a.layer_sizes()[k]
-        weights = self.network.layer_weights(k)
+        sizes = self.architecture.layer_sizes()[k]
+        return self.recurrence(self.network.layer_weights(k), sizes, x, lengths, inside)
+
+    def recurrence(
+        self,
+        weights: Sequence[Weights],
+        sizes: Mapping[str, int],
+        x: str,
+        lengths: str,
+        inside: str,
+    ) -> tuple[str, list[str]]:
+        """The same of a layer of the network's cell, by the weights of its directions."""
+        graph, cell = self.graph, CELLS[self.architecture.cell]
         if is_standard(cell):
-            direction = _DIRECTIONS[a.bidirectional]
+            direction = _DIRECTIONS[len(weights) == 2]
             y, final = operator(
                 graph, self._arrays, cell, weights, sizes, x, lengths, None, direction
             )
-            if not a.bidirectional:
+            if len(weights) == 1:
                 no_axis = axes(graph, 1), axes(graph, 0)
                 return (
                     graph.node("Squeeze", y, no_axis[0]),
                     [graph.node("Squeeze", final[0], no_axis[1])],
                 )
             y = graph.node("Reshape", graph.node("Transpose", y, perm=[0, 2, 1, 3]),
-                           axes(graph, 0, 0, a.layer_output_sizes()[k]))  # fmt: skip
+                           axes(graph, 0, 0, 2 * cell.state_sizes(sizes)[0]))  # fmt: skip
             halves = graph.node("Split", final[0], axes(graph, 1, 1), outputs=2, axis=0)
             return y, [graph.node("Squeeze", half, axes(graph, 0)) for half in halves]
         outputs, last = [], []

@@ -35,6 +35,22 @@ def outputs_of(run: Run, sequences: Sequence[np.ndarray], width: int) -> np.ndar
     return result
 
 
+def step_outputs(run: Run, sequences: Sequence[np.ndarray], width: int) -> list[np.ndarray]:
+    """Outputs at every step of each sequence, float32 [T, ``width``], of a ``run`` that gives
+    [T, B, O]; they do not depend on the other sequences.
+    """
+    found = [np.empty((0, width), np.float32)] * len(sequences)
+    order = np.argsort([len(s) for s in sequences], kind="stable")[::-1]
+    order = order[: sum(len(s) > 0 for s in sequences)]
+    while len(order):
+        longest = len(sequences[order[0]])
+        rows, order = np.split(order, [max(1, _STEPS // longest)])
+        outputs = run(*pad_sequences([sequences[i] for i in rows]))
+        for column, i in enumerate(rows):
+            found[i] = outputs[: len(sequences[i]), column].copy()
+    return found
+
+
 def window_outputs(run: Run, windows: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Row numbers and the outputs for them, [B, O], batch by batch."""
     for rows in np.split(np.arange(len(windows)), range(_WINDOWS, len(windows), _WINDOWS)):

@@ -31,8 +31,9 @@ class Network:
     """A trained network, made of its ``tensors``: float32 arrays by their names in a model file.
 
     ``network(inputs, lengths)`` gives the outputs, [T, B, O] (readout ``every``) or [B, O].
-    ``inputs``: what ``pad_sequences`` makes: tokens [T, B], records of tokens and evidence [T, B],
-    or values float32 [T, B, I].  ``lengths``: [B] numbers of true steps, 0 to T; None: T each.
+    ``inputs``: what ``pad_sequences`` makes: tokens [T, B], records [T, B] of tokens with
+    evidence or letters, or values float32 [T, B, I].  ``lengths``: [B] numbers of true steps, 0 to
+    T; None: T each.
     ``weights``: how a file holds the tensors' matrices (model/narrow.py); the engine then rounds
     the factors of recurrent layers' products alike, where the processor has instructions for it.
     Several threads may use a network at a time.
@@ -51,6 +52,10 @@ class Network:
             [layer_of(a.cell, own, sizes, weights) for own in self.layer_weights(k)]
             for k, sizes in enumerate(a.layer_sizes())
         ]
+        self._spelling = None
+        if a.letters:
+            layers, sizes = self.spelling_weights(), a.letter_sizes()
+            self._spelling = [layer_of(a.cell, own, sizes, weights) for own in layers]
         self._norms = [self.norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
         tied = "embedding.weight" if a.tie_embeddings else "dense.weight"
         self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
@@ -178,10 +183,14 @@ class Network:
 
     def layer_weights(self, k: int) -> list[dict[str, Array]]:
         """Of each direction of layer ``k`` the weights, by the names that the cell declares."""
-        prefix, ends = (
-            f"recurrent.{k}.",
-            [f"_l0{s}" for s in _SUFFIXES[: self.architecture.directions]],
-        )
+        return self._weights_under(f"recurrent.{k}.", self.architecture.directions)
+
+    def spelling_weights(self) -> list[dict[str, Array]]:
+        """Those of each direction of the layer that reads letters."""
+        return self._weights_under("spelling.recurrent.", 2)
+
+    def _weights_under(self, prefix: str, directions: int) -> list[dict[str, Array]]:
+        ends = [f"_l0{s}" for s in _SUFFIXES[:directions]]
         return [
             {
                 name.removeprefix(prefix).removesuffix(end): tensor
@@ -227,13 +236,31 @@ class Network:
         """What the first layer reads."""
         if self.architecture.vocabulary_size is None:
             return inputs
-        evidence = None
-        if inputs.dtype.names is not None:
-            inputs, evidence = inputs["token"], inputs["evidence"]
-        x = self.tensors["embedding.weight"].take(inputs, axis=0)
+        letters = evidence = None
+        names = inputs.dtype.names or ()
+        if "letters" in names:
+            letters = inputs["letters"]
+        if self.architecture.evidence_size:
+            evidence = np.ascontiguousarray(inputs["evidence"])
+        x = self.tensors["embedding.weight"].take(inputs["token"] if names else inputs, axis=0)
         if evidence is not None:
             x += linear(evidence, self.tensors["evidence.weight"])
-        return x
+        return x if letters is None else np.concatenate([x, self.spelled(letters)], axis=-1)
+
+    def spelled(self, letters: np.ndarray) -> Array:
+        """What words' letters give, [..., S] of letters [..., K], 0 beyond a word's end."""
+        assert self._spelling is not None
+        flat = np.ascontiguousarray(letters).reshape(-1, letters.shape[-1])
+        words, places = np.unique(flat, axis=0, return_inverse=True)
+        lengths = (words != 0).sum(1)
+        read = words[:, : max(1, int(lengths.max(initial=0)))].T
+        x = self.tensors["spelling.embedding.weight"].take(read, axis=0)
+        final = [
+            layer.forward(x, None, lengths, reverse=d == 1)[1][0]
+            for d, layer in enumerate(self._spelling)
+        ]
+        spelled = np.concatenate(final, axis=-1)[places.reshape(-1)]
+        return spelled.reshape(*letters.shape[:-1], -1)
 
 
 _SUFFIXES = ("", "_reverse")

@@ -51,7 +51,7 @@ class TextClassifierStream(Stream):
         if self._evidence is None:
             read = self._encoder.encode_batch(pieces)
             self._check_length(read)
-            _read_on(self._net, read)
+            read_on(self._net, read)
             return
         assert isinstance(self._encoder, WordEncoder)
         split = [self._encoder.split(piece) for piece in pieces]
@@ -59,7 +59,7 @@ class TextClassifierStream(Stream):
         before = self._arrays["before"]
         evidence = self._evidence.of(split, before.tolist())
         numbers = (self._encoder.numbers(words) for words in split)
-        _read_on(self._net, [with_evidence(n, e) for n, e in zip(numbers, evidence, strict=True)])
+        read_on(self._net, [with_evidence(n, e) for n, e in zip(numbers, evidence, strict=True)])
         before[:] = [
             word_hash(words[-1]) if words else old
             for words, old in zip(split, before.tolist(), strict=True)
@@ -147,7 +147,7 @@ class LanguageStream(Stream):
 
     def _feed(self, pieces: Any) -> None:
         read = [self._tokens(piece, row) for row, piece in enumerate(pieces)]
-        _read_on(self._net, read)
+        read_on(self._net, read)
         if self._mixture is not None:
             for recent, tokens in zip(self._arrays["recent"], read, strict=True):
                 follow(recent, tokens)
@@ -222,7 +222,7 @@ def _as_texts(pieces: Any) -> list[str]:
     return list(pieces)
 
 
-def _read_on(net: Stepping, sequences: list[np.ndarray]) -> None:
+def read_on(net: Stepping, sequences: list[np.ndarray]) -> None:
     """Read one sequence for each row, of any lengths."""
     if not sequences:
         return

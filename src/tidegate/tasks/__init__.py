@@ -78,6 +78,15 @@ TASKS = {
         example="runs.csv --id run --time t --values speed,pulse --target score",
         then="tidegate predict {model} {data}",
     ),
+    "tagger": Task(
+        command="tagger",
+        module="tidegate.tasks.tagger",
+        estimator="SequenceTagger",
+        source=sources.TaggedTokens,
+        help="Train a tagger that tells the label of each token: parts of speech, names, chunks.",
+        example="train.conllu --validation dev.conllu",
+        then="echo 'some words' | tidegate predict {model} -",
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.data.sequences.sequences import with_evidence
+from tidegate.data.sequences.sequences import with_evidence, with_letters
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.model.narrow import Weights, narrowed, widened
 
@@ -27,6 +27,10 @@ def new_test_vector(network: Network) -> dict[str, np.ndarray]:
         vector["input"] = rng.standard_normal((8, 2, a.input_size)).astype(np.float32)
     if a.evidence_size:
         vector["evidence"] = rng.standard_normal((8, 2, a.evidence_size)).astype(np.float32)
+    if a.letters:
+        letters = rng.integers(1, a.letters, (8, 2, a.word_length))
+        shorter = np.arange(a.word_length) < rng.integers(0, a.word_length + 1, (8, 2, 1))
+        vector["letters"] = np.where(shorter, letters, 0)
     vector["lengths"] = np.array([8, 5])
     return {**vector, "output": run_test(network, vector)}
 
@@ -42,7 +46,9 @@ def rounded_network(network: Network, weights: Weights) -> Network:
 def run_test(network: Network, vector: dict[str, np.ndarray]) -> np.ndarray:
     """What the network makes of a test vector's input."""
     inputs = vector["input"]
-    if "evidence" in vector:
+    if "letters" in vector:
+        inputs = with_letters(inputs, vector["letters"], vector.get("evidence"))
+    elif "evidence" in vector:
         inputs = with_evidence(inputs, vector["evidence"])
     return network(inputs, vector.get("lengths"))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tidegate.data.text.tokens import TokenEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.output.places import check_output
 from tidegate.output.writing import write_atomically
@@ -18,6 +19,7 @@ from tidegate.tasks.model_file import new_test_vector, rounded_network, version_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tidegate.runtime.network import Network
     from tidegate.tasks.saved import Saved
 
 Path = str | PathLike[str]
@@ -115,21 +117,31 @@ def _told(fitted: Saved) -> dict[str, Any]:
         "labels": learned.get("labels"),
         "scaling": learned.get("scaling"),
         "text": _text(fitted, learned) if "encoder" in learned else None,
+        "transitions": _transitions(fitted.runtime_),
     }
+
+
+def _transitions(network: Network) -> list[list[float]] | None:
+    """What a tagger with a CRF adds to neighbouring labels, [labels + 1, labels + 1]; else None."""
+    found = network.tensors.get("transitions.weight")
+    return None if found is None else found.tolist()
 
 
 def _text(fitted: Any, learned: dict[str, Any]) -> dict[str, Any]:
     """How a text is read."""
     tables, options = learned.get("evidence"), fitted.to_json()
+    evidence = tables and {
+        "buckets": _base64(tables["buckets"], np.int32),
+        "log_odds": _base64(tables["log_odds"], np.float32),
+    }
+    if isinstance(fitted.encoder_, TokenEncoder):
+        return fitted.encoder_.reading() | {"evidence": evidence}
     return {
         **fitted.encoder_.reading(),
         "max_length": options.get("max_length"),
         "reverse": options.get("reverse", False),
-        "evidence": tables and {
-            "buckets": _base64(tables["buckets"], np.int32),
-            "log_odds": _base64(tables["log_odds"], np.float32),
-        },
-    }  # fmt: skip
+        "evidence": evidence,
+    }
 
 
 def _base64(array: np.ndarray, kind: type[np.generic]) -> str:

@@ -38,6 +38,9 @@ def layers_of(architecture: Architecture) -> list[Layer]:
         add("embedding", "Embedding", a.embedding_size, counts["embedding"])
         if a.evidence_size:
             add("evidence", "Linear, added", a.embedding_size, counts["evidence"])
+    if a.letters:
+        both = counts["spelling.embedding"] + counts["spelling.recurrent"]
+        add("spelling", f"{cell} over letters, both directions", a.spelling_size, both)
     for k, width in enumerate(a.layer_output_sizes()):
         kind = f"{cell}, both directions" if a.bidirectional else cell
         add(f"recurrent.{k}", kind, width, counts[f"recurrent.{k}"])
@@ -51,6 +54,9 @@ def layers_of(architecture: Architecture) -> list[Layer]:
     if a.linear_steps:
         kind = f"Linear of the last {a.linear_steps} steps, added"
         add("linear", kind, a.output_size, counts["linear"], steps)
+    if a.crf:
+        kind = "CRF, weights of neighbouring labels"
+        add("transitions", kind, a.output_size, counts["transitions"], steps)
     return found
 
 

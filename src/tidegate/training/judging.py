@@ -7,17 +7,24 @@ import torch
 from torch import Tensor
 
 from tidegate.nn.chunked_softmax import cross_entropies, summed_cross_entropy
-from tidegate.nn.network import Inputs, NetworkState, SequenceNetwork, TokensAndEvidence
+from tidegate.nn.network import (
+    Inputs,
+    NetworkState,
+    SequenceNetwork,
+    SpelledTokens,
+    TokensAndEvidence,
+)
 from tidegate.runtime.batches import Run
 from tidegate.runtime.scoring import IGNORED
 
 
 def network_inputs(padded: np.ndarray, device: torch.device | None = None) -> Inputs:
-    """What ``pad_sequences`` made, as the network reads it; data.sequences.with_evidence too."""
+    """What ``pad_sequences`` made, as the network reads it: of tokens alone, or of records."""
     if padded.dtype.names is None:
         return torch.from_numpy(padded).to(device)
-    parts = (torch.from_numpy(np.ascontiguousarray(padded[name])) for name in ("token", "evidence"))
-    return TokensAndEvidence(*(part.to(device) for part in parts))
+    names = padded.dtype.names  # in the order of the fields of what is made of them
+    parts = (torch.from_numpy(np.ascontiguousarray(padded[name])).to(device) for name in names)
+    return (SpelledTokens if "letters" in names else TokensAndEvidence)(*parts)
 
 
 def as_function(network: SequenceNetwork) -> Run:

@@ -73,15 +73,11 @@ class ManyToOne(TaskObjective):
         return -(-len(self.lengths) // self.batch_size)
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
-        """Inputs [T, B] or [T, B, I], lengths [B], answers [B] and, where there are, weights [B].
-
-        Sequences are shuffled, then sorted by length within pools of 64 batches, so that a batch
-        holds like lengths and little padding yet differs from epoch to epoch; batches are read in
-        random order.
-        """
-        rng = np.random.default_rng((self.seed, epoch))
+        """Inputs [T, B] or [T, B, I], lengths [B], answers [B], and weights [B] where there are."""
         all_sequences = self.train[0]
-        for number, drawn in enumerate(self._pass(rng)[first:], first):
+        drawn_by = np.random.default_rng((self.seed, epoch))
+        of_epoch = batches_of_like_lengths(self.lengths, self.batch_size, drawn_by)
+        for number, drawn in enumerate(of_epoch[first:], first):
             rows = drawn[rank::world]
             if len(rows) == 0:
                 yield None
@@ -100,15 +96,6 @@ class ManyToOne(TaskObjective):
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]
             yield _batch([sequences[i] for i in rows], rows, answers, self.weights[1])
-
-    def _pass(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """Row numbers of every batch of one pass over the data."""
-        order = rng.permutation(len(self.lengths))
-        pool = 64 * self.batch_size
-        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
-        order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
-        starts = rng.permutation(self.steps_in_epoch()) * self.batch_size
-        return [order[start : start + self.batch_size] for start in starts]
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, lengths, answers, *weights = batch
@@ -165,6 +152,23 @@ class ManyToOne(TaskObjective):
             yield np.concatenate(sequences)
             yield answers
         yield from (weights for weights in self.weights if weights is not None)
+
+
+def batches_of_like_lengths(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Row numbers of every batch of one pass over sequences of these lengths, [N].
+
+    Sequences are shuffled, then sorted by length within pools of 64 batches, so that a batch holds
+    like lengths and little padding yet differs from epoch to epoch; batches are read in random
+    order.
+    """
+    order = rng.permutation(len(lengths))
+    pool = 64 * batch_size
+    pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+    order = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in pools])
+    starts = rng.permutation(-(-len(lengths) // batch_size)) * batch_size
+    return [order[start : start + batch_size] for start in starts]
 
 
 def _batch(

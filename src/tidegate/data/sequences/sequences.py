@@ -12,7 +12,14 @@ import numpy as np
 
 from tidegate.errors import shown
 
-__all__ = ["Answers", "SequenceSet", "pad_sequences", "parse_number", "with_evidence"]
+__all__ = [
+    "Answers",
+    "SequenceSet",
+    "pad_sequences",
+    "parse_number",
+    "with_evidence",
+    "with_letters",
+]
 
 # As tables have them: no 1_000 and no digits of other scripts, which Python knows as well.
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
@@ -55,6 +62,25 @@ def with_evidence(tokens: Sequence[int] | np.ndarray, evidence: np.ndarray) -> n
     kinds = [("token", np.int32), ("evidence", np.float32, evidence.shape[-1:])]
     records = np.empty(evidence.shape[:-1], kinds)
     records["token"], records["evidence"] = tokens, evidence
+    return records
+
+
+def with_letters(
+    tokens: np.ndarray, letters: np.ndarray, evidence: np.ndarray | None = None
+) -> np.ndarray:
+    """Tokens [T], letters int32 [T, K] of each and evidence [T, E] as one sequence, [T] of records.
+
+    So it is with a batch: tokens [T, B], letters [T, B, K].  Without evidence E is 0.
+    """
+    width = 0 if evidence is None else evidence.shape[-1]
+    kinds = [
+        ("token", np.int32), ("letters", np.int32, letters.shape[-1:]),
+        ("evidence", np.float32, (width,)),
+    ]  # fmt: skip
+    records = np.empty(letters.shape[:-1], kinds)
+    records["token"], records["letters"] = tokens, letters
+    if evidence is not None:
+        records["evidence"] = evidence
     return records
 
 

@@ -19,7 +19,14 @@ import numpy as np
 
 from tidegate.model.architecture import EVIDENCE_KINDS
 
-__all__ = ["BUCKETS", "MAX_LABELS", "Evidence", "learn_evidence", "word_hash"]
+__all__ = [
+    "BUCKETS",
+    "MAX_LABELS",
+    "Evidence",
+    "learn_evidence",
+    "learn_token_evidence",
+    "word_hash",
+]
 
 BUCKETS: Final = 1 << 24  # of the n-grams' hashes
 MAX_LABELS: Final = 32  # with more, evidence would be as wide as the words' vectors
@@ -85,6 +92,56 @@ def learn_evidence(
         counts[fold, label, places[known]] += 1
         sizes[fold, label] += 1
 
+    return _out_of_fold(lexicon, indices, kept, (folds, counts, sizes))
+
+
+def learn_token_evidence(
+    sentences: Sequence[Sequence[str]], labels: Sequence[np.ndarray], label_count: int
+) -> tuple[Evidence, list[np.ndarray]]:
+    """The same where each token has a label: what occurs is counted, by the label of its token.
+
+    ``labels``: int64 [T] of each sentence, below ``label_count``.  Of n-grams that occur once there
+    is none.  Which fold a sentence is in depends on its place alone.
+    """
+    lexicon = _Lexicon()
+    indices = [lexicon.indices(sentence) for sentence in sentences]
+    hashes, (runs, lengths) = lexicon.hashes(), lexicon.letters()
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    found: list[np.ndarray] = []  # of each sentence the buckets, and the labels of their tokens
+    told: list[np.ndarray] = []
+    for own, of_sentence in zip(indices, labels, strict=True):
+        counts = lengths[own]
+        letters = [runs[starts[i] : starts[i + 1]] for i in own]
+        found.append(np.concatenate([_own(hashes[own]), _pairs(hashes[own]), *letters]))
+        told.append(np.concatenate([of_sentence, of_sentence, of_sentence.repeat(counts)]))
+    occurring = np.bincount(np.concatenate(found), minlength=BUCKETS)
+    kept = np.flatnonzero(occurring > 1)
+    if len(kept) > _KEPT:
+        kept = np.sort(kept[np.argsort(-occurring[kept], kind="stable")[:_KEPT]])
+    if not len(kept):
+        kept = np.flatnonzero(occurring)
+
+    folds = np.random.default_rng(0).permutation(len(sentences)) % _FOLDS
+    counts = np.zeros((_FOLDS, label_count, len(kept)), np.int32)
+    sizes = np.zeros((_FOLDS, label_count), np.int64)
+    for buckets, of_buckets, of_sentence, fold in zip(found, told, labels, folds, strict=True):
+        known, places = _find(kept, buckets)
+        np.add.at(counts[fold], (of_buckets[known], places[known]), 1)
+        np.add.at(sizes[fold], of_sentence, 1)
+    return _out_of_fold(lexicon, indices, kept, (folds, counts, sizes))
+
+
+def _out_of_fold(
+    lexicon: _Lexicon,
+    indices: list[np.ndarray],
+    kept: np.ndarray,
+    counted: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[Evidence, list[np.ndarray]]:
+    """The evidence of all, and that of each text as the other folds have it.
+
+    ``counted``: the fold of each text, and by fold and label the counts of n-grams and of all.
+    """
+    folds, counts, sizes = counted
     all_counts, all_sizes = counts.sum(0), sizes.sum(0)
     read: dict[int, np.ndarray] = {}
     for fold in range(_FOLDS):
@@ -92,7 +149,8 @@ def learn_evidence(
         (members,) = np.nonzero(folds == fold)
         of_fold = _read(lexicon, [indices[i] for i in members], kept, elsewhere)
         read |= dict(zip(members.tolist(), of_fold, strict=True))
-    return Evidence(kept, _log_odds(all_counts, all_sizes)), [read[i] for i in range(len(texts))]
+    of_all = Evidence(kept, _log_odds(all_counts, all_sizes))
+    return of_all, [read[i] for i in range(len(indices))]
 
 
 class _Lexicon:

@@ -29,6 +29,7 @@ __all__ = [
     "encoder_from_json",
     "read_lines",
     "read_text",
+    "that_fits_a_file",
     "train_encoder",
 ]
 
@@ -79,7 +80,7 @@ def train_encoder(
         return CharEncoder(_characters(texts, vocabulary_size, min_count), lowercase=lowercase)
     if level == "bpe":
         merges = learn_merges(texts, vocabulary_size or BPE_VOCABULARY, min_count)
-        return _that_fits_a_file(BpeEncoder(merges, lowercase=lowercase))
+        return that_fits_a_file(BpeEncoder(merges, lowercase=lowercase))
     tokenised = sentences and words.is_tokenised(texts)
     special = special_words(sentences)
     kept = [
@@ -91,12 +92,12 @@ def train_encoder(
         raise InputError(_no_words(texts, min_count))
     room = MAX_VOCABULARY if vocabulary_size is None else vocabulary_size
     kept = kept[: room - len(special)]
-    return _that_fits_a_file(
+    return that_fits_a_file(
         WordEncoder(kept, lowercase=lowercase, sentences=sentences, tokenised=tokenised)
     )
 
 
-def _that_fits_a_file(encoder: TextEncoder) -> TextEncoder:
+def that_fits_a_file(encoder: TextEncoder) -> TextEncoder:
     """The encoder.  Raises InputError now if the model could not be saved after its training."""
     text = json.dumps(encoder.to_json(), ensure_ascii=False)
     size = len(json.dumps(text, ensure_ascii=False).encode())  # a text within the header's JSON
