@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from tidegate.data import sources
+from tidegate.data.roll_source import Rolls
 
 if TYPE_CHECKING:
     from tidegate.data.source import Source
@@ -19,7 +20,7 @@ class Task:
     """What the command line knows about a task before it loads the task's module.
 
     ``example`` follows ``tidegate train COMMAND`` in its help; ``then`` is what to do next, with
-    {model} and {data} for the files.
+    {model} and {data} for the files, and {piece} for the one that a model of music is to write.
     """
 
     command: str
@@ -77,6 +78,16 @@ TASKS = {
         help="Train a regressor that tells one number from a sequence of numbers.",
         example="runs.csv --id run --time t --values speed,pulse --target score",
         then="tidegate predict {model} {data}",
+    ),
+    "music": Task(
+        command="music",
+        module="tidegate.tasks.music_model",
+        estimator="MusicModel",
+        source=Rolls,
+        help="Train a model of music, or of any steps at which several of many outputs are on: "
+        "baskets, clicks, events.",
+        example="songs/ --max-minutes 10",
+        then="tidegate generate {model} --length 64 -o {piece}",
     ),
 }
 

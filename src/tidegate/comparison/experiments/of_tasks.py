@@ -7,6 +7,7 @@ from typing import Any
 from tidegate.comparison.experiments.experiment import Experiment
 from tidegate.comparison.experiments.forecasts import Forecasts
 from tidegate.comparison.experiments.language import LanguageModelling
+from tidegate.comparison.experiments.music import Music
 from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
 from tidegate.comparison.experiments.texts import TextClassification
 from tidegate.errors import InputError
@@ -19,6 +20,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "forecaster": Forecasts,
     "series-classifier": SequenceClassification,
     "series-regressor": SequenceRegression,
+    "music": Music,
 }
 
 
