@@ -19,6 +19,7 @@ TINY = {
     "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
     "series-classifier": "--hidden-sizes 4 --max-steps 4",
     "series-regressor": "--hidden-sizes 4 --max-steps 4",
+    "music": "--hidden-sizes 4 --max-steps 4",
 }
 
 
@@ -67,8 +68,16 @@ def write_data(folder: Path) -> None:
     table = "gesture,t,x,y,kind,force\n" + "\n".join(rows) + "\n"
     (folder / "gestures.csv").write_text(table)
     (folder / "new.csv").write_text(table)
+    bought = [
+        (i, day, what) for i in range(9) for day in range(3 + i % 4) for what in BASKETS[day % 2]
+    ]
+    rows = [f"c{i},{day},{what}" for i, day, what in bought]
+    (folder / "baskets.csv").write_text("customer,day,bought\n" + "\n".join(rows) + "\n")
 
+
+BASKETS = [("bread", "milk"), ("tea",)]
 
 WORDS = [("lovely", "positive"), ("dreadful", "negative")]
 
 STEPS = "gestures.csv --id gesture --time t --values x,y"
+EVENTS = "baskets.csv --id customer --time day --item bought"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from command_line import STEPS, TINY, Tidegate
+from command_line import EVENTS, STEPS, TINY, Tidegate
 
 import tidegate as tg
 from tidegate.cells import NAMES, PROJECTED, get_cell
@@ -16,6 +16,7 @@ LEARN = {
     "forecaster": "load.csv --time date --target OT",
     "series-classifier": f"{STEPS} --label kind",
     "series-regressor": f"{STEPS} --target force",
+    "music": EVENTS,
 }
 USE = {
     "classifier": "predict m.safetensors test.csv",
@@ -23,6 +24,7 @@ USE = {
     "forecaster": "forecast m.safetensors load.csv",
     "series-classifier": "predict m.safetensors new.csv",
     "series-regressor": "predict m.safetensors new.csv",
+    "music": "generate m.safetensors --length 9 --greedy --json",
 }
 
 

@@ -10,6 +10,7 @@ from tidegate.data.sequences.rolls.rolls import RollSet, as_rolls
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.errors import InputError
 from tidegate.runtime.network import Network
+from tidegate.runtime.repeats import Reading
 from tidegate.runtime.rolls import probabilities
 from tidegate.runtime.stepping import Arrays, Stepping
 from tidegate.runtime.stream import Stream
@@ -24,26 +25,45 @@ class RollStream(Stream):
     """
 
     def __init__(
-        self, network: Network, batch_size: int | None, kind: str, outputs: tuple[str, ...]
+        self,
+        network: Network,
+        batch_size: int | None,
+        kind: str,
+        outputs: tuple[str, ...],
+        reading: Reading,
     ) -> None:
-        self.KIND, self.outputs = kind, outputs
+        self.KIND, self.outputs, self._reading = kind, outputs, reading
         super().__init__(network, batch_size)
 
     def _begin(self, rows: int) -> Arrays:
         self._net = Stepping(self._network, rows)
-        self._net.step(np.zeros((rows, len(self.outputs)), np.float32))  # what a roll begins after
-        return self._net.arrays
+        self._net.step(
+            np.zeros((rows, self._reading.width), np.float32)
+        )  # what a roll begins after
+        self._past = self._reading.past(rows)
+        return self._net.arrays | ({} if self._past is None else self._past.arrays)
 
     def _feed(self, pieces: Any) -> None:
-        rolls = [self._roll(piece).astype(np.float32) for piece in pieces]
+        rolls = [self._roll(piece) for piece in pieces]
         counts = {len(roll) for roll in rolls}
         if counts <= {0}:
             return
         padded, lengths = pad_sequences(rolls)
-        self._net.read(padded, None if len(counts) == 1 else lengths)
+        read = np.zeros((*padded.shape[:2], self._reading.width), np.float32)
+        for step, steps in enumerate(padded):
+            rows = np.flatnonzero(lengths > step)
+            read[step, rows] = self._reading.values(
+                self._reading.after(steps[rows], self._past, rows)
+            )
+        self._net.read(read, None if len(counts) == 1 else lengths)
 
     def _answers(self) -> np.ndarray:
         return probabilities(self._net.outputs())
+
+    def _check(self, arrays: Arrays) -> None:
+        super()._check(arrays)
+        if self._past is not None:
+            self._past.check(arrays)
 
     def _roll(self, piece: Any) -> np.ndarray:
         """One piece as uint8 [T, O].  Raises InputError."""

@@ -1,7 +1,7 @@
 """What a network expects of rolls, step by step, and how good that is.
 
 Each step is expected from the steps before it alone; the first one from nothing, which the network
-reads as a step at which no output is on, in a state of zeros.
+reads as a step at which no output is on, in a state of zeros (`repeats.py`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,9 @@ import numpy as np
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.runtime.batches import Run
 from tidegate.runtime.network import Network
+from tidegate.runtime.repeats import Reading
 
 _STEPS = 50_000  # of a batch, padding included
-
-
-def read_before(roll: np.ndarray) -> np.ndarray:
-    """What the network has read when it is asked for each step of a roll [T, O], float32 [T, O]."""
-    read = np.zeros(roll.shape, np.float32)
-    read[1:] = roll[:-1]
-    return read
 
 
 def outputs_by_step(run: Run, read: Sequence[np.ndarray], width: int) -> list[np.ndarray]:
@@ -94,6 +88,7 @@ def roll_figures(
 
 def played(
     network: Network,
+    reading: Reading,
     begun: np.ndarray,
     rng: np.random.Generator,
     *,
@@ -105,11 +100,14 @@ def played(
     Each is drawn from what the network expects, and read by it before the next one; with ``greedy``
     an output is on where it is likelier on than off.
     """
-    after = np.concatenate([begun, np.zeros_like(begun, shape=(1, begun.shape[1]))])
-    features, state = network.features(read_before(after)[:, None])
+    whole = np.concatenate([begun, np.zeros_like(begun, shape=(1, begun.shape[1]))])
+    features, state = network.features(reading.all_before(whole)[:, None])
+    past = reading.past(1)
+    for step in begun:
+        reading.after(step[None], past)
     latest = features[-1]
     while True:
         likely = probabilities(network.output(latest)[0], temperature)
-        step = likely > (0.5 if greedy else rng.random(len(likely)))
-        yield step.astype(np.uint8)
-        latest = network.step(step[None].astype(np.float32), state)
+        step = (likely > (0.5 if greedy else rng.random(len(likely)))).astype(np.uint8)
+        yield step
+        latest = network.step(reading.values(reading.after(step[None], past)), state)

@@ -20,12 +20,12 @@ from tidegate.data.sequences.rolls.rolls import (
 )
 from tidegate.errors import InputError, spelled
 from tidegate.output.writing import write_atomically
+from tidegate.runtime.repeats import Reading
 from tidegate.runtime.rolls import (
     nats_by_step,
     outputs_by_step,
     played,
     probabilities,
-    read_before,
     roll_figures,
 )
 from tidegate.tasks.estimator import Estimator, with_default
@@ -88,6 +88,11 @@ class MusicModel(Estimator):
         at_least=0,
         below=1,
     )
+    repeats: bool = option(
+        True,
+        "also read, beside the last step, the one that followed the longest earlier repetition of "
+        "the end of what was read, as tunes and habits come again",
+    )
     transpose: int = option(
         0,
         "in training, move each piece up or down by up to this many outputs, at random: of piano "
@@ -142,7 +147,7 @@ class MusicModel(Estimator):
 
         self._train(
             self._architecture(
-                input_size=given.width,
+                input_size=self._reading(given.width).width,
                 output_size=given.width,
                 bidirectional=False,  # it would see what it is to predict
                 readout="every",
@@ -230,7 +235,9 @@ class MusicModel(Estimator):
         width = network.architecture.output_size
         begun = np.zeros((0, width), np.uint8) if prompt is None else self._aligned(prompt)[0]
         rng = np.random.default_rng(seed)
-        steps = played(network, begun, rng, temperature=temperature, greedy=greedy)
+        steps = played(
+            network, self._reading(width), begun, rng, temperature=temperature, greedy=greedy
+        )
         found = list(islice(steps, length))
         return np.stack(found) if found else np.zeros((0, width), np.uint8)
 
@@ -267,6 +274,13 @@ class MusicModel(Estimator):
         """The names of the outputs that are on at each step of a roll [T, O]."""
         return [[self.outputs_[k] for k in np.flatnonzero(step)] for step in roll]
 
+    def inputs_of(self, rolls: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the network reads before each step of rolls of this model's outputs, float32 [T,
+        I] each.
+        """
+        reading = self._reading(len(self.outputs_))
+        return [reading.all_before(roll) for roll in rolls]
+
     def losses(self, rolls: Sequence[np.ndarray]) -> np.ndarray:
         """Nats of each piece, all of its steps together, float64 [N]."""
         pairs = zip(self._outputs(rolls), rolls, strict=True)
@@ -277,7 +291,7 @@ class MusicModel(Estimator):
 
     def _outputs(self, rolls: Sequence[np.ndarray]) -> list[np.ndarray]:
         network = self.runtime_
-        read = [read_before(roll) for roll in rolls]
+        read = self.inputs_of(rolls)
         return outputs_by_step(network, read, network.architecture.output_size)
 
     def _aligned(self, rolls: Pieces) -> list[np.ndarray]:
@@ -292,7 +306,7 @@ class MusicModel(Estimator):
             network,
             train,
             validation,
-            read=read_before,
+            reading=self._reading(network.architecture.output_size),
             batch_size=self.batch_size,
             bptt=self.bptt,
             transpose=self.transpose,
@@ -303,12 +317,17 @@ class MusicModel(Estimator):
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         """One piece: what is read before each of its steps; a step is named by its number."""
         roll = self._aligned(x if isinstance(x, RollSet | str | os.PathLike) else [x])[0]
-        return {"": read_before(roll)}, [str(step) for step in range(len(roll))]
+        return {"": self.inputs_of([roll])[0]}, [str(step) for step in range(len(roll))]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.roll_streams import RollStream
 
-        return RollStream(network, batch_size, self.TASK, self.outputs_)
+        reading = self._reading(len(self.outputs_))
+        return RollStream(network, batch_size, self.TASK, self.outputs_, reading)
+
+    def _reading(self, outputs: int) -> Reading:
+        """What the network reads of rolls of so many outputs."""
+        return Reading(outputs, repeats=self.repeats)
 
     def _learned(self) -> dict[str, Any]:
         return {"labels": list(self.outputs_)}
@@ -317,8 +336,9 @@ class MusicModel(Estimator):
         labels = model.labels or []
         if not all(isinstance(label, str) for label in labels):
             raise ValueError("labels: expected the outputs' names, str")
-        if model.architecture.input_size != len(labels):
-            raise ValueError(f"input_size: expected {len(labels)}, one value for each output")
+        expected = self._reading(len(labels)).width
+        if model.architecture.input_size != expected:
+            raise ValueError(f"input_size: expected {expected} values a step")
         self.outputs_ = tuple(str(label) for label in labels)
 
 

@@ -6,7 +6,7 @@ Source of the loss: Boulanger-Lewandowski, Bengio & Vincent 2012, arXiv:1206.639
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.nn.network import SequenceNetwork
+from tidegate.runtime.repeats import Reading
 from tidegate.runtime.rolls import outputs_by_step, roll_figures
 from tidegate.training.judging import as_function
 from tidegate.training.objective import StepResult, TaskObjective
@@ -34,10 +35,10 @@ class _Stretch(NamedTuple):
 class StepOutputs(TaskObjective):
     """The objective: binary cross-entropies summed over the outputs, in the mean over all steps.
 
-    train, validation: rolls uint8 [T, O].  ``read`` gives what the network reads of a roll, float32
-    [T, I].  A roll longer than ``bptt`` steps is cut into stretches, each epoch elsewhere.  In
-    training a whole roll moves up or down by up to ``transpose`` outputs, and what is read of an
-    output that is on is left out with probability ``input_dropout``.
+    train, validation: rolls uint8 [T, O].  ``reading`` says what the network reads of one.  A roll
+    longer than ``bptt`` steps is cut into stretches, each epoch elsewhere.  In training a whole
+    roll moves up or down by up to ``transpose`` outputs, and each number that is read is left out
+    with probability ``input_dropout``.
     """
 
     metric = "nats_per_step"
@@ -50,7 +51,7 @@ class StepOutputs(TaskObjective):
         train: Sequence[np.ndarray],
         validation: Sequence[np.ndarray],
         *,
-        read: Callable[[np.ndarray], np.ndarray],
+        reading: Reading,
         batch_size: int,
         bptt: int,
         transpose: int,
@@ -58,10 +59,11 @@ class StepOutputs(TaskObjective):
         seed: int,
     ) -> None:
         self.network, self.train, self.validation = network, train, validation
-        self.read, self.batch_size, self.bptt, self.seed = read, batch_size, bptt, seed
+        self.reading, self.batch_size, self.bptt, self.seed = reading, batch_size, bptt, seed
         self.transpose, self.input_dropout = transpose, input_dropout
         self.parts = [-(-len(roll) // bptt) for roll in train]  # stretches of each roll
-        self.judged_by = [read(roll) for roll in validation]
+        self.read = [reading.before(roll) for roll in train]
+        self.judged_by = [reading.all_before(roll) for roll in validation]
 
     def steps_in_epoch(self) -> int:
         """Optimiser steps in one pass over the stretches."""
@@ -100,14 +102,15 @@ class StepOutputs(TaskObjective):
 
     def _drawn(self, stretch: _Stretch, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """What is read and what is to be predicted, both varied at random."""
-        roll = self.train[stretch.roll]
+        part = slice(stretch.begin, stretch.end)
+        roll, read = self.train[stretch.roll][part], self.read[stretch.roll][part]
         if self.transpose:
-            roll = _moved(roll, int(rng.integers(-self.transpose, self.transpose + 1)))
-        read = self.read(roll)[stretch.begin : stretch.end]
+            by = int(rng.integers(-self.transpose, self.transpose + 1))
+            roll, read = _moved(self.train[stretch.roll], roll, read, by)
+        values = self.reading.values(read)
         if self.input_dropout:
-            kept = rng.random(read.shape, np.float32) >= self.input_dropout
-            read = read * kept
-        return read, roll[stretch.begin : stretch.end]
+            values *= rng.random(values.shape, np.float32) >= self.input_dropout
+        return values, roll
 
     def validation_batches(self) -> Iterator[Any]:
         for first in range(0, len(self.validation), self.batch_size):
@@ -146,13 +149,21 @@ class StepOutputs(TaskObjective):
             yield from part
 
 
-def _moved(roll: np.ndarray, outputs: int) -> np.ndarray:
-    """The roll [T, O] moved up or down, as far as no output that is on would be lost."""
-    (on,) = np.nonzero(roll.any(0))
-    if not len(on):
-        return roll
-    by = int(np.clip(outputs, -on[0], roll.shape[1] - 1 - on[-1]))
-    return np.roll(roll, by, axis=1) if by else roll
+def _moved(
+    whole: np.ndarray, roll: np.ndarray, read: np.ndarray, by: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A part of a roll, and what is read of it, moved by so many outputs, as far as none that is on
+    in the ``whole`` roll [T, O] would be lost.
+    """
+    (on,) = np.nonzero(whole.any(0))
+    by = int(np.clip(by, -on[0], whole.shape[1] - 1 - on[-1])) if len(on) else 0
+    if not by:
+        return roll, read
+    width = whole.shape[1]
+    moved, columns = read.copy(), read.shape[1] // width * width
+    parts = read[:, :columns].reshape(len(read), -1, width)
+    moved[:, :columns] = np.roll(parts, by, axis=2).reshape(len(read), -1)
+    return np.roll(roll, by, axis=1), moved
 
 
 def _batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,6 @@ from tidegate.comparison.experiments.experiment import (
     padded,
 )
 from tidegate.data.sequences.rolls.rolls import RollSet, as_rolls, default_outputs
-from tidegate.runtime.rolls import read_before
 
 
 class Music(Experiment):
@@ -57,11 +56,11 @@ class Music(Experiment):
         parts = self.validation, self.scored
         return [BaselineScores.of(counted, self.metric, *parts, losses)]
 
-    def batch(self, model: Any) -> Batch:  # noqa: ARG002
+    def batch(self, model: Any) -> Batch:
         """Pieces, the last step of each being the target."""
         some = self.scored[:MOST_SEQUENCES]
         targets = np.stack([roll[-1] for roll in some]).astype(np.float32)
-        return padded([read_before(roll) for roll in some], targets)
+        return padded(model.inputs_of(some), targets)
 
     def _named(self, rolls: list[np.ndarray]) -> RollSet:
         names = [f"piece {k}" for k in range(len(rolls))]
