@@ -77,10 +77,10 @@ class MusicModel(Estimator):
     INPUTS: ClassVar[str] = "pieces"
     MOST_REFIT: ClassVar[str] = "up to 100,000 steps"
     FEW: ClassVar[int] = 100_000
-    DEFAULT_EPOCHS: ClassVar[int] = 100
-    DEFAULT_STEPS: ClassVar[int] = 1500
+    DEFAULT_EPOCHS: ClassVar[int] = 40
+    DEFAULT_STEPS: ClassVar[int] = 600
 
-    hidden_sizes: tuple[int, ...] = with_default("hidden_sizes", (200,))
+    hidden_sizes: tuple[int, ...] = with_default("hidden_sizes", (100,))
     dropout: float = with_default("dropout", 0.5)
     input_dropout: float = option(
         0.1,
@@ -106,7 +106,7 @@ class MusicModel(Estimator):
         "elsewhere",
         at_least=2,
     )
-    learning_rate: float | None = option(4e-3, "peak learning rate", above=0)
+    learning_rate: float | None = option(1e-2, "peak learning rate", above=0)
     batch_size: int = option(
         16, "pieces in one optimiser step, over all processes together", at_least=1
     )
