@@ -23,7 +23,7 @@ from tidegate.errors import InputError
         "--prompt",
         metavar="TEXT|FILE",
         default="",
-        help="text to begin with; of music, a file like the one in training",
+        help="text to begin with; of music or sound, a file like the one in training",
     ),
     Option(
         "--length",
@@ -67,8 +67,8 @@ from tidegate.errors import InputError
         "without it, such a model reads and writes token numbers",
     ),
     output_option(
-        "music: file to write, with the prompt before what is new: .mid, .npz, or a table .csv, "
-        ".tsv or .jsonl (default: print what is on, a line for each step)",
+        "file to write, with the prompt before what is new: of music .mid, .npz, or a table .csv, "
+        ".tsv or .jsonl (default: print what is on, a line for each step); of sound .wav",
         type=text_to_write,
     ),
     written_beside("--plot", "music: picture of the piece to draw, .png or .svg"),
@@ -108,6 +108,8 @@ def generate(
     Example: tidegate generate book-language-model.safetensors --prompt 'The ' --seed 1
 
     tidegate generate songs-music.safetensors --prompt begun.mid -o song.mid --plot song.png
+
+    tidegate generate voice-language-model.safetensors --length 16000 -o voice.wav
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     if _is_foreign(model):
@@ -131,8 +133,21 @@ def generate(
         wanted = Wanted(model, prompt, length, how, output, plot, tempo, force, json)
         write_piece(fitted, wanted, told)
         return
-    refuse(fitted, {"output": output, "plot": plot, "tempo": tempo, **told})
+    refuse(fitted, {"plot": plot, "tempo": tempo, **told})
+    from tidegate.tasks.sound_files import check_sound_path, prompt_of, write_sound
+
+    if output is not None:
+        check_sound_path(
+            output, fitted, inputs=(model, prompt) if prompt else (model,), force=force
+        )
+    prompt = prompt_of(fitted, prompt)
     pieces = fitted.generate(prompt, length, **choice, seed=seed)
+    if output is not None:
+        text = "".join([*pieces, prompt] if fitted.reverse else chain([prompt], pieces))
+        write_sound(output, text, fitted)
+        if json:
+            print_json({"output": str(output), "samples": len(text), "seed": seed})
+        return
     if json:
         print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})
         return
