@@ -11,9 +11,11 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Tidegate
 
+from tidegate.data.sequences.rolls.midi import midi_bytes
 from tidegate.tasks import TASKS, task_class
 
 
@@ -169,6 +171,10 @@ def test_every_example_runs_as_it_is_written(
     Path("runs.csv").write_text(
         table.replace("gesture,t,x,y,kind,force", "run,t,speed,pulse,k,score")
     )
+    Path("songs").mkdir()
+    for k in range(3):
+        notes = np.eye(88, dtype=np.uint8)[30 + k : 50]
+        Path(f"songs/{k}.mid").write_bytes(midi_bytes(notes, range(21, 109), 2, 120))
     for command in [*_commands(), "compare"]:
         if command == "bench":
             continue  # minutes long; tests of its own run it

@@ -305,6 +305,7 @@ def test_a_table_that_is_written_is_read_again(tidegate: Tidegate) -> None:
         (f"generate {MODEL} --prompt nothing.csv", "nothing.csv: expected a file"),
         (f"predict {MODEL} baskets.csv", "expected a model of text-classifier"),
         ("train music baskets.csv", "give --item COLUMN"),
+        ("train music nowhere", "nowhere: expected a file, got nothing of that name"),
         ("train music baskets.csv --item what", "expected a column 'what'"),
         ("train music p.npz --item what", "option --item: expected none, for p.npz is no table"),
         ("train music empty", "expected files that end in .mid or .midi, got a folder without"),

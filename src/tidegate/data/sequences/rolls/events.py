@@ -8,6 +8,7 @@ from os import PathLike
 import numpy as np
 
 from tidegate.data.files.formats import PLAIN, Layout
+from tidegate.data.files.reading import Taken, open_bytes
 from tidegate.data.files.tables import Table, read_table
 from tidegate.data.sequences.rolls.rolls import RollSet, check_size, ordered
 from tidegate.data.sequences.tables import as_numbers, groups_of
@@ -37,6 +38,9 @@ class EventTable:
         Raises InputError, with line and column, for what cannot be used.
         """
         if self.item is None:
+            if not isinstance(self.path, Taken):
+                with open_bytes(self.path):  # of a file that is not there, this is what to say
+                    pass
             problem = "expected the name of the column that says what is on, got none"
             raise InputError(f"{problem}; give {spelled('item', 'COLUMN')}", file=self.path)
         roles = {"id": self.id, "time": self.time, "item": self.item}
