@@ -35,7 +35,11 @@ SMALL |= {"average": 0.99, "epochs": 50}
 # what was chosen beside that for one set
 OF_SET: dict[tuple[str, str], dict[str, Any]] = {}
 for _row in ("tanh", "gru", "lstm"):
-    OF_SET["Nottingham", _row] = {"dropout": 0.1, "recurrent_dropout": 0.0, "epochs": 20}
+    OF_SET["Nottingham", _row] = {
+        **dict.fromkeys(("dropout", "input_dropout", "recurrent_dropout"), 0.0),
+        "batch_size": 8,
+        "epochs": 30,
+    }
 OF_SET["Nottingham", "best"] = {
     "hidden_sizes": (128,), "dropout": 0.3, "input_dropout": 0.05, "average": 0.99, "epochs": 20,
     "batch_size": 8,

@@ -85,7 +85,8 @@ TASKS = {
         estimator="MusicModel",
         source=Rolls,
         help="Train a model of music, or of any steps at which several of many outputs are on: "
-        "baskets, clicks, events.",
+        "baskets, clicks, events. A table has a row for each: "
+        "baskets.csv --id customer --time day --item bought",
         example="songs/ --max-minutes 10",
         then="tidegate generate {model} --length 64 -o {piece}",
     ),
