@@ -41,9 +41,10 @@ def write_piece(fitted: Any, wanted: Wanted, told: dict[str, Any]) -> None:
     begun, prompt = np.zeros((0, len(fitted.outputs_)), np.uint8), None
     if wanted.prompt:
         file = taken(wanted.prompt)
-        pieces, _ = source.read_inputs(file)
+        (found,) = source.read(file, learning=False)
         with about_file(file):
-            prompt, begun = pieces[0], pieces[0].aligned(fitted.outputs_)[0]
+            prompt = next(found.pieces())
+            (begun,) = prompt.aligned(fitted.outputs_)
     written = fitted.generate(prompt, wanted.length, **wanted.how)
     piece = np.concatenate([begun, written])
     if output is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from tidegate.data.files.reading import File, Taken
-from tidegate.data.source import PredictableSource, source_option
+from tidegate.data.source import Source, source_option
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _MAGIC = {b"MThd": "midi", b"MATLAB": "mat"}
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Rolls(PredictableSource):
+class Rolls(Source):
     """Pieces of many binary outputs a step."""
 
     FILE: ClassVar[str] = (
@@ -54,13 +54,6 @@ class Rolls(PredictableSource):
             names = [f"test {k}" for k in range(1, len(found.test) + 1)]
             found = RollSet(found.test, found.outputs, names)
         return (found,)
-
-    def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[RollSet], list[str]]:  # noqa: ARG002
-        (found,) = self.read(file, learning=False)
-        return list(found.pieces()), found.names
-
-    def error_at(self, file: File, index: int, problem: str) -> InputError:
-        return InputError(f"{self._read(file).names[index]}: {problem}", file=file)
 
     def _read(self, file: File) -> RollSet:
         kind = _kind(file)
