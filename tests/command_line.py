@@ -20,6 +20,7 @@ TINY = {
     "series-classifier": "--hidden-sizes 4 --max-steps 4",
     "series-regressor": "--hidden-sizes 4 --max-steps 4",
     "tagger": "--embedding-size 4 --hidden-sizes 4 --letter-hidden-size 3 --max-steps 4",
+    "music": "--hidden-sizes 4 --max-steps 4",
 }
 
 
@@ -71,8 +72,16 @@ def write_data(folder: Path) -> None:
     said = [f"We O\nmet O\n{name} B-PER\n{'Lee I-PER' if i % 2 else 'twice O'}\n"
             for i, name in enumerate(["Anna", "Bob", "Zoë", "Ilja"] * 6)]  # fmt: skip
     (folder / "names.conll").write_text("\n".join(said))
+    bought = [
+        (i, day, what) for i in range(9) for day in range(3 + i % 4) for what in BASKETS[day % 2]
+    ]
+    rows = [f"c{i},{day},{what}" for i, day, what in bought]
+    (folder / "baskets.csv").write_text("customer,day,bought\n" + "\n".join(rows) + "\n")
 
+
+BASKETS = [("bread", "milk"), ("tea",)]
 
 WORDS = [("lovely", "positive"), ("dreadful", "negative")]
 
 STEPS = "gestures.csv --id gesture --time t --values x,y"
+EVENTS = "baskets.csv --id customer --time day --item bought"

@@ -111,6 +111,22 @@ def sequence_evidence(length: int, channels: int, outputs: int) -> SequenceEvide
     return SequenceEvidence(kernels, length, weights, rng.standard_normal(outputs, np.float32))
 
 
+def music_model(*, repeats: bool = True, **of_network: Any) -> Any:
+    """Of seven notes, untrained."""
+    model = tg.MusicModel(repeats=repeats)
+    model.outputs_ = ("C4", "D4", "E4", "F4", "G4", "A4", "B4")
+    model.provenance_ = {"steps_per_beat": 4}
+    sizes = {"input_size": 16 if repeats else 7, "output_size": 7}
+    model.runtime_ = network(readout="every", **sizes | of_network)
+    return model
+
+
+def rolls(count: int, steps: int, outputs: int = 7) -> list[np.ndarray]:
+    """Random ones, the second a step longer than the first, and so on."""
+    rng = np.random.default_rng(3)
+    return [(rng.random((steps + k, outputs)) < 0.3).astype(np.uint8) for k in range(count)]
+
+
 def forecaster(*, joint: bool = False, covariates: int = 0, **of_network: Any) -> Any:
     names = ("x", "y")
     model = tg.Forecaster(joint=joint, horizon=3)

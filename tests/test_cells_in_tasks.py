@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from command_line import STEPS, TINY, Tidegate
+from command_line import EVENTS, STEPS, TINY, Tidegate
 
 import tidegate as tg
 from tidegate.cells import NAMES, PROJECTED, get_cell
@@ -17,6 +17,7 @@ LEARN = {
     "series-classifier": f"{STEPS} --label kind",
     "series-regressor": f"{STEPS} --target force",
     "tagger": "names.conll",
+    "music": EVENTS,
 }
 USE = {
     "classifier": "predict m.safetensors test.csv",
@@ -25,6 +26,7 @@ USE = {
     "series-classifier": "predict m.safetensors new.csv",
     "series-regressor": "predict m.safetensors new.csv",
     "tagger": "predict m.safetensors names.conll",
+    "music": "generate m.safetensors --length 9 --greedy --json",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import STEPS, TINY, Outcome, Tidegate
+from command_line import EVENTS, STEPS, TINY, Outcome, Tidegate
 
 import tidegate as tg
 from tidegate.cli.evaluate import MEASURES
@@ -31,6 +31,7 @@ def _trained(tidegate: Tidegate, task: str) -> Outcome:
         "series-classifier": f"train series-classifier {STEPS} --label kind",
         "series-regressor": f"train series-regressor {STEPS} --target force",
         "tagger": "train tagger names.conll",
+        "music": f"train music {EVENTS}",
     }[task]
     outcome = tidegate(f"{line} {TINY[task]} --json")
     assert outcome.code == 0, outcome.err

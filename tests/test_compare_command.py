@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from command_line import Tidegate
+from command_line import EVENTS, Tidegate
 
 from tidegate.cli.compare import _DECIDED
 from tidegate.tasks import TASKS, task_class
@@ -19,12 +19,19 @@ RUNS = {
     "classifier": "reviews.csv --text review --label sentiment --embedding-size 4",
     "language-model": "book.txt --embedding-size 4 --bptt 8",
     "forecaster": "load.csv --time date --target OT --horizon 6 --context 24 --validate-until 0.9",
+    "music": EVENTS,
 }
-FIGURES = {"classifier": "cross-entropy", "language-model": "nats per token", "forecaster": "error"}
+FIGURES = {
+    "classifier": "cross-entropy",
+    "language-model": "nats per token",
+    "forecaster": "error",
+    "music": "nats per step",
+}
 BASELINES = {
     "classifier": "TF-IDF + logistic regression",
     "language-model": "-grams",
     "forecaster": "seasonal naive",
+    "music": "frequencies after the last step",
 }
 SMALL = "--hidden-sizes 4 --max-steps 4 --seeds 2 --cells lstm,gru"
 

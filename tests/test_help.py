@@ -11,9 +11,11 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Tidegate
 
+from tidegate.data.sequences.rolls.midi import midi_bytes
 from tidegate.tasks import TASKS, task_class
 
 
@@ -173,6 +175,10 @@ def test_every_example_runs_as_it_is_written(
     sentence = "".join(f"{row}" + "\t_" * 6 + "\n" for row in rows) + "\n"
     Path("train.conllu").write_text(sentence * 20)
     Path("dev.conllu").write_text(sentence)
+    Path("songs").mkdir()
+    for k in range(3):
+        notes = np.eye(88, dtype=np.uint8)[30 + k : 50]
+        Path(f"songs/{k}.mid").write_bytes(midi_bytes(notes, range(21, 109), 2, 120))
     for command in [*_commands(), "compare"]:
         if command == "bench":
             continue  # minutes long; tests of its own run it

@@ -32,7 +32,8 @@ from tidegate.runtime.mixture import follow, nothing_read
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-NAMES = list(TRAINED)
+# music that looks for repetitions has no graph; without, it has a test in test_music.py
+NAMES = [name for name in TRAINED if not name.startswith("music")]
 LANGUAGE = [name for name in NAMES if name.startswith("language-model")]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "onnx"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"

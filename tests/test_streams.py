@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from streamed_models import (
     TEXT,
     forecaster,
     language_model,
+    music_model,
     network,
+    rolls,
     sequence_model,
     text_classifier,
 )
@@ -44,6 +47,8 @@ class Case:
             return model.predict([sequence])[0]
         if isinstance(model, tg.LanguageModel):
             return next_token(model, sequence)
+        if isinstance(model, tg.MusicModel):  # whatever the next step is
+            return model.predict_proba([np.concatenate([sequence, rolls(1, 1)[0]])])[0][n]
         if isinstance(model, tg.Forecaster):
             if n < model.windowing_.context:
                 return np.full((3, 2), np.nan)
@@ -144,6 +149,10 @@ def case_of(task: str, **options: Any) -> Case:
             return Case(forecaster(covariates=1, **options), numbers(3, 17), np.array)
         case "joint forecast":
             return Case(forecaster(joint=True, covariates=2, **options), numbers(4, 17), np.array)
+        case "music without repeats":
+            return Case(music_model(repeats=False, **options), rolls(1, 23)[0], np.array)
+        case "music":
+            return Case(music_model(**options), rolls(1, 23)[0], np.array)
     raise AssertionError(task)
 
 
@@ -153,8 +162,9 @@ TASKS = [
     "label of segments", "number of one channel", "label by evidence",
     "number by evidence of short ones", "label by evidence, read forward",
     "label in its own scale", "forecast", "forecast with covariates", "joint forecast",
+    "music", "music without repeats",
 ]  # fmt: skip
-POOLED = [t for t in TASKS if "language" not in t and "forecast" not in t]
+POOLED = [t for t in TASKS if not re.search("language|forecast|music", t)]
 
 
 def values_of(answer: Any) -> np.ndarray:

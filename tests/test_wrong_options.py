@@ -96,6 +96,7 @@ _NAMES = {
     "series-classifier": "--label b",
     "series-regressor": "--target b",
     "tagger": "",
+    "music": "--item b",
 }
 
 

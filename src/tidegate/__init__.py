@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
     from tidegate.tasks.language_model import LanguageModel
+    from tidegate.tasks.music_model import MusicModel
     from tidegate.tasks.sequence_classifier import SequenceClassifier
     from tidegate.tasks.sequence_regressor import SequenceRegressor
     from tidegate.tasks.tagger import SequenceTagger
@@ -37,6 +38,7 @@ _HOME_OF = {
     "GRUCell": "tidegate.nn.cell_layers",
     "TextClassifier": "tidegate.tasks.classifier",
     "LanguageModel": "tidegate.tasks.language_model",
+    "MusicModel": "tidegate.tasks.music_model",
     "Forecaster": "tidegate.tasks.forecaster",
     "SequenceClassifier": "tidegate.tasks.sequence_classifier",
     "SequenceRegressor": "tidegate.tasks.sequence_regressor",
@@ -60,6 +62,7 @@ __all__ = [
     "GRUCell",
     "LSTMCell",
     "LanguageModel",
+    "MusicModel",
     "RNNCell",
     "Recurrent",
     "SequenceClassifier",

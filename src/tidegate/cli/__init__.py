@@ -36,6 +36,7 @@ _EXTRAS = {
     "compare": {"scipy", "sklearn"},
     "excel": {"fastexcel"},
     "keras": {"h5py"},
+    "music": {"mido"},
     "onnx": {"onnx", "onnxruntime"},
 }
 

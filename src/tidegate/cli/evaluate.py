@@ -165,5 +165,6 @@ MEASURES = {
     "series-regressor": Measure(_plain),
     "language-model": Measure(_plain),
     "tagger": Measure(_tags),
+    "music": Measure(_plain),
     "forecaster": Measure(_forecasts, frozenset({"start", "end", "plot"})),
 }

@@ -1,4 +1,4 @@
-"""``tidegate generate``: text by a language model."""
+"""``tidegate generate``: text by a language model, pieces by a model of music."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.cli.command import Option, command, flag
-from tidegate.cli.parameters import JSON, MODEL
-from tidegate.cli.reading import load_for
+from tidegate.cli.generate_roll import Wanted, write_piece
+from tidegate.cli.options import later_options
+from tidegate.cli.parameters import FORCE, JSON, MODEL, output_option, text_to_write, written_beside
+from tidegate.cli.reading import load_for, refuse
 from tidegate.cli.show import print_json, print_text
+from tidegate.data.roll_source import Rolls
 from tidegate.errors import InputError
 
 
 @command(
     MODEL,
-    Option("--prompt", metavar="TEXT", default="", help="text to begin with"),
+    Option(
+        "--prompt",
+        metavar="TEXT|FILE",
+        default="",
+        help="text to begin with; of music or sound, a file like the one in training",
+    ),
     Option(
         "--length",
         metavar="N",
         type=int,
         default=500,
-        help="number of tokens to write: characters, words or BPE tokens",
+        help="number of tokens to write: characters, words or BPE tokens; of music, steps",
     ),
     Option(
         "--temperature",
@@ -58,7 +66,21 @@ from tidegate.errors import InputError
         help="the tokens of a model that another library wrote, one a line, the first is token 0; "
         "without it, such a model reads and writes token numbers",
     ),
+    output_option(
+        "file to write, with the prompt before what is new: of music .mid, .npz, or a table .csv, "
+        ".tsv or .jsonl (default: print what is on, a line for each step); of sound .wav",
+        type=text_to_write,
+    ),
+    written_beside("--plot", "music: picture of the piece to draw, .png or .svg"),
+    Option(
+        "--tempo",
+        metavar="X",
+        type=float,
+        help="music: quarter notes a minute of a .mid (default: 120)",
+    ),
+    FORCE,
     JSON,
+    told=later_options(Rolls),
 )
 def generate(
     model: Path,
@@ -70,15 +92,24 @@ def generate(
     greedy: bool,
     seed: int | None,
     vocabulary: Path | None,
+    output: Path | None,
+    plot: Path | None,
+    tempo: float | None,
+    force: bool,
+    told: dict[str, Any],
     json: bool,
 ) -> None:
-    """Continue a text, token by token.
+    """Continue a text, token by token, or a piece of music, step by step.
 
     A model that was trained with --reverse writes the text before the prompt instead.  A file of
     another library's, as tidegate convert reads it, writes, too, if it gives a number for each
     token at every step; its tokens are set apart by spaces.
 
     Example: tidegate generate book-language-model.safetensors --prompt 'The ' --seed 1
+
+    tidegate generate songs-music.safetensors --prompt begun.mid -o song.mid --plot song.png
+
+    tidegate generate voice-language-model.safetensors --length 16000 -o voice.wav
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     if _is_foreign(model):
@@ -96,7 +127,27 @@ def generate(
             option="vocabulary",
         )
     fitted = load_for("generate", model)
+    if fitted.TASK == "music":
+        refuse(fitted, {"top_k": top_k, "top_p": top_p})
+        how = {"temperature": temperature, "greedy": greedy, "seed": seed}
+        wanted = Wanted(model, prompt, length, how, output, plot, tempo, force, json)
+        write_piece(fitted, wanted, told)
+        return
+    refuse(fitted, {"plot": plot, "tempo": tempo, **told})
+    from tidegate.tasks.sound_files import check_sound_path, prompt_of, write_sound
+
+    if output is not None:
+        check_sound_path(
+            output, fitted, inputs=(model, prompt) if prompt else (model,), force=force
+        )
+    prompt = prompt_of(fitted, prompt)
     pieces = fitted.generate(prompt, length, **choice, seed=seed)
+    if output is not None:
+        text = "".join([*pieces, prompt] if fitted.reverse else chain([prompt], pieces))
+        write_sound(output, text, fitted)
+        if json:
+            print_json({"output": str(output), "samples": len(text), "seed": seed})
+        return
     if json:
         print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})
         return

@@ -85,7 +85,8 @@ def _input(source: Any, file: File, row: int, *, table: bool) -> Any:
         inputs, _ = source.read_inputs(file, table=table)
     else:
         (read,) = source.read(file, learning=False)
-        inputs = read if isinstance(read, list) else [read]
+        several = list(read.pieces()) if hasattr(read, "pieces") else read  # of music
+        inputs = several if isinstance(several, list) else [read]
     if not 1 <= row <= len(inputs):
         raise InputError(
             f"expected 1 to {len(inputs)}, the inputs in the file, got {row}; name one of these",

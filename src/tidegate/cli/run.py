@@ -227,4 +227,5 @@ class TrainingRun:
         say(f"curve: {self.folder / 'curve.png'}")
         say(f"model: {self.output}")
         names = {"model": quoted_path(self.output), "data": quoted_path(self.data)}
+        names["piece"] = getattr(self.model, "piece_name", "")
         say("next:  " + TASKS[self.model.TASK].then.format(**names))

@@ -282,6 +282,6 @@ def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]
     samples = {}
     for cell, runs in by_cell.items():
         best: Any = min(runs, key=lambda run: run.validation[metric.name]).model
-        if hasattr(best, "generate"):
+        if best.TASK == "language-model":
             samples[cell] = "".join(best.generate(length=_SAMPLE, temperature=0.8, seed=0))
     return samples

@@ -72,15 +72,23 @@ def _is_plain_text(file: File) -> bool:
 @final
 @dataclass(frozen=True, kw_only=True)
 class PlainText(Source):
-    """One long text, or the texts in a column of a table, one after another."""
+    """One long text, or the texts in a column of a table, one after another; or sound."""
 
-    FILE: ClassVar[str] = "a text file in UTF-8, which may be gzipped; or, with --text, a table"
+    FILE: ClassVar[str] = (
+        "a text file in UTF-8, which may be gzipped; or, with --text, a table; or sound, a .wav of "
+        "one channel"
+    )
 
     text: str | None = source_option(
         "column that holds the texts, if FILE is a table", default=None
     )
 
     def read(self, file: File, *, learning: bool) -> tuple[str | list[str]]:
+        from tidegate.data.text.sound import is_sound_file, read_wav
+
+        if self.text is None and is_sound_file(file):
+            self.refuse_table_options(file)
+            return (read_wav(file),)
         if self.text is None or (_is_plain_text(file) and not learning):
             from tidegate.data.text.reading import read_text
 

@@ -15,7 +15,7 @@ Format 2
 
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
-                    ``series-classifier``, ``series-regressor`` or ``tagger``.
+                    ``series-classifier``, ``series-regressor``, ``tagger`` or ``music``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
@@ -24,6 +24,7 @@ Format 2
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
                     -2^63 to 2^63 - 1), all numbers with a fraction or exponent, or all booleans.
+                    Of ``music`` the names of its outputs, strings.
   ``scaling``       object: how series or sequences of numbers become inputs.
   ``options``       object: training options; each value a JSON scalar or a list of scalars.
   ``metrics``       object: name to finite number, or null for a figure undefined on its data.
@@ -107,6 +108,7 @@ TASK_PARTS = {
     "series-classifier": ("labels", "scaling"),
     "tagger": ("encoder", "labels"),
     "series-regressor": ("scaling",),
+    "music": ("labels",),
 }
 _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),

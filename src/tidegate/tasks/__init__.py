@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from tidegate.data import sources
+from tidegate.data.roll_source import Rolls
 
 if TYPE_CHECKING:
     from tidegate.data.source import Source
@@ -19,7 +20,7 @@ class Task:
     """What the command line knows about a task before it loads the task's module.
 
     ``example`` follows ``tidegate train COMMAND`` in its help; ``then`` is what to do next, with
-    {model} and {data} for the files.
+    {model} and {data} for the files, and {piece} for the one that a model of music is to write.
     """
 
     command: str
@@ -86,6 +87,17 @@ TASKS = {
         help="Train a tagger that tells the label of each token: parts of speech, names, chunks.",
         example="train.conllu --validation dev.conllu",
         then="echo 'some words' | tidegate predict {model} -",
+    ),
+    "music": Task(
+        command="music",
+        module="tidegate.tasks.music_model",
+        estimator="MusicModel",
+        source=Rolls,
+        help="Train a model of music, or of any steps at which several of many outputs are on: "
+        "baskets, clicks, events. A table has a row for each: "
+        "baskets.csv --id customer --time day --item bought",
+        example="songs/ --max-minutes 10",
+        then="tidegate generate {model} --length 64 -o {piece}",
     ),
 }
 

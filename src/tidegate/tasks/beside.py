@@ -2,7 +2,7 @@
 
 It is fitted before the training, within the run's own time, and on a sample where everything would
 take too long.  Who is ahead is judged by the proper score, which also says whether probabilities
-can be believed: cross-entropy, perplexity, or the squared error.
+can be believed: cross-entropy, perplexity, nats per step, or the squared error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHEAPER = "take the cheaper method for this data"
 _LATE = 0.8  # of the steps: best weights after them show that training was not at its end
 
 # The proper scores, the first of which a task has is what decides.
-_SCORES = ("perplexity", "cross_entropy", "mse")
+_SCORES = ("perplexity", "cross_entropy", "nats_per_step", "mse")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +153,9 @@ def _remedy(provenance: Mapping[str, Any], cheaper: str) -> str:
 
 
 def _words(name: str) -> str:
-    return {"mse": "mean squared error", "mae": "mean absolute error"}.get(
-        name, name.replace("_", "-") if name == "cross_entropy" else name
-    )
+    words = {"mse": "mean squared error", "mae": "mean absolute error"}
+    words |= {"cross_entropy": "cross-entropy"}
+    return words.get(name) or name.replace("_", " ")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -14,6 +14,7 @@ from tidegate.baselines.language import CountedTokens
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
 from tidegate.data.text.reading import TextEncoder
+from tidegate.data.text.sound import Sound
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.mixture import Mixture
@@ -24,6 +25,7 @@ from tidegate.tasks.by_level import by_level
 from tidegate.tasks.counting import Counted
 from tidegate.tasks.language_options import LanguageOptions
 from tidegate.tasks.model_file import encoder_of
+from tidegate.tasks.sound_files import RATE
 from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
@@ -71,6 +73,8 @@ class LanguageModel(LanguageOptions):
         """Train on one text or on several.
 
         Of one text, the last parts are held out to choose the best weights and to test them.
+        Sound, as ``tidegate.data.text.sound.read_wav`` reads it, is a text, too: each sample is one
+        of 256 characters.
         Several texts are read one after another, each ended by a line break; texts to hold out are
         drawn with the seed.  ``validation`` is held out instead, if it is given.
 
@@ -78,6 +82,7 @@ class LanguageModel(LanguageOptions):
         that is not finite.
         """
         self.check_training()
+        self._rate = text.rate if isinstance(text, Sound) else None
         start = self._known_start()
         level = self.level if start is None else start.encoder.level
         held_out = validation is None
@@ -136,6 +141,8 @@ class LanguageModel(LanguageOptions):
         )
         judged = parts[1][: max(2, round(result.share * len(parts[1])))]
         self._stand_beside_part(judged, result.share)
+        if self._rate is not None:
+            self.provenance_[RATE] = self._rate
         self.counts_: Mixture | None = None
         if counted is not None:
             weights = {name: t.cpu().numpy() for name, t in result.judged.items()}
@@ -315,7 +322,7 @@ class LanguageModel(LanguageOptions):
             seed=self.seed,
             never_target=opening,
             unknown=self.encoder_.unknown_id,
-            sample_steps=tuple(self.sample_steps),
+            sample_steps=() if self._rate else tuple(self.sample_steps),  # none can read sound
             sample=sample_text,
         )
 

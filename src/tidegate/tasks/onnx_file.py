@@ -52,6 +52,11 @@ def export(
         mixture = None
     if step is not None:
         _check_step(fitted)
+    if fitted.get_params().get("repeats"):
+        raise InputError(
+            "expected a model that reads the last step alone, got one that looks for repetitions, "
+            f"for which there is no graph; train it with {spelled('repeats', False)}"
+        )
     # of weights in 8 or 16 bits, too, all else is computed in float32 there
     network = rounded_network(fitted.runtime_, "float32")
     check_exporting(opset)

@@ -7,6 +7,7 @@ from typing import Any
 from tidegate.comparison.experiments.experiment import Experiment
 from tidegate.comparison.experiments.forecasts import Forecasts
 from tidegate.comparison.experiments.language import LanguageModelling
+from tidegate.comparison.experiments.music import Music
 from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
 from tidegate.comparison.experiments.tags import Tags
 from tidegate.comparison.experiments.texts import TextClassification
@@ -21,6 +22,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "series-classifier": SequenceClassification,
     "series-regressor": SequenceRegression,
     "tagger": Tags,
+    "music": Music,
 }
 
 

@@ -14,7 +14,7 @@ from tidegate.data.files.reading import check_unpacked, read_bytes
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError
 
-__all__ = ["read_npz"]
+__all__ = ["arrays_in", "read_npz", "sequences_in"]
 
 _KNOWN = ("X", "values", "lengths", "y")
 _LONGEST = 2**40  # steps; more are no length but a number gone wrong
@@ -28,8 +28,8 @@ def read_npz(path: str | PathLike[str], answers: Answers) -> SequenceSet:
     which labels become str.  Raises InputError for anything else, object arrays among it.
     """
     try:
-        arrays = _arrays(path)
-        values = _sequences(arrays)
+        arrays = arrays_in(path, _KNOWN)
+        values = sequences_in(arrays)
         names = [str(i) for i in range(1, len(values) + 1)]
         return SequenceSet(values, names, _answers(arrays, len(values), answers))
     except InputError:
@@ -38,7 +38,11 @@ def read_npz(path: str | PathLike[str], answers: Answers) -> SequenceSet:
         raise InputError(str(problem), file=path) from None
 
 
-def _arrays(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+def arrays_in(path: str | PathLike[str], known: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file by name, ``X`` or ``values`` among the ``known`` ones.
+
+    Raises ValueError, or InputError for a file that cannot be opened.
+    """
     data = read_bytes(path)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -56,10 +60,10 @@ def _arrays(path: str | PathLike[str]) -> dict[str, np.ndarray]:
             f"expected a .npz file of numbers and text, got one that cannot be read ({reason}); "
             "write it with numpy.savez, without object arrays"
         ) from None
-    unknown = sorted(set(arrays) - set(_KNOWN))
+    unknown = sorted(set(arrays) - set(known))
     if unknown or ("X" in arrays) == ("values" in arrays):
         raise ValueError(
-            "expected the arrays X (or values and lengths) and y, got "
+            f"expected the arrays X (or values and lengths) and {known[-1]}, got "
             f"{', '.join(arrays) or 'none'}; rename them"
         )
     return arrays
@@ -75,8 +79,8 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         raise ValueError(f"{member.filename}: {problem}") from None
 
 
-def _sequences(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Float64 [T, I] each."""
+def sequences_in(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The sequences in ``X`` or ``values``, float64 [T, I] each.  Raises ValueError."""
     name = "X" if "X" in arrays else "values"
     array, most = arrays[name], 3 if name == "X" else 2
     if array.dtype.kind not in "iufb" or array.ndim not in (most - 1, most) or 0 in array.shape:

@@ -15,7 +15,7 @@ from tidegate.data.files.text_frame import is_text
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["SequenceTable"]
+__all__ = ["SequenceTable", "as_numbers", "groups_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,9 @@ class SequenceTable:
             values = self._wide(table, cells)
             sequence_names = [str(row + 1) for row in range(frame.height)]
         else:
-            groups, sequence_names = self._groups(table, self.id)
+            groups, sequence_names = groups_of(table, self.id)
+            if self.time is not None:
+                _check_times(table, self.time, groups)
             values = [cells[rows] for rows in groups]
         found = None if asked is None else _answers(table, asked, groups, sequence_names, answers)
         return SequenceSet(values, sequence_names, found)
@@ -103,23 +105,21 @@ class SequenceTable:
             )
         return [row[:length] for row, length in zip(steps, lengths, strict=True)]
 
-    def _groups(self, table: Table, column: str) -> tuple[list[np.ndarray], list[str]]:
-        """Rows of each sequence, in their order, and its id in the ``column``."""
-        ids = np.array(table.texts(column, "an id", dates=True))
-        names, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-        begun = np.argsort(first)  # in the order of first rows
-        rank = np.argsort(begun)[inverse]
-        order = np.argsort(rank, kind="stable")
-        groups = np.split(order, np.cumsum(np.bincount(rank))[:-1])
-        if self.time is not None:
-            _check_times(table, self.time, groups)
-        return groups, names[begun].tolist()
+
+def groups_of(table: Table, column: str) -> tuple[list[np.ndarray], list[str]]:
+    """Rows of each sequence of a long table, in their order, and its id in the ``column``."""
+    ids = np.array(table.texts(column, "an id", dates=True))
+    names, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    begun = np.argsort(first)  # in the order of first rows
+    rank = np.argsort(begun)[inverse]
+    order = np.argsort(rank, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(rank))[:-1]), names[begun].tolist()
 
 
 def _check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
     """Raise InputError unless times rise within every sequence."""
     cells = table.frame[column]
-    times = _as_numbers(cells)
+    times = as_numbers(cells)
     if times is None:
         times, _ = table.times(column)
     for rows in groups:
@@ -153,7 +153,7 @@ def _answers(
     return found[[rows[0] for rows in groups]]
 
 
-def _as_numbers(column: Any) -> np.ndarray | None:
+def as_numbers(column: Any) -> np.ndarray | None:
     """The numbers of a column; None unless all its cells are some."""
     if is_text(column):
         numbers, _ = as_floats(column)

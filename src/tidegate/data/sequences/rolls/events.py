@@ -1,0 +1,85 @@
+"""Events in a long table as rolls: baskets of a customer, clicks of a visit, alarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+from tidegate.data.files.formats import PLAIN, Layout
+from tidegate.data.files.reading import Taken, open_bytes
+from tidegate.data.files.tables import Table, read_table
+from tidegate.data.sequences.rolls.rolls import RollSet, check_size, ordered
+from tidegate.data.sequences.tables import as_numbers, groups_of
+from tidegate.errors import InputError, shown, spelled
+
+__all__ = ["EventTable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventTable:
+    """Which columns of the table at ``path`` are what: a row says that an output is on at a step.
+
+    Rows with the same ``id`` are one sequence (None: all rows are).  Rows of a sequence with the
+    same ``time`` are one step, in which all their items are on; each different time is
+    one step, however far apart (None: each row is a step).  ``item`` names the output.
+    """
+
+    path: str | PathLike[str]
+    id: str | None
+    time: str | None
+    item: str | None
+    layout: Layout = PLAIN
+
+    def read(self) -> RollSet:
+        """The sequences in the order in which they begin; outputs in the order of their names.
+
+        Raises InputError, with line and column, for what cannot be used.
+        """
+        if self.item is None:
+            if not isinstance(self.path, Taken):
+                with open_bytes(self.path):  # of a file that is not there, this is what to say
+                    pass
+            problem = "expected the name of the column that says what is on, got none"
+            raise InputError(f"{problem}; give {spelled('item', 'COLUMN')}", file=self.path)
+        roles = {"id": self.id, "time": self.time, "item": self.item}
+        given = {column: role for role, column in roles.items() if column is not None}
+        if len(given) < sum(column is not None for column in roles.values()):
+            problem = "expected different columns for id, time and item, got one twice"
+            raise InputError(f"{problem}; name another", file=self.path)
+        table = read_table(self.path, given, self.layout)
+        items = np.array(table.texts(self.item, "the name of what is on"))
+        outputs = ordered(set(items.tolist()))
+        column_of = {name: k for k, name in enumerate(outputs)}
+        columns = np.array([column_of[item] for item in items.tolist()])
+        if self.id is None:
+            groups, names = [np.arange(len(items))], ["all rows"]
+        else:
+            groups, names = groups_of(table, self.id)
+        times = None if self.time is None else self._times(table, self.time)
+        check_size(len(items), len(outputs), str(self.path))
+        rolls = []
+        for rows in groups:
+            steps = np.arange(len(rows))
+            if times is not None:
+                self._check_order(table, times, rows)
+                changes = times[rows[1:]] != times[rows[:-1]]
+                steps = np.concatenate([[0], np.cumsum(changes)])
+            roll = np.zeros((steps[-1] + 1, len(outputs)), np.uint8)
+            roll[steps, columns[rows]] = 1
+            rolls.append(roll)
+        return RollSet(rolls, outputs, names)
+
+    def _times(self, table: Table, column: str) -> np.ndarray:
+        numbers = as_numbers(table.frame[column])
+        return table.times(column)[0] if numbers is None else numbers
+
+    def _check_order(self, table: Table, times: np.ndarray, rows: np.ndarray) -> None:
+        falls = np.flatnonzero(times[rows[1:]] < times[rows[:-1]])
+        if len(falls):
+            before, row = rows[falls[0] : falls[0] + 2].tolist()
+            cells = table.frame[self.time]
+            first, then = shown(str(cells[before])), shown(str(cells[row]))
+            problem = f"expected a time not before {first}, got {then}"
+            raise table.error(row, f"{problem}; sort the rows of an id by time", self.time)
