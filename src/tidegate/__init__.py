@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.language_model import LanguageModel
     from tidegate.tasks.sequence_classifier import SequenceClassifier
     from tidegate.tasks.sequence_regressor import SequenceRegressor
+    from tidegate.tasks.sequence_to_sequence import SequenceToSequence
 
     __version__: str
 
@@ -39,6 +40,7 @@ _HOME_OF = {
     "Forecaster": "tidegate.tasks.forecaster",
     "SequenceClassifier": "tidegate.tasks.sequence_classifier",
     "SequenceRegressor": "tidegate.tasks.sequence_regressor",
+    "SequenceToSequence": "tidegate.tasks.sequence_to_sequence",
     "accelerate": "tidegate.acceleration.accelerate",
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
@@ -62,6 +64,7 @@ __all__ = [
     "Recurrent",
     "SequenceClassifier",
     "SequenceRegressor",
+    "SequenceToSequence",
     "TextClassifier",
     "__version__",
     "accelerate",

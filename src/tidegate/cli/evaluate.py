@@ -152,5 +152,6 @@ MEASURES = {
     "series-classifier": Measure(_labels),
     "series-regressor": Measure(_plain),
     "language-model": Measure(_plain),
+    "sequence-to-sequence": Measure(_plain),
     "forecaster": Measure(_forecasts, frozenset({"start", "end", "plot"})),
 }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tidegate.cli.command import command
 from tidegate.cli.options import later_options
 from tidegate.cli.parameters import JSON, MODEL, inputs_to_ask_about
-from tidegate.cli.reading import about_file, load_for, source_for
+from tidegate.cli.reading import about_file, load_for, names_a_column, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import taken
 from tidegate.tasks import TASKS
@@ -37,17 +37,24 @@ def _numbers(fitted: Any, inputs: Any) -> list[Answer]:
     return [Answer([str(value)], {"value": value}) for value in fitted.predict(inputs).tolist()]
 
 
+def _texts(fitted: Any, inputs: Any) -> list[Answer]:
+    return [Answer([printable(text)], {"answer": text}) for text in fitted.predict(inputs)]
+
+
 # How a task answers; a task that is not here has no answer to each input.
 ANSWERS: dict[str, Callable[[Any, Any], list[Answer]]] = {
     "text-classifier": _labels,
     "series-classifier": _labels,
     "series-regressor": _numbers,
+    "sequence-to-sequence": _texts,
 }
 
 
 @command(
     MODEL,
-    inputs_to_ask_about(": lines of text, or a table if you name its column with --text"),
+    inputs_to_ask_about(
+        ": lines of text, or a table if you name its column with --text or --source"
+    ),
     JSON,
     told=later_options(*(TASKS[task].source for task in ANSWERS)),
 )
@@ -60,7 +67,7 @@ def predict(model: Path, file: str, told: dict[str, Any], json: bool) -> None:
     """
     fitted = load_for("predict", model)
     source, read = source_for(fitted, told), taken(file)
-    inputs, names = source.read_inputs(read, table=told["text"] is not None)
+    inputs, names = source.read_inputs(read, table=names_a_column(told))
     with about_file(read):
         answers = ANSWERS[fitted.TASK](fitted, inputs)
     if json:

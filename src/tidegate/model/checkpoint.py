@@ -15,11 +15,14 @@ Format 2
 
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
-                    ``series-classifier`` or ``series-regressor``.
+                    ``series-classifier``, ``series-regressor`` or ``sequence-to-sequence``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
-                    a default are there just where they differ from it.  ``linear_steps`` is 0 for a
+                    a default are there just where they differ from it.  Of a
+                    ``sequence-to-sequence`` model exactly the fields of
+                    encoder_decoder.EncoderDecoder, two of which are such objects.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
-  ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
+  ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
+                    these, ``source`` and ``target``); null unless TASK_PARTS names it for the task,
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
                     -2^63 to 2^63 - 1), all numbers with a fraction or exponent, or all booleans.
@@ -57,6 +60,9 @@ Format 2
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
   ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
+  ``test.target``   I64 [U, B], tokens below the decoder's vocabulary size that it reads: just for a
+                    ``sequence-to-sequence`` model, whose outputs are F32 [U, B, O].  U * B MUST be
+                    from 1 to 65 536.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input, with these weights and all else in float32.
                     T * B MUST be from 1 to 65 536.
@@ -88,6 +94,7 @@ from tidegate.model.container import (
     text_of,
     unpack,
 )
+from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights, narrowed, widened
 from tidegate.model.tensors import SEQUENCE_TASKS, check_tensors, weights_of
 from tidegate.output.writing import write_atomically
@@ -102,6 +109,7 @@ TASK_PARTS = {
     "forecaster": ("scaling",),
     "series-classifier": ("labels", "scaling"),
     "series-regressor": ("scaling",),
+    "sequence-to-sequence": ("encoder",),
 }
 _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
@@ -126,7 +134,7 @@ class ModelFile:
     """
 
     task: str
-    architecture: Architecture
+    architecture: Architecture | EncoderDecoder
     tensors: dict[str, np.ndarray]
     encoder: dict[str, Any] | None = None
     labels: list[str] | list[int] | list[float] | list[bool] | None = None
@@ -264,7 +272,8 @@ def _check_values(values: Any) -> dict[str, Any]:
         wanted = kind if part in TASK_PARTS[task] else type(None)
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
-    architecture = Architecture.from_json(values["architecture"])
+    two = task == "sequence-to-sequence"
+    architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
     if architecture.evidence_size and task != "text-classifier":
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
@@ -339,6 +348,12 @@ def _check_numbers(model: ModelFile) -> None:
         raise InputError(
             f"tensor 'test.input': expected tokens from 0 to {size - 1}, got others; {_REMEDY}"
         )
+    if isinstance(model.architecture, EncoderDecoder):
+        read, words = vector["target"], model.architecture.output_size
+        if not (read.min() >= 0 and read.max() < words):
+            raise InputError(
+                f"tensor 'test.target': expected tokens from 0 to {words - 1}, got others; {_REMEDY}"
+            )
     lengths = vector.get("lengths")
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
         raise InputError(

@@ -78,6 +78,15 @@ TASKS = {
         example="runs.csv --id run --time t --values speed,pulse --target score",
         then="tidegate predict {model} {data}",
     ),
+    "sequence-to-sequence": Task(
+        command="seq2seq",
+        module="tidegate.tasks.sequence_to_sequence",
+        estimator="SequenceToSequence",
+        source=sources.TextPairs,
+        help="Train an encoder and a decoder that answer a text with a text.",
+        example="pairs.tsv --source question --target answer",
+        then="echo 'some text' | tidegate predict {model} -",
+    ),
 }
 
 

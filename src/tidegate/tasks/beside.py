@@ -27,7 +27,7 @@ _MORE = 3  # times as long, where more training may help
 _LATE = 0.8  # of the steps: best weights after them show that training was not at its end
 
 # The proper scores, the first of which a task has is what decides.
-_SCORES = ("perplexity", "cross_entropy", "mse")
+_SCORES = ("perplexity", "cross_entropy", "mse", "character_error_rate")
 
 
 @dataclass(frozen=True, kw_only=True)

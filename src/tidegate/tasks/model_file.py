@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tidegate.data.sequences.sequences import with_evidence
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
+from tidegate.model.architecture import Architecture
+from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights, narrowed, widened
 
 if TYPE_CHECKING:
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from tidegate.runtime.network import Network
 
 
-def new_test_vector(network: Network) -> dict[str, np.ndarray]:
+def new_test_vector(network: Any) -> dict[str, np.ndarray]:
     """A small input and what the network makes of it; random, so that no data is given away."""
     rng = np.random.default_rng(0)
     a = network.architecture
@@ -28,23 +31,39 @@ def new_test_vector(network: Network) -> dict[str, np.ndarray]:
     if a.evidence_size:
         vector["evidence"] = rng.standard_normal((8, 2, a.evidence_size)).astype(np.float32)
     vector["lengths"] = np.array([8, 5])
+    if isinstance(a, EncoderDecoder):
+        vector["target"] = rng.integers(0, a.output_size, (6, 2))
     return {**vector, "output": run_test(network, vector)}
 
 
-def rounded_network(network: Network, weights: Weights) -> Network:
+def rounded_network(network: Any, weights: Weights) -> Any:
     """The network with weights as a file will hold them, and all else in float32."""
+    tensors = widened(*narrowed(network.tensors, weights))
+    return network_of(network.architecture, tensors)
+
+
+def network_of(
+    architecture: Architecture | EncoderDecoder,
+    tensors: Mapping[str, np.ndarray],
+    weights: Weights = "float32",
+) -> Any:
+    """The trained network that a file describes, on numpy arrays: a Network, or both of two."""
+    if isinstance(architecture, EncoderDecoder):
+        from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
+
+        return EncoderDecoderRuntime(architecture, tensors, weights)
     from tidegate.runtime.network import Network
 
-    tensors = widened(*narrowed(network.tensors, weights))
-    return Network(network.architecture, tensors)
+    return Network(architecture, tensors, weights)
 
 
-def run_test(network: Network, vector: dict[str, np.ndarray]) -> np.ndarray:
+def run_test(network: Any, vector: dict[str, np.ndarray]) -> np.ndarray:
     """What the network makes of a test vector's input."""
     inputs = vector["input"]
     if "evidence" in vector:
         inputs = with_evidence(inputs, vector["evidence"])
-    return network(inputs, vector.get("lengths"))
+    targets = (vector["target"],) if "target" in vector else ()
+    return network(inputs, vector.get("lengths"), *targets)
 
 
 def thinned(history: dict[str, list[float]], most: int) -> dict[str, list[float]]:
