@@ -52,9 +52,7 @@ ANSWERS: dict[str, Callable[[Any, Any], list[Answer]]] = {
 
 @command(
     MODEL,
-    inputs_to_ask_about(
-        ": lines of text, or a table if you name its column with --text or --source"
-    ),
+    inputs_to_ask_about(": lines of text, or a table whose column --text or --source names"),
     JSON,
     told=later_options(*(TASKS[task].source for task in ANSWERS)),
 )

@@ -76,7 +76,7 @@ class TextPairs(PredictableSource):
         return table.texts(self.source, "a source"), table.texts(self.target, "a target")
 
     def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[str], list[str]]:
-        """Each source of the table, or each line of a ``.txt`` file, of standard input or a pipe."""
+        """Each source of the table, or each line of a ``.txt`` file, standard input or a pipe."""
         return _texts_to_ask_about(self, self.source, file, table=table)
 
     def error_at(self, file: File, index: int, problem: str) -> InputError:

@@ -17,10 +17,10 @@ Format 2
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
                     ``series-classifier``, ``series-regressor`` or ``sequence-to-sequence``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
-                    a default are there just where they differ from it.  Of a
+                    a default are there just where they differ from it.  ``linear_steps`` is 0 for a
+                    task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.  Of a
                     ``sequence-to-sequence`` model exactly the fields of
-                    encoder_decoder.EncoderDecoder, two of which are such objects.  ``linear_steps`` is 0 for a
-                    task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
+                    encoder_decoder.EncoderDecoder, two of which are such objects.
   ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
                     these, ``source`` and ``target``); null unless TASK_PARTS names it for the task,
                     and so are the next two.
@@ -352,7 +352,8 @@ def _check_numbers(model: ModelFile) -> None:
         read, words = vector["target"], model.architecture.output_size
         if not (read.min() >= 0 and read.max() < words):
             raise InputError(
-                f"tensor 'test.target': expected tokens from 0 to {words - 1}, got others; {_REMEDY}"
+                f"tensor 'test.target': expected tokens from 0 to {words - 1}, got others; "
+                f"{_REMEDY}"
             )
     lengths = vector.get("lengths")
     if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):

@@ -15,7 +15,6 @@ from tidegate.model.narrow import Weights, narrowed, widened
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
-    from tidegate.runtime.network import Network
 
 
 def new_test_vector(network: Any) -> dict[str, np.ndarray]:

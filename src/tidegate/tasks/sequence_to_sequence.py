@@ -300,15 +300,8 @@ class SequenceToSequence(Estimator):
             "first; give whole texts to predict"
         )
 
-    def export_onnx(
-        self,
-        path: str | PathLike[str],
-        *,
-        step: str | PathLike[str] | None = None,
-        opset: int = 17,
-        force: bool = False,
-    ) -> None:
-        """No ONNX file yet: two networks and a search.  Raises InputError."""
+    def export_onnx(self, path: str | PathLike[str], **choice: Any) -> None:  # noqa: ARG002
+        """No ONNX file yet: it would be two networks and a search.  Raises InputError."""
         raise InputError(
             "expected a network that answers in one run, got an encoder and a decoder, for which "
             "there is no ONNX graph here; predict with tidegate, which needs no torch"

@@ -53,7 +53,7 @@ class Side:
         return list(text.lower() if encoder.lowercase else text)
 
     def decode(self, tokens: Iterable[int], copied: Sequence[str | None] = ()) -> str:
-        """Readable text of tokens without the end; ``copied``: what stands for each, if not None."""
+        """Readable text of tokens without the end; ``copied``: what stands for some."""
         encoder = self.encoder
         if isinstance(encoder, BpeEncoder):
             return encoder.decode(tokens)
