@@ -19,6 +19,7 @@ TINY = {
     "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
     "series-classifier": "--hidden-sizes 4 --max-steps 4",
     "series-regressor": "--hidden-sizes 4 --max-steps 4",
+    "seq2seq": "--embedding-size 4 --hidden-sizes 4 --max-steps 4",
 }
 
 
@@ -67,6 +68,8 @@ def write_data(folder: Path) -> None:
     table = "gesture,t,x,y,kind,force\n" + "\n".join(rows) + "\n"
     (folder / "gestures.csv").write_text(table)
     (folder / "new.csv").write_text(table)
+    pairs = [f"is {word} {i} good?\t{i} is {label}" for i in range(10) for word, label in WORDS]
+    (folder / "pairs.tsv").write_text("question\tanswer\n" + "\n".join(pairs) + "\n")
 
 
 WORDS = [("lovely", "positive"), ("dreadful", "negative")]

@@ -165,7 +165,9 @@ def test_a_beam_that_holds_all_answers_finds_the_best_of_all(penalty):
         for source in sources_of(3):
             targets = [np.array([*one, 3]) for one in every]
             nats, _ = nats_of_pairs(runtime, [source] * len(every), targets)
-            scores = [-n / ((5 + len(t)) / 6) ** penalty for n, t in zip(nats, targets, strict=True)]
+            scores = [
+                -n / ((5 + len(t)) / 6) ** penalty for n, t in zip(nats, targets, strict=True)
+            ]
             best = int(np.argmax(scores))
             (found,) = answers(runtime, [source], beam=len(every), length_penalty=penalty)
             assert found.tokens.tolist() == every[best]

@@ -37,7 +37,7 @@ class EncoderDecoderNetwork(nn.Module):
         self, sources: Tensor, lengths: Tensor, targets: Tensor, steps: Tensor | None = None
     ) -> Tensor:
         """What the decoder's dense layer sees, [T, B, F]; ``steps`` [B]: each target's length."""
-        return self.attended(*self.encoded(sources, lengths), lengths, targets, steps)
+        return self.attended(*self.encoded(sources, lengths), lengths, targets, steps)[0]
 
     def encoded(self, sources: Tensor, lengths: Tensor) -> tuple[Tensor, NetworkState]:
         """The memory [S, B, F], and the state that the decoder begins with."""
@@ -59,14 +59,17 @@ class EncoderDecoderNetwork(nn.Module):
         lengths: Tensor,
         targets: Tensor,
         steps: Tensor | None = None,
-    ) -> Tensor:
-        """The same of what ``encoded`` gave."""
+    ) -> tuple[Tensor, Tensor]:
+        """The same of what ``encoded`` gave, and the attention's weights [B, T, S]."""
         queries, _ = self.target.features(targets, steps, start)
         return self.attention(queries, memory, lengths)
 
 
 class Attention(nn.Module):
-    """Features [T, B, F] of queries [T, B, F] and the memory [S, B, F] of true ``lengths`` [B]."""
+    """Features [T, B, F] of queries [T, B, F] and the memory [S, B, F] of true ``lengths`` [B].
+
+    Beside them the weights of the memory, [B, T, S].
+    """
 
     def __init__(self, width: int, score: str) -> None:
         super().__init__()
@@ -78,7 +81,7 @@ class Attention(nn.Module):
             self.energy = _linear(width, 1, bias=False)
         self.combine = _linear(2 * width, width)
 
-    def forward(self, queries: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         q, m = queries.transpose(0, 1), memory.transpose(0, 1)  # [B, T, F], [B, S, F]
         asked = q if self.query is None else self.query(q)
         if self.key is None or self.energy is None:
@@ -89,7 +92,7 @@ class Attention(nn.Module):
         outside = torch.arange(m.shape[1], device=m.device) >= lengths.to(m.device).unsqueeze(1)
         weights = scores.masked_fill(outside.unsqueeze(1), -torch.inf).softmax(-1)
         seen = torch.cat((weights @ m, q), -1)
-        return torch.tanh(self.combine(seen)).transpose(0, 1)
+        return torch.tanh(self.combine(seen)).transpose(0, 1), weights
 
 
 def _linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:

@@ -13,7 +13,7 @@ from tidegate.baselines.baseline import Answered
 from tidegate.baselines.pairs import NearestAnswer
 from tidegate.data.files.items import as_items, as_texts
 from tidegate.data.text.edit_distance import character_errors
-from tidegate.data.text.pairs import Pairs, Side
+from tidegate.data.text.pairs import Pairs, Side, copied_from
 from tidegate.data.text.reading import LEVELS, encoder_from_json, train_encoder
 from tidegate.errors import InputError, spelled
 from tidegate.model.encoder_decoder import MAX_ANSWER, SCORES, EncoderDecoder
@@ -177,13 +177,13 @@ class SequenceToSequence(Estimator):
             )
             for side, lowercase in ((train.inputs, self.lowercase), (train.answers.tolist(), False))
         )
-        from tidegate.training.transduction import Transduction, seen_once
+        from tidegate.training.transduction import Transduction, pairs_to_copy, seen_once
 
         parts = [self._tokens(part) for part in (train, judges)]
         for part in parts:
             _check_lengths(part)
         both = Pairs(*([*a, *b] for a, b in zip(*parts, strict=True)))
-        sides = self._sides
+        sides = self.sides
         unknown = self.target_encoder_.unknown_id
         rare = seen_once(parts[0], (sides[0].size, sides[1].size), unknown)
         self._stand_beside(
@@ -191,6 +191,12 @@ class SequenceToSequence(Estimator):
             judges,
             test if len(test.inputs) else None,
         )
+
+        whole = [*train.inputs, *judges.inputs], [*train.answers, *judges.answers]
+        copies = {
+            i: copied_from(*sides, whole[0][i], whole[1][i])
+            for i in (pairs_to_copy(both, rare) if rare is not None and self.copy_unknown else ())
+        }
 
         def learning(network: Any, learned: Pairs) -> Transduction:
             return Transduction(
@@ -201,6 +207,7 @@ class SequenceToSequence(Estimator):
                 seed=self.seed,
                 sampling=self.scheduled_sampling,
                 rare=rare,
+                copies=copies,
             )
 
         longest = max(len(target) for target in parts[0].targets) - 1
@@ -247,12 +254,12 @@ class SequenceToSequence(Estimator):
         self, source: str, *, beam: int | None = None, length_penalty: float | None = None
     ) -> Attended:
         """The answer to one text, and what of it each of the answer's tokens looked at."""
-        runtime, (read, write) = self.runtime_, self._sides
+        runtime, (read, write) = self.runtime_, self.sides
         (text,) = as_texts([source])
         (found,) = self._found(runtime, [text], *self._choice(beam, length_penalty))
         pieces, copied = read.pieces(text), self._copied(found, text)
         written = [
-            write.decode([token], [copied[i]] if copied else []).strip(" ") or " "
+            write.decode([token], [copied[i]] if copied else [])
             for i, token in enumerate(found.tokens.tolist())
         ]
         answer = write.decode(found.tokens.tolist(), copied)
@@ -289,7 +296,7 @@ class SequenceToSequence(Estimator):
 
         network = self.runtime_.source
         (text,) = as_texts([x])
-        side = self._sides[0]
+        side = self.sides[0]
         (tokens,) = side.encode([text])
         return inspected(network, {"": tokens}, [*side.pieces(text), "end"])
 
@@ -340,11 +347,12 @@ class SequenceToSequence(Estimator):
         return tags
 
     @property
-    def _sides(self) -> tuple[Side, Side]:
+    def sides(self) -> tuple[Side, Side]:
+        """How sources are read, and targets."""
         return Side(self.source_encoder_), Side(self.target_encoder_)
 
     def _two_networks(self, longest: int) -> EncoderDecoder:
-        sizes = [side.size for side in self._sides]
+        sizes = [side.size for side in self.sides]
         target = self._architecture(
             vocabulary_size=sizes[1], bidirectional=False, readout="every", output_size=sizes[1]
         )
@@ -354,7 +362,7 @@ class SequenceToSequence(Estimator):
         return EncoderDecoder(source=source, target=target, score=self.attention, longest=longest)
 
     def _tokens(self, pairs: Answered) -> Pairs:
-        read, write = self._sides
+        read, write = self.sides
         return Pairs(read.encode(pairs.inputs), write.encode(pairs.answers.tolist()))
 
     def _choice(self, beam: int | None, length_penalty: float | None) -> tuple[int, float]:
@@ -368,7 +376,7 @@ class SequenceToSequence(Estimator):
     def _found(
         self, runtime: EncoderDecoderRuntime, texts: Sequence[str], beam: int, penalty: float
     ) -> list[Found]:
-        read, write = self._sides
+        read, write = self.sides
         never = write.never_written
         if not self.copy_unknown and self.target_encoder_.unknown_id is not None:
             never.append(self.target_encoder_.unknown_id)
@@ -388,7 +396,7 @@ class SequenceToSequence(Estimator):
         penalty: float | None = None,
     ) -> list[str]:
         found = self._found(runtime, texts, *self._choice(beam, penalty))
-        write = self._sides[1]
+        write = self.sides[1]
         return [
             write.decode(one.tokens.tolist(), self._copied(one, text))
             for one, text in zip(found, texts, strict=True)
@@ -399,7 +407,7 @@ class SequenceToSequence(Estimator):
         unknown = self.target_encoder_.unknown_id
         if unknown is None or not (found.tokens == unknown).any():
             return []
-        pieces = self._sides[0].pieces(source)
+        pieces = self.sides[0].pieces(source)
         if not pieces:
             return []
         places = found.attention.argmax(1).tolist()
@@ -419,7 +427,7 @@ class SequenceToSequence(Estimator):
         assert isinstance(a, EncoderDecoder)  # held by the file's schema
         self.source_encoder_ = encoder_from_json(described["source"])
         self.target_encoder_ = encoder_from_json(described["target"])
-        for side, part in zip(self._sides, (a.source, a.target), strict=True):
+        for side, part in zip(self.sides, (a.source, a.target), strict=True):
             if side.size != part.vocabulary_size:
                 raise ValueError(
                     f"expected a vocabulary of {part.vocabulary_size} tokens with the end, got "

@@ -5,12 +5,17 @@ sampling (Bengio et al. 2015, arXiv:1506.03099) some of those are replaced by wh
 itself holds for the likeliest there, given the true ones before: a first pass over the whole target
 finds these, a second one learns (as Mihaylova & Martins 2019, arXiv:1906.07651, do), so that both
 are one call of the decoder.
+
+A token that is learned as unknown and stands in the source, too, teaches the attention where: its
+loss is that of a pointer, -log of the weight there, beside the token's own (Gulcehre et al. 2016,
+arXiv:1603.08148, point to unknown words in another way).  Else attention may look anywhere, since
+every row of the memory has read the whole source, and what is copied would be the wrong word.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +29,7 @@ from tidegate.nn.encoder_decoder import EncoderDecoderNetwork
 from tidegate.runtime.scoring import IGNORED
 from tidegate.training.objective import StepResult, TaskObjective
 
+_LEAST = 1e-6  # weight of attention whose logarithm is taken
 _EPOCHS = 3.0  # in which the share of the network's own tokens rises to 63 % of what it will be
 
 
@@ -43,7 +49,8 @@ class Rare(NamedTuple):
 class Transduction(TaskObjective):
     """The objective: predict each target's tokens and its end.
 
-    ``sampling``: of the decoder's inputs, the share that is the network's own at last.
+    ``sampling``: of the decoder's inputs, the share that is the network's own at last.  ``copies``:
+    of training pairs by number, where in the source each of the target's tokens stands (-1: not).
     """
 
     metric = "cross_entropy"
@@ -60,9 +67,11 @@ class Transduction(TaskObjective):
         seed: int,
         sampling: float,
         rare: Rare | None,
+        copies: Mapping[int, np.ndarray] | None = None,
     ) -> None:
         self.network, self.train, self.validation = network, train, validation
         self.batch_size, self.seed, self.sampling, self.rare = batch_size, seed, sampling, rare
+        self.copies = copies or {}
         self.lengths = np.array([len(s) + len(t) for s, t in zip(*train, strict=True)])
 
     def steps_in_epoch(self) -> int:
@@ -70,7 +79,7 @@ class Transduction(TaskObjective):
         return -(-len(self.lengths) // self.batch_size)
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
-        """Sources, their lengths, what the decoder reads and predicts, steps and a share.
+        """Sources, lengths, what the decoder reads and predicts, steps, places and a share.
 
         Pairs are shuffled, then sorted by length within pools of 64 batches, and batches are read
         in random order.  The share is that of the network's own tokens.
@@ -92,12 +101,12 @@ class Transduction(TaskObjective):
             yield (*self._batch(self.validation, rows, None), torch.tensor(0.0))
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
-        sources, lengths, read, targets, steps, share = batch
+        sources, lengths, read, targets, steps, places, share = batch
         assert isinstance(network, EncoderDecoderNetwork)
         memory, start = network.encoded(sources, lengths)
         if share > 0:
             read = _sampled(network, (memory, start, lengths, read, steps), targets, share)
-        features = network.attended(memory, start, lengths, read, steps)
+        features, weights = network.attended(memory, start, lengths, read, steps)
         scored = targets != IGNORED
         total = summed_cross_entropy(
             features[scored],
@@ -105,6 +114,9 @@ class Transduction(TaskObjective):
             network.target.dense.bias,
             targets[scored],
         )
+        if (pointed := places >= 0).any():
+            row, token = pointed.T.nonzero(as_tuple=True)
+            total = total - weights[row, token, places[token, row]].clamp(min=_LEAST).log().sum()
         count = int(scored.sum())
         return StepResult(total / max(count, 1), count)
 
@@ -122,7 +134,7 @@ class Transduction(TaskObjective):
         size = max(self.batch_size, 256)
         for first in range(0, count, size):
             rows = order[first : first + size]
-            *inputs, targets, steps = self._batch(self.validation, rows, None)
+            *inputs, targets, steps, _ = self._batch(self.validation, rows, None)
             sources, lengths, read, targets, steps = (
                 t.to(network.target.device) for t in (*inputs, targets, steps)
             )
@@ -171,7 +183,11 @@ class Transduction(TaskObjective):
     def _batch(
         self, part: Pairs, rows: np.ndarray, rng: np.random.Generator | None
     ) -> tuple[Tensor, ...]:
-        """Sources [S, B], lengths [B], decoder's inputs and targets [T, B], and steps [B]."""
+        """Sources [S, B], lengths [B], decoder's inputs and targets [T, B], and steps [B].
+
+        Last the places in the source of unknown tokens of the target [T, B], -1 where there is none
+        and for tokens that are known.
+        """
         sources = [part.sources[i] for i in rows]
         targets = [part.targets[i] for i in rows]
         if rng is not None and self.rare is not None:
@@ -184,7 +200,14 @@ class Transduction(TaskObjective):
         end = self.network.architecture.output_size - 1
         read = np.concatenate([np.full((1, len(rows)), end, y.dtype), y[:-1]])
         y = np.where(np.arange(len(y))[:, None] < steps, y, IGNORED)
+        places = np.full(y.shape, -1)
+        if rng is not None and self.rare is not None:
+            for k, i in enumerate(rows):
+                if (of_pair := self.copies.get(int(i))) is not None:
+                    places[: len(of_pair), k] = of_pair
+            places[y != self.rare.unknown] = -1
         arrays = x.astype(np.int64), lengths, read.astype(np.int64), y.astype(np.int64), steps
+        arrays = (*arrays, places)
         return tuple(map(torch.from_numpy, arrays))
 
 
@@ -203,9 +226,17 @@ def seen_once(train: Pairs, sizes: tuple[int, int], unknown: int | None) -> Rare
         rare, twice = counts == 1, int((counts == 2).sum())
         once.append(rare)
         share.append(int(rare.sum()) / max(1, int(rare.sum()) + 2 * twice))
-    if not any(rare.any() for rare in once):
+    is_there = any((tokens == unknown).any() for tokens in train.targets)
+    if not is_there and not any(rare.any() for rare in once):
         return None
     return Rare(once[0], once[1], unknown, max(share))
+
+
+def pairs_to_copy(train: Pairs, rare: Rare) -> Iterator[int]:
+    """Numbers of the pairs in whose targets a token is unknown, or may be."""
+    for i, target in enumerate(train.targets):
+        if (rare.targets[target] | (target == rare.unknown)).any():
+            yield i
 
 
 def _with_unknown(tokens: np.ndarray, rare: np.ndarray, unknown: int) -> np.ndarray:
@@ -223,7 +254,7 @@ def _sampled(
 ) -> Tensor:
     """What the decoder reads, in part what it would have written itself."""
     *before, read, steps = given
-    likeliest = _likeliest(network, network.attended(*before, read, steps))
+    likeliest = _likeliest(network, network.attended(*before, read, steps)[0])
     own = torch.cat([read[:1], likeliest[:-1]])
     replaced = torch.rand(read.shape, device=read.device) < share
     replaced[0] = False  # every target begins with the end of another

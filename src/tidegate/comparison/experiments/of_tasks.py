@@ -9,6 +9,7 @@ from tidegate.comparison.experiments.forecasts import Forecasts
 from tidegate.comparison.experiments.language import LanguageModelling
 from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
 from tidegate.comparison.experiments.texts import TextClassification
+from tidegate.comparison.experiments.transduction import Transduction
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 
@@ -19,6 +20,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "forecaster": Forecasts,
     "series-classifier": SequenceClassification,
     "series-regressor": SequenceRegression,
+    "sequence-to-sequence": Transduction,
 }
 
 

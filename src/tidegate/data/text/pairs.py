@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from tidegate.data.text import words
 from tidegate.data.text.encoders import BpeEncoder, TextEncoder, WordEncoder
 
 UNKNOWN: Final = "\N{REPLACEMENT CHARACTER}"
@@ -17,6 +18,17 @@ class Pairs(NamedTuple):
 
     sources: Sequence[np.ndarray]
     targets: Sequence[np.ndarray]
+
+
+def copied_from(read: Side, write: Side, source: str, target: str) -> np.ndarray:
+    """For each token of a target where the same stands first in its source, int64 [T + 1].
+
+    -1 where it does not, and for the end; at no level ``bpe``.
+    """
+    places: dict[str, int] = {}
+    for place, piece in enumerate(read.pieces(source)):
+        places.setdefault(piece, place)
+    return np.array([*(places.get(piece, -1) for piece in write.pieces(target)), -1], np.int64)
 
 
 class Side:
@@ -44,13 +56,16 @@ class Side:
         return [np.append(np.asarray(tokens, np.int32), np.int32(self.end)) for tokens in read]
 
     def pieces(self, text: str) -> list[str]:
-        """What of a text each token stands for, the end left out."""
+        """What of a text, as it is written, each token stands for, the end left out."""
         encoder = self.encoder
-        if isinstance(encoder, WordEncoder):
-            return encoder.split(text)
         if isinstance(encoder, BpeEncoder):
             return [encoder.decode([int(token)]) for token in encoder.encode(text)]
-        return list(text.lower() if encoder.lowercase else text)
+        lower = text.lower() if encoder.lowercase else text
+        if not isinstance(encoder, WordEncoder):
+            return list(text) if len(text) == len(lower) else list(lower)
+        as_read = encoder.split(text)
+        kept = words.split(text, tokenised=encoder.tokenised, compounds=encoder.sentences)
+        return kept if len(kept) == len(as_read) else as_read
 
     def decode(self, tokens: Iterable[int], copied: Sequence[str | None] = ()) -> str:
         """Readable text of tokens without the end; ``copied``: what stands for some."""
@@ -62,8 +77,6 @@ class Side:
         for i, text in enumerate(copied):
             parts[i] = parts[i] if text is None else text
         if isinstance(encoder, WordEncoder):
-            from tidegate.data.text import words
-
             return "".join(words.join(parts))
         return "".join(parts)
 
