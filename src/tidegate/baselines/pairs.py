@@ -24,8 +24,9 @@ class NearestAnswer(Baseline):
     def __init__(self, longest: int, train: Answered, of: str) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
+        options: dict[str, Any] = {"dtype": np.float32, "sublinear_tf": True}
         self._vectorizer: Any = TfidfVectorizer(
-            analyzer="char", ngram_range=(1, longest), sublinear_tf=True, dtype=np.float32
+            analyzer="char", ngram_range=(1, longest), **options
         )
         self._known = self._vectorizer.fit_transform(train.inputs)
         self._answers = train.answers
@@ -50,7 +51,7 @@ class NearestAnswer(Baseline):
         for first in range(0, len(sources), _AT_ONCE):
             read = self._vectorizer.transform(sources[first : first + _AT_ONCE])
             nearest = np.asarray((read @ self._known.T).argmax(axis=1)).ravel()
-            found += [self._answers[i] for i in nearest]
+            found += self._answers[nearest].tolist()
         return found
 
     def losses(self, part: Answered) -> np.ndarray:

@@ -8,8 +8,8 @@ from os import PathLike
 
 from tidegate.output.places import MARK
 from tidegate.output.writing import write_atomically
+from tidegate.tasks.answering import Attended
 from tidegate.tasks.forecast_plot import check_plot_path
-from tidegate.tasks.sequence_to_sequence import Attended
 from tidegate.terminal import printable
 
 MOST_PANELS = 6  # answers drawn; the first ones of more

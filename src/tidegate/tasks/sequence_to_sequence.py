@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tidegate.baselines.baseline import Answered
 from tidegate.baselines.pairs import NearestAnswer
-from tidegate.data.files.items import as_items, as_texts
-from tidegate.data.text.edit_distance import character_errors
-from tidegate.data.text.pairs import Pairs, Side, copied_from
+from tidegate.data.files.items import as_texts
+from tidegate.data.text.pairs import Pairs, copied_from
 from tidegate.data.text.reading import LEVELS, encoder_from_json, train_encoder
-from tidegate.errors import InputError, spelled
+from tidegate.errors import InputError
 from tidegate.model.encoder_decoder import MAX_ANSWER, SCORES, EncoderDecoder
-from tidegate.runtime.beam_search import Found, answers
 from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
 from tidegate.runtime.pair_scoring import nats_of_pairs
+from tidegate.tasks.answering import MOST_BEAMS, MOST_PENALTY, Answers
 from tidegate.tasks.architectures import need_memory
 from tidegate.tasks.estimator import Estimator, with_default
+from tidegate.tasks.pairs import as_pairs, check_lengths, figures_of
 from tidegate.tasks.splitting import split_rows
-from tidegate.training.option_values import check_value
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -35,25 +31,10 @@ if TYPE_CHECKING:
     from tidegate.runtime.stream import Stream
     from tidegate.training.transduction import Transduction
 
-_LARGEST = 2**22  # tokens of a source times those of its target: attention looks at each pair
-_MOST_BEAMS = 1000
-
-
-class Attended(NamedTuple):
-    """What an answer looked at: ``weights`` float32 [T, S], each row's sum at most 1.
-
-    ``written``: the T tokens of the answer as text; ``read``: the S tokens of the source.
-    """
-
-    answer: str
-    written: list[str]
-    read: list[str]
-    weights: np.ndarray
-
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class SequenceToSequence(Estimator):
+class SequenceToSequence(Answers, Estimator):
     """Writes a text in answer to a text: encoder, decoder and attention, learned from pairs.
 
     ``source_encoder_`` and ``target_encoder_`` hold the vocabularies, which are learned from the
@@ -113,7 +94,7 @@ class SequenceToSequence(Estimator):
         "answers that are followed at a time when one is written; 1 takes the likeliest token at "
         "each step",
         at_least=1,
-        at_most=_MOST_BEAMS,
+        at_most=MOST_BEAMS,
         common=True,
     )
     length_penalty: float = option(
@@ -121,7 +102,7 @@ class SequenceToSequence(Estimator):
         "with a `beam` of several: how much longer answers are preferred (0: not, so that the "
         "likeliest one is taken)",
         at_least=0,
-        at_most=10,
+        at_most=MOST_PENALTY,
     )
     longest: int | None = option(
         None,
@@ -181,7 +162,7 @@ class SequenceToSequence(Estimator):
 
         parts = [self._tokens(part) for part in (train, judges)]
         for part in parts:
-            _check_lengths(part)
+            check_lengths(part)
         both = Pairs(*([*a, *b] for a, b in zip(*parts, strict=True)))
         sides = self.sides
         unknown = self.target_encoder_.unknown_id
@@ -222,7 +203,7 @@ class SequenceToSequence(Estimator):
         weights = {name: tensor.cpu().numpy() for name, tensor in result.judged.items()}
         judged = EncoderDecoderRuntime(self.runtime_.architecture, weights)
         found = self._written(judged, judges.inputs)
-        self.metrics_ |= _figures(found, judges.answers.tolist(), self.level)
+        self.metrics_ |= figures_of(found, judges.answers.tolist(), self.level)
         return self._conclude(self.evaluate(test.inputs, test.answers) if len(test.inputs) else {})
 
     def split(
@@ -240,31 +221,6 @@ class SequenceToSequence(Estimator):
         train, drawn, test = (whole.rows(part) for part in rows)
         return train, drawn if validation is None else as_pairs(*validation), test
 
-    def predict(
-        self, sources: Any, *, beam: int | None = None, length_penalty: float | None = None
-    ) -> list[str]:
-        """Write the answer to each text, N of them.
-
-        ``beam``, ``length_penalty``: None for the model's own.  Raises InputError.
-        """
-        choice = self._choice(beam, length_penalty)
-        return self._written(self.runtime_, as_texts(sources), *choice)
-
-    def attend(
-        self, source: str, *, beam: int | None = None, length_penalty: float | None = None
-    ) -> Attended:
-        """The answer to one text, and what of it each of the answer's tokens looked at."""
-        runtime, (read, write) = self.runtime_, self.sides
-        (text,) = as_texts([source])
-        (found,) = self._found(runtime, [text], *self._choice(beam, length_penalty))
-        pieces, copied = read.pieces(text), self._copied(found, text)
-        written = [
-            write.decode([token], [copied[i]] if copied else [])
-            for i, token in enumerate(found.tokens.tolist())
-        ]
-        answer = write.decode(found.tokens.tolist(), copied)
-        return Attended(answer, written, pieces, found.attention)
-
     def evaluate(self, sources: Any, targets: Any) -> dict[str, float]:
         """Measure how good answers are where targets are known, by name.
 
@@ -280,7 +236,7 @@ class SequenceToSequence(Estimator):
         entropy = float(losses.sum() / counts.sum())
         found = self.predict(pairs.inputs)
         return {
-            **_figures(found, pairs.answers.tolist(), self.level),
+            **figures_of(found, pairs.answers.tolist(), self.level),
             "cross_entropy": entropy,
             "perplexity": math.exp(min(entropy, 700.0)),
             "n": len(found),
@@ -346,11 +302,6 @@ class SequenceToSequence(Estimator):
         tags.target_tags.required = True
         return tags
 
-    @property
-    def sides(self) -> tuple[Side, Side]:
-        """How sources are read, and targets."""
-        return Side(self.source_encoder_), Side(self.target_encoder_)
-
     def _two_networks(self, longest: int) -> EncoderDecoder:
         sizes = [side.size for side in self.sides]
         target = self._architecture(
@@ -364,57 +315,6 @@ class SequenceToSequence(Estimator):
     def _tokens(self, pairs: Answered) -> Pairs:
         read, write = self.sides
         return Pairs(read.encode(pairs.inputs), write.encode(pairs.answers.tolist()))
-
-    def _choice(self, beam: int | None, length_penalty: float | None) -> tuple[int, float]:
-        """The beam and the penalty, those given instead of the model's own."""
-        beam = self.beam if beam is None else beam
-        penalty = self.length_penalty if length_penalty is None else length_penalty
-        check_value("beam", beam, int, {"bounds": {"at least": 1, "at most": _MOST_BEAMS}})
-        check_value("length_penalty", penalty, float, {"bounds": {"at least": 0, "at most": 10}})
-        return beam, float(penalty)
-
-    def _found(
-        self, runtime: EncoderDecoderRuntime, texts: Sequence[str], beam: int, penalty: float
-    ) -> list[Found]:
-        read, write = self.sides
-        never = write.never_written
-        if not self.copy_unknown and self.target_encoder_.unknown_id is not None:
-            never.append(self.target_encoder_.unknown_id)
-        return answers(
-            runtime,
-            read.encode(texts),
-            beam=beam,
-            length_penalty=penalty if beam > 1 else 0.0,
-            forbidden=never,
-        )
-
-    def _written(
-        self,
-        runtime: EncoderDecoderRuntime,
-        texts: Sequence[str],
-        beam: int | None = None,
-        penalty: float | None = None,
-    ) -> list[str]:
-        found = self._found(runtime, texts, *self._choice(beam, penalty))
-        write = self.sides[1]
-        return [
-            write.decode(one.tokens.tolist(), self._copied(one, text))
-            for one, text in zip(found, texts, strict=True)
-        ]
-
-    def _copied(self, found: Found, source: str) -> list[str | None]:
-        """For each token of an answer what is copied in its place, None where it is known."""
-        unknown = self.target_encoder_.unknown_id
-        if unknown is None or not (found.tokens == unknown).any():
-            return []
-        pieces = self.sides[0].pieces(source)
-        if not pieces:
-            return []
-        places = found.attention.argmax(1).tolist()
-        return [
-            pieces[place] if token == unknown else None
-            for token, place in zip(found.tokens.tolist(), places, strict=True)
-        ]
 
     def _learned(self) -> dict[str, Any]:
         sides = {"source": self.source_encoder_, "target": self.target_encoder_}
@@ -433,54 +333,3 @@ class SequenceToSequence(Estimator):
                     f"expected a vocabulary of {part.vocabulary_size} tokens with the end, got "
                     f"{side.size}"
                 )
-
-
-def as_pairs(sources: Any, targets: Any) -> Answered:
-    """Texts and the texts that answer them, as many.  Raises InputError."""
-    texts, wanted = as_texts(sources), as_items(targets, "targets")
-    for i, text in enumerate(wanted):
-        if not isinstance(text, str):
-            raise InputError(
-                f"targets: expected str, got {type(text).__name__} at index {i}; make it a str, or "
-                "leave out that pair"
-            )
-    if len(texts) != len(wanted):
-        problem = f"targets: expected one per source, {len(texts)}, got {len(wanted)}"
-        raise InputError(f"{problem}; give one for each")
-    if not texts:
-        raise InputError("sources: expected one text or more, got none; give some")
-    return Answered(texts, np.array(wanted, object))
-
-
-def _check_lengths(pairs: Pairs) -> None:
-    """Raise InputError for a pair that is too long to be looked at everywhere."""
-    for i, (source, target) in enumerate(zip(*pairs, strict=True)):
-        if len(source) * len(target) > _LARGEST:
-            raise InputError(
-                f"pairs: expected tokens of source and target whose product is at most "
-                f"{_LARGEST:,}, got {len(source)} and {len(target)} in pair {i} of a part; shorten "
-                f"it, leave it out, or choose {spelled('level', 'word')}"
-            )
-
-
-def _figures(found: list[str], wanted: list[str], level: str) -> dict[str, float]:
-    """Figures of answers as texts."""
-    alike = _without_spaces if level == "word" else str.strip
-    exact = [alike(a) == alike(b) for a, b in zip(found, wanted, strict=True)]
-    figures = {
-        "exact_match": float(np.mean(exact)),
-        "character_error_rate": float(character_errors(found, wanted).mean()),
-    }
-    try:
-        from sacrebleu.metrics import BLEU, CHRF
-    except ModuleNotFoundError:
-        return figures
-    chrf, bleu = CHRF(), BLEU(force=True)
-    return figures | {
-        "chrf": chrf.corpus_score(found, [wanted]).score,
-        "bleu": bleu.corpus_score(found, [wanted]).score,
-    }
-
-
-def _without_spaces(text: str) -> str:
-    return "".join(text.split())

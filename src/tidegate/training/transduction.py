@@ -53,6 +53,7 @@ class Transduction(TaskObjective):
     of training pairs by number, where in the source each of the target's tokens stands (-1: not).
     """
 
+    network: EncoderDecoderNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
     metric = "cross_entropy"
     lower_is_better = True
     unit = "pairs"
@@ -253,8 +254,9 @@ def _sampled(
     network: EncoderDecoderNetwork, given: tuple[Any, ...], targets: Tensor, share: Tensor
 ) -> Tensor:
     """What the decoder reads, in part what it would have written itself."""
-    *before, read, steps = given
-    likeliest = _likeliest(network, network.attended(*before, read, steps)[0])
+    memory, start, lengths, read, steps = given
+    features, _ = network.attended(memory, start, lengths, read, steps)
+    likeliest = _likeliest(network, features)
     own = torch.cat([read[:1], likeliest[:-1]])
     replaced = torch.rand(read.shape, device=read.device) < share
     replaced[0] = False  # every target begins with the end of another

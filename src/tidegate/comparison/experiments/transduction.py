@@ -17,7 +17,7 @@ from tidegate.comparison.experiments.experiment import (
     padded,
 )
 from tidegate.data.text.edit_distance import character_errors
-from tidegate.tasks.sequence_to_sequence import as_pairs
+from tidegate.tasks.pairs import as_pairs
 
 
 class Transduction(Experiment):
