@@ -16,6 +16,7 @@ LEARN = {
     "forecaster": "load.csv --time date --target OT",
     "series-classifier": f"{STEPS} --label kind",
     "series-regressor": f"{STEPS} --target force",
+    "seq2seq": "pairs.tsv --source question --target answer",
 }
 USE = {
     "classifier": "predict m.safetensors test.csv",
@@ -23,6 +24,7 @@ USE = {
     "forecaster": "forecast m.safetensors load.csv",
     "series-classifier": "predict m.safetensors new.csv",
     "series-regressor": "predict m.safetensors new.csv",
+    "seq2seq": "predict m.safetensors pairs.tsv",
 }
 
 
@@ -33,7 +35,8 @@ def test_a_task_learns_keeps_and_uses_every_cell(tidegate: Tidegate, task: str, 
     learned = tidegate(f"train {task} {LEARN[task]} {options}")
     assert learned.code == 0, learned.err
     about = tidegate("info m.safetensors --json").json
-    assert about["architecture"]["cell"] == get_cell(cell).name
+    described = about["architecture"]
+    assert described.get("source", described)["cell"] == get_cell(cell).name
     used = tidegate(USE[task])
     assert used.code == 0, used.err
     assert used.out

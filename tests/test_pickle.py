@@ -133,6 +133,7 @@ FITTED = {
     "Forecaster": lambda: small(max_steps=3, epochs=None).fit(tides()),
     "SequenceClassifier": lambda: tg.SequenceClassifier(**SMALL).fit(RISING, LABELS),
     "SequenceRegressor": lambda: tg.SequenceRegressor(**SMALL).fit(RISING, np.arange(24.0)),
+    "SequenceToSequence": lambda: tg.SequenceToSequence(**SMALL).fit(TEXTS, TEXTS[::-1]),
 }
 ASKED = {
     "TextClassifier": lambda model: model.predict_proba(TEXTS[:3]),
@@ -140,6 +141,7 @@ ASKED = {
     "Forecaster": lambda model: model.forecast(tides()).values,
     "SequenceClassifier": lambda model: model.predict_proba(RISING[:3]),
     "SequenceRegressor": lambda model: model.predict(RISING[:3]),
+    "SequenceToSequence": lambda model: model.predict(TEXTS[:3], beam=2),
 }
 
 

@@ -23,7 +23,9 @@ from tidegate.data.series.windowing import Windows
 from tidegate.runtime.batches import forecast_windows, outputs_of
 from tidegate.runtime.mixture import follow, nothing_read
 from tidegate.runtime.scoring import score
+from tidegate.tasks.pairs import as_pairs
 from tidegate.training.judging import TorchReader, as_function
+from tidegate.training.transduction import Transduction
 
 # Each task with options that differ from their defaults, cells among them.
 TRAINED = {
@@ -58,6 +60,13 @@ TRAINED = {
     "series-regressor": [
         "gestures.csv --id gesture --time t --values x,y --target force --no-evidence",
         "gestures.csv --id gesture --time t --values x,y --target force",
+    ],
+    "seq2seq": [
+        "pairs.tsv --source question --target answer",
+        "pairs.tsv --source question --target answer --cell lstm --hidden-sizes 4,3 --batch-norm "
+        "--level word --attention additive --beam 3",
+        "pairs.tsv --source question --target answer --level bpe --vocabulary-size 270 "
+        "--no-bidirectional --attention general",
     ],
 }
 MIXED = ["language-model-3", "language-model-4"]  # with counts
@@ -133,6 +142,10 @@ for name in told["names"]:
         times = np.datetime64("2030-01-01T00", "s") + 3600 * np.arange(len(told["series"]))
         series = Series.of(times, np.array(told["series"])[:, : len(names)], names=names)
         found[name] = model.predict(series).tolist()
+    elif name.startswith("seq2seq"):
+        texts = told["texts"]
+        figures = model.evaluate(texts, texts[::-1])
+        found[name] = [model.predict(texts), figures["cross_entropy"]]
     elif "classifier" in name:
         found[name] = model.predict_log_proba(sequences).tolist()
     else:
@@ -184,6 +197,13 @@ def test_answers_without_torch_are_those_of_the_torch_network(
         expected = forecast_windows(run, windows)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         return
+    if model.TASK == "sequence-to-sequence":
+        written, entropy = found
+        assert written == model.predict(TEXTS)
+        pairs = model._tokens(as_pairs(TEXTS, TEXTS[::-1]))
+        theirs = Transduction(network, pairs, pairs, batch_size=4, seed=0, sampling=0, rare=None)
+        assert entropy == pytest.approx(theirs.evaluate(network)["cross_entropy"], rel=1e-5)
+        return
     if model.TASK == "text-classifier":
         outputs = outputs_of(run, model.encode(as_texts(TEXTS)), len(model.classes_))
     else:
@@ -196,6 +216,7 @@ def test_answers_without_torch_are_those_of_the_torch_network(
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+SCORING = ("sacrebleu", "regex", "portalocker", "tabulate", "lxml", "colorama")
 DRAWING = (
     "matplotlib",
     "PIL",
@@ -229,6 +250,7 @@ DATA = {
     "forecaster": "load.csv",
     "series-classifier": "gestures.csv",
     "series-regressor": "gestures.csv",
+    "seq2seq": "pairs.tsv",
 }
 
 
@@ -257,7 +279,8 @@ def test_every_command_that_uses_a_model_answers_the_same_without_torch(
         for name in NAMES
         if name.startswith("forecaster")
     ]
-    found = run_without_torch(COMMANDS, folder, json.dumps(lines))
+    also = ("tokenizers", *SCORING)  # else figures would lack those of sacrebleu
+    found = run_without_torch(COMMANDS, folder, json.dumps(lines), also=also)
     found += run_without_torch(COMMANDS, folder, json.dumps(lines_that_draw), also=DRAWING)
     lines += lines_that_draw
     for line, (code, out, err) in zip(lines, found, strict=True):
