@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.errors import InputError, spelled
+from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.output.places import check_output
 from tidegate.output.writing import write_atomically
 from tidegate.tasks.model_file import new_test_vector, rounded_network, version_of
@@ -18,7 +19,7 @@ from tidegate.tasks.model_file import new_test_vector, rounded_network, version_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tidegate.tasks.estimator import Estimator
+    from tidegate.tasks.saved import Saved
 
 Path = str | PathLike[str]
 
@@ -27,7 +28,7 @@ FORMAT = 2  # of the metadata, which docs/onnx.md specifies
 
 
 def export(
-    fitted: Estimator,
+    fitted: Saved,
     path: Path,
     *,
     step: Path | None,
@@ -36,11 +37,16 @@ def export(
     vector: Mapping[str, np.ndarray] | None = None,
     inputs: Iterable[Path] = (),
 ) -> None:
-    """Write what `Estimator.export_onnx` says.
+    """Write what `Saved.export_onnx` says.
 
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
     """
+    if isinstance(fitted.runtime_.architecture, EncoderDecoder):
+        raise InputError(
+            "expected a network that answers in one run, got an encoder and a decoder, for which "
+            "there is no ONNX graph here; predict with tidegate, which needs no torch"
+        )
     learned = fitted._learned()
     if learned.get("counts"):
         raise InputError(
@@ -95,7 +101,7 @@ def check_exporting(opset: int) -> None:
             ) from e
 
 
-def _told(fitted: Estimator) -> dict[str, Any]:
+def _told(fitted: Saved) -> dict[str, Any]:
     """What a reader needs beside the graph: docs/onnx.md."""
     learned = fitted._learned()
     return {

@@ -23,8 +23,6 @@ from tidegate.tasks.splitting import split_rows
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.encoder_decoder import EncoderDecoderNetwork
     from tidegate.runtime.inspection import Inspection
@@ -261,13 +259,6 @@ class SequenceToSequence(Answers, Estimator):
         raise InputError(
             "expected a model that answers while it reads, got one that reads a source to its end "
             "first; give whole texts to predict"
-        )
-
-    def export_onnx(self, path: str | PathLike[str], **choice: Any) -> None:  # noqa: ARG002
-        """No ONNX file yet: it would be two networks and a search.  Raises InputError."""
-        raise InputError(
-            "expected a network that answers in one run, got an encoder and a decoder, for which "
-            "there is no ONNX graph here; predict with tidegate, which needs no torch"
         )
 
     def initial_network(self, architecture: Any) -> Any:
