@@ -278,11 +278,9 @@ def test_pairs_too_long_to_be_looked_at_everywhere_are_refused():
     assert "got 3001 and 3001" in str(refused.value)
 
 
-def test_streams_and_onnx_are_refused_with_a_way_out(reverser, tmp_path):
+def test_streams_are_refused_with_a_way_out(reverser):
     with pytest.raises(InputError, match="give whole texts to predict"):
         reverser.stream()
-    with pytest.raises(InputError, match="predict with tidegate, which needs no torch"):
-        reverser.export_onnx(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(

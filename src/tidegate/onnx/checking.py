@@ -49,7 +49,7 @@ def check_rows(data: bytes, network: Network, reading: Reading) -> None:
     steps = feed[ROWS].shape[1]
     (output,) = session.run([OUTPUT], feed)
     expected = compared(reading, reading.expected(network, feed))
-    _need_same(compared(reading, output), expected, steps, "random rows")
+    need_same(compared(reading, output), expected, steps, "random rows")
 
 
 def check_step(data: bytes, network: Network, pairs: Sequence[StatePair]) -> None:
@@ -69,7 +69,7 @@ def check_step(data: bytes, network: Network, pairs: Sequence[StatePair]) -> Non
             if every or t in (0, 1, steps - 1):
                 expected = network(inputs[: t + 1])
                 expected = expected[-1] if every else expected
-                _need_same(output, expected, t + 1, "fresh input, step by step")
+                need_same(output, expected, t + 1, "fresh input, step by step")
 
 
 def session_of(data: bytes) -> Any:
@@ -129,10 +129,11 @@ def _compare(
     (output,) = session.run([OUTPUT], feed)
     if network.architecture.readout == "every":
         output = output.swapaxes(0, 1)
-    _need_same(output, expected, steps, what)
+    need_same(output, expected, steps, what)
 
 
-def _need_same(output: np.ndarray, expected: np.ndarray, steps: int, what: str) -> None:
+def need_same(output: np.ndarray, expected: np.ndarray, steps: int, what: str) -> None:
+    """Raise InputError where ONNX Runtime's answer to sequences of ``steps`` is another."""
     if output.shape != expected.shape:
         raise InputError(
             f"expected ONNX Runtime to answer as tidegate does, {list(expected.shape)}, got "

@@ -114,8 +114,10 @@ class Memory:
         if "query.weight" in own:
             asked = linear(queries, own["query.weight"])
         if "energy.weight" in own:
-            pairs = np.tanh(asked[:, :, None] + self._keys[:, None])  # [B, T, S, F]
-            scores = linear(pairs, own["energy.weight"])[..., 0]
+            scores = np.empty((*asked.shape[:2], self.rows.shape[1]), np.float32)
+            for b in range(len(asked)):  # a source at a time, since T x S x F are many numbers
+                pairs = np.tanh(asked[b, :, None] + self._keys[b])
+                scores[b] = linear(pairs, own["energy.weight"])[..., 0]
         else:
             scores = asked @ self._keys.swapaxes(1, 2)
         if self._outside is not None:

@@ -42,10 +42,12 @@ def export(
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
     """
-    if isinstance(fitted.runtime_.architecture, EncoderDecoder):
+    two = isinstance(fitted.runtime_.architecture, EncoderDecoder)
+    if two and step is None:
         raise InputError(
-            "expected a network that answers in one run, got an encoder and a decoder, for which "
-            "there is no ONNX graph here; predict with tidegate, which needs no torch"
+            "expected a second file, for a step of the decoder beside the encoder, got none; name "
+            f"it, such as {spelled('step', 'decoder.onnx')}",
+            option="step",
         )
     learned = fitted._learned()
     if learned.get("counts"):
@@ -70,9 +72,16 @@ def export(
         raise InputError(problem, option="step")
 
     from tidegate.onnx.rows import reading_of
-    from tidegate.onnx.writing import step_bytes, whole_bytes
+    from tidegate.onnx.writing import METADATA_KEY, step_bytes, whole_bytes
 
     told, version = _told(fitted), version_of("tidegate")
+    if two and step is not None:
+        from tidegate.onnx.encoder_decoder import two_files
+
+        files = two_files(network, opset, version, told, METADATA_KEY)
+        for place, content in zip((path, step), files, strict=True):
+            write_atomically(place, content)
+        return
     if vector is None:
         vector = new_test_vector(network)
     read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
@@ -101,16 +110,22 @@ def check_exporting(opset: int) -> None:
             ) from e
 
 
-def _told(fitted: Saved) -> dict[str, Any]:
+def _told(fitted: Any) -> dict[str, Any]:
     """What a reader needs beside the graph: docs/onnx.md."""
     learned = fitted._learned()
-    return {
+    told = {
         "format": FORMAT,
         "task": fitted.TASK,
         "labels": learned.get("labels"),
         "scaling": learned.get("scaling"),
-        "text": _text(fitted, learned) if "encoder" in learned else None,
+        "text": None,
     }
+    a = fitted.runtime_.architecture
+    if isinstance(a, EncoderDecoder):
+        sides = (side.encoder.reading() for side in fitted.sides)
+        texts = dict(zip(("source", "target"), sides, strict=True))
+        return {**told, **texts, "longest": a.longest}
+    return {**told, "text": _text(fitted, learned) if "encoder" in learned else None}
 
 
 def _text(fitted: Any, learned: dict[str, Any]) -> dict[str, Any]:

@@ -132,9 +132,8 @@ class Transduction(TaskObjective):
         nats = tokens = right = exact = 0.0
         count = len(self.validation.sources)
         order = np.argsort([len(s) for s in self.validation.sources], kind="stable")
-        size = max(self.batch_size, 256)
-        for first in range(0, count, size):
-            rows = order[first : first + size]
+        for first in range(0, count, self.batch_size):
+            rows = order[first : first + self.batch_size]
             *inputs, targets, steps, _ = self._batch(self.validation, rows, None)
             sources, lengths, read, targets, steps = (
                 t.to(network.target.device) for t in (*inputs, targets, steps)
