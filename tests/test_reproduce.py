@@ -134,3 +134,24 @@ def test_a_cell_is_timed_beside_loops_that_come_to_its_output(command, cell):
     assert columns["cell"] == cell
     assert columns["loop: times as long"] > 0
     assert columns["compiled loop: times as long"] == ""
+
+
+@pytest.mark.parametrize("command", ["seq2seq"], indirect=True)
+def test_sums_are_right_and_no_two_numbers_are_asked_twice(command):
+    questions, answers = command.sums(np.random.default_rng(0), 500)
+    pairs = [tuple(sorted(map(int, question.split("+")))) for question in questions]
+    assert len(set(pairs)) == 500
+    assert [str(a + b) for a, b in pairs] == answers
+    assert max(map(len, questions)) == 7
+
+
+@pytest.mark.parametrize("command", ["seq2seq"], indirect=True)
+def test_every_spelling_of_a_date_means_one_day(command):
+    day = command.datetime.date(2004, 2, 29)
+    written = [spell(day) for spell in command.spellings()]
+    assert len(set(written)) == len(written)
+    assert "29.2.04" in written
+    assert "the 29th of February 2004" in written
+    sources, targets = command.dates(np.random.default_rng(0), 200)
+    assert len(set(sources)) == 200
+    assert {len(target) for target in targets} == {10}
