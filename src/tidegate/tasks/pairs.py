@@ -38,8 +38,8 @@ def check_lengths(pairs: Pairs) -> None:
         if len(source) * len(target) > _LARGEST:
             raise InputError(
                 f"pairs: expected tokens of source and target whose product is at most "
-                f"{_LARGEST:,}, got {len(source)} and {len(target)} in pair {i} of a part; shorten "
-                f"it, leave it out, or choose {spelled('level', 'word')}"
+                f"{_LARGEST:,}, got {len(source)} and {len(target)} in pair {i} of its part; "
+                f"shorten it, leave it out, or choose {spelled('level', 'word')}"
             )
 
 
