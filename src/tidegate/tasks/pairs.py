@@ -10,7 +10,7 @@ from tidegate.baselines.baseline import Answered
 from tidegate.data.files.items import as_items, as_texts
 from tidegate.data.text.edit_distance import character_errors
 from tidegate.data.text.pairs import Pairs
-from tidegate.errors import InputError, spelled
+from tidegate.errors import InputError, shown, spelled
 
 _LARGEST = 2**22  # tokens of a source times those of its target: attention looks at each pair
 
@@ -32,14 +32,15 @@ def as_pairs(sources: Any, targets: Any) -> Answered:
     return Answered(texts, np.array(wanted, object))
 
 
-def check_lengths(pairs: Pairs) -> None:
+def check_lengths(texts: Answered, tokens: Pairs) -> None:
     """Raise InputError for a pair that is too long to be looked at everywhere."""
-    for i, (source, target) in enumerate(zip(*pairs, strict=True)):
+    for text, source, target in zip(texts.inputs, *tokens, strict=True):
         if len(source) * len(target) > _LARGEST:
             raise InputError(
-                f"pairs: expected tokens of source and target whose product is at most "
-                f"{_LARGEST:,}, got {len(source)} and {len(target)} in pair {i} of its part; "
-                f"shorten it, leave it out, or choose {spelled('level', 'word')}"
+                "pairs: expected tokens of source and target whose product is at most "
+                f"{_LARGEST:,}, got {len(source)} and {len(target)} where the source begins with "
+                f"{shown(text[:30])}; shorten it, leave it out, or choose "
+                f"{spelled('level', 'word')}"
             )
 
 

@@ -161,8 +161,8 @@ class SequenceToSequence(Answers, Estimator):
         from tidegate.training.transduction import Transduction, pairs_to_copy, seen_once
 
         parts = [self._tokens(part) for part in (train, judges)]
-        for part in parts:
-            check_lengths(part)
+        check_lengths(train, parts[0])
+        check_lengths(judges, parts[1])
         both = Pairs(*([*a, *b] for a, b in zip(*parts, strict=True)))
         sides = self.sides
         unknown = self.target_encoder_.unknown_id
@@ -235,7 +235,7 @@ class SequenceToSequence(Answers, Estimator):
         """
         pairs = as_pairs(sources, targets)
         tokens = self._tokens(pairs)
-        check_lengths(tokens)
+        check_lengths(pairs, tokens)
         losses, counts = nats_of_pairs(self.runtime_, *tokens)
         entropy = float(losses.sum() / counts.sum())
         found = self.predict(pairs.inputs)
