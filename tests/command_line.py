@@ -21,6 +21,7 @@ TINY = {
     "series-regressor": "--hidden-sizes 4 --max-steps 4",
     "tagger": "--embedding-size 4 --hidden-sizes 4 --letter-hidden-size 3 --max-steps 4",
     "music": "--hidden-sizes 4 --max-steps 4",
+    "seq2seq": "--embedding-size 4 --hidden-sizes 4 --max-steps 4",
 }
 
 
@@ -77,6 +78,8 @@ def write_data(folder: Path) -> None:
     ]
     rows = [f"c{i},{day},{what}" for i, day, what in bought]
     (folder / "baskets.csv").write_text("customer,day,bought\n" + "\n".join(rows) + "\n")
+    pairs = [f"is {word} {i} good?\t{i} is {label}" for i in range(10) for word, label in WORDS]
+    (folder / "pairs.tsv").write_text("question\tanswer\n" + "\n".join(pairs) + "\n")
 
 
 BASKETS = [("bread", "milk"), ("tea",)]

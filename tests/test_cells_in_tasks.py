@@ -18,6 +18,7 @@ LEARN = {
     "series-regressor": f"{STEPS} --target force",
     "tagger": "names.conll",
     "music": EVENTS,
+    "seq2seq": "pairs.tsv --source question --target answer",
 }
 USE = {
     "classifier": "predict m.safetensors test.csv",
@@ -27,6 +28,7 @@ USE = {
     "series-regressor": "predict m.safetensors new.csv",
     "tagger": "predict m.safetensors names.conll",
     "music": "generate m.safetensors --length 9 --greedy --json",
+    "seq2seq": "predict m.safetensors pairs.tsv",
 }
 
 
@@ -37,7 +39,8 @@ def test_a_task_learns_keeps_and_uses_every_cell(tidegate: Tidegate, task: str, 
     learned = tidegate(f"train {task} {LEARN[task]} {options}")
     assert learned.code == 0, learned.err
     about = tidegate("info m.safetensors --json").json
-    assert about["architecture"]["cell"] == get_cell(cell).name
+    described = about["architecture"]
+    assert described.get("source", described)["cell"] == get_cell(cell).name
     used = tidegate(USE[task])
     assert used.code == 0, used.err
     assert used.out

@@ -135,6 +135,7 @@ FITTED = {
     "SequenceClassifier": lambda: tg.SequenceClassifier(**SMALL).fit(RISING, LABELS),
     "SequenceRegressor": lambda: tg.SequenceRegressor(**SMALL).fit(RISING, np.arange(24.0)),
     "SequenceTagger": lambda: tg.SequenceTagger(**SMALL, crf=True).fit(*TAGGED),
+    "SequenceToSequence": lambda: tg.SequenceToSequence(**SMALL).fit(TEXTS, TEXTS[::-1]),
 }
 ASKED = {
     "TextClassifier": lambda model: model.predict_proba(TEXTS[:3]),
@@ -143,6 +144,7 @@ ASKED = {
     "SequenceClassifier": lambda model: model.predict_proba(RISING[:3]),
     "SequenceRegressor": lambda model: model.predict(RISING[:3]),
     "SequenceTagger": lambda model: np.concatenate(model.predict_proba(TAGGED[0][:3])),
+    "SequenceToSequence": lambda model: model.predict(TEXTS[:3], beam=2),
 }
 
 

@@ -152,3 +152,24 @@ def test_the_crf_of_features_learns_from_words_and_neighbours(command):
     labels = [["O", "B-N"], ["O", "O"], ["O", "B-N"]] * 12
     fitted = command.FeatureCrf.fit((sentences, labels), (sentences[:6], labels[:6]))
     assert fitted.predict([["we", "watch"], [], ["the", "watch"]]) == [["O", "O"], [], ["O", "B-N"]]
+
+
+@pytest.mark.parametrize("command", ["seq2seq"], indirect=True)
+def test_sums_are_right_and_no_two_numbers_are_asked_twice(command):
+    questions, answers = command.sums(np.random.default_rng(0), 500)
+    pairs = [tuple(sorted(map(int, question.split("+")))) for question in questions]
+    assert len(set(pairs)) == 500
+    assert [str(a + b) for a, b in pairs] == answers
+    assert max(map(len, questions)) == 7
+
+
+@pytest.mark.parametrize("command", ["seq2seq"], indirect=True)
+def test_every_spelling_of_a_date_means_one_day(command):
+    day = command.datetime.date(2004, 2, 29)
+    written = [spell(day) for spell in command.spellings()]
+    assert len(set(written)) == len(written)
+    assert "29.2.04" in written
+    assert "the 29th of February 2004" in written
+    sources, targets = command.dates(np.random.default_rng(0), 200)
+    assert len(set(sources)) == 200
+    assert {len(target) for target in targets} == {10}

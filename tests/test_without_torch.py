@@ -25,7 +25,9 @@ from tidegate.runtime.mixture import follow, nothing_read
 from tidegate.runtime.rolls import outputs_by_step
 from tidegate.runtime.scoring import score
 from tidegate.runtime.tags import log_probabilities
+from tidegate.tasks.pairs import as_pairs
 from tidegate.training.judging import TorchReader, as_function
+from tidegate.training.transduction import Transduction
 
 # Each task with options that differ from their defaults, cells among them.
 TRAINED = {
@@ -67,6 +69,13 @@ TRAINED = {
         "names.conll --no-crf --cell lstm_projected --hidden-sizes 5,4 --batch-norm "
         "--no-bidirectional --no-evidence",
         "names.conll --cell gru_light --letter-hidden-size 0",
+    ],
+    "seq2seq": [
+        "pairs.tsv --source question --target answer",
+        "pairs.tsv --source question --target answer --cell lstm --hidden-sizes 4,3 --batch-norm "
+        "--level word --attention additive --beam 3",
+        "pairs.tsv --source question --target answer --level bpe --vocabulary-size 270 "
+        "--no-bidirectional --attention general",
     ],
 }
 SENTENCES = [["We", "met", "Anna", "Lee"], [], ["Zoë", "\u00dcbermorgen" * 9]]
@@ -148,6 +157,10 @@ for name in told["names"]:
     elif name.startswith("music"):
         found[name] = [p.tolist() for p in model.predict_proba(told["baskets"])]
         found[name].append(model.generate(told["baskets"][:1], 12, seed=3).tolist())
+    elif name.startswith("seq2seq"):
+        texts = told["texts"]
+        figures = model.evaluate(texts, texts[::-1])
+        found[name] = [model.predict(texts), figures["cross_entropy"]]
     elif "classifier" in name:
         found[name] = model.predict_log_proba(sequences).tolist()
     else:
@@ -213,6 +226,12 @@ def test_answers_without_torch_are_those_of_the_torch_network(
         for one, other in zip(found, outputs, strict=False):
             np.testing.assert_allclose(one, 1 / (1 + np.exp(-other)), rtol=1e-5, atol=1e-5)
         assert found[2] == model.generate(given["baskets"][:1], 12, seed=3).tolist()
+    if model.TASK == "sequence-to-sequence":
+        written, entropy = found
+        assert written == model.predict(TEXTS)
+        pairs = model._tokens(as_pairs(TEXTS, TEXTS[::-1]))
+        theirs = Transduction(network, pairs, pairs, batch_size=4, seed=0, sampling=0, rare=None)
+        assert entropy == pytest.approx(theirs.evaluate(network)["cross_entropy"], rel=1e-5)
         return
     if model.TASK == "text-classifier":
         outputs = outputs_of(run, model.encode(as_texts(TEXTS)), len(model.classes_))
@@ -226,6 +245,7 @@ def test_answers_without_torch_are_those_of_the_torch_network(
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+SCORING = ("sacrebleu", "regex", "portalocker", "tabulate", "lxml", "colorama")
 DRAWING = (
     "matplotlib",
     "PIL",
@@ -261,6 +281,7 @@ DATA = {
     "series-regressor": "gestures.csv",
     "tagger": "names.conll",
     "music": "baskets.csv",
+    "seq2seq": "pairs.tsv",
 }
 
 
@@ -290,7 +311,8 @@ def test_every_command_that_uses_a_model_answers_the_same_without_torch(
         for name in NAMES
         if name.startswith("forecaster")
     ]
-    found = run_without_torch(COMMANDS, folder, json.dumps(lines))
+    also = ("tokenizers", *SCORING)  # else figures would lack those of sacrebleu
+    found = run_without_torch(COMMANDS, folder, json.dumps(lines), also=also)
     found += run_without_torch(COMMANDS, folder, json.dumps(lines_that_draw), also=DRAWING)
     lines += lines_that_draw
     for line, (code, out, err) in zip(lines, found, strict=True):

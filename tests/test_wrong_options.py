@@ -97,6 +97,7 @@ _NAMES = {
     "series-regressor": "--target b",
     "tagger": "",
     "music": "--item b",
+    "sequence-to-sequence": "--source a --target b",
 }
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.music_model import MusicModel
     from tidegate.tasks.sequence_classifier import SequenceClassifier
     from tidegate.tasks.sequence_regressor import SequenceRegressor
+    from tidegate.tasks.sequence_to_sequence import SequenceToSequence
     from tidegate.tasks.tagger import SequenceTagger
 
     __version__: str
@@ -43,6 +44,7 @@ _HOME_OF = {
     "SequenceClassifier": "tidegate.tasks.sequence_classifier",
     "SequenceRegressor": "tidegate.tasks.sequence_regressor",
     "SequenceTagger": "tidegate.tasks.tagger",
+    "SequenceToSequence": "tidegate.tasks.sequence_to_sequence",
     "accelerate": "tidegate.acceleration.accelerate",
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
@@ -68,6 +70,7 @@ __all__ = [
     "SequenceClassifier",
     "SequenceRegressor",
     "SequenceTagger",
+    "SequenceToSequence",
     "TextClassifier",
     "__version__",
     "accelerate",

@@ -166,5 +166,6 @@ MEASURES = {
     "language-model": Measure(_plain),
     "tagger": Measure(_tags),
     "music": Measure(_plain),
+    "sequence-to-sequence": Measure(_plain),
     "forecaster": Measure(_forecasts, frozenset({"start", "end", "plot"})),
 }

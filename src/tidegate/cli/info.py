@@ -61,7 +61,7 @@ def info(model: Path, json: bool) -> None:
             }
         )
         return
-    shown = {name: value for name, value in architecture.to_json().items() if value is not None}
+    shown = _flat(architecture.to_json())
     print_table(str(model), {k: v for k, v in summary.items() if v is not None})
     print_table("\narchitecture", shown)
     print("\n" + summary_text("layers", architecture))
@@ -93,6 +93,17 @@ def _shown(after: dict[str, float]) -> str:
     if len(told) > _MOST:
         told = [*told[: _MOST - 1], "...", told[-1]]
     return ", ".join(told)
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """What is known, an object's values by two names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= {f"{name} {inner}": of_it for inner, of_it in _flat(value).items()}
+        elif value is not None:
+            found[name] = value
+    return found
 
 
 def _provenance(values: dict[str, Any]) -> dict[str, str]:

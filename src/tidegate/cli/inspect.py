@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.cli.command import Option, command
 from tidegate.cli.options import later_options
 from tidegate.cli.parameters import FORCE, JSON, MODEL, inputs_to_ask_about, output_option
-from tidegate.cli.reading import about_file, source_for
+from tidegate.cli.reading import about_file, names_a_column, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import File, taken
 from tidegate.data.source import PredictableSource
@@ -63,7 +63,7 @@ def inspect(
         check_output(output, inputs=(model, file), force=force, ours=never_ours)
     fitted = load(model)
     read = taken(file)
-    given = _input(source_for(fitted, told), read, row, table=told["text"] is not None)
+    given = _input(source_for(fitted, told), read, row, table=names_a_column(told))
     with about_file(read):
         found = fitted.inspect(given)
     if output is not None:

@@ -25,6 +25,8 @@ _PANEL = {
     **dict.fromkeys(("bptt", "loss", "class_weight"), "Training"),
     **dict.fromkeys(("joint", "anchored", "chrono", "forget_bias", "embedding_scale"), "Model"),
     **dict.fromkeys(("level", "evidence", "counts"), "Model"),
+    **dict.fromkeys(("attention", "beam", "length_penalty", "longest", "copy_unknown"), "Model"),
+    "scheduled_sampling": "Training",
     **dict.fromkeys(("init_from", "embeddings", "freeze_embeddings", "reverse"), "Model"),
 }
 # Options whose default is the command line's own.

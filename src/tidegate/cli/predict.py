@@ -1,4 +1,4 @@
-"""``tidegate predict``: a label or a number for each input in a file, or for each token."""
+"""``tidegate predict``: a label, a number or a text for each input, or a label for each token."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tidegate.cli.command import command, flag
+from tidegate.cli.command import Option, command, flag
 from tidegate.cli.options import later_options
-from tidegate.cli.parameters import JSON, MODEL, inputs_to_ask_about
-from tidegate.cli.reading import about_file, load_for, source_for
+from tidegate.cli.parameters import FORCE, JSON, MODEL, inputs_to_ask_about, written_beside
+from tidegate.cli.reading import about_file, load_for, names_a_column, refuse, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import taken
 from tidegate.tasks import TASKS
@@ -57,37 +57,83 @@ def _tags(fitted: Any, inputs: Any, names: list[str]) -> list[Answer]:  # noqa: 
     return answers
 
 
+def _texts(fitted: Any, inputs: Any, names: list[str], **choice: Any) -> list[Answer]:  # noqa: ARG001
+    answers = fitted.predict(inputs, **choice)
+    return [Answer([printable(text)], {"answer": text}) for text in answers]
+
+
 # How a task answers; a task that is not here has no answer to each input.
-ANSWERS: dict[str, Callable[[Any, Any, list[str]], list[Answer]]] = {
+ANSWERS: dict[str, Callable[..., list[Answer]]] = {
     "text-classifier": _labels,
     "series-classifier": _labels,
     "series-regressor": _numbers,
     "tagger": _tags,
+    "sequence-to-sequence": _texts,
 }
 
 
 @command(
     MODEL,
-    inputs_to_ask_about(": lines of text, or a table if you name its column with --text"),
+    inputs_to_ask_about(": lines of text, or a table whose column --text or --source names"),
+    Option(
+        "--beam",
+        metavar="N",
+        type=int,
+        help="sequence-to-sequence: answers that are followed at a time (default: as in training)",
+    ),
+    Option(
+        "--length-penalty",
+        metavar="X",
+        type=float,
+        help="sequence-to-sequence: how much longer answers are preferred (default: as in "
+        "training)",
+    ),
+    written_beside(
+        "--plot",
+        "sequence-to-sequence: picture of what the first answers looked at, .png or .svg",
+    ),
+    FORCE,
     JSON,
     flag("--jsonl", help="print a JSON object for each input, on a line of its own"),
     told=later_options(*(TASKS[task].source for task in ANSWERS)),
 )
-def predict(model: Path, file: str, told: dict[str, Any], json: bool, jsonl: bool) -> None:
-    """Predict the label or the number of each text or sequence in a file, or the label of each
-    token.
+def predict(
+    model: Path,
+    file: str,
+    told: dict[str, Any],
+    beam: int | None,
+    length_penalty: float | None,
+    plot: Path | None,
+    force: bool,
+    json: bool,
+    jsonl: bool,
+) -> None:
+    """Predict the label, the number or the answer of each text or sequence in a file, or the label
+    of each token.
 
     A label is followed by its probability, from 0 to 1.
 
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
+    if plot is not None:
+        from tidegate.tasks.forecast_plot import check_plot_path
+
+        check_plot_path(plot, inputs=(model, file), force=force)
     fitted = load_for("predict", model)
+    choice = {"beam": beam, "length_penalty": length_penalty}
+    if ANSWERS[fitted.TASK] is not _texts:
+        refuse(fitted, {**choice, "plot": plot})
+        choice = {}
     source, read = source_for(fitted, told), taken(file)
-    inputs, names = source.read_inputs(read, table=told["text"] is not None)
+    inputs, names = source.read_inputs(read, table=names_a_column(told))
     with about_file(read):
-        answers = ANSWERS[fitted.TASK](fitted, inputs, names)
-    named = zip(names, answers, strict=True)
-    told_of = [{**answer.values, "input": name} for name, answer in named]
+        answers = ANSWERS[fitted.TASK](fitted, inputs, names, **choice)
+        if plot is not None:
+            from tidegate.tasks.attention_plot import MOST_PANELS, plot_attention
+
+            attended = [fitted.attend(text, **choice) for text in inputs[:MOST_PANELS]]
+            plot_attention(plot, attended, force=force)
+    told_of = [{**a.values, "input": name} for name, a in zip(names, answers, strict=True)]
     if json:
         print_json({"predictions": told_of})
     elif jsonl:

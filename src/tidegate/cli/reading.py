@@ -47,6 +47,11 @@ def source_for(fitted: Estimator, told: dict[str, Any]) -> Any:
     return source.as_in_training(fitted.provenance_, parsed_for(source, told))
 
 
+def names_a_column(told: Mapping[str, Any]) -> bool:
+    """Whether a column of texts was named, so that what comes in is a table, not lines."""
+    return any(told.get(name) is not None for name in ("text", "source"))
+
+
 def refuse(fitted: Estimator, options: dict[str, Any]) -> None:
     """Raise InputError for an option that was given, since it is another task's."""
     for name, value in options.items():

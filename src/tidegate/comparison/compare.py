@@ -272,7 +272,7 @@ def _reach(experiment: Experiment, runs: list[Run]) -> Reach:
             "after": run.model.network_,
         }
         for when, network in networks.items():
-            reach[when].append(gradient_reach(network, *batch))
+            reach[when].append(gradient_reach(experiment.reader(network), *batch))
     with np.errstate(divide="ignore"):
         return Reach(**{when: np.exp(np.mean(np.log(r), axis=0)) for when, r in reach.items()})
 

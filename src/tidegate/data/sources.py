@@ -23,6 +23,7 @@ __all__ = [
     "MeasuredSequences",
     "PlainText",
     "TaggedTokens",
+    "TextPairs",
     "TimeSeries",
 ]
 
@@ -48,21 +49,59 @@ class LabelledTexts(PredictableSource):
 
     def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[str], list[str]]:
         """Each text of the table, or each line of a ``.txt`` file, of standard input or a pipe."""
-        if _is_plain_text(file) or (isinstance(file, Taken) and not table):
-            from tidegate.data.text.reading import read_lines
-
-            self.refuse_table_options(file)
-            texts = read_lines(file, self.encoding)
-        else:
-            from tidegate.data.files.tables import read_table
-
-            texts = read_table(file, {self.text: "text"}, self.layout()).cells(self.text, "a text")
-        return texts, [" ".join(text.split()) for text in texts]
+        return _texts_to_ask_about(self, self.text, file, table=table)
 
     def error_at(self, file: File, index: int, problem: str) -> InputError:
         from tidegate.data.files.tables import row_error
 
         return row_error(file, index, problem, self.layout(), column=self.label)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TextPairs(PredictableSource):
+    """A table with a text and the text that answers it in each row."""
+
+    FILE: ClassVar[str] = _TABLE
+
+    source: str = source_option("column that holds the texts to answer", later="source")
+    target: str = source_option("column that holds the answers", later="target")
+
+    def read(self, file: File, *, learning: bool) -> tuple[list[str], list[str]]:  # noqa: ARG002
+        from tidegate.data.files.tables import read_table
+
+        if self.source == self.target:
+            problem = f"expected two columns, got {self.source!r} for both source and target"
+            raise InputError(f"{problem}; name another", file=file)
+        columns = {self.source: "source", self.target: "target"}
+        table = read_table(file, columns, self.layout())
+        return table.texts(self.source, "a source"), table.texts(self.target, "a target")
+
+    def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[str], list[str]]:
+        """Each source of the table, or each line of a ``.txt`` file, standard input or a pipe."""
+        return _texts_to_ask_about(self, self.source, file, table=table)
+
+    def error_at(self, file: File, index: int, problem: str) -> InputError:
+        from tidegate.data.files.tables import row_error
+
+        return row_error(file, index, problem, self.layout(), column=self.target)
+
+
+def _texts_to_ask_about(
+    told: Source, column: str, file: File, *, table: bool
+) -> tuple[list[str], list[str]]:
+    """Each text in the column of a table, or each line of what is none; and their names."""
+    if _is_plain_text(file) or (isinstance(file, Taken) and not table):
+        from tidegate.data.text.reading import read_lines
+
+        told.refuse_table_options(file)
+        texts = read_lines(file, told.encoding)
+    else:
+        from tidegate.data.files.tables import read_table
+
+        name = "text" if isinstance(told, LabelledTexts) else "source"
+        texts = read_table(file, {column: name}, told.layout()).cells(column, "a text")
+    return texts, [" ".join(text.split()) for text in texts]
 
 
 def _is_plain_text(file: File) -> bool:

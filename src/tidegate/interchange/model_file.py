@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 
 import numpy as np
@@ -20,7 +21,9 @@ from tidegate.interchange.layers import (
 )
 from tidegate.interchange.network import Network
 from tidegate.interchange.settled import Answers
+from tidegate.model.architecture import Architecture
 from tidegate.model.checkpoint import ModelFile, load_model
+from tidegate.model.encoder_decoder import EncoderDecoder
 
 _NORM_EPSILON = 1e-5  # torch.nn.BatchNorm1d's
 
@@ -33,6 +36,13 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
     """
     model = load_model(path)
     a, tensors = model.architecture, model.tensors
+    if isinstance(a, EncoderDecoder):
+        raise InputError(
+            "expected one network, got an encoder and a decoder with attention between them, which "
+            "a stack of layers has no place for; write them for ONNX Runtime with tidegate export "
+            "onnx",
+            file=path,
+        )
     if a.evidence_size:
         raise InputError(
             "expected a network that reads tokens or numbers alone, got one that reads evidence "
@@ -63,7 +73,7 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
     last = len(a.hidden_sizes) - 1
     for k in range(last + 1):
         every = k < last or a.readout != "last"
-        layers.append(_recurrent(model, k, every))
+        layers.append(_recurrent(a, tensors, k, every))
         if a.batch_norm and k < last:
             names = ("weight", "bias", "running_mean", "running_var")
             scale, shift, mean, variance = (tensors[f"norms.{k}.{name}"] for name in names)
@@ -89,11 +99,13 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
     return Network(tuple(layers), f"a tidegate {model.task}", tuple(notes), kept)
 
 
-def _recurrent(model: ModelFile, k: int, every: bool) -> Recurrent:
-    cell, directions = CELLS[model.architecture.cell], []
-    for suffix in ("", "_reverse")[: model.architecture.directions]:
+def _recurrent(
+    a: Architecture, tensors: Mapping[str, np.ndarray], k: int, every: bool
+) -> Recurrent:
+    cell, directions = CELLS[a.cell], []
+    for suffix in ("", "_reverse")[: a.directions]:
         names = {name: f"recurrent.{k}.{name}_l0{suffix}" for name in cell.parameters}
-        parameters = {name: model.tensors[key] for name, key in names.items()}
+        parameters = {name: tensors[key] for name, key in names.items()}
         directions.append(Direction(parameters, bool(suffix)))
     return Recurrent(f"recurrent.{k}.l0", cell, tuple(directions), every=every)
 

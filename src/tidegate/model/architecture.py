@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from math import prod
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -202,6 +202,13 @@ class Architecture:
         """Trained weights (running statistics of batch norm are not)."""
         shapes = self.tensor_shapes().items()
         return sum(prod(shape) for name, shape in shapes if ".running_" not in name)
+
+    def with_layers(
+        self, cell: str, hidden_sizes: tuple[int, ...], projection_size: int | None
+    ) -> Architecture:
+        """The same with other recurrent layers."""
+        changed = {"cell": cell, "hidden_sizes": hidden_sizes, "projection_size": projection_size}
+        return replace(self, **changed)
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name, but for those that are as their default."""

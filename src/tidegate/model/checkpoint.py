@@ -15,12 +15,16 @@ Format 2
 
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
-                    ``series-classifier``, ``series-regressor``, ``tagger`` or ``music``.
+                    ``series-classifier``, ``series-regressor``, ``tagger``, ``music`` or
+                    ``sequence-to-sequence``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
-                    ``letters`` and ``crf`` are a tagger's alone.
-  ``encoder``       object: how text becomes tokens; null unless TASK_PARTS names it for the task,
+                    ``letters`` and ``crf`` are a tagger's alone.  Of a ``sequence-to-sequence``
+                    model exactly the fields of encoder_decoder.EncoderDecoder, two of which are
+                    such objects.
+  ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
+                    these, ``source`` and ``target``); null unless TASK_PARTS names it for the task,
                     and so are the next two.
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
                     -2^63 to 2^63 - 1), all numbers with a fraction or exponent, or all booleans.
@@ -57,10 +61,14 @@ Format 2
                     where ``linear_steps`` is 1 for a task on sequences.  See
                     data/sequences/evidence.py and data/sequences/convolutions.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
-  ``test.lengths``  I64 [B], each from 0 to T.  MAY be missing: every row then has T steps.
+  ``test.lengths``  I64 [B], each from 0 to T, or from 1 for a ``sequence-to-sequence`` model.  MAY
+                    be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
   ``test.letters``  I64 [T, B, K], letters below ``letters``, just where that is not 0; K is
                     ``word_length``.
+  ``test.target``   I64 [U, B], tokens below the decoder's vocabulary size that it reads: just for a
+                    ``sequence-to-sequence`` model, whose outputs are F32 [U, B, O].  U * B MUST be
+                    from 1 to 65 536.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input, with these weights and all else in float32.
                     T * B MUST be from 1 to 65 536.
@@ -92,6 +100,7 @@ from tidegate.model.container import (
     text_of,
     unpack,
 )
+from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights, narrowed, widened
 from tidegate.model.numbers import REMEDY, check_numbers, verify
 from tidegate.model.tensors import SEQUENCE_TASKS, check_tensors, weights_of
@@ -109,6 +118,7 @@ TASK_PARTS = {
     "tagger": ("encoder", "labels"),
     "series-regressor": ("scaling",),
     "music": ("labels",),
+    "sequence-to-sequence": ("encoder",),
 }
 _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
@@ -132,7 +142,7 @@ class ModelFile:
     """
 
     task: str
-    architecture: Architecture
+    architecture: Architecture | EncoderDecoder
     tensors: dict[str, np.ndarray]
     encoder: dict[str, Any] | None = None
     labels: list[str] | list[int] | list[float] | list[bool] | None = None
@@ -246,7 +256,8 @@ def _check_values(values: Any) -> dict[str, Any]:
         wanted = kind if part in TASK_PARTS[task] else type(None)
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
-    architecture = Architecture.from_json(values["architecture"])
+    two = task == "sequence-to-sequence"
+    architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
     if task != "tagger" and (architecture.letters or architecture.crf):
         raise ValueError(f"letters and crf: expected none for a {task}")
     if architecture.evidence_size and task not in ("text-classifier", "tagger"):

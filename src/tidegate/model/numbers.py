@@ -12,6 +12,7 @@ import numpy as np
 
 from tidegate.errors import InputError, spelled
 from tidegate.model.container import ModelFileError
+from tidegate.model.encoder_decoder import EncoderDecoder
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
@@ -62,10 +63,18 @@ def check_numbers(model: ModelFile) -> None:
         raise InputError(
             f"tensor 'test.letters': expected letters from 0 to {count - 1}, got others; {REMEDY}"
         )
+    least = 0
+    if isinstance(model.architecture, EncoderDecoder):
+        least, read, words = 1, vector["target"], model.architecture.output_size
+        if not (read.min() >= 0 and read.max() < words):
+            raise InputError(
+                f"tensor 'test.target': expected tokens from 0 to {words - 1}, got others; {REMEDY}"
+            )
     lengths = vector.get("lengths")
-    if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
+    if lengths is not None and not (lengths.min() >= least and lengths.max() <= len(tokens)):
         raise InputError(
-            f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}, got others; {REMEDY}"
+            f"tensor 'test.lengths': expected lengths from {least} to {len(tokens)}, got others; "
+            f"{REMEDY}"
         )
     if not np.isfinite(vector["output"]).all():
         raise InputError(

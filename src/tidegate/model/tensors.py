@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import math
+
 from tidegate.errors import shown
 from tidegate.model.architecture import EVIDENCE_KINDS, KERNELS, Architecture
 from tidegate.model.container import TensorInfo
+from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import DTYPES, Weights
 
 SEQUENCE_TASKS = ("series-classifier", "series-regressor")
@@ -15,7 +18,9 @@ MAX_LENGTH = 10  # tokens in a counted n-gram
 _MAX_TEST_STEPS = 65_536
 
 
-def check_tensors(task: str, architecture: Architecture, entries: dict[str, TensorInfo]) -> None:
+def check_tensors(
+    task: str, architecture: Architecture | EncoderDecoder, entries: dict[str, TensorInfo]
+) -> None:
     """ValueError unless ``entries`` are exactly the specified tensors."""
     weights = weights_of(entries)
     expected: dict[str, TensorInfo] = {}
@@ -45,6 +50,10 @@ def check_tensors(task: str, architecture: Architecture, entries: dict[str, Tens
     if "test.lengths" in entries:
         expected["test.lengths"] = TensorInfo("I64", (b,))
     steps = (t,) if architecture.readout == "every" else ()
+    if isinstance(architecture, EncoderDecoder):  # outputs are the decoder's
+        found = entries.get("test.target", TensorInfo("", (0,))).shape
+        steps = found[:1] or (0,)
+        expected["test.target"] = TensorInfo("I64", (*steps, b))
     expected["test.output"] = TensorInfo("F32", (*steps, b, architecture.output_size))
     if missing := sorted(set(expected) - set(entries)):
         raise ValueError(f"expected a tensor {missing[0]!r}, got none")
@@ -57,8 +66,9 @@ def check_tensors(task: str, architecture: Architecture, entries: dict[str, Tens
                 f"tensor {name!r}: expected {info.dtype} {list(info.shape)}, got {got.dtype} "
                 f"{list(got.shape)}"
             )
-    if not 1 <= t * b <= _MAX_TEST_STEPS:
-        raise ValueError(f"tensor 'test.input': expected 1 to {_MAX_TEST_STEPS} steps, got {t * b}")
+    for name, info in (one for one in expected.items() if one[0] in ("test.input", "test.target")):
+        if not 1 <= (count := math.prod(info.shape[:2])) <= _MAX_TEST_STEPS:
+            raise ValueError(f"tensor {name!r}: expected 1 to {_MAX_TEST_STEPS} steps, got {count}")
 
 
 def _counts(entries: dict[str, TensorInfo]) -> dict[str, TensorInfo]:

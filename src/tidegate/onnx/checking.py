@@ -60,7 +60,7 @@ def check_rows(data: bytes, network: Network, reading: Reading) -> None:
         steps = feed[ROWS].shape[1]
         (output,) = session.run([OUTPUT], feed)
         expected = compared(reading, reading.expected(network, feed))
-        _need_same(compared(reading, output), expected, steps, "random rows")
+        need_same(compared(reading, output), expected, steps, "random rows")
 
 
 def check_step(
@@ -83,7 +83,7 @@ def check_step(
             state = dict(zip(state, after, strict=True))
             if every or t in (0, 1, steps - 1):
                 expected = whole[t] if every else network(inputs[: t + 1])
-                _need_same(output, expected, t + 1, "fresh input, step by step")
+                need_same(output, expected, t + 1, "fresh input, step by step")
 
 
 def session_of(data: bytes) -> Any:
@@ -184,10 +184,11 @@ def _compare(
     if network.architecture.readout == "every":
         inside = np.arange(steps)[:, None] < true
         output, expected = output.swapaxes(0, 1)[inside], expected[inside]
-    _need_same(output, expected, steps, what)
+    need_same(output, expected, steps, what)
 
 
-def _need_same(output: np.ndarray, expected: np.ndarray, steps: int, what: str) -> None:
+def need_same(output: np.ndarray, expected: np.ndarray, steps: int, what: str) -> None:
+    """Raise InputError where ONNX Runtime's answer to sequences of ``steps`` is another."""
     if output.shape != expected.shape:
         raise InputError(
             f"expected ONNX Runtime to answer as tidegate does, {list(expected.shape)}, got "

@@ -51,10 +51,10 @@ def whole_model(
     With ``reading``, from rows as they were measured to answers in their units; with ``mixture``,
     to the logarithms of its probabilities.
     """
-    writer = _Writer(network, opset)
+    writer = NetworkWriter(network, opset)
     graph = writer.graph
     if reading is None:
-        read = _inputs(network, "batch", "time")
+        read = inputs_of(network, "batch", "time")
         time_first = {
             name: graph.node("Transpose", name, perm=[1, 0, *range(2, len(shape))])
             for name, _, shape in read
@@ -87,7 +87,7 @@ def step_model(
     Inputs are [batch] or [batch, I], outputs [batch, O]: those of the whole model for a sequence
     that ends here.  Raises InputError for a network that reads in both directions.
     """
-    a, writer = network.architecture, _Writer(network, opset)
+    a, writer = network.architecture, NetworkWriter(network, opset)
     if a.bidirectional:
         raise InputError(
             "expected a network that reads forward, got one that also reads backward: its answer "
@@ -101,7 +101,7 @@ def step_model(
         pairs.append(StatePair(name, f"{name}_out", width))
         return name
 
-    given = _inputs(network, "batch")
+    given = inputs_of(network, "batch")
     x = writer.embedded({name: name for name, _, _ in given})
     for k, sizes in enumerate(a.layer_sizes()):
         cell = CELLS[a.cell]
@@ -154,7 +154,7 @@ def step_model(
     return model, pairs
 
 
-def _inputs(network: Network, *axes: str) -> list[Tensor]:
+def inputs_of(network: Network, *axes: str) -> list[Tensor]:
     """Name, type and shape of what the network reads."""
     a = network.architecture
     if a.input_size is not None:
@@ -167,7 +167,7 @@ def _inputs(network: Network, *axes: str) -> list[Tensor]:
     return read
 
 
-class _Writer:
+class NetworkWriter:
     """Parts of a network, as nodes of one graph; time is first."""
 
     def __init__(self, network: Network, opset: int) -> None:
@@ -214,7 +214,7 @@ class _Writer:
         weights, sizes = self.network.spelling_weights(), a.letter_sizes()
         inside = true_steps(graph, x, lengths)
         _, last = self.recurrence(weights, sizes, x, lengths, inside)
-        spelled = graph.node("Concat", *last, axis=-1)
+        spelled = graph.node("Concat", *last[0], axis=-1)
         before = graph.node("Shape", beside)
         before = graph.node("Slice", before, axes(graph, 0), axes(graph, -1))
         shape = graph.node("Concat", before, axes(graph, a.spelling_size), axis=0)
@@ -239,6 +239,11 @@ class _Writer:
             if a.linear_steps:
                 output = self.with_line(output, self.last_steps(x, lengths))
             return output, [a.output_size]
+        return self.every(y, inside, mix), ["time", a.output_size]
+
+    def every(self, y: str, inside: str, mix: Callable[[str], str] | None = None) -> str:
+        """The dense layer's outputs [B, T, O] of the last layer's [T, B, F], mixed by ``mix``."""
+        a, graph = self.architecture, self.graph
         features = graph.node("Where", inside, y, self.zero)
         if mix is None:  # before they are as many as there are tokens
             features = graph.node("Transpose", features, perm=[1, 0, 2])
@@ -248,7 +253,7 @@ class _Writer:
         output = graph.node("Reshape", self.dense(flat), shape)
         if mix is not None:
             output = graph.node("Transpose", mix(output), perm=[1, 0, 2])
-        return output, ["time", a.output_size]
+        return output
 
     def normalised(self, k: int, x: str) -> str:
         """What layer ``k`` reads of the outputs of the one before it."""
@@ -262,6 +267,11 @@ class _Writer:
 
         y is undefined beyond the lengths.
         """
+        y, final = self.whole_layer(k, x, lengths, inside)
+        return y, final[0]
+
+    def whole_layer(self, k: int, x: str, lengths: str, inside: str) -> tuple[str, list[list[str]]]:
+        """The same with each of the cell's states: of both directions, if there are two."""
         sizes = self.architecture.layer_sizes()[k]
         return self.recurrence(self.network.layer_weights(k), sizes, x, lengths, inside)
 
@@ -272,7 +282,7 @@ class _Writer:
         x: str,
         lengths: str,
         inside: str,
-    ) -> tuple[str, list[str]]:
+    ) -> tuple[str, list[list[str]]]:
         """The same of a layer of the network's cell, by the weights of its directions."""
         graph, cell = self.graph, CELLS[self.architecture.cell]
         if is_standard(cell):
@@ -280,26 +290,27 @@ class _Writer:
             y, final = operator(
                 graph, self._arrays, cell, weights, sizes, x, lengths, None, direction
             )
+            first = axes(graph, 0)
             if len(weights) == 1:
-                no_axis = axes(graph, 1), axes(graph, 0)
-                return (
-                    graph.node("Squeeze", y, no_axis[0]),
-                    [graph.node("Squeeze", final[0], no_axis[1])],
-                )
+                ends = [[graph.node("Squeeze", state, first)] for state in final]
+                return graph.node("Squeeze", y, axes(graph, 1)), ends
             y = graph.node("Reshape", graph.node("Transpose", y, perm=[0, 2, 1, 3]),
                            axes(graph, 0, 0, 2 * cell.state_sizes(sizes)[0]))  # fmt: skip
-            halves = graph.node("Split", final[0], axes(graph, 1, 1), outputs=2, axis=0)
-            return y, [graph.node("Squeeze", half, axes(graph, 0)) for half in halves]
-        outputs, last = [], []
+            both = [
+                graph.node("Split", state, axes(graph, 1, 1), outputs=2, axis=0) for state in final
+            ]
+            return y, [[graph.node("Squeeze", half, first) for half in state] for state in both]
+        outputs: list[str] = []
+        ends: list[list[str]] = [[] for _ in cell.states]
         for reverse, of_direction in enumerate(weights):
             step = Step(cell, self._arrays, of_direction, sizes)
             before = zeros(graph, x, cell.state_sizes(sizes))
             y, final = scanned(graph, step, x, inside, before, reverse=reverse == 1)
             outputs.append(y)
-            last.append(final[0])
-        if len(outputs) == 1:
-            return outputs[0], last
-        return graph.node("Concat", *outputs, axis=-1), last
+            for of_state, end in zip(ends, final, strict=True):
+                of_state.append(end)
+        y = outputs[0] if len(outputs) == 1 else graph.node("Concat", *outputs, axis=-1)
+        return y, ends
 
     def step(self, k: int, x: str, before: list[str]) -> list[str]:
         """The states [B, W] of layer ``k`` after one step that reads x [B, I]."""

@@ -99,6 +99,15 @@ TASKS = {
         example="songs/ --max-minutes 10",
         then="tidegate generate {model} --length 64 -o {piece}",
     ),
+    "sequence-to-sequence": Task(
+        command="seq2seq",
+        module="tidegate.tasks.sequence_to_sequence",
+        estimator="SequenceToSequence",
+        source=sources.TextPairs,
+        help="Train an encoder and a decoder that answer a text with a text.",
+        example="pairs.tsv --source question --target answer",
+        then="echo 'some text' | tidegate predict {model} -",
+    ),
 }
 
 

@@ -28,7 +28,7 @@ _CHEAPER = "take the cheaper method for this data"
 _LATE = 0.8  # of the steps: best weights after them show that training was not at its end
 
 # The proper scores, the first of which a task has is what decides.
-_SCORES = ("perplexity", "cross_entropy", "nats_per_step", "mse")
+_SCORES = ("perplexity", "cross_entropy", "nats_per_step", "mse", "character_error_rate")
 
 
 @dataclass(frozen=True, kw_only=True)

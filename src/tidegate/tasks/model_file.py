@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tidegate.data.sequences.sequences import with_evidence, with_letters
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
+from tidegate.model.architecture import Architecture
+from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights, narrowed, widened
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
-    from tidegate.runtime.network import Network
 
 
-def new_test_vector(network: Network) -> dict[str, np.ndarray]:
+def new_test_vector(network: Any) -> dict[str, np.ndarray]:
     """A small input and what the network makes of it; random, so that no data is given away."""
     rng = np.random.default_rng(0)
     a = network.architecture
@@ -32,25 +34,41 @@ def new_test_vector(network: Network) -> dict[str, np.ndarray]:
         shorter = np.arange(a.word_length) < rng.integers(0, a.word_length + 1, (8, 2, 1))
         vector["letters"] = np.where(shorter, letters, 0)
     vector["lengths"] = np.array([8, 5])
+    if isinstance(a, EncoderDecoder):
+        vector["target"] = rng.integers(0, a.output_size, (6, 2))
     return {**vector, "output": run_test(network, vector)}
 
 
-def rounded_network(network: Network, weights: Weights) -> Network:
+def rounded_network(network: Any, weights: Weights) -> Any:
     """The network with weights as a file will hold them, and all else in float32."""
+    tensors = widened(*narrowed(network.tensors, weights))
+    return network_of(network.architecture, tensors)
+
+
+def network_of(
+    architecture: Architecture | EncoderDecoder,
+    tensors: Mapping[str, np.ndarray],
+    weights: Weights = "float32",
+) -> Any:
+    """The trained network that a file describes, on numpy arrays: a Network, or both of two."""
+    if isinstance(architecture, EncoderDecoder):
+        from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
+
+        return EncoderDecoderRuntime(architecture, tensors, weights)
     from tidegate.runtime.network import Network
 
-    tensors = widened(*narrowed(network.tensors, weights))
-    return Network(network.architecture, tensors)
+    return Network(architecture, tensors, weights)
 
 
-def run_test(network: Network, vector: dict[str, np.ndarray]) -> np.ndarray:
+def run_test(network: Any, vector: dict[str, np.ndarray]) -> np.ndarray:
     """What the network makes of a test vector's input."""
     inputs = vector["input"]
     if "letters" in vector:
         inputs = with_letters(inputs, vector["letters"], vector.get("evidence"))
     elif "evidence" in vector:
         inputs = with_evidence(inputs, vector["evidence"])
-    return network(inputs, vector.get("lengths"))
+    targets = (vector["target"],) if "target" in vector else ()
+    return network(inputs, vector.get("lengths"), *targets)
 
 
 def thinned(history: dict[str, list[float]], most: int) -> dict[str, list[float]]:

@@ -31,6 +31,7 @@ from tidegate.runtime.rolls import (
 from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.roll_files import check_piece_path, piece_content
 from tidegate.tasks.splitting import split_rows
+from tidegate.training.budget import Closing
 from tidegate.training.option_values import check_value
 from tidegate.training.options import check_seed, documented, option
 
@@ -156,7 +157,7 @@ class MusicModel(Estimator):
             {"training_pieces": len(train), "validation_pieces": len(judges)},
             lambda network: _begin_with_frequencies(network, train),
             everything_of=everything if held_out else None,
-            tested=sum(map(len, test)),
+            closing=Closing(tested=sum(map(len, test))),
         )
         self.provenance_["steps_per_beat"] = given.steps_per_beat or STEPS_PER_BEAT
         return self._conclude(self._figures(test) if test else {})

@@ -12,6 +12,7 @@ import numpy as np
 
 from tidegate.data.text.tokens import TokenEncoder
 from tidegate.errors import InputError, spelled
+from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.output.places import check_output
 from tidegate.output.writing import write_atomically
 from tidegate.tasks.model_file import new_test_vector, rounded_network, version_of
@@ -44,13 +45,20 @@ def export(
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
     """
+    two = isinstance(fitted.runtime_.architecture, EncoderDecoder)
+    if two and step is None:
+        raise InputError(
+            "expected a second file, for a step of the decoder beside the encoder, got none; name "
+            f"it, such as {spelled('step', 'decoder.onnx')}",
+            option="step",
+        )
     mixture = getattr(fitted, "counts_", None)
     if not counts:
         if mixture is None:
             problem = "expected a model that is mixed with counts, got one that is not"
             raise InputError(f"{problem}; leave {spelled('counts', False)} out")
         mixture = None
-    if step is not None:
+    if step is not None and not two:
         _check_step(fitted)
     if fitted.get_params().get("repeats"):
         raise InputError(
@@ -68,9 +76,16 @@ def export(
         raise InputError(problem, option="step")
 
     from tidegate.onnx.rows import reading_of
-    from tidegate.onnx.writing import step_bytes, whole_bytes
+    from tidegate.onnx.writing import METADATA_KEY, step_bytes, whole_bytes
 
     told, version = _told(fitted), version_of("tidegate")
+    if two and step is not None:
+        from tidegate.onnx.encoder_decoder import two_files
+
+        files = two_files(network, opset, version, told, METADATA_KEY)
+        for place, content in zip((path, step), files, strict=True):
+            write_atomically(place, content)
+        return
     if vector is None:
         vector = new_test_vector(network)
     read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
@@ -113,17 +128,23 @@ def check_exporting(opset: int) -> None:
             ) from e
 
 
-def _told(fitted: Saved) -> dict[str, Any]:
+def _told(fitted: Any) -> dict[str, Any]:
     """What a reader needs beside the graph: docs/onnx.md."""
     learned = fitted._learned()
-    return {
+    told = {
         "format": FORMAT,
         "task": fitted.TASK,
         "labels": learned.get("labels"),
         "scaling": learned.get("scaling"),
-        "text": _text(fitted, learned) if "encoder" in learned else None,
+        "text": None,
         "transitions": _transitions(fitted.runtime_),
     }
+    a = fitted.runtime_.architecture
+    if isinstance(a, EncoderDecoder):
+        sides = (side.encoder.reading() for side in fitted.sides)
+        texts = dict(zip(("source", "target"), sides, strict=True))
+        return {**told, **texts, "longest": a.longest}
+    return {**told, "text": _text(fitted, learned) if "encoder" in learned else None}
 
 
 def _transitions(network: Network) -> list[list[float]] | None:

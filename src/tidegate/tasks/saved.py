@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tidegate.model.narrow import Weights, checked_weights
 from tidegate.output.places import check_output
-from tidegate.tasks.model_file import new_test_vector, rounded_network, run_test, thinned
+from tidegate.tasks.model_file import (
+    network_of,
+    new_test_vector,
+    rounded_network,
+    run_test,
+    thinned,
+)
 from tidegate.tasks.sklearn_options import SklearnOptions
 from tidegate.tasks.streamed import Streamed
 
@@ -103,7 +109,6 @@ class Saved(SklearnOptions, Streamed):
     def from_model_file(cls, model: ModelFile, path: str | PathLike[str]) -> Self:
         """The fitted model that ``model``, read from ``path``, holds; its test vector is run."""
         from tidegate.model.checkpoint import ModelFileError, verify
-        from tidegate.runtime.network import Network
 
         try:
             options = cls.options_from_json(model.options)
@@ -117,10 +122,10 @@ class Saved(SklearnOptions, Streamed):
                 "the model again",
                 file=path,
             ) from e
-        network = Network(model.architecture, model.tensors)
+        network = network_of(model.architecture, model.tensors)
         verify(path, model, run_test(network, model.test_vector))
         if model.weights != "float32":
-            network = Network(model.architecture, model.tensors, model.weights)
+            network = network_of(model.architecture, model.tensors, model.weights)
         estimator.runtime_ = network
         estimator.metrics_, estimator.provenance_ = model.metrics, model.provenance
         estimator.history_ = model.history

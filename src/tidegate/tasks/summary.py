@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tidegate.cells import title as title_of
 from tidegate.model.architecture import Architecture
+from tidegate.model.encoder_decoder import EncoderDecoder
 
 
 class Layer(NamedTuple):
@@ -20,8 +21,10 @@ class Layer(NamedTuple):
     parameters: int
 
 
-def layers_of(architecture: Architecture) -> list[Layer]:
+def layers_of(architecture: Architecture | EncoderDecoder) -> list[Layer]:
     """The layers from the input on; T steps, B sequences.  Needs no torch."""
+    if isinstance(architecture, EncoderDecoder):
+        return _of_both(architecture)
     a = architecture
     counts: dict[str, int] = {}
     for tensor, shape in a.tensor_shapes().items():
@@ -60,7 +63,27 @@ def layers_of(architecture: Architecture) -> list[Layer]:
     return found
 
 
-def summary_text(title: str, architecture: Architecture) -> str:
+def _of_both(two: EncoderDecoder) -> list[Layer]:
+    """The encoder's layers, what stands between, the decoder's."""
+    counts: dict[str, int] = {}
+    for tensor, shape in two.tensor_shapes().items():
+        part = tensor.split(".")[0]
+        counts[part] = counts.get(part, 0) + prod(shape)
+    found = [
+        layer._replace(name=f"{part}.{layer.name}")
+        for part, own in (("source", two.source), ("target", two.target))
+        for layer in layers_of(own)
+    ]
+    states = sum(width for _, _, width, _ in two.starts())
+    start = Layer("start", "Linear of the last states", f"[B, {states}]", counts["start"])
+    width = two.target.feature_size
+    kind = f"Attention, {two.score}"
+    attention = Layer("attention", kind, f"[T, B, {width}]", counts["attention"])
+    at = next(i for i, layer in enumerate(found) if layer.name == "target.embedding")
+    return [*found[:at], start, *found[at:-1], attention, found[-1]]
+
+
+def summary_text(title: str, architecture: Architecture | EncoderDecoder) -> str:
     """The layers as lines of text."""
     rows = [("layer", "kind", "output", "parameters")]
     rows += [

@@ -20,6 +20,7 @@ from tidegate.tasks.start import Start, start_from_vectors
 from tidegate.tasks.tag_figures import tag_figures
 from tidegate.tasks.tags_tokens import TagsTokens
 from tidegate.terminal import say
+from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class SequenceTagger(TagsTokens):
             },
             initialise,
             everything_of=everything if validation is None and not alone else None,
-            tested=sum(map(len, test.tokens)),
+            closing=Closing(tested=sum(map(len, test.tokens))),
         )
         return self._conclude(self.evaluate(*test) if any(test.tokens) else {})
 

@@ -25,11 +25,15 @@ class Metric:
     """The loss that cells of a task are compared by, less is better; ``label`` with its unit.
 
     It is a proper score: in the mean nobody does better than who tells what they believe (Gneiting
-    & Raftery 2007, J. Am. Stat. Assoc. 102).  Of labels that is the cross-entropy.
+    & Raftery 2007, J. Am. Stat. Assoc. 102).  Of labels that is the cross-entropy.  Where a
+    baseline has no probabilities it is an error; ``drawn``, with its ``axis``, is then what curves
+    show, since training measures that alone.
     """
 
     name: str
     label: str
+    drawn: str | None = None
+    axis: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,10 @@ class Experiment(ABC):
     @abstractmethod
     def batch(self, model: Any) -> Batch:
         """Some sequences of the held-out part."""
+
+    def reader(self, network: Any) -> Any:
+        """What of a model's network reads them."""
+        return network
 
 
 def padded(sequences: list[np.ndarray], targets: np.ndarray) -> Batch:

@@ -11,6 +11,7 @@ from tidegate.comparison.experiments.music import Music
 from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
 from tidegate.comparison.experiments.tags import Tags
 from tidegate.comparison.experiments.texts import TextClassification
+from tidegate.comparison.experiments.transduction import Transduction
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 
@@ -23,6 +24,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "series-regressor": SequenceRegression,
     "tagger": Tags,
     "music": Music,
+    "sequence-to-sequence": Transduction,
 }
 
 

@@ -79,11 +79,11 @@ def curves(
         from matplotlib.ticker import MaxNLocator
 
         axes = figure.add_subplot()
-        unit = 1.0
+        unit, drawn = 1.0, metric.drawn or metric.name
         if across == "seconds":
             unit = 60.0 if max(run.history[-1]["seconds"] for run in runs) > 180 else 1.0
         for k, cell in enumerate(dict.fromkeys(run.cell for run in runs)):
-            x, figures = _aligned([r for r in runs if r.cell == cell], metric.name, across)
+            x, figures = _aligned([r for r in runs if r.cell == cell], drawn, across)
             colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k % len(_MARKERS)]
             axes.plot(
                 x / unit, figures.mean(0), marker + "-", color=colour, label=title(cell), ms=5
@@ -91,10 +91,11 @@ def curves(
             axes.fill_between(
                 x / unit, figures.min(0), figures.max(0), color=colour, alpha=0.18, lw=0
             )
-        _draw_baseline(axes, baselines)
+        if metric.drawn is None:
+            _draw_baseline(axes, baselines)
         labels = {"seconds": f"training time ({'s' if unit == 1 else 'min'})"}
         axes.set_xlabel(labels.get(across, "optimiser steps"))
-        axes.set_ylabel(f"validation {metric.label}")
+        axes.set_ylabel(f"validation {metric.axis or metric.label}")
         axes.set_xlim(left=0)
         if across == "step":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from typing import TypeVar
 
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture, smallest_hidden_size
+from tidegate.model.encoder_decoder import EncoderDecoder
+
+AnyArchitecture = TypeVar("AnyArchitecture", Architecture, EncoderDecoder)
 
 _LARGEST = 64.0  # times the hidden sizes: beyond what any two cells differ by
 
 
 def with_equal_parameters(
-    architecture: Architecture, cell: str, projection_size: int | None = None
-) -> Architecture:
+    architecture: AnyArchitecture, cell: str, projection_size: int | None = None
+) -> AnyArchitecture:
     """``architecture`` with another cell, and hidden sizes such that its parameters are as many.
 
     All sizes are multiplied by the same number and rounded, each up or down: whichever comes
@@ -28,13 +31,12 @@ def with_equal_parameters(
         )
     wanted = architecture.parameter_count()
     least = smallest_hidden_size(cell, projection_size)
-    changed = {"cell": cell, "projection_size": projection_size}
 
-    def scaled(factor: float) -> list[Architecture]:
+    def scaled(factor: float) -> list[AnyArchitecture]:
         sizes = (h * factor for h in architecture.hidden_sizes)
         around = [sorted({max(least, int(size)), max(least, int(size) + 1)}) for size in sizes]
         return [
-            replace(architecture, **changed, hidden_sizes=s) for s in itertools.product(*around)
+            architecture.with_layers(cell, s, projection_size) for s in itertools.product(*around)
         ]
 
     low, high = 1 / _LARGEST, _LARGEST
