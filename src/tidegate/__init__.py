@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.language_model import LanguageModel
     from tidegate.tasks.sequence_classifier import SequenceClassifier
     from tidegate.tasks.sequence_regressor import SequenceRegressor
+    from tidegate.tuning.tune import tune
 
     __version__: str
 
@@ -42,6 +43,7 @@ _HOME_OF = {
     "accelerate": "tidegate.acceleration.accelerate",
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
+    "tune": "tidegate.tuning.tune",
 }
 # modules that people name without an import of their own, as they do torch.onnx
 _MODULES = {
@@ -67,6 +69,7 @@ __all__ = [
     "accelerate",
     "compare",
     "load",
+    "tune",
 ]
 
 

@@ -29,6 +29,7 @@ from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
 from tidegate.training.option_values import check_value
 from tidegate.training.options import check_seed, documented, option
+from tidegate.training.search_space import Span
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
@@ -83,6 +84,7 @@ class LanguageModel(TextTask):
         "how many numbers stand for a token, the length of its vector (default: 128, or with "
         "`tie_embeddings` what the last of `hidden_sizes` is)",
         at_least=1,
+        search=Span(32, 512, log=True),
     )
     hidden_sizes: tuple[int, ...] | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
         None,
@@ -115,7 +117,11 @@ class LanguageModel(TextTask):
         above=0,
     )
     embedding_dropout: float = option(
-        0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
+        0.0,
+        "probability of dropping a value of a token's vector",
+        at_least=0,
+        below=1,
+        search=Span(0.0, 0.5),
     )
     forget_bias: float = with_default("forget_bias", 0.0)
     bptt: int | None = option(

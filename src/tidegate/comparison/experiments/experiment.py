@@ -91,6 +91,11 @@ class Experiment(ABC):
     size: int
     examples: str
 
+    @classmethod
+    def held_back(cls, model: Any, share: float) -> dict[str, Any]:
+        """Options with which this share is held out to test; those of ``model`` if it tells."""
+        return {"test_fraction": model.test_fraction or share}
+
     @abstractmethod
     def fit(self, model: Any) -> None:
         """Train ``model``, of whichever cell and seed, on the training part."""

@@ -49,6 +49,11 @@ class Forecasts(Experiment):
         self.scored = (end, last) if self.held_out == "test" else self.chosen
         self.size = self.scored[1] - self.scored[0] - model.horizon + 1
 
+    @classmethod
+    def held_back(cls, model: Any, share: float) -> dict[str, Any]:
+        told = model.validate_until
+        return {"validate_until": 1 - share if told is None else told}
+
     def fit(self, model: Any) -> None:
         model.fit(self.series)
 
