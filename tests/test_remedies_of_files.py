@@ -354,7 +354,9 @@ STATE = Path("runs/m/state.safetensors")
 
 
 @pytest.mark.parametrize(
-    "change", [lambda d: d[:-9], lambda _: b"", lambda d: d[:-50] + b"?" * 50], ids=str
+    "change",
+    [lambda d: d[:-9], lambda _: b"", lambda d: d[:-50] + b"?" * 50],
+    ids=["cut", "empty", "changed"],
 )
 def test_a_run_whose_state_is_damaged_is_begun_anew(
     world: Tidegate, change: Callable[[bytes], bytes]

@@ -78,7 +78,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.errors import InputError, shown, spelled
+from tidegate.errors import shown
 from tidegate.model.architecture import Architecture
 from tidegate.model.container import (
     ModelFileError,
@@ -89,6 +89,7 @@ from tidegate.model.container import (
     unpack,
 )
 from tidegate.model.narrow import Weights, narrowed, widened
+from tidegate.model.numbers import REMEDY, check_numbers, verify
 from tidegate.model.tensors import SEQUENCE_TASKS, check_tensors, weights_of
 from tidegate.output.writing import write_atomically
 
@@ -108,7 +109,6 @@ _KEYS = (
     *("options", "metrics", "history", "provenance"),
 )
 MAX_EVALUATIONS = 10_000
-_REMEDY = "copy the file again from where it came, or train the model again"
 _DTYPES = {
     **{np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"},
     **{np.dtype(np.uint16): "U16", np.dtype(np.int8): "I8"},
@@ -161,7 +161,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     entries = {name: _info(array) for name, array in tensors.items()}
     _check_values(_parsed(text, entries))
     check_tensors(model.task, model.architecture, entries)
-    _check_numbers(model)
+    check_numbers(model)
     write_atomically(path, pack(tensors, text))
 
 
@@ -173,7 +173,7 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
         values.update(_check_values(_parsed(text, entries)))
         check_tensors(values["task"], values["architecture"], entries)
 
-    tensors, _ = unpack(path, check, _REMEDY)
+    tensors, _ = unpack(path, check, REMEDY)
     kept, scales = _under("network.", tensors), _under("scale.", tensors)
     values["weights"] = weights_of({name: _info(array) for name, array in tensors.items()})
     values["tensors"] = widened(kept, scales)
@@ -182,9 +182,9 @@ def load_model(path: str | os.PathLike[str]) -> ModelFile:
     values["test_vector"] = _under("test.", tensors)
     model = ModelFile(**values)
     try:
-        _check_numbers(model)
+        check_numbers(model)
     except ValueError as e:
-        remedy = "" if "; " in str(e) else f"; {_REMEDY}"
+        remedy = "" if "; " in str(e) else f"; {REMEDY}"
         raise ModelFileError(f"{e}{remedy}", file=path) from e
     return model
 
@@ -198,30 +198,6 @@ def is_model_file(path: str | os.PathLike[str]) -> bool:
     except ValueError:
         return False
     return isinstance(values, dict) and {"format", "task"} <= set(values)
-
-
-def verify(path: str | os.PathLike[str], model: ModelFile, output: np.ndarray) -> None:
-    """Compare ``output``, what a reader's network gives for the test input, with the stored one.
-
-    Raises ModelFileError where they differ by more than 1e-4 of the largest stored value (float32
-    rounding through some hundred steps stays ten times below).
-    """
-    stored = model.test_vector["output"]
-    if output.shape != stored.shape:
-        raise ModelFileError(
-            f"test vector: expected an output {list(stored.shape)}, got {list(output.shape)}; "
-            f"{_REMEDY}",
-            file=path,
-        )
-    difference = float(np.max(np.abs(output - stored), initial=0.0))
-    allowed = 1e-4 * max(1.0, float(np.max(np.abs(stored), initial=0.0)))
-    if not difference <= allowed:  # NaN is a difference
-        raise ModelFileError(
-            f"test vector: expected the stored output within {allowed:.1g}, got a difference of "
-            f"{difference:.3g}: the weights are damaged, or this network is not the writer's; "
-            f"{_REMEDY}",
-            file=path,
-        )
 
 
 def _under(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -323,30 +299,3 @@ def _are_labels(values: list[Any], count: int) -> bool:
 
 
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}
-
-
-def _check_numbers(model: ModelFile) -> None:
-    """InputError unless the weights are finite and the test vector is in range, safe to run."""
-    for name, weights in model.tensors.items():
-        if not np.isfinite(weights).all():
-            raise InputError(
-                f"weights of {name!r}: expected finite values, got NaN or infinity; "
-                f"train with a lower {spelled('learning_rate')}"
-            )
-    vector, size = model.test_vector, model.architecture.vocabulary_size
-    tokens = vector["input"]
-    if size is not None and not (tokens.min() >= 0 and tokens.max() < size):
-        raise InputError(
-            f"tensor 'test.input': expected tokens from 0 to {size - 1}, got others; {_REMEDY}"
-        )
-    lengths = vector.get("lengths")
-    if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
-        raise InputError(
-            f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}, got others; "
-            f"{_REMEDY}"
-        )
-    if not np.isfinite(vector["output"]).all():
-        raise InputError(
-            "tensor 'test.output': expected finite values, got NaN or infinity; "
-            f"train with a lower {spelled('learning_rate')}"
-        )

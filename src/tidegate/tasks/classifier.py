@@ -12,9 +12,7 @@ import numpy as np
 from tidegate.baselines.baseline import Answered
 from tidegate.baselines.texts import LinearTexts
 from tidegate.data.files.items import as_texts
-from tidegate.data.sequences.sequences import with_evidence
-from tidegate.data.text.encoders import WordEncoder
-from tidegate.data.text.evidence import MAX_LABELS, Evidence, learn_evidence
+from tidegate.data.text.evidence import MAX_LABELS
 from tidegate.data.text.reading import LEVELS, TextEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
@@ -32,7 +30,7 @@ from tidegate.tasks.folds import (
     trained_for,
 )
 from tidegate.tasks.language_model import LanguageModel
-from tidegate.tasks.model_file import encoder_of
+from tidegate.tasks.read_texts import ReadsTexts
 from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
@@ -42,7 +40,6 @@ from tidegate.training.options import documented, option
 from tidegate.training.search_space import Among, Span
 
 if TYPE_CHECKING:
-    from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
@@ -54,7 +51,7 @@ _FRACTION = 0.1  # of many texts, to validate by
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextClassifier(TextTask, Classifier):
+class TextClassifier(ReadsTexts, Classifier):
     """Predicts the label of a text, such as its topic or sentiment.
 
     The network has an embedding, recurrent layers, pooling and a dense layer.  ``classes_`` holds
@@ -220,7 +217,7 @@ class TextClassifier(TextTask, Classifier):
             by_folds if folds is not None else None,
         )
         parts = [
-            (self._learn_evidence(*learned), learned[1]),
+            (self._learn_evidence(*learned, len(self.classes_)), learned[1]),
             (self.encode(judged[0]), judged[1]),
         ]
 
@@ -304,40 +301,6 @@ class TextClassifier(TextTask, Classifier):
             network, batch_size, self.encoder_, self.evidence_, self.max_length
         )
 
-    def _learn_evidence(self, texts: list[str], answers: np.ndarray) -> list[np.ndarray]:
-        """Set ``evidence_``; the training texts as the network reads them."""
-        self.evidence_: Evidence | None = None
-        encoder, label_count = self.encoder_, len(self.classes_)
-        if not (self.evidence and isinstance(encoder, WordEncoder) and label_count <= MAX_LABELS):
-            return self.encode(texts)
-        split = [encoder.split(text) for text in texts]
-        self.evidence_, of_texts = learn_evidence(split, answers, label_count)
-        return self._joined(split, of_texts)
-
-    def encode(self, texts: list[str]) -> list[np.ndarray]:
-        """The texts as the network reads them: int32 [T], or records of tokens and evidence."""
-        if self.evidence_ is None:
-            return self._shortened(self.encoder_.encode_batch(texts))
-        assert isinstance(self.encoder_, WordEncoder)
-        split = [self.encoder_.split(text) for text in texts]
-        return self._joined(split, self.evidence_.of(split))
-
-    def _joined(self, split: list[list[str]], evidence: list[np.ndarray]) -> list[np.ndarray]:
-        assert isinstance(self.encoder_, WordEncoder)
-        numbers = (self.encoder_.numbers(words) for words in split)
-        joined = (with_evidence(n, e) for n, e in zip(numbers, evidence, strict=True))
-        return self._shortened(list(joined))
-
-    def _shortened(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
-        limit = self.max_length
-        if limit is None:
-            return sequences
-        head, tail = limit - limit // 2, limit // 2
-        return [
-            s if len(s) <= limit else np.concatenate([s[:head], s[len(s) - tail :]])
-            for s in sequences
-        ]
-
     @classmethod
     def _starts_with(cls) -> tuple[type[TextTask], ...]:
         return cls, LanguageModel
@@ -368,15 +331,3 @@ class TextClassifier(TextTask, Classifier):
             f"{origin}; name these",
             option="init_from",
         )
-
-    def _learned(self) -> dict[str, Any]:
-        learned = super()._learned() | {"encoder": self.encoder_.to_json()}
-        if (evidence := self.evidence_) is not None:
-            tables = {"buckets": evidence.buckets, "log_odds": evidence.log_odds}
-            learned["evidence"] = tables
-        return learned
-
-    def _restore(self, model: ModelFile) -> None:
-        super()._restore(model)
-        self.encoder_ = encoder_of(model)
-        self.evidence_ = Evidence(**model.evidence) if model.evidence else None

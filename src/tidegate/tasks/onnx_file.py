@@ -18,7 +18,7 @@ from tidegate.tasks.model_file import new_test_vector, rounded_network, version_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tidegate.tasks.estimator import Estimator
+    from tidegate.tasks.saved import Saved
 
 Path = str | PathLike[str]
 
@@ -27,7 +27,7 @@ FORMAT = 2  # of the metadata, which docs/onnx.md specifies
 
 
 def export(
-    fitted: Estimator,
+    fitted: Saved,
     path: Path,
     *,
     step: Path | None,
@@ -36,7 +36,7 @@ def export(
     vector: Mapping[str, np.ndarray] | None = None,
     inputs: Iterable[Path] = (),
 ) -> None:
-    """Write what `Estimator.export_onnx` says.
+    """Write what `Saved.export_onnx` says.
 
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
@@ -95,7 +95,7 @@ def check_exporting(opset: int) -> None:
             ) from e
 
 
-def _told(fitted: Estimator) -> dict[str, Any]:
+def _told(fitted: Saved) -> dict[str, Any]:
     """What a reader needs beside the graph: docs/onnx.md."""
     learned = fitted._learned()
     return {

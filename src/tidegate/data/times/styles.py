@@ -17,6 +17,14 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from tidegate.data.times.calendar_cells import (
+    RowError,
+    has_zone,
+    is_day_first,
+    matches_of,
+    no_time,
+    offsets_of,
+)
 from tidegate.data.times.calendar_text import (
     CODES,
     KINDS,
@@ -26,30 +34,21 @@ from tidegate.data.times.calendar_text import (
     parts_of,
     template_of,
 )
-from tidegate.errors import InputError, shown, spelled
+from tidegate.errors import InputError, shown
 
 __all__ = ["AS_NUMPY", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
 
 _YEARS: Final = (1800, 2200)  # of dates written in digits alone; other numbers only count
-# What a cell looks like that is no time, and what to do.
-_HINTS: Final = (
-    (r"\s*", "fill it or remove the row"),
-    (r"\d{1,2}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{2}(\D.*)?", "write the year in four digits"),
-    (r"\d{1,2}:\d{2}(:\d{2})?", "write the date before it, or number the rows"),
-    (r"(FY|\d{4}\s?[-/])\s?\d{2,4}", "of a year that begins in another, write the first one alone"),
-    (r"\d{4}-.*\d\s?[A-Za-z/_]{2,}", "write the zone as its offset from UTC, such as +01:00"),
-)
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DECIMALS: Final = 9  # of a time that counts; more are rounding
+_LEAST: Final = {
+    "month": 1,
+    "day": 1,
+    "quarter": 1,
+    "week": 1,
+    "weekday": 1,
+}  # where a date leaves it out
 _EPOCH: Final = (10**9, 4 * 10**9)  # seconds: from 2001 to 2096
-
-
-class RowError(InputError):
-    """A row (0-based) that breaks the series; who knows the file says which line that is."""
-
-    def __init__(self, problem: str, row: int) -> None:
-        super().__init__(f"row {row}: {problem}")
-        self.problem, self.row = problem, row
 
 
 class TimeStyle(Protocol):
@@ -136,7 +135,7 @@ class Calendar:
             return None
         if not isinstance(style, Calendar):
             return None
-        return times[0] if _has_zone(text) else times[0] - np.timedelta64(self.offset, "s")
+        return times[0] if has_zone(text) else times[0] - np.timedelta64(self.offset, "s")
 
 
 def read_times(
@@ -252,7 +251,7 @@ def _of_iso(cells: Sequence[str]) -> tuple[np.ndarray, TimeStyle] | None:
 
 
 def _of_calendar(cells: Sequence[str], day_first: bool | None) -> tuple[np.ndarray, TimeStyle]:
-    matches = _matches(cells)
+    matches = matches_of(cells)
     names = matches[0].re.groupindex
     found = {name: [match[name] for match in matches] for name in names}
     values = {
@@ -261,7 +260,7 @@ def _of_calendar(cells: Sequence[str], day_first: bool | None) -> tuple[np.ndarr
         if name not in ("zone", "half", "name", "fraction")
     }
     if "first" in values:
-        day_first = _is_day_first(values, cells, day_first, dotted="." in matches[0][0][:3])
+        day_first = is_day_first(values, cells, day_first, dotted="." in matches[0][0][:3])
         order = ("first", "other") if day_first else ("other", "first")
         values["day"], values["month"] = (values.pop(name) for name in order)
     if "name" in found:
@@ -272,8 +271,8 @@ def _of_calendar(cells: Sequence[str], day_first: bool | None) -> tuple[np.ndarr
         values["nanosecond"] = np.array([int((f or "0").ljust(9, "0")) for f in found["fraction"]])
     moments, good = moments_of(values)
     if not good.all():
-        raise _no_time(cells, int(good.argmin()))
-    offsets = _offsets(found.get("zone", []), cells)
+        raise no_time(cells, int(good.argmin()))
+    offsets = offsets_of(found.get("zone", []), cells)
     local = moments - moments.astype("datetime64[D]")
     # rows at one time of the day, whatever the clocks do, are days apart
     if len(set(offsets.tolist())) > 1 and not (local == local[0]).all():
@@ -284,76 +283,6 @@ def _of_calendar(cells: Sequence[str], day_first: bool | None) -> tuple[np.ndarr
         shift = 0
     template, digits = template_of(matches, found, day_first)
     return fewest_seconds(moments), Calendar(template, shift, day_first, digits)
-
-
-_LEAST: Final = {"month": 1, "day": 1, "quarter": 1, "week": 1, "weekday": 1}
-
-
-def _matches(cells: Sequence[str]) -> list[re.Match[str]]:
-    """Each cell as a date of one kind.  Raises RowError."""
-    pattern = next((p for p in KINDS.values() if p.fullmatch(cells[0])), None)
-    if pattern is None:
-        raise _no_time(cells, 0)
-    matches = []
-    for row, cell in enumerate(cells):
-        match = pattern.fullmatch(cell)
-        if match is None:
-            if any(p.fullmatch(cell) for p in KINDS.values()):
-                problem = f"expected a time written as {cells[0]}, the first one, got {shown(cell)}"
-                raise RowError(f"{problem}; write all in one way", row)
-            raise _no_time(cells, row)
-        matches.append(match)
-    return matches
-
-
-def _has_zone(text: str) -> bool:
-    matches = [pattern.fullmatch(text) for pattern in KINDS.values()]
-    return any(match and match.groupdict().get("zone") for match in matches)
-
-
-def _no_time(cells: Sequence[str], row: int) -> RowError:
-    cell = cells[row]
-    problem = f"expected a time such as 2016-07-01 13:00, got {shown(cell)}"
-    remedy = next((text for pattern, text in _HINTS if re.fullmatch(pattern, cell)), None)
-    if remedy is None:
-        numbered = f"number the rows and name that column with {spelled('time', 'COLUMN')}"
-        remedy = f"rewrite it as year-month-day, or {numbered}"
-    return RowError(f"{problem}; {remedy}", row)
-
-
-def _is_day_first(
-    values: dict[str, np.ndarray], cells: Sequence[str], told: bool | None, *, dotted: bool
-) -> bool:
-    """Whether 03/04/2016 is in April: dots say so, or a number above 12.  Raises RowError."""
-    if told is not None:
-        return told
-    first, other = values["first"].max() > 12, values["other"].max() > 12
-    if first != other:
-        return bool(first)
-    if dotted and not other:
-        return True
-    row = int(values["other"].argmax()) if other else 0
-    problem = f"expected a time such as 2016-07-01 13:00, got {cells[row]!r}"
-    reason = "no row tells which number is the day and which is the month"
-    if other:
-        reason = "in some rows the day comes first, in others the month"
-    raise RowError(f"{problem}: {reason}; rewrite it as year-month-day", row)
-
-
-def _offsets(zones: Sequence[str | None], cells: Sequence[str]) -> np.ndarray:
-    """Seconds east of UTC, int64 [N]; empty where no cell says.  Raises RowError."""
-    if not any(zones):
-        return np.empty(0, np.int64)
-    offsets = np.zeros(len(zones), np.int64)
-    for row, zone in enumerate(zones):
-        if zone is None:
-            problem = f"expected a time with its zone, as others have, got {cells[row]}"
-            raise RowError(f"{problem}; write it there, too", row)
-        if zone[0] in "+-":
-            digits = zone[1:].replace(":", "").ljust(4, "0")
-            seconds = 3600 * int(digits[:2]) + 60 * int(digits[2:])
-            offsets[row] = seconds if zone[0] == "+" else -seconds
-    return offsets
 
 
 def fewest_seconds(moments: np.ndarray) -> np.ndarray:

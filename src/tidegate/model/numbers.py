@@ -1,0 +1,69 @@
+"""Whether the numbers of a model file can be used: finite weights, a test vector that comes out.
+
+`checkpoint.py` specifies it in words.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.errors import InputError, spelled
+from tidegate.model.container import ModelFileError
+
+if TYPE_CHECKING:
+    from tidegate.model.checkpoint import ModelFile
+
+REMEDY = "copy the file again from where it came, or train the model again"
+
+
+def verify(path: str | os.PathLike[str], model: ModelFile, output: np.ndarray) -> None:
+    """Compare ``output``, what a reader's network gives for the test input, with the stored one.
+
+    Raises ModelFileError where they differ by more than 1e-4 of the largest stored value (float32
+    rounding through some hundred steps stays ten times below).
+    """
+    stored = model.test_vector["output"]
+    if output.shape != stored.shape:
+        raise ModelFileError(
+            f"test vector: expected an output {list(stored.shape)}, got {list(output.shape)}; "
+            f"{REMEDY}",
+            file=path,
+        )
+    difference = float(np.max(np.abs(output - stored), initial=0.0))
+    allowed = 1e-4 * max(1.0, float(np.max(np.abs(stored), initial=0.0)))
+    if not difference <= allowed:  # NaN is a difference
+        raise ModelFileError(
+            f"test vector: expected the stored output within {allowed:.1g}, got a difference of "
+            f"{difference:.3g}: the weights are damaged, or this network is not the writer's; "
+            f"{REMEDY}",
+            file=path,
+        )
+
+
+def check_numbers(model: ModelFile) -> None:
+    """InputError unless the weights are finite and the test vector is in range, safe to run."""
+    for name, weights in model.tensors.items():
+        if not np.isfinite(weights).all():
+            raise InputError(
+                f"weights of {name!r}: expected finite values, got NaN or infinity; "
+                f"train with a lower {spelled('learning_rate')}"
+            )
+    vector, size = model.test_vector, model.architecture.vocabulary_size
+    tokens = vector["input"]
+    if size is not None and not (tokens.min() >= 0 and tokens.max() < size):
+        raise InputError(
+            f"tensor 'test.input': expected tokens from 0 to {size - 1}, got others; {REMEDY}"
+        )
+    lengths = vector.get("lengths")
+    if lengths is not None and not (lengths.min() >= 0 and lengths.max() <= len(tokens)):
+        raise InputError(
+            f"tensor 'test.lengths': expected lengths from 0 to {len(tokens)}, got others; {REMEDY}"
+        )
+    if not np.isfinite(vector["output"]).all():
+        raise InputError(
+            "tensor 'test.output': expected finite values, got NaN or infinity; "
+            f"train with a lower {spelled('learning_rate')}"
+        )
