@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 _MOST_FAILURES = 10  # trials that fail one after another
-_MARGIN = 1.1  # a trial may take so many times as long as those before it
+_MARGIN = 1.1  # a trial may take so many times as long as those before it ...
+_MOST_OF_LIMIT = 1.2  # ... and so many times as long as its minutes
 
 
 class _Behind(Exception):
@@ -125,7 +126,9 @@ class Search:
     @property
     def _run_s(self) -> float:
         """Seconds that a run of full length takes, and a little more."""
-        return _MARGIN * statistics.median(self._seconds)
+        seconds = _MARGIN * statistics.median(self._seconds)
+        minutes = self.model.max_minutes  # the first run, which also loads, may take longer
+        return seconds if minutes is None else min(seconds, _MOST_OF_LIMIT * 60 * minutes)
 
     def _run_defaults(self) -> dict[str, Any]:
         self.progress.begin("defaults", 0.0)

@@ -94,7 +94,8 @@ class Experiment(ABC):
     @classmethod
     def held_back(cls, model: Any, share: float) -> dict[str, Any]:
         """Options with which this share is held out to test; those of ``model`` if it tells."""
-        return {"test_fraction": model.test_fraction or share}
+        told = getattr(model, "test_fraction", None)
+        return {} if told is None else {"test_fraction": told or share}
 
     @abstractmethod
     def fit(self, model: Any) -> None:
