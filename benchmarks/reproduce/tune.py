@@ -6,10 +6,10 @@ r"""What ``tune`` gains over the defaults in half an hour: reviews, hourly loads
 IMDb: the 25,000 training reviews; a fifth of them is held out, and the official test part is not
 read.  ETTh1: the protocol of the ETT benchmark, 24 hours ahead: 12 months to learn from, 4 to
 choose by, 4 held out.  War and Peace: characters; the last tenth is held out, the one before
-chooses.  The minutes are of everything: search, and three runs each of the defaults and of the
-winner with new seeds, within the limits of a trial; the gain is measured on the part held out, which
-the search never saw.  It is "no gain" unless both the seeds and a paired test over the examples say
-otherwise.  On a busy machine fewer trials come to their end.
+chooses.  The minutes are of everything: the search, and three runs each of the defaults and of the
+winner with new seeds, within the limits of a trial.  The gain is measured on the part held out,
+which the search never saw.  It is "no gain" unless both the seeds and a paired test over the
+examples say otherwise.  On a busy machine fewer trials come to their end.
 
 Rows go to benchmarks/results/tune.json; trials to runs/reproduce/tune.db.
 """
@@ -40,7 +40,7 @@ def imdb(data: Path, seed: int) -> tuple[Any, ...]:
 
 def etth1(data: Path, seed: int) -> tuple[Any, ...]:
     series = read_series(str(data / "timeseries" / "ETTh1.csv.gz"), "date", NAMES)
-    ends = {"train_until": str(12 * MONTH), "validate_until": str(16 * MONTH)}
+    ends: dict[str, Any] = {"train_until": str(12 * MONTH), "validate_until": str(16 * MONTH)}
     return tg.Forecaster(horizon=24, seed=seed, **ends), series.rows(0, 20 * MONTH)
 
 

@@ -129,7 +129,8 @@ class Widths:
     def drawn(self, value: Any) -> Sequence[Any]:
         """Of layers that are not alike, none."""
         sizes: tuple[int, ...] = tuple(value or ())
-        return (sizes[0], len(sizes)) if len(set(sizes)) == 1 else (None, None)
+        units = set(sizes)
+        return (units.pop(), len(sizes)) if len(units) == 1 else (None, None)
 
 
 def search_of(estimator: type, option: str) -> Search | None:

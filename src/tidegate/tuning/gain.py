@@ -89,17 +89,17 @@ def measured(
     winner: Estimator,
     seeds: int,
     until: float,
+    scoring_s: float,
     progress: TuningProgress,
 ) -> tuple[Gain, Any]:
     """The gain, and the fitted winner with the best validation figure.
 
     ``until``: the moment by which all is over, by ``time.monotonic``; what time there is the runs
-    share alike.
+    share alike; ``scoring_s``: seconds that figures on the held-out part take.
     """
     name = experiment.metric.name
     losses: dict[str, list[np.ndarray]] = {"defaults": [], "winner": []}
     best: Any = None
-    scoring_s = 0.0
     for k in range(seeds):
         limits: dict[str, Any] = {"seed": defaults.seed + 1 + k}
         if math.isfinite(until):
@@ -113,7 +113,7 @@ def measured(
             with watched_by(onlooker), counting_from(time.monotonic()):
                 experiment.fit(model)
             began = time.monotonic()
-            of_examples = experiment.losses(model)[1]
+            of_examples = experiment.held_out_losses(model)
             scoring_s = max(scoring_s, time.monotonic() - began)
             losses[which].append(of_examples)
             part = experiment.held_out

@@ -87,6 +87,8 @@ class Tuning:
     @property
     def verdict(self) -> str:
         """The gain over the defaults, in a sentence or two."""
+        if all(t.defaults for t in self.trials):
+            return "No gain: there was time for the defaults alone; give more minutes or trials."
         if self.best.defaults:
             return "No gain: no trial was better than the defaults on the validation part."
         if self.gain is None:

@@ -94,6 +94,7 @@ class Search:
     runs_after: int
     trials: float
     progress: TuningProgress
+    scoring_s: float = 0.0  # seconds that figures on the held-out part take
     _seconds: list[float] = field(default_factory=list)  # of each run
 
     def go(self) -> None:
@@ -107,6 +108,7 @@ class Search:
             self.trials -= 1
         done = failed = 0
         self._seconds.append(defaults["seconds"])
+        self.scoring_s = defaults["scoring_seconds"]
         self.progress.best = defaults["value"]
         while done < self.trials and time.monotonic() + self._run_s < self._until:
             problem = self._run_trial(done)
@@ -121,7 +123,7 @@ class Search:
     @property
     def _until(self) -> float:
         """The moment by which the search is over: what comes after it is runs, too."""
-        return self.deadline - self.runs_after * self._run_s
+        return self.deadline - self.runs_after * (self._run_s + _MARGIN * self.scoring_s)
 
     @property
     def _run_s(self) -> float:
@@ -143,15 +145,19 @@ class Search:
                 f"expected a {self.experiment.metric.label} of the defaults that is a number, got "
                 f"{value}; look at the data"
             )
+        seconds = time.monotonic() - began
+        if self.runs_after:  # the figures are not looked at: only how long they take
+            self.experiment.held_out_losses(model)
         about = {
             "value": value,
             "curve": watch.curve,
-            "seconds": time.monotonic() - began,
+            "seconds": seconds,
+            "scoring_seconds": time.monotonic() - began - seconds,
             "parameters": model.runtime_.architecture.parameter_count(),
         }
         options = {name: resolved(model, name) for name in model.get_params()}
         keep_defaults(self.study, self.space, options, about)
-        self.progress.done(f"defaults: {self._told(value)}, {about['seconds']:.1f} s")
+        self.progress.done(f"defaults: {self._told(value)}, {seconds:.1f} s")
         return about
 
     def _run_trial(self, done: int) -> str | None:

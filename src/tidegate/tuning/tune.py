@@ -126,7 +126,9 @@ def tune(
             winner = outcome.best
             if seeds and not winner.defaults:
                 chosen = copy_of(model, **winner.options)
-                gain, fitted = measured(experiment, model, chosen, seeds, deadline, progress)
+                gain, fitted = measured(
+                    experiment, model, chosen, seeds, deadline, search.scoring_s, progress
+                )
         except KeyboardInterrupt:
             done = defaults_of(opened) is not None
             raise SearchInterrupted(outcome.result(None, None) if done else None) from None

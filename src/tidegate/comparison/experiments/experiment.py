@@ -113,6 +113,10 @@ class Experiment(ABC):
         that one says next to nothing of another: stretches of what has an order in time.
         """
 
+    def held_out_losses(self, model: Any) -> np.ndarray:
+        """The second of ``losses`` alone."""
+        return self.losses(model)[1]
+
     @abstractmethod
     def baselines(self, model: Any) -> list[BaselineScores]:
         """Other methods on the same parts; any fitted ``model`` tells how these are read."""

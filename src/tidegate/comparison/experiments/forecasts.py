@@ -66,6 +66,9 @@ class Forecasts(Experiment):
         chosen, scored = (self._losses(model, part) for part in (self.chosen, self.scored))
         return chosen, scored
 
+    def held_out_losses(self, model: Any) -> np.ndarray:
+        return self._losses(model, self.scored)
+
     def _losses(self, model: Any, span: tuple[int, int]) -> np.ndarray:
         w = model.windowing_
         starts = self._windows(model, span).starts
