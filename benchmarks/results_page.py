@@ -22,7 +22,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "results-elsewhere.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "results.md",
+    ROOT / "docs" / "results-elsewhere.md",
+    ROOT / "docs" / "onnx.md",
+)
 _TABLE = re.compile(r"<!-- table: (\w+) -->.*?<!-- /table -->", re.DOTALL)
 _WORDS = re.compile(r"<!-- words: (\w+) -->.*?<!-- /words -->", re.DOTALL)
 

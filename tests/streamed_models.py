@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 import tidegate as tg
+from tidegate.data.sequences.convolutions import Convolutions
+from tidegate.data.sequences.evidence import SHORTEST, SequenceEvidence, points_of
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.windowing import Windowing
@@ -72,20 +74,41 @@ def language_model(level: str = "char", **of_network: Any) -> Any:
 
 
 def sequence_model(
-    kind: type[Any], channels: int = 2, segment: int = 1, *, own_scale: bool = False, **more: Any
+    kind: type[Any],
+    channels: int = 2,
+    segment: int = 1,
+    *,
+    own_scale: bool = False,
+    evidence: int | None = None,
+    **more: Any,
 ) -> Any:
+    """``evidence``: the median length of the sequences that it was learned from."""
     model = kind(bidirectional=False, own_scale=own_scale)
     scaler = Scaler(np.linspace(-1, 3, channels), np.linspace(0.5, 2, channels))
     model.inputs_ = SequenceInputs(scaler=scaler, segment=segment, own_scale=own_scale)
-    model.evidence_ = None
-    size = {"input_size": model.inputs_.input_size}
+    size: dict[str, Any] = {"output_size": 1}
     if kind is tg.SequenceClassifier:
         model.classes_ = np.array([4, 7, 9])
+        size["output_size"] = 3
     else:
         model.target_ = Scaler(np.array([40.0]), np.array([3.0]))
-        size["output_size"] = 1
+    model.evidence_ = None
+    if evidence is not None:
+        model.evidence_ = sequence_evidence(evidence, channels, size["output_size"])
+        size["linear_steps"] = 1
+    size["input_size"] = model._reading.input_size
     model.runtime_ = network(**size | more)
     return model
+
+
+def sequence_evidence(length: int, channels: int, outputs: int) -> SequenceEvidence:
+    """Kernels as they are fitted to noise, and random weights of 0.05 on what they find."""
+    rng = np.random.default_rng(2)
+    noise = list(rng.standard_normal((9, max(length, SHORTEST), 2 * channels), np.float32))
+    kernels = Convolutions.fit(noise, 1000, groups=2)
+    features = kernels.size + 2 * channels * points_of(length) + channels + 1
+    weights = rng.standard_normal((features, outputs), np.float32) / 20
+    return SequenceEvidence(kernels, length, weights, rng.standard_normal(outputs, np.float32))
 
 
 def forecaster(*, joint: bool = False, covariates: int = 0, **of_network: Any) -> Any:

@@ -227,11 +227,20 @@ def test_the_example_says_what_it_cannot_read(tmp_path):
     model = tidegate.LanguageModel(verbose=0, **options).fit("a tide " * 20)
     for weights in ("int8", "bfloat16"):
         model.save(tmp_path / weights, weights=weights)
+    for level in ("char", "word"):
+        mixed = tidegate.LanguageModel(verbose=0, **options | {"level": level}, counts=True)
+        mixed.fit("a tide\n" * 40).save(tmp_path / level)
+    numbers: dict = {"max_steps": 1, "hidden_sizes": (4,), "verbose": 0}
+    walks = np.random.default_rng(0).standard_normal((20, 12))
+    tidegate.SequenceClassifier(**numbers).fit(walks, [0, 1] * 10).save(tmp_path / "numbers")
     for arguments, expected in (
         ([], "expected MODEL [LENGTH] < TEXT"),
         ([tmp_path / "none", "ten"], "expected MODEL [LENGTH] < TEXT"),
         ([tmp_path / "int8"], "convert --weights float32"),
         ([tmp_path / "bfloat16"], "convert --weights float32"),
+        ([tmp_path / "char"], "train the model with --no-counts"),
+        ([tmp_path / "word"], "expected a language model of characters (--level char)"),
+        ([tmp_path / "numbers"], "expected a language model of characters (--level char)"),
         ([tmp_path / "none"], "cannot be opened"),
         ([tmp_path / "text"], "is not a safetensors file"),
     ):

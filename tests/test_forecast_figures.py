@@ -72,10 +72,36 @@ def test_a_percentage_of_values_near_zero_is_no_figure(model, series):
     assert [near_zero(values) for values in steady] == [False] * 3
 
 
+@pytest.mark.parametrize("names", [["level"], ["level", "flow"]])
+def test_a_percentage_that_means_nothing_says_why_to_people_and_to_machines(
+    names, tidegate, tmp_path, monkeypatch, series
+):
+    monkeypatch.chdir(tmp_path)
+    values = series.values[:, [series.names.index(name) for name in names]]
+    small(joint=False, max_steps=1).fit(Series.of(series.times, values, names=names)).save(
+        "model.safetensors"
+    )
+    rows = [",".join(map(str, row)) for row in zip(series.times, *values.T, strict=True)]
+    (tmp_path / "tides.csv").write_text("\n".join([",".join(["time", *names]), *rows]))
+    told = tidegate("evaluate model.safetensors tides.csv --json").json
+    shown = " ".join(tidegate("evaluate model.safetensors tides.csv").out.split())
+    why = "undefined: values come so near zero that percentages of them mean nothing"
+    if names == ["level"]:
+        assert told["smape"] is None
+        assert told["notes"] == {"smape": why}
+        assert f"smape {why} naive mse" not in shown  # nor those of the baselines
+        assert f"smape {why} n " in shown
+    else:
+        assert told["smape_series"] == 1
+        assert told["notes"] == {"smape": f"of 1 series; of the others {why}"}
+        assert f"(of 1 series; of the others {why})" in shown
+
+
 def test_figures_average_those_of_the_series(model, series):
     by_series = model.evaluate_series(series)
     assert list(by_series) == ["level", "flow"]
     figures = model.evaluate(series)
+    assert figures.pop("smape_series") == 1  # of "flow" alone
     for name, value in figures.items():
         assert value == pytest.approx(np.nanmean([row[name] for row in by_series.values()]))
     assert list(by_series["flow"]) == list(figures)

@@ -158,6 +158,28 @@ def test_a_week_is_found_in_hours_and_covered_by_the_context():
     assert choose_context(len(load), 24, 24, longest=168) >= 168
 
 
+def test_the_longest_season_and_the_horizon_may_take_half_of_the_rows():
+    assert choose_context(448, 48, 24, longest=168) == 168  # a quarter is 112 rows
+    assert choose_context(448, 56, 24, longest=168) == 168
+    assert choose_context(448, 57, 24, longest=168) == 96
+    assert choose_context(448, 48, 24) == 96
+
+
+def test_unequal_series_with_weeks_are_forecast_better_than_by_their_last_day():
+    """Levels from 1 to 100,000, four weeks to learn from: the week is read whole."""
+    rng, t = np.random.default_rng(3), np.arange(700)
+    day = np.sin(2 * np.pi * (t[:, None] - rng.uniform(0, 24, 60)) / 24)
+    week = np.where(t[:, None] // 24 % 7 < 5, 1, rng.uniform(0, 1, 60))
+    noise = 0.1 * rng.standard_normal((700, 60)) + 0.01 * rng.standard_normal((700, 60)).cumsum(0)
+    values = 10 ** rng.uniform(0, 5, 60) * (1 + 0.4 * (day * week + noise))
+    hours = np.datetime64("2020-01-01T00", "s") + t * HOUR
+    model = lined(season=None, context=None, segment=None, horizon=48, validate_until=0.8)
+    model.set_params(train_until=None, max_steps=1)
+    figures = model.fit(Series.of(hours, values)).metrics_
+    assert model.windowing_.context == 168
+    assert figures["test_mase"] < 0.8 * figures["test_seasonal_naive_mase"]
+
+
 def test_a_year_is_found_in_days_and_covered_by_the_context():
     t = np.arange(365 * 6)
     heat = np.sin(2 * np.pi * t / 365)[:, None]

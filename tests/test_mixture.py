@@ -14,7 +14,6 @@ from streamed_models import language_model
 
 import tidegate as tg
 from tidegate.data.text.ngrams import KneserNey
-from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.runtime.mixture import Mixture, follow, nothing_read
 from tidegate.runtime.scoring import token_nats
@@ -161,11 +160,6 @@ def test_backwards_and_from_another_model_too(fitted: Any):
         "a cat sang .\n" * 40
     )
     assert more.counts_.ngrams.size == fitted.encoder_.size
-
-
-def test_an_onnx_file_is_refused_with_what_helps(fitted: Any, tmp_path: Path):
-    with pytest.raises(InputError, match="counts, which no ONNX operator .* counts=False"):
-        fitted.export_onnx(tmp_path / "words.onnx")
 
 
 DAMAGE = {

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_without_torch import NAMES as TRAINED
 from test_without_torch import (
-    MIXED,
     folder,  # noqa: F401  a fixture
     run_without_torch,
 )
-from test_without_torch import NAMES as TRAINED
 
 import tidegate as tg
 from tidegate.cli import main
@@ -27,13 +26,13 @@ from tidegate.data.text import words
 from tidegate.data.text.encoders import BpeEncoder
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import load_model
+from tidegate.runtime.mixture import follow, nothing_read
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-# a graph has no evidence of whole sequences, and no counts
-WITH_EVIDENCE = ["series-classifier-3", "series-regressor-1"]
-NAMES = [name for name in TRAINED if name not in (*WITH_EVIDENCE, *MIXED)]
+NAMES = list(TRAINED)
+LANGUAGE = [name for name in NAMES if name.startswith("language-model")]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "onnx"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"
 TEXTS = [
@@ -51,7 +50,8 @@ def exported(folder: Path) -> Path:  # noqa: F811
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name in NAMES:
-            assert main(["export", "onnx", f"{name}.safetensors"]) == 0
+            step = ["--step", f"{name}.step.onnx"] if name in LANGUAGE else []
+            assert main(["export", "onnx", f"{name}.safetensors", *step]) == 0
     return folder
 
 
@@ -87,8 +87,12 @@ def own_answer(model: Any, question: Any) -> list[float]:
     if model.TASK == "language-model":
         tokens = model._tokens(question)
         tokens = tokens[:-1] if model.encoder_.end_id is not None else tokens
-        outputs = model.runtime_(tokens[:, None])[-1, 0].astype(np.float64)
-        odds = np.exp(outputs - outputs.max())
+        outputs = model.runtime_(tokens[:, None])[-1]
+        if model.counts_ is not None:
+            recent = nothing_read(1)
+            follow(recent[0], tokens)
+            outputs = model.counts_.log_probabilities(outputs, recent)
+        odds = np.exp(outputs[0].astype(np.float64) - outputs.max())
         return (odds / odds.sum()).tolist()
     if model.TASK == "series-regressor":
         return model.predict([np.array(question, float)]).tolist()
@@ -119,6 +123,49 @@ def test_the_reader_in_python_answers_as_the_model(name: str, exported: Path, re
     for question in questions(name):
         rows = question if isinstance(question, str) else np.array(question, float).tolist()
         assert_same(readers(name)(str(exported / f"{name}.onnx"), rows), model, question)
+
+
+def assert_likeliest(written: list[str], model: Any, prompt: str) -> None:
+    """Each token is the likeliest after those before it, but for rounding."""
+    encoder, (opening, closing) = model.encoder_, model._frame()
+    told = encoder.reading()["tokens"]
+    ends = {"\n": closing} if closing is not None else {}
+    tokens = model._tokens(prompt)
+    tokens = (tokens if closing is None else tokens[:-1]).tolist()
+    never = [k for k, token in enumerate(told) if token is None and k != closing]
+    for token in (ends.get(one, told.index(one) if one in told else None) for one in written):
+        recent, read = nothing_read(1), np.array(tokens)
+        outputs = model.runtime_(read[:, None])[-1]
+        if model.counts_ is not None:
+            follow(recent[0], read)
+            outputs = model.counts_.log_probabilities(outputs, recent)
+        outputs[0, never] = -np.inf
+        assert outputs[0, token] == pytest.approx(outputs.max(), abs=1e-4)
+        tokens += [token] if token != closing or closing is None else [closing, opening]
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
+def test_the_writers_in_python_and_javascript_go_on_with_the_likeliest_tokens(
+    name: str,
+    exported: Path,
+    readers: Any,  # noqa: ARG001  puts the examples on the path
+) -> None:
+    from write import write  # pyright: ignore[reportMissingImports]
+
+    model, path, prompt = tg.load(exported / f"{name}.safetensors"), f"{name}.step.onnx", "the cat"
+    written = write(exported / path, prompt, 30)
+    assert len(written) == 30
+    assert_likeliest(written, model, prompt)
+    node = _node()
+    if node is None or not (EXAMPLES / "node_modules" / "onnxruntime-web").is_dir():
+        pytest.skip("no node, or no onnxruntime-web: make web")
+    run = subprocess.run(
+        [*node, str(EXAMPLES / "write.mjs"), path, prompt, "30"],
+        cwd=exported, capture_output=True, text=True, check=False, timeout=60, encoding="utf-8",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert len(json.loads(run.stdout)) == 30
+    assert_likeliest(json.loads(run.stdout), model, prompt)
 
 
 def _node() -> list[str] | None:
@@ -342,7 +389,7 @@ def test_the_stored_test_vector_is_what_a_file_is_run_on(
 ) -> None:
     seen = []
 
-    def check(data: bytes, network: Any, vector: Any) -> None:  # noqa: ARG001
+    def check(data: bytes, network: Any, vector: Any, mixture: Any) -> None:  # noqa: ARG001
         seen.append(vector)
 
     monkeypatch.chdir(exported)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tidegate.data.sequences.inputs import SequenceInputs
+from tidegate.data.sequences.reading import SequenceReading
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.windowing import Windowing
 from tidegate.errors import InputError
@@ -41,6 +42,11 @@ def scaler(channels: int, mean: float = 3.0) -> Scaler:
     return Scaler(mean + np.arange(channels), 0.5 + np.arange(channels))
 
 
+def rows_of(segment: int, target: Scaler | None = None) -> SequenceRows:
+    inputs = SequenceInputs(scaler=scaler(2), segment=segment)
+    return SequenceRows(SequenceReading(inputs, None), target)
+
+
 def session(network: Network, reading: Reading, opset: int) -> tuple[bytes, Any]:
     data = whole_model(network, opset, "0", reading).SerializeToString()
     return data, session_of(data)
@@ -56,7 +62,7 @@ def test_sequences_are_filled_scaled_and_cut_as_by_tidegate(
     for mean, target in itertools.product((3.0, 1e9), (None, Scaler(np.ones(1), np.array([7.0])))):
         inputs = SequenceInputs(scaler=scaler(2, mean), segment=segment, own_scale=own_scale)
         network = network_of(inputs.input_size, 1 if target else 3)
-        reading = SequenceRows(inputs, target)
+        reading = SequenceRows(SequenceReading(inputs, None), target)
         data, runs = session(network, reading, opset)
         check_rows(data, network, reading)
         rows = np.random.default_rng(1).standard_normal((5, 8, 2)) + mean
@@ -68,7 +74,7 @@ def test_sequences_are_filled_scaled_and_cut_as_by_tidegate(
 
 
 def test_a_sequence_of_no_steps_gets_the_answer_of_the_initial_state() -> None:
-    reading = SequenceRows(SequenceInputs(scaler=scaler(2), segment=3), None)
+    reading = rows_of(3)
     network = network_of(reading.reading.input_size, 3)
     _, runs = session(network, reading, 17)
     feed = {"rows": np.ones((2, 4, 2)), "sequence_lens": np.array([0, 4], np.int32)}
@@ -98,8 +104,8 @@ def test_windows_are_anchored_scaled_and_cut_as_by_tidegate(
 @pytest.mark.parametrize("of", ["sequences", "windows"])
 def test_an_answer_of_another_scale_is_refused(of: str) -> None:
     if of == "sequences":
-        inputs = SequenceInputs(scaler=scaler(2), segment=2)
-        size, right = inputs.input_size, SequenceRows(inputs, scaler(1))
+        right = rows_of(2, scaler(1))
+        size = right.reading.input_size
         wrong: Reading = replace(right, target=scaler(1, 3.1))
     else:
         w = Windowing(
@@ -116,8 +122,8 @@ def test_an_answer_of_another_scale_is_refused(of: str) -> None:
 
 
 def test_an_answer_of_another_shape_is_refused_in_words() -> None:
-    reading = SequenceRows(SequenceInputs(scaler=scaler(2), segment=2), None)
+    reading = rows_of(2)
     size = reading.reading.input_size
     data, _ = session(network_of(size, 3), reading, 17)
-    with pytest.raises(InputError, match=r"expected .* \[4, 5\], got \[4, 3\] on random rows"):
+    with pytest.raises(InputError, match=r"expected .* \[5, 5\], got \[5, 3\] on random rows"):
         check_rows(data, network_of(size, 5), reading)

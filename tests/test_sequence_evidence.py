@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import tidegate as tg
-from tidegate.data.sequences.convolutions import Convolutions
+from tidegate.data.sequences.convolutions import Convolutions, _summed
 from tidegate.data.sequences.evidence import SequenceEvidence, learn_evidence
 from tidegate.data.sequences.mixing import best_mixture, log_loss, squared_error
 from tidegate.data.sequences.ridge import PENALTIES, Ridge
-from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.sequence_blend import blended, trust
@@ -165,18 +164,31 @@ def test_a_network_is_trusted_as_far_as_held_out_sequences_say() -> None:
     rng = RNG(0)
     answers, alike = rng.normal(size=50), np.ones(50)
     good, bad = answers[:, None], answers[:, None] + rng.normal(size=(50, 1))
-    np.testing.assert_allclose(trust(bad, good, answers, alike), (0, 1), atol=1e-6)
-    assert trust(good, bad, answers, alike) == (1, 0)
-    assert trust(bad[:5], good[:5], answers[:5], alike[:5]) == (1, 0)  # five tell nothing
-    evidence, network = trust(bad, answers[:, None] + rng.normal(size=(50, 1)), answers, alike)
+    np.testing.assert_allclose(trust(bad, good, answers, alike, 50), (0, 1), atol=1e-6)
+    assert trust(good, bad, answers, alike, 50) == (1, 0)
+    assert trust(bad[:5], good[:5], answers[:5], alike[:5], 50) == (1, 0)  # five tell nothing
+    evidence, network = trust(bad, answers[:, None] + rng.normal(size=(50, 1)), answers, alike, 50)
     assert evidence > 0.2  # errors that even out
     assert network > 0.2
+
+
+def test_a_small_gain_counts_where_many_sequences_were_learned_from() -> None:
+    """Two nats on a hundred of them are worth nothing of few, which may have come by chance."""
+    rng = RNG(1)
+    answers, alike = rng.normal(size=100), np.ones(100)
+    evidence = answers[:, None] + 0.2 * rng.normal(size=(100, 1))
+    network = answers[:, None] + rng.normal(size=(100, 1))
+    assert trust(evidence, network, answers, alike, 50) == (1, 0)
+    assert trust(evidence, network, answers, alike, 899) == (1, 0)
+    assert trust(evidence, network, answers, alike, 900)[1] > 0
+    few = slice(99)
+    assert trust(evidence[few], network[few], answers[few], alike[few], 900) == (1, 0)
 
 
 def test_a_network_that_is_certain_is_not_believed_for_a_few_right_answers() -> None:
     answers = np.arange(20) % 2
     right = np.eye(2)[answers]
-    evidence, network = trust(right, 40 * right, answers, np.ones(20))
+    evidence, network = trust(right, 40 * right, answers, np.ones(20), 50)
     assert evidence + 40 * network < 5
 
 
@@ -251,16 +263,21 @@ def _reloaded(path: Path, model: Any) -> Any:
     return tg.load(path)
 
 
-def test_what_cannot_have_evidence_says_what_to_train_instead(tmp_path: Path) -> None:
-    options = {**SMALL, "bidirectional": False, "own_scale": False}
-    model = tg.SequenceRegressor(**options).fit([[1.0, 2.0, 4.0]] * 6, np.arange(6))
-    with pytest.raises(InputError, match="evidence=False"):
-        model.stream()
-    with pytest.raises(InputError, match="evidence=False"):
-        model.export_onnx(tmp_path / "m.onnx")
-    model = tg.SequenceRegressor(**options, evidence=False).fit([[1.0, 2.0]] * 6, np.arange(6))
+def test_a_model_without_evidence_holds_none() -> None:
+    model = tg.SequenceRegressor(**SMALL, evidence=False).fit([[1.0, 2.0]] * 6, np.arange(6))
     assert model.evidence_ is None
-    assert model.stream().feed([1.0, 2.0]).shape == ()
+    assert model.runtime_.architecture.linear_steps == 0
+
+
+def test_a_sum_of_channels_is_added_up_in_their_order() -> None:
+    """So that its bits are the same on every machine."""
+    rng = RNG(0)
+    x = rng.normal(size=(3, 7, 9)).astype(np.float32)
+    weights = np.array([0, 1, 1, 0, 1, 0.5, 1, -1, 1], np.float32)
+    expected = np.zeros((3, 7), np.float32)
+    for i, t, c in np.ndindex(3, 7, 9):
+        expected[i, t] += x[i, t, c] * weights[c]
+    np.testing.assert_array_equal(_summed(x, weights), expected)
 
 
 def test_a_linear_answer_is_found_where_sequences_are_few() -> None:

@@ -31,6 +31,14 @@ HOSTILE: dict[str, tuple[Callable[[], Any], Any, str]] = {
     "too far": (
         lambda: sequence_model(tg.SequenceClassifier), [[1, 1e300]], "standard deviations away",
     ),
+    "too far for a default model": (
+        lambda: sequence_model(tg.SequenceClassifier, own_scale=True), [[1, 1e300]],
+        "standard deviations away",
+    ),
+    "infinity for a default model": (
+        lambda: sequence_model(tg.SequenceClassifier, evidence=20), [[1, -np.inf]],
+        "expected finite numbers",
+    ),
     "three channels": (
         lambda: sequence_model(tg.SequenceClassifier), [[1, 2, 3]], r"expected numbers \[T, 2\]",
     ),
@@ -56,27 +64,87 @@ def test_a_piece_that_cannot_be_read_is_named_and_changes_nothing(name: str) -> 
             np.testing.assert_array_equal(array, before[key])
 
 
-def test_what_cannot_be_streamed_is_refused_with_a_remedy_that_helps() -> None:
+def test_a_default_model_of_numbers_streams_and_one_in_one_direction_forgets_its_values() -> None:
     x = [np.linspace(k, k + n, 12).reshape(6, 2) for n in (1, -1) for k in range(10)]
     y = ["up"] * 10 + ["down"] * 10
     options: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
-    model = tg.SequenceClassifier(**options).fit(x, y)
-    with pytest.raises(InputError, match="bidirectional=False and own_scale=False") as refused:
-        model.stream()
-    assert "also reads backwards, from the end" in str(refused.value)
-    assert "deviations of its own" in str(refused.value)
-    assert "evidence of the whole sequence" in str(refused.value)
+    model: Any = tg.SequenceClassifier(**options).fit(x, y)
+    stream = model.stream()
+    np.testing.assert_allclose(stream.feed(x[0]), model.predict_proba(x[:1])[0], **CLOSE)
+    assert stream.state["values"].shape == (1, 6, 2)
+    number: Any = tg.SequenceRegressor(**options).fit(x, np.arange(20.0))
+    assert number.stream().feed(x[0]) == pytest.approx(number.predict(x[:1])[0], rel=1e-5)
     one_way = {"bidirectional": False, "own_scale": False, "evidence": False}
     model = tg.SequenceClassifier(**options, **one_way).fit(x, y)
-    np.testing.assert_allclose(model.stream().feed(x[0]), model.predict_proba(x[:1])[0], **CLOSE)
+    stream = model.stream()
+    np.testing.assert_allclose(stream.feed(x[0]), model.predict_proba(x[:1])[0], **CLOSE)
+    assert "values" not in stream.state
+    with pytest.raises(InputError, match="batch_size: expected a whole number from 0"):
+        model.stream(-1)
+
+
+def test_a_sequence_too_long_to_read_anew_is_refused_and_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tidegate.runtime.whole_streams.MOST_STEPS", 30)
+    stream = sequence_model(tg.SequenceClassifier, own_scale=True).stream(2)
+    stream.feed([rows(), rows(30)])
+    before = stream.state
+    with pytest.raises(
+        InputError, match=r"at most 30 steps.*got 31; begin it anew with reset"
+    ) as e:
+        stream.feed([rows(2), rows(1)])
+    assert "evidence=False" in str(e.value)
+    for name, array in stream.state.items():
+        np.testing.assert_array_equal(array, before[name])
+    stream.reset(1)
+    assert np.isfinite(stream.feed([rows(2), rows(1)])).all()
+    longer = {**before, "values": np.zeros((2, 31, 2))}
+    with pytest.raises(InputError, match=r"values: expected \[2, 30, 2\], got \[2, 31, 2\]"):
+        stream.state = longer
+
+
+def test_values_that_are_remembered_are_checked_before_they_are_taken(tmp_path: Path) -> None:
+    model, path = sequence_model(tg.SequenceClassifier, evidence=20), tmp_path / "stream"
+    stream = model.stream(2)
+    stream.feed([rows(), rows(4)])
+    good = stream.state
+    for name, change, problem in (
+        ("values", lambda a: a * np.nan, "expected finite values"),
+        ("values", lambda a: a + 1e31, "expected numbers up to 1e[+]30"),
+        ("values", lambda a: a[..., :1], r"expected \[2, 23, 2\]"),
+        ("values", lambda a: a[:1], r"expected \[2, 23, 2\]"),
+        ("values", lambda a: a[:, 0], r"expected \[2, 0, 2\]"),
+        ("values", lambda a: a[:, 1:], "expected at most 22, those of the values"),
+        ("steps", lambda a: a + 1, "expected at most 23, those of the values"),
+        ("steps", lambda a: a - 5, "expected numbers from 0"),
+    ):
+        with pytest.raises(InputError, match=f"state: (values|steps): {problem}"):
+            stream.state = {**good, name: change(good[name])}
+        for held, array in stream.state.items():
+            np.testing.assert_array_equal(array, good[held])
+    stream.save(path)
+    for size, problem in ((None, "one of 2; load it into one of batch_size=2"), (3, "of 2")):
+        with pytest.raises(InputError, match=problem):
+            model.stream(size).load(path)
+    again = model.stream(2)
+    again.feed([rows(), rows()])  # more than it will remember
+    again.load(path)
+    np.testing.assert_array_equal(again.answer, stream.answer)
+    np.testing.assert_array_equal(again.state["values"], good["values"])
+    again.reset()
+    again.save(path)  # of no steps
+    np.testing.assert_array_equal(stream.load(path).answer, model.stream(2).answer)
+
+
+def test_texts_that_are_read_from_their_end_are_refused_with_a_remedy_that_helps() -> None:
+    options: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 2, "verbose": 0}
     with pytest.raises(InputError, match="bidirectional=False"):
         tg.TextClassifier(**options).fit(["a b", "c"] * 10, ["x", "y"] * 10).streams()
     with pytest.raises(InputError, match=r"reads from a text's end.*reverse=False"):
         tg.LanguageModel(**options, reverse=True, bptt=4).fit("a tide " * 20).stream()
     with pytest.raises(InputError, match="call fit or load first"):
         tg.Forecaster().stream()
-    with pytest.raises(InputError, match="batch_size: expected a whole number from 0"):
-        model.stream(-1)
 
 
 def test_a_text_longer_than_the_model_reads_is_refused_with_a_remedy_that_helps() -> None:

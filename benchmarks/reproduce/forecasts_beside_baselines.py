@@ -7,7 +7,8 @@ The last fifth of each series is the test, which nothing else sees; the forecast
 it always does.  Beside it: the last value again, the last season again, and ridge regression on the
 same windows with its penalty chosen on the same validation rows.  Seeds 0, 1, 2.  A gap, of Mauna
 Loa's weeks and Beijing's hours, gets the value before it.  Drawn series have no file: random
-walks, hours with days and weeks, and sixty hourly series of different levels and seasons.
+walks, hours with days and weeks, sixty hourly series of different levels and seasons, and 300 of
+levels from 1 to 100,000, whose swing is added, multiplied, cut off at 0 or grows.
 
 Rows go to benchmarks/results/forecasts_beside_baselines.json.  ``ratio``: mean squared error of the
 forecaster, mean of the seeds, over that of the best baseline; ``mase_ratio``: mean absolute scaled
@@ -21,6 +22,7 @@ import csv
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from record import Clock, Record, Row, markdown
@@ -118,6 +120,25 @@ def sixty(data: Path) -> Series:  # noqa: ARG001
     return Series.of(hours(len(t)), np.stack(columns, axis=1))
 
 
+def unequal(_: Path) -> Series:
+    rng = np.random.default_rng(7)
+    t = np.arange(700)
+    columns = []
+    for k in range(300):
+        level, phase = 10 ** rng.uniform(0, 5), rng.uniform(0, 24)
+        day = np.sin(2 * np.pi * (t - phase) / 24)
+        twice = rng.uniform(0, 0.6) * np.sin(4 * np.pi * (t - 1.7 * phase) / 24)
+        week = np.where(t // 24 % 7 < 5, 1, rng.uniform(0, 1))
+        trend = 0.6 * rng.standard_normal() * t / len(t)
+        drift = rng.uniform(0.002, 0.03) * rng.standard_normal(len(t)).cumsum()
+        noise = rng.uniform(0.03, 0.3) * rng.standard_normal(len(t))
+        swing = rng.uniform(0.05, 0.5) * ((day + twice) * week + trend + drift + noise)
+        growth = 1 + rng.uniform(0, 2) * t / len(t)
+        kinds = 1 + swing, np.exp(swing), np.maximum(0, 1 + 2 * swing), (1 + swing) * growth
+        columns.append(level * kinds[k % 4])
+    return Series.of(hours(len(t)), np.stack(columns, axis=1))
+
+
 CASES: dict[str, tuple[Callable[[Path], Series], tuple[int, ...]]] = {
     "airline": (monthly("airline-passengers.csv"), (12,)),
     "temperatures": (temperatures, (24,)),
@@ -129,13 +150,14 @@ CASES: dict[str, tuple[Callable[[Path], Series], tuple[int, ...]]] = {
     **{f"random walk {k}": (walk(k), (96,)) for k in range(3)},
     "days and weeks": (weeks, (24,)),
     "sixty series": (sixty, (48,)),
+    "300 unequal series": (unequal, (48,)),
 }
 
 
-def measure(name: str, series: Series, horizon: int) -> Row:
+def measure(name: str, series: Series, horizon: int, seeds: list[int]) -> Row:
     """Figures of every seed on the last fifth, and of what costs little."""
     models, clock = [], Clock()
-    for seed in SEEDS:
+    for seed in seeds:
         model = tg.Forecaster(horizon=horizon, validate_until=0.8, seed=seed, verbose=0)
         models.append(model.fit(series))
     spent = clock.read()["cpu_seconds"]
@@ -150,7 +172,7 @@ def measure(name: str, series: Series, horizon: int) -> Row:
         "horizon": horizon,
         "context": models[0].windowing_.context,
         "season": models[0].windowing_.season,
-        "seeds": list(SEEDS),
+        "seeds": seeds,
         "test_mse": [round(v, 5) for v in errors],
         "baselines_test_mse": {k: round(v, 5) for k, v in simple.items()},
         "ratio": round(float(np.mean(errors) / min(simple.values())), 4),
@@ -158,22 +180,42 @@ def measure(name: str, series: Series, horizon: int) -> Row:
         "mase_ratio": round(float(np.mean([one["test_mase"] for one in figures]) / mase), 4),
         "line_weight": told.get("line_weight"),
         "network_weight": [model.provenance_.get("network_weight") for model in models],
-        "cpu_seconds_a_seed": round(spent / len(SEEDS), 1),
+        "cpu_seconds_a_seed": round(spent / len(seeds), 1),
     }
+
+
+COLUMNS: dict[str, Any] = {
+    "data": lambda r: r["data"],
+    "rows ahead": lambda r: r["horizon"],
+    "rows read": lambda r: r["context"],
+    "test MSE (seeds)": lambda r: (
+        f"**{np.mean(r['test_mse']):.4g}** ({', '.join(f'{v:.4g}' for v in r['test_mse'])})"
+    ),
+    **{
+        name: lambda r, name=name: f"{r['baselines_test_mse'].get(name, np.nan):.4g}"
+        for name in ("ridge regression", "seasonal naive", "naive")
+    },
+    "over the best of these": lambda r: f"{r['ratio']:.3f}",
+    "MASE over the naive ones'": lambda r: f"{r['mase_ratio']:.3f}",
+    "CPU seconds a seed": lambda r: round(r["cpu_seconds_a_seed"]),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with timeseries/")
     parser.add_argument("--series", choices=CASES, help="this one alone")
+    parser.add_argument("--horizon", type=int, help="this horizon alone")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     chosen = parser.parse_args()
     record = Record("forecasts_beside_baselines", ("data", "horizon"))
     for name, (read, horizons) in CASES.items():
         if chosen.series in (None, name):
             for horizon in horizons:
-                record.add(measure(name, read(chosen.data / "timeseries"), horizon))
-    columns = ("data", "horizon", "context", "test_mse", "baselines_test_mse", "ratio")
-    print("\n" + markdown(record.rows, {c: lambda r, c=c: r[c] for c in columns}))
+                if chosen.horizon in (None, horizon):
+                    series = read(chosen.data / "timeseries")
+                    record.add(measure(name, series, horizon, chosen.seeds))
+    print("\n" + markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def classifier() -> Any:
     model = tg.SequenceClassifier(bidirectional=False, readout="last", own_scale=False)
     scaler = Scaler(np.zeros(CHANNELS), np.ones(CHANNELS))
     model.inputs_ = SequenceInputs(scaler=scaler, segment=1, own_scale=False)
+    model.evidence_ = None
     model.classes_ = np.arange(LABELS)
     architecture = Architecture(
         cell="gru", vocabulary_size=None, input_size=CHANNELS, embedding_size=None,

@@ -131,6 +131,10 @@ const float* model_file_tensor(const model_file* file, const char* name, int64_t
     return (const float*)(const void*)(file->header_end + first);
 }
 
+int model_file_has(const model_file* file, const char* name) {
+    return value_of(file->header, file->header_end, name) != NULL;
+}
+
 char* model_file_text(const model_file* file, const char* key) {
     const char* end = file->description + strlen(file->description);
     const char* value = value_of(file->description, end, key);

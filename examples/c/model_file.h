@@ -22,6 +22,9 @@ void model_file_close(model_file* file);
 const float* model_file_tensor(const model_file* file, const char* name, int64_t* rows,
                                int64_t* columns);
 
+/* Whether the file holds a tensor of this whole name, such as `counts.shares`. */
+int model_file_has(const model_file* file, const char* name);
+
 /* The description's first text under `key`, without JSON's escapes, which the caller frees; NULL
    where there is none. */
 char* model_file_text(const model_file* file, const char* key);

@@ -2,9 +2,9 @@
 
      next_character MODEL [LENGTH] < TEXT
 
-   MODEL is a file of `tidegate train language-model TEXT --level char`. It prints the bits that the
-   model needs for each character of the text, then LENGTH characters, each the likeliest one.
-   Neither Python nor any other library is needed but libtidegate. */
+   MODEL is a file of `tidegate train language-model TEXT --level char`, a network without counts.
+   It prints the bits that the model needs for each character of the text, then LENGTH characters,
+   each the likeliest one. Neither Python nor any other library is needed but libtidegate. */
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -84,6 +84,8 @@ static int open_network(network* net, const char* path) {
     net->bias = model_file_tensor(&net->file, "dense.bias", &net->vocabulary, &columns);
     if (!net->characters || !cell)
         return free(cell), fail("expected a language model of characters (--level char)");
+    if (model_file_has(&net->file, "counts.shares"))
+        return free(cell), fail("counts are not mixed in here: train the model with --no-counts");
     if (!net->embedding) /* float32 alone is read here */
         return free(cell), fail("expected weights of float32: tidegate convert --weights float32");
     if (!net->bias || rows != net->vocabulary)

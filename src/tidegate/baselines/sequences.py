@@ -12,13 +12,17 @@ from typing import Any, Self
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Labelling, Valued, sampled, told_of
-from tidegate.data.sequences.evidence import learn_evidence
+from tidegate.data.sequences.evidence import MAX_LABELS, learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.series.scaling import Scaler
 
 _PENALTIES = tuple(10.0**k for k in range(-2, 5))
 _TRIED = 1000  # sequences that tell how often the nearest one is right
 _VALUES_A_SECOND = 3e8  # multiplied and added, on one core
+# Seconds on one core that convolutions take for a step of a sequence, over all kernels, and ridges
+# for a sequence: more for each of the first ones, by which penalties are chosen.
+_A_STEP, _A_JUDGE, _JUDGES, _A_ROW = 3e-5, 4e-3, 1000, 1e-3
+_FEWEST = 20  # sequences that ridges on convolutions are worth fitting on
 
 
 class Resampled:
@@ -87,9 +91,9 @@ class _Convolved:
     about = "as MiniRocket has them, and on values"
     parameters: int | None = None
 
-    def _learn(self, sequences: list[np.ndarray], answers: np.ndarray, labels: int | None) -> None:
-        self._inputs = SequenceInputs.fit(sequences, None)
-        filled = [self._inputs.filled(sequence) for sequence in sequences]
+    def _learn(self, part: Answered, answers: np.ndarray, labels: int | None) -> None:
+        self._inputs = SequenceInputs.fit(part.inputs, None)
+        filled = [self._inputs.filled(sequence) for sequence in part.inputs]
         counts = np.ones(len(filled))
         self._evidence, _, self._strength = learn_evidence(filled, answers, counts, labels)
         self.parameters = self._evidence.weights.size + self._evidence.intercepts.size
@@ -100,14 +104,24 @@ class _Convolved:
         return self._strength * self._evidence.of(filled).astype(np.float64)
 
 
+def _share_convolved(train: Answered, asked: int, seconds: float) -> float:
+    """What part of ``train`` ridges on convolutions can learn from in about so many seconds."""
+    count = len(train.inputs)
+    steps = float(np.mean([len(sequence) for sequence in train.inputs]))
+    learning = count * (steps * _A_STEP + _A_ROW) + min(count, _JUDGES) * _A_JUDGE
+    return max(0.0, seconds - asked * steps * _A_STEP) / learning
+
+
 class ConvolvedLabels(_Convolved, Labelling):
     """Labels by convolutions and a ridge: Dempster et al. 2021, MiniRocket, arXiv:2012.08791."""
 
     @classmethod
-    def fit(cls, train: Answered) -> Self:
-        made = cls()
-        made.classes, positions = np.unique(train.answers, return_inverse=True)
-        made._learn(train.inputs, positions, len(made.classes))
+    def fit(cls, train: Answered, *, share: float = 1.0) -> Self:
+        """Learn from this ``share`` of ``train``, or from all."""
+        made, some = cls(), sampled(train, share)
+        made.classes, positions = np.unique(some.answers, return_inverse=True)
+        made._learn(some, positions, len(made.classes))
+        made.about += told_of(len(some.inputs), len(train.inputs), "sequences")
         return made
 
     def log_probabilities(self, inputs: list[np.ndarray]) -> np.ndarray:
@@ -122,10 +136,12 @@ class ConvolvedNumbers(_Convolved, Valued):
     _scale: Scaler
 
     @classmethod
-    def fit(cls, train: Answered) -> Self:
-        made = cls()
-        made._scale = Scaler.fit(train.answers[:, None])
-        made._learn(train.inputs, made._scale.transform(train.answers[:, None])[:, 0], None)
+    def fit(cls, train: Answered, *, share: float = 1.0) -> Self:
+        """Learn from this ``share`` of ``train``, or from all."""
+        made, some = cls(), sampled(train, share)
+        made._scale = Scaler.fit(some.answers[:, None])
+        made._learn(some, made._scale.transform(some.answers[:, None])[:, 0], None)
+        made.about += told_of(len(some.inputs), len(train.inputs), "sequences")
         return made
 
     def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
@@ -175,3 +191,25 @@ class LinearSequences(Valued):
 
     def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
         return self._linear.predict(self._features.of(inputs))
+
+
+def labels_within(train: Answered, asked: int, seconds: float) -> Labelling:
+    """What tells labels best of what takes about ``seconds``, with ``asked`` sequences to tell.
+
+    Ridges on convolutions, of a sample if need be; the nearest neighbour where too few sequences
+    could be learned from, or where there are too many labels.
+    """
+    share = _share_convolved(train, asked, seconds)
+    labels = len(np.unique(train.answers))
+    enough = share >= 1 or share * len(train.inputs) >= max(_FEWEST, 2 * labels)
+    if enough and labels <= MAX_LABELS:
+        return ConvolvedLabels.fit(train, share=share)
+    return NearestNeighbour.fit(train, asked=asked, seconds=seconds)
+
+
+def numbers_within(train: Answered, asked: int, seconds: float) -> Valued:
+    """The same of numbers: ridges on convolutions, or one on the values."""
+    share = _share_convolved(train, asked, seconds)
+    if share >= 1 or share * len(train.inputs) >= _FEWEST:
+        return ConvolvedNumbers.fit(train, share=share)
+    return LinearSequences.fit(train, seconds=seconds)

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from tidegate.baselines.baseline import Baseline
-from tidegate.data.series.line import MOST_INPUTS, Line, fit_line
+from tidegate.data.series.line import MOST_INPUTS, Line, designs, fit_line
 from tidegate.data.series.naive import seasonal_naive_forecast
 from tidegate.data.series.windowing import Windows, window_rows
 
@@ -85,29 +85,34 @@ class LinearWindows(Baseline):
     def figures(self, part: Windows) -> dict[str, float]:
         """``mse`` and ``mae`` over all windows and series, in standard deviations of training."""
         squared = absolute = count = 0.0
-        for x, y in _design(part):
-            error = self.line(x) - y
+        for error in self._errors(part):
             squared, absolute = squared + np.sum(error**2), absolute + np.sum(np.abs(error))
             count += error.size
         return {"mse": float(squared / count), "mae": float(absolute / count)}
 
     def losses(self, part: Windows) -> np.ndarray:
         """Mean squared error of each window, over horizon and series, [windows]."""
-        rows = [((self.line(x) - y) ** 2).mean(1) for x, y in _design(part)]
+        rows = [(error**2).mean(1) for error in self._errors(part)]
         return np.concatenate(rows).reshape(len(part.starts), -1).mean(1)
 
+    def _errors(self, part: Windows) -> Iterator[np.ndarray]:
+        """Of the rows of all windows, [B, outputs]."""
+        steps = self.line.weights.shape[1] // part.windowing.input_size
+        for _, x, y in designs(part, steps, thinned=False):
+            yield self.line(x) - y
 
-def best_of(train: Windows, validation: Windows, *, seconds: float = math.inf) -> Baseline:
-    """That of the naive forecasts and the linear map which does best on ``validation``."""
+
+def best_of(
+    train: Windows, validation: Windows, line: Line | None = None, *, seconds: float = math.inf
+) -> Baseline:
+    """That of the naive forecasts and the linear map which does best on ``validation``.
+
+    ``line``: the map, where it is fitted already.
+    """
     seasons = dict.fromkeys((1, train.windowing.season))  # without one, naive alone
     fitted: list[Baseline] = [Repeated(season) for season in seasons]
-    if train.inputs(np.arange(1)).size <= MOST_INPUTS:
+    if line is not None:
+        fitted.append(LinearWindows(line))
+    elif train.inputs(np.arange(1)).size <= MOST_INPUTS:
         fitted.append(LinearWindows.fit(train, validation, seconds=seconds))
     return min(fitted, key=lambda one: one.figures(validation)["mse"])
-
-
-def _design(part: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Inputs [B, inputs] and targets [B, outputs] of the rows of windows, float64."""
-    for rows in np.split(np.arange(len(part)), range(_ROWS, len(part), _ROWS)):
-        x = part.inputs(rows).astype(np.float64)  # [T, B, I]
-        yield x.swapaxes(0, 1).reshape(len(rows), -1), part.targets(rows).astype(np.float64)

@@ -14,6 +14,7 @@ from tidegate.cli.show import (
     accuracy_interval,
     accuracy_told,
     beside_baselines,
+    noted,
     print_json,
     print_table,
 )
@@ -97,7 +98,7 @@ def evaluate(
     with about_file(read):
         figures = measure.figures(fitted, data, asked)
     if json:
-        print_json(figures)
+        print_json(figures | noted(figures))
     else:
         print_table("", beside_baselines(figures))
 

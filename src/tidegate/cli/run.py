@@ -18,6 +18,7 @@ from tidegate.cli.show import (
     accuracy_told,
     beside_baselines,
     clock,
+    noted,
     print_json,
     print_table,
     said_aside,
@@ -202,6 +203,7 @@ class TrainingRun:
                 **accuracy_interval(test or validation, tested if test else validated),
                 "validation": validation,
                 "test": test or None,
+                **noted(test or validation),
             }
         )
 

@@ -19,6 +19,13 @@ from tidegate.output.writing import own_descriptor
 from tidegate.terminal import UNSAFE, elided, printable, say
 
 _NARROWEST = 20  # columns of a table's values, however narrow the terminal is
+# Why a figure means nothing, where it is undefined; of several series it may be so of some.
+_UNDEFINED = {
+    "smape": "values come so near zero that percentages of them mean nothing",
+    "mase": "the training rows repeat exactly, so the error of the repetition is no unit",
+    "auroc": "one label alone occurs",
+    "r2": "all numbers are alike",
+}
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -69,24 +76,40 @@ def _columns(text: str) -> int:
     )
 
 
+def noted(figures: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """For machines: ``notes``, if there are any, by a figure's name (`_notes_on`)."""
+    notes = _notes_on(figures)
+    return {"notes": notes} if notes else {}
+
+
+def _notes_on(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Why figures are undefined, and which are means of some of the series alone, by their name."""
+    notes = {}
+    for name, why in _UNDEFINED.items():
+        if name in figures and math.isnan(figures[name]):
+            notes[name] = f"undefined: {why}"
+        elif (count := figures.get(f"{name}_series")) is not None:
+            notes[name] = f"of {count} series; of the others undefined: {why}"
+    return notes
+
+
 def beside_baselines(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures with those of cheap and trivial predictions beside them, not below."""
+    """Figures with those of cheap and trivial predictions beside them, not below, and notes."""
+    notes = _notes_on(figures)
     baselines = ("baseline", "naive", "seasonal_naive", "mean")
     others = {f"{b}_{name}" for b in baselines for name in figures if f"{b}_{name}" in figures}
-    return {
-        name: "   ".join(
-            [
-                as_text(value),
-                *(
-                    f"{b.replace('_', ' ')} {as_text(figures[f'{b}_{name}'])}"
-                    for b in baselines
-                    if f"{b}_{name}" in figures
-                ),
-            ]
-        )
-        for name, value in figures.items()
-        if name not in others
-    }
+    told = {}
+    for name, value in figures.items():
+        if name in others or name.removesuffix("_series") in notes and name.endswith("_series"):
+            continue
+        beside = [b for b in baselines if f"{b}_{name}" in figures]
+        shown = [f"{b.replace('_', ' ')} {as_text(figures[f'{b}_{name}'])}" for b in beside]
+        note = notes.get(name, "")
+        if note.startswith("undefined"):
+            told[name] = note
+        else:
+            told[name] = "   ".join([as_text(value), *shown, *([f"({note})"] if note else [])])
+    return told
 
 
 def accuracy_told(figures: Mapping[str, Any], count: int, what: str) -> dict[str, Any]:

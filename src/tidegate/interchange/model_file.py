@@ -45,12 +45,8 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
         raise InputError(
             "expected recurrent layers and one dense layer after them, got a network with a "
             "straight line beside them, which a stack of layers has no place for; train it with "
-            + (
-                f"{spelled('linear', False)}, or write it for ONNX Runtime, line and all, with "
-                "tidegate export onnx"
-                if model.task == "forecaster"
-                else spelled("evidence", False)
-            ),
+            + spelled("linear" if model.task == "forecaster" else "evidence", False)
+            + ", or write it for ONNX Runtime, line and all, with tidegate export onnx",
             file=path,
         )
     layers: list[Layer] = []

@@ -11,6 +11,7 @@ from tidegate.data.sequences.sequences import with_evidence
 from tidegate.errors import InputError, spelled
 from tidegate.onnx.network import OUTPUT, StatePair
 from tidegate.onnx.rows import LENGTHS, ROWS, Reading, compared
+from tidegate.runtime.mixture import Mixture, follow, nothing_read
 from tidegate.runtime.network import Network
 
 _STEPS = 100  # up to which the first tolerance holds
@@ -27,48 +28,59 @@ def tolerance(steps: int) -> float:
     return 1e-5 * max(1.0, steps / _STEPS)
 
 
-def check_whole(data: bytes, network: Network, vector: Mapping[str, np.ndarray]) -> None:
+def check_whole(
+    data: bytes,
+    network: Network,
+    vector: Mapping[str, np.ndarray],
+    mixture: Mixture | None = None,
+) -> None:
     """Run the model on a test vector, as a model file has it, and on fresh random batches.
 
-    Raises InputError where ONNX Runtime's answer is another than the vector's or the network's.
+    Raises InputError where ONNX Runtime's answer is another than the vector's or the network's,
+    of which with ``mixture`` each is part.
     """
     session = session_of(data)
     lengths = vector.get("lengths")
     given = vector["input"]
     if "evidence" in vector:
         given = with_evidence(given, vector["evidence"])
-    _compare(session, network, given, lengths, vector["output"], "the test vector")
-    for inputs, lengths in _fresh(network):
-        _compare(session, network, inputs, lengths, network(inputs, lengths), "fresh input")
+    expected = _mixed(mixture, vector["output"], given)
+    _compare(session, network, given, lengths, expected, "the test vector")
+    for inputs, lengths in _fresh(network, mixture):
+        expected = _mixed(mixture, network(inputs, lengths), inputs)
+        _compare(session, network, inputs, lengths, expected, "fresh input")
 
 
 def check_rows(data: bytes, network: Network, reading: Reading) -> None:
     """Run the model on random rows.  Raises InputError where its answer is another than theirs."""
     session, rng = session_of(data), np.random.default_rng()
-    feed = reading.example(rng)
-    steps = feed[ROWS].shape[1]
-    (output,) = session.run([OUTPUT], feed)
-    expected = compared(reading, reading.expected(network, feed))
-    _need_same(compared(reading, output), expected, steps, "random rows")
+    for feed in reading.examples(rng):
+        steps = feed[ROWS].shape[1]
+        (output,) = session.run([OUTPUT], feed)
+        expected = compared(reading, reading.expected(network, feed))
+        _need_same(compared(reading, output), expected, steps, "random rows")
 
 
-def check_step(data: bytes, network: Network, pairs: Sequence[StatePair]) -> None:
+def check_step(
+    data: bytes, network: Network, pairs: Sequence[StatePair], mixture: Mixture | None = None
+) -> None:
     """Run the model of one step over fresh random streams, with each state handed on.
 
-    Raises InputError where its answer is another than the network's for all steps up to there.
+    Raises InputError where its answer is another than the network's for all steps up to there, or
+    that of the ``mixture`` that it is part of.
     """
     session = session_of(data)
     every = network.architecture.readout == "every"
-    for inputs, _ in _fresh(network):
+    for inputs, _ in _fresh(network, mixture):
         steps, rows = inputs.shape[:2]
+        whole = _mixed(mixture, network(inputs), inputs) if every else inputs
         state = {pair.input: np.zeros((rows, pair.width), np.float32) for pair in pairs}
         for t in range(steps):
             feed = {name: a[:, 0] for name, a in fed(network, inputs[t : t + 1]).items()}
             output, *after = session.run(None, feed | state)
             state = dict(zip(state, after, strict=True))
             if every or t in (0, 1, steps - 1):
-                expected = network(inputs[: t + 1])
-                expected = expected[-1] if every else expected
+                expected = whole[t] if every else network(inputs[: t + 1])
                 _need_same(output, expected, t + 1, "fresh input, step by step")
 
 
@@ -98,8 +110,22 @@ def fed(network: Network, inputs: np.ndarray) -> dict[str, np.ndarray]:
     return {"tokens": inputs["token"].T.astype(np.int32), "evidence": evidence}
 
 
-def _fresh(network: Network) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random inputs, other ones each time, and their lengths."""
+def _mixed(mixture: Mixture | None, outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """What a mixture makes of a network's outputs [T, B, V] after tokens [T, B]."""
+    if mixture is None:
+        return outputs
+    recent, found = nothing_read(tokens.shape[1]), np.empty_like(outputs)
+    for t, latest in enumerate(tokens):
+        for row, token in zip(recent, latest[:, None], strict=True):
+            follow(row, token)
+        found[t] = mixture.log_probabilities(outputs[t], recent)
+    return found
+
+
+def _fresh(
+    network: Network, mixture: Mixture | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Random inputs, other ones each time, and their lengths; of a ``mixture``, known n-grams."""
     a, rng = network.architecture, np.random.default_rng()
     for rows in _FRESH:
         lengths = np.array(rows)
@@ -107,12 +133,30 @@ def _fresh(network: Network) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if a.vocabulary_size is None:
             assert a.input_size is not None
             inputs = rng.standard_normal((*shape, a.input_size)).astype(np.float32)
+        elif mixture is not None:
+            inputs = np.stack([_text(mixture, shape[0], rng) for _ in range(shape[1])], 1)
         else:
             inputs = rng.integers(0, a.vocabulary_size, shape)
             if a.evidence_size:
                 evidence = rng.standard_normal((*shape, a.evidence_size)).astype(np.float32)
                 inputs = with_evidence(inputs, evidence)
         yield inputs, lengths
+
+
+def _text(mixture: Mixture, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Tokens [length]: n-grams that are known, of all lengths, each before a random token."""
+    orders, size = mixture.ngrams.orders, mixture.ngrams.size
+    found: list[int] = []
+    while len(found) < length:
+        tokens = [int(rng.integers(size))]
+        count = int(rng.integers(1, len(orders) + 1))
+        number = int(rng.integers(max(1, len(orders[count - 1].keys))))
+        for order in reversed(orders[:count]):
+            if number < len(order.keys):
+                number, token = divmod(int(order.keys[number]), size)
+                tokens.insert(0, token)
+        found += tokens
+    return np.array(found[:length])
 
 
 def _compare(
@@ -128,7 +172,8 @@ def _compare(
     feed = fed(network, inputs) | {LENGTHS: true.astype(np.int32)}
     (output,) = session.run([OUTPUT], feed)
     if network.architecture.readout == "every":
-        output = output.swapaxes(0, 1)
+        inside = np.arange(steps)[:, None] < true
+        output, expected = output.swapaxes(0, 1)[inside], expected[inside]
     _need_same(output, expected, steps, what)
 
 

@@ -157,6 +157,25 @@ def cast(graph: Builder, value: Value, kind: type[np.generic]) -> Value:
     return graph.node("Cast", value, to=int(helper.np_dtype_to_tensor_dtype(np.dtype(kind))))
 
 
+def whole(graph: Graph, number: int) -> str:
+    """A whole number, int64."""
+    return graph.constant(np.array(number, np.int64))
+
+
+def size_of(graph: Graph, value: str, axis: int) -> str:
+    """The size along an axis, a scalar."""
+    size = graph.node("Slice", graph.node("Shape", value), axes(graph, axis), axes(graph, axis + 1))
+    return graph.node("Squeeze", size, axes(graph, 0))
+
+
+def added(graph: Graph, values: Sequence[str]) -> str:
+    """The sum of values, in their order."""
+    total = values[0]
+    for value in values[1:]:
+        total = graph.node("Add", total, value)
+    return total
+
+
 def summed(graph: Builder, value: Value, axis: int, *, keep: bool) -> Value:
     """The sum over one axis."""
     return graph.node("ReduceSum", value, axes(graph, axis), keepdims=int(keep))

@@ -6,8 +6,9 @@ recurrent operators want it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ import numpy as np
 from tidegate.cells import CELLS
 from tidegate.errors import InputError, spelled
 from tidegate.onnx.cells import Step
+from tidegate.onnx.counts import Counts
 from tidegate.onnx.graph import Graph, axes, cast, highest_of, summed, tensor
 from tidegate.onnx.layers import Arrays, is_standard, operator, scanned, true_steps, zeros
 from tidegate.onnx.rows import LENGTHS, Reading, Tensor
+from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
 
 OUTPUT = "output"
@@ -36,10 +39,17 @@ class StatePair:
     width: int
 
 
-def whole_model(network: Network, opset: int, version: str, reading: Reading | None = None) -> Any:
+def whole_model(
+    network: Network,
+    opset: int,
+    version: str,
+    reading: Reading | None = None,
+    mixture: Mixture | None = None,
+) -> Any:
     """From whole sequences to the outputs of the network, [batch, O] or [batch, time, O].
 
-    With ``reading``, from rows as they were measured to answers in their units.
+    With ``reading``, from rows as they were measured to answers in their units; with ``mixture``,
+    to the logarithms of its probabilities.
     """
     writer = _Writer(network, opset)
     graph = writer.graph
@@ -51,10 +61,15 @@ def whole_model(network: Network, opset: int, version: str, reading: Reading | N
         }
         given: list[Tensor] = [*read, (LENGTHS, np.int32, ["batch"])]
         x, lengths = writer.embedded(time_first), graph.node("Identity", LENGTHS)
+        tokens = time_first.get("tokens")
     else:
+        tokens = None
         given = reading.inputs
         x, lengths = reading.read(graph)
-    output, shape = writer.outputs(x, lengths)
+    mix = None
+    if mixture is not None and tokens is not None:
+        mix = partial(Counts(graph, mixture).over_time, graph, tokens)
+    output, shape = writer.outputs(x, lengths, mix)
     kind: Any = np.float32
     if reading is not None:
         output, kind, answer = reading.answered(graph, output)
@@ -64,10 +79,12 @@ def whole_model(network: Network, opset: int, version: str, reading: Reading | N
     return graph.model(inputs, [tensor(OUTPUT, kind, ["batch", *shape])], "network", version)
 
 
-def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[StatePair]]:
+def step_model(
+    network: Network, opset: int, version: str, mixture: Mixture | None = None
+) -> tuple[Any, list[StatePair]]:
     """From one step of streams and their states to the outputs after it and the states.
 
-    Inputs are [batch] or [batch, I], outputs [batch, O]: those of the whole network for a sequence
+    Inputs are [batch] or [batch, I], outputs [batch, O]: those of the whole model for a sequence
     that ends here.  Raises InputError for a network that reads in both directions.
     """
     a, writer = network.architecture, _Writer(network, opset)
@@ -121,6 +138,12 @@ def step_model(network: Network, opset: int, version: str) -> tuple[Any, list[St
                            axes(graph, width), axes(graph, 1))  # fmt: skip
         window = graph.named(graph.node("Concat", newer, "values", axis=1), "window_out")
         output = writer.with_line(output, window)
+    if mixture is not None:
+        counts = Counts(graph, mixture)
+        read_before = {name: state(name, width) for name, width in counts.states.items()}
+        output, then = counts.step(graph, "tokens", output, read_before)
+        for name, value in then.items():
+            graph.named(value, f"{name}_out")
     graph.named(output, OUTPUT)
     inputs = [*given, *((p.input, np.float32, ["batch", p.width]) for p in pairs)]
     outputs = [(OUTPUT, np.float32, ["batch", a.output_size])]
@@ -172,9 +195,11 @@ class _Writer:
             x = graph.node("Add", x, graph.node("MatMul", inputs["evidence"], matrix))
         return x
 
-    def outputs(self, x: str, lengths: str) -> tuple[str, list[int | str]]:
+    def outputs(
+        self, x: str, lengths: str, mix: Callable[[str], str] | None = None
+    ) -> tuple[str, list[int | str]]:
         """The network's outputs for what its first layer reads, [T, B, I]; their shape but the
-        batch.
+        batch.  ``mix``: what is made of those after each step, [T, B, O].
         """
         a, graph = self.architecture, self.graph
         inside = true_steps(graph, x, lengths)
@@ -190,11 +215,15 @@ class _Writer:
                 output = self.with_line(output, self.last_steps(x, lengths))
             return output, [a.output_size]
         features = graph.node("Where", inside, y, self.zero)
-        features = graph.node("Transpose", features, perm=[1, 0, 2])
+        if mix is None:  # before they are as many as there are tokens
+            features = graph.node("Transpose", features, perm=[1, 0, 2])
         shape = graph.node("Slice", graph.node("Shape", features), axes(graph, 0), axes(graph, 2))
         flat = graph.node("Reshape", features, axes(graph, -1, a.feature_size))
         shape = graph.node("Concat", shape, axes(graph, a.output_size), axis=0)
-        return graph.node("Reshape", self.dense(flat), shape), ["time", a.output_size]
+        output = graph.node("Reshape", self.dense(flat), shape)
+        if mix is not None:
+            output = graph.node("Transpose", mix(output), perm=[1, 0, 2])
+        return output, ["time", a.output_size]
 
     def normalised(self, k: int, x: str) -> str:
         """What layer ``k`` reads of the outputs of the one before it."""

@@ -6,19 +6,24 @@ numbers that differ by little, float32 would keep nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, Protocol
 
 import numpy as np
 
+from tidegate.data.sequences.evidence import SequenceEvidence
 from tidegate.data.sequences.inputs import FLAT, SequenceInputs
+from tidegate.data.sequences.reading import SequenceReading
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.windowing import Windowing, Windows
-from tidegate.onnx.graph import Graph, axes, cast, summed
+from tidegate.onnx.evidence import evidence_of
+from tidegate.onnx.graph import Graph, axes, cast, size_of, summed, whole
+from tidegate.runtime.batches import outputs_of
 from tidegate.runtime.network import Network
 
+_MOST_STEPS = 2000  # of a random sequence
 ROWS = "rows"
 LENGTHS = "sequence_lens"
 Tensor = tuple[str, Any, list[int | str]]  # name, type, shape
@@ -38,8 +43,8 @@ class Reading(Protocol):
         """The answer of outputs [B, O], its type and its shape."""
         ...
 
-    def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """A random batch of the inputs."""
+    def examples(self, rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+        """Random batches of the inputs."""
         ...
 
     def expected(self, network: Network, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -56,52 +61,69 @@ class Reading(Protocol):
 class SequenceRows:
     """Sequences [batch, time, C], ended by the lengths; ``target`` scales the number told."""
 
-    reading: SequenceInputs
+    reading: SequenceReading
     target: Scaler | None
 
     @property
     def inputs(self) -> list[Tensor]:
-        shape = ["batch", "time", self.reading.channels]
+        shape = ["batch", "time", self.reading.inputs.channels]
         return [(ROWS, np.float64, shape), (LENGTHS, np.int32, ["batch"])]
 
     def read(self, graph: Graph) -> tuple[str, str]:
-        inputs, counts = self.reading, cast(graph, LENGTHS, np.int64)
-        values = _filled(graph, _scaled(graph, ROWS, inputs.scaler))
-        beside = None
-        if inputs.own_scale:
-            values, beside = _own_scale(graph, values, counts)
-        segment, one = _whole(graph, inputs.segment), _whole(graph, 1)
+        inputs, counts = self.reading.inputs, cast(graph, LENGTHS, np.int64)
+        values, beside = self._whole(graph, counts)
+        segment, one = whole(graph, inputs.segment), whole(graph, 1)
         # the last segment is filled up with the last value
-        last = graph.node("Max", graph.node("Sub", counts, one), _whole(graph, 0))
-        steps = _segments_of(graph, _size(graph, values, 1), segment)
-        places = graph.node("Range", _whole(graph, 0), graph.node("Mul", steps, segment), one)
+        last = graph.node("Max", graph.node("Sub", counts, one), whole(graph, 0))
+        steps = _segments_of(graph, size_of(graph, values, 1), segment)
+        places = graph.node("Range", whole(graph, 0), graph.node("Mul", steps, segment), one)
         places = graph.node("Min", places, graph.node("Unsqueeze", last, axes(graph, 1)))
         places = graph.node("Unsqueeze", places, axes(graph, 2))
         values = graph.node("GatherND", values, places, batch_dims=1)
         shape = axes(graph, 0, -1, inputs.segment * inputs.channels)
         values = graph.node("Reshape", values, shape)
-        if beside is not None:
-            rows = _shape(graph, _size(graph, values, 0), steps, axes(graph, 2 * inputs.channels))
-            values = graph.node("Concat", values, graph.node("Expand", beside, rows), axis=2)
+        if beside:
+            told = beside[0] if len(beside) == 1 else graph.node("Concat", *beside, axis=2)
+            width = self.reading.input_size - inputs.segment * inputs.channels
+            rows = _shape(graph, size_of(graph, values, 0), steps, axes(graph, width))
+            values = graph.node("Concat", values, graph.node("Expand", told, rows), axis=2)
         values = graph.node("Transpose", cast(graph, values, np.float32), perm=[1, 0, 2])
         return values, cast(graph, _segments_of(graph, counts, segment), np.int32)
+
+    def _whole(self, graph: Graph, counts: str) -> tuple[str, list[str]]:
+        """Values [B, T, C] of every step, and what is beside all of them, [B, 1, ...] each."""
+        inputs, evidence = self.reading.inputs, self.reading.evidence
+        values = _filled(graph, _scaled(graph, ROWS, inputs.scaler))
+        if not inputs.own_scale and evidence is None:
+            return values, []
+        shape, mean, magnitude = _own_scale(graph, values, counts)
+        beside = [mean, magnitude] if inputs.own_scale else []
+        if evidence is not None:
+            told = evidence_of(graph, evidence, shape, values, magnitude, counts)
+            beside.append(graph.node("Unsqueeze", told, axes(graph, 1)))
+        return shape if inputs.own_scale else values, beside
 
     def answered(self, graph: Graph, output: str) -> tuple[str, Any, list[int | str]]:
         if self.target is None:
             return output, np.float32, []
         return _unscaled(graph, cast(graph, output, np.float64), self.target), np.float64, []
 
-    def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        lengths = np.array([37, 1, 20, 5], np.int32)
-        scaler = self.reading.scaler
-        rows = rng.standard_normal((len(lengths), int(lengths.max()), self.reading.channels))
-        rows[rng.random(rows.shape) < 0.1] = np.nan
-        return {ROWS: rows * scaler.scale + scaler.mean, LENGTHS: lengths}
+    def examples(self, rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+        """Short ones, one of no steps among them; with evidence one of more than its kernels span.
+
+        A row stands beside others, and beyond its length there may be anything.
+        """
+        of, evidence = self.reading.inputs.scaler, self.reading.evidence
+        more = [] if evidence is None else [[min(_MOST_STEPS, evidence.length * 3 // 2), 3]]
+        for lengths in ([37, 1, 20, 5, 0], *more):
+            rows = rng.standard_normal((len(lengths), max(lengths), len(of.mean)))
+            rows[rng.random(rows.shape) < 0.1] = np.nan
+            yield {ROWS: rows * of.scale + of.mean, LENGTHS: np.array(lengths, np.int32)}
 
     def expected(self, network: Network, feed: dict[str, np.ndarray]) -> np.ndarray:
         pairs = zip(feed[ROWS], feed[LENGTHS], strict=True)
-        read = [self.reading.segments(self.reading.scaled(rows[:n])) for rows, n in pairs]
-        outputs = np.concatenate([network(one[:, None]) for one in read])
+        read = self.reading.of([self.reading.inputs.filled(rows[:n]) for rows, n in pairs])
+        outputs = outputs_of(network, read, network.architecture.output_size)
         return outputs if self.target is None else self.target.inverse(outputs.astype(np.float64))
 
     @property
@@ -144,7 +166,7 @@ class WindowRows:
         values = graph.node("Reshape", columns, axes(graph, -1, count, steps, w.segment))
         values = graph.node("Transpose", values, perm=[2, 0, 1, 3])
         values = graph.node("Reshape", values, axes(graph, steps, -1, w.input_size))
-        rows = _shape(graph, _size(graph, values, 1))
+        rows = _shape(graph, size_of(graph, values, 1))
         lengths = graph.node("Expand", graph.constant(np.array([steps], np.int32)), rows)
         return values, lengths
 
@@ -179,11 +201,11 @@ class WindowRows:
         columns = graph.node("Transpose", cast(graph, values, np.float32), perm=[0, 2, 1])
         return graph.node("Reshape", columns, axes(graph, -1, count, self.windowing.context))
 
-    def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def examples(self, rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
         w = self.windowing
         scalers = [w.scaler] if w.covariate_scaler is None else [w.scaler, w.covariate_scaler]
         mean, scale = (np.concatenate([getattr(s, n) for s in scalers]) for n in ("mean", "scale"))
-        return {ROWS: rng.standard_normal((3, w.context + 2, len(mean))) * scale + mean}
+        yield {ROWS: rng.standard_normal((3, w.context + 2, len(mean))) * scale + mean}
 
     def expected(self, network: Network, feed: dict[str, np.ndarray]) -> np.ndarray:
         w, found = self.windowing, []
@@ -230,12 +252,12 @@ def _filled(graph: Graph, values: str) -> str:
     return graph.node("Transpose", filled, perm=[1, 0, 2])
 
 
-def _own_scale(graph: Graph, values: str, counts: str) -> tuple[str, str]:
-    """Values [B, T, C] in deviations of their own sequence; its mean and magnitude [B, 1, 2 C]."""
-    numbers = graph.node("Range", _whole(graph, 0), _size(graph, values, 1), _whole(graph, 1))
+def _own_scale(graph: Graph, values: str, counts: str) -> tuple[str, str, str]:
+    """Values [B, T, C] in deviations of their own sequence; its mean and magnitude [B, 1, C]."""
+    numbers = graph.node("Range", whole(graph, 0), size_of(graph, values, 1), whole(graph, 1))
     inside = graph.node("Less", numbers, graph.node("Unsqueeze", counts, axes(graph, 1)))
     inside = graph.node("Unsqueeze", inside, axes(graph, 2))
-    count = cast(graph, graph.node("Max", counts, _whole(graph, 1)), np.float64)
+    count = cast(graph, graph.node("Max", counts, whole(graph, 1)), np.float64)
     count = graph.node("Unsqueeze", count, axes(graph, 1, 2))
     zero = graph.constant(np.zeros(()))
 
@@ -250,17 +272,7 @@ def _own_scale(graph: Graph, values: str, counts: str) -> tuple[str, str]:
     shape = graph.node("Where", moves, graph.node("Div", moved, deviation), zero)
     magnitude = graph.node("Log", graph.node("Add", deviation, graph.constant(np.array(FLAT))))
     magnitude = graph.node("Div", magnitude, graph.constant(np.array(log(10))))
-    return shape, graph.node("Concat", mean, magnitude, axis=2)
-
-
-def _whole(graph: Graph, number: int) -> str:
-    return graph.constant(np.array(number, np.int64))
-
-
-def _size(graph: Graph, value: str, axis: int) -> str:
-    """The size along an axis, a scalar."""
-    size = graph.node("Slice", graph.node("Shape", value), axes(graph, axis), axes(graph, axis + 1))
-    return graph.node("Squeeze", size, axes(graph, 0))
+    return shape, mean, magnitude
 
 
 def _shape(graph: Graph, *sizes: str) -> str:
@@ -270,15 +282,17 @@ def _shape(graph: Graph, *sizes: str) -> str:
 
 def _segments_of(graph: Graph, counts: str, segment: str) -> str:
     """How many segments so many steps take."""
-    more = graph.node("Add", counts, graph.node("Sub", segment, _whole(graph, 1)))
+    more = graph.node("Add", counts, graph.node("Sub", segment, whole(graph, 1)))
     return graph.node("Div", more, segment)
 
 
-def reading_of(inputs: SequenceInputs | Windowing, target: Scaler | None) -> Reading:
+def reading_of(
+    inputs: SequenceInputs | Windowing, evidence: SequenceEvidence | None, target: Scaler | None
+) -> Reading:
     """What stands before and behind the network of a task on numbers."""
-    return (
-        SequenceRows(inputs, target) if isinstance(inputs, SequenceInputs) else WindowRows(inputs)
-    )
+    if isinstance(inputs, SequenceInputs):
+        return SequenceRows(SequenceReading(inputs, evidence), target)
+    return WindowRows(inputs)
 
 
 def compared(reading: Reading, values: Sequence[Any] | np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from tidegate.onnx.checking import check_rows, check_step, check_whole
 from tidegate.onnx.network import step_model, whole_model
 from tidegate.onnx.rows import Reading
+from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
 
 METADATA_KEY = "tidegate"
@@ -23,15 +24,17 @@ def whole_bytes(
     told: Mapping[str, Any],
     vector: Mapping[str, np.ndarray],
     reading: Reading | None,
+    mixture: Mixture | None,
 ) -> bytes:
-    """The model over whole sequences.  Raises InputError unless its answers are the network's.
+    """The model over whole sequences.  Raises InputError unless its answers are the network's, or
+    those of the ``mixture`` that it is part of.
 
     With ``reading``, it reads rows as they were measured; the network within it is checked alone,
     too, since the test vector is what a network reads.
     """
     about = {**told, "graph": "whole", "states": []}
-    data = _told(whole_model(network, opset, version), about)
-    check_whole(data, network, vector)
+    data = _told(whole_model(network, opset, version, mixture=mixture), about)
+    check_whole(data, network, vector, mixture)
     if reading is None:
         return data
     data = _told(whole_model(network, opset, version, reading), about)
@@ -39,14 +42,16 @@ def whole_bytes(
     return data
 
 
-def step_bytes(network: Network, opset: int, version: str, told: Mapping[str, Any]) -> bytes:
+def step_bytes(
+    network: Network, opset: int, version: str, told: Mapping[str, Any], mixture: Mixture | None
+) -> bytes:
     """The model of one step of streams.  Raises InputError as `whole_bytes`, and for a network
     that reads in both directions.
     """
-    model, pairs = step_model(network, opset, version)
+    model, pairs = step_model(network, opset, version, mixture)
     states = [{"input": p.input, "output": p.output, "width": p.width} for p in pairs]
     data = _told(model, {**told, "graph": "step", "states": states})
-    check_step(data, network, pairs)
+    check_step(data, network, pairs, mixture)
     return data
 
 

@@ -22,7 +22,7 @@ from tidegate.data.text.ngrams import KneserNey
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.runtime.products import Array
 
-__all__ = ["RECENT", "Mixture", "follow", "nothing_read"]
+__all__ = ["RECENT", "Mixture", "follow", "nothing_read", "recent_weights"]
 
 RECENT: Final = 500  # latest tokens that the cache knows
 _HALF_LIFE = 100  # tokens, after which one weighs half as much
@@ -101,7 +101,7 @@ class Mixture:
         read = np.exp(log_softmax(outputs).astype(np.float64))
         p = g[:, :1] * read + g[:, 1:2] * counted
         lately = np.zeros_like(p)
-        weights = np.where(self._counts(recent), _weights()[::-1], 0.0)
+        weights = np.where(self._counts(recent), recent_weights()[::-1], 0.0)
         rows = np.arange(len(recent))[:, None]
         np.add.at(lately, (rows, np.maximum(recent, 0)), weights)
         total = weights.sum(1, keepdims=True)
@@ -140,14 +140,14 @@ def _lately(tokens: np.ndarray, never: int | None) -> np.ndarray:
     tokens = tokens.astype(np.int32)
     counts = np.ones(len(tokens)) if never is None else (tokens != never).astype(float)
     same, total = np.zeros(len(tokens)), np.zeros(len(tokens))
-    for back, weight in enumerate(_weights()[: len(tokens) - 1], 1):
+    for back, weight in enumerate(recent_weights()[: len(tokens) - 1], 1):
         same[back:] += weight * (tokens[back:] == tokens[:-back])
         total[back:] += weight * counts[:-back]
     with np.errstate(invalid="ignore"):
         return same * counts / total
 
 
-def _weights() -> np.ndarray:
+def recent_weights() -> np.ndarray:
     """Of the latest token, the one before it, ..., [RECENT]."""
     return 0.5 ** (np.arange(RECENT) / _HALF_LIFE)
 

@@ -69,14 +69,16 @@ class SequenceStream(Stream):
         return self._net.arrays | own
 
     def _feed(self, pieces: Any) -> None:
-        values, lengths = _values(pieces, self._channels)
+        values, lengths = values_of(pieces, self._channels)
         alike = lengths is None and len(values) == 1 and self._segment == 1
         if alike and self._net.step_scaled(np.ascontiguousarray(values[0])):
             return
         scaled = (values - self._scaler.mean) / self._scaler.scale
         last = self._arrays["last"]
         if not np.abs(scaled).max(initial=0.0) <= FARTHEST:  # one is missing, or too far
-            scaled = self._filled(values, lengths)
+            scaled = filled(self._scaler, values, last)
+            if lengths is not None:
+                scaled[np.arange(len(scaled))[:, None] >= lengths] = 0.0
         if lengths is None:
             if len(scaled):
                 last[:] = scaled[-1]
@@ -103,19 +105,6 @@ class SequenceStream(Stream):
         if self._target is None:
             return net.probabilities()
         return self._target.inverse(net.outputs().astype(np.float64))[:, 0]
-
-    def _filled(self, values: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Values [T, B, C] scaled, each missing one as the last known.  Raises InputError."""
-        if np.isinf(values).any():
-            raise InputError("expected finite numbers or NaN, got infinity; write NaN for it")
-        scaled = self._scaler.transform(values)
-        known = self._arrays["last"]
-        for step in scaled:  # [B, C]
-            np.copyto(step, known, where=np.isnan(step))
-            known = step
-        if lengths is not None:
-            scaled[np.arange(len(scaled))[:, None] >= lengths] = 0.0
-        return scaled
 
     def _segments(
         self, new: np.ndarray, lengths: np.ndarray | None
@@ -180,7 +169,7 @@ class ForecastStream(Stream):
     def _feed(self, pieces: Any) -> None:
         if not isinstance(pieces, np.ndarray):
             pieces = [_by_name(piece, self.columns) for piece in pieces]
-        values, lengths = _values(pieces, len(self.columns))
+        values, lengths = values_of(pieces, len(self.columns))
         if not np.isfinite(values).all():
             step, row, column = np.argwhere(~np.isfinite(values))[0].tolist()
             raise InputError(
@@ -217,7 +206,7 @@ class ForecastStream(Stream):
             raise ValueError(f"rows.known: expected 0 to {context}")
 
 
-def _values(pieces: Any, columns: int) -> tuple[np.ndarray, np.ndarray | None]:
+def values_of(pieces: Any, columns: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Pieces as one batch, float64 [T, B, columns], and their lengths, None where all are alike.
 
     Raises InputError for what is no piece.
@@ -238,6 +227,19 @@ def _values(pieces: Any, columns: int) -> tuple[np.ndarray, np.ndarray | None]:
     if not arrays:
         return np.empty((0, 0, columns)), None
     return pad_sequences(arrays)
+
+
+def filled(scaler: Scaler, values: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Values [T, B, C] scaled, each missing one as the last known, of which ``last`` [B, C] are
+    those before the first step.  Raises InputError.
+    """
+    if np.isinf(values).any():
+        raise InputError("expected finite numbers or NaN, got infinity; write NaN for it")
+    scaled = scaler.transform(values)
+    for step in scaled:  # [B, C]
+        np.copyto(step, last, where=np.isnan(step))
+        last = step
+    return scaled
 
 
 def _by_name(piece: Any, names: tuple[str, ...]) -> Any:

@@ -91,14 +91,13 @@ class Stream(ABC):
                 if not isinstance(array, np.ndarray) or array.dtype != own.dtype:
                     got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
                     raise ValueError(f"{name}: expected an array of {own.dtype}, got {got}")
-                if array.shape != own.shape:
-                    expected = f"{list(own.shape)}, got {list(array.shape)}"
+                if array.shape != (shape := self._shape_of(name, array.shape)):
+                    expected = f"{list(shape)}, got {list(array.shape)}"
                     raise ValueError(f"{name}: expected {expected}")
             self._check(dict(state))
         except ValueError as e:
             raise InputError(f"state: {e}; take it from a stream of this model") from None
-        for name, array in self._arrays.items():
-            array[:] = state[name]
+        self._put(slice(None), dict(state))
 
     def copy(self) -> Self:
         """A stream that goes on from here by itself."""
@@ -108,10 +107,9 @@ class Stream(ABC):
 
     def reset(self, rows: Any = None) -> None:
         """Begin anew, all sequences or those of ``rows``: numbers, a slice or bool [B]."""
-        fresh = self._like(1)._arrays
+        fresh = {name: array[0] for name, array in self._like(1)._arrays.items()}
         try:
-            for name, array in self._arrays.items():
-                array[slice(None) if rows is None else rows] = fresh[name][0]
+            self._put(slice(None) if rows is None else rows, fresh)
         except (IndexError, TypeError, ValueError) as e:
             problem = f"rows: expected numbers below {self._rows}, got {shown(rows)}"
             raise InputError(f"{problem}; leave it out for all rows") from e
@@ -147,7 +145,8 @@ class Stream(ABC):
                         f"expected a stream of {array.shape[0]}, got one of {size}; load it into "
                         f"one of batch_size={size}" + (" or None" if size == 1 else "")
                     )
-                expected = TensorInfo(_DTYPES[array.dtype.str[1:]], array.shape)
+                shape = self._shape_of(name, info.shape)
+                expected = TensorInfo(_DTYPES[array.dtype.str[1:]], shape)
                 if info != expected:
                     raise ValueError(
                         f"tensor {name!r}: expected {expected.dtype} {list(expected.shape)}, got "
@@ -192,6 +191,10 @@ class Stream(ABC):
             problem = f"expected one piece per sequence, {self._rows}, got {len(x)}"
             raise InputError(f"{problem}; give an empty one where there is nothing new")
         return x
+
+    def _shape_of(self, name: str, given: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ARG002
+        """The shape that an array of this name must have; one that grows, that of ``given``."""
+        return self._arrays[name].shape
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
         if different := sorted(set(given) ^ set(self._arrays)):

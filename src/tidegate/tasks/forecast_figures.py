@@ -53,7 +53,8 @@ class JudgedForecaster(Estimator):
         naive forecast on the training rows (Hyndman & Koehler 2006); NaN for series that only
         repeat.  ``smape``: mean of 200 |y - f| / (|y| + |f|), from 0 to 200; NaN for series that
         come near zero, of which percentages mean nothing (data/series/naive.py).  Each is the mean
-        over the series.  ``naive_mse`` and so on are the figures of the naive forecast, which
+        over the series; ``smape_series`` and ``mase_series`` count them, where it is not defined of
+        all.  ``naive_mse`` and so on are the figures of the naive forecast, which
         repeats the last value; ``seasonal_naive_mse`` and so on are those of the forecast that
         repeats the last season.  ``n``: number of forecasts.  Raises InputError for too few rows.
         """
@@ -62,6 +63,8 @@ class JudgedForecaster(Estimator):
         for name in by_series[0]:
             values = [v for v in (row[name] for row in by_series) if not np.isnan(v)]
             figures[name] = float(np.mean(values)) if values else float("nan")
+            if name in ("mase", "smape") and 0 < len(values) < len(by_series):
+                figures[f"{name}_series"] = len(values)
         return figures | {"n": by_series[0]["n"]}
 
     def evaluate_series(

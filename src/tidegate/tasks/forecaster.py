@@ -170,7 +170,7 @@ class Forecaster(JudgedForecaster):
         line = fit_line(train, validation, steps) if steps else None
         tested = len(series) - end >= w.horizon
         self._stand_beside(
-            lambda seconds: best_of(train, validation, seconds=seconds),
+            lambda seconds: best_of(train, validation, line, seconds=seconds),
             validation,
             Windows(w, series, self._starts(held, end, None)) if tested else None,
         )

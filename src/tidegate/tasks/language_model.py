@@ -320,7 +320,7 @@ class LanguageModel(TextTask):
 
         return LanguageStream(network, batch_size, self.encoder_, self.counts_)
 
-    def _stream_hindrances(self) -> list[tuple[str, str]]:
+    def _ends_first(self) -> list[tuple[str, str]]:
         if not self.reverse:
             return []
         reason = "reads from a text's end, which a stream does not know"

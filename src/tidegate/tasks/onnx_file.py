@@ -33,6 +33,7 @@ def export(
     step: Path | None,
     opset: int,
     force: bool,
+    counts: bool = True,
     vector: Mapping[str, np.ndarray] | None = None,
     inputs: Iterable[Path] = (),
 ) -> None:
@@ -41,18 +42,14 @@ def export(
     ``vector``: the test vector of the model's file, if it has one.  ``inputs``: files that were
     read.  Raises InputError before anything is written.
     """
-    learned = fitted._learned()
-    if learned.get("counts"):
-        raise InputError(
-            "expected a network that answers alone, got one that is mixed with counts, which no "
-            f"ONNX operator looks up; train it with {spelled('counts', False)}"
-        )
-    if "evidence" in learned and "encoder" not in learned:
-        raise InputError(
-            "expected a model that reads a sequence's values alone, got one that reads evidence of "
-            "the whole sequence beside them, for which there is no graph; train it with "
-            + spelled("evidence", False)
-        )
+    mixture = getattr(fitted, "counts_", None)
+    if not counts:
+        if mixture is None:
+            problem = "expected a model that is mixed with counts, got one that is not"
+            raise InputError(f"{problem}; leave {spelled('counts', False)} out")
+        mixture = None
+    if step is not None:
+        _check_step(fitted)
     # of weights in 8 or 16 bits, too, all else is computed in float32 there
     network = rounded_network(fitted.runtime_, "float32")
     check_exporting(opset)
@@ -70,12 +67,26 @@ def export(
     if vector is None:
         vector = new_test_vector(network)
     read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
-    reading = None if read is None else reading_of(read, getattr(fitted, "target_", None))
-    whole = whole_bytes(network, opset, version, told, vector, reading)
-    of_step = None if step is None else step_bytes(network, opset, version, told)
+    beside = (getattr(fitted, name, None) for name in ("evidence_", "target_"))
+    reading = None if read is None else reading_of(read, *beside)
+    whole = whole_bytes(network, opset, version, told, vector, reading, mixture)
+    of_step = None if step is None else step_bytes(network, opset, version, told, mixture)
     write_atomically(path, whole)
     if step is not None and of_step is not None:
         write_atomically(step, of_step)
+
+
+def _check_step(fitted: Saved) -> None:
+    """Raise InputError for a model whose streams read all values so far for every answer."""
+    needs = fitted._ends_first() if fitted.REREADS else []
+    if needs:
+        reasons, remedies = zip(*needs, strict=True)
+        raise InputError(
+            "expected a model that reads a sequence as it comes, got one that "
+            f"{', '.join(reasons)}; so it has no single step: leave it out, and give the whole "
+            f"graph all rows so far, or train with {' and '.join(remedies)}",
+            option="step",
+        )
 
 
 def check_exporting(opset: int) -> None:

@@ -70,18 +70,21 @@ class Saved(SklearnOptions, Streamed):
         *,
         step: str | PathLike[str] | None = None,
         opset: int = 17,
+        counts: bool = True,
         force: bool = False,
     ) -> None:
-        """Write the network as an ONNX file (docs/onnx.md), for sequences and batches of any size.
+        """Write the model as an ONNX file (docs/onnx.md), for sequences and batches of any size.
 
         ``step``: a second file, of one step of streams, with states in and out.  ``opset``: 17 to
-        22.  Both are first run in ONNX Runtime beside the network.  Raises InputError where answers
-        differ, for a ``step`` of a network that reads in both directions, and as ``save`` does;
-        then nothing is written.
+        22.  ``counts=False``: of a language model that is mixed with counts the network alone, a
+        smaller and faster graph that predicts worse: ``metrics_`` has the perplexities of both.
+        All is first run in ONNX Runtime beside the model.  Raises InputError where answers differ,
+        for a ``step`` of a network that needs a sequence's end before its beginning, for
+        ``counts=False`` of a model without counts, and as ``save`` does; then nothing is written.
         """
         from tidegate.tasks.onnx_file import export
 
-        export(self, path, step=step, opset=opset, force=force)
+        export(self, path, step=step, opset=opset, counts=counts, force=force)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:

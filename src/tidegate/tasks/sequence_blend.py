@@ -2,9 +2,10 @@
 
 Network and evidence learn apart, so that each is judged by what it says alone: a network that has
 read three dozen sequences two hundred times knows them by heart, and what it says of others may be
-noise.  The answer is a sum of both, in the proportion that does best on held-out sequences; but it
-is the evidence alone where two factors more are not worth it (Schwarz 1978): where N sequences gain
-less than log N nats by them, errors of numbers being taken as normal.
+noise.  The answer is a sum of both, in the proportion that does best on held-out sequences; but of
+few it is the evidence alone where two factors more are not worth it (Schwarz 1978): where N
+sequences gain less than log N nats by them, errors of numbers being taken as normal.  Of many
+sequences a network learns what is no noise, and two factors cannot know a hundred others by heart.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tidegate.runtime.network import Network
 
 _FEWEST = 10  # held-out sequences that can tell
+_MANY, _MANY_JUDGES = 900, 100  # to learn from, and held out, that need no price: 1,000 have both
 _EXACT = 1e-12  # a squared error of scaled numbers that is none
 
 Trust = tuple[float, float]  # factors on what evidence and network say
@@ -46,12 +48,14 @@ def keep_apart(network: SequenceNetwork) -> None:
     network.linear.weight.requires_grad_(False)
 
 
-def trust(evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np.ndarray) -> Trust:
+def trust(
+    evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np.ndarray, learned: int
+) -> Trust:
     """By what evidence and network say of held-out sequences, logits or scaled numbers [N, O].
 
     ``answers``: positions of labels, int64 [N], or scaled numbers, [N]; ``counts`` [N]: how much
-    each counts.  Logits are judged as ``log_loss`` does: of few sequences, all told right, none can
-    be told with certainty.
+    each counts; ``learned``: from how many sequences the network has learned.  Logits are judged as
+    ``log_loss`` does: of few sequences, all told right, none can be told with certainty.
     """
     if len(answers) < _FEWEST:
         return 1.0, 0.0
@@ -61,7 +65,8 @@ def trust(evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np
     factors, joined = best_mixture(both, loss, counts)
     alone = float(share @ loss(both[0], both)[0])
     gain = alone - joined if of_labels else np.log((alone + _EXACT) / (joined + _EXACT)) / 2
-    if not len(answers) * gain > np.log(len(answers)):
+    many = learned >= _MANY and len(answers) >= _MANY_JUDGES
+    if not len(answers) * gain > (0.0 if many else np.log(len(answers))):
         return 1.0, 0.0
     return float(factors[0]), float(factors[1])
 

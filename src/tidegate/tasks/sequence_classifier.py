@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered
-from tidegate.baselines.sequences import NearestNeighbour
+from tidegate.baselines.sequences import labels_within
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
@@ -60,12 +59,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         that is not finite.
         """
         train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
-        asked = len(held_out[0]) + len(test[0])
-        self._stand_beside_on(
-            held_out,
-            test,
-            lambda seconds: NearestNeighbour.fit(Answered(*train), asked=asked, seconds=seconds),
-        )
+        self._stand_beside_on(train, held_out, test, labels_within)
 
         of_labels = label_weights(self.class_weight, self.classes_.tolist(), train[1])
 

@@ -12,6 +12,7 @@ import numpy as np
 from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.data.sequences.evidence import MAX_LABELS
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
+from tidegate.data.sequences.reading import beside_steps
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import with_default
@@ -44,6 +45,7 @@ class SequenceEstimator(ReadsSequences):
     INPUTS: ClassVar[str] = "sequences"
     DEFAULT_EPOCHS: ClassVar[int] = 20
     DEFAULT_STEPS: ClassVar[int] = 2000
+    REREADS: ClassVar[bool] = True
 
     segment: int | None = option(
         None,
@@ -54,7 +56,8 @@ class SequenceEstimator(ReadsSequences):
     own_scale: bool = option(
         True,
         "read each sequence in standard deviations of its own, so that faint ones are as clear as "
-        "strong ones; without it in those of the training part, as a stream needs",
+        "strong ones; without it in those of the training part, so that a stream need not read all "
+        "values anew for each answer",
     )
     crop: float = option(
         0.1,
@@ -155,12 +158,20 @@ class SequenceEstimator(ReadsSequences):
         return self._answers(sequences, y)
 
     def _stand_beside_on(
-        self, held_out: Part, test: Part, fit: Callable[[float], Baseline]
+        self,
+        train: Part,
+        held_out: Part,
+        test: Part,
+        fit: Callable[[Answered, int, float], Baseline],
     ) -> None:
+        """``fit``: of a training part, for so many questions, in about so many seconds."""
         validation, tested = (
             Answered(*part) if len(part[0]) else None for part in (held_out, test)
         )
-        self._stand_beside(fit, validation, tested)
+        asked = len(held_out[0]) + len(test[0])
+        self._stand_beside(
+            lambda seconds: fit(Answered(*train), asked, seconds), validation, tested
+        )
 
     def _learn(
         self,
@@ -189,8 +200,9 @@ class SequenceEstimator(ReadsSequences):
         others = np.zeros(len(validation[0])) if counts[1] is None else counts[1]
         teaching = np.concatenate([counts[0], others])
         evidence = self._learn_evidence(both, answers, teaching, output_size)
-        none = None if evidence is None else np.zeros_like(evidence)
-        scaled = self._with_evidence([inputs.scaled(sequence) for sequence in both], none)
+        scaled = [inputs.scaled(sequence) for sequence in both]
+        if evidence is not None:  # of which the network learns nothing
+            scaled = beside_steps(scaled, np.zeros_like(evidence))
         scaled, unseen = scaled[: len(train[0])], scaled[len(train[0]) :]
         alone = not len(validation[0])  # then the weights that fit the training part best are kept
         judged = train[1] if alone else validation[1]
@@ -224,7 +236,7 @@ class SequenceEstimator(ReadsSequences):
         once = alone or weights_of_all is None or evidence is not None
         self._train(
             self._architecture(
-                input_size=self._input_size,
+                input_size=self._reading.input_size,
                 output_size=output_size,
                 linear_steps=0 if evidence is None else 1,
             ),
@@ -237,21 +249,27 @@ class SequenceEstimator(ReadsSequences):
         if evidence is not None:
             count = counts[0] if alone else counts[1]
             count = np.ones(len(judged)) if count is None else count
-            self._blend(judging[0], evidence[-len(judged) :], alone, count)
+            self._blend(judging[0], evidence[-len(judged) :], alone, count, len(scaled))
 
     def _blend(
-        self, objective: ManyToOne, evidence: np.ndarray, alone: bool, counts: np.ndarray
+        self,
+        objective: ManyToOne,
+        evidence: np.ndarray,
+        alone: bool,
+        counts: np.ndarray,
+        learned: int,
     ) -> None:
         """Add ``evidence`` [N, O] in what judges to what the network says, each as it is trusted.
 
         With nothing held out, ``alone``, each counts a half.  ``counts`` [N]: how much each
-        sequence does, where the loss has no weights of its own for what judges.
+        sequence does, where the loss has no weights of its own for what judges.  ``learned``:
+        sequences that the network has learned from.
         """
         sequences, answers = objective.validation
         own = outputs_of(self.runtime_, sequences, evidence.shape[1])
         counts = counts if objective.weights[1] is None else objective.weights[1]
         told = self._strength * evidence
-        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts)
+        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts, learned)
         self.runtime_ = blended(self.runtime_, self._strength, trusted)
         for steps, row in zip(sequences, evidence, strict=True):
             steps[:, -len(row) :] = row

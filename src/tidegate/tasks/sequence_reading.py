@@ -8,6 +8,7 @@ import numpy as np
 
 from tidegate.data.sequences.evidence import MAX_LABELS, SequenceEvidence, learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
+from tidegate.data.sequences.reading import SequenceReading
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.estimator import Estimator
@@ -40,33 +41,18 @@ class ReadsSequences(Estimator):
         return left_out
 
     @property
-    def _input_size(self) -> int:
-        """Numbers that one recurrent step reads, evidence among them."""
-        evidence = 0 if self.evidence_ is None else len(self.evidence_.intercepts)
-        return self.inputs_.input_size + evidence
-
-    def _with_evidence(
-        self, scaled: list[np.ndarray], evidence: np.ndarray | None
-    ) -> list[np.ndarray]:
-        """Scaled sequences [T, ...] with their evidence [N, O] beside every step."""
-        if evidence is None:
-            return scaled
-        return [
-            np.concatenate([steps, np.broadcast_to(row, (len(steps), len(row)))], axis=1)
-            for steps, row in zip(scaled, evidence, strict=True)
-        ]
+    def _reading(self) -> SequenceReading:
+        return SequenceReading(self.inputs_, self.evidence_)
 
     def _read(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         """What the network reads of each sequence."""
-        inputs, scaled, filled = self.inputs_, [], []
+        filled = []
         for i, sequence in enumerate(sequences):
             try:
-                scaled.append(inputs.scaled(sequence))
-                filled.append(inputs.filled(sequence))
+                filled.append(self.inputs_.filled(sequence))
             except InputError as e:
                 raise InputError(f"sequence {i}: {e}") from None
-        evidence = None if self.evidence_ is None else self.evidence_.of(filled)
-        return [inputs.segments(steps) for steps in self._with_evidence(scaled, evidence)]
+        return self._reading.of(filled)
 
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""
@@ -80,12 +66,15 @@ class ReadsSequences(Estimator):
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import SequenceStream
+        from tidegate.runtime.whole_streams import WholeStream
 
         target = getattr(self, "target_", None)  # of numbers, none of labels
+        if self._ends_first():
+            return WholeStream(network, batch_size, self.TASK, self._reading, target)
         return SequenceStream(network, batch_size, self.TASK, self.inputs_, target)
 
-    def _stream_hindrances(self) -> list[tuple[str, str]]:
-        found = super()._stream_hindrances()
+    def _ends_first(self) -> list[tuple[str, str]]:
+        found = super()._ends_first()
         if self.inputs_.own_scale:
             reason = "reads a sequence in deviations of its own, which are known at its end"
             found.append((reason, spelled("own_scale", False)))
@@ -108,8 +97,8 @@ class ReadsSequences(Estimator):
             self.evidence_ = SequenceEvidence.from_arrays(model.evidence)
             if self.evidence_.channels != self.inputs_.channels:
                 raise ValueError(f"evidence: expected {self.inputs_.channels} channels")
-        if self._input_size != model.architecture.input_size:
+        size = self._reading.input_size
+        if size != model.architecture.input_size:
             raise ValueError(
-                f"inputs: expected {model.architecture.input_size} values a step, got "
-                f"{self._input_size}"
+                f"inputs: expected {model.architecture.input_size} values a step, got {size}"
             )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered
-from tidegate.baselines.sequences import LinearSequences
+from tidegate.baselines.sequences import numbers_within
 from tidegate.data.files.items import as_items
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.scaling import Scaler
@@ -71,11 +70,7 @@ class SequenceRegressor(SequenceEstimator):
         """
         train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
         self.target_ = Scaler.fit(train[1][:, None])
-        self._stand_beside_on(
-            held_out,
-            test,
-            lambda seconds: LinearSequences.fit(Answered(*train), seconds=seconds),
-        )
+        self._stand_beside_on(train, held_out, test, numbers_within)
 
         from tidegate.training.regression import Regression
 

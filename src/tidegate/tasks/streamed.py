@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tidegate.errors import InputError, spelled
 
@@ -18,6 +18,7 @@ class Streamed:
     """What an estimator with a ``runtime_`` answers while a sequence goes on."""
 
     runtime_: Any  # a Network
+    REREADS: ClassVar[bool] = False  # whether a stream may remember all, and read it anew
 
     def inspect(self, x: Any) -> Inspection:
         """What every gate does while the model reads one input: ``inspect(x).gates["layer_0.z"]``,
@@ -41,12 +42,14 @@ class Streamed:
         """A sequence that arrives piece by piece, or ``batch_size`` of them, to be answered as of
         now: ``stream.feed(piece)`` (see its class for what a piece is).
 
-        Raises InputError, with what to train otherwise, for a model that must know a sequence's end
-        before it can read its beginning.
+        A model of sequences of numbers that needs a sequence's end before its beginning, as it does
+        by default, remembers all values and reads them anew for each answer; see its stream's
+        class for what that costs.  Raises InputError, with what to train otherwise, for a model of
+        texts that needs it.
         """
         network = self.runtime_
-        hindrances = self._stream_hindrances()
-        if hindrances:
+        hindrances = self._ends_first()
+        if hindrances and not self.REREADS:
             reasons, remedies = zip(*hindrances, strict=True)
             raise InputError(
                 "expected a model that reads a sequence as it comes, got one that "
@@ -64,11 +67,11 @@ class Streamed:
         return Streams(self.stream)
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
-        """The task's own stream, of a network that can be streamed."""
+        """The task's own stream, where one can be had."""
         raise NotImplementedError
 
-    def _stream_hindrances(self) -> list[tuple[str, str]]:
-        """What a stream cannot do: what the model does, and the option that lets it not."""
+    def _ends_first(self) -> list[tuple[str, str]]:
+        """What needs a sequence's end before its beginning, and the option that lets it not."""
         if not self.runtime_.architecture.bidirectional:
             return []
         reason = "also reads backwards, from the end, which a stream does not know"

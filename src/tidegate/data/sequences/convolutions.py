@@ -17,12 +17,12 @@ import numpy as np
 
 from tidegate.model.architecture import KERNELS
 
-__all__ = ["Convolutions"]
+__all__ = ["LENGTH", "REACH", "TWOS", "Convolutions"]
 
-_LENGTH = 9  # weights of a kernel: 2 at three places and -1 elsewhere, so that they add up to 0
-_TWOS = np.array(list(combinations(range(_LENGTH), 3)))
-assert len(_TWOS) == KERNELS
-_REACH = _LENGTH // 2  # dilations from a kernel's middle to its end
+LENGTH = 9  # weights of a kernel: 2 at three places and -1 elsewhere, so that they add up to 0
+TWOS = np.array(list(combinations(range(LENGTH), 3)))
+assert len(TWOS) == KERNELS
+REACH = LENGTH // 2  # dilations from a kernel's middle to its end
 _MOST_FEATURES = 10_000  # about so many
 _MOST_DILATIONS = 32
 _EXAMPLES = 16  # training sequences of which quantiles are taken, another for each kernel
@@ -60,7 +60,7 @@ class Convolutions:
         """
         rng = np.random.default_rng(0)
         median = float(np.median([len(sequence) for sequence in sequences]))
-        reach = np.log2(max(1.0, (median - 1) / (_LENGTH - 1)))
+        reach = np.log2(max(1.0, (median - 1) / (LENGTH - 1)))
         exponents = np.linspace(0, reach, _MOST_DILATIONS)
         dilations = np.unique(np.floor(2**exponents).astype(np.int64))
         each = max(1, most_features // (KERNELS * len(dilations)))
@@ -73,7 +73,7 @@ class Convolutions:
         biases = np.empty(shape, np.float32)
         for d, dilation in enumerate(dilations.tolist()):
             for r, weights in enumerate(sums[d]):
-                found = [_convolved((x @ weights)[None], dilation, d)[0] for x in examples]
+                found = [_convolved(_summed(x[None], weights), dilation, d)[0] for x in examples]
                 for k, chosen in enumerate(rng.integers(len(found), size=KERNELS)):
                     values = found[chosen][k, 0]
                     biases[d, r, k] = np.quantile(values[np.isfinite(values)], at[d, r, k])
@@ -100,13 +100,19 @@ class Convolutions:
 
     def _fill(self, x: np.ndarray, rows: np.ndarray, result: np.ndarray) -> None:
         """Write the shares of x [B, T, C] to ``rows`` of the result."""
+        most = max(1, _BLOCK // (KERNELS * x[..., 0].size))
         for d, dilation in enumerate(self.dilations.tolist()):
-            for r, weights in enumerate(self.sums[d]):
-                convolved, places = _convolved(x @ weights, dilation, d)
+            for begin in range(0, self.sums.shape[1], most):
+                some = slice(begin, begin + most)
+                summed = np.concatenate([_summed(x, weights) for weights in self.sums[d, some]])
+                convolved, places = _convolved(summed, dilation, d)
+                convolved = convolved.reshape(KERNELS, -1, len(x), convolved.shape[-1])
                 above = np.empty(convolved.shape, np.bool_)
-                for q, bias in enumerate(self.biases[d, r].T):
-                    np.greater(convolved, bias[:, None, None], out=above)
-                    result[rows, d, r, :, q] = (_counts(above) / places[:, None]).T
+                for q in range(self.biases.shape[-1]):
+                    bias = self.biases[d, some, :, q].T
+                    np.greater(convolved, bias[:, :, None, None], out=above)
+                    shares = _counts(above) / places[:, None, None]
+                    result[rows, d, some, :, q] = shares.transpose(2, 1, 0)
 
 
 def _sums(dilations: int, most: int, channels: int, rng: np.random.Generator) -> np.ndarray:
@@ -122,8 +128,20 @@ def _sums(dilations: int, most: int, channels: int, rng: np.random.Generator) ->
         alone = rng.permutation(channels)[: -(-count // 2)]
         of_dilation[np.arange(len(alone)), alone] = 1
         for drawn in of_dilation[len(alone) :]:
-            drawn[rng.permutation(channels)[: rng.integers(2, min(channels, _LENGTH) + 1)]] = 1
+            drawn[rng.permutation(channels)[: rng.integers(2, min(channels, LENGTH) + 1)]] = 1
     return sums
+
+
+def _summed(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A sum of channels float32 [B, T] of x [B, T, C]; ``weights`` [C].
+
+    One channel after the other, so that its bits are the same on every machine: a value just at a
+    bias would else be counted here and not there.  So it is with the sums in ``_convolved``.
+    """
+    total = np.zeros(x.shape[:-1], np.float32)
+    for channel in np.flatnonzero(weights):
+        total += x[..., channel] * weights[channel]
+    return total
 
 
 def _convolved(x: np.ndarray, dilation: int, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -133,17 +151,17 @@ def _convolved(x: np.ndarray, dilation: int, first: int) -> tuple[np.ndarray, np
     kernel, those of odd numbers if ``first`` is even, what reaches beyond the ends.
     """
     batch, steps = x.shape
-    end = _REACH * dilation
-    shifts = np.zeros((_LENGTH, batch, -(-steps // _LANES) * _LANES), np.float32)
-    for k in range(_LENGTH):
-        ahead = (k - _REACH) * dilation  # at step t stands x[t + ahead]
+    end = REACH * dilation
+    shifts = np.zeros((LENGTH, batch, -(-steps // _LANES) * _LANES), np.float32)
+    for k in range(LENGTH):
+        ahead = (k - REACH) * dilation  # at step t stands x[t + ahead]
         low, high = max(0, -ahead), min(steps, steps - ahead)
         if low < high:
             shifts[k, :, low:high] = x[:, low + ahead : high + ahead]
     ones = -shifts.sum(0)
     shifts *= 3
-    convolved = shifts[_TWOS[:, 0]]
-    for column in _TWOS.T[1:]:
+    convolved = shifts[TWOS[:, 0]]
+    for column in TWOS.T[1:]:
         convolved += shifts[column]
     convolved += ones
     convolved[..., steps:] = -np.inf

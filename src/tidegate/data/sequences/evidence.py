@@ -11,6 +11,7 @@ How far evidence can be trusted is judged by what a fit without a sequence says 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -19,15 +20,22 @@ from tidegate.data.sequences.convolutions import Convolutions
 from tidegate.data.sequences.mixing import Loss, best_mixture, log_loss, squared_error
 from tidegate.data.sequences.ridge import PENALTIES, Ridge
 
-__all__ = ["MAX_LABELS", "SequenceEvidence", "learn_evidence"]
+__all__ = [
+    "FARTHEST",
+    "MAX_LABELS",
+    "SHORTEST",
+    "SequenceEvidence",
+    "learn_evidence",
+    "points_of",
+]
 
 MAX_LABELS: Final = 256
 _MANY = 2500  # sequences: of more, half as many convolutions, so that a fit takes seconds
 _MOST = 20_000  # sequences that teach; of more, a part that is drawn
 _FEATURES = 5000  # convolutions of each of the two groups
-_SHORTEST = 32  # steps: what is shorter is stretched, as kernels have nine weights
+SHORTEST = 32  # steps: what is shorter is stretched, as kernels have nine weights
 _POINTS = 128  # at which values are read, at most
-_FARTHEST = 100.0  # deviations of the training part
+FARTHEST = 100.0  # deviations of the training part
 _FLAT = 1e-6  # as inputs.py has it
 _GROUPS = 3
 _JUDGES = 1000  # sequences that choose penalties, at most
@@ -89,8 +97,13 @@ class SequenceEvidence:
             some = sequences[begin : begin + _ROWS]
             # row by row, so that none depends on its neighbours
             for i, features in enumerate(_features(self.convolutions, self.length, some), begin):
-                result[i] = features @ self.weights + self.intercepts
+                result[i] = features @ self._exact_weights + self.intercepts
         return result
+
+    @cached_property
+    def _exact_weights(self) -> np.ndarray:
+        """In float64: ten thousand terms, of which most even out, lose too much in float32."""
+        return self.weights.astype(np.float64)
 
 
 def learn_evidence(
@@ -153,9 +166,9 @@ def _both(sequence: np.ndarray, length: int) -> np.ndarray:
     """In deviations of its own and as it is, float32 [T, 2 C]; stretched if ``length`` is short."""
     mean, deviation = sequence.mean(0), sequence.std(0)
     own = (sequence - mean) / np.where(deviation > _FLAT, deviation, np.inf)
-    both = np.concatenate([own, sequence.clip(-_FARTHEST, _FARTHEST)], axis=1)
-    if length < _SHORTEST:
-        both = _resampled(both, -(-len(both) * _SHORTEST // length))
+    both = np.concatenate([own, sequence.clip(-FARTHEST, FARTHEST)], axis=1)
+    if length < SHORTEST:
+        both = _resampled(both, -(-len(both) * SHORTEST // length))
     return both.astype(np.float32)
 
 
@@ -165,7 +178,8 @@ def _resampled(values: np.ndarray, points: int) -> np.ndarray:
     return np.stack([np.interp(at, steps, channel) for channel in values.T], axis=1)
 
 
-def _points(length: int) -> int:
+def points_of(length: int) -> int:
+    """At how many points values are read where sequences have a median of ``length`` steps."""
     return min(length, _POINTS)
 
 
@@ -176,7 +190,7 @@ def _features(convolutions: Convolutions, length: int, sequences: list[np.ndarra
     others = np.empty((len(sequences), _groups(convolutions, length).size - shares.shape[1]))
     for row, x, sequence in zip(others, both, sequences, strict=True):
         deviation = np.log10(sequence.std(0) + _FLAT)
-        values = _resampled(x, _points(length)).ravel()
+        values = _resampled(x, points_of(length)).ravel()
         row[:] = np.concatenate([values, deviation, [np.log(len(sequence) / length)]])
     return np.concatenate([shares, others.astype(np.float32)], axis=1)
 
@@ -186,4 +200,4 @@ def _groups(convolutions: Convolutions, length: int) -> np.ndarray:
     shape, channels = convolutions.biases.shape, convolutions.sums.shape[2]
     of_sums = np.arange(shape[1]) * 2 // shape[1]
     of_shares = np.broadcast_to(of_sums[:, None, None], shape).ravel()
-    return np.append(of_shares, np.full(channels * _points(length) + channels // 2 + 1, 2))
+    return np.append(of_shares, np.full(channels * points_of(length) + channels // 2 + 1, 2))

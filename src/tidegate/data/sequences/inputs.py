@@ -68,7 +68,10 @@ class SequenceInputs:
 
     def scaled(self, sequence: np.ndarray) -> np.ndarray:
         """Values [T, C] as shape, mean and magnitude, float32 [T, 3 C]; else scaled, [T, C]."""
-        values = self.filled(sequence)
+        return self.shaped(self.filled(sequence))
+
+    def shaped(self, values: np.ndarray) -> np.ndarray:
+        """What ``scaled`` gives of a sequence that ``filled`` gave."""
         if not self.own_scale:
             return values.astype(np.float32)
         mean, deviation = values.mean(axis=0), values.std(axis=0)

@@ -87,15 +87,18 @@ def line_folds(line: Line, train: Windows, validation: Windows, steps: int) -> l
     return folds
 
 
-def designs(part: Windows, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def designs(
+    part: Windows, steps: int, *, thinned: bool = True
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Rows, inputs [B, I] of the last ``steps`` steps and targets [B, O], float64.
 
-    Of very many windows every second, third, ... start is taken: neighbours say almost the same.
+    ``thinned``: of very many windows every second, third, ... start is taken: neighbours say almost
+    the same.
     """
     w = part.windowing
     width = 1 + steps * w.input_size + w.output_size
     each = w.rows_per_window
-    stride = max(1, int(len(part) * width**2 / _WORK))
+    stride = max(1, int(len(part) * width**2 / _WORK)) if thinned else 1
     starts = np.arange(0, len(part.starts), stride)
     rows = (starts[:, None] * each + np.arange(each)).ravel()
     for some in np.split(rows, range(_ROWS, len(rows), _ROWS)):

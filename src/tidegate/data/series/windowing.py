@@ -257,11 +257,17 @@ def choose_context(
     """Rows to read where a training span has ``rows``: whole seasons, or multiples of ``unit``.
 
     14 seasons of up to 1024 rows in all, and the ``longest`` season at least; two horizons where
-    there is no season; a quarter of the span at most.  Of hours 14 seasons are the 336 rows that
+    there is no season; a quarter of the span at most.  The longest season, which the rows
+    themselves have shown, and the horizon may take a half: a forecast that does not see it loses
+    more than one that has fewer windows to learn from.  Of hours 14 seasons are the 336 rows that
     linear maps and Transformers read for every horizon (Zeng et al. 2023, Nie et al. 2023).
     """
     most = max(1, rows // 4)
-    enough = min(14 * season, 1024) if season > 1 else max(14, 2 * horizon)
+    if most < longest <= rows // 2 - horizon:
+        most = rows // 2 - horizon
+        enough = longest
+    else:
+        enough = min(14 * season, 1024) if season > 1 else max(14, 2 * horizon)
     wanted = min(max(enough, longest), most)
     unit = unit or (season if season <= most else 1)
     whole = max(wanted // unit, 1) * unit
