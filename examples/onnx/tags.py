@@ -16,7 +16,7 @@ def ask(path, text):
     told = json.loads(session.get_modelmeta().custom_metadata_map["tidegate"])
     tokens = text.split()
     feed = read(tokens, told["text"]) | {"sequence_lens": np.array([len(tokens)], np.int32)}
-    output = session.run(["output"], feed)[0][0]
+    output = np.asarray(session.run(["output"], feed)[0])[0]
     best = viterbi(output, told["transitions"]) if told["transitions"] else output.argmax(1)
     return [[token, told["labels"][k]] for token, k in zip(tokens, best, strict=True)]
 
@@ -24,7 +24,8 @@ def ask(path, text):
 def read(tokens, reading):
     number = {token: k for k, token in enumerate(reading["tokens"])}
     words = [token.lower() if reading["lowercase"] else token for token in tokens]
-    feed = {"tokens": np.array([[number.get(word, 0) for word in words]], np.int32)}
+    numbers = [[number.get(word, 0) for word in words]]
+    feed: dict[str, np.ndarray] = {"tokens": np.array(numbers, np.int32)}
     if reading["letters"]:  # number 0 is no letter, 1 an unknown one
         letter, length = {c: k for k, c in enumerate(reading["letters"])}, reading["word_length"]
         letters = np.zeros((1, len(tokens), length), np.int32)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.sequence_regressor import SequenceRegressor
     from tidegate.tasks.sequence_to_sequence import SequenceToSequence
     from tidegate.tasks.tagger import SequenceTagger
+    from tidegate.tuning.tune import tune
 
     __version__: str
 
@@ -48,6 +49,7 @@ _HOME_OF = {
     "accelerate": "tidegate.acceleration.accelerate",
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
+    "tune": "tidegate.tuning.tune",
 }
 # modules that people name without an import of their own, as they do torch.onnx
 _MODULES = {
@@ -76,6 +78,7 @@ __all__ = [
     "accelerate",
     "compare",
     "load",
+    "tune",
 ]
 
 

@@ -31,11 +31,13 @@ Try: tidegate train language-model book.txt --max-minutes 5"""
 def tree(arguments: Sequence[str]) -> Group:
     """Every command; of ``arguments``, what was typed, compare has the options of the --task."""
     tasks = {about.command: partial(_train, task) for task, about in TASKS.items()}
+    tuned = {about.command: partial(_tune, task, arguments) for task, about in TASKS.items()}
     return Group(
         _HELP,
         {
             "train": Group(f"Train a network on a file: {', '.join(tasks)}.", tasks),
             "compare": partial(compare_command, arguments),
+            "tune": Group(f"Search the options of a network on a file: {', '.join(tasks)}.", tuned),
             "evaluate": evaluate,
             "predict": predict,
             "generate": generate,
@@ -65,6 +67,12 @@ def _train(task: str) -> Command:
     from tidegate.cli.train import train_command  # with numpy, which no other help needs
 
     return train_command(task)
+
+
+def _tune(task: str, arguments: Sequence[str]) -> Command:
+    from tidegate.cli.tune import tune_command  # with numpy, which no other help needs
+
+    return tune_command(task, arguments)
 
 
 @click.pass_obj

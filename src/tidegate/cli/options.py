@@ -53,6 +53,17 @@ def estimator_options(estimator: type[Estimator]) -> list[Option]:
     return [_estimator_option(f, hints[f.name], estimator) for f in listed]
 
 
+def option_value(estimator: type[Estimator], name: str, text: str) -> Any:
+    """What ``text`` says of an option of ``estimator``.  Raises InputError."""
+    hint = get_type_hints(estimator)[name]
+    if _plain(hint) is bool and text.lower() != "none":
+        known = {"yes": True, "true": True, "no": False, "false": False}
+        if text.lower() not in known:
+            raise InputError(f"expected yes or no, got {text!r}; write one of them", option=name)
+        return known[text.lower()]
+    return _parsed(name, text, hint)
+
+
 def source_options(source: type[Source]) -> list[Option]:
     """An option for each field of ``source``."""
     hints = get_type_hints(source)

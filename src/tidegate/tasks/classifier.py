@@ -38,6 +38,7 @@ from tidegate.tasks.weights import sample_weights
 from tidegate.terminal import say
 from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
+from tidegate.training.search_space import Among, Span
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
@@ -87,13 +88,19 @@ class TextClassifier(ReadsTexts, Classifier):
         at_least=2,
     )
     embedding_size: int = option(
-        128, "how many numbers stand for a token (length of its vector)", at_least=1
+        128,
+        "how many numbers stand for a token (length of its vector)",
+        at_least=1,
+        search=Span(32, 256, log=True),
     )
-    bidirectional: bool = option(True, "read texts forwards and backwards")
+    bidirectional: bool = option(
+        True, "read texts forwards and backwards", search=Among(True, False)
+    )
     readout: str = option(
         "mean+max",
         "how the states of all steps are summed up for the output: last, mean, max, or several, as "
         "in mean+max",
+        search=Among("last", "mean", "max", "mean+max"),
     )
     evidence: bool = option(
         True,
@@ -101,7 +108,11 @@ class TextClassifier(ReadsTexts, Classifier):
         f"word, up to {MAX_LABELS} labels)",
     )
     embedding_dropout: float = option(
-        0.5, "probability of dropping a value of a token's vector", at_least=0, below=1
+        0.5,
+        "probability of dropping a value of a token's vector",
+        at_least=0,
+        below=1,
+        search=Span(0.0, 0.7),
     )
     dropout: float = with_default("dropout", 0.5)
     recurrent_dropout: float = with_default("recurrent_dropout", 0.2)

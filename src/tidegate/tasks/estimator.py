@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tidegate.cells import PROJECTED, USES, get_cell
+from tidegate.cells import NAMES, PROJECTED, USES, get_cell
 from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.tasks.architectures import need_memory
@@ -19,6 +19,7 @@ from tidegate.tasks.model_file import version_of
 from tidegate.tasks.saved import Saved
 from tidegate.training.clock import work_began
 from tidegate.training.options import option
+from tidegate.training.search_space import Among, Span, Widths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,12 +48,13 @@ class Estimator(StandsBeside, Saved):
     MOST_REFIT: ClassVar[str] = "up to 10,000 to train on"
     FEW: ClassVar[int] = 10_000  # of more, a tenth held out is not what lacks
 
-    cell: str = option("gru", f"recurrent cell. {USES}", common=True)
+    cell: str = option("gru", f"recurrent cell. {USES}", common=True, search=Among(*NAMES))
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",
         at_least=1,
         common=True,
+        search=Widths(32, 512, layers=3),
     )
     projection_size: int | None = option(
         None,
@@ -66,6 +68,7 @@ class Estimator(StandsBeside, Saved):
         "probability of dropping a value between recurrent layers and before the output",
         at_least=0,
         below=1,
+        search=Span(0.0, 0.7),
     )
     recurrent_dropout: float = option(
         0.0,

@@ -33,6 +33,7 @@ from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_
 from tidegate.terminal import say
 from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
+from tidegate.training.search_space import Among
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
@@ -91,13 +92,19 @@ class Forecaster(JudgedForecaster):
     anchored: bool = option(
         True,
         "read and forecast differences from the last known value; helps if the level drifts",
+        search=Among(True, False),
     )
     linear: bool = option(
         True,
         "add a straight line beside the network: a ridge regression on what it reads, fitted "
         "first, so that the network learns what the line leaves",
     )
-    loss: str = option("mae", "error that training minimises", choices=("mse", "mae", "huber"))
+    loss: str = option(
+        "mae",
+        "error that training minimises",
+        choices=("mse", "mae", "huber"),
+        search=Among("mse", "mae", "huber"),
+    )
     train_until: str | int | float | None = option(
         None,
         "end of the training rows: a time, a row number or a fraction of the rows (default: 0.8 of "

@@ -8,6 +8,7 @@ from tidegate.data.text.reading import LEVELS
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.text_task import TextTask
 from tidegate.training.options import option
+from tidegate.training.search_space import Span
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -31,6 +32,7 @@ class LanguageOptions(TextTask):
         "how many numbers stand for a token, the length of its vector (default: 128, or with "
         "`tie_embeddings` what the last of `hidden_sizes` is)",
         at_least=1,
+        search=Span(32, 512, log=True),
     )
     hidden_sizes: tuple[int, ...] | None = option(  # pyright: ignore[reportIncompatibleVariableOverride]
         None,
@@ -63,7 +65,11 @@ class LanguageOptions(TextTask):
         above=0,
     )
     embedding_dropout: float = option(
-        0.0, "probability of dropping a value of a token's vector", at_least=0, below=1
+        0.0,
+        "probability of dropping a value of a token's vector",
+        at_least=0,
+        below=1,
+        search=Span(0.0, 0.5),
     )
     forget_bias: float = with_default("forget_bias", 0.0)
     bptt: int | None = option(

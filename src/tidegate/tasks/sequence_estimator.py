@@ -22,6 +22,7 @@ from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.weights import sample_weights
 from tidegate.training.budget import Closing
 from tidegate.training.options import option
+from tidegate.training.search_space import Among, Span
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
@@ -65,17 +66,21 @@ class SequenceEstimator(ReadsSequences):
         "many variants",
         at_least=0,
         below=1,
+        search=Span(0.0, 0.3),
     )
     evidence: bool = option(
         True,
         "also read what a ridge regression on random convolutions and on the values says of the "
         f"whole sequence (up to {MAX_LABELS} labels)",
     )
-    bidirectional: bool = option(True, "read sequences forwards and backwards")
+    bidirectional: bool = option(
+        True, "read sequences forwards and backwards", search=Among(True, False)
+    )
     readout: str = option(
         "mean+max",
         "how the states of all steps are summed up for the output: last, mean, max, or several, as "
         "in mean+max",
+        search=Among("last", "mean", "max", "mean+max"),
     )
     dropout: float = with_default("dropout", 0.3)
     batch_size: int = option(

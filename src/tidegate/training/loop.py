@@ -28,6 +28,7 @@ from tidegate.training.progress import Progress
 from tidegate.training.randomness import denormals_flushed, products_of, seed_step
 from tidegate.training.run_folder import RunFolder
 from tidegate.training.verdicts import is_better, is_lowest, not_finite
+from tidegate.training.watching import present_watcher
 
 __all__ = ["Objective", "StepResult", "TrainingError", "TrainingResult", "fit"]
 
@@ -105,6 +106,7 @@ class _Run:
         self.resumed, self.worked_before = time.monotonic(), time.process_time()
         self.began = self.resumed - self.position.seconds
         self.planned, self.sampling_s = False, 0.0
+        self.watcher = present_watcher()
 
     def limit(self, closing: Closing, prepared_s: float) -> None:
         """Set the limits of a run before which ``prepared_s`` seconds of its minutes went by."""
@@ -302,6 +304,8 @@ class _Run:
             self.budget.saving_s = self.keeper.saving_s
         self.budget.slowness = self.processes.first(self._slowness)
         self.keeper.add_row(at)
+        if self.watcher is not None:
+            self.watcher.evaluated(self.limits.fraction(at, at.step), row)
 
     def _measure(self) -> tuple[dict[str, float], float, float, bool, str | None]:
         """Validation figures, the seconds that took, the time, whether to save now, and what
@@ -337,9 +341,14 @@ class _Run:
         at = self.position
         if self.options.evaluate_every is None and self.budget.must_evaluate(at.seconds):
             return True
-        if at.step % self.evaluate_every:
+        if at.step % self.evaluate_every == 0:
+            free = self.budget.total_s is None or self.options.evaluate_every is not None
+        elif self.watcher is None or not self.planned:
             return False
-        free = self.budget.total_s is None or self.options.evaluate_every is not None
+        elif self.watcher.wants_figures(self.limits.fraction(at, at.step)):
+            free = self.budget.total_s is None
+        else:
+            return False
         return free or self.budget.may_evaluate(at.seconds)
 
     def _slowness(self) -> float:

@@ -15,6 +15,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.terminal import path_text
 from tidegate.training.option_values import check_value, plain
 from tidegate.training.schedules import SCHEDULES
+from tidegate.training.search_space import Around, Search, Span
 
 # Names of the optimisers, with a learning rate at which recurrent networks of 64 to 512 units
 # train; for sgd and nesterov it is multiplied by 1 - momentum.
@@ -46,15 +47,18 @@ def option(
     below: float | None = None,
     at_most: float | None = None,
     common: bool = False,
+    search: Search | None = None,
 ) -> Any:
     """A dataclass field with its help text and the values it takes, which ``check`` holds it to.
 
     Other options stand in backticks in the help, which spells them as its reader does.
     ``common``: people use it first, so that ``--help`` shows it, not ``--help-all`` alone.
+    ``search``: what ``tune`` tries; a subclass that lists the option again keeps it.
     """
     bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
     given = {name: bound for name, bound in bounds.items() if bound is not None}
     about = {"help": help, "choices": choices, "bounds": given, "common": common}
+    about["search"] = search
     return field(default=default, metadata=about)
 
 
@@ -109,7 +113,10 @@ class TrainingOptions:
         "adamw", "algorithm that updates the weights", choices=tuple(LEARNING_RATES)
     )
     learning_rate: float | None = option(
-        None, "peak learning rate (default: one that suits the optimizer)", above=0
+        None,
+        "peak learning rate (default: one that suits the optimizer)",
+        above=0,
+        search=Around(10),
     )
     momentum: float | None = option(
         None,
@@ -122,6 +129,7 @@ class TrainingOptions:
         "how strongly weights are pulled towards zero; biases and norms are not (default: 0.01 for "
         "adamw, 0 for the others)",
         at_least=0,
+        search=Span(1e-3, 1.0, log=True),
     )
     embedding_moment: str = option(
         "own",
@@ -145,7 +153,10 @@ class TrainingOptions:
         above=0,
     )
     batch_size: int = option(
-        32, "sequences in one optimiser step, over all processes together", at_least=1
+        32,
+        "sequences in one optimiser step, over all processes together",
+        at_least=1,
+        search=Around(4),
     )
     epochs: int | None = option(
         None,

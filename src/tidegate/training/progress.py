@@ -25,7 +25,7 @@ class Progress:
 
     def __init__(self, verbose: int, unit: str) -> None:
         self._unit, self._silent, self._lines = unit, verbose == 0, verbose == 2
-        self._bar: Bar | None = _bar() if verbose == 1 else None
+        self._bar: Bar | None = live_bar() if verbose == 1 else None
         self._due = 0.0
         self._loss: float | None = None
         self._figure = ""
@@ -103,7 +103,7 @@ class Bar(Protocol):
     def show(self, fraction: float, about: str, figures: str) -> None: ...
 
 
-def _bar() -> Bar | None:
+def live_bar() -> Bar | None:
     """The bar for where this runs; None where a line cannot be drawn over."""
     interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if hasattr(interactive, "kernel"):  # as in a notebook, not in a terminal

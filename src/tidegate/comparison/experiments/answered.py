@@ -71,6 +71,9 @@ class AnsweredExperiment(Experiment):
         validation, scored = (self._losses(model, part) for part in (self.validation, self.scored))
         return validation, scored
 
+    def held_out_losses(self, model: Any) -> np.ndarray:
+        return self._losses(model, self.scored)
+
     def _losses(self, model: Any, part: Answered) -> np.ndarray:
         """-log p of the label, or the squared error; [N]."""
         if self.metric is not CROSS_ENTROPY:

@@ -95,6 +95,12 @@ class Experiment(ABC):
     size: int
     examples: str
 
+    @classmethod
+    def held_back(cls, model: Any, share: float) -> dict[str, Any]:
+        """Options with which this share is held out to test; those of ``model`` if it tells."""
+        told = getattr(model, "test_fraction", None)
+        return {} if told is None else {"test_fraction": told or share}
+
     @abstractmethod
     def fit(self, model: Any) -> None:
         """Train ``model``, of whichever cell and seed, on the training part."""
@@ -110,6 +116,10 @@ class Experiment(ABC):
         Their mean is the metric.  Examples are such
         that one says next to nothing of another: stretches of what has an order in time.
         """
+
+    def held_out_losses(self, model: Any) -> np.ndarray:
+        """The second of ``losses`` alone."""
+        return self.losses(model)[1]
 
     @abstractmethod
     def baselines(self, model: Any) -> list[BaselineScores]:

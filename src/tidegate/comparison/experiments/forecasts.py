@@ -49,6 +49,11 @@ class Forecasts(Experiment):
         self.scored = (end, last) if self.held_out == "test" else self.chosen
         self.size = self.scored[1] - self.scored[0] - model.horizon + 1
 
+    @classmethod
+    def held_back(cls, model: Any, share: float) -> dict[str, Any]:
+        told = model.validate_until
+        return {"validate_until": 1 - share if told is None else told}
+
     def fit(self, model: Any) -> None:
         model.fit(self.series)
 
@@ -60,6 +65,9 @@ class Forecasts(Experiment):
         """Neighbouring windows ask for almost the same rows: a stretch has two horizons of them."""
         chosen, scored = (self._losses(model, part) for part in (self.chosen, self.scored))
         return chosen, scored
+
+    def held_out_losses(self, model: Any) -> np.ndarray:
+        return self._losses(model, self.scored)
 
     def _losses(self, model: Any, span: tuple[int, int]) -> np.ndarray:
         w = model.windowing_

@@ -48,11 +48,14 @@ class LanguageModelling(Experiment):
         return model.evaluate(self.scored), model.evaluate(self.train[-self.size :])
 
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        def of(text: str) -> np.ndarray:
-            tokens, opening = model.encoder_.encode(text), model.encoder_.start_id
-            return _by_stretch(*stretches(model.runtime_, tokens, opening, model.counts_)[1:])
+        return self._losses(model, self.validation), self.held_out_losses(model)
 
-        return of(self.validation), of(self.scored)
+    def held_out_losses(self, model: Any) -> np.ndarray:
+        return self._losses(model, self.scored)
+
+    def _losses(self, model: Any, text: str) -> np.ndarray:
+        tokens, opening = model.encoder_.encode(text), model.encoder_.start_id
+        return _by_stretch(*stretches(model.runtime_, tokens, opening, model.counts_)[1:])
 
     def baselines(self, model: Any) -> list[BaselineScores]:
         encoder = model.encoder_

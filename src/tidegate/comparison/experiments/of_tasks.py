@@ -28,6 +28,11 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
 }
 
 
+def held_back(model: Estimator, share: float) -> dict[str, Any]:
+    """The options with which the task holds out a ``share`` of its data, unless they hold some."""
+    return EXPERIMENTS[model.TASK].held_back(model, share)
+
+
 def experiment_of(
     model: Estimator, data: tuple[Any, ...], validation: Any, test: Any
 ) -> Experiment:

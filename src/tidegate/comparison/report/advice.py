@@ -238,14 +238,18 @@ def _of_baseline(
 
 
 def _of_two(best: Candidate, other: Candidate) -> Margin:
-    mine, theirs = best.validation, other.validation
+    return margin(best.title, best.validation, other.title, other.validation, "validation")
+
+
+def margin(better: str, mine: Scores, worse: str, theirs: Scores, part: str) -> Margin:
+    """How far one is ahead of another on the same examples; less than 0: it is behind."""
     size = float(np.mean(theirs.figures) - np.mean(mine.figures))
     repeated = min(len(mine.figures), len(theirs.figures)) > 1
     half = _half_width([mine.figures, theirs.figures]) if repeated else None
     return Margin(
-        better=best.title,
-        worse=other.title,
-        part="validation",
+        better=better,
+        worse=worse,
+        part=part,
         size=size,
         low=None if half is None else size - half,
         high=None if half is None else size + half,

@@ -1,0 +1,1 @@
+"""``tune``: options searched on one's own data, and what that gained over the defaults."""
