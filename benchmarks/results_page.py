@@ -5,8 +5,9 @@
 
 A page holds its words; between ``<!-- table: NAME -->`` and ``<!-- /table -->`` stands what this
 command writes.  NAME is a module of benchmarks/reproduce/, whose COLUMNS show the rows of the
-result file of the same name; ``six`` is README's table.  Sentences with figures stand between
-``<!-- words: NAME -->`` and ``<!-- /words -->``, NAME being a function of results_words.py.
+result file of the same name, or what its ``grouped`` makes of them; ``six`` is README's table.
+Sentences with figures stand between ``<!-- words: NAME -->`` and ``<!-- /words -->``, NAME being a
+function of results_words.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "results.md",
     ROOT / "docs" / "results-elsewhere.md",
+    ROOT / "docs" / "results-tasks.md",
     ROOT / "docs" / "onnx.md",
 )
 _TABLE = re.compile(r"<!-- table: (\w+) -->.*?<!-- /table -->", re.DOTALL)
@@ -63,8 +65,9 @@ def reproduced(name: str) -> str:
     """The table of one reproduction, and where it was measured."""
     markdown = importlib.import_module("record").markdown
     rows = rows_of(name)
-    columns = importlib.import_module(name).COLUMNS
-    return f"{markdown(rows, columns)}\n\n{where_measured(rows)}"
+    module = importlib.import_module(name)
+    shown = module.grouped(rows) if hasattr(module, "grouped") else rows  # means over seeds
+    return f"{markdown(shown, module.COLUMNS)}\n\n{where_measured(rows)}"
 
 
 def six() -> str:

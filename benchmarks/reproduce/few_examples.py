@@ -88,10 +88,10 @@ def main() -> None:
                 found = compared(drawn(train, count, seed), test, seed)
                 for method, row in found.items():
                     record.add({"set": name, "texts": count, "seed": seed, "method": method, **row})
-    print(markdown(means(record.rows), COLUMNS))
+    print(markdown(grouped(record.rows), COLUMNS))
 
 
-def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def grouped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Over the seeds."""
     keys = dict.fromkeys((row["set"], row["texts"], row["method"]) for row in rows)
     found = []

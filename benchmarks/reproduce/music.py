@@ -86,32 +86,30 @@ def measure(name: str, row: str, seed: int, folder: Path) -> Row:
     }
 
 
-def shown(rows: list[Row]) -> str:
-    """A line for each set and row: the mean over seeds."""
+def grouped(rows: list[Row]) -> list[Row]:
+    """A row for each set and model: the mean over seeds."""
     keys = list(dict.fromkeys((row["data"], row["row"]) for row in rows))
     groups = [[r for r in rows if (r["data"], r["row"]) == key] for key in keys]
-    means = [
+    return [
         {**group[0], "seeds": len(group)}
-        | {
-            name: float(np.mean([row[name] for row in group]))
-            for name in ("nats_per_step", "test_nats_per_step", "test_frame_accuracy")
-        }
+        | {name: float(np.mean([row[name] for row in group])) for name in MEANS}
         for group in groups
     ]
-    return markdown(
-        means,
-        {
-            "data": lambda row: row["data"],
-            "model": lambda row: row["row"],
-            "parameters": lambda row: row["parameters"],
-            "seeds": lambda row: row["seeds"],
-            "validation": lambda row: f"{row['nats_per_step']:.3f}",
-            "test": lambda row: f"{row['test_nats_per_step']:.3f}",
-            "published": lambda row: row["published"],
-            "counting": lambda row: row["test_baseline_nats_per_step"],
-            "frame accuracy": lambda row: f"{row['test_frame_accuracy']:.3f}",
-        },
-    )
+
+
+MEANS = ("nats_per_step", "test_nats_per_step", "test_frame_accuracy", "cpu_seconds")
+COLUMNS: dict[str, Any] = {
+    "data": lambda row: row["data"],
+    "model": lambda row: row["row"],
+    "parameters": lambda row: f"{row['parameters']:,}",
+    "seeds": lambda row: row["seeds"],
+    "validation": lambda row: f"{row['nats_per_step']:.3f}",
+    "test": lambda row: f"**{row['test_nats_per_step']:.3f}**",
+    "published": lambda row: f"{row['published']:.2f}",
+    "counting": lambda row: f"{row['test_baseline_nats_per_step']:.3f}",
+    "frame accuracy": lambda row: f"{row['test_frame_accuracy']:.3f}",
+    "CPU seconds a seed": lambda row: round(row["cpu_seconds"]),
+}
 
 
 def main() -> None:
@@ -128,7 +126,7 @@ def main() -> None:
         for row in [arguments.only] if arguments.only else ROWS:
             for seed in range(arguments.seeds):
                 record.add(measure(name, row, seed, arguments.folder))
-    print(shown(record.rows))
+    print(markdown(grouped(record.rows), COLUMNS))
 
 
 if __name__ == "__main__":
