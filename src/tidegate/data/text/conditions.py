@@ -303,7 +303,7 @@ def _cell(cell: Any) -> str | float | None:
 
 def _category(cell: str | float | None) -> str | None:
     """A cell as one of several categories."""
-    return label_text(repr(cell)) if isinstance(cell, float) else cell
+    return cell if cell is None else label_text(str(cell))
 
 
 def _read_column(table: Table, name: str) -> list[str | float | None]:
