@@ -40,6 +40,8 @@ class ConditionedLanguage(LanguageOptions):
     def _fit_conditioned(self, texts: ConditionedTexts, validation: Any) -> None:
         """Train on texts with conditions; the figures are kept, but for those of a test part."""
         self._check_conditioned()
+        if self.level != "word":
+            _refuse_frames(texts.texts)
         held_out = validation is None
         train, judged, test = parts = self._split_conditioned(texts, validation)
         self.conditions_ = Conditions.learn(train.columns)
@@ -127,7 +129,6 @@ class ConditionedLanguage(LanguageOptions):
     def _framed_start(self, texts: list[str]) -> Start:
         """The start with the vocabulary of the texts, among it what frames each of them."""
         if self.level == "char":
-            _refuse_frames(texts)
             start = self._learned_start([f"{START}{text}{END}" for text in texts], sentences=False)
             if not start.encoder.encode(START + END).all():
                 option = "vocabulary_size" if self.min_count == 1 else "min_count"
