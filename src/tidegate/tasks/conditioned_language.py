@@ -28,6 +28,7 @@ from tidegate.training.budget import Closing
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
+    from tidegate.runtime.stream import Stream
     from tidegate.training.text_modelling import TextModelling
 
 Parts = tuple[ConditionedTexts, ConditionedTexts, ConditionedTexts]
@@ -220,13 +221,36 @@ class ConditionedLanguage(LanguageOptions):
         how = {**choice, "forbidden": never}
         return text_to_its_end(network, read, length, closing, condition, rng, how)
 
-    def _conditioned_stream(
-        self, network: Network, batch_size: int | None, given: Any
-    ) -> ConditionedStream:
-        assert self.conditions_ is not None
+    def _check_conditions_fit(self, given: bool) -> None:
+        """Raise InputError where conditions are given to a model without, or the other way."""
+        if given and self.conditions_ is None:
+            raise InputError(
+                "conditions: expected none for a model that was trained without, got some; leave "
+                "them out, or train with conditions"
+            )
+        if self.conditions_ is not None and not given:
+            names = ", ".join(self.conditions_.names)
+            raise InputError(
+                f"conditions: expected those of each text ({names}), as in training, got none; "
+                "give texts with conditions"
+            )
+
+    def stream(
+        self, batch_size: int | None = None, *, given: Mapping[str, Any] | None = None
+    ) -> Stream:
+        """A text that arrives piece by piece, or ``batch_size`` of them, whose next token is asked.
+
+        ``given``: of a model of texts with conditions what all of them are, as ``generate`` has it.
+        See the class of what comes back for what a piece is.  Raises InputError for a model that
+        needs a text's end before its beginning, and for conditions that it does not know.
+        """
+        if given is not None:
+            self._check_conditions_fit(True)
+        if self.conditions_ is None:
+            return super().stream(batch_size)
         opening, _ = self._text_frame()
         condition = self.conditions_.given(given)
-        return ConditionedStream(network, batch_size, self.encoder_, opening, condition)
+        return ConditionedStream(self.runtime_, batch_size, self.encoder_, opening, condition)
 
     def _read_conditioned(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         """What ``inspect`` reads: one text with conditions, or one whose are unknown."""

@@ -268,35 +268,6 @@ class LanguageModel(ConditionedLanguage):
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
 
-    def _check_conditions_fit(self, given: bool) -> None:
-        """Raise InputError where conditions are given to a model without, or the other way."""
-        if given and self.conditions_ is None:
-            raise InputError(
-                "conditions: expected none for a model that was trained without, got some; leave "
-                "them out, or train with conditions"
-            )
-        if self.conditions_ is not None and not given:
-            names = ", ".join(self.conditions_.names)
-            raise InputError(
-                f"conditions: expected those of each text ({names}), as in training, got none; "
-                "give texts with conditions"
-            )
-
-    def stream(
-        self, batch_size: int | None = None, *, given: Mapping[str, Any] | None = None
-    ) -> Stream:
-        """A text that arrives piece by piece, or ``batch_size`` of them, whose next token is asked.
-
-        ``given``: of a model of texts with conditions what all of them are, as ``generate`` has it.
-        See the class of what comes back for what a piece is.  Raises InputError for a model that
-        needs a text's end before its beginning, and for conditions that it does not know.
-        """
-        if given is not None:
-            self._check_conditions_fit(True)
-        if self.conditions_ is None:
-            return super().stream(batch_size)
-        return self._conditioned_stream(self.runtime_, batch_size, given)
-
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         if self.conditions_ is not None:
             one = x if isinstance(x, ConditionedTexts) else as_texts([x])[0]
