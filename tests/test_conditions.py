@@ -232,6 +232,17 @@ def test_a_stream_that_is_saved_goes_on_with_its_condition(
         np.testing.assert_array_equal(a.log_probabilities, b.log_probabilities)
 
 
+def test_streams_of_several_conditions_are_read_side_by_side(model: tg.LanguageModel) -> None:
+    streams, sides = model.streams(), sorted(SYLLABLES)
+    for side in streams.open(*sides):
+        streams.put(side, model.stream(given={"side": side}))
+    together = streams.feed(dict.fromkeys(sides, "k"))
+    for side in sides:
+        alone = model.stream(given={"side": side}).feed("k")
+        np.testing.assert_allclose(together[side].probabilities, alone.probabilities, atol=1e-5)
+    assert not np.allclose(*(together[side].probabilities for side in sides), atol=1e-3)
+
+
 def test_an_inspection_begins_with_the_state_that_the_condition_makes() -> None:
     model = with_random_states(fitted(cell="gru"))
     texts, conditions = names(1, seed=1)

@@ -241,6 +241,8 @@ class ConditionedLanguage(LanguageOptions):
         """A text that arrives piece by piece, or ``batch_size`` of them, whose next token is asked.
 
         ``given``: of a model of texts with conditions what all of them are, as ``generate`` has it.
+        Texts of several conditions are streams that are put among one another:
+        ``streams.put(id, model.stream(given=...))``.
         See the class of what comes back for what a piece is.  Raises InputError for a model that
         needs a text's end before its beginning, and for conditions that it does not know.
         """
