@@ -64,7 +64,7 @@ def language_model(level: str = "char", **of_network: Any) -> Any:
     model.encoder_ = encoder = encoders[level]()
     sizes = {"vocabulary_size": encoder.size, "embedding_size": 5, "output_size": encoder.size}
     model.runtime_ = network(readout="every", **sizes | of_network)
-    model.counts_ = None
+    model.counts_, model.conditions_ = None, None
     if level != "char":
         tokens = encoder.encode(TEXT * 2)
         counted = KneserNey.fit(tokens, tokens, encoder.size, encoder.start_id, 3).pruned(1000)

@@ -40,7 +40,8 @@ def model() -> tg.LanguageModel:
     shapes = architecture.tensor_shapes().items()
     tensors = {n: (rng.standard_normal(s) / UNITS**0.5).astype(np.float32) for n, s in shapes}
     made = tg.LanguageModel(hidden_sizes=(UNITS,))
-    made.encoder_, made.runtime_, made.counts_ = encoder, Network(architecture, tensors), None
+    made.encoder_, made.runtime_ = encoder, Network(architecture, tensors)
+    made.counts_, made.conditions_ = None, None
     return made
 
 

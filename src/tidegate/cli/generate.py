@@ -14,7 +14,8 @@ from tidegate.cli.parameters import FORCE, JSON, MODEL, output_option, text_to_w
 from tidegate.cli.reading import load_for, refuse
 from tidegate.cli.show import print_json, print_text
 from tidegate.data.roll_source import Rolls
-from tidegate.errors import InputError
+from tidegate.data.source import split_list
+from tidegate.errors import InputError, shown
 
 
 @command(
@@ -60,6 +61,12 @@ from tidegate.errors import InputError
         help="seed of the random choices; one seed gives one text (default: a new seed)",
     ),
     Option(
+        "--given",
+        metavar="NAME=VALUE,...",
+        help="what the text is to be, of a model that was trained with --condition, such as "
+        "nation=Russian; what is left out is unknown",
+    ),
+    Option(
         "--vocabulary",
         metavar="PATH",
         type=Path,
@@ -91,6 +98,7 @@ def generate(
     top_p: float | None,
     greedy: bool,
     seed: int | None,
+    given: str | None,
     vocabulary: Path | None,
     output: Path | None,
     plot: Path | None,
@@ -107,12 +115,18 @@ def generate(
 
     Example: tidegate generate book-language-model.safetensors --prompt 'The ' --seed 1
 
+    tidegate generate names-language-model.safetensors --given nation=Russian
+
     tidegate generate songs-music.safetensors --prompt begun.mid -o song.mid --plot song.png
 
     tidegate generate voice-language-model.safetensors --length 16000 -o voice.wav
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
+    conditions = None if given is None else _conditions(given)
     if _is_foreign(model):
+        if given is not None:
+            problem = "expected none beside a file of another library's, which knows no conditions"
+            raise InputError(f"{problem}, got one; leave it out", option="given")
         tokens = _foreign(model, vocabulary, prompt, length, {**choice, "seed": seed})
         if json:
             print_json({"prompt": prompt, "text": " ".join(tokens), "seed": seed})
@@ -128,7 +142,7 @@ def generate(
         )
     fitted = load_for("generate", model)
     if fitted.TASK == "music":
-        refuse(fitted, {"top_k": top_k, "top_p": top_p})
+        refuse(fitted, {"top_k": top_k, "top_p": top_p, "given": given})
         how = {"temperature": temperature, "greedy": greedy, "seed": seed}
         wanted = Wanted(model, prompt, length, how, output, plot, tempo, force, json)
         write_piece(fitted, wanted, told)
@@ -141,7 +155,7 @@ def generate(
             output, fitted, inputs=(model, prompt) if prompt else (model,), force=force
         )
     prompt = prompt_of(fitted, prompt)
-    pieces = fitted.generate(prompt, length, **choice, seed=seed)
+    pieces = fitted.generate(prompt, length, **choice, seed=seed, given=conditions)
     if output is not None:
         text = "".join([*pieces, prompt] if fitted.reverse else chain([prompt], pieces))
         write_sound(output, text, fitted)
@@ -154,6 +168,19 @@ def generate(
     for piece in [*pieces, prompt] if fitted.reverse else chain([prompt], pieces):
         print_text(piece, end="")
     print()
+
+
+def _conditions(given: str) -> dict[str, str]:
+    """What ``NAME=VALUE,...`` says.  Raises InputError."""
+    pairs = [one.partition("=") for one in split_list(given)]
+    for name, equals, value in pairs:
+        if not equals:
+            problem = f"expected NAME=VALUE, got {shown(name)}"
+            raise InputError(f"{problem}; write it so, such as nation=Russian", option="given")
+        if [other for other, _, _ in pairs].count(name) > 1:
+            problem = f"expected each name once, got {shown(name)} twice"
+            raise InputError(f"{problem}; leave out {name}={value}", option="given")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _is_foreign(model: Path) -> bool:

@@ -26,12 +26,14 @@ def info(model: Path, json: bool) -> None:
     """
     from dataclasses import fields
 
+    from tidegate.data.text.conditions import Conditions
     from tidegate.model.checkpoint import load_model
     from tidegate.tasks import task_class
     from tidegate.tasks.summary import layers_of, summary_text
 
     held = load_model(model)
     architecture = held.architecture
+    conditions = (held.encoder or {}).get("conditions")
     defaults = {f.name: f.default for f in fields(task_class(held.task))}  # pyright: ignore
     changed = {
         name: value
@@ -44,6 +46,7 @@ def info(model: Path, json: bool) -> None:
         "parameters": architecture.parameter_count(),
         "vocabulary_size": architecture.vocabulary_size,
         "labels": held.labels,
+        "conditions": None if conditions is None else Conditions.from_json(conditions).told(),
         "counted_ngrams": sum(len(a) for n, a in held.counts.items() if n.endswith(".keys"))
         or None,
     }
@@ -62,7 +65,7 @@ def info(model: Path, json: bool) -> None:
         )
         return
     shown = _flat(architecture.to_json())
-    print_table(str(model), {k: v for k, v in summary.items() if v is not None})
+    print_table(str(model), _flat(summary))
     print_table("\narchitecture", shown)
     print("\n" + summary_text("layers", architecture))
     if follows is not None:

@@ -15,6 +15,7 @@ from tidegate.errors import InputError
 
 if TYPE_CHECKING:
     from tidegate.data.sequences.sequences import Answers, SequenceSet
+    from tidegate.data.text.conditions import ConditionedTexts
     from tidegate.data.text.tagged import TaggedSentences
 
 __all__ = [
@@ -111,7 +112,10 @@ def _is_plain_text(file: File) -> bool:
 @final
 @dataclass(frozen=True, kw_only=True)
 class PlainText(Source):
-    """One long text, or the texts in a column of a table, one after another; or sound."""
+    """One long text, or the texts in a column of a table, one after another; or sound.
+
+    With conditions each text of a table is by itself.
+    """
 
     FILE: ClassVar[str] = (
         "a text file in UTF-8, which may be gzipped; or, with --text, a table; or sound, a .wav of "
@@ -121,10 +125,18 @@ class PlainText(Source):
     text: str | None = source_option(
         "column that holds the texts, if FILE is a table", default=None
     )
+    condition: tuple[str, ...] = source_option(
+        "columns, of categories or numbers, that say what each text of a table is to be; each text "
+        "then begins and ends by itself, and tidegate generate is told what to write with --given",
+        COLUMNS,
+        default=(),
+    )
 
-    def read(self, file: File, *, learning: bool) -> tuple[str | list[str]]:
+    def read(self, file: File, *, learning: bool) -> tuple[str | list[str] | ConditionedTexts]:
         from tidegate.data.text.sound import is_sound_file, read_wav
 
+        if self.condition:
+            return (self._conditioned(file),)
         if self.text is None and is_sound_file(file):
             self.refuse_table_options(file)
             return (read_wav(file),)
@@ -136,6 +148,14 @@ class PlainText(Source):
         from tidegate.data.files.tables import read_texts
 
         return (read_texts(file, self.text, self.layout()),)
+
+    def _conditioned(self, file: File) -> ConditionedTexts:
+        from tidegate.data.text.conditions import conditioned_table
+
+        if self.text is None or _is_plain_text(file):
+            problem = "expected a table with a column of texts beside it, got none"
+            raise InputError(f"{problem}; name it with --text COLUMN", option="condition")
+        return conditioned_table(file, self.text, self.condition, self.layout())
 
 
 @final

@@ -51,6 +51,13 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
             "tidegate export onnx",
             file=path,
         )
+    if a.condition_size:
+        raise InputError(
+            "expected a network that reads tokens or numbers alone, got one that reads a condition "
+            f"beside each token, which no layer of another library does; train it without "
+            f"{spelled('condition')}",
+            file=path,
+        )
     if a.letters:
         raise InputError(
             "expected a network that reads tokens or numbers alone, got one that reads each token "

@@ -44,6 +44,10 @@ class Architecture:
     ``letter_embedding_size`` numbers, and ``word_length`` of them are read of a word.  ``crf``: the
     outputs of a step are weights of labels in a linear-chain conditional random field (Lafferty et
     al. 2001), to which ``transitions.weight`` gives those of neighbouring labels.
+    ``condition_size``: numbers that say of a sequence as a whole what it is to be: they stand
+    beside every token's vector, and a linear map of them is what each layer's state begins with, so
+    that none is known where all are zero (as a picture sets the state in Karpathy & Fei-Fei 2015,
+    arXiv:1412.2306, and a label stands beside each input in Graves 2013, arXiv:1308.0850).
     """
 
     cell: str
@@ -67,6 +71,7 @@ class Architecture:
     letter_hidden_size: int = 0
     word_length: int = 0
     crf: bool = False
+    condition_size: int = 0
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -106,6 +111,9 @@ class Architecture:
         for name in ("embedding_dropout", "dropout", "recurrent_dropout"):
             need(0 <= getattr(self, name) < 1, name, "a probability in [0, 1)")
         self._check_words(need)
+        forward = tokens and self.readout == "every" and not self.bidirectional
+        fits = 0 <= self.condition_size <= (2**16 if forward and not self.letters else 0)
+        need(fits, "condition_size", "0 to 65536 for tokens that are predicted, else 0")
         if self.tie_embeddings:
             predicts = self.readout == "every" and self.output_size == self.vocabulary_size
             need(predicts, "tie_embeddings", "it for a network that predicts tokens")
@@ -142,7 +150,7 @@ class Architecture:
         """Of each recurrent layer its sizes by letter: I input, H hidden, P projection or 0."""
         first = self.embedding_size if self.input_size is None else self.input_size
         assert first is not None  # held by __post_init__
-        first += self.spelling_size
+        first += self.spelling_size + self.condition_size
         inputs = first, *self.layer_output_sizes()[:-1]
         return [{"I": i} | own for i, own in zip(inputs, self._own_sizes(), strict=True)]
 
@@ -181,6 +189,11 @@ class Architecture:
             for suffix in ("", "_reverse"):
                 for name, shape in CELLS[self.cell].shapes(self.letter_sizes()).items():
                     shapes[f"spelling.recurrent.{name}_l0{suffix}"] = shape
+        if self.condition_size:
+            for k, sizes in enumerate(self.layer_sizes()):
+                widths = CELLS[self.cell].state_sizes(sizes)
+                for state, width in zip(CELLS[self.cell].states, widths, strict=True):
+                    shapes[f"initial.{k}.{state}.weight"] = (width, self.condition_size)
         for k, sizes in enumerate(self.layer_sizes()):
             for suffix in ("", "_reverse")[: self.directions]:
                 for name, shape in CELLS[self.cell].shapes(sizes).items():

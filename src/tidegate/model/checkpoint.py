@@ -20,7 +20,8 @@ Format 2
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
-                    ``letters`` and ``crf`` are a tagger's alone.  Of a ``sequence-to-sequence``
+                    ``letters`` and ``crf`` are a tagger's alone, and ``condition_size`` a
+                    language-model's.  Of a ``sequence-to-sequence``
                     model exactly the fields of encoder_decoder.EncoderDecoder, two of which are
                     such objects.
   ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
@@ -40,7 +41,8 @@ Format 2
                     same bytes.  (What training took is in ``history``, as ``seconds``.)
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
-  data/text/reading.py, data/text/tokens.py (of a tagger), data/series/windowing.py and
+  data/text/reading.py, data/text/conditions.py (of a language-model whose ``condition_size`` is not
+  0), data/text/tokens.py (of a tagger), data/series/windowing.py and
   tasks/forecaster.py, data/sequences/inputs.py and tasks/sequence_estimator.py.
 - The other tensors MUST be exactly these, in any order:
 
@@ -66,6 +68,8 @@ Format 2
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
   ``test.letters``  I64 [T, B, K], letters below ``letters``, just where that is not 0; K is
                     ``word_length``.
+  ``test.condition``
+                    F32 [B, C], just where ``condition_size`` C is not 0.
   ``test.target``   I64 [U, B], tokens below the decoder's vocabulary size that it reads: just for a
                     ``sequence-to-sequence`` model, whose outputs are F32 [U, B, O].  U * B MUST be
                     from 1 to 65 536.
@@ -260,6 +264,8 @@ def _check_values(values: Any) -> dict[str, Any]:
     architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
     if task != "tagger" and (architecture.letters or architecture.crf):
         raise ValueError(f"letters and crf: expected none for a {task}")
+    if task != "language-model" and architecture.condition_size:
+        raise ValueError(f"condition_size: expected 0 for a {task}")
     if architecture.evidence_size and task not in ("text-classifier", "tagger"):
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))

@@ -52,7 +52,8 @@ class EncoderDecoder:
         fits = 1 <= self.longest <= MAX_ANSWER
         need(fits, "longest", f"1 to {MAX_ANSWER} tokens", self.longest)
         for name, one in (("source", a), ("target", b)):
-            tokens = one.vocabulary_size is not None and not one.evidence_size
+            tokens = one.vocabulary_size is not None
+            tokens = tokens and not (one.evidence_size or one.condition_size)
             need(tokens and one.readout == "every", name, "tokens read out at every step", "others")
             need((one.vocabulary_size or 0) >= 2, name, "a token beside the end", "none")
         need(not b.bidirectional, "target", "one direction", "both")
@@ -70,7 +71,7 @@ class EncoderDecoder:
     # what is asked of every architecture
 
     linear_steps = 0
-    evidence_size = 0
+    evidence_size = condition_size = 0
     letters = word_length = 0
     crf = False
     input_size = None

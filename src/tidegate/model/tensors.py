@@ -43,6 +43,8 @@ def check_tensors(
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
     if architecture.letters:
         expected["test.letters"] = TensorInfo("I64", (t, b, architecture.word_length))
+    if architecture.condition_size:
+        expected["test.condition"] = TensorInfo("F32", (b, architecture.condition_size))
     if task == "language-model" and "counts.shares" in entries:
         expected |= _counts(entries)
     if task in SEQUENCE_TASKS and architecture.linear_steps:

@@ -35,7 +35,16 @@ class SpelledTokens(NamedTuple):
     evidence: Tensor
 
 
-Inputs = Tensor | TokensAndEvidence | SpelledTokens
+class ConditionedTokens(NamedTuple):
+    """What a network with conditions reads: tokens int64 [T, B], condition float [T, B, C], the
+    same at every step of a sequence.
+    """
+
+    tokens: Tensor
+    condition: Tensor
+
+
+Inputs = Tensor | TokensAndEvidence | SpelledTokens | ConditionedTokens
 
 
 class SequenceNetwork(nn.Module):
@@ -46,8 +55,9 @@ class SequenceNetwork(nn.Module):
     tokens' vectors at first (default: 1 / sqrt(embedding_size), so that a vector has length 1).
 
     ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values,
-    TokensAndEvidence or SpelledTokens; lengths int64 [B] or None; state as a former call returned
-    it, or None for zeros.  Returns outputs [T, B, O] (readout ``every``) or [B, O], and the state:
+    TokensAndEvidence, SpelledTokens or ConditionedTokens; lengths int64 [B] or None; state as a
+    former call returned it, or None for what a sequence begins with: zeros, or what its condition
+    makes.  Returns outputs [T, B, O] (readout ``every``) or [B, O], and the state:
     one tuple per layer.
     """
 
@@ -71,6 +81,9 @@ class SequenceNetwork(nn.Module):
             assert a.embedding_size is not None
             self.evidence = nn.Linear(a.evidence_size, a.embedding_size, bias=False)
         self.spelling = Spelling(a) if a.letters else None
+        self.initial = None
+        if a.condition_size:
+            self.initial = nn.ModuleList(map(self._initial_maps, a.layer_sizes()))
         self.recurrent = nn.ModuleList(
             Recurrent(
                 a.cell,
@@ -104,6 +117,14 @@ class SequenceNetwork(nn.Module):
         if a.crf:
             self.transitions = nn.Linear(a.output_size + 1, a.output_size + 1, bias=False)
             nn.init.zeros_(self.transitions.weight)
+
+    def _initial_maps(self, sizes: dict[str, int]) -> nn.ModuleDict:
+        """From the condition to each state of a layer; nothing at first."""
+        a, maps = self.architecture, nn.ModuleDict()
+        for name, width in zip(CELLS[a.cell].states, CELLS[a.cell].state_sizes(sizes), strict=True):
+            maps[name] = nn.Linear(a.condition_size, width, bias=False)
+            nn.init.zeros_(maps[name].weight)  # pyright: ignore[reportArgumentType]
+        return maps
 
     @property
     def output_weight(self) -> Tensor:
@@ -140,6 +161,9 @@ class SequenceNetwork(nn.Module):
         A softmax over many words is better not applied to all of it at once.
         """
         a = self.architecture
+        condition = None
+        if isinstance(inputs, ConditionedTokens):
+            inputs, condition = inputs
         x, letters, evidence = _parts(inputs)
         if self.embedding is not None:
             x = dropout(self.embedding(x), a.embedding_dropout, self.training)
@@ -150,6 +174,9 @@ class SequenceNetwork(nn.Module):
             assert letters is not None
             spelled = dropout(self.spelling(letters), a.embedding_dropout, self.training)
             x = torch.cat([x, spelled], dim=-1)
+        if condition is not None:
+            x = torch.cat([x, condition], dim=-1)
+            state = self._begun(condition[0]) if state is None else state
         final: NetworkState = []
         for k, layer in enumerate(self.recurrent):
             if k > 0:
@@ -164,6 +191,14 @@ class SequenceNetwork(nn.Module):
         if a.readout != "every":
             x = self._read_out(x, final[-1][0], lengths)
         return dropout(x, a.dropout, self.training), final
+
+    def _begun(self, condition: Tensor) -> NetworkState:
+        """The state that a condition [B, C] makes."""
+        assert self.initial is not None
+        return [
+            tuple(linear(condition).unsqueeze(0) for linear in maps.values())  # pyright: ignore
+            for maps in self.initial
+        ]
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: one tuple per layer of [directions, B, width of the state]."""
@@ -194,7 +229,9 @@ class SequenceNetwork(nn.Module):
         return torch.cat(features, dim=-1)
 
 
-def _parts(inputs: Inputs) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _parts(
+    inputs: Tensor | TokensAndEvidence | SpelledTokens,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Tokens or values, letters, evidence; None for what is not read."""
     if isinstance(inputs, SpelledTokens):
         return inputs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.data.sequences.sequences import with_evidence, with_letters
+from tidegate.data.sequences.sequences import with_condition, with_evidence, with_letters
 from tidegate.errors import InputError, spelled
 from tidegate.onnx.network import OUTPUT, StatePair
 from tidegate.onnx.rows import LENGTHS, ROWS, Reading, compared
@@ -46,6 +46,8 @@ def check_whole(
         given = with_letters(given, vector["letters"], vector.get("evidence"))
     elif "evidence" in vector:
         given = with_evidence(given, vector["evidence"])
+    elif "condition" in vector:
+        given = with_condition(given, vector["condition"])
     expected = _mixed(mixture, vector["output"], given)
     _compare(session, network, given, lengths, expected, "the test vector")
     for inputs, lengths in _fresh(network, mixture):
@@ -112,6 +114,8 @@ def fed(network: Network, inputs: np.ndarray) -> dict[str, np.ndarray]:
     for name in ("evidence", "letters"):
         if name in inputs.dtype.names and inputs[name].shape[-1]:
             read[name] = np.ascontiguousarray(inputs[name].swapaxes(0, 1))
+    if "condition" in inputs.dtype.names:
+        read["condition"] = np.ascontiguousarray(inputs["condition"][0])
     return read
 
 
@@ -150,6 +154,9 @@ def _fresh(
                 inputs = with_letters(inputs, letters, evidence)
             elif a.evidence_size:
                 inputs = with_evidence(inputs, evidence)
+            elif a.condition_size:
+                condition = rng.standard_normal((shape[1], a.condition_size)).astype(np.float32)
+                inputs = with_condition(inputs, condition)
         yield inputs, lengths
 
 

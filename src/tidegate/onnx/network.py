@@ -58,7 +58,10 @@ def whole_model(
         time_first = {
             name: graph.node("Transpose", name, perm=[1, 0, *range(2, len(shape))])
             for name, _, shape in read
+            if name != "condition"
         }
+        if network.architecture.condition_size:
+            time_first["condition"] = "condition"
         given: list[Tensor] = [*read, (LENGTHS, np.int32, ["batch"])]
         x, lengths = writer.embedded(time_first), graph.node("Identity", LENGTHS)
         tokens = time_first.get("tokens")
@@ -69,7 +72,8 @@ def whole_model(
     mix = None
     if mixture is not None and tokens is not None:
         mix = partial(Counts(graph, mixture).over_time, graph, tokens)
-    output, shape = writer.outputs(x, lengths, mix)
+    condition = "condition" if network.architecture.condition_size else None
+    output, shape = writer.outputs(x, lengths, mix, condition)
     kind: Any = np.float32
     if reading is not None:
         output, kind, answer = reading.answered(graph, output)
@@ -93,6 +97,12 @@ def step_model(
             "expected a network that reads forward, got one that also reads backward: its answer "
             "needs the end of the sequence, so it has no single step; leave it out, or train with "
             + spelled("bidirectional", False),
+            option="step",
+        )
+    if a.condition_size:
+        raise InputError(
+            "expected a network whose states begin at zero, got one whose condition sets them; "
+            "leave it out, and give the whole graph all of a text so far",
             option="step",
         )
     graph, pairs = writer.graph, []
@@ -162,6 +172,8 @@ def inputs_of(network: Network, *axes: str) -> list[Tensor]:
     read: list[Any] = [("tokens", np.int32, [*axes])]
     if a.evidence_size:
         read.append(("evidence", np.float32, [*axes, a.evidence_size]))
+    if a.condition_size:  # the same for all of a sequence
+        read.append(("condition", np.float32, [axes[0], a.condition_size]))
     if a.letters:
         read.append(("letters", np.int32, [*axes, a.word_length]))
     return read
@@ -195,6 +207,12 @@ class NetworkWriter:
         if "evidence" in inputs:
             matrix = graph.constant(self.network.tensors["evidence.weight"].T, "evidence.weight")
             x = graph.node("Add", x, graph.node("MatMul", inputs["evidence"], matrix))
+        if "condition" in inputs:
+            steps = graph.node("Slice", graph.node("Shape", x), axes(graph, 0), axes(graph, 2))
+            width = axes(graph, self.architecture.condition_size)
+            shape = graph.node("Concat", steps, width, axis=0)
+            beside = graph.node("Expand", inputs["condition"], shape)
+            x = graph.node("Concat", x, beside, axis=-1)
         if "letters" in inputs:
             x = graph.node("Concat", x, self.spelled(inputs["letters"], x), axis=-1)
         return x
@@ -221,17 +239,23 @@ class NetworkWriter:
         return graph.node("Reshape", spelled, shape)
 
     def outputs(
-        self, x: str, lengths: str, mix: Callable[[str], str] | None = None
+        self,
+        x: str,
+        lengths: str,
+        mix: Callable[[str], str] | None = None,
+        condition: str | None = None,
     ) -> tuple[str, list[int | str]]:
         """The network's outputs for what its first layer reads, [T, B, I]; their shape but the
-        batch.  ``mix``: what is made of those after each step, [T, B, O].
+        batch.  ``mix``: what is made of those after each step, [T, B, O].  ``condition``: [B, C],
+        with which states begin.
         """
         a, graph = self.architecture, self.graph
         inside = true_steps(graph, x, lengths)
         last: list[str] = []
         y = x
         for k in range(len(a.hidden_sizes)):
-            y, last = self.layer(k, self.normalised(k, y), lengths, inside)
+            begun = None if condition is None else self.begun(k, condition)
+            y, last = self.layer(k, self.normalised(k, y), lengths, inside, begun)
         if a.readout != "every":
             read = [self.read_out(part, y, last, lengths, inside) for part in a.readout.split("+")]
             features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
@@ -262,18 +286,29 @@ class NetworkWriter:
         scale, shift = (self.graph.constant(array) for array in self.network.norm(k - 1))
         return self.graph.node("Add", self.graph.node("Mul", x, scale), shift)
 
-    def layer(self, k: int, x: str, lengths: str, inside: str) -> tuple[str, list[str]]:
+    def begun(self, k: int, condition: str) -> list[str]:
+        """The states [B, W] with which layer ``k`` begins by a condition [B, C]."""
+        names = (f"initial.{k}.{name}.weight" for name in self.network.state_names)
+        transposed = (self.graph.constant(self.network.tensors[name].T, name) for name in names)
+        return [self.graph.node("MatMul", condition, weight) for weight in transposed]
+
+    def layer(
+        self, k: int, x: str, lengths: str, inside: str, begun: list[str] | None = None
+    ) -> tuple[str, list[str]]:
         """Y [T, B, D * W] of layer ``k``, and the final output states [B, W] of its directions.
 
-        y is undefined beyond the lengths.
+        y is undefined beyond the lengths.  ``begun``: the states that it begins with, or zeros.
         """
-        y, final = self.whole_layer(k, x, lengths, inside)
+        y, final = self.whole_layer(k, x, lengths, inside, begun)
         return y, final[0]
 
-    def whole_layer(self, k: int, x: str, lengths: str, inside: str) -> tuple[str, list[list[str]]]:
+    def whole_layer(
+        self, k: int, x: str, lengths: str, inside: str, begun: list[str] | None = None
+    ) -> tuple[str, list[list[str]]]:
         """The same with each of the cell's states: of both directions, if there are two."""
         sizes = self.architecture.layer_sizes()[k]
-        return self.recurrence(self.network.layer_weights(k), sizes, x, lengths, inside)
+        weights = self.network.layer_weights(k)
+        return self.recurrence(weights, sizes, x, lengths, inside, begun)
 
     def recurrence(
         self,
@@ -282,15 +317,17 @@ class NetworkWriter:
         x: str,
         lengths: str,
         inside: str,
+        begun: list[str] | None = None,
     ) -> tuple[str, list[list[str]]]:
         """The same of a layer of the network's cell, by the weights of its directions."""
         graph, cell = self.graph, CELLS[self.architecture.cell]
         if is_standard(cell):
             direction = _DIRECTIONS[len(weights) == 2]
-            y, final = operator(
-                graph, self._arrays, cell, weights, sizes, x, lengths, None, direction
-            )
             first = axes(graph, 0)
+            state = begun and [graph.node("Unsqueeze", one, first) for one in begun]
+            y, final = operator(
+                graph, self._arrays, cell, weights, sizes, x, lengths, state, direction
+            )
             if len(weights) == 1:
                 ends = [[graph.node("Squeeze", state, first)] for state in final]
                 return graph.node("Squeeze", y, axes(graph, 1)), ends
@@ -304,7 +341,7 @@ class NetworkWriter:
         ends: list[list[str]] = [[] for _ in cell.states]
         for reverse, of_direction in enumerate(weights):
             step = Step(cell, self._arrays, of_direction, sizes)
-            before = zeros(graph, x, cell.state_sizes(sizes))
+            before = begun or zeros(graph, x, cell.state_sizes(sizes))
             y, final = scanned(graph, step, x, inside, before, reverse=reverse == 1)
             outputs.append(y)
             for of_state, end in zip(ends, final, strict=True):

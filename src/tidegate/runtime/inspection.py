@@ -105,6 +105,8 @@ def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValu
     a = network.architecture
     cell, found = CELLS[a.cell], []
     x = network.embedded(sequence[:, None])
+    condition = sequence["condition"][:1] if a.condition_size and len(sequence) else None
+    begun = network.initial_state(1, condition)
     for k, sizes in enumerate(a.layer_sizes()):
         if k > 0 and a.batch_norm:
             scale, shift = network.norm(k - 1)
@@ -112,7 +114,8 @@ def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValu
         outputs = []
         for backward, weights in enumerate(network.layer_weights(k)):
             turn = slice(None, None, -1 if backward else 1)
-            y, gates = _unrolled(cell, x[turn], weights, cell.state_sizes(sizes), sizes["H"])
+            state = begun[k * a.directions + backward]
+            y, gates = _unrolled(cell, x[turn], weights, state, sizes["H"])
             outputs.append(y[turn])
             for gate, values in gates.items():
                 about = cell.gates.get(gate)
@@ -130,12 +133,11 @@ def _unrolled(
     cell: Cell,
     x: np.ndarray,
     weights: Mapping[str, np.ndarray],
-    widths: Sequence[int],
+    state: tuple[np.ndarray, ...],
     hidden: int,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Outputs [T, 1, W] of x [T, 1, I], and each gate's values [T, H]."""
-    state = tuple(np.zeros((1, width), np.float32) for width in widths)
-    y = np.zeros((len(x), 1, widths[0]), np.float32)
+    """Outputs [T, 1, W] of x [T, 1, I] from a ``state`` on, and each gate's values [T, H]."""
+    y = np.zeros((len(x), 1, state[0].shape[1]), np.float32)
     gates = {gate: np.zeros((len(x), hidden), np.float32) for gate in cell.trace.gates}
     for t in range(0, len(x), _STEPS):
         run = bptt.forward(cell, x[t : t + _STEPS], state, weights)

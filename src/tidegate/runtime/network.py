@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.cells import CELLS
 from tidegate.engine import EngineLayer, compiled
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
@@ -32,8 +33,8 @@ class Network:
 
     ``network(inputs, lengths)`` gives the outputs, [T, B, O] (readout ``every``) or [B, O].
     ``inputs``: what ``pad_sequences`` makes: tokens [T, B], records [T, B] of tokens with
-    evidence or letters, or values float32 [T, B, I].  ``lengths``: [B] numbers of true steps, 0 to
-    T; None: T each.
+    evidence, letters or a condition, or values float32 [T, B, I].  ``lengths``: [B] numbers of true
+    steps, 0 to T; None: T each.
     ``weights``: how a file holds the tensors' matrices (model/narrow.py); the engine then rounds
     the factors of recurrent layers' products alike, where the processor has instructions for it.
     Several threads may use a network at a time.
@@ -85,7 +86,8 @@ class Network:
     ) -> tuple[Array, State]:
         """What the dense layer sees, [T, B, F] or [B, F], and the final state.
 
-        ``state``: as a former call returned it, or None for zeros; it is not changed.
+        ``state``: as a former call returned it, or None for the one that a sequence begins with; it
+        is not changed.
         """
         y, final = self.run(inputs, lengths, state)
         if self.architecture.readout == "every":
@@ -102,6 +104,8 @@ class Network:
     ) -> tuple[list[Array], State]:
         """The last layer's outputs of each direction, [T, B, H], and the final state."""
         x, outside = self.embedded(inputs), _outside(inputs, lengths)
+        if state is None and self.architecture.condition_size:
+            state = self.initial_state(inputs.shape[1], inputs["condition"][0])
         final: State = []
         y: list[Array] = []
         for k, directions in enumerate(self._layers):
@@ -119,9 +123,20 @@ class Network:
                 final.append(after)
         return y, final
 
-    def initial_state(self, batch_size: int) -> State:
-        """Zeros for ``batch_size`` rows."""
-        return [layer.initial_state(batch_size) for one in self._layers for layer in one]
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Those of the states of each layer, as the cell has them."""
+        return tuple(CELLS[self.architecture.cell].states)
+
+    def initial_state(self, batch_size: int, condition: Array | None = None) -> State:
+        """What ``batch_size`` rows begin with: zeros, or what a ``condition`` [B, C] makes."""
+        state = [layer.initial_state(batch_size) for one in self._layers for layer in one]
+        if condition is not None:
+            condition = np.ascontiguousarray(condition)
+            for k, layer in enumerate(state):
+                for name, own in zip(self.state_names, layer, strict=True):
+                    linear(condition, self.tensors[f"initial.{k}.{name}.weight"], out=own)
+        return state
 
     @np.errstate(over="ignore", invalid="ignore")
     def output(self, features: Array) -> Array:
@@ -172,7 +187,7 @@ class Network:
         None where tokens are not what is read, or where there are too many.
         """
         (first, *_), a = self._layers[0], self.architecture
-        if a.vocabulary_size is None or not isinstance(first, EngineLayer):
+        if a.vocabulary_size is None or a.condition_size or not isinstance(first, EngineLayer):
             return None
         if a.vocabulary_size * first.product_size > _MOST_PRODUCTS:
             return None
@@ -245,6 +260,8 @@ class Network:
         x = self.tensors["embedding.weight"].take(inputs["token"] if names else inputs, axis=0)
         if evidence is not None:
             x += linear(evidence, self.tensors["evidence.weight"])
+        if self.architecture.condition_size:
+            return np.concatenate([x, inputs["condition"]], axis=-1)
         return x if letters is None else np.concatenate([x, self.spelled(letters)], axis=-1)
 
     def spelled(self, letters: np.ndarray) -> Array:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+
+from tidegate.data.sequences.sequences import pad_sequences, with_condition
 
 if TYPE_CHECKING:
     from tidegate.runtime.mixture import Mixture
 
 IGNORED = -100  # target of a step that is not scored
+_TEXT_STEPS = 20_000  # of a batch of texts, padding included
 _SCORED_STEPS = 200  # of a text at a time; bounds the memory for their states
+
+
+# Tokens int32 [T] of each text, framed, and the conditions of the texts, float32 [N, C].
+TextsAndConditions = tuple[Sequence[np.ndarray], np.ndarray]
 
 
 class Reader(Protocol):
@@ -23,7 +30,10 @@ class Reader(Protocol):
     """
 
     def features(self, inputs: np.ndarray, lengths: None, state: Any) -> tuple[Any, Any]:
-        """Features [T, B, F] of tokens [T, B], and the state after them; a state of None: zeros."""
+        """Features [T, B, F] of tokens [T, B], and the state after them.
+
+        A state of None is what a text begins with.
+        """
         ...
 
     def forgotten(self, state: Any, streams: np.ndarray) -> Any:
@@ -87,6 +97,34 @@ def token_nats(
         scored = targets != IGNORED
         found[positions[scored] + 1] = network.nats(features, targets)[scored]
     return found
+
+
+def text_nats(
+    network: Reader, texts: Sequence[np.ndarray], conditions: np.ndarray
+) -> list[np.ndarray]:
+    """-log p of each token of each text but the first, float32 [T - 1] each.
+
+    ``texts``: tokens int [T] each, T from 1; ``conditions``: float32 [N, C].  A text's figures do
+    not depend on the other texts.
+    """
+    found: list[np.ndarray] = [np.empty(0, np.float32)] * len(texts)
+    order = np.argsort([len(text) for text in texts], kind="stable")[::-1]
+    while len(order):
+        rows, order = np.split(order, [max(1, _TEXT_STEPS // max(1, len(texts[order[0]])))])
+        inputs, targets = padded_texts([texts[i] for i in rows])
+        features, _ = network.features(with_condition(inputs, conditions[rows]), None, None)
+        nats = network.nats(features, targets)
+        for column, i in enumerate(rows):
+            found[i] = nats[: len(texts[i]) - 1, column]
+    return found
+
+
+def padded_texts(texts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What is read of texts, [T, B], and the token after each, int64 [T, B], IGNORED beyond."""
+    inputs, lengths = pad_sequences([text[:-1] for text in texts])
+    targets, _ = pad_sequences([text[1:].astype(np.int64) for text in texts])
+    targets[np.arange(len(targets))[:, None] >= lengths] = IGNORED
+    return inputs, targets
 
 
 def stretches(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.data.sequences.sequences import with_condition
 from tidegate.runtime.mixture import Mixture, follow, nothing_read
 from tidegate.runtime.network import Network
 from tidegate.sampling import sample
@@ -43,3 +44,27 @@ def next_tokens(
             latest = network.step(np.array([one]), state)
         if mixture is not None:
             follow(recent[0], np.array(given))
+
+
+def text_to_its_end(
+    network: Network,
+    read: np.ndarray,
+    length: int,
+    closing: int,
+    condition: np.ndarray,
+    rng: np.random.Generator,
+    choice: dict[str, Any],
+) -> Iterator[int]:
+    """The tokens that follow those of ``read`` [T], T from 1, to the one that closes the text.
+
+    That one is left out.  ``length``: the most tokens.  ``condition``: float32 [C], of the text.
+    ``choice``: options of ``sample``.
+    """
+    features, state = network.features(with_condition(read[:, None], condition[None]))
+    latest = features[-1]
+    for _ in range(length):
+        token = sample(network.output(latest)[0], rng, **choice)
+        if token == closing:
+            return
+        yield token
+        latest = network.step(with_condition(np.array([token]), condition[None]), state)

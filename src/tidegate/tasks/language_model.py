@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,6 +13,7 @@ import numpy as np
 from tidegate.baselines.language import CountedTokens
 from tidegate.cells import get_cell
 from tidegate.data.files.items import as_texts
+from tidegate.data.text.conditions import ConditionedTexts, Conditions
 from tidegate.data.text.reading import TextEncoder
 from tidegate.data.text.sound import Sound
 from tidegate.errors import InputError, spelled
@@ -22,9 +23,8 @@ from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
 from tidegate.runtime.writing import next_tokens
 from tidegate.tasks.by_level import by_level
+from tidegate.tasks.conditioned_language import ConditionedLanguage
 from tidegate.tasks.counting import Counted
-from tidegate.tasks.language_options import LanguageOptions
-from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.sound_files import RATE
 from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
@@ -50,7 +50,7 @@ _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class LanguageModel(LanguageOptions):
+class LanguageModel(ConditionedLanguage):
     """Predicts the next character, word or BPE token of a text, and continues a prompt.
 
     ``encoder_`` holds the vocabulary, which is learned from the training part only.  At level
@@ -69,7 +69,7 @@ class LanguageModel(LanguageOptions):
     MOST_REFIT: ClassVar[str] = "up to a million tokens"
     FEW: ClassVar[int] = 1_000_000
 
-    def fit(self, text: str | Sequence[str], validation: str | Sequence[str] | None = None) -> Self:
+    def fit(self, text: Any, validation: Any = None, *, conditions: Any = None) -> Self:
         """Train on one text or on several.
 
         Of one text, the last parts are held out to choose the best weights and to test them.
@@ -78,10 +78,23 @@ class LanguageModel(LanguageOptions):
         Several texts are read one after another, each ended by a line break; texts to hold out are
         drawn with the seed.  ``validation`` is held out instead, if it is given.
 
+        With ``conditions`` each of several texts is by itself, from its start to its end, and they
+        say what it is to be: a frame or a dict of lists with one cell for each text, or one list,
+        which is called ``condition``.  A column of numbers alone is scaled, others are categories;
+        a missing cell is unknown.  ``validation`` is then a pair of texts and conditions.
+        Gradients flow over whole texts, so that ``bptt`` does not count; ``counts`` are off.
+
         Raises InputError for options or texts that cannot be used, and TrainingError for a loss
         that is not finite.
         """
         self.check_training()
+        self.conditions_: Conditions | None = None
+        self.counts_: Mixture | None = None
+        if conditions is not None:
+            text = ConditionedTexts.of(text, conditions)
+        if isinstance(text, ConditionedTexts):
+            self._fit_conditioned(text, validation)
+            return self
         self._rate = text.rate if isinstance(text, Sound) else None
         start = self._known_start()
         level = self.level if start is None else start.encoder.level
@@ -143,7 +156,6 @@ class LanguageModel(LanguageOptions):
         self._stand_beside_part(judged, result.share)
         if self._rate is not None:
             self.provenance_[RATE] = self._rate
-        self.counts_: Mixture | None = None
         if counted is not None:
             weights = {name: t.cpu().numpy() for name, t in result.judged.items()}
             self.counts_, figures = counted.mixed_with(
@@ -155,13 +167,14 @@ class LanguageModel(LanguageOptions):
             self.metrics_ |= figures
         return self._conclude(self.evaluate(test) if test else {})
 
-    def split(
-        self, text: str | Sequence[str], validation: str | Sequence[str] | None, level: str
-    ) -> tuple[str, str, str]:
+    def split(self, text: Any, validation: Any, level: str) -> tuple[Any, Any, Any]:
         """Training, validation and test text, as ``fit`` parts them for an encoder of this level.
 
-        Cuts at level word fall between lines.  Raises InputError.
+        Cuts at level word fall between lines.  Of texts with conditions, some are drawn.  Raises
+        InputError.
         """
+        if isinstance(text, ConditionedTexts):
+            return self._split_conditioned(text, validation)
         return split_text(
             text,
             validation,
@@ -171,7 +184,7 @@ class LanguageModel(LanguageOptions):
             between_lines=level == "word",
         )
 
-    def evaluate(self, text: str | Sequence[str]) -> dict[str, float]:
+    def evaluate(self, text: Any, *, conditions: Any = None) -> dict[str, float]:
         """Measure how well a text, or several texts one after another, is predicted, by name.
 
         ``cross_entropy``: nats per token; each token but the first is predicted from all tokens
@@ -181,9 +194,17 @@ class LanguageModel(LanguageOptions):
         given.  So the number of tokens is that of words and lines, as is usual for perplexity on
         the Penn Treebank (Mikolov et al. 2010).
 
+        A model of texts with conditions is given them as ``fit`` is; the end of each text is
+        predicted, and is a character.  A category that training did not have is unknown.
+
         Raises InputError for a text of fewer than 2 tokens.
         """
         network = self.runtime_
+        if conditions is not None:
+            text = ConditionedTexts.of(text, conditions)
+        self._check_conditions_fit(isinstance(text, ConditionedTexts))
+        if isinstance(text, ConditionedTexts):
+            return self._evaluate_conditioned(text)
         text = one_text(text)
         opening, _ = self._frame()
         result = score(network, self._tokens(text), opening, self.counts_)
@@ -197,9 +218,9 @@ class LanguageModel(LanguageOptions):
             "tokens": result.tokens,
         }
 
-    def score(self, text: str | Sequence[str]) -> float:
+    def score(self, text: Any, *, conditions: Any = None) -> float:
         """Measure minus the cross-entropy, in nats per token; larger is better."""
-        return -self.evaluate(text)["cross_entropy"]
+        return -self.evaluate(text, conditions=conditions)["cross_entropy"]
 
     def generate(
         self,
@@ -211,6 +232,7 @@ class LanguageModel(LanguageOptions):
         top_p: float | None = None,
         greedy: bool = False,
         seed: int | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> Iterator[str]:
         """Write the ``length`` tokens that follow ``prompt``, as an iterator of pieces of text.
 
@@ -219,9 +241,14 @@ class LanguageModel(LanguageOptions):
         choose among the ``top_k`` likeliest tokens only.  ``top_p``: choose among the likeliest
         tokens only, whose probabilities add up to ``top_p`` (nucleus).  ``greedy``: always choose
         the likeliest token.  ``seed``: one seed gives one text; None draws another text each time.
-        The unknown token is never written.  Raises InputError for a value out of its range.
+        The unknown token is never written.  ``given``: of a model of texts with conditions what the
+        text is to be, such as ``{"nation": "Russian"}``; what is left out is unknown.  Such a model
+        begins a text with ``prompt``, and stops at its end, or after ``length`` tokens.  Raises
+        InputError for a value out of its range.
         """
         network = self.runtime_
+        if given is not None:
+            self._check_conditions_fit(True)
         check_seed(seed)
         check_value("prompt", prompt, str, {})
         check_value("length", length, int, {"bounds": {"at least": 0}})
@@ -231,6 +258,10 @@ class LanguageModel(LanguageOptions):
             about = about if name == "temperature" else {}
             check_value(name, choice[name], hint, {"bounds": bounds, **about})
         rng = np.random.default_rng(seed)
+        if self.conditions_ is not None:
+            told = self.conditions_.given(given)
+            tokens = self._written_to_its_end(network, prompt, length, rng, choice, told)
+            return self.encoder_.decode_stream(tokens, prompt)
         tokens = self._written(network, prompt, length, rng, choice, self.counts_)
         if not self.reverse:
             return self.encoder_.decode_stream(tokens, prompt)
@@ -238,6 +269,9 @@ class LanguageModel(LanguageOptions):
         return chain(self.encoder_.decode_stream(tokens), parted)
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        if self.conditions_ is not None:
+            one = x if isinstance(x, ConditionedTexts) else as_texts([x])[0]
+            return self._read_conditioned(one)
         (text,) = as_texts([x])
         tokens = self._tokens(text)
         return {"": tokens}, [self.encoder_.decode([int(token)]) for token in tokens]
@@ -356,12 +390,14 @@ class LanguageModel(LanguageOptions):
         return reversed(parted)
 
     def _learned(self) -> dict[str, Any]:
+        known = self.conditions_
+        conditions = {} if known is None else {"conditions": known.to_json()}
         return {
-            "encoder": self.encoder_.to_json(),
+            "encoder": self.encoder_.to_json() | conditions,
             "counts": {} if self.counts_ is None else self.counts_.arrays(),
         }
 
     def _restore(self, model: ModelFile) -> None:
-        self.encoder_ = encoder_of(model)
+        self._restore_encoder(model)
         opening, _ = self._frame()
         self.counts_ = Mixture.from_arrays(model.counts, self.encoder_.size, opening)

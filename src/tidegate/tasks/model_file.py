@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.data.sequences.sequences import with_evidence, with_letters
+from tidegate.data.sequences.sequences import with_condition, with_evidence, with_letters
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.model.architecture import Architecture
 from tidegate.model.encoder_decoder import EncoderDecoder
@@ -33,6 +33,8 @@ def new_test_vector(network: Any) -> dict[str, np.ndarray]:
         letters = rng.integers(1, a.letters, (8, 2, a.word_length))
         shorter = np.arange(a.word_length) < rng.integers(0, a.word_length + 1, (8, 2, 1))
         vector["letters"] = np.where(shorter, letters, 0)
+    if a.condition_size:
+        vector["condition"] = rng.standard_normal((2, a.condition_size)).astype(np.float32)
     vector["lengths"] = np.array([8, 5])
     if isinstance(a, EncoderDecoder):
         vector["target"] = rng.integers(0, a.output_size, (6, 2))
@@ -67,6 +69,8 @@ def run_test(network: Any, vector: dict[str, np.ndarray]) -> np.ndarray:
         inputs = with_letters(inputs, vector["letters"], vector.get("evidence"))
     elif "evidence" in vector:
         inputs = with_evidence(inputs, vector["evidence"])
+    elif "condition" in vector:
+        inputs = with_condition(inputs, vector["condition"])
     targets = (vector["target"],) if "target" in vector else ()
     return network(inputs, vector.get("lengths"), *targets)
 

@@ -144,6 +144,8 @@ def _told(fitted: Any) -> dict[str, Any]:
         sides = (side.encoder.reading() for side in fitted.sides)
         texts = dict(zip(("source", "target"), sides, strict=True))
         return {**told, **texts, "longest": a.longest}
+    if a.condition_size:
+        told["conditions"] = learned["encoder"]["conditions"]
     return {**told, "text": _text(fitted, learned) if "encoder" in learned else None}
 
 

@@ -154,6 +154,12 @@ def start_from_models(
     Raises InputError where they are not.
     """
     first = models[0].runtime_.architecture
+    if any(getattr(model.runtime_.architecture, "condition_size", 0) for model in models):
+        raise InputError(
+            "expected models that read text alone, got one that was trained with conditions, "
+            f"{origin}; name one trained without",
+            option="init_from",
+        )
     encoder = models[0].encoder_
     for model in models[1:]:
         a = model.runtime_.architecture

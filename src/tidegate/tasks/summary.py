@@ -44,6 +44,11 @@ def layers_of(architecture: Architecture | EncoderDecoder) -> list[Layer]:
     if a.letters:
         both = counts["spelling.embedding"] + counts["spelling.recurrent"]
         add("spelling", f"{cell} over letters, both directions", a.spelling_size, both)
+    if a.condition_size:
+        states = sum(n for name, n in counts.items() if name.startswith("initial."))
+        add(
+            "initial", "Linear of the condition, each state", states // a.condition_size, states, ""
+        )
     for k, width in enumerate(a.layer_output_sizes()):
         kind = f"{cell}, both directions" if a.bidirectional else cell
         add(f"recurrent.{k}", kind, width, counts[f"recurrent.{k}"])

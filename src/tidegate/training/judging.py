@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tidegate.nn.chunked_softmax import cross_entropies, summed_cross_entropy
 from tidegate.nn.network import (
+    ConditionedTokens,
     Inputs,
     NetworkState,
     SequenceNetwork,
@@ -24,6 +25,8 @@ def network_inputs(padded: np.ndarray, device: torch.device | None = None) -> In
         return torch.from_numpy(padded).to(device)
     names = padded.dtype.names  # in the order of the fields of what is made of them
     parts = (torch.from_numpy(np.ascontiguousarray(padded[name])).to(device) for name in names)
+    if "condition" in names:
+        return ConditionedTokens(*parts)
     return (SpelledTokens if "letters" in names else TokensAndEvidence)(*parts)
 
 
@@ -49,8 +52,9 @@ class TorchReader:
     def features(
         self, inputs: np.ndarray, lengths: None, state: NetworkState | None
     ) -> tuple[Tensor, NetworkState]:
-        tokens = torch.from_numpy(inputs.astype(np.int64)).to(self.network.device)
-        return self.network.features(tokens, lengths, state)
+        if inputs.dtype.names is None:
+            inputs = inputs.astype(np.int64)
+        return self.network.features(network_inputs(inputs, self.network.device), lengths, state)
 
     def forgotten(self, state: NetworkState, streams: np.ndarray) -> NetworkState:
         return forgotten(state, torch.from_numpy(streams).to(self.network.device))

@@ -59,7 +59,7 @@ class LanguageModelling(TaskObjective):
         self.streams = max(1, min(batch_size, len(train) // (2 * bptt)))
         self.bptt = max(1, min(bptt, len(train) // self.streams - 1))
         self.seed, self.never_target = seed, never_target
-        self.unknown, self.once, self.taken = unknown, *_seen_once(train, never_target)
+        self.unknown, self.once, self.taken = unknown, *seen_once(train, never_target)
         self.sample_steps, self.sample = frozenset(sample_steps), sample
 
     def steps_in_epoch(self) -> int:
@@ -149,7 +149,7 @@ class LanguageModelling(TaskObjective):
         return tokens.masked_fill(tokens == self.never_target, IGNORED)
 
 
-def _seen_once(tokens: np.ndarray, never: int | None) -> tuple[np.ndarray, float]:
+def seen_once(tokens: np.ndarray, never: int | None) -> tuple[np.ndarray, float]:
     """Where the tokens stand that occur but once, and which part of them is as good as unknown.
 
     Of n1 tokens seen once and n2 seen twice, n1 events in as many tokens are expected to be new,

@@ -55,7 +55,7 @@ class LanguageModelling(Experiment):
 
     def _losses(self, model: Any, text: str) -> np.ndarray:
         tokens, opening = model.encoder_.encode(text), model.encoder_.start_id
-        return _by_stretch(*stretches(model.runtime_, tokens, opening, model.counts_)[1:])
+        return by_stretch(*stretches(model.runtime_, tokens, opening, model.counts_)[1:])
 
     def baselines(self, model: Any) -> list[BaselineScores]:
         encoder = model.encoder_
@@ -64,7 +64,7 @@ class LanguageModelling(Experiment):
             train, validation, size=encoder.size, never_target=encoder.start_id
         )
         starts, _, counts = stretches(model.runtime_, scored, encoder.start_id)
-        losses = _by_stretch(np.add.reduceat(counted.losses(scored), starts), counts)
+        losses = by_stretch(np.add.reduceat(counted.losses(scored), starts), counts)
         return [BaselineScores.of(counted, self.metric, validation, scored, losses)]
 
     def batch(self, model: Any) -> Batch:
@@ -76,6 +76,6 @@ class LanguageModelling(Experiment):
         return padded(list(stretches[:, :-1]), stretches[:, -1])
 
 
-def _by_stretch(nats: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def by_stretch(nats: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Nats per token of stretches that are scored one after another, joined to 100 at most."""
     return in_blocks(nats * (len(nats) / counts.sum()), 1)

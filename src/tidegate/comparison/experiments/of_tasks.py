@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tidegate.comparison.experiments.conditioned import ConditionedModelling
 from tidegate.comparison.experiments.experiment import Experiment
 from tidegate.comparison.experiments.forecasts import Forecasts
 from tidegate.comparison.experiments.language import LanguageModelling
@@ -12,6 +13,7 @@ from tidegate.comparison.experiments.sequences import SequenceClassification, Se
 from tidegate.comparison.experiments.tags import Tags
 from tidegate.comparison.experiments.texts import TextClassification
 from tidegate.comparison.experiments.transduction import Transduction
+from tidegate.data.text.conditions import ConditionedTexts
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 
@@ -44,4 +46,6 @@ def experiment_of(
         problem = "expected none beside test data, got both; leave out one"
         raise InputError(problem, option="test_fraction")
     kind: Any = EXPERIMENTS[model.TASK]
+    if isinstance(data[0], ConditionedTexts):
+        kind = ConditionedModelling
     return kind(model, *data, validation=validation, test=test)

@@ -35,11 +35,13 @@ def gradient_reach(
     from torch.nn import functional as F  # noqa: N812
 
     from tidegate.nn import reference
-    from tidegate.nn.network import SpelledTokens, TokensAndEvidence
+    from tidegate.nn.network import ConditionedTokens, SpelledTokens, TokensAndEvidence
 
     network = copy.deepcopy(network).double().eval().requires_grad_(False)
     if isinstance(inputs, TokensAndEvidence | SpelledTokens):
         inputs = inputs._replace(evidence=inputs.evidence.double())
+    elif isinstance(inputs, ConditionedTokens):
+        inputs = inputs._replace(condition=inputs.condition.double())
     elif inputs.is_floating_point():
         inputs = inputs.double()
     layer_inputs, outputs = _of_last_layer(network, inputs, lengths)

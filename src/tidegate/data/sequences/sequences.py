@@ -17,6 +17,7 @@ __all__ = [
     "SequenceSet",
     "pad_sequences",
     "parse_number",
+    "with_condition",
     "with_evidence",
     "with_letters",
 ]
@@ -81,6 +82,17 @@ def with_letters(
     records["token"], records["letters"] = tokens, letters
     if evidence is not None:
         records["evidence"] = evidence
+    return records
+
+
+def with_condition(tokens: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    """Tokens [T, B] and the condition [B, C] of each sequence beside every one, [T, B] of records.
+
+    So it is with one step, [B], and with one sequence, [T] and a condition [C].
+    """
+    records = np.empty(tokens.shape, [("token", np.int32), ("condition", np.float32,
+                                                            condition.shape[-1:])])  # fmt: skip
+    records["token"], records["condition"] = tokens, condition
     return records
 
 
