@@ -104,7 +104,8 @@ def forecast(
     times = series.style.write(ahead.times)
     form = series.dialect.for_file(output)
     columns = {name: values.tolist() for name, values in ahead.columns().items()}
-    table = form.text([source.time, *columns], [times, *columns.values()])
+    timed = {} if source.time_column is None else {source.time_column: times}
+    table = form.text([*timed, *columns], [*timed.values(), *columns.values()])
     if plot is not None:
         plot_forecast(plot, series, fan, force=force)
     if output is not None:
