@@ -105,6 +105,8 @@ def test_rows_without_times_are_read_in_their_order(tidegate):
     lines = tidegate("forecast m.safetensors bare.csv --quantiles 0.2,0.8").out.splitlines()
     assert lines[0] == "a,a q0.2,a q0.8,b,b q0.2,b q0.8"
     assert len(lines) == 4
+    by_years = tidegate("forecast m.safetensors wide.csv --time year").out.splitlines()
+    assert by_years[0] == "year,a,b"  # what is told now, not what was in training
     assert tidegate("forecast m.safetensors bare.csv --json").json["times"] == ["60", "61", "62"]
     assert tidegate("evaluate m.safetensors bare.csv --json").json["n"] == 8  # of the last 10 rows
 

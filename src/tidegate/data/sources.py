@@ -6,8 +6,9 @@ Readers are imported when they are used, so that help texts are fast.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 from tidegate.data.files.reading import File, Taken
 from tidegate.data.source import COLUMNS, PredictableSource, Source, source_option
@@ -241,6 +242,16 @@ class TimeSeries(Source):
             raise InputError(f"{problem}; leave one of them out", option="time")
         columns = self.time_column, self.target, self.covariate
         return (read_series(file, *columns, self.layout(), fill_gaps=self.fill_gaps),)
+
+    @classmethod
+    def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        """As any source; a column of times that is given outdoes an order that is kept, and the
+        other way round.
+        """
+        outdone = {"no_time"} if given.get("time") is not None else set()
+        outdone |= {"time_column"} if given.get("no_time") else set()
+        kept = {name: value for name, value in provenance.items() if name not in outdone}
+        return super().as_in_training(kept, given)
 
     @property
     def time_column(self) -> str | None:
