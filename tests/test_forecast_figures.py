@@ -90,7 +90,7 @@ def test_a_percentage_that_means_nothing_says_why_to_people_and_to_machines(
         assert told["smape"] is None
         assert told["notes"] == {"smape": why}
         assert f"smape {why} naive mse" not in shown  # nor those of the baselines
-        assert f"smape {why} n " in shown
+        assert f"smape {why} coverage 80 " in shown
     else:
         assert told["smape_series"] == 1
         assert told["notes"] == {"smape": f"of 1 series; of the others {why}"}

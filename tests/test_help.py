@@ -148,7 +148,10 @@ def test_panels_stand_in_one_order_and_what_is_required_first(tidegate: Tidegate
         ("info m --jsn", "Did you mean '--json'? see tidegate info --help"),
         ("info", "missing argument 'MODEL'; see tidegate info --help"),
         ("info m n", "unexpected extra argument (n); see tidegate info --help"),
-        ("train forecaster f.csv", "missing option '--time'; see tidegate train forecaster --help"),
+        (
+            "train forecaster f.csv",
+            "missing option '--target'; see tidegate train forecaster --help",
+        ),
     ],
 )
 def test_a_typing_error_names_what_is_nearest_and_the_help(

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tidegate.cli.command import command
+import click
+
+from tidegate.cli.command import Option, command
 from tidegate.cli.options import later_options
 from tidegate.cli.parameters import (
     FORCE,
@@ -23,6 +25,19 @@ from tidegate.data.files.reading import taken
 from tidegate.data.sources import TimeSeries
 from tidegate.errors import InputError
 
+FAN = (0.1, 0.25, 0.75, 0.9)  # drawn where no quantiles are asked for
+
+
+def levels(text: str) -> tuple[float, ...]:
+    """The quantiles in a text such as ``0.1,0.5,0.9``.  Raises BadParameter for others."""
+    from tidegate.data.series.error_quantiles import checked_levels
+
+    try:
+        return checked_levels([float(part) for part in text.split(",")])
+    except ValueError as error:
+        problem = f"expected numbers between 0 and 1, each once, got {text!r}"
+        raise click.BadParameter(f"{problem}; give some such as 0.1,0.5,0.9") from error
+
 
 @command(
     MODEL,
@@ -32,7 +47,18 @@ from tidegate.errors import InputError
         "replaces a file only with --force",
         type=text_to_write,
     ),
-    written_beside("--plot", "picture of the forecast to draw: .png or .svg"),
+    Option(
+        "--quantiles",
+        metavar="Q,Q,...",
+        type=levels,
+        help="columns of quantiles, such as 0.1,0.5,0.9, beside each forecast: what comes stays "
+        "below the column 'OT q0.1' with probability 0.1",
+    ),
+    written_beside(
+        "--plot",
+        "picture of the forecast to draw, .png or .svg, with a fan of the quantiles (default: the "
+        "intervals of 50 % and 80 %)",
+    ),
     FORCE,
     JSON,
     told=later_options(TimeSeries),
@@ -42,6 +68,7 @@ def forecast(
     file: str,
     told: dict[str, Any],
     output: Path | None,
+    quantiles: tuple[float, ...] | None,
     plot: Path | None,
     force: bool,
     json: bool,
@@ -49,6 +76,7 @@ def forecast(
     """Forecast the rows that follow the last row of a file.
 
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
+    --quantiles 0.1,0.5,0.9
     """
     from tidegate.data.files.dialect import check_table_name
     from tidegate.output.places import check_output, never_ours
@@ -69,16 +97,26 @@ def forecast(
     source, file_read = source_for(fitted, told), taken(file)
     (series,) = source.read(file_read, learning=False)
     with about_file(file_read):
-        ahead = fitted.forecast(series)
+        ahead = fitted.forecast(series, quantiles=quantiles)
+        fan = ahead
+        if plot is not None and quantiles is None and fitted.error_quantiles_ is not None:
+            fan = fitted.forecast(series, quantiles=FAN)
     times = series.style.write(ahead.times)
     form = series.dialect.for_file(output)
-    table = form.text([source.time, *ahead.names], [times, *ahead.values.T.tolist()])
+    columns = {name: values.tolist() for name, values in ahead.columns().items()}
+    timed = {} if source.time_column is None else {source.time_column: times}
+    table = form.text([*timed, *columns], [*timed.values(), *columns.values()])
     if plot is not None:
-        plot_forecast(plot, series, ahead, force=force)
+        plot_forecast(plot, series, fan, force=force)
     if output is not None:
         write_atomically(output, form.content(table, output))
     if json:
-        values = dict(zip(ahead.names, ahead.values.T.tolist(), strict=True))
-        print_json({"times": times, "forecast": values})
+        told_of = {"times": times, "forecast": {name: columns[name] for name in ahead.names}}
+        if quantiles is not None:
+            told_of["quantiles"] = {
+                name: {f"{q:g}": columns[f"{name} q{q:g}"] for q in ahead.levels}
+                for name in ahead.names
+            }
+        print_json(told_of)
     elif output is None:
         print_text(table, end="")

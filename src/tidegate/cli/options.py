@@ -119,8 +119,12 @@ def _later_option(f: Field[Any], help: str) -> Option:
 
 
 def _told(f: Field[Any], help: str, **about: Any) -> Option:
-    about |= {"panel": "Data", "hidden": not names_columns(f), "help": help}
+    stands_for_a_column = f.name.startswith("no_")  # --no-time
+    hidden = not (names_columns(f) or stands_for_a_column)
+    about |= {"panel": "Data", "hidden": hidden, "help": help}
     metavar = f.metadata["metavar"]
+    if stands_for_a_column:
+        return Option(_flag_name(f), is_flag=True, **about)
     if metavar is None:
         return flag(_flag_name(f), **about)
     return Option(_flag_name(f), metavar=metavar, **about)

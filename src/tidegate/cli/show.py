@@ -22,6 +22,7 @@ _NARROWEST = 20  # columns of a table's values, however narrow the terminal is
 # Why a figure means nothing, where it is undefined; of several series it may be so of some.
 _UNDEFINED = {
     "smape": "values come so near zero that percentages of them mean nothing",
+    "weighted_quantile_loss": "all values are 0",
     "mase": "the training rows repeat exactly, so the error of the repetition is no unit",
     "auroc": "one label alone occurs",
     "r2": "all numbers are alike",

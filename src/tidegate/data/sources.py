@@ -6,12 +6,13 @@ Readers are imported when they are used, so that help texts are fast.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 from tidegate.data.files.reading import File, Taken
 from tidegate.data.source import COLUMNS, PredictableSource, Source, source_option
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
     from tidegate.data.sequences.sequences import Answers, SequenceSet
@@ -231,8 +232,18 @@ class TimeSeries(Source):
     FILE: ClassVar[str] = _TABLE
     HAS_VALIDATION_FILE: ClassVar[bool] = False
 
-    time: str = source_option("column of times; rows are evenly spaced in time", later="time")
-    target: tuple[str, ...] = source_option("columns to forecast, such as OT or HULL,OT", COLUMNS)
+    time: str | None = source_option(
+        "column of times, or of whole numbers; rows are evenly spaced in time",
+        default=None,
+        later="time",
+    )
+    no_time: bool = source_option(
+        "read the rows in their order, without a column of times", None, default=False
+    )
+    target: tuple[str, ...] = source_option(
+        "columns to forecast, such as OT or HULL,OT; '*': all other columns that hold numbers",
+        COLUMNS,
+    )
     covariate: tuple[str, ...] = source_option(
         "more columns to read; their future values need not be known", COLUMNS, default=()
     )
@@ -240,12 +251,39 @@ class TimeSeries(Source):
         "fill missing rows and values with the last known value", None, default=False
     )
 
-    def read(self, file: File, *, learning: bool) -> tuple[Any]:  # noqa: ARG002
+    def read(self, file: File, *, learning: bool) -> tuple[Any]:
         from tidegate.data.series.tables import read_series
 
-        columns = self.target, self.covariate
-        series = read_series(file, self.time, *columns, self.layout(), fill_gaps=self.fill_gaps)
-        return (series,)
+        if learning and not self.no_time and self.time is None:
+            problem = "expected the column of times, got none; name it, or read the rows in their "
+            raise InputError(f"{problem}order with {spelled('no_time', True)}", option="time")
+        if learning and self.no_time and self.time is not None:
+            problem = f"expected none beside {spelled('no_time', True)}, got {self.time!r}"
+            raise InputError(f"{problem}; leave one of them out", option="time")
+        columns = self.time_column, self.target, self.covariate
+        return (read_series(file, *columns, self.layout(), fill_gaps=self.fill_gaps),)
+
+    @classmethod
+    def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        """As any source; a column of times that is given outdoes an order that is kept, and the
+        other way round.
+        """
+        outdone = {"no_time"} if given.get("time") is not None else set()
+        outdone |= {"time_column"} if given.get("no_time") else set()
+        kept = {name: value for name, value in provenance.items() if name not in outdone}
+        return super().as_in_training(kept, given)
+
+    @property
+    def time_column(self) -> str | None:
+        """None: the rows stand in their order.  Of a model that was trained in Python: ``time``."""
+        return None if self.no_time else self.time or "time"
+
+    def provenance(self) -> dict[str, str | int | bool]:
+        """As of any source; of columns that were found ``fit`` keeps the names."""
+        from tidegate.data.series.tables import ALL
+
+        told = super().provenance()
+        return {n: v for n, v in told.items() if n != "target_columns" or v != ALL}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,20 @@ from tidegate.errors import InputError, shown, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import Backtest, spread_of_targets
 from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.forecast_intervals import losses, told
 
 Moment = str | int | float  # a time, a row number or a fraction, as Series.row_of reads it
 
 _CHUNK = 2048  # windows evaluated at once, which bounds memory on long series
+_UNDEFINED = ("mase", "smape", "weighted_quantile_loss")  # of some series
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class JudgedForecaster(Estimator):
-    """A forecaster that compares its forecasts with known rows; inputs follow ``windowing_``."""
+    """A forecaster that compares its forecasts with known rows; inputs follow ``windowing_``.
+
+    ``error_quantiles_``, if it has any, are what it misses on held-out windows.
+    """
 
     def score(self, data: Any, *, start: Moment | None = None, end: Moment | None = None) -> float:
         """Measure R squared of the forecasts that ``evaluate`` uses, as the mean over the series.
@@ -52,8 +57,11 @@ class JudgedForecaster(Estimator):
         as is usual for the ETT data.  ``mase``: mean absolute error divided by that of the seasonal
         naive forecast on the training rows (Hyndman & Koehler 2006); NaN for series that only
         repeat.  ``smape``: mean of 200 |y - f| / (|y| + |f|), from 0 to 200; NaN for series that
-        come near zero, of which percentages mean nothing (data/series/naive.py).  Each is the mean
-        over the series; ``smape_series`` and ``mase_series`` count them, where it is not defined of
+        come near zero, of which percentages mean nothing (data/series/naive.py).  Of a model that
+        has quantiles, ``coverage_80`` is the share of values from quantile 0.1 to 0.9, and
+        ``weighted_quantile_loss`` the mean over the quantiles 0.1, 0.2, ... 0.9 of the sum of 2
+        max(q (y - f), (q - 1) (y - f)), f being quantile q, divided by the sum of abs(y).  Each is
+        the mean over the series; ``smape_series`` and so on count them, where it is not defined of
         all.  ``naive_mse`` and so on are the figures of the naive forecast, which
         repeats the last value; ``seasonal_naive_mse`` and so on are those of the forecast that
         repeats the last season.  ``n``: number of forecasts.  Raises InputError for too few rows.
@@ -63,7 +71,7 @@ class JudgedForecaster(Estimator):
         for name in by_series[0]:
             values = [v for v in (row[name] for row in by_series) if not np.isnan(v)]
             figures[name] = float(np.mean(values)) if values else float("nan")
-            if name in ("mase", "smape") and 0 < len(values) < len(by_series):
+            if name in _UNDEFINED and 0 < len(values) < len(by_series):
                 figures[f"{name}_series"] = len(values)
         return figures | {"n": by_series[0]["n"]}
 
@@ -83,18 +91,24 @@ class JudgedForecaster(Estimator):
         return self._backtest(held.series, starts[:: -self.windowing_.horizon][::-1])
 
     def _figures(self, series: Series, starts: np.ndarray) -> dict[str, dict[str, float]]:
-        w = self.windowing_
-        sums: dict[str, Any] = {}
+        w, known = self.windowing_, self.error_quantiles_
+        means: dict[str, Any] = {}
         for chunk in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
-            figures = self._backtest(series, chunk).figures(w.scaler.scale, self.naive_error_)
+            backtest = self._backtest(series, chunk)
+            figures = backtest.figures(w.scaler.scale, self.naive_error_)
+            if known is not None:
+                errors = (backtest.truth - backtest.forecasts["model"]) / w.scaler.scale
+                figures |= losses(errors, np.abs(backtest.truth) / w.scaler.scale, known)
             for name, values in figures.items():
-                sums[name] = sums.get(name, 0) + values * len(chunk)
+                means[name] = means.get(name, 0) + values * (len(chunk) / len(starts))
         asked = series.values[starts[0] + w.context : starts[-1] + w.context + w.horizon]
         for c in np.flatnonzero([near_zero(column) for column in asked.T]):
-            for name in sums:
-                sums[name][c] = np.nan if name.endswith("smape") else sums[name][c]
+            for name in means:
+                means[name][c] = np.nan if name.endswith("smape") else means[name][c]
+        if known is not None:
+            means = told(means)
         return {
-            name: {k: float(v[c] / len(starts)) for k, v in sums.items()} | {"n": len(starts)}
+            name: {k: float(v[c]) for k, v in means.items()} | {"n": len(starts)}
             for c, name in enumerate(w.names)
         }
 

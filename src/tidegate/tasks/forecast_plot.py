@@ -54,6 +54,7 @@ def plot_forecast(
     """The end of ``series`` and the forecast, one panel per series.
 
     Where ``series`` goes on beyond the forecast's first time, its values are drawn as the truth.
+    Quantiles of the forecast are drawn as a fan.
     Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
     horizon = len(forecast.times)
@@ -67,12 +68,35 @@ def plot_forecast(
             after = series.times[truth], series.values[truth, c]
             axes.plot(*after, color=_TRUTH, linestyle=":", label="what came")
         times, values = forecast.times, forecast.values[:, c]
+        _fan(axes, series, forecast, origin, c)
         if origin > 0:  # join it to the last known value
             times = np.concatenate([series.times[origin - 1 : origin], times])
             values = np.concatenate([series.values[origin - 1 : origin, c], values])
         axes.plot(times, values, color=_MODEL, label="forecast")
         axes.axvline(forecast.times[0], color="0.8", linewidth=0.8, zorder=0)  # pyright: ignore
     _save(path, figure, panels, series.times, force)
+
+
+def _fan(axes: Axes, series: Series, forecast: Forecast, origin: int, c: int) -> None:
+    """The forecast's quantiles, from the last known value on: bands from the outermost inwards."""
+    if forecast.quantiles is None:
+        return
+    times, quantiles = forecast.times, forecast.quantiles[:, :, c]
+    if origin > 0:
+        times = np.concatenate([series.times[origin - 1 : origin], times])
+        last = np.full((len(quantiles), 1), series.values[origin - 1, c])
+        quantiles = np.concatenate([last, quantiles], axis=1)
+    levels, most = forecast.levels, len(forecast.levels)
+    for k in range(most // 2):
+        low, high = levels[k], levels[most - 1 - k]
+        even = abs(low + high - 1) < 1e-9
+        label = f"{100 * (high - low):.4g} % interval" if even else f"q{low:g} to q{high:g}"
+        band = quantiles[k], quantiles[most - 1 - k]
+        axes.fill_between(times, *band, color=_MODEL, alpha=0.18, linewidth=0, label=label)
+    if most % 2:
+        middle = most // 2
+        style: dict[str, Any] = {"color": _MODEL, "linestyle": "--", "linewidth": 0.8}
+        axes.plot(times, quantiles[middle], label=f"q{levels[middle]:g}", **style)
 
 
 def plot_backtest(path: str | PathLike[str], backtest: Backtest, *, force: bool = False) -> None:

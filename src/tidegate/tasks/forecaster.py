@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import gcd
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.baselines.windows import best_of
+from tidegate.data.series.error_quantiles import ErrorQuantiles, checked_levels
 from tidegate.data.series.frames import Forecast, held_series
 from tidegate.data.series.line import fit_line, line_folds, line_steps
 from tidegate.data.series.scaling import Scaler
@@ -30,6 +32,7 @@ from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_blend import Blend, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
+from tidegate.tasks.forecast_intervals import calibrated, need_quantiles
 from tidegate.terminal import say
 from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
@@ -201,39 +204,57 @@ class Forecaster(JudgedForecaster):
             # afterwards lines of other rows are fitted, and all sums are made for the blend
             closing=Closing(
                 tested=len(series) - end,
-                again=2 if line is not None else 0,
+                again=1 if line is None else 3,
                 seconds=line_s,
                 refit_s=line_s,
             ),
         )
+        judged = with_weights(self.runtime_, result.judged)
         if line is not None:
             folds = line_folds(line, train, validation, steps)
-            judged = with_weights(self.runtime_, result.judged)
             blend = Blend.of(judged, line, folds, w)
-            self.metrics_ |= self._errors(blend.applied(judged, line, line), validation)
+            judged = blend.applied(judged, line, line)
+            self.metrics_ |= self._errors(judged, validation)
             kept = line if not result.refit_steps else line.fitted_to(everything, steps)
             self.runtime_ = blend.applied(self.runtime_, line, kept)
             self.provenance_ |= blend.told()
             if self.speaks:
                 say(blend.said(self.metrics_["mse"]))
+        # of the weights that have not learned from these windows, though all data teach more
+        self.error_quantiles_, figures, count = calibrated(judged, validation, known)
+        self.metrics_ |= figures
+        self.provenance_["interval_windows"] = count
         name = held.time_column or getattr(getattr(data, "index", None), "name", None)
         if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
             self.provenance_["time_column"] = name
         return self._conclude(self.evaluate(series, end) if tested else {})
 
-    def forecast(self, data: Any) -> Any:
+    def forecast(self, data: Any, *, quantiles: Sequence[float] | None = None) -> Any:
         """Forecast the ``horizon`` rows after the last row of ``data``.
 
         The forecast reads the last rows of ``data``, as many as the context has.  A pandas or
         polars frame or Series gives a frame or Series of that library, whose times continue those
-        of ``data``.  Anything else gives a Forecast, with times, names and values.  Raises
-        InputError if columns or time step are not those of training, if there are fewer rows than
-        the context, and for values that are not finite.
+        of ``data``.  Anything else gives a Forecast, with times, names and values.
+
+        ``quantiles``, such as (0.1, 0.5, 0.9): a column of each beside each series' forecast, such
+        as ``OT q0.1``, which what comes stays below with that probability (data/series/
+        error_quantiles.py); a Series then gives a frame, and a Forecast has them as ``quantiles``
+        [levels, horizon, C].  The forecast itself is the same with them and without.
+
+        Raises InputError if columns or time step are not those of training, if there are fewer rows
+        than the context, for values that are not finite, and for quantiles that are not between 0
+        and 1, or beyond those that the held-out windows could tell.
         """
+        levels = () if quantiles is None else checked_levels(quantiles)
         held = self._held(data)
         series, w = held.series, self.windowing_
         values = forecast_windows(self.runtime_, self._last_window(series))[0]
-        return held.give_back(Forecast(series.future_times(w.horizon), w.names, values))
+        ahead = Forecast(series.future_times(w.horizon), w.names, values)
+        if levels:
+            known = need_quantiles(self.error_quantiles_, self.provenance_)
+            spread = known.at(levels) * w.scaler.scale
+            ahead = replace(ahead, levels=levels, quantiles=values + spread)
+        return held.give_back(ahead)
 
     def predict(self, data: Any) -> np.ndarray:
         """Forecast values only: [horizon, series], or [horizon] for data of one dimension."""
@@ -341,11 +362,13 @@ class Forecaster(JudgedForecaster):
             "naive_error": self.naive_error_.tolist(),
             "unseen_from": self.unseen_from_,
         }
+        if self.error_quantiles_ is not None:
+            scaling["error_quantiles"] = self.error_quantiles_.to_json()
         return {"scaling": scaling}
 
     def _restore(self, model: ModelFile) -> None:
         scaling, architecture = model.scaling, model.architecture
-        if scaling is None or set(scaling) != _SCALING_KEYS:
+        if scaling is None or set(scaling) - {"error_quantiles"} != _SCALING_KEYS:
             raise ValueError(f"scaling: expected exactly the keys {sorted(_SCALING_KEYS)}")
         self.windowing_ = w = Windowing.from_json(scaling["windowing"])
         sizes = (architecture.input_size, architecture.output_size, architecture.readout)
@@ -362,3 +385,7 @@ class Forecaster(JudgedForecaster):
             raise ValueError("naive_error: expected a number from 0 per series")
         self.unseen_from_ = scaling["unseen_from"]
         time_of(self.unseen_from_, time_type(w.step))
+        known = scaling.get("error_quantiles")  # files of before there were any have none
+        if known is not None:
+            known = ErrorQuantiles.from_json(known, w.horizon, len(w.names))
+        self.error_quantiles_ = known

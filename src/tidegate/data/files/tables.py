@@ -107,6 +107,21 @@ class Table:
             raise self._no_number(cells, wrong)
         return numbers
 
+    def mostly_numbers(self, column: str) -> bool:
+        """Whether more cells of a column are numbers than text, dates and whatever else.
+
+        What marks that a number is missing counts as neither.
+        """
+        cells = self.frame[column]
+        if column in self.contents.nested:
+            return False
+        if not is_text(cells):
+            return cells.dtype.is_numeric()
+        numbers, wrong = as_floats(cells)
+        if wrong.any():
+            numbers, wrong = as_floats(with_points(cells, self._mark_of(column)))
+        return bool(np.isfinite(numbers).sum() > wrong.sum())
+
     def _numbers_or_text(self, cells: Any) -> Any:
         """A column that is no text, as float64 or as text.  Raises InputError for truth values."""
         import polars

@@ -19,11 +19,35 @@ __all__ = ["Forecast", "Held", "held_series"]
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """What comes next: times [horizon], names of the series, values [horizon, C] in their units."""
+    """What comes next: times [horizon], names of the series, values [horizon, C] in their units.
+
+    ``quantiles`` [levels, horizon, C]: of each of the ``levels``, if any were asked for, what stays
+    above the value with that probability.
+    """
 
     times: np.ndarray
     names: tuple[str, ...]
     values: np.ndarray
+    levels: tuple[float, ...] = ()
+    quantiles: np.ndarray | None = None
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Each series' forecast [horizon] by its name, and behind it its quantiles: ``OT q0.1``.
+
+        Raises InputError where a series has such a name.
+        """
+        found = {}
+        for c, name in enumerate(self.names):
+            found[name] = self.values[:, c]
+            if self.quantiles is not None:
+                for level, values in zip(self.levels, self.quantiles, strict=True):
+                    found[f"{name} q{level:g}"] = values[:, c]
+        if len(found) < len(self.names) * (1 + len(self.levels)):
+            problem = "expected names for the quantiles that no series has, got one such as "
+            problem += next(n for n in self.names if any(n == f"{o} q{q:g}" for o in self.names
+                                                         for q in self.levels))  # fmt: skip
+            raise InputError(f"{problem}; rename that series and train again", option="quantiles")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +179,9 @@ def _of_column(column: Any) -> Held:
     series = Series.of(times, values, names=["value" if name is None else str(name)])
 
     def give_back(forecast: Forecast) -> Any:
+        if forecast.levels:  # a frame, with a column for each quantile
+            made = nw.from_dict(forecast.columns(), backend=column.implementation).to_native()
+            return made if axis is None else made.set_index(axis.continued(forecast.times))
         if axis is None:
             made = nw.new_series(name or "", forecast.values[:, 0], backend=column.implementation)
             return made.to_native()
@@ -204,7 +231,7 @@ def _frame_of(
     """The forecast as a frame of the library of ``frame``."""
     kind: Any = type(frame.to_native())
     kind = getattr(kind, "from_pydict", kind)  # of pyarrow
-    columns = dict(zip((labels[n] for n in ahead.names), ahead.values.T, strict=True))
+    columns = {labels.get(name, name): values for name, values in ahead.columns().items()}
     if time_column is not None:
         assert axis is not None
         columns = {labels[time_column]: axis.continued(ahead.times), **columns}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from os import PathLike
 from typing import Any, Final
@@ -10,13 +10,16 @@ from typing import Any, Final
 import numpy as np
 
 from tidegate.data.files.formats import PLAIN, Layout
-from tidegate.data.files.tables import read_table
+from tidegate.data.files.tables import Table, read_table
+from tidegate.data.series.columns import listed
 from tidegate.data.series.series import Series
 from tidegate.data.times.grid import Step, advance, grid_positions
-from tidegate.data.times.styles import RowError, TimeStyle
+from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle
 from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["read_series"]
+__all__ = ["ALL", "read_series"]
+
+ALL: Final = "*"  # for the targets: all other columns that hold numbers
 
 _PARTS: Final = frozenset(["year", "month", "day", "hour", "minute"])
 _FILLABLE: Final = 0.1  # share of rows that may be missing before filling them invents the series
@@ -25,7 +28,7 @@ _HOUR: Final = np.timedelta64(1, "h")
 
 def read_series(
     path: str | PathLike[str],
-    time_column: str,
+    time_column: str | None,
     target_columns: Sequence[str],
     covariate_columns: Sequence[str] = (),
     layout: Layout = PLAIN,
@@ -34,27 +37,36 @@ def read_series(
 ) -> Series:
     """The series in a table whose rows are sorted by time, one row per step.
 
-    Times are numbers, or dates and times as ``times.read_times`` knows them.  Missing rows and
+    Times are numbers, or dates and times as ``times.read_times`` knows them; without a column of
+    times (None) the rows follow one another, numbered from 0.  Of the one target column ``*`` the
+    targets are all other columns that hold numbers.  Missing rows and
     missing values (empty, NA, NaN, ?) are an InputError with the line; with ``fill_gaps`` the last
     value before them is carried forward, which never looks into the future.
     """
     names, covariate_names = tuple(target_columns), tuple(covariate_columns)
-    roles = [time_column, *names, *covariate_names]
+    table = read_table(path, layout=layout)
+    timed = [] if time_column is None else [time_column]
+    if names == (ALL,) and ALL not in table.frame.columns:
+        names = _holding_numbers(table, without={*timed, *covariate_names})
+    roles = [*timed, *names, *covariate_names]
     if not names or len(set(roles)) != len(roles):
         problem = f"expected one time column and targets, each once, got {', '.join(roles)}"
         raise InputError(f"{problem}; name every column once", file=path)
-    table = read_table(path, layout=layout)
     columns = {name.lower() for name in table.frame.columns}
-    if time_column.lower() in _PARTS and len(_PARTS & columns) > 1:
+    if time_column is not None and time_column.lower() in _PARTS and len(_PARTS & columns) > 1:
         problem = (
             f"expected one column with the whole time, got only its {time_column}; "
             "join the parts as 2010-01-31 13:00, or name a column of row numbers"
         )
         raise InputError(problem, file=path, column=time_column)
-    options = {time_column: "time", **dict.fromkeys(names, "target")}
+    options = {**dict.fromkeys(timed, "time"), **dict.fromkeys(names, "target")}
     table.check(options | dict.fromkeys(covariate_names, "covariate"))
-    times, style = table.times(time_column)
-    values = np.column_stack([table.numbers(name) for name in roles[1:]])
+    channels = (*names, *covariate_names)
+    if time_column is None:
+        times, style = np.arange(table.frame.height), AS_NUMPY
+    else:
+        times, style = table.times(time_column)
+    values = np.column_stack([table.numbers(name) for name in channels])
     try:
         step, positions = grid_positions(times, style)
     except RowError as error:
@@ -73,7 +85,7 @@ def read_series(
         remedy = f"fill it, or carry the last value forward with {spelled('fill_gaps', True)}"
         if row == 0:
             remedy = "remove the rows before the first value"
-        raise table.error(row, f"{problem}; {remedy}", roles[1 + channel])
+        raise table.error(row, f"{problem}; {remedy}", channels[channel])
     if len(gaps) or len(holes):
         times, values = _carried_forward(path, times, values, step, positions)
     targets, covariates = values[:, : len(names)], values[:, len(names) :]
@@ -88,6 +100,25 @@ def read_series(
         style,
         replace(dialect, commas=table.with_decimal_commas(roles)),
     )
+
+
+def _holding_numbers(table: Table, without: Set[str]) -> tuple[str, ...]:
+    """The columns of a table that hold numbers: more cells are numbers than anything else.
+
+    Cells that say that there is no number, such as NA, do not count.
+    """
+    found = []
+    for name in table.frame.columns:
+        if name not in without and table.mostly_numbers(name):
+            found.append(name)
+    if not found:
+        raise InputError(
+            "expected other columns that hold numbers, got none among "
+            f"{listed(table.frame.columns)}; name those to forecast with "
+            f"{spelled('target', 'COLUMN')}",
+            file=table.path,
+        )
+    return tuple(found)
 
 
 def _gap(times: np.ndarray, style: TimeStyle, step: Step, positions: np.ndarray, row: int) -> str:
@@ -119,7 +150,10 @@ def _several_series(table: Any, roles: Sequence[str], times: np.ndarray) -> str 
     values = ", ".join(shown(str(value)) for value in [*dict.fromkeys(table[name].to_list())][:3])
     problem = f"expected one series, got {count}, told apart by the column {shown(name)} ({values}"
     problem += ", ...)" if count > 3 else ")"
-    return f"{problem}; keep the rows of one of them, or give each one a column of its own"
+    if len(times) == count * len(np.unique(times)):
+        return f"{problem}; keep the rows of one of them, or give each one a column of its own"
+    problem += ", not all over the same times"
+    return f"{problem}; keep the rows of one of them, and train a model of each"
 
 
 def _clocks_went_back(times: np.ndarray, error: RowError) -> str | None:
