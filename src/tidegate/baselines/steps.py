@@ -21,6 +21,7 @@ _REACHES = (0, 2, 5, 10)  # steps on each side of the one to label
 _PENALTIES = (0.01, 0.1, 1.0, 10.0)  # as scikit-learn has them, the inverse C
 _TRIED = 1000  # steps that tell how often the nearest window is right
 _MOST = 20_000  # steps that a window is compared with, or a linear map is fitted to
+_VALUES_A_SECOND = 1e9  # that windows are compared by, on one core
 _FITS_A_SECOND = 5e6  # steps times values times labels that one fit of the linear map takes
 
 
@@ -90,21 +91,25 @@ class NearestSteps(_Labelled):
         self.about = f"Euclidean distance, {windows.reach} steps on each side{of}"
 
     @classmethod
-    def fit(cls, train: Tagged, reaches: Sequence[int] = _REACHES) -> Self:
-        """Learn some steps of ``train`` by heart, at most 20,000."""
+    def fit(cls, train: Tagged, *, asked: int = 0, seconds: float = math.inf) -> Self:
+        """Learn steps of ``train`` by heart: at most 20,000, and fewer where these, and being
+        ``asked`` so often, would take more than about ``seconds``.
+        """
         from sklearn.neighbors import KNeighborsClassifier
 
         inputs, labels = SequenceInputs.fit(list(train.inputs), 1, own_scale=False), _flat(train)
         owner = np.repeat(np.arange(len(train.labels)), [len(one) for one in train.labels])
-        rows = _some(labels, _MOST)
+        widths = [inputs.channels * (2 * reach + 1) for reach in _REACHES]
+        work = _TRIED * sum(widths) + asked * max(widths)  # of each step that is known
+        rows = _some(labels, min(_MOST, seconds * _VALUES_A_SECOND / work))
         tried = np.random.default_rng(0).permutation(rows)[:_TRIED]
         out = np.unique(owner[tried])[::2]  # every second sequence is left out
         inside = rows[~np.isin(owner[rows], out)]
         asked = tried[np.isin(owner[tried], out)]
         if not len(inside):  # of a single sequence
             inside, asked = rows, tried
-        best = (-1.0, Windows(inputs, reaches[0]))
-        for reach in reaches:
+        best = (-1.0, Windows(inputs, 0))
+        for reach in _REACHES:
             windows = Windows(inputs, reach)
             values = windows.of(train.inputs)
             nearest = KNeighborsClassifier(1).fit(values[inside], labels[inside])
@@ -167,6 +172,18 @@ class LinearSteps(_Labelled):
     def _log_probabilities(self, windows: np.ndarray) -> np.ndarray:
         shares = self._linear.predict_proba(windows)
         return np.log(np.maximum(shares, np.finfo(float).tiny))
+
+
+def steps_within(train: Tagged, validation: Tagged, asked: int, seconds: float) -> Baseline:
+    """What does better on ``validation`` of the two, each of which takes half of ``seconds``.
+
+    Without that part, the nearest window.  ``asked``: steps to tell of all parts together.
+    """
+    nearest = NearestSteps.fit(train, asked=asked, seconds=seconds / 2)
+    if not validation.steps:
+        return nearest
+    fitted = [nearest, LinearSteps.fit(train, validation, seconds / 2)]
+    return min(fitted, key=lambda one: one.figures(validation)["cross_entropy"])
 
 
 def _flat(part: Tagged) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.baselines.steps import LinearSteps
+from tidegate.baselines.steps import steps_within
 from tidegate.baselines.tagged import Tagged
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import spelled
@@ -105,7 +105,7 @@ class SeriesTagger(ReadsSequences, TagsSteps):
         learned = self._pieces(self._read_labelled(train))
         judged = learned if alone else self._read_labelled(held_out)
         self._stand_beside(
-            lambda seconds: LinearSteps.fit(train, held_out, seconds),
+            lambda seconds: steps_within(train, held_out, 2 * held_out.steps + test.steps, seconds),
             None if alone else held_out,
             test if test.steps else None,
         )
@@ -138,8 +138,8 @@ class SeriesTagger(ReadsSequences, TagsSteps):
                 kept += [values[a:b] for a, b in zip(ends, ends[1:], strict=False)]
         if self.speaks and len(stretches[0]) > count:
             say(
-                f"sequences: {count} are few, so parts are held out of {len(stretches[0])} "
-                f"stretches of them; {spelled('validation_fraction', 0)} holds out none"
+                f"few sequences ({count}): what is held out is drawn from {len(stretches[0])} "
+                f"stretches; {spelled('validation_fraction', 0)} holds out none"
             )
         return Tagged(*stretches)
 
