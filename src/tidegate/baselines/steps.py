@@ -91,8 +91,10 @@ class NearestSteps(_Labelled):
         self.about = f"Euclidean distance, {windows.reach} steps on each side{of}"
 
     @classmethod
-    def fit(cls, train: Tagged, *, asked: int = 0, seconds: float = math.inf) -> Self:
-        """Learn steps of ``train`` by heart: at most 20,000, and fewer where these, and being
+    def fit(
+        cls, train: Tagged, *, asked: int = 0, seconds: float = math.inf, most: int = _MOST
+    ) -> Self:
+        """Learn steps of ``train`` by heart: so many at ``most``, and fewer where these, and being
         ``asked`` so often, would take more than about ``seconds``.
         """
         from sklearn.neighbors import KNeighborsClassifier
@@ -101,7 +103,7 @@ class NearestSteps(_Labelled):
         owner = np.repeat(np.arange(len(train.labels)), [len(one) for one in train.labels])
         widths = [inputs.channels * (2 * reach + 1) for reach in _REACHES]
         work = _TRIED * sum(widths) + asked * max(widths)  # of each step that is known
-        rows = _some(labels, min(_MOST, seconds * _VALUES_A_SECOND / work))
+        rows = _some(labels, min(most, seconds * _VALUES_A_SECOND / work))
         tried = np.random.default_rng(0).permutation(rows)[:_TRIED]
         out = np.unique(owner[tried])[::2]  # every second sequence is left out
         inside = rows[~np.isin(owner[rows], out)]

@@ -48,7 +48,7 @@ class SeriesTagger(ReadsSequences, TagsSteps):
     >>> model = tg.SeriesTagger(max_steps=80, verbose=0).fit(X, y)
     >>> labels = model.predict([np.sin(np.arange(0, 9) / 4)])[0]
     >>> labels[2], labels[-2]
-    ('up', 'up')
+    ('up', 'down')
     """
 
     TASK: ClassVar[str] = "series-tagger"
