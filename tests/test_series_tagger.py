@@ -140,7 +140,7 @@ def test_a_file_keeps_it_all(tmp_path: Path, trained: tg.SeriesTagger) -> None:
 
 def test_a_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     def fitted(**more: Any) -> tg.SeriesTagger:
-        options = SMALL | {"max_steps": 6, "evaluate_every": 3, "batch_size": 8}
+        options: dict[str, Any] = SMALL | {"max_steps": 6, "evaluate_every": 3, "batch_size": 8}
         return tg.SeriesTagger(**options | more).fit(*by_level(30))
 
     whole = fitted()
@@ -229,7 +229,8 @@ def test_it_is_compared_beside_both() -> None:
 def test_it_has_scikit_learns_manners() -> None:
     X, y = by_level(20)
     X, y = [x[:4] for x in X], [of_one[:4] for of_one in y]
-    model = clone(tg.SeriesTagger(**SMALL)).fit(np.stack(X), np.array(y))
+    model: Any = clone(tg.SeriesTagger(**SMALL))
+    model.fit(np.stack(X), np.array(y))
     assert 0 <= model.score(X, y) <= 1
     numbered = [[len(label) for label in of_one] for of_one in y]
     assert type(tg.SeriesTagger(**SMALL).fit(X, numbered).predict(X)[0][0]) is int

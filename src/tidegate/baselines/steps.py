@@ -107,15 +107,15 @@ class NearestSteps(_Labelled):
         tried = np.random.default_rng(0).permutation(rows)[:_TRIED]
         out = np.unique(owner[tried])[::2]  # every second sequence is left out
         inside = rows[~np.isin(owner[rows], out)]
-        asked = tried[np.isin(owner[tried], out)]
+        left_out = tried[np.isin(owner[tried], out)]
         if not len(inside):  # of a single sequence
-            inside, asked = rows, tried
+            inside, left_out = rows, tried
         best = (-1.0, Windows(inputs, 0))
         for reach in _REACHES:
             windows = Windows(inputs, reach)
             values = windows.of(train.inputs)
             nearest = KNeighborsClassifier(1).fit(values[inside], labels[inside])
-            right = nearest.predict(values[asked]) == labels[asked]
+            right = nearest.predict(values[left_out]) == labels[left_out]
             told = (right.sum() + 1) / (len(right) + 2)  # Laplace: never certain
             best = max(best, (float(told), windows), key=lambda one: one[0])
         sureness, windows = best
