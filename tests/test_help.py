@@ -48,6 +48,7 @@ def _commands() -> list[str]:
         "predict",
         "generate",
         "forecast",
+        "detect",
         "info",
         "inspect",
         "convert",

@@ -149,7 +149,8 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     class Killed(Exception):
         pass
 
-    saved, count = Keeper.save, 0
+    saved: Any = Keeper.save
+    count = 0
 
     def save(self: Keeper, *arguments: Any) -> None:
         nonlocal count
