@@ -1,4 +1,4 @@
-"""Rows that a forecaster did not expect: what is flagged, how often, and what the command writes."""
+"""Rows that a forecaster did not expect: what is flagged, how often, what is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of series that a forecaster did not expect: its error one row ahead, and how much is much."""
+"""Rows of series that a forecaster did not expect: errors one row ahead, and which are large."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ class Anomalies:
     """How unexpected each of N rows is, and which are flagged.
 
     ``scores`` [N]: the largest absolute error of the forecast one row ahead over the series, each
-    in units of its mean on ``calibrated`` rows before.  ``flags`` [N]: scores above
-    ``threshold``, which so many of the calibration rows exceed that of new rows alike at most a
-    share of ``rate`` does in expectation.
+    in units of its mean on the ``calibrated`` rows before.  ``flags`` [N]: scores above
+    ``threshold``; of new rows like those at most the asked share has such a score, in the mean.
     """
 
     series: Series
