@@ -19,6 +19,7 @@ TINY = {
     "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
     "series-classifier": "--hidden-sizes 4 --max-steps 4",
     "series-regressor": "--hidden-sizes 4 --max-steps 4",
+    "series-tagger": "--hidden-sizes 4 --max-steps 4",
     "tagger": "--embedding-size 4 --hidden-sizes 4 --letter-hidden-size 3 --max-steps 4",
     "music": "--hidden-sizes 4 --max-steps 4",
     "seq2seq": "--embedding-size 4 --hidden-sizes 4 --max-steps 4",
@@ -66,8 +67,11 @@ def write_data(folder: Path) -> None:
     lines = [f"{t},{v:.5f},{i % 7}" for i, (t, v) in enumerate(zip(times, values, strict=True))]
     (folder / "load.csv").write_text("date,OT,day\n" + "\n".join(lines) + "\n")
     steps = [(i, t, np.sin(t + i), i % 3) for i in range(20) for t in range(5 + i % 4)]
-    rows = [f"g{i},{t},{x:.5f},{x * x:.5f},k{kind},{kind}.5" for i, t, x, kind in steps]
-    table = "gesture,t,x,y,kind,force\n" + "\n".join(rows) + "\n"
+    rows = [
+        f"g{i},{t},{x:.5f},{x * x:.5f},k{kind},{kind}.5,{'high' if x > 0 else 'low'}"
+        for i, t, x, kind in steps
+    ]
+    table = "gesture,t,x,y,kind,force,phase\n" + "\n".join(rows) + "\n"
     (folder / "gestures.csv").write_text(table)
     (folder / "new.csv").write_text(table)
     said = [f"We O\nmet O\n{name} B-PER\n{'Lee I-PER' if i % 2 else 'twice O'}\n"

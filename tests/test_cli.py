@@ -30,6 +30,7 @@ def _trained(tidegate: Tidegate, task: str) -> Outcome:
         "forecaster": "train forecaster load.csv --time date --target OT",
         "series-classifier": f"train series-classifier {STEPS} --label kind",
         "series-regressor": f"train series-regressor {STEPS} --target force",
+        "series-tagger": f"train series-tagger {STEPS} --label phase",
         "tagger": "train tagger names.conll",
         "music": f"train music {EVENTS}",
     }[task]

@@ -48,6 +48,7 @@ def _commands() -> list[str]:
         "predict",
         "generate",
         "forecast",
+        "detect",
         "info",
         "inspect",
         "convert",
@@ -173,6 +174,9 @@ def test_every_example_runs_as_it_is_written(
     table = Path("gestures.csv").read_text()
     Path("runs.csv").write_text(
         table.replace("gesture,t,x,y,kind,force", "run,t,speed,pulse,k,score")
+    )
+    Path("walks.csv").write_text(
+        table.replace("gesture,t,x,y,kind,force,phase", "walk,t,x,y,k,force,activity")
     )
     rows = ("1\tthe\t_\tDET", "2\tcat\t_\tNOUN")
     sentence = "".join(f"{row}" + "\t_" * 6 + "\n" for row in rows) + "\n"

@@ -32,8 +32,9 @@ from tidegate.runtime.mixture import follow, nothing_read
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-# music that looks for repetitions has no graph; without, it has a test in test_music.py
-NAMES = [name for name in TRAINED if not name.startswith("music")]
+# Music that looks for repetitions has no graph; without, it has a test in test_music.py.  An
+# encoder and a decoder are two files, tested in test_sequence_to_sequence.py.
+NAMES = [name for name in TRAINED if not name.startswith(("music", "seq2seq"))]
 LANGUAGE = [name for name in NAMES if name.startswith("language-model")]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "onnx"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"
@@ -111,6 +112,8 @@ def own_answer(model: Any, question: Any) -> list[float]:
         return model.predict([question.split()])[0]
     if model.TASK == "series-regressor":
         return model.predict([np.array(question, float)]).tolist()
+    if model.TASK == "series-tagger":
+        return model.predict_proba([np.array(question, float)])[0].ravel().tolist()
     if model.TASK == "series-classifier":
         return model.predict_proba([np.array(question, float)])[0].tolist()
     return model.predict_proba([question])[0].tolist()
@@ -127,6 +130,9 @@ def assert_same(answer: Any, model: Any, question: Any) -> None:
     if model.TASK == "tagger":
         assert [label for _, label in answer] == expected
         return
+    if model.TASK == "series-tagger":
+        assert [list(of_row) for of_row in answer] == [list(model.classes_)] * len(question)
+        answer = [list(of_row.values()) for of_row in answer]
     if isinstance(answer, dict):
         assert list(answer) == [str(label) for label in model.classes_]
         answer = list(answer.values())
@@ -257,7 +263,7 @@ def test_metadata_hold_what_the_page_says_and_the_model_file_holds(
 
 
 def test_a_step_file_is_read_by_what_its_metadata_say(exported: Path, tmp_path: Path) -> None:
-    for name in ("language-model-1", "forecaster-1", "tagger-1"):
+    for name in ("language-model-1", "forecaster-1", "tagger-1", "series-tagger-1"):
         model = tg.load(exported / f"{name}.safetensors")
         path = tmp_path / f"{name}.step.onnx"
         model.export_onnx(tmp_path / f"{name}.onnx", step=path, opset=22)
@@ -267,6 +273,8 @@ def test_a_step_file_is_read_by_what_its_metadata_say(exported: Path, tmp_path: 
         network, rng = model.runtime_, np.random.default_rng(0)
         if model.TASK == "forecaster":
             steps: Any = rng.standard_normal((6, 2, model.windowing_.input_size)).astype(np.float32)
+        elif model.TASK == "series-tagger":
+            steps = rng.standard_normal((6, 2, 2)).astype(np.float32)
         else:
             steps = rng.integers(0, network.architecture.vocabulary_size, (6, 2)).astype(np.int32)
         if model.TASK == "tagger":

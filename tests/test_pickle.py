@@ -135,6 +135,9 @@ FITTED = {
     "SequenceClassifier": lambda: tg.SequenceClassifier(**SMALL).fit(RISING, LABELS),
     "SequenceRegressor": lambda: tg.SequenceRegressor(**SMALL).fit(RISING, np.arange(24.0)),
     "SequenceTagger": lambda: tg.SequenceTagger(**SMALL, crf=True).fit(*TAGGED),
+    "SeriesTagger": lambda: tg.SeriesTagger(**SMALL).fit(
+        RISING, np.tile([0, 1], (24, 9))[:, : len(RISING[0])]
+    ),
     "SequenceToSequence": lambda: tg.SequenceToSequence(**SMALL).fit(TEXTS, TEXTS[::-1]),
 }
 ASKED = {
@@ -144,6 +147,7 @@ ASKED = {
     "SequenceClassifier": lambda model: model.predict_proba(RISING[:3]),
     "SequenceRegressor": lambda model: model.predict(RISING[:3]),
     "SequenceTagger": lambda model: np.concatenate(model.predict_proba(TAGGED[0][:3])),
+    "SeriesTagger": lambda model: np.concatenate(model.predict_proba(RISING[:3])),
     "SequenceToSequence": lambda model: model.predict(TEXTS[:3], beam=2),
 }
 

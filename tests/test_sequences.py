@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidegate.data.files.formats import Layout
+from tidegate.data.sequence_sources import LabelledSequences, MeasuredSequences
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.data.sequences.npz import read_npz
 from tidegate.data.sequences.sequences import SequenceSet, pad_sequences
 from tidegate.data.sequences.tables import SequenceTable
 from tidegate.data.sequences.ts import read_ts
-from tidegate.data.sources import LabelledSequences, MeasuredSequences
 from tidegate.errors import InputError
 
 # one file per example: each overwrites the last one's

@@ -14,7 +14,8 @@ from command_line import Tidegate, tidegate  # noqa: F401  a fixture
 from sklearn.base import clone
 
 import tidegate as tg
-from tidegate.baselines.tags import MostFrequentTag, TaggedTokens
+from tidegate.baselines.tagged import Tagged
+from tidegate.baselines.tags import MostFrequentTag
 from tidegate.data.text.tokens import TokenEncoder, as_sentences
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
@@ -150,10 +151,10 @@ def test_a_label_that_was_not_learned_counts_as_wrong(trained):
 
 
 def test_the_baseline_gives_each_word_its_most_frequent_tag():
-    train = TaggedTokens([["a", "b", "a", "a", "c"]], [["X", "Y", "X", "Y", "Y"]])
+    train = Tagged([["a", "b", "a", "a", "c"]], [["X", "Y", "X", "Y", "Y"]])
     fitted = MostFrequentTag.fit(train)
     assert fitted.predict([["a", "b", "new"]]) == [["X", "Y", "Y"]]
-    part = TaggedTokens([["a", "new"]], [["X", "X"]])
+    part = Tagged([["a", "new"]], [["X", "X"]])
     shares = (2 + 2 / 5) / 4, 2 / 5
     assert fitted.figures(part) == {
         "accuracy": 0.5,
@@ -257,7 +258,8 @@ def test_labels_keep_their_type():
 
 def test_without_a_part_held_out_the_training_part_is_judged():
     model = tg.SequenceTagger(**SMALL, validation_fraction=0.0, baseline=False).fit(*sentences(9))
-    assert set(model.metrics_) == {"training_accuracy", "training_cross_entropy"}
+    names = ("accuracy", "macro_f1", "cross_entropy")
+    assert set(model.metrics_) == {f"training_{name}" for name in names}
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ TRAINED = {
         "gestures.csv --id gesture --time t --values x,y --target force --no-evidence",
         "gestures.csv --id gesture --time t --values x,y --target force",
     ],
+    "series-tagger": [
+        "gestures.csv --id gesture --time t --values x,y --label phase",
+        "gestures.csv --id gesture --time t --values x,y --label phase --cell lstm "
+        "--hidden-sizes 4,3 --batch-norm --no-bidirectional",
+    ],
     "tagger": [
         "names.conll",
         "names.conll --no-crf --cell lstm_projected --hidden-sizes 5,4 --batch-norm "
@@ -161,6 +166,8 @@ for name in told["names"]:
         texts = told["texts"]
         figures = model.evaluate(texts, texts[::-1])
         found[name] = [model.predict(texts), figures["cross_entropy"]]
+    elif name.startswith("series-tagger"):
+        found[name] = [p.tolist() for p in model.predict_log_proba(sequences)]
     elif "classifier" in name:
         found[name] = model.predict_log_proba(sequences).tolist()
     else:
@@ -214,12 +221,14 @@ def test_answers_without_torch_are_those_of_the_torch_network(
         expected = forecast_windows(run, windows)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         return
-    if model.TASK == "tagger":
-        outputs = step_outputs(run, model.encode(SENTENCES), len(model.classes_))
+    if model.TASK in ("tagger", "series-tagger"):
+        asked = SENTENCES if model.TASK == "tagger" else SEQUENCES
+        outputs = step_outputs(run, model.encode(asked), len(model.classes_))
         expected = log_probabilities(outputs, model.transitions_)
         for ours, theirs in zip(found, expected, strict=True):
             ours = np.array(ours).reshape(theirs.shape)
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+        return
     if model.TASK == "music":
         rolls = model._aligned(given["baskets"])
         outputs = outputs_by_step(run, model.inputs_of(rolls), 3)
@@ -279,6 +288,7 @@ DATA = {
     "forecaster": "load.csv",
     "series-classifier": "gestures.csv",
     "series-regressor": "gestures.csv",
+    "series-tagger": "gestures.csv",
     "tagger": "names.conll",
     "music": "baskets.csv",
     "seq2seq": "pairs.tsv",

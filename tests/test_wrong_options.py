@@ -95,6 +95,7 @@ _NAMES = {
     "forecaster": "--time a --target b",
     "series-classifier": "--label b",
     "series-regressor": "--target b",
+    "series-tagger": "--label b",
     "tagger": "",
     "music": "--item b",
     "sequence-to-sequence": "--source a --target b",

@@ -21,7 +21,7 @@ import numpy as np
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
-from tidegate.data.sources import LabelledSequences
+from tidegate.data.sequence_sources import LabelledSequences
 
 SEEDS = (0, 1, 2)
 ENDS: dict[str, dict[str, Any]] = {

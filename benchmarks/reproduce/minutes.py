@@ -25,7 +25,7 @@ import numpy as np
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
-from tidegate.data.sources import LabelledSequences
+from tidegate.data.sequence_sources import LabelledSequences
 
 MINUTES = (0.5, 1, 2)
 ALLOWED = 5  # seconds, either way

@@ -27,7 +27,7 @@ import numpy as np
 from record import Clock, Record, Row, markdown
 
 import tidegate as tg
-from tidegate.data.sources import LabelledSequences
+from tidegate.data.sequence_sources import LabelledSequences
 from tidegate.tasks.sequence_blend import blended
 
 SEEDS = (0, 1, 2)

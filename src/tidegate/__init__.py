@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.sequence_classifier import SequenceClassifier
     from tidegate.tasks.sequence_regressor import SequenceRegressor
     from tidegate.tasks.sequence_to_sequence import SequenceToSequence
+    from tidegate.tasks.series_tagger import SeriesTagger
     from tidegate.tasks.tagger import SequenceTagger
     from tidegate.tuning.tune import tune
 
@@ -45,6 +46,7 @@ _HOME_OF = {
     "SequenceClassifier": "tidegate.tasks.sequence_classifier",
     "SequenceRegressor": "tidegate.tasks.sequence_regressor",
     "SequenceTagger": "tidegate.tasks.tagger",
+    "SeriesTagger": "tidegate.tasks.series_tagger",
     "SequenceToSequence": "tidegate.tasks.sequence_to_sequence",
     "accelerate": "tidegate.acceleration.accelerate",
     "compare": "tidegate.comparison.compare",
@@ -72,6 +74,7 @@ __all__ = [
     "SequenceClassifier",
     "SequenceRegressor",
     "SequenceTagger",
+    "SeriesTagger",
     "SequenceToSequence",
     "TextClassifier",
     "__version__",

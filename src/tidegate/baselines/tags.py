@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
 from tidegate.baselines.baseline import Baseline
+from tidegate.baselines.tagged import Tagged
 from tidegate.data.text.entities import Counts, are_entity_labels, counted
-
-
-class TaggedTokens(NamedTuple):
-    """Tokens of N sentences, and the label of each."""
-
-    tokens: Sequence[Sequence[str]]
-    labels: Sequence[Sequence[Any]]
-
-    def rows(self, rows: Iterable[int]) -> Self:
-        """Some of the sentences."""
-        kept = list(rows)
-        return type(self)([self.tokens[i] for i in kept], [self.labels[i] for i in kept])
 
 
 class MostFrequentTag(Baseline):
@@ -44,10 +33,10 @@ class MostFrequentTag(Baseline):
         self.parameters = sum(map(len, counts.values())) + len(every)
 
     @classmethod
-    def fit(cls, train: TaggedTokens) -> Self:
+    def fit(cls, train: Tagged) -> Self:
         counts: dict[str, Counter[object]] = {}
         every: Counter[object] = Counter()
-        for tokens, labels in zip(train.tokens, train.labels, strict=True):
+        for tokens, labels in zip(train.inputs, train.labels, strict=True):
             every.update(labels)
             for token, label in zip(tokens, labels, strict=True):
                 counts.setdefault(token, Counter())[label] += 1
@@ -57,7 +46,7 @@ class MostFrequentTag(Baseline):
         """The labels of each sentence."""
         return [[self.classes[int(self._row(t).argmax())] for t in one] for one in tokens]
 
-    def losses(self, part: TaggedTokens) -> np.ndarray:
+    def losses(self, part: Tagged) -> np.ndarray:
         """-log p of the labels of each sentence, in nats; NaN where one was not in training."""
         return np.array(
             [
@@ -67,13 +56,13 @@ class MostFrequentTag(Baseline):
                     else math.nan
                     for token, label in zip(tokens, labels, strict=True)
                 )
-                for tokens, labels in zip(part.tokens, part.labels, strict=True)
+                for tokens, labels in zip(part.inputs, part.labels, strict=True)
             ]
         )
 
-    def figures(self, part: TaggedTokens) -> dict[str, float]:
+    def figures(self, part: Tagged) -> dict[str, float]:
         """``accuracy``, ``cross_entropy`` in nats; of entities also ``f1``."""
-        predicted = self.predict(part.tokens)
+        predicted = self.predict(part.inputs)
         pairs = [
             guess == label
             for of_one, labels in zip(predicted, part.labels, strict=True)
@@ -81,7 +70,7 @@ class MostFrequentTag(Baseline):
         ]
         nats = self.losses(part)
         steps = sum(
-            len(one) for one, known in zip(part.tokens, ~np.isnan(nats), strict=True) if known
+            len(one) for one, known in zip(part.inputs, ~np.isnan(nats), strict=True) if known
         )
         figures = {
             "accuracy": float(np.mean(pairs)),

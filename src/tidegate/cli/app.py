@@ -13,6 +13,7 @@ from tidegate.cli.bench import bench
 from tidegate.cli.command import Command, Group, Option
 from tidegate.cli.compare import compare_command
 from tidegate.cli.convert import convert
+from tidegate.cli.detect import detect
 from tidegate.cli.evaluate import evaluate
 from tidegate.cli.export import onnx
 from tidegate.cli.forecast import forecast
@@ -42,6 +43,7 @@ def tree(arguments: Sequence[str]) -> Group:
             "predict": predict,
             "generate": generate,
             "forecast": forecast,
+            "detect": detect,
             "info": info,
             "inspect": inspect,
             "convert": convert,

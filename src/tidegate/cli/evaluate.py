@@ -135,7 +135,10 @@ def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
 
 
 def _tags(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
-    figures, table = fitted.evaluate(*data), fitted.table(*data)
+    inputs, labels = data
+    of_type = {label_text(str(label)): label for label in fitted.classes_.tolist()}
+    labels = [[of_type.get(str(label), label) for label in of_one] for of_one in labels]
+    figures, table = fitted.evaluate(inputs, labels), fitted.table(inputs, labels)
     if asked.json:
         return {**figures, **accuracy_interval(figures, figures["n"]), "labels": table}
     print_table("label: precision, recall, F1, how many there are", {
@@ -164,6 +167,7 @@ MEASURES = {
     "series-classifier": Measure(_labels),
     "series-regressor": Measure(_plain),
     "language-model": Measure(_plain),
+    "series-tagger": Measure(_tags),
     "tagger": Measure(_tags),
     "music": Measure(_plain),
     "sequence-to-sequence": Measure(_plain),

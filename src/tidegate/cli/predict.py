@@ -1,7 +1,9 @@
-"""``tidegate predict``: a label, a number or a text for each input, or a label for each token."""
+"""``tidegate predict``: a label, a number or a text for each input, or a label for each step."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ from tidegate.cli.options import later_options
 from tidegate.cli.parameters import FORCE, JSON, MODEL, inputs_to_ask_about, written_beside
 from tidegate.cli.reading import about_file, load_for, names_a_column, refuse, source_for
 from tidegate.cli.show import print_json
-from tidegate.data.files.reading import taken
+from tidegate.data.files.reading import File, taken
 from tidegate.tasks import TASKS
 from tidegate.terminal import printable
 
@@ -57,6 +59,32 @@ def _tags(fitted: Any, inputs: Any, names: list[str]) -> list[Answer]:  # noqa: 
     return answers
 
 
+def _steps(fitted: Any, inputs: Any, names: list[str], *, source: Any, file: File) -> list[Answer]:
+    """CSV: a line for each step, with its sequence's id and its time, or its number from 0."""
+    places = {label: i for i, label in enumerate(fitted.classes_.tolist())}
+    heading = [getattr(source, "id", None) or "id", getattr(source, "time", None) or "step"]
+    lines, answers = [_csv([*heading, "label", "probability"])], []
+    read = zip(
+        names, source.times(file), fitted.predict(inputs), fitted.predict_proba(inputs), strict=True
+    )
+    for name, times, labels, probabilities in read:
+        sure = [float(p[places[label]]) for p, label in zip(probabilities, labels, strict=True)]
+        lines += [
+            _csv([name, time, str(label), f"{p:.3f}"])
+            for time, label, p in zip(times, labels, sure, strict=True)
+        ]
+        values = {"times": times, "labels": labels, "probabilities": sure}
+        answers.append(Answer(lines, values))
+        lines = []
+    return answers
+
+
+def _csv(cells: list[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow([printable(cell) for cell in cells])
+    return out.getvalue()
+
+
 def _texts(fitted: Any, inputs: Any, names: list[str], **choice: Any) -> list[Answer]:  # noqa: ARG001
     answers = fitted.predict(inputs, **choice)
     return [Answer([printable(text)], {"answer": text}) for text in answers]
@@ -67,6 +95,7 @@ ANSWERS: dict[str, Callable[..., list[Answer]]] = {
     "text-classifier": _labels,
     "series-classifier": _labels,
     "series-regressor": _numbers,
+    "series-tagger": _steps,
     "tagger": _tags,
     "sequence-to-sequence": _texts,
 }
@@ -109,9 +138,10 @@ def predict(
     jsonl: bool,
 ) -> None:
     """Predict the label, the number or the answer of each text or sequence in a file, or the label
-    of each token.
+    of each token or step.
 
-    A label is followed by its probability, from 0 to 1.
+    A label is followed by its probability, from 0 to 1.  Labels of steps are told as CSV, with the
+    id and the time of each.
 
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
@@ -120,11 +150,13 @@ def predict(
 
         check_plot_path(plot, inputs=(model, file), force=force)
     fitted = load_for("predict", model)
-    choice = {"beam": beam, "length_penalty": length_penalty}
+    choice: dict[str, Any] = {"beam": beam, "length_penalty": length_penalty}
     if ANSWERS[fitted.TASK] is not _texts:
         refuse(fitted, {**choice, "plot": plot})
         choice = {}
     source, read = source_for(fitted, told), taken(file)
+    if ANSWERS[fitted.TASK] is _steps:
+        choice = {"source": source, "file": read}
     inputs, names = source.read_inputs(read, table=names_a_column(told))
     with about_file(read):
         answers = ANSWERS[fitted.TASK](fitted, inputs, names, **choice)

@@ -5,24 +5,20 @@ Readers are imported when they are used, so that help texts are fast.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from tidegate.data.files.reading import File, Taken
 from tidegate.data.source import COLUMNS, PredictableSource, Source, source_option
 from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
-    from tidegate.data.sequences.sequences import Answers, SequenceSet
     from tidegate.data.text.conditions import ConditionedTexts
     from tidegate.data.text.tagged import TaggedSentences
 
 __all__ = [
-    "LabelledSequences",
     "LabelledTexts",
-    "MeasuredSequences",
     "PlainText",
     "TaggedTokens",
     "TextPairs",
@@ -284,121 +280,3 @@ class TimeSeries(Source):
 
         told = super().provenance()
         return {n: v for n, v in told.items() if n != "target_columns" or v != ALL}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceSource(PredictableSource):
-    """Sequences of numbers: a ``.ts`` or ``.npz`` file, or a table, to which the options belong."""
-
-    FILE: ClassVar[str] = (
-        "a .ts or .npz file, or a table: CSV, TSV, JSONL, Parquet or .xlsx; text may be gzipped"
-    )
-    ANSWERS: ClassVar[Literal["label", "number"]]
-
-    id: str | None = source_option(
-        "column that says which sequence a row belongs to, in a table with one row per step",
-        default=None,
-    )
-    time: str | None = source_option(
-        "column of times, which must rise within a sequence, in a table with one row per step",
-        default=None,
-    )
-    values: tuple[str, ...] = source_option(
-        "columns that hold the values, if FILE is a table (default: all other columns)",
-        COLUMNS,
-        default=(),
-    )
-    channels: int = source_option(
-        "number of columns that make one step, in a table with one row per sequence", "N", default=1
-    )
-
-    @property
-    @abstractmethod
-    def answer_column(self) -> str | None:
-        """Of a table: where the answers stand."""
-
-    def read(self, file: File, *, learning: bool) -> tuple[Any, Any]:
-        """Values, N arrays [T, I], and answers [N]."""
-        if learning and _kind(file):  # later, what is told may be of the training's table
-            given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
-            given = [name for name in given if name != "encoding"]  # of a .ts, too
-            if given:
-                problem = "expected none, for it is about tables"
-                got = f"got {getattr(self, given[0])!r}; leave it out"
-                raise InputError(f"{problem}, {got}", option=given[0])
-        found = self._read(file, self.ANSWERS)
-        return found.values, found.answers
-
-    def read_inputs(self, file: File, *, table: bool = False) -> tuple[Any, list[str]]:  # noqa: ARG002
-        found = self._read(file, None)
-        return found.values, found.names
-
-    def error_at(self, file: File, index: int, problem: str) -> InputError:
-        return InputError(f"sequence {self._read(file, None).names[index]}: {problem}", file=file)
-
-    def _read(self, file: File, answers: Answers) -> SequenceSet:
-        kind = _kind(file)
-        if kind is None:
-            from tidegate.data.sequences.tables import SequenceTable
-
-            table = SequenceTable(
-                path=file,
-                id=self.id,
-                time=self.time,
-                values=self.values,
-                answer=self.answer_column,
-                channels=self.channels,
-                layout=self.layout(),
-            )
-            return table.read(answers)
-        self.refuse_table_options(file)
-        if kind == "npz":
-            from tidegate.data.sequences.npz import read_npz
-
-            return read_npz(file, answers)
-        from tidegate.data.sequences.ts import read_ts
-
-        return read_ts(file, answers, self.encoding)
-
-
-def _kind(file: File) -> str | None:
-    """The ending npz or ts; None for a table."""
-    if isinstance(file, Taken):
-        from tidegate.data.files.formats import kind_of_content
-
-        kind = kind_of_content(file.content)
-    else:
-        kind = file.lower().removesuffix(".gz").rpartition(".")[2]
-    return kind if kind in ("npz", "ts") else None
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class LabelledSequences(SequenceSource):
-    """Sequences of numbers with a label each."""
-
-    ANSWERS: ClassVar[Literal["label", "number"]] = "label"
-
-    label: str | None = source_option(
-        "column that holds the labels, if FILE is a table", default=None
-    )
-
-    @property
-    def answer_column(self) -> str | None:
-        return self.label
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class MeasuredSequences(SequenceSource):
-    """Sequences of numbers with one more number each, which is to be told from them."""
-
-    ANSWERS: ClassVar[Literal["label", "number"]] = "number"
-
-    target: str | None = source_option(
-        "column that holds the numbers to predict, if FILE is a table", default=None
-    )
-
-    @property
-    def answer_column(self) -> str | None:
-        return self.target

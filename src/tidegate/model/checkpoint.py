@@ -15,8 +15,8 @@ Format 2
 
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
-                    ``series-classifier``, ``series-regressor``, ``tagger``, ``music`` or
-                    ``sequence-to-sequence``.
+                    ``series-classifier``, ``series-regressor``, ``series-tagger``,
+                    ``tagger``, ``music`` or ``sequence-to-sequence``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
@@ -119,6 +119,7 @@ TASK_PARTS = {
     "language-model": ("encoder",),
     "forecaster": ("scaling",),
     "series-classifier": ("labels", "scaling"),
+    "series-tagger": ("labels", "scaling"),
     "tagger": ("encoder", "labels"),
     "series-regressor": ("scaling",),
     "music": ("labels",),

@@ -20,7 +20,7 @@ from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.windowing import Windowing, Windows
 from tidegate.onnx.evidence import evidence_of
 from tidegate.onnx.graph import Graph, axes, cast, size_of, summed, whole
-from tidegate.runtime.batches import outputs_of
+from tidegate.runtime.batches import outputs_of, step_outputs
 from tidegate.runtime.network import Network
 
 _MOST_STEPS = 2000  # of a random sequence
@@ -48,7 +48,7 @@ class Reading(Protocol):
         ...
 
     def expected(self, network: Network, feed: dict[str, np.ndarray]) -> np.ndarray:
-        """What the answer must be."""
+        """What the answer must be; where there is one to each step, of those that there are."""
         ...
 
     @property
@@ -123,7 +123,10 @@ class SequenceRows:
     def expected(self, network: Network, feed: dict[str, np.ndarray]) -> np.ndarray:
         pairs = zip(feed[ROWS], feed[LENGTHS], strict=True)
         read = self.reading.of([self.reading.inputs.filled(rows[:n]) for rows, n in pairs])
-        outputs = outputs_of(network, read, network.architecture.output_size)
+        width = network.architecture.output_size
+        if network.architecture.readout == "every":
+            return np.concatenate(step_outputs(network, read, width))
+        outputs = outputs_of(network, read, width)
         return outputs if self.target is None else self.target.inverse(outputs.astype(np.float64))
 
     @property

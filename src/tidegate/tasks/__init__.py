@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from tidegate.data import sources
+from tidegate.data import sequence_sources, sources
 from tidegate.data.roll_source import Rolls
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ TASKS = {
         command="series-classifier",
         module="tidegate.tasks.sequence_classifier",
         estimator="SequenceClassifier",
-        source=sources.LabelledSequences,
+        source=sequence_sources.LabelledSequences,
         help="Train a classifier that tells the label of a sequence of numbers.",
         example="gestures.csv --id gesture --time t --values x,y --label kind",
         then="tidegate predict {model} {data}",
@@ -74,9 +74,19 @@ TASKS = {
         command="series-regressor",
         module="tidegate.tasks.sequence_regressor",
         estimator="SequenceRegressor",
-        source=sources.MeasuredSequences,
+        source=sequence_sources.MeasuredSequences,
         help="Train a regressor that tells one number from a sequence of numbers.",
         example="runs.csv --id run --time t --values speed,pulse --target score",
+        then="tidegate predict {model} {data}",
+    ),
+    "series-tagger": Task(
+        command="series-tagger",
+        module="tidegate.tasks.series_tagger",
+        estimator="SeriesTagger",
+        source=sequence_sources.LabelledSteps,
+        help="Train a tagger that tells a label of each step of numbers: activities, phases, "
+        "events.",
+        example="walks.csv --id walk --time t --values x,y --label activity",
         then="tidegate predict {model} {data}",
     ),
     "tagger": Task(

@@ -14,6 +14,7 @@ from tidegate.data.series.series import Series
 from tidegate.data.series.windowing import Windows, windows
 from tidegate.errors import InputError, shown, spelled
 from tidegate.runtime.batches import forecast_windows
+from tidegate.tasks.anomalies import Anomalies
 from tidegate.tasks.backtest import Backtest, spread_of_targets
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.forecast_intervals import losses, told
@@ -89,6 +90,49 @@ class JudgedForecaster(Estimator):
         held = self._held(data)
         starts = self._starts(held, start, end)
         return self._backtest(held.series, starts[:: -self.windowing_.horizon][::-1])
+
+    def detect(
+        self,
+        data: Any,
+        *,
+        start: Moment | None = None,
+        calibrate_until: Moment | None = None,
+        rate: float = 0.001,
+    ) -> Anomalies:
+        """Score rows by how far they are from what was forecast one row before; flag the largest.
+
+        Rows from ``start``, by default the first one that ``fit`` did not use, to before
+        ``calibrate_until``, by default the middle of those there are, say which scores are usual;
+        the rows from there on are scored, and flagged so that of usual ones at most a share of
+        ``rate`` is, in expectation.  Raises InputError for too few rows.
+        """
+        held = self._held(data)
+        w, series = self.windowing_, held.series
+        if start is None:
+            first = self._first_unseen(series) if held.timed else 0
+        else:
+            first = series.row_of(start)
+        first, end = max(first, w.context), len(series)
+        if end - first < 2:
+            raise InputError(
+                f"expected 2 rows or more from {self.unseen_from_} on, which the model has not "
+                f"learned from, got {max(end - first, 0)} with {w.context} rows of context before "
+                f"them; give newer rows, or an earlier {spelled('start')}"
+            )
+        middle = (first + end) // 2 if calibrate_until is None else series.row_of(calibrate_until)
+        if not first < middle < end:
+            raise InputError(
+                f"expected a moment after row {first} and before the last row, {end - 1}, got row "
+                f"{middle}; choose another",
+                option="calibrate_until",
+            )
+        need_finite(series.rows(first - w.context, end))
+        starts = np.arange(first, end) - w.context
+        errors = []
+        for chunk in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
+            ahead = forecast_windows(self.runtime_, Windows(w, series, chunk))[:, 0]
+            errors.append(series.values[chunk + w.context] - ahead)
+        return Anomalies.of(series.rows(middle, end), np.concatenate(errors), rate)
 
     def _figures(self, series: Series, starts: np.ndarray) -> dict[str, dict[str, float]]:
         w, known = self.windowing_, self.error_quantiles_

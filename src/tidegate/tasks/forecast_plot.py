@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from tidegate.tasks.anomalies import Anomalies
     from tidegate.tasks.backtest import Backtest
 
 FORMATS = ("png", "svg", "pdf")
@@ -120,6 +121,20 @@ def plot_backtest(path: str | PathLike[str], backtest: Backtest, *, force: bool 
         for origin in times[:, 0]:
             axes.axvline(origin, color="0.85", linewidth=0.8, zorder=0)
     _save(path, figure, panels, times.ravel(), force)
+
+
+def plot_anomalies(path: str | PathLike[str], found: Anomalies, *, force: bool = False) -> None:
+    """The series, and the rows that are flagged.
+
+    Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
+    """
+    series, flags = found.series, found.flags
+    figure, panels = _panels(series.names, f"{int(flags.sum())} of {len(flags)} rows flagged")
+    for c, axes in enumerate(panels):
+        axes.plot(series.times, series.values[:, c], color=_TRUTH, label="known")
+        marked = series.times[flags], series.values[flags, c]
+        axes.plot(*marked, color=_MODEL, marker="o", linestyle="", label="flagged")
+    _save(path, figure, panels, series.times, force)
 
 
 def _panels(names: tuple[str, ...], title: str) -> tuple[Figure, list[Axes]]:

@@ -19,14 +19,14 @@ def label_figures(log_p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     labels = log_p.shape[1]
     return {
         "accuracy": float((predicted == truth).mean()),
-        "macro_f1": _macro_f1(predicted, truth, labels),
+        "macro_f1": macro_f1(predicted, truth, labels),
         "auroc": _mean_auroc(p, truth),
         "calibration_error": _calibration_error(p.max(1), predicted == truth),
         "cross_entropy": float(-log_p[np.arange(len(truth)), truth].mean(dtype=np.float64)),
     }
 
 
-def _macro_f1(predicted: np.ndarray, truth: np.ndarray, labels: int) -> float:
+def macro_f1(predicted: np.ndarray, truth: np.ndarray, labels: int) -> float:
     """Mean over the labels that occur, predicted or true, of 2 TP / (2 TP + FP + FN)."""
     right = np.bincount(truth[predicted == truth], minlength=labels)
     named = np.bincount(predicted, minlength=labels) + np.bincount(truth, minlength=labels)

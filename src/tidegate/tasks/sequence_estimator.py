@@ -106,13 +106,6 @@ class SequenceEstimator(ReadsSequences):
         super().check()
         check_readout(self.readout)
 
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags
-
-        tags = super().__sklearn_tags__()
-        tags.input_tags = InputTags(two_d_array=True, three_d_array=True, allow_nan=True)
-        return tags
-
     def _begin(
         self, X: Any, y: Any, validation: tuple[Any, Any] | None, sample_weight: Any
     ) -> tuple[Part, Part, Part, tuple[np.ndarray, np.ndarray | None]]:
@@ -287,6 +280,12 @@ class SequenceEstimator(ReadsSequences):
         kept = steps - int(steps * self.crop * rng.random())
         start = int(rng.integers(steps - kept + 1))
         return self.inputs_.segments(scaled[start : start + kept])
+
+    def _outputs(self, sequences: Any) -> np.ndarray:
+        """The network's outputs for sequences as a user gives them, float32 [N, O]."""
+        network = self.runtime_
+        read = self._read(as_sequences(sequences, self.inputs_.channels))
+        return outputs_of(network, read, network.architecture.output_size)
 
     def _start(self, network: SequenceNetwork) -> dict[str, Any]:
         """Let the network learn apart from the evidence."""

@@ -10,7 +10,6 @@ from tidegate.data.sequences.evidence import MAX_LABELS, SequenceEvidence, learn
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.data.sequences.reading import SequenceReading
 from tidegate.errors import InputError, spelled
-from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.estimator import Estimator
 
 if TYPE_CHECKING:
@@ -26,6 +25,13 @@ class ReadsSequences(Estimator):
 
     evidence: bool  # an option of the task
     inputs_: SequenceInputs
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags
+
+        tags = super().__sklearn_tags__()
+        tags.input_tags = InputTags(two_d_array=True, three_d_array=True, allow_nan=True)
+        return tags
 
     def _learn_evidence(
         self, sequences: list[np.ndarray], answers: np.ndarray, counts: np.ndarray, outputs: int
@@ -53,12 +59,6 @@ class ReadsSequences(Estimator):
             except InputError as e:
                 raise InputError(f"sequence {i}: {e}") from None
         return self._reading.of(filled)
-
-    def _outputs(self, sequences: Any) -> np.ndarray:
-        """The network's outputs for sequences as a user gives them, float32 [N, O]."""
-        network = self.runtime_
-        read = self._read(as_sequences(sequences, self.inputs_.channels))
-        return outputs_of(network, read, network.architecture.output_size)
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         (read,) = self._read(as_sequences([x], self.inputs_.channels))

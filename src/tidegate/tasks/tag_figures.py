@@ -10,6 +10,7 @@ import numpy as np
 
 from tidegate.data.text.entities import Counts, are_entity_labels, counted
 from tidegate.runtime.tags import decoded, losses
+from tidegate.tasks.label_figures import macro_f1
 
 Array = np.ndarray
 
@@ -20,7 +21,7 @@ def tag_figures(
     labels: Sequence[Array],
     classes: Sequence[Any],
 ) -> dict[str, float]:
-    """Figures by name, as `SequenceTagger.evaluate` describes them, without counts.
+    """Figures by name, as `TagsSteps.evaluate` describes them, without counts.
 
     outputs: [T, L] of each sequence; labels: int64 [T] of each, the columns of the true ones, below
     0 for one that is none of ``classes``.
@@ -35,8 +36,11 @@ def tag_figures(
         "cross_entropy": float(nats[told].sum() / steps) if steps else math.nan,
     }
     if are_entity_labels(classes):
-        figures = entity_figures(predicted, labels, classes) | figures
-    return figures
+        return entity_figures(predicted, labels, classes) | figures
+    of_all = math.nan
+    if len(truth):  # a label that is not known is one more, never predicted
+        of_all = macro_f1(guess, np.where(truth < 0, len(classes), truth), len(classes) + 1)
+    return {"accuracy": figures.pop("accuracy"), "macro_f1": of_all, **figures}
 
 
 def entity_figures(

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.baselines.tags import MostFrequentTag, TaggedTokens
+from tidegate.baselines.tags import MostFrequentTag
 from tidegate.data.text.evidence import MAX_LABELS
 from tidegate.data.text.tokens import TokenEncoder
 from tidegate.errors import InputError, spelled
 from tidegate.tasks.estimator import with_default
-from tidegate.tasks.splitting import split_rows
 from tidegate.tasks.start import Start, start_from_vectors
-from tidegate.tasks.tag_figures import tag_figures
 from tidegate.tasks.tags_tokens import TagsTokens
 from tidegate.terminal import say
-from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
@@ -143,52 +139,19 @@ class SequenceTagger(TagsTokens):
         that is not finite.
         """
         self.check_training()
-        sentences, truth = self.pairs(tokens, labels)
-        fraction = self.validation_fraction if validation is None else 0
-        rows = split_rows(
-            len(sentences),
-            self.seed,
-            validation=fraction,
-            test=self.test_fraction,
-            what="sentences",
-        )
-        train, held_out, test = (
-            TaggedTokens([sentences[i] for i in part], [truth[i] for i in part]) for part in rows
-        )
-        if validation is not None:
-            held_out = TaggedTokens(*self.pairs(*validation))
+        parts = train, held_out, test = self._parted(tokens, labels, validation)
         self._learn_classes(train.labels)
-        alone = not any(held_out.tokens)  # then the weights that fit the training part best
+        alone = not held_out.steps  # then the weights that fit the training part best
         self._stand_beside(
             lambda seconds: MostFrequentTag.fit(train),  # noqa: ARG005
             None if alone else held_out,
-            test if any(test.tokens) else None,
+            test if test.steps else None,
         )
-        start = self._learned_start(train.tokens)
+        start = self._learned_start(train.inputs)
         learned = self._learn_evidence(train)
-        judged = learned if alone else self._read_labelled(held_out)
         counts = np.bincount(
             np.concatenate([self._tokens_of(s) for s in learned[0]]), minlength=start.encoder.size
         )
-
-        from tidegate.training.tagging import Tagging
-
-        def objective(network: SequenceNetwork, learned: Any, counts: np.ndarray) -> Tagging:
-            return Tagging(
-                network,
-                learned,
-                judged,
-                measure=partial(tag_figures, classes=self.classes_.tolist()),
-                by="cross_entropy" if alone else "f1" if self._are_entities else "accuracy",
-                batch_size=self.batch_size,
-                seed=self.seed,
-                vary=_Unknown.of(self.word_dropout, counts),
-                prefix="training_" if alone else "",
-            )
-
-        def everything(network: SequenceNetwork) -> Tagging:
-            whole = tuple([*a, *b] for a, b in zip(learned, judged, strict=True))
-            return objective(network, whole, counts)
 
         def initialise(network: SequenceNetwork) -> dict[str, Any]:
             told = start.initialise(network, self.seed)
@@ -197,19 +160,17 @@ class SequenceTagger(TagsTokens):
                 network.embedding.weight.requires_grad_(False)
             return told
 
-        self._train(
+        self._learn_tags(
             self._tagger_architecture(start),
-            lambda network: objective(network, learned, counts),
-            {
-                "training_sentences": len(train.tokens),
-                "training_tokens": sum(map(len, train.tokens)),
-                "validation_tokens": 0 if alone else sum(map(len, held_out.tokens)),
-            },
-            initialise,
-            everything_of=everything if validation is None and not alone else None,
-            closing=Closing(tested=sum(map(len, test.tokens))),
+            parts,
+            learned,
+            learned if alone else self._read_labelled(held_out),
+            by="f1" if self._are_entities else "accuracy",
+            drawn=validation is None,
+            vary=_Unknown.of(self.word_dropout, counts),
+            initialise=initialise,
         )
-        return self._conclude(self.evaluate(*test) if any(test.tokens) else {})
+        return self._conclude(self.evaluate(*test) if test.steps else {})
 
     # the network and its file
 

@@ -32,10 +32,9 @@ class Tagging(TaskObjective):
     The mean loss is over steps: the cross-entropy of the right label, or with a CRF that of all of
     a sequence's labels together.  ``measure`` gives figures, ``cross_entropy`` among them; that
     named ``by`` chooses the best weights.  ``vary``: another form of a sequence with the same
-    labels, drawn anew whenever it is learned from.  Sequences of no step are left out.
+    labels, drawn anew whenever it is learned from.  Sequences of no step are left out.  ``unit`` is
+    what steps are, in the plural.
     """
-
-    unit = "tokens"
 
     def __init__(
         self,
@@ -43,6 +42,7 @@ class Tagging(TaskObjective):
         train: Tagged,
         validation: Tagged,
         *,
+        unit: str,
         measure: Measure,
         by: str,
         batch_size: int,
@@ -50,7 +50,7 @@ class Tagging(TaskObjective):
         vary: Variation | None = None,
         prefix: str = "",
     ) -> None:
-        self.network = network
+        self.network, self.unit = network, unit
         self.train, self.validation = _with_steps(train), _with_steps(validation)
         self.measure, self.batch_size, self.seed, self.vary = measure, batch_size, seed, vary
         self.prefix, self.metric = prefix, f"{prefix}{by}"

@@ -10,7 +10,7 @@ from tidegate.comparison.experiments.forecasts import Forecasts
 from tidegate.comparison.experiments.language import LanguageModelling
 from tidegate.comparison.experiments.music import Music
 from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
-from tidegate.comparison.experiments.tags import Tags
+from tidegate.comparison.experiments.tags import StepTags, Tags
 from tidegate.comparison.experiments.texts import TextClassification
 from tidegate.comparison.experiments.transduction import Transduction
 from tidegate.data.text.conditions import ConditionedTexts
@@ -24,6 +24,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "forecaster": Forecasts,
     "series-classifier": SequenceClassification,
     "series-regressor": SequenceRegression,
+    "series-tagger": StepTags,
     "tagger": Tags,
     "music": Music,
     "sequence-to-sequence": Transduction,

@@ -25,12 +25,15 @@ def read_npz(path: str | PathLike[str], answers: Answers) -> SequenceSet:
 
     It holds either ``X`` [N, T, I] or [N, T], perhaps with ``lengths`` [N] of those that are padded
     at their end, or ``values`` [sum of lengths, I] or [sum] and ``lengths``; and ``y`` [N], of
-    which labels become str.  Raises InputError for anything else, object arrays among it.
+    which labels become str.  Labels of steps are ``y`` [N, T] beside ``X``, and [sum] beside
+    ``values``.  Raises InputError for anything else, object arrays among it.
     """
     try:
         arrays = arrays_in(path, _KNOWN)
         values = sequences_in(arrays)
         names = [str(i) for i in range(1, len(values) + 1)]
+        if answers == "labels":
+            return SequenceSet(values, names, _step_labels(arrays, values))
         return SequenceSet(values, names, _answers(arrays, len(values), answers))
     except InputError:
         raise
@@ -144,9 +147,36 @@ def _answers(arrays: dict[str, np.ndarray], count: int, answers: Answers) -> np.
         raise ValueError(f"y: expected finite numbers, {got}")
     if answers == "number":
         return y.astype(np.float64)
-    labels = y.astype(str)
-    for number, label in enumerate(labels.tolist(), 1):
+    return _texts(y, "sequence")
+
+
+def _step_labels(arrays: dict[str, np.ndarray], values: list[np.ndarray]) -> list[np.ndarray]:
+    """A label of each step of each sequence, str [T]."""
+    if "y" not in arrays:
+        raise ValueError("expected an array y, the label of each step, got none; add it")
+    y, rows = arrays["y"], arrays["X" if "X" in arrays else "values"]
+    wanted = rows.shape[:2] if "X" in arrays else rows.shape[:1]
+    if y.shape != wanted or y.dtype.kind not in "iufbU":
+        raise ValueError(
+            f"y: expected a label for each step, {list(wanted)}, got {y.dtype} {list(y.shape)}; "
+            "give as many of that kind"
+        )
+    lengths = [len(sequence) for sequence in values]
+    if "X" in arrays:
+        flat = np.concatenate([row[:length] for row, length in zip(y, lengths, strict=True)])
+    else:
+        flat = y
+    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        got = f"got {flat[~np.isfinite(flat)][0]}; leave its step out"
+        raise ValueError(f"y: expected finite numbers, {got}")
+    return np.split(_texts(flat, "step"), np.cumsum(lengths)[:-1])
+
+
+def _texts(y: np.ndarray, each: str) -> np.ndarray:
+    """Labels as text, [N], none of which is empty."""
+    labels = y.astype(str).tolist()
+    for number, label in enumerate(labels, 1):
         if not label.strip() or not label.isprintable():
-            problem = f"y: expected a label for each sequence, got {label!r} for {number}"
-            raise ValueError(f"{problem}; write one, or leave its sequence out")
-    return np.array([label_text(label) for label in labels.tolist()])
+            problem = f"y: expected a label for each {each}, got {label!r} for {number}"
+            raise ValueError(f"{problem}; write one, or leave its {each} out")
+    return np.array([label_text(label) for label in labels])

@@ -25,8 +25,8 @@ __all__ = [
 # As tables have them: no 1_000 and no digits of other scripts, which Python knows as well.
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
-# What is read beside the values: labels of classes, numbers, or nothing.
-Answers = Literal["label", "number"] | None
+# What is read beside the values: a label or a number of each sequence, labels of steps, or nothing.
+Answers = Literal["label", "number", "labels"] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +34,14 @@ class SequenceSet:
     """N sequences of I channels, as a file has them.
 
     ``values``: float64 [T, I] each, T from 1, NaN where a value is missing.  ``names``: N, to tell
-    them by.  ``answers``: [N], str for labels, float64 for numbers; None where not read.
+    them by.  ``answers``: [N], str for labels, float64 for numbers; of steps N arrays str [T]; None
+    where not read.  ``times``: of the steps, N lists of T as they are written, where they are kept.
     """
 
     values: list[np.ndarray]
     names: list[str]
-    answers: np.ndarray | None
+    answers: np.ndarray | list[np.ndarray] | None
+    times: list[list[str]] | None = None
 
 
 def pad_sequences(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

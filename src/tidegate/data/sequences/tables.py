@@ -26,7 +26,8 @@ class SequenceTable:
     their order, which a ``time`` column confirms.  Without, each row is a whole sequence:
     ``channels`` columns for its first step, as many for the next, and so on; it ends where the rest
     of its cells are empty.  ``values`` are by default all columns without another role.  ``answer``
-    is the column of labels or numbers, the same on all rows of a sequence.
+    is the column of labels or numbers, the same on all rows of a sequence.  ``by_step``: every row
+    is a step and has an answer of its own; without an ``id`` column all are one sequence.
     """
 
     path: str | PathLike[str]
@@ -35,6 +36,7 @@ class SequenceTable:
     values: tuple[str, ...] = ()
     answer: str | None = None
     channels: int = 1
+    by_step: bool = False
     layout: Layout = PLAIN
 
     def read(self, answers: Answers) -> SequenceSet:
@@ -49,7 +51,7 @@ class SequenceTable:
         roles = [name for name in (self.id, self.time, asked) if name is not None]
         others = {self.id, self.time, self.answer}
         names = self.values or tuple(name for name in frame.columns if name not in others)
-        options = {"label": "label", "number": "target", None: ""}
+        options = {"label": "label", "labels": "label", "number": "target", None: ""}
         options = {self.id: "id", self.time: "time", asked: options[answers]}
         table.check({name: options[name] for name in roles} | dict.fromkeys(self.values, "values"))
         if not names or set(names) & others:
@@ -58,24 +60,39 @@ class SequenceTable:
             raise InputError(problem, file=self.path)
         columns = [table.numbers(name) for name in names]
         cells = np.column_stack(columns)  # [rows, columns]
-        if self.id is None:
+        if self.id is None and not self.by_step:
             groups = list(np.arange(frame.height)[:, None])
             values = self._wide(table, cells)
             sequence_names = [str(row + 1) for row in range(frame.height)]
         else:
-            groups, sequence_names = groups_of(table, self.id)
+            groups, sequence_names = self._groups(table)
             if self.time is not None:
                 _check_times(table, self.time, groups)
             values = [cells[rows] for rows in groups]
-        found = None if asked is None else _answers(table, asked, groups, sequence_names, answers)
-        return SequenceSet(values, sequence_names, found)
+        found = None
+        if asked is not None and answers == "labels":
+            labels = np.array(table.labels(asked))
+            found = [labels[rows] for rows in groups]
+        elif asked is not None:
+            found = _answers(table, asked, groups, sequence_names, answers)
+        times = None
+        if self.by_step and self.time is not None:
+            written = table.texts(self.time, "a time", dates=True)
+            times = [[written[row] for row in rows.tolist()] for rows in groups]
+        return SequenceSet(values, sequence_names, found, times)
+
+    def _groups(self, table: Table) -> tuple[list[np.ndarray], list[str]]:
+        """The rows of each sequence, and its name."""
+        if self.id is not None:
+            return groups_of(table, self.id)
+        return [np.arange(table.frame.height)], ["1"]
 
     def _check(self, answers: Answers) -> None:
         if answers is not None and self.answer is None:
-            option = {"label": "label", "number": "target"}[answers]
-            problem = f"expected the name of the column of {answers}s, got none"
+            option = "target" if answers == "number" else "label"
+            problem = f"expected the name of the column of {answers.removesuffix('s')}s, got none"
             raise InputError(f"{problem}; give {spelled(option, 'COLUMN')}", file=self.path)
-        if self.time is not None and self.id is None:
+        if self.time is not None and self.id is None and not self.by_step:
             problem = "expected none for a table with a whole sequence in each row"
             raise InputError(
                 f"{problem}, got {self.time!r}; or give {spelled('id')}, too", option="time"

@@ -39,8 +39,8 @@ def read_npz_rolls(path: str | PathLike[str]) -> RollSet:
         if error.file is not None:
             raise
         raise InputError(str(error), file=path) from None
-    except ValueError as problem:
-        raise InputError(str(problem), file=path) from None
+    except ValueError as e:
+        raise InputError(str(e), file=path) from None
 
 
 def npz_bytes(roll: np.ndarray, outputs: tuple[str, ...]) -> bytes:

@@ -1,0 +1,112 @@
+"""``tidegate detect``: rows of series that a forecaster did not expect."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tidegate.cli.command import Option, command
+from tidegate.cli.options import later_options
+from tidegate.cli.parameters import (
+    FORCE,
+    JSON,
+    MODEL,
+    data_to_ask_about,
+    output_option,
+    text_to_write,
+    written_beside,
+)
+from tidegate.cli.reading import about_file, load_for, source_for
+from tidegate.cli.show import print_json, print_text, said_aside
+from tidegate.data.files.reading import taken
+from tidegate.data.sources import TimeSeries
+from tidegate.errors import InputError
+
+
+@command(
+    MODEL,
+    data_to_ask_about(", with the series to look through"),
+    Option(
+        "--rate",
+        metavar="X",
+        type=float,
+        default=0.001,
+        help="share of usual rows that may be flagged",
+    ),
+    Option(
+        "--start",
+        metavar="WHEN",
+        help="time of the first row to read errors of (default: the first row that training did "
+        "not use)",
+    ),
+    Option(
+        "--calibrate-until",
+        metavar="WHEN",
+        help="time of the first row to flag; rows before it say which errors are usual (default: "
+        "the middle of the rows from --start on)",
+    ),
+    output_option(
+        "table to write: .csv, .tsv or .jsonl, in the form of FILE (default, or -: print it); "
+        "replaces a file only with --force",
+        type=text_to_write,
+    ),
+    written_beside("--plot", "picture of the series and the flagged rows to draw: .png or .svg"),
+    FORCE,
+    JSON,
+    told=later_options(TimeSeries),
+)
+def detect(
+    model: Path,
+    file: str,
+    told: dict[str, Any],
+    rate: float,
+    start: str | None,
+    calibrate_until: str | None,
+    output: Path | None,
+    plot: Path | None,
+    force: bool,
+    json: bool,
+) -> None:
+    """Flag the rows of a series that a forecaster did not expect.
+
+    A row's score is the error of the forecast made one row before it, in units of the usual error.
+    Rows that training did not use say which scores are usual; what is above is flagged.
+
+    Example: tidegate detect load-forecaster.safetensors load.csv --start 2024-01-08 --rate 0.05
+    """
+    from tidegate.data.files.dialect import check_table_name
+    from tidegate.output.places import check_output, never_ours
+    from tidegate.output.writing import write_atomically
+
+    said_aside(json, output)  # raises where both would go to standard output
+    if output is not None:
+        check_table_name(output)
+        check_output(output, inputs=(model, file), force=force, ours=never_ours)
+    if plot is not None:
+        if output is not None and os.path.realpath(plot) == os.path.realpath(output):
+            problem = "expected another file than the output's, got the same; name another"
+            raise InputError(problem, file=plot, option="plot")
+        from tidegate.tasks.forecast_plot import check_plot_path
+
+        check_plot_path(plot, inputs=(model, file), force=force)
+    fitted = load_for("forecast", model)
+    source, file_read = source_for(fitted, told), taken(file)
+    (series,) = source.read(file_read, learning=False)
+    with about_file(file_read):
+        found = fitted.detect(series, start=start, calibrate_until=calibrate_until, rate=rate)
+    times = series.style.write(found.series.times)
+    scores, flags = found.scores.tolist(), found.flags.astype(int).tolist()
+    form = series.dialect.for_file(output)
+    table = form.text([source.time, "score", "flag"], [times, scores, flags])
+    if plot is not None:
+        from tidegate.tasks.forecast_plot import plot_anomalies
+
+        plot_anomalies(plot, found, force=force)
+    if output is not None:
+        write_atomically(output, form.content(table, output))
+    if json:
+        about = {"threshold": found.threshold, "calibration_rows": found.calibrated}
+        print_json({"times": times, "scores": scores, "flags": flags, **about})
+    elif output is None:
+        print_text(table, end="")

@@ -1,0 +1,101 @@
+"""Rows that a forecaster did not expect: what is flagged, how often, what is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Tidegate, tidegate  # noqa: F401  a fixture
+
+import tidegate as tg
+from tidegate.data.series.series import Series
+from tidegate.errors import InputError
+from tidegate.tasks.anomalies import Anomalies
+
+
+def waves(rows: int) -> np.ndarray:
+    t = np.arange(rows)
+    noise = np.random.default_rng(0).normal(size=(rows, 2)) * 0.05
+    return np.stack([np.sin(t * np.pi / 6), 1000 * np.cos(t * np.pi / 6)], axis=1) + noise * [
+        1,
+        500,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained() -> tg.Forecaster:
+    options: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 3, "verbose": 0}
+    return tg.Forecaster(horizon=3, context=24, season=12, **options).fit(waves(600))
+
+
+def test_a_jump_in_any_series_is_flagged_and_little_else(trained: tg.Forecaster) -> None:
+    values = waves(1400)
+    values[1200, 0] += 2
+    values[1300, 1] -= 2000
+    found = trained.detect(values, start=600, calibrate_until=1100, rate=0.01)
+    assert len(found.scores) == 300
+    assert found.calibrated == 500
+    assert found.flags[[100, 200]].all()
+    others = np.delete(found.flags, [*range(100, 126), *range(200, 226)])  # whose context has none
+    assert others.mean() < 0.04
+
+
+def test_scores_are_errors_one_row_ahead_in_units_of_the_usual(trained: tg.Forecaster) -> None:
+    values = waves(700)
+    found = trained.detect(values, start=600, rate=0.1)
+    rows = np.arange(600, 700)
+    ahead = np.array([trained.predict(values[:row])[0] for row in rows])
+    errors = np.abs(values[rows] - ahead)
+    scores = (errors / errors[:50].mean(0)).max(1)
+    np.testing.assert_allclose(found.scores, scores[50:], rtol=1e-4)
+    assert found.threshold == pytest.approx(np.sort(scores[:50])[45], rel=1e-4)  # ceil(51 * 0.9)
+
+
+def test_of_rows_alike_the_rate_is_kept_in_the_mean() -> None:
+    rng = np.random.default_rng(1)
+    shares = []
+    for _ in range(300):
+        series = Series.of(np.arange(200), np.zeros((200, 1)), names=("x",))
+        errors = rng.standard_t(3, size=(299, 1))
+        shares.append(Anomalies.of(series, errors, 0.05).flags.mean())
+    assert np.mean(shares) == pytest.approx(0.05, abs=0.008)  # three standard errors
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"rate": 0.001}, "expected 999 rows or more to calibrate by"),
+        ({"rate": 1.0}, "expected a share between 0 and 1, got 1"),
+        ({"rate": 0.1, "calibrate_until": 600}, "expected a moment after row 600"),
+        ({"rate": 0.1, "start": 700}, "expected 2 rows or more"),
+    ],
+)
+def test_what_cannot_be_told_is_said(trained: tg.Forecaster, how: Any, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        trained.detect(waves(700), **{"start": 600} | how)
+
+
+def test_the_command_writes_scores_and_flags(tidegate: Tidegate) -> None:  # noqa: F811
+    line = "load.csv --time date --target OT --hidden-sizes 4 --max-steps 3 --horizon 6 "
+    assert tidegate(f"train forecaster {line} --context 24 --validate-until 0.6").code == 0
+    asked = "detect load-forecaster.safetensors load.csv"
+    outcome = tidegate(f"{asked} --rate 0.1 --plot flagged.png")
+    assert outcome.code == 0, outcome.err
+    rows = list(csv.DictReader(io.StringIO(outcome.out)))
+    assert list(rows[0]) == ["date", "score", "flag"]
+    assert rows[-1]["date"] == "2024-01-14T23"
+    assert Path("flagged.png").stat().st_size > 1000
+    told = tidegate(f"{asked} --rate 0.1 --json").json
+    assert told["flags"] == [int(row["flag"]) for row in rows]
+    assert [score > told["threshold"] for score in told["scores"]] == [
+        bool(flag) for flag in told["flags"]
+    ]
+    assert tidegate(f"{asked} --rate 0.1 -o flagged.tsv").out == ""
+    assert len(Path("flagged.tsv").read_text().splitlines()) == len(rows) + 1
+    refused = tidegate(asked)
+    assert refused.code == 2
+    assert "option --rate: expected 999 rows or more" in refused.err
