@@ -198,7 +198,7 @@ def test_a_run_is_resumed_with_the_options_it_began_with(
 def test_weights_that_are_not_finite_are_not_written_elsewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(shlex.split(f"{MODEL} --learning-rate 1e37")) != 0
+    assert main(shlex.split(f"{MODEL} --learning-rate 1e38")) != 0
     problem = capsys.readouterr().err
     assert "lower --learning-rate" in problem
     assert "write it elsewhere" not in problem

@@ -85,9 +85,11 @@ def _csv(cells: list[str]) -> str:
     return out.getvalue()
 
 
-def _texts(fitted: Any, inputs: Any, names: list[str], **choice: Any) -> list[Answer]:  # noqa: ARG001
-    answers = fitted.predict(inputs, **choice)
-    return [Answer([printable(text)], {"answer": text}) for text in answers]
+def _texts(fitted: Any, inputs: Any, names: list[str], **choice: Any) -> list[Answer]:
+    return [
+        Answer([f"{printable(text)}\t{printable(name)}"], {"answer": text})
+        for name, text in zip(names, fitted.predict(inputs, **choice), strict=True)
+    ]
 
 
 # How a task answers; a task that is not here has no answer to each input.
