@@ -92,3 +92,16 @@ WORDS = [("lovely", "positive"), ("dreadful", "negative")]
 
 STEPS = "gestures.csv --id gesture --time t --values x,y"
 EVENTS = "baskets.csv --id customer --time day --item bought"
+
+# What each task learns from, of the files that `write_data` writes.
+LEARN = {
+    "classifier": "reviews.csv --text review --label sentiment",
+    "language-model": "book.txt",
+    "forecaster": "load.csv --time date --target OT",
+    "series-classifier": f"{STEPS} --label kind",
+    "series-regressor": f"{STEPS} --target force",
+    "series-tagger": f"{STEPS} --label phase",
+    "tagger": "names.conll",
+    "music": EVENTS,
+    "seq2seq": "pairs.tsv --source question --target answer",
+}

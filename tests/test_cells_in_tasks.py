@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from command_line import EVENTS, STEPS, TINY, Tidegate
+from command_line import LEARN, TINY, Tidegate
 
 import tidegate as tg
 from tidegate.cells import NAMES, PROJECTED, get_cell
 from tidegate.errors import InputError
 
-LEARN = {
-    "classifier": "reviews.csv --text review --label sentiment",
-    "language-model": "book.txt",
-    "forecaster": "load.csv --time date --target OT",
-    "series-classifier": f"{STEPS} --label kind",
-    "series-regressor": f"{STEPS} --target force",
-    "series-tagger": f"{STEPS} --label phase",
-    "tagger": "names.conll",
-    "music": EVENTS,
-    "seq2seq": "pairs.tsv --source question --target answer",
-}
 USE = {
     "classifier": "predict m.safetensors test.csv",
     "language-model": "generate m.safetensors --length 9 --seed 1",

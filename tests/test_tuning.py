@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from command_line import TINY, Tidegate
+from command_line import LEARN, TINY, Tidegate
 
 import tidegate as tg
 from tidegate.comparison.experiments.answered import AnsweredExperiment
@@ -520,10 +520,7 @@ def test_defaults_and_winner_are_measured_alike() -> None:
 @pytest.mark.parametrize("about", TASKS.values(), ids=lambda about: about.command)
 def test_the_command_that_trains_the_winner_runs(tidegate: Tidegate, about: Any) -> None:
     tiny = TINY[about.command].replace("--validate-until 0.9", "")
-    file, _, rest = about.example.partition(" ")
-    columns = {"runs.csv": "--id gesture --time t --values x,y --target force"}.get(file, rest)
-    file = {"runs.csv": "gestures.csv"}.get(file, file)
-    columns = columns.replace("--max-minutes 5", "").replace("--horizon 24", "")
+    file, _, columns = LEARN[about.command].partition(" ")
     line = f"tune {about.command} {file} {columns} {tiny} --trials 2 --seeds 1 --json --verbose 0"
     told = tidegate(line)
     assert told.code == 0, told.err
