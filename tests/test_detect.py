@@ -99,3 +99,14 @@ def test_the_command_writes_scores_and_flags(tidegate: Tidegate) -> None:  # noq
     refused = tidegate(asked)
     assert refused.code == 2
     assert "option --rate: expected 999 rows or more" in refused.err
+
+
+def test_series_without_a_time_are_written_without_one(tidegate: Tidegate) -> None:  # noqa: F811
+    values = waves(300)[:, 0]
+    Path("bare.csv").write_text("v\n" + "\n".join(f"{v:.4f}" for v in values) + "\n")
+    line = "bare.csv --no-time --target v --horizon 4 --context 24 --hidden-sizes 4 --max-steps 2"
+    learned = f"train forecaster {line} --train-until 150 --validate-until 200 -o m.safetensors"
+    assert tidegate(learned).code == 0
+    outcome = tidegate("detect m.safetensors bare.csv --rate 0.1")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0] == "score,flag"

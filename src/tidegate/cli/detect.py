@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from tidegate.cli.parameters import (
     written_beside,
 )
 from tidegate.cli.reading import about_file, load_for, source_for
-from tidegate.cli.show import print_json, print_text, said_aside
+from tidegate.cli.series_files import check_files, table_of
+from tidegate.cli.show import print_json, print_text
 from tidegate.data.files.reading import taken
 from tidegate.data.sources import TimeSeries
-from tidegate.errors import InputError
 
 
 @command(
@@ -75,21 +74,9 @@ def detect(
 
     Example: tidegate detect load-forecaster.safetensors load.csv --start 2024-01-08 --rate 0.05
     """
-    from tidegate.data.files.dialect import check_table_name
-    from tidegate.output.places import check_output, never_ours
     from tidegate.output.writing import write_atomically
 
-    said_aside(json, output)  # raises where both would go to standard output
-    if output is not None:
-        check_table_name(output)
-        check_output(output, inputs=(model, file), force=force, ours=never_ours)
-    if plot is not None:
-        if output is not None and os.path.realpath(plot) == os.path.realpath(output):
-            problem = "expected another file than the output's, got the same; name another"
-            raise InputError(problem, file=plot, option="plot")
-        from tidegate.tasks.forecast_plot import check_plot_path
-
-        check_plot_path(plot, inputs=(model, file), force=force)
+    check_files((model, file), output, plot, json=json, force=force)
     fitted = load_for("forecast", model)
     source, file_read = source_for(fitted, told), taken(file)
     (series,) = source.read(file_read, learning=False)
@@ -98,7 +85,7 @@ def detect(
     times = series.style.write(found.series.times)
     scores, flags = found.scores.tolist(), found.flags.astype(int).tolist()
     form = series.dialect.for_file(output)
-    table = form.text([source.time, "score", "flag"], [times, scores, flags])
+    table = table_of(form, source, times, {"score": scores, "flag": flags})
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_anomalies
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from tidegate.cli.parameters import (
     written_beside,
 )
 from tidegate.cli.reading import about_file, load_for, source_for
-from tidegate.cli.show import print_json, print_text, said_aside
+from tidegate.cli.series_files import check_files, table_of
+from tidegate.cli.show import print_json, print_text
 from tidegate.data.files.reading import taken
 from tidegate.data.sources import TimeSeries
-from tidegate.errors import InputError
 
 FAN = (0.1, 0.25, 0.75, 0.9)  # drawn where no quantiles are asked for
 
@@ -78,21 +77,9 @@ def forecast(
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
     --quantiles 0.1,0.5,0.9
     """
-    from tidegate.data.files.dialect import check_table_name
-    from tidegate.output.places import check_output, never_ours
     from tidegate.output.writing import write_atomically
 
-    said_aside(json, output)  # raises where both would go to standard output
-    if output is not None:
-        check_table_name(output)
-        check_output(output, inputs=(model, file), force=force, ours=never_ours)
-    if plot is not None:
-        if output is not None and os.path.realpath(plot) == os.path.realpath(output):
-            problem = "expected another file than the output's, got the same; name another"
-            raise InputError(problem, file=plot, option="plot")
-        from tidegate.tasks.forecast_plot import check_plot_path, plot_forecast
-
-        check_plot_path(plot, inputs=(model, file), force=force)
+    check_files((model, file), output, plot, json=json, force=force)
     fitted = load_for("forecast", model)
     source, file_read = source_for(fitted, told), taken(file)
     (series,) = source.read(file_read, learning=False)
@@ -104,9 +91,10 @@ def forecast(
     times = series.style.write(ahead.times)
     form = series.dialect.for_file(output)
     columns = {name: values.tolist() for name, values in ahead.columns().items()}
-    timed = {} if source.time_column is None else {source.time_column: times}
-    table = form.text([*timed, *columns], [*timed.values(), *columns.values()])
+    table = table_of(form, source, times, columns)
     if plot is not None:
+        from tidegate.tasks.forecast_plot import plot_forecast
+
         plot_forecast(plot, series, fan, force=force)
     if output is not None:
         write_atomically(output, form.content(table, output))
