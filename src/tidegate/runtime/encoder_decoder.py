@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import numpy as np
 from tidegate.cells import CELLS
 from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights
-from tidegate.runtime.network import Network, State
+from tidegate.runtime.network import Network, State, digest_of
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.runtime.products import Array, linear
 from tidegate.runtime.stepping import Stepping
@@ -42,10 +40,7 @@ class EncoderDecoderRuntime:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the architecture and all weights, in hexadecimal: which network this is."""
-        hashed = sha256(json.dumps(self.architecture.to_json(), sort_keys=True).encode())
-        for tensor in self.tensors.values():
-            hashed.update(tensor.tobytes())
-        return hashed.hexdigest()
+        return digest_of(self.architecture.to_json(), self.tensors)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EncoderDecoderRuntime, (self.architecture, self.tensors, self.weights)

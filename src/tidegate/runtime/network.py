@@ -65,10 +65,7 @@ class Network:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the architecture and all weights, in hexadecimal: which network this is."""
-        hashed = sha256(json.dumps(self.architecture.to_json(), sort_keys=True).encode())
-        for tensor in self.tensors.values():
-            hashed.update(tensor.tobytes())
-        return hashed.hexdigest()
+        return digest_of(self.architecture.to_json(), self.tensors)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, (self.architecture, self.tensors, self.weights)
@@ -281,6 +278,14 @@ class Network:
 
 
 _SUFFIXES = ("", "_reverse")
+
+
+def digest_of(architecture: Any, tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of an architecture as JSON has it and of all weights, in hexadecimal."""
+    hashed = sha256(json.dumps(architecture, sort_keys=True).encode())
+    for tensor in tensors.values():
+        hashed.update(tensor.tobytes())
+    return hashed.hexdigest()
 
 
 def _last_steps(x: Array, lengths: np.ndarray | None, steps: int) -> Array:
