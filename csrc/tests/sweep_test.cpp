@@ -25,6 +25,12 @@ constexpr double kTolerance = 2e-5;
 constexpr double kRoundedTolerance = 0.05, kRoundedReluTolerance = 0.25;
 constexpr Index kRoundedSteps = 2;
 double tolerance = kTolerance;  // of the cell at hand
+// Of the options, for every shape. Under the address sanitizer a draw takes several times as long.
+#ifdef __SANITIZE_ADDRESS__
+constexpr int kDraws = 1;
+#else
+constexpr int kDraws = 2;
+#endif
 
 int comparisons = 0, failures = 0;
 
@@ -153,14 +159,14 @@ void check(const Kernels& kernels, const CellKernels& kernel, Shape shape, Optio
     if (by_hand && shape.T * shape.B * H * H <= 20000) expect_gradients(problem, gradients, random);
 }
 
-// Every shape twice, each time with a fresh draw of the options.
+// Every shape with fresh draws of the options.
 void check_cell(const Kernels& kernels, const CellKernels& kernel, Random& random) {
     const Index sizes[] = {1, 3, 17, 64};
     const auto coin = [&] { return std::bernoulli_distribution(0.5)(random); };
     for (const Index T : {1, 2, 33})
         for (const Index B : sizes)
             for (const Index H : sizes)
-                for (int i = 0; i < 2; ++i) {
+                for (int i = 0; i < kDraws; ++i) {
                     const bool ragged = coin(), reverse = coin(), bias = coin();
                     const auto masks = static_cast<Masks>(random() % 3);
                     const bool in_place = coin(), of_final_state = coin();
