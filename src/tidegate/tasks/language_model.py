@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from tidegate.runtime.stream import Stream
     from tidegate.training.language_modelling import LanguageModelling
 
+_BLOCK = 1000  # characters, of which reading is timed
+_READING = 0.5  # of the time for preparing: what reading a text may take ...
+_COUNTING = 0.4  # ... and of the rest counting: what is counted then is worth more than steps are
+
 # What generate takes: types and bounds.
 _CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
     "temperature": (float, {"above": 0}),
@@ -100,6 +104,7 @@ class LanguageModel(ConditionedLanguage):
         level = self.level if start is None else start.encoder.level
         held_out = validation is None
         train, validation, test = self.split(text, validation, level)
+        train, validation = self._some_read(train, validation, start, level)
         start = start or self._learned_start(train, sentences=level == "word")
         start = replace(start, decides=self._decided(level, start.decides))
         self.encoder_: TextEncoder = start.encoder
@@ -122,7 +127,8 @@ class LanguageModel(ConditionedLanguage):
         counted = None
         if mixed:
             longest = 9 if level == "char" else 5
-            counted = Counted.of(parts[0], parts[1], kinds, longest, self.max_minutes)
+            seconds = self._preparation.seconds(_COUNTING)
+            counted = Counted.of(parts[0], parts[1], kinds, longest, seconds)
 
         def baseline(seconds: float) -> CountedTokens:
             if counted is not None:  # all there is to count is counted already
@@ -149,6 +155,7 @@ class LanguageModel(ConditionedLanguage):
             closing=Closing(
                 tested=len(test) / max(len(train), 1) * len(parts[0]),
                 again=0 if counted is None else 1,  # to mix counts with the network
+                seconds=self._read_again_s(test, tested, counted),
                 refit_s=spent_s,  # to count once more
             ),
         )
@@ -166,6 +173,32 @@ class LanguageModel(ConditionedLanguage):
             )
             self.metrics_ |= figures
         return self._conclude(self.evaluate(test) if test else {})
+
+    def _some_read(
+        self, train: str, validation: str, start: Start | None, level: str
+    ) -> tuple[str, str]:
+        """As much of the two texts as there is time to read: the end of the first."""
+
+        def prepare(count: int) -> None:
+            some = train[len(train) - _BLOCK * count :]
+            encoder = None if start is None else start.encoder
+            (encoder or self._learned_encoder(some, sentences=level == "word")).encode(some)
+
+        blocks = len(train) // _BLOCK
+        part = self._part_prepared("thousand characters", blocks, prepare, _READING)
+        if part == 1:
+            return train, validation
+        cut = round((1 - part) * len(train))
+        if level == "word":  # between lines
+            cut = train.find("\n", cut) + 1 or cut
+        return train[cut:], validation[: max(2, round(part * len(validation)))]
+
+    def _read_again_s(self, test: str, tested: np.ndarray | None, counted: Counted | None) -> float:
+        """Seconds for the test part beside what the network takes."""
+        read_s = self._preparation.each_s * len(test) / _BLOCK
+        if counted is None or tested is None:
+            return read_s
+        return read_s + counted.token_s * len(tested)
 
     def split(self, text: Any, validation: Any, level: str) -> tuple[Any, Any, Any]:
         """Training, validation and test text, as ``fit`` parts them for an encoder of this level.

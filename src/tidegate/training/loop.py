@@ -23,6 +23,7 @@ from tidegate.training.limits import Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.options import TrainingOptions
 from tidegate.training.precision import Precision
+from tidegate.training.preparation import Preparation
 from tidegate.training.processes import Processes
 from tidegate.training.progress import Progress
 from tidegate.training.randomness import denormals_flushed, products_of, seed_step
@@ -39,14 +40,14 @@ def fit(
     *,
     everything: Callable[[], Objective] | None = None,
     closing: Closing | None = None,
-    began: float | None = None,
+    preparation: Preparation | None = None,
 ) -> TrainingResult:
     """Train ``objective.network`` within the limits of ``options``; leave the best weights in it.
 
     ``everything``: the same task with the validation part learned from, too, on which the best
     weights are trained on for some steps at the end (refit); all figures are those from before.
     ``closing``: what comes after it, in the units of ``objective``: time is set aside for it.
-    ``began``: the moment, by ``time.monotonic``, from which ``max_minutes`` counts (None: now).
+    ``preparation``: with which ``max_minutes`` began (None: now), and what was decided by it.
 
     With a run folder, a run that was killed goes on with ``resume``: limited by ``epochs`` and
     ``max_steps`` alone, on the CPU with the same number of threads, it ends with the bits of a run
@@ -57,7 +58,7 @@ def fit(
     is not finite.  torch's random state is as before when it returns.
     """
     options.check()
-    began = time.monotonic() if began is None else began
+    preparation = preparation or Preparation(options, time.monotonic())
     slow = slow_on_gpu(objective.network)
     avoids_gpu = slow is not None and options.device == "auto"
     processes = Processes("cpu" if avoids_gpu else options.device)
@@ -69,8 +70,8 @@ def fit(
         # only process 0 has a folder: on several machines the others need not see its disk
         if options.run_folder is not None and processes.rank == 0:
             folder = stack.enter_context(RunFolder(options.run_folder, options.force))
-        run = _Run(objective, everything, options, processes, folder)
-        run.limit(closing or Closing(), time.monotonic() - began)
+        run = _Run(objective, everything, options, processes, folder, preparation)
+        run.limit(closing or Closing())
         progress = stack.enter_context(
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
@@ -92,6 +93,7 @@ class _Run:
         options: TrainingOptions,
         processes: Processes,
         folder: RunFolder | None,
+        preparation: Preparation,
     ) -> None:
         self.objective, self.everything = objective, everything
         self.options, self.processes = options, processes
@@ -99,24 +101,25 @@ class _Run:
         if self.steps_in_epoch < 1:
             raise InputError("expected training data for at least one step, got none; give more")
         self.evaluate_every = options.steps_between_evaluations(self.steps_in_epoch)
-        self.keeper = Keeper(objective, options, processes, folder)
+        self.keeper = Keeper(objective, options, processes, folder, preparation.decided)
         self.learner = Learner(objective.network, options, processes)
         self.position = self.keeper.restore(self.learner, objective, everything)
         self.precision = Precision(options, processes, self.position)
         self.resumed, self.worked_before = time.monotonic(), time.process_time()
         self.began = self.resumed - self.position.seconds
+        self.prepared_s = self.resumed - preparation.began
         self.planned, self.sampling_s = False, 0.0
         self.watcher = present_watcher()
 
-    def limit(self, closing: Closing, prepared_s: float) -> None:
-        """Set the limits of a run before which ``prepared_s`` seconds of its minutes went by."""
+    def limit(self, closing: Closing) -> None:
+        """Set the limits of the run, ``closing`` and what went by of its minutes heeded."""
         objective, options = self.objective, self.options
         trained, validation = objective.sizes()
         in_step = trained / self.steps_in_epoch  # units
         minutes = options.max_minutes
-        total_s = (
-            None if minutes is None else self.processes.first(lambda: 60 * minutes - prepared_s)
-        )
+        total_s = None
+        if minutes is not None:
+            total_s = self.processes.first(lambda: 60 * minutes - self.prepared_s)
         self.budget = Budget(
             total_s,
             validation / in_step,
@@ -269,7 +272,8 @@ class _Run:
         budget.evaluate_share(at.share)
         if options.max_minutes is not None and options.speaks and budget.step_s:
             steps = budget.steps_bought()
-            progress.say(bought(options.max_minutes, steps, steps / self.steps_in_epoch))
+            passes = steps / self.steps_in_epoch
+            progress.say(bought(options.max_minutes, self.prepared_s, steps, passes))
 
     def _evaluate(self, progress: Progress) -> None:
         """Add a row to the history, and keep the weights if they are the best so far."""
