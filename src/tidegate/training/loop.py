@@ -321,7 +321,9 @@ class _Run:
         with products_of("float32"):  # figures are exact
             metrics = {k: float(v) for k, v in self.objective.evaluate(network).items()}
         took = self._clock() - began
-        objection = self.precision.objection(self.objective, network)
+        objection = None
+        if self.limits.reached(self.position) is None:  # else there is no step to be another
+            objection = self.precision.objection(self.objective, network)
         network.train()
         now = self._clock()
         # saving must not become the main work of a run that evaluates often
