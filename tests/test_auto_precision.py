@@ -51,8 +51,9 @@ class Rounded(TinyObjective):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread_and_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    monkeypatch.setattr(precision_module, "_FEWEST", 1)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def differs(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     def begin(first: int) -> list[int]:
         compared: list[int] = []
 
-        def fake(objective: Rounded, _: nn.Module) -> Difference:
+        def fake(objective: Rounded, *_: object) -> Difference:
             compared.append(objective.at)
             return Difference(0.02, 1.0) if objective.at >= first else NONE
 
@@ -143,15 +144,28 @@ def test_comparing_changes_nothing_of_what_is_learned(monkeypatch: pytest.Monkey
         assert torch.equal(chosen.network.state_dict()[name], tensor), name
 
 
-def test_where_rounding_is_no_faster_products_are_float32_which_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("precision", ["auto", "bfloat16"])
+def test_where_rounding_is_no_faster_products_are_float32_which_is_said_if_it_was_not_left_open(
+    precision: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(precision_module, "rounding_pays", lambda: False)
     objective = Rounded()
-    assert run(objective, device="cpu").precision == "float32"
+    assert run(objective, device="cpu", precision=precision).precision == "float32"
     assert set(objective.modes) == {"highest"}
-    said = "precision auto: bfloat16 is no faster on this processor, so float32 is used"
-    assert capsys.readouterr().out.count(said) == 1
+    said = "bfloat16 is no faster on this processor, so float32 is used"
+    assert capsys.readouterr().out.count(said) == (precision == "bfloat16")
+
+
+def test_a_run_of_few_steps_is_not_compared_and_none_after_its_last_step(
+    differs: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = differs(99)
+    run(Rounded(), evaluate_every=4, max_steps=16)
+    assert compared == [4, 8]
+    compared.clear()
+    monkeypatch.setattr(precision_module, "_FEWEST", 10)
+    run(Rounded())
+    assert compared == [16]
 
 
 def test_a_run_that_goes_on_where_rounding_is_no_faster_says_until_when_it_rounded(
@@ -229,7 +243,9 @@ def test_the_change_of_a_loss_is_relative_and_that_of_a_loss_of_zero_is_none_or_
 RNG = np.random.default_rng(0)
 TEXTS, LABELS = ["a good film", "a bad film"] * 10, ["good", "bad"] * 10
 SERIES = [RNG.standard_normal((5 + i % 3, 2)) for i in range(20)]
-SMALL: dict[str, Any] = {"max_steps": 4, "hidden_sizes": (4,), "precision": "auto", "verbose": 0}
+SMALL: dict[str, Any] = {
+    "max_steps": 4, "evaluate_every": 2, "hidden_sizes": (4,), "precision": "auto", "verbose": 0
+}  # fmt: skip
 TASKS: dict[str, Callable[[], Estimator]] = {
     "classifier": lambda: tg.TextClassifier(**SMALL).fit(TEXTS, LABELS),
     "weighted": lambda: tg.TextClassifier(**SMALL).fit(

@@ -16,7 +16,6 @@ from tidegate.baselines.sequences import labels_within, numbers_within
 from tidegate.data.series.line import fit_line
 from tidegate.data.text.ngrams import KneserNey
 from tidegate.errors import options_as_flags
-from tidegate.model.tensors import MAX_LENGTH
 from tidegate.tasks import folds as folds_module
 from tidegate.tasks import forecaster
 from tidegate.tasks.beside import Beside, allowance
@@ -36,7 +35,7 @@ def trained(task, **options):
     if task == "text":
         return tg.TextClassifier(**given).fit(TEXTS, LABELS)
     if task == "language":
-        return tg.LanguageModel(**given, sample_steps=()).fit("\n".join(TEXTS))
+        return tg.LanguageModel(**given, sample_steps=(), counts=False).fit("\n".join(TEXTS))
     if task == "forecast":
         return tg.Forecaster(**given, horizon=6).fit(SERIES)
     if task == "labels":
@@ -182,7 +181,7 @@ def test_a_network_that_was_judged_on_a_part_of_the_validation_part_is_said_to_b
 
 @pytest.mark.parametrize("level", ["word", "bpe", "char"])
 def test_a_language_models_figures_and_its_baselines_are_of_the_same_part(level, capsys):
-    """Words and BPE tokens are counted by the model itself: what it counted is the baseline."""
+    """They are counted by the model itself: what it counted is the baseline."""
     size = 260 if level == "bpe" else None
     options = {"hidden_sizes": (4,), "bptt": 2, "batch_size": 2, "max_steps": 2}
     model = tg.LanguageModel(level=level, vocabulary_size=size, **options)
@@ -198,16 +197,19 @@ def test_a_language_models_figures_and_its_baselines_are_of_the_same_part(level,
         tokens[model.provenance_["training_tokens"] :],
         model.encoder_.size,
         model.encoder_.start_id,
-        MAX_LENGTH if level == "char" else 5,
+        9 if level == "char" else 5,
     )
     expected = np.exp(counted.cross_entropy(part))
     assert figures["baseline_perplexity"] == pytest.approx(expected, rel=1e-6)
     assert f"against its {figures['baseline_perplexity']:.4g}" in told
     assert f"perplexity {figures['perplexity']:.4g} " in told
-    if level == "char":
-        assert "mix the two with counts=True" in told
-    else:
-        assert figures["counts_perplexity"] == pytest.approx(expected, rel=0.01)
+    assert figures["counts_perplexity"] == pytest.approx(expected, rel=0.01)
+
+
+def test_characters_that_were_not_counted_are_told_to_be_where_the_network_is_behind(capsys):
+    options = {"hidden_sizes": (4,), "bptt": 2, "batch_size": 2, "max_steps": 2}
+    tg.LanguageModel(**options, counts=False).fit("one two three four\nfive six one two\n" * 40)
+    assert "mix the two with counts=True" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tidegate.training.clock import counting_from
 from tidegate.training.loop import TrainingResult, fit
 from tidegate.training.objective import StepResult
 from tidegate.training.options import TrainingOptions
+from tidegate.training.preparation import Preparation
 
 MINUTES = 1
 SECONDS = 60 * MINUTES
@@ -43,6 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     torch.set_num_threads(1)
     fake = FakeTime()
     monkeypatch.setattr("tidegate.training.loop.time", fake)
+    monkeypatch.setattr("tidegate.training.preparation.time", fake)
     Slow.clock = fake
     return fake
 
@@ -167,14 +169,14 @@ def test_what_came_before_the_training_counts(clock: FakeTime) -> None:
     objective = Slow(0.4, 0.5)
     began = clock.now - SECONDS / 2  # a vocabulary was built
     options = TrainingOptions(verbose=0, max_minutes=MINUTES)
-    fit(objective, options, began=began)
+    fit(objective, options, preparation=Preparation(options, began))
     assert -ALLOWED < clock.now - began - SECONDS <= 0.4
 
 
 def test_preparing_that_took_all_the_minutes_leaves_one_step(clock: FakeTime) -> None:
     objective = Slow(0.1, 0.1)
     options = TrainingOptions(verbose=0, max_minutes=MINUTES)
-    result = fit(objective, options, began=clock.now - 100)
+    result = fit(objective, options, preparation=Preparation(options, clock.now - 100))
     assert (result.steps, result.best_step, result.stopped) == (1, 1, "max_minutes")
 
 
@@ -226,10 +228,11 @@ def test_what_the_minutes_buy_is_said_in_one_line(capsys: pytest.CaptureFixture[
     run(Slow(0.5, 0.1), verbose=1)
     (line,) = [x for x in capsys.readouterr().out.splitlines() if "buy" in x]
     assert line.startswith(f"{MINUTES:g} minutes buy about ")
-    assert bought(10, 40_000, 812.4) == (
+    assert bought(10, 3.0, 40_000, 812.4) == (
         "10 minutes buy about 40,000 steps at this speed, 810 passes over the training data"
     )
-    few = bought(10, 1234, 0.7)
+    few = bought(10, 200.0, 1234, 0.7)
+    assert "10 minutes, of which preparing took 200 s, buy about" in few
     assert "1,200 steps at this speed, 0.7 of a pass over the training data; give more" in few
 
 

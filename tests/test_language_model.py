@@ -22,6 +22,7 @@ SMALL = {
     "bptt": 16,
     "batch_size": 8,
     "sample_steps": (),
+    "counts": False,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,23 @@ def test_without_counts_the_network_answers_alone():
     assert model.evaluate(BOOK)["cross_entropy"] == pytest.approx(np.nanmean(nats), rel=1e-6)
 
 
+@pytest.mark.parametrize("worth", [0.01, 0.999])
+def test_characters_are_mixed_where_counting_tells_enough(worth, capsys, monkeypatch):
+    monkeypatch.setattr("tidegate.tasks.language_model._WORTH", worth)
+    small: dict[str, Any] = {"hidden_sizes": (8,), "max_steps": 3, "verbose": 1}
+    model: Any = tg.LanguageModel(**small).fit(BOOK)
+    told = capsys.readouterr().out
+    if worth < 0.5:
+        assert model.metrics_["perplexity"] < model.metrics_["network_perplexity"]
+        assert re.search(r"counts lower the perplexity by .*% and are kept.* counts=False", told)
+    else:
+        assert model.counts_ is None
+        assert re.search(r"counts lower the perplexity by .*% and are left out.* counts=True", told)
+
+
 def test_characters_are_mixed_where_it_is_wanted():
     small: dict[str, Any] = {"hidden_sizes": (8,), "max_steps": 3, "verbose": 0}
-    assert tg.LanguageModel(**small).fit(BOOK).counts_ is None
+    assert tg.LanguageModel(**small, counts=False).fit(BOOK).counts_ is None
     mixed: Any = tg.LanguageModel(**small, counts=True).fit(BOOK)
     assert mixed.counts_.ngrams.length > 5
     assert mixed.evaluate(BOOK)["perplexity"] < 1.5 < mixed.metrics_["network_perplexity"]
@@ -149,7 +164,7 @@ def test_what_is_left_open_follows_from_the_level_and_from_what_is_given(level, 
     projects = options.get("cell") == "lstm_projected"
     found = by_level(level, given, given["projection_size"] if projects else 0)
     assert (found["hidden_sizes"], found["embedding_size"], found["tie_embeddings"]) == expected
-    assert found["counts"] == (level != "char")
+    assert found["counts"] == (None if level == "char" else True)
 
 
 def test_backwards_and_from_another_model_too(fitted: Any):

@@ -60,8 +60,13 @@ class LinearTexts(Labelling):
             and np.unique(some.answers, return_counts=True)[1].min() >= 5
         ):
             return fitted(_by_folds(read, some.answers))
-        models = [fitted(c) for c in _INVERSE_PENALTIES]
-        return min(models, key=lambda model: float(model.losses(validation).mean()))
+        judged_by = vectorizer.transform(validation.inputs)
+
+        def loss(model: Self) -> float:
+            log_p = model._linear.predict_log_proba(judged_by)
+            return float(model._losses(log_p, validation.answers).mean())
+
+        return min(map(fitted, _INVERSE_PENALTIES), key=loss)
 
     def log_probabilities(self, inputs: list[str]) -> np.ndarray:
         return self._linear.predict_log_proba(self._vectorizer.transform(inputs))

@@ -19,6 +19,7 @@ from tidegate.data.series.windowing import Windows, window_rows
 
 _ROWS = 4096  # at once: bounds the memory
 _PRODUCTS_A_SECOND = 3e9  # on one core
+_OF_EIGENVECTORS = 4  # times their third power
 
 
 class Repeated(Baseline):
@@ -67,7 +68,7 @@ class LinearWindows(Baseline):
         Where all windows would take more than about ``seconds``, evenly spaced ones are learned
         from, which are almost as good: neighbours are alike.
         """
-        size = len(train.inputs(np.arange(1)).ravel())
+        size = train.inputs(np.arange(1)).size
         work = len(train) * size * (size + train.windowing.output_size)
         every = math.ceil(max(1.0, work / (seconds * _PRODUCTS_A_SECOND)))
         train = train if every == 1 else train.at(train.starts[::every])
@@ -113,6 +114,11 @@ def best_of(
     fitted: list[Baseline] = [Repeated(season) for season in seasons]
     if line is not None:
         fitted.append(LinearWindows(line))
-    elif train.inputs(np.arange(1)).size <= MOST_INPUTS:
+    elif train.inputs(np.arange(1)).size <= min(MOST_INPUTS, _widest(seconds)):
         fitted.append(LinearWindows.fit(train, validation, seconds=seconds))
     return min(fitted, key=lambda one: one.figures(validation)["mse"])
+
+
+def _widest(seconds: float) -> float:
+    """Inputs of a linear map, whose eigenvectors are found in a part of about ``seconds``."""
+    return (seconds * _PRODUCTS_A_SECOND / _OF_EIGENVECTORS) ** (1 / 3)

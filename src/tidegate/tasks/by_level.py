@@ -13,7 +13,7 @@ _OF_CHARACTERS: dict[str, Any] = {
     "tie_embeddings": False,
     "bptt": 100,
     "dropout": 0.1,
-    "counts": False,  # looking n-grams up takes longer than a step of the network
+    "counts": None,  # where they tell enough: to look them up takes longer than a network's step
 }
 _OF_WORDS: dict[str, Any] = {
     "hidden_sizes": (200,),
@@ -27,7 +27,8 @@ _EMBEDDING_SIZE = 128  # where it is not tied
 
 
 def by_level(level: str, given: Mapping[str, Any], projection_size: int | None) -> dict[str, Any]:
-    """The options with a value each: as ``given``, or where that is None, by the level.
+    """The options with a value each: as ``given``, or where that is None, by the level; ``counts``
+    may stay None.
 
     ``projection_size``: of the output of the network's layers, None for half of their units, 0 for
     all of them.

@@ -31,7 +31,7 @@ from tidegate.tasks.folds import (
 )
 from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.read_texts import ReadsTexts
-from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
 from tidegate.tasks.weights import sample_weights
@@ -180,12 +180,24 @@ class TextClassifier(ReadsTexts, Classifier):
         start = self._known_start()
         answers = self._indices(truth)
         train, held_out, test, folds = self._parted(answers, drawn=validation is None)
+        some = np.random.default_rng(0).permutation(train)
+
+        def prepare(count: int) -> None:
+            texts = [known[i] for i in some[:count]]
+            encoder = None if start is None else start.encoder
+            self.encoder_ = encoder or self._learned_encoder(texts, sentences=False)
+            self._learn_evidence(texts, answers[some[:count]], len(self.classes_))
+
+        part = self._part_prepared("texts", len(train), prepare) if folds is None else 1
+        train, held_out = thinned(train, part, answers), thinned(held_out, part, answers)
         learned, judged, tested = (
             ([known[i] for i in rows], answers[rows]) for rows in (train, held_out, test)
         )
         if validation is not None:
             others = as_texts(validation[0])
-            judged = others, self._indices(self._labels(others, validation[1]))
+            of_others = self._indices(self._labels(others, validation[1]))
+            kept = thinned(np.arange(len(others)), part, of_others)
+            judged = [others[i] for i in kept], of_others[kept]
         of_samples = sample_weights(sample_weight, len(known))[train]
         alone = not len(judged[1])  # then the weights that fit the training part best are kept
         judged = learned if alone else judged
@@ -258,7 +270,7 @@ class TextClassifier(ReadsTexts, Classifier):
                     "validation_texts": 0 if alone else len(judged[1]),
                 },
                 everything_of=everything if validation is None and not alone else None,
-                closing=Closing(tested=len(test)),
+                closing=Closing(tested=len(test), seconds=self._preparation.each_s * len(test)),
             )
         if by_fold is not None:
             believe(self, by_fold, learned[1])

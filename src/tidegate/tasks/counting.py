@@ -17,7 +17,6 @@ from tidegate.terminal import say
 
 _KEPT = 1 << 20  # n-grams, 16 MB of a model file
 _COUNTED = 1 << 24  # tokens, the last ones of a training text: they take 3 GB and a minute
-_COUNTING = 0.2  # of the minutes, about; what is counted then is worth more than steps are
 _FEWEST = 3  # tokens in an n-gram, for which there should be time ...
 _COUNTED_A_SECOND = 1_000_000  # ... on one core: so many tokens are counted, of one length
 _FITTED = 1 << 15  # tokens of the validation part, by which the shares are fitted
@@ -28,7 +27,8 @@ class Counted:
     """N-grams of a training text: the ``whole`` of them, and those that a model keeps.
 
     ``of_what``: a clause that says so where not all of the text was counted.  ``seconds``: what
-    counting took, and will once more take at the end, as the shares may.
+    counting took, and will once more take at the end, as the shares may; ``token_s``: what it
+    takes to look a token up.
     """
 
     whole: KneserNey
@@ -36,6 +36,7 @@ class Counted:
     tokens: int
     of_what: str
     seconds: float
+    token_s: float
 
     @classmethod
     def of(
@@ -44,22 +45,26 @@ class Counted:
         validation: np.ndarray,
         kinds: tuple[int, int | None],
         longest: int,
-        minutes: float | None,
+        seconds: float,
     ) -> Self:
         """Count in ``train``, int32 [T]; how long the n-grams are ``validation`` decides.
 
         ``kinds``: how many tokens there are, and the one never predicted.  ``longest``: tokens in
-        an n-gram, at most.  In few ``minutes`` shorter ones are counted, of long texts the end.
+        an n-gram, at most.  In few ``seconds`` shorter ones are counted, of long texts the end.
         """
         began = time.monotonic()
-        seconds = math.inf if minutes is None else _COUNTING * 60 * minutes
         most = min(_COUNTED, len(train), max(10_000, seconds * _COUNTED_A_SECOND / _FEWEST))
         most = int(most)
         counted = train[len(train) - most :]
         whole = KneserNey.fit(counted, validation, *kinds, longest, seconds)
         kept = whole.pruned(_KEPT)
         of_what = "" if most == len(train) else f", of the last {most:,} tokens"
-        return cls(whole, kept, most, of_what, time.monotonic() - began)
+        counted_s = time.monotonic() - began
+        some = validation[:_FITTED]
+        kept.evidence(some)
+        kept.nats(some)
+        token_s = (time.monotonic() - began - counted_s) / len(some)
+        return cls(whole, kept, most, of_what, counted_s, token_s)
 
     def mixed_with(
         self,

@@ -17,8 +17,10 @@ from tidegate.tasks.architectures import need_memory
 from tidegate.tasks.beside import StandsBeside
 from tidegate.tasks.model_file import version_of
 from tidegate.tasks.saved import Saved
+from tidegate.terminal import say
 from tidegate.training.clock import work_began
 from tidegate.training.options import option
+from tidegate.training.preparation import Preparation
 from tidegate.training.search_space import Among, Span, Widths
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from tidegate.runtime.network import Network
     from tidegate.training.budget import Closing
     from tidegate.training.objective import Objective, TrainingResult
+
+
+_PREPARING = 0.7  # of the time for preparing: the rest is the baseline's and the network's start
 
 
 class NotFittedError(InputError, AttributeError):
@@ -125,7 +130,7 @@ class Estimator(StandsBeside, Saved):
 
         With this ``fit`` begins: the minutes of ``max_minutes`` count from here.
         """
-        self._began = work_began()
+        self._preparation = Preparation(self, work_began())
         self.check()
         try:
             importlib.import_module("torch")
@@ -135,6 +140,22 @@ class Estimator(StandsBeside, Saved):
                 "install 'tidegate[train]'; a trained model predicts without it",
                 option="device",
             ) from e
+
+    def _part_prepared(
+        self, name: str, count: int, work: Callable[[int], object], share: float = _PREPARING
+    ) -> float:
+        """Which part of ``count`` things there is time to prepare; say so if that is not all.
+
+        ``name``: what they are, in the plural; ``work`` prepares so many of them, and ``share`` is
+        that of the time for preparing which it may take.
+        """
+        part = self._preparation.part(name, count, work, share)
+        if part < 1 and self.speaks:
+            say(
+                f"{self.max_minutes:g} minutes leave time to prepare about {part * count:,.0f} of "
+                f"{count:,} {name}, which are learned from; give more minutes to learn from all"
+            )
+        return part
 
     # what it is, for people
 
@@ -247,7 +268,13 @@ class Estimator(StandsBeside, Saved):
         few = self.refit and sum(objective.sizes()) <= self.FEW
         all_of_it = everything_of if few else None
         everything = None if all_of_it is None else lambda: all_of_it(network)
-        result = fit(objective, self, everything=everything, closing=closing, began=self._began)
+        result = fit(
+            objective,
+            self,
+            everything=everything,
+            closing=closing,
+            preparation=self._preparation,
+        )
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)

@@ -63,6 +63,9 @@ class Blend:
     def of(cls, trained: Run, line: Line, folds: Sequence[Fold], w: Windowing) -> Self:
         """Weights of what ``trained`` puts out and of its ``line``.
 
+        Where windows are too few to agree on any, they are those of the naive forecast or of the
+        line alone, whichever had the lesser error.
+
         They are chosen on the windows that the lines of ``folds`` have not seen; the first fold's
         are those that the network has not seen either.
         """
@@ -81,7 +84,9 @@ class Blend:
                 straight = fold.line(x) - naive
                 stretches.append(_stretches(fold.unseen, rows))
                 sums.append(_products(y - naive, straight, np.zeros_like(y), bands))
-        alone, trust = _Weighed.of(stretches, sums).trusted()
+        by_folds = _Weighed.of(stretches, sums)
+        alone, _ = by_folds.trusted(by_folds.better())
+        _, trust = by_folds.trusted()
         stretches, sums, wrong = [], [], np.zeros(3)
         unseen = folds[0].unseen
         for rows, x, y in designs(unseen, steps):
@@ -182,6 +187,12 @@ class _Weighed:
         products = np.zeros((len(names), *sums[0].shape[1:]))
         np.add.at(products, number, np.concatenate(sums))
         return cls(products)
+
+    def better(self) -> np.ndarray:
+        """Weights [bands, 2] of that which does better: the naive forecast or the line alone."""
+        none = np.zeros((self.products.shape[1], 2))
+        line = none + [1.0, 0.0]
+        return min(none, line, key=lambda weights: self._errors(weights).sum())
 
     def trusted(
         self, before: np.ndarray | None = None, most: float = 1.0

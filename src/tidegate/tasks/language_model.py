@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -21,36 +20,32 @@ from tidegate.model.architecture import Architecture
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
-from tidegate.runtime.writing import next_tokens
 from tidegate.tasks.by_level import by_level
-from tidegate.tasks.conditioned_language import ConditionedLanguage
 from tidegate.tasks.counting import Counted
+from tidegate.tasks.language_writing import WritesLanguage
 from tidegate.tasks.sound_files import RATE
 from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
 from tidegate.tasks.text_task import TextTask
+from tidegate.terminal import say
 from tidegate.training.budget import Closing
-from tidegate.training.option_values import check_value
-from tidegate.training.options import check_seed, documented
+from tidegate.training.options import documented
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
     from tidegate.nn.network import SequenceNetwork
-    from tidegate.runtime.stream import Stream
     from tidegate.training.language_modelling import LanguageModelling
 
-# What generate takes: types and bounds.
-_CHOICE: dict[str, tuple[Any, dict[str, float]]] = {
-    "temperature": (float, {"above": 0}),
-    "top_k": (int | None, {"at least": 1}),
-    "top_p": (float | None, {"above": 0, "at most": 1}),
-    "greedy": (bool, {}),
-}
+_SMALL = 2_000_000  # tokens: of a text of more characters, a network learns what can be counted
+_WORTH = 0.05  # part by which counting must lower the perplexity of characters
+_BLOCK = 1000  # characters, of which reading is timed
+_READING = 0.5  # of the time for preparing: what reading a text may take ...
+_COUNTING = 0.4  # ... and of the rest counting: what is counted then is worth more than steps are
 
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class LanguageModel(ConditionedLanguage):
+class LanguageModel(WritesLanguage):
     """Predicts the next character, word or BPE token of a text, and continues a prompt.
 
     ``encoder_`` holds the vocabulary, which is learned from the training part only.  At level
@@ -100,6 +95,7 @@ class LanguageModel(ConditionedLanguage):
         level = self.level if start is None else start.encoder.level
         held_out = validation is None
         train, validation, test = self.split(text, validation, level)
+        train, validation = self._some_read(train, validation, start, level)
         start = start or self._learned_start(train, sentences=level == "word")
         start = replace(start, decides=self._decided(level, start.decides))
         self.encoder_: TextEncoder = start.encoder
@@ -120,9 +116,10 @@ class LanguageModel(ConditionedLanguage):
         opening, _ = self._frame()
         kinds = start.encoder.size, opening
         counted = None
-        if mixed:
+        if mixed or (mixed is None and len(parts[0]) <= _SMALL and self._rate is None):
             longest = 9 if level == "char" else 5
-            counted = Counted.of(parts[0], parts[1], kinds, longest, self.max_minutes)
+            seconds = self._preparation.seconds(_COUNTING)
+            counted = Counted.of(parts[0], parts[1], kinds, longest, seconds)
 
         def baseline(seconds: float) -> CountedTokens:
             if counted is not None:  # all there is to count is counted already
@@ -132,7 +129,7 @@ class LanguageModel(ConditionedLanguage):
         tested = self._tokens(test) if test else None
         spent_s = 0.0 if counted is None else counted.seconds
         told: dict[str, Any] = {"spent_s": spent_s}
-        if counted is None:
+        if not mixed:
             told["cheaper"] = f"mix the two with {spelled('counts', True)}"
         self._stand_beside(baseline, parts[1], tested, **told)
         result = self._train_from(
@@ -149,6 +146,7 @@ class LanguageModel(ConditionedLanguage):
             closing=Closing(
                 tested=len(test) / max(len(train), 1) * len(parts[0]),
                 again=0 if counted is None else 1,  # to mix counts with the network
+                seconds=self._read_again_s(test, tested, counted),
                 refit_s=spent_s,  # to count once more
             ),
         )
@@ -164,8 +162,52 @@ class LanguageModel(ConditionedLanguage):
                 everything=whole if result.refit_steps else None,
                 speaks=self.speaks,
             )
-            self.metrics_ |= figures
+            if mixed or self._counts_pay(figures):
+                self.metrics_ |= figures
+            else:
+                self.counts_ = None
         return self._conclude(self.evaluate(test) if test else {})
+
+    def _some_read(
+        self, train: str, validation: str, start: Start | None, level: str
+    ) -> tuple[str, str]:
+        """As much of the two texts as there is time to read: the end of the first."""
+
+        def prepare(count: int) -> None:
+            some = train[len(train) - _BLOCK * count :]
+            encoder = None if start is None else start.encoder
+            (encoder or self._learned_encoder(some, sentences=level == "word")).encode(some)
+
+        blocks = len(train) // _BLOCK
+        part = self._part_prepared("thousand characters", blocks, prepare, _READING)
+        if part == 1:
+            return train, validation
+        cut = round((1 - part) * len(train))
+        if level == "word":  # between lines
+            cut = train.find("\n", cut) + 1 or cut
+        return train[cut:], validation[: max(2, round(part * len(validation)))]
+
+    def _read_again_s(self, test: str, tested: np.ndarray | None, counted: Counted | None) -> float:
+        """Seconds for the test part beside what the network takes."""
+        read_s = self._preparation.each_s * len(test) / _BLOCK
+        if counted is None or tested is None:
+            return read_s
+        return read_s + counted.token_s * len(tested)
+
+    def _counts_pay(self, figures: dict[str, float]) -> bool:
+        """Whether a mixture of these figures is worth that text is written more slowly; say so."""
+        lower = 1 - figures["perplexity"] / figures["network_perplexity"]
+        pays = lower >= _WORTH
+        if self.speaks:
+            told = (
+                f"kept, though text is written several times more slowly: "
+                f"{spelled('counts', False)} leaves them out"
+                if pays
+                else f"left out, since text would be written several times more slowly: "
+                f"{spelled('counts', True)} keeps them"
+            )
+            say(f"counts lower the perplexity by {max(lower, 0.0):.1%} and are {told}")
+        return pays
 
     def split(self, text: Any, validation: Any, level: str) -> tuple[Any, Any, Any]:
         """Training, validation and test text, as ``fit`` parts them for an encoder of this level.
@@ -222,52 +264,6 @@ class LanguageModel(ConditionedLanguage):
         """Measure minus the cross-entropy, in nats per token; larger is better."""
         return -self.evaluate(text, conditions=conditions)["cross_entropy"]
 
-    def generate(
-        self,
-        prompt: str = "",
-        length: int = 500,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        greedy: bool = False,
-        seed: int | None = None,
-        given: Mapping[str, Any] | None = None,
-    ) -> Iterator[str]:
-        """Write the ``length`` tokens that follow ``prompt``, as an iterator of pieces of text.
-
-        A model trained with ``reverse`` writes the text that leads up to ``prompt``.
-        ``temperature``: below 1, likely tokens become likelier; above 1, less likely.  ``top_k``:
-        choose among the ``top_k`` likeliest tokens only.  ``top_p``: choose among the likeliest
-        tokens only, whose probabilities add up to ``top_p`` (nucleus).  ``greedy``: always choose
-        the likeliest token.  ``seed``: one seed gives one text; None draws another text each time.
-        The unknown token is never written.  ``given``: of a model of texts with conditions what the
-        text is to be, such as ``{"nation": "Russian"}``; what is left out is unknown.  Such a model
-        begins a text with ``prompt``, and stops at its end, or after ``length`` tokens.  Raises
-        InputError for a value out of its range.
-        """
-        network = self.runtime_
-        if given is not None:
-            self._check_conditions_fit(True)
-        check_seed(seed)
-        check_value("prompt", prompt, str, {})
-        check_value("length", length, int, {"bounds": {"at least": 0}})
-        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-        for name, (hint, bounds) in _CHOICE.items():
-            about = {"remedy": f"{spelled('greedy', True)} always takes the likeliest token"}
-            about = about if name == "temperature" else {}
-            check_value(name, choice[name], hint, {"bounds": bounds, **about})
-        rng = np.random.default_rng(seed)
-        if self.conditions_ is not None:
-            told = self.conditions_.given(given)
-            tokens = self._written_to_its_end(network, prompt, length, rng, choice, told)
-            return self.encoder_.decode_stream(tokens, prompt)
-        tokens = self._written(network, prompt, length, rng, choice, self.counts_)
-        if not self.reverse:
-            return self.encoder_.decode_stream(tokens, prompt)
-        parted = [" "] if prompt and self.encoder_.level == "word" else []
-        return chain(self.encoder_.decode_stream(tokens), parted)
-
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         if self.conditions_ is not None:
             one = x if isinstance(x, ConditionedTexts) else as_texts([x])[0]
@@ -275,17 +271,6 @@ class LanguageModel(ConditionedLanguage):
         (text,) = as_texts([x])
         tokens = self._tokens(text)
         return {"": tokens}, [self.encoder_.decode([int(token)]) for token in tokens]
-
-    def _stream(self, network: Network, batch_size: int | None) -> Stream:
-        from tidegate.runtime.text_streams import LanguageStream
-
-        return LanguageStream(network, batch_size, self.encoder_, self.counts_)
-
-    def _ends_first(self) -> list[tuple[str, str]]:
-        if not self.reverse:
-            return []
-        reason = "reads from a text's end, which a stream does not know"
-        return [(reason, spelled("reverse", False))]
 
     @classmethod
     def _starts_with(cls) -> tuple[type[TextTask], ...]:
@@ -319,16 +304,6 @@ class LanguageModel(ConditionedLanguage):
             initial["embedding_scale"] = 1.0 if has_cell_state else 0.3  # docs/results.md
         return initial
 
-    def _tokens(self, text: str) -> np.ndarray:
-        """Token numbers in the order in which they are read."""
-        tokens = self.encoder_.encode(text)
-        return tokens[::-1].copy() if self.reverse else tokens
-
-    def _frame(self) -> tuple[int | None, int | None]:
-        """The tokens that open and close a sentence as it is read, None where it is not framed."""
-        start, end = self.encoder_.start_id, self.encoder_.end_id
-        return (end, start) if self.reverse else (start, end)
-
     def _objective(
         self, network: SequenceNetwork, train: np.ndarray, validation: np.ndarray, *, bptt: int
     ) -> LanguageModelling:
@@ -359,35 +334,6 @@ class LanguageModel(ConditionedLanguage):
             sample_steps=() if self._rate else tuple(self.sample_steps),  # none can read sound
             sample=sample_text,
         )
-
-    def _written(
-        self,
-        network: Network,
-        prompt: str,
-        length: int,
-        rng: np.random.Generator,
-        choice: dict[str, Any],
-        mixture: Mixture | None = None,
-    ) -> Iterator[int]:
-        """Tokens that follow the prompt; with ``reverse`` those before it, in the text's order."""
-        encoder = self.encoder_
-        opening, closing = self._frame()
-        if not self.reverse:
-            read = encoder.encode_prompt(prompt)
-        else:
-            read = self._tokens(prompt)
-            if opening is not None:  # the sentence that is read last is left open
-                read = read[:-1] if len(read) else np.array([opening])
-        if len(read) == 0:  # begin as after a line's end
-            read = encoder.encode("\n")[:1]
-        never = [i for i in (encoder.unknown_id, opening) if i is not None]
-        choice = {**choice, "forbidden": never}
-        tokens = next_tokens(network, read, length, (opening, closing), rng, choice, mixture)
-        if not self.reverse:
-            return tokens
-        # a sentence's start closes it here; the text has a line break at its end
-        parted = [opening if opening is not None and t == closing else t for t in tokens]
-        return reversed(parted)
 
     def _learned(self) -> dict[str, Any]:
         known = self.conditions_

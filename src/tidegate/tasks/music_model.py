@@ -30,7 +30,7 @@ from tidegate.runtime.rolls import (
 )
 from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.roll_files import check_piece_path, piece_content
-from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.training.budget import Closing
 from tidegate.training.option_values import check_value
 from tidegate.training.options import check_seed, documented, option
@@ -140,6 +140,17 @@ class MusicModel(Estimator):
         self.outputs_ = given.outputs or default_outputs(given.width)
         train, judges, test = self.split(given, validation)
         held_out = validation is None and given.validation is None
+        reading = self._reading(given.width)
+        order = np.random.default_rng(0).permutation(len(train))
+
+        def prepare(count: int) -> None:
+            for i in order[:count]:
+                reading.before(train[i])
+
+        part = self._part_prepared(self.INPUTS, len(train), prepare)
+        train, judges = (
+            [pieces[i] for i in thinned(np.arange(len(pieces)), part)] for pieces in (train, judges)
+        )
         self._stand_beside(lambda _: CountedSteps.fit(train, judges), judges, test or None)
         whole = [*train, *judges]
 
@@ -148,7 +159,7 @@ class MusicModel(Estimator):
 
         self._train(
             self._architecture(
-                input_size=self._reading(given.width).width,
+                input_size=reading.width,
                 output_size=given.width,
                 bidirectional=False,  # it would see what it is to predict
                 readout="every",
@@ -157,7 +168,9 @@ class MusicModel(Estimator):
             {"training_pieces": len(train), "validation_pieces": len(judges)},
             lambda network: _begin_with_frequencies(network, train),
             everything_of=everything if held_out else None,
-            closing=Closing(tested=sum(map(len, test))),
+            closing=Closing(
+                tested=sum(map(len, test)), seconds=self._preparation.each_s * len(test)
+            ),
         )
         self.provenance_["steps_per_beat"] = given.steps_per_beat or STEPS_PER_BEAT
         return self._conclude(self._figures(test) if test else {})

@@ -74,7 +74,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
             Classification,
             train,
             held_out,
-            output_size=len(self.classes_),
+            output_size=self._answer_size,
             counts=(
                 of_labels[train[1]] * counts,
                 None if others is None else of_labels[held_out[1]] * others,
@@ -86,6 +86,10 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         )
         figures = self.evaluate(test[0], self.classes_[test[1]]) if len(test[0]) else {}
         return self._conclude(figures)
+
+    @property
+    def _answer_size(self) -> int:
+        return len(self.classes_)
 
     def _learn_answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
         labels = self._labels(sequences, y)

@@ -18,7 +18,7 @@ from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.sequence_blend import blended, keep_apart, trust
 from tidegate.tasks.sequence_reading import ReadsSequences
-from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.weights import sample_weights
 from tidegate.training.budget import Closing
 from tidegate.training.options import option
@@ -133,6 +133,19 @@ class SequenceEstimator(ReadsSequences):
             test=self.test_fraction,
             what=self.INPUTS,
         )
+        some = np.random.default_rng(0).permutation(rows[0])
+
+        def prepare(count: int) -> None:
+            taken = some[:count]
+            of_some = [sequences[i] for i in taken]
+            self.inputs_ = SequenceInputs.fit(of_some, self.segment, self.own_scale)
+            self._learn_evidence(of_some, answers[taken], np.ones(count), self._answer_size)
+
+        part = self._part_prepared(self.INPUTS, len(some), prepare)
+        rows = thinned(rows[0], part, answers), thinned(rows[1], part, answers), rows[2]
+        if judges is not None:
+            kept = thinned(np.arange(len(judges[1])), part, judges[1])
+            judges = [judges[0][i] for i in kept], judges[1][kept]
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
         weights = counts[rows[0]], counts[rows[1]] if judges is None else None
         return train, judges or drawn, test, weights
@@ -142,6 +155,11 @@ class SequenceEstimator(ReadsSequences):
         if count >= _FEW:
             return 0.1
         return min(0.5, max(0.2, _JUDGES / count)) if self.evidence else 0.0
+
+    @property
+    def _answer_size(self) -> int:
+        """How many numbers the network answers with."""
+        return 1
 
     @abstractmethod
     def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
@@ -238,7 +256,11 @@ class SequenceEstimator(ReadsSequences):
             {"training_sequences": len(scaled), "validation_sequences": len(validation[0])},
             self._start,
             everything_of=None if once else everything,
-            closing=Closing(tested=tested, again=0 if evidence is None else 2),
+            closing=Closing(
+                tested=tested,
+                again=0 if evidence is None else 2,
+                seconds=self._preparation.each_s * tested,
+            ),
         )
         if evidence is not None:
             count = counts[0] if alone else counts[1]

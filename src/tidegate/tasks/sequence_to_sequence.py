@@ -21,7 +21,7 @@ from tidegate.tasks.answering import MOST_BEAMS, MOST_PENALTY, Answers
 from tidegate.tasks.architectures import need_memory
 from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.pairs import as_pairs, check_lengths, figures_of
-from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
@@ -148,17 +148,18 @@ class SequenceToSequence(Answers, Estimator):
         """
         self.check_training()
         train, judges, test = self.split(sources, targets, validation)
-        self.source_encoder_, self.target_encoder_ = (
-            train_encoder(
-                side,
-                self.level,
-                self.vocabulary_size,
-                self.min_count,
-                lowercase,
-                sentences=self.level == "word",
-            )
-            for side, lowercase in ((train.inputs, self.lowercase), (train.answers.tolist(), False))
+        order = np.random.default_rng(0).permutation(len(train.inputs))
+
+        def prepare(count: int) -> None:
+            some = train.rows(order[:count])
+            self._learn_encoders(some)
+            self._tokens(some)
+
+        share = self._part_prepared("pairs", len(order), prepare)
+        train, judges = (
+            one.rows(thinned(np.arange(len(one.inputs)), share)) for one in (train, judges)
         )
+        self._learn_encoders(train)
         from tidegate.training.transduction import Transduction, pairs_to_copy, seen_once
 
         parts = [self._tokens(part) for part in (train, judges)]
@@ -198,7 +199,11 @@ class SequenceToSequence(Answers, Estimator):
             lambda network: learning(network, parts[0]),
             {"training_pairs": len(train.inputs), "validation_pairs": len(judges.inputs)},
             everything_of=(lambda network: learning(network, both)) if validation is None else None,
-            closing=Closing(tested=len(test.inputs), again=1),  # what is evaluated is answered, too
+            closing=Closing(
+                tested=len(test.inputs),
+                again=1,  # what is evaluated is answered, too
+                seconds=self._preparation.each_s * len(test.inputs),
+            ),
         )
         # what the figures are of, where the weights have learned from all pairs since
         weights = {name: tensor.cpu().numpy() for name, tensor in result.judged.items()}
@@ -309,6 +314,20 @@ class SequenceToSequence(Answers, Estimator):
             vocabulary_size=sizes[0], readout="every", output_size=target.feature_size
         )
         return EncoderDecoder(source=source, target=target, score=self.attention, longest=longest)
+
+    def _learn_encoders(self, pairs: Answered) -> None:
+        sides = (pairs.inputs, self.lowercase), (pairs.answers.tolist(), False)
+        self.source_encoder_, self.target_encoder_ = (
+            train_encoder(
+                side,
+                self.level,
+                self.vocabulary_size,
+                self.min_count,
+                lowercase,
+                sentences=self.level == "word",
+            )
+            for side, lowercase in sides
+        )
 
     def _tokens(self, pairs: Answered) -> Pairs:
         read, write = self.sides

@@ -97,10 +97,11 @@ class SeriesTagger(ReadsSequences, TagsSteps):
         that is not finite.
         """
         self.check_training()
-        parts = train, held_out, test = self._parted(X, y, validation)
-        self._learn_classes(train.labels)
-        self.inputs_ = SequenceInputs.fit(list(train.inputs), 1, own_scale=False)
+        whole = self._parted(X, y, validation)
+        self._learn_classes(whole[0].labels)
         self.evidence_ = None
+        parts = train, held_out, test = self._some_prepared(whole, self._prepare)
+        self.inputs_ = SequenceInputs.fit(list(train.inputs), 1, own_scale=False)
         alone = not held_out.steps  # then the weights that fit the training part best are kept
         learned = self._pieces(self._read_labelled(train))
         judged = learned if alone else self._read_labelled(held_out)
@@ -142,6 +143,11 @@ class SeriesTagger(ReadsSequences, TagsSteps):
                 f"stretches; {spelled('validation_fraction', 0)} holds out none"
             )
         return Tagged(*stretches)
+
+    def _prepare(self, part: Tagged) -> None:
+        """Set ``inputs_``, and read the part as the network does."""
+        self.inputs_ = SequenceInputs.fit(list(part.inputs), 1, own_scale=False)
+        self._read_labelled(part)
 
     def _pieces(self, read: Read) -> Read:
         """Long sequences in pieces."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tidegate.baselines.baseline import Answered, sampled
 from tidegate.data.files.items import as_texts
 from tidegate.errors import InputError, spelled
 
@@ -30,6 +31,15 @@ def split_rows(
         )
     held_out += tested
     return np.sort(order[held_out:]), order[tested:held_out], order[:tested]
+
+
+def thinned(rows: np.ndarray, part: float, answers: np.ndarray | None = None) -> np.ndarray:
+    """About this ``part`` of the rows, drawn at random but always the same; all from 1 on.
+
+    ``answers``: of all rows; of every answer that is a label one of the rows stays.
+    """
+    known = np.zeros(len(rows)) if answers is None else answers[rows]
+    return np.array(sampled(Answered(rows.tolist(), known), part).inputs, dtype=rows.dtype)
 
 
 def split_text(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.tagged import Tagged
 from tidegate.baselines.tags import MostFrequentTag
 from tidegate.data.text.evidence import MAX_LABELS
 from tidegate.data.text.tokens import TokenEncoder
@@ -139,8 +140,14 @@ class SequenceTagger(TagsTokens):
         that is not finite.
         """
         self.check_training()
-        parts = train, held_out, test = self._parted(tokens, labels, validation)
-        self._learn_classes(train.labels)
+        whole = self._parted(tokens, labels, validation)
+        self._learn_classes(whole[0].labels)
+
+        def prepare(some: Tagged) -> None:
+            self._learn_encoder(some.inputs)
+            self._learn_evidence(some)
+
+        parts = train, held_out, test = self._some_prepared(whole, prepare)
         alone = not held_out.steps  # then the weights that fit the training part best
         self._stand_beside(
             lambda seconds: MostFrequentTag.fit(train),  # noqa: ARG005
@@ -176,13 +183,7 @@ class SequenceTagger(TagsTokens):
 
     def _learned_start(self, sentences: Sequence[Sequence[str]]) -> Start:
         """Set ``encoder_``; what the words' vectors start with.  Raises InputError."""
-        self.encoder_ = TokenEncoder.learn(
-            sentences,
-            vocabulary_size=self.vocabulary_size,
-            min_count=self.min_count,
-            lowercase=self.lowercase,
-            word_length=self.word_length if self.letter_hidden_size else 0,
-        )
+        self._learn_encoder(sentences)
         if self.embeddings is None:
             return Start(encoder=self.encoder_.words)
         title = "word vectors" if self.speaks else None
@@ -190,6 +191,15 @@ class SequenceTagger(TagsTokens):
         if self.speaks:
             say(f"word vectors: {start.decides['embedding_size']} numbers each")
         return start
+
+    def _learn_encoder(self, sentences: Sequence[Sequence[str]]) -> None:
+        self.encoder_ = TokenEncoder.learn(
+            sentences,
+            vocabulary_size=self.vocabulary_size,
+            min_count=self.min_count,
+            lowercase=self.lowercase,
+            word_length=self.word_length if self.letter_hidden_size else 0,
+        )
 
     def _tagger_architecture(self, start: Start) -> Any:
         letters = self.encoder_.letter_count

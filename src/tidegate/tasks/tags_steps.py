@@ -16,7 +16,7 @@ from tidegate.errors import InputError, shown
 from tidegate.runtime.batches import step_outputs
 from tidegate.runtime.tags import decoded, log_probabilities, losses
 from tidegate.tasks.estimator import Estimator
-from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.tag_figures import table_of, tag_figures
 from tidegate.training.budget import Closing
 
@@ -122,6 +122,24 @@ class TagsSteps(Estimator):
 
     # training
 
+    def _some_prepared(
+        self, parts: list[Tagged], prepare: Callable[[Tagged], object]
+    ) -> list[Tagged]:
+        """The parts with as much to train and to validate by as there is time to ``prepare``."""
+        train, held_out, test = parts
+        order = np.random.default_rng(0).permutation(len(train.inputs))
+
+        def work(count: int) -> None:
+            prepare(train.rows(order[:count].tolist()))
+
+        part = self._part_prepared(self.WHOLES, len(order), work)
+        if part < 1:
+            train, held_out = (
+                one.rows(thinned(np.arange(len(one.inputs)), part).tolist())
+                for one in (train, held_out)
+            )
+        return [train, held_out, test]
+
     def whole(self, inputs: Any, labels: Any, *, drawn: bool) -> Tagged:  # noqa: ARG002
         """What is divided into parts, some of it ``drawn`` at random.  Raises InputError."""
         return Tagged(*self.pairs(inputs, labels))
@@ -194,7 +212,7 @@ class TagsSteps(Estimator):
             },
             initialise,
             everything_of=everything if drawn and not alone else None,
-            closing=Closing(tested=test.steps),
+            closing=Closing(tested=test.steps, seconds=self._preparation.each_s * len(test.inputs)),
         )
 
     # labels

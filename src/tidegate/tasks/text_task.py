@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.cells import get_cell
-from tidegate.data.text.reading import train_encoder
+from tidegate.data.text.reading import TextEncoder, train_encoder
 from tidegate.errors import InputError, shown, spelled, written
 from tidegate.model.architecture import Architecture
 from tidegate.tasks.estimator import Estimator
@@ -106,7 +106,14 @@ class TextTask(Estimator):
 
     def _learned_start(self, texts: str | Sequence[str], *, sentences: bool) -> Start:
         """A start with the vocabulary of ``texts``, and with word vectors if there are."""
-        encoder = train_encoder(
+        encoder = self._learned_encoder(texts, sentences=sentences)
+        if self.embeddings is None:
+            return Start(encoder=encoder)
+        title = "word vectors" if self.speaks else None
+        return self._agreed(start_from_vectors(self.embeddings, encoder, title))
+
+    def _learned_encoder(self, texts: str | Sequence[str], *, sentences: bool) -> TextEncoder:
+        return train_encoder(
             texts,
             self.level,
             self.vocabulary_size,
@@ -114,10 +121,6 @@ class TextTask(Estimator):
             self.lowercase,
             sentences=sentences,
         )
-        if self.embeddings is None:
-            return Start(encoder=encoder)
-        title = "word vectors" if self.speaks else None
-        return self._agreed(start_from_vectors(self.embeddings, encoder, title))
 
     def _agreed(self, start: Start) -> Start:
         """``start``.  Raises InputError for an option that was given and contradicts it."""

@@ -25,6 +25,7 @@ _PACE_STEPS = 15  # the last ones, whose median is the pace
 _SURE = 0.25  # of the time for steps: then it shows whether a pass will be made
 _LEAST_REFIT = 0.5  # of the steps wanted from all data: fewer teach nothing new
 _LEAST_READ = 30  # steps' worth of units that an evaluation may read however short the run is
+_WORTH_A_WORD = 0.1  # of the minutes: so long a preparation is told
 _MANY_STEPS = 300  # fewer rarely teach a network from random weights
 _MOST_READ = 0.3  # of the units that a run of so many steps learns from
 
@@ -191,12 +192,18 @@ def ending_s(weights: int, *, draws: bool) -> float:
     return _WRITING_S * _WRITTEN * weights + _ENDING_S + draws * _DRAWING_S
 
 
-def bought(minutes: float, steps: float, passes: float) -> str:
-    """What to say of the steps that the minutes of a run are enough for."""
+def bought(minutes: float, prepared_s: float, steps: float, passes: float) -> str:
+    """What to say of the steps that the minutes of a run are enough for.
+
+    ``prepared_s``: seconds of them that went by before the first step.
+    """
     amount = f"{passes:.2g} of a pass" if passes < 1 else f"{_short(passes)} passes"
+    gone = ""
+    if prepared_s > _WORTH_A_WORD * 60 * minutes:
+        gone = f", of which preparing took {prepared_s:.0f} s,"
     told = (
-        f"{minutes:g} minutes buy about {_short(steps)} steps at this speed, {amount} over the "
-        "training data"
+        f"{minutes:g} minutes{gone} buy about {_short(steps)} steps at this speed, {amount} over "
+        "the training data"
     )
     if passes >= 1 and steps >= _MANY_STEPS:
         return told

@@ -22,7 +22,10 @@ _SAVING = 20  # times as long as a save takes lies between two
 
 
 class Keeper:
-    """Keeps the run of ``objective`` in ``folder``; process 0 alone has one, and writes."""
+    """Keeps the run of ``objective`` in ``folder``; process 0 alone has one, and writes.
+
+    ``prepared``: what was decided by the clock before the run (`Preparation`).
+    """
 
     def __init__(
         self,
@@ -30,11 +33,12 @@ class Keeper:
         options: TrainingOptions,
         processes: Processes,
         folder: RunFolder | None,
+        prepared: dict[str, float],
     ) -> None:
         self._options, self._processes, self._folder = options, processes, folder
         settings = {
             "options": options.to_json(),
-            "objective": objective.describe(),
+            "objective": objective.describe() | prepared,
             "fingerprint": objective.fingerprint(),
             "processes": processes.world,
         }

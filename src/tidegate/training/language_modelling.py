@@ -13,7 +13,6 @@ vocabulary of all words that were seen teaches that no word is ever new.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,20 +23,18 @@ from torch import Tensor, nn
 from tidegate.nn.network import SequenceNetwork, detach_state
 from tidegate.runtime.scoring import IGNORED, score
 from tidegate.training.judging import TorchReader, forgotten, nats
-from tidegate.training.objective import StepResult, TaskObjective
+from tidegate.training.objective import StepResult
+from tidegate.training.writing import WritingObjective, figures_of
 
 _FRESH_STARTS = 0.05  # of a stream's steps, those before which its state is forgotten
 
 
-class LanguageModelling(TaskObjective):
+class LanguageModelling(WritingObjective):
     """The objective: predict each next token; ``never_target`` (a sentence's start) is not scored.
 
-    train, validation: int32 token numbers.  ``sample(network, step)`` gives the text to print
-    after the optimiser steps in ``sample_steps``.
+    train, validation: int32 token numbers.
     """
 
-    metric = "cross_entropy"
-    lower_is_better = True
     unit = "tokens"
 
     def __init__(
@@ -54,13 +51,13 @@ class LanguageModelling(TaskObjective):
         sample_steps: tuple[int, ...],
         sample: Callable[[SequenceNetwork, int], str],
     ) -> None:
+        super().__init__(sample_steps, sample)
         self.network, self.train, self.validation = network, train, validation
         # a short text gives fewer and shorter streams rather than none
         self.streams = max(1, min(batch_size, len(train) // (2 * bptt)))
         self.bptt = max(1, min(bptt, len(train) // self.streams - 1))
         self.seed, self.never_target = seed, never_target
         self.unknown, self.once, self.taken = unknown, *seen_once(train, never_target)
-        self.sample_steps, self.sample = frozenset(sample_steps), sample
 
     def steps_in_epoch(self) -> int:
         """Optimiser steps in one pass."""
@@ -110,20 +107,7 @@ class LanguageModelling(TaskObjective):
         """Cross-entropy (nats per token) and perplexity on the validation text."""
         assert isinstance(network, SequenceNetwork)
         reader = TorchReader(network)
-        entropy = score(reader, self.validation, self.never_target).cross_entropy
-        told = {"validation_loss": entropy, "cross_entropy": entropy}
-        return told | {"perplexity": math.exp(min(entropy, 700.0))}
-
-    def at_step(self, step: int, network: nn.Module) -> str | None:
-        """A sample of what the network would write by now, at the chosen steps."""
-        if step not in self.sample_steps:
-            return None
-        assert isinstance(network, SequenceNetwork)
-        training = network.training
-        network.eval()
-        text = self.sample(network, step)
-        network.train(training)
-        return text
+        return figures_of(score(reader, self.validation, self.never_target).cross_entropy)
 
     def sizes(self) -> tuple[int, int]:
         return len(self.train), len(self.validation)

@@ -14,8 +14,9 @@ import torch
 
 from tidegate.errors import InputError
 from tidegate.nn.recurrent_layer import slow_on_gpu
-from tidegate.training.budget import REFIT, Budget, Closing, bought, ending_s
+from tidegate.training.budget import REFIT, Budget, Closing, ending_s
 from tidegate.training.curve import COLUMNS, as_columns, hindsight, went_back
+from tidegate.training.evaluating import Evaluations
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.keeping import Keeper
 from tidegate.training.learner import Learner
@@ -23,12 +24,12 @@ from tidegate.training.limits import Limits
 from tidegate.training.objective import Objective, StepResult, TrainingError, TrainingResult
 from tidegate.training.options import TrainingOptions
 from tidegate.training.precision import Precision
+from tidegate.training.preparation import Preparation
 from tidegate.training.processes import Processes
 from tidegate.training.progress import Progress
-from tidegate.training.randomness import denormals_flushed, products_of, seed_step
+from tidegate.training.randomness import denormals_flushed, seed_step
 from tidegate.training.run_folder import RunFolder
-from tidegate.training.verdicts import is_better, is_lowest, not_finite
-from tidegate.training.watching import present_watcher
+from tidegate.training.verdicts import not_finite
 
 __all__ = ["Objective", "StepResult", "TrainingError", "TrainingResult", "fit"]
 
@@ -39,14 +40,14 @@ def fit(
     *,
     everything: Callable[[], Objective] | None = None,
     closing: Closing | None = None,
-    began: float | None = None,
+    preparation: Preparation | None = None,
 ) -> TrainingResult:
     """Train ``objective.network`` within the limits of ``options``; leave the best weights in it.
 
     ``everything``: the same task with the validation part learned from, too, on which the best
     weights are trained on for some steps at the end (refit); all figures are those from before.
     ``closing``: what comes after it, in the units of ``objective``: time is set aside for it.
-    ``began``: the moment, by ``time.monotonic``, from which ``max_minutes`` counts (None: now).
+    ``preparation``: with which ``max_minutes`` began (None: now), and what was decided by it.
 
     With a run folder, a run that was killed goes on with ``resume``: limited by ``epochs`` and
     ``max_steps`` alone, on the CPU with the same number of threads, it ends with the bits of a run
@@ -57,7 +58,7 @@ def fit(
     is not finite.  torch's random state is as before when it returns.
     """
     options.check()
-    began = time.monotonic() if began is None else began
+    preparation = preparation or Preparation(options, time.monotonic())
     slow = slow_on_gpu(objective.network)
     avoids_gpu = slow is not None and options.device == "auto"
     processes = Processes("cpu" if avoids_gpu else options.device)
@@ -69,8 +70,8 @@ def fit(
         # only process 0 has a folder: on several machines the others need not see its disk
         if options.run_folder is not None and processes.rank == 0:
             folder = stack.enter_context(RunFolder(options.run_folder, options.force))
-        run = _Run(objective, everything, options, processes, folder)
-        run.limit(closing or Closing(), time.monotonic() - began)
+        run = _Run(objective, everything, options, processes, folder, preparation)
+        run.limit(closing or Closing())
         progress = stack.enter_context(
             Progress(options.verbose if options.speaks else 0, objective.unit)
         )
@@ -92,31 +93,30 @@ class _Run:
         options: TrainingOptions,
         processes: Processes,
         folder: RunFolder | None,
+        preparation: Preparation,
     ) -> None:
         self.objective, self.everything = objective, everything
         self.options, self.processes = options, processes
         self.steps_in_epoch = objective.steps_in_epoch()
         if self.steps_in_epoch < 1:
             raise InputError("expected training data for at least one step, got none; give more")
-        self.evaluate_every = options.steps_between_evaluations(self.steps_in_epoch)
-        self.keeper = Keeper(objective, options, processes, folder)
+        self.keeper = Keeper(objective, options, processes, folder, preparation.decided)
         self.learner = Learner(objective.network, options, processes)
         self.position = self.keeper.restore(self.learner, objective, everything)
         self.precision = Precision(options, processes, self.position)
         self.resumed, self.worked_before = time.monotonic(), time.process_time()
         self.began = self.resumed - self.position.seconds
-        self.planned, self.sampling_s = False, 0.0
-        self.watcher = present_watcher()
+        self.prepared_s = self.resumed - preparation.began
 
-    def limit(self, closing: Closing, prepared_s: float) -> None:
-        """Set the limits of a run before which ``prepared_s`` seconds of its minutes went by."""
+    def limit(self, closing: Closing) -> None:
+        """Set the limits of the run, ``closing`` and what went by of its minutes heeded."""
         objective, options = self.objective, self.options
         trained, validation = objective.sizes()
         in_step = trained / self.steps_in_epoch  # units
         minutes = options.max_minutes
-        total_s = (
-            None if minutes is None else self.processes.first(lambda: 60 * minutes - prepared_s)
-        )
+        total_s = None
+        if minutes is not None:
+            total_s = self.processes.first(lambda: 60 * minutes - self.prepared_s)
         self.budget = Budget(
             total_s,
             validation / in_step,
@@ -127,6 +127,19 @@ class _Run:
             done=self.position.step,
         )
         self.limits = Limits(options, self.steps_in_epoch, self.budget)
+        self.evaluations = Evaluations(
+            objective,
+            options,
+            self.processes,
+            self.learner,
+            self.keeper,
+            self.precision,
+            self.limits,
+            self.position,
+            clock=self._clock,
+            slowness=self._slowness,
+            prepared_s=self.prepared_s,
+        )
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
         self.learner.network.train()
@@ -141,7 +154,7 @@ class _Run:
                 self._train_epoch(self.objective, progress, interrupted)
             at.stopped = self.limits.reached(at) or ""
             if not at.history or at.history[-1]["step"] < (at.refit_from or at.step):
-                self._evaluate(progress)
+                self.evaluations.evaluate(progress)
             if self.everything is not None and self.limits.refits(at):
                 self._refit(self.everything(), progress, interrupted)
         self.keeper.save(self.position, self.learner)
@@ -210,7 +223,7 @@ class _Run:
             if at.refit_from:
                 self.limits.fit_refit(at)
             else:
-                self._judge(progress)
+                self.evaluations.after_step(progress)
             if self.keeper.save_due(at):
                 self.keeper.save(at, self.learner)
             if number := interrupted():
@@ -221,14 +234,6 @@ class _Run:
                 return
         problem = f"expected {steps_in_epoch} batches in epoch {epoch + 1}, got {at.batch}"
         raise RuntimeError(problem)
-
-    def _judge(self, progress: Progress) -> None:
-        """What is due after a step: to plan, to evaluate, to sample."""
-        if self.budget.known and not self.planned:
-            self._plan(progress)
-        if self._evaluation_due():
-            self._evaluate(progress)
-        self._sample(progress)
 
     def _train_step(self, objective: Objective, batch: Any) -> tuple[float, float]:
         """One optimiser step; the mean loss and the number of units, over all processes."""
@@ -250,106 +255,6 @@ class _Run:
         at.loss_sum += loss * count
         at.units += count
         return loss, count
-
-    def _plan(self, progress: Progress) -> None:
-        """What the run's length is enough for: which part is evaluated, what the minutes buy."""
-        at, options, budget = self.position, self.options, self.budget
-        self.planned = True
-        budget.slowness = self.processes.first(self._slowness)
-        if not at.history:  # else its rows are of one part, which stays
-            short = options.max_steps if options.evaluate_every is None else None
-            at.share = budget.affordable_share(short)
-            if at.share < 1 and options.speaks:
-                progress.say(
-                    f"evaluating takes long: a fixed {at.share:.1%} of the validation "
-                    f"{self.objective.unit} choose the best weights"
-                )
-        if at.share < 1:
-            self.objective.evaluate_share(at.share)
-        budget.evaluate_share(at.share)
-        if options.max_minutes is not None and options.speaks and budget.step_s:
-            steps = budget.steps_bought()
-            progress.say(bought(options.max_minutes, steps, steps / self.steps_in_epoch))
-
-    def _evaluate(self, progress: Progress) -> None:
-        """Add a row to the history, and keep the weights if they are the best so far."""
-        if not self.planned:
-            self._plan(progress)
-        at, name = self.position, self.objective.metric
-        with torch.no_grad(), self.learner.judged():
-            metrics, took, at.seconds, save, objection = self.processes.first(self._measure)
-            value = metrics[name]
-            lower = self.objective.lower_is_better
-            better = is_better(at, value, metrics.get("validation_loss"), lower_is_better=lower)
-            if better:
-                self.learner.keep()
-        self.budget.evaluated(took, at.seconds)
-        self.precision.heed(objection)
-        if better:
-            at.best_step, at.best_value = at.step, value
-        at.waited = 0 if better or is_lowest(at, metrics.get("validation_loss")) else at.waited + 1
-        row = {
-            "step": at.step,
-            "epoch": math.ceil(at.step / self.steps_in_epoch),
-            "seconds": round(at.seconds, 3),
-            "learning_rate": at.learning_rate,
-            "train_loss": at.loss_sum / at.units if at.units else math.nan,
-            **metrics,
-        }
-        at.history.append(row)
-        at.loss_sum = at.units = 0.0
-        progress.evaluated(row, name)
-        if save:
-            self.keeper.save(at, self.learner)
-            self.budget.saving_s = self.keeper.saving_s
-        self.budget.slowness = self.processes.first(self._slowness)
-        self.keeper.add_row(at)
-        if self.watcher is not None:
-            self.watcher.evaluated(self.limits.fraction(at, at.step), row)
-
-    def _measure(self) -> tuple[dict[str, float], float, float, bool, str | None]:
-        """Validation figures, the seconds that took, the time, whether to save now, and what
-        speaks against rounded products.
-        """
-        began, network = self._clock(), self.learner.network
-        seed_step(self.options.seed, self.position.step, 0, 1, self.processes.device)
-        network.eval()
-        with products_of("float32"):  # figures are exact
-            metrics = {k: float(v) for k, v in self.objective.evaluate(network).items()}
-        took = self._clock() - began
-        objection = self.precision.objection(self.objective, network)
-        network.train()
-        now = self._clock()
-        # saving must not become the main work of a run that evaluates often
-        return metrics, took, now, self.keeper.may_save(now), objection
-
-    def _sample(self, progress: Progress) -> None:
-        """What the objective says at this step, if the minutes leave time for it."""
-        at, network = self.position, self.learner.network
-        if self.processes.rank or not self.budget.may_sample(at.seconds, self.sampling_s):
-            return
-        began = self._clock()
-        with torch.no_grad():
-            text = self.objective.at_step(at.step, network)
-        if text is not None:
-            progress.say(text)
-            self.sampling_s += self._clock() - began
-        if not network.training:
-            network.train()
-
-    def _evaluation_due(self) -> bool:
-        at = self.position
-        if self.options.evaluate_every is None and self.budget.must_evaluate(at.seconds):
-            return True
-        if at.step % self.evaluate_every == 0:
-            free = self.budget.total_s is None or self.options.evaluate_every is not None
-        elif self.watcher is None or not self.planned:
-            return False
-        elif self.watcher.wants_figures(self.limits.fraction(at, at.step)):
-            free = self.budget.total_s is None
-        else:
-            return False
-        return free or self.budget.may_evaluate(at.seconds)
 
     def _slowness(self) -> float:
         """Seconds on the clock for each second that the processor worked for this process."""

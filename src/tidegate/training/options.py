@@ -195,7 +195,7 @@ class TrainingOptions:
         below=1,
     )
     precision: str = option(
-        "float32",
+        "auto",
         "number format of large matrix products in training: float32, bfloat16, or auto. Weights, "
         "states and sums stay float32. bfloat16 is up to twice as fast on CPUs with AMX or AMD's "
         "AVX-512 BF16, and has no effect on others. auto: bfloat16 on such a CPU, until the "

@@ -19,7 +19,9 @@ from tidegate.training.progress import Progress
 from tidegate.training.randomness import products_of
 from tidegate.training.state import Position
 
-_BATCHES = 4  # of the validation part, on which both kinds of products are compared
+_BATCHES = 4  # of the validation part, on which both kinds of products are compared ...
+_LONG = 300  # ... and one in runs of fewer steps so far ...
+_FEWEST = 40  # ... of which so many cost more than comparing does
 _MOST_OF_LOSS = 1e-3  # change of the loss, as a part of it
 _LEAST_COSINE = 0.99  # of the gradients
 
@@ -40,8 +42,7 @@ class Precision:
         """
         self._stack, self._progress = stack, progress
         stack.enter_context(products_of("bfloat16" if self._rounds else "float32"))
-        wanted = self._options.precision
-        if wanted == "float32" or self._rounds or not self._options.speaks:
+        if self._options.precision != "bfloat16" or self._rounds or not self._options.speaks:
             return
         if self._usable:
             why = f"the run that goes on left bfloat16 after step {self._at.exact_from}"
@@ -49,19 +50,20 @@ class Precision:
             why = "bfloat16 is no faster on this processor"
         else:
             why = "bfloat16 is chosen on a CPU alone"
-        progress.say(f"precision {wanted}: {why}, so float32 is used")
+        progress.say(f"precision bfloat16: {why}, so float32 is used")
 
     def objection(self, objective: Objective, network: nn.Module) -> str | None:
         """What speaks against rounded products, by the validation part; None if nothing does.
 
         For process 0, with the network in evaluation mode.  The first evaluation is one that
-        compares, then the second, fourth, eighth and so on, so that this costs little in the end.
+        compares, then the second, fourth, eighth and so on, so that this costs little in the end;
+        none is after so few steps that it would cost much.
         """
-        number = len(self._at.history) + 1
+        at, number = self._at, len(self._at.history) + 1
         checks = self._options.precision == "auto" and self._rounds
-        if not checks or number & (number - 1):
+        if not checks or number & (number - 1) or at.step < _FEWEST:
             return None
-        return compare(objective, network).objection()
+        return compare(objective, network, _BATCHES if at.step >= _LONG else 1).objection()
 
     def heed(self, objection: str | None) -> None:
         """If there is one, make exact products from now on."""
@@ -111,13 +113,13 @@ class Difference(NamedTuple):
         return None
 
 
-def compare(objective: Objective, network: nn.Module) -> Difference:
-    """Rounded and exact products on a few batches of the validation part, by training's kernels.
+def compare(objective: Objective, network: nn.Module, batches: int = _BATCHES) -> Difference:
+    """Rounded and exact products on so many batches of the validation part, by training's kernels.
 
     What evaluates does not round in the recurrent layers; what is differentiated does.
     """
-    exact, gradient = _differentiated(objective, network, "float32")
-    rounded, turned = _differentiated(objective, network, "bfloat16")
+    exact, gradient = _differentiated(objective, network, "float32", batches)
+    rounded, turned = _differentiated(objective, network, "bfloat16", batches)
     change = abs(rounded - exact)
     relative = change / abs(exact) if exact else math.inf
     lengths = (gradient_norm(gradient) * gradient_norm(turned)).item()
@@ -129,14 +131,14 @@ def compare(objective: Objective, network: nn.Module) -> Difference:
 
 
 def _differentiated(
-    objective: Objective, network: nn.Module, precision: str
+    objective: Objective, network: nn.Module, precision: str, batches: int
 ) -> tuple[float, list[Tensor]]:
     """The mean loss over the batches, and the first one's gradient."""
     weights = [p for p in network.parameters() if p.requires_grad]
     lost, units = 0.0, 0
     gradient: list[Tensor] = []
     with torch.enable_grad(), products_of(precision):
-        for batch in islice(objective.validation_batches(), _BATCHES):
+        for batch in islice(objective.validation_batches(), batches):
             loss, count, _ = objective.loss(network, batch, None)
             if not gradient:
                 found = torch.autograd.grad(loss, weights, allow_unused=True)

@@ -7,7 +7,6 @@ have but once is read and predicted as unknown now and then, as `LanguageModelli
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,20 +20,19 @@ from tidegate.runtime.scoring import TextsAndConditions, padded_texts, text_nats
 from tidegate.training.judging import TorchReader, nats, network_inputs
 from tidegate.training.language_modelling import seen_once
 from tidegate.training.many_to_one import batches_of_like_lengths
-from tidegate.training.objective import StepResult, TaskObjective
+from tidegate.training.objective import StepResult
+from tidegate.training.writing import WritingObjective, figures_of
 
 _UNTOLD = 0.05  # of the conditions of texts that are learned from
 
 
-class TextModelling(TaskObjective):
+class TextModelling(WritingObjective):
     """The objective: predict each token of a text after its first, which opens it.
 
     train, validation: tokens int32 [T] of each text, framed, and the conditions, float32 [N, C].
     ``columns``: which of several conditions each of the C numbers belongs to.
     """
 
-    metric = "cross_entropy"
-    lower_is_better = True
     unit = "texts"
 
     def __init__(
@@ -51,13 +49,13 @@ class TextModelling(TaskObjective):
         sample_steps: tuple[int, ...],
         sample: Callable[[SequenceNetwork, int], str],
     ) -> None:
+        super().__init__(sample_steps, sample)
         self.network, self.train, self.validation = network, train, validation
         self.columns, self.batch_size, self.seed = columns, batch_size, seed
         self.lengths = np.array([len(text) for text in train[0]])
         self.ends = np.cumsum(self.lengths)
         self.text = np.concatenate(train[0])
         self.unknown, (self.once, self.taken) = unknown, seen_once(self.text, opening)
-        self.sample_steps, self.sample = frozenset(sample_steps), sample
 
     def steps_in_epoch(self) -> int:
         """Optimiser steps in one pass over the texts."""
@@ -99,20 +97,7 @@ class TextModelling(TaskObjective):
         """Cross-entropy (nats per token) and perplexity on the validation texts."""
         assert isinstance(network, SequenceNetwork)
         scored = text_nats(TorchReader(network), *self.validation)
-        entropy = total(np.concatenate(scored)).cross_entropy
-        told = {"validation_loss": entropy, "cross_entropy": entropy}
-        return told | {"perplexity": math.exp(min(entropy, 700.0))}
-
-    def at_step(self, step: int, network: nn.Module) -> str | None:
-        """A text that the network would write by now, at the chosen steps."""
-        if step not in self.sample_steps:
-            return None
-        assert isinstance(network, SequenceNetwork)
-        training = network.training
-        network.eval()
-        text = self.sample(network, step)
-        network.train(training)
-        return text
+        return figures_of(total(np.concatenate(scored)).cross_entropy)
 
     def sizes(self) -> tuple[int, int]:
         """Tokens of both parts."""

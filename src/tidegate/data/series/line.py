@@ -7,6 +7,8 @@ need of windows are sums of products, which add up over stretches of them.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +23,7 @@ _MOST_WEIGHTS = 2**22
 _WORK = 3e10  # multiplications in the sums of one part: a few seconds
 _ROWS = 2048  # at once: bounds the memory
 _FOLDS = 5  # of training
+_TWICE_AS_LONG = 8  # times the work of a line of twice as many steps, at most
 _ENOUGH = 10  # horizons of validation rows, from which on they alone choose
 
 
@@ -67,6 +70,30 @@ def fit_line(train: Windows, validation: Windows, steps: int) -> Line:
     return learned.line(learned.best_penalty(_Sums.of(validation, steps)))
 
 
+def widest_line(train: Windows, validation: Windows, most: int, seconds: float) -> int:
+    """Of how many of the last ``most`` steps a line takes no more than about ``seconds``.
+
+    The cost rises with their third power at most, so that shorter lines tell.
+    """
+    if math.isinf(seconds):
+        return most
+    for steps in sorted({-(-most // 4), -(-most // 2)}):
+        began = time.monotonic()
+        fit_line(train, validation, steps)
+        took = time.monotonic() - began
+        seconds -= took
+        if _TWICE_AS_LONG * took > seconds:
+            return steps
+    return most
+
+
+def fold_count(train: Windows, validation: Windows) -> int:
+    """How many lines of earlier rows ``line_folds`` fits."""
+    horizon = train.windowing.horizon
+    enough = len(validation.starts) >= _ENOUGH * horizon
+    return 0 if enough or len(train.starts) <= 2 * _FOLDS * horizon else _FOLDS - 1
+
+
 def line_folds(line: Line, train: Windows, validation: Windows, steps: int) -> list[Fold]:
     """The line with ``validation``, and where that has few horizons of rows, earlier ones.
 
@@ -75,7 +102,7 @@ def line_folds(line: Line, train: Windows, validation: Windows, steps: int) -> l
     """
     horizon = train.windowing.horizon
     folds = [Fold(line, validation)]
-    if len(validation.starts) >= _ENOUGH * horizon or len(train.starts) <= 2 * _FOLDS * horizon:
+    if not fold_count(train, validation):
         return folds
     penalty = None
     for own in np.array_split(train.starts, _FOLDS)[1:]:
@@ -125,22 +152,37 @@ class _Sums:
         return cls(products, inputs)
 
     def best_penalty(self, held: _Sums) -> float:
-        """That of the line with the least squared error on other windows."""
-        return min(PENALTIES, key=lambda penalty: held.squared_error(self.line(penalty)))
+        """That of the line with the least squared error on other windows.
+
+        Along the eigenvectors an error is a square form of the 1 / (value + penalty), so that all
+        penalties together cost as much as one line.
+        """
+        values, vectors, moment = self._spectrum
+        gram, cross = held.centred(self._mean_x, self._mean_y)
+        square = (vectors.T @ gram @ vectors) * (moment @ moment.T)
+        linear = np.einsum("io,io->i", vectors.T @ cross, moment)
+
+        def error(penalty: float) -> float:
+            factors = 1 / (values + penalty)
+            return float(factors @ square @ factors - 2 * linear @ factors)
+
+        return min(PENALTIES, key=error)
 
     def line(self, penalty: float) -> Line:
         values, vectors, moment = self._spectrum
         weights = (vectors @ (moment / (values + penalty)[:, None])).T
         return Line(weights, self._mean_y - weights @ self._mean_x, penalty)
 
-    def squared_error(self, line: Line) -> float:
-        """Of all windows and outputs together."""
-        applied = np.concatenate([line.intercept[:, None], line.weights], axis=1)  # [O, 1 + I]
-        k = 1 + self.inputs
-        products = self.products
-        explained = np.einsum("oi,oi", applied, applied @ products[:k, :k])
-        return float(explained - 2 * np.einsum("oi,io", applied, products[:k, k:])
-                     + np.trace(products[k:, k:]))  # fmt: skip
+    def centred(self, mean_x: np.ndarray, mean_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of the products of inputs with inputs and with targets, less these means."""
+        k, count = 1 + self.inputs, self.products[0, 0]
+        x, y = self.products[0, 1:k], self.products[0, k:]
+        gram = self.products[1:k, 1:k] - np.outer(x, mean_x) - np.outer(mean_x, x)
+        cross = self.products[1:k, k:] - np.outer(x, mean_y) - np.outer(mean_x, y)
+        return (
+            gram + count * np.outer(mean_x, mean_x),
+            cross + count * np.outer(mean_x, mean_y),
+        )
 
     @property
     def _mean_x(self) -> np.ndarray:
@@ -153,8 +195,6 @@ class _Sums:
     @cached_property
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of centred inputs the eigenvalues and vectors, and their products with the targets."""
-        k, count = 1 + self.inputs, self.products[0, 0]
-        gram = self.products[1:k, 1:k] - count * np.outer(self._mean_x, self._mean_x)
-        moment = self.products[1:k, k:] - count * np.outer(self._mean_x, self._mean_y)
+        gram, moment = self.centred(self._mean_x, self._mean_y)
         values, vectors = np.linalg.eigh(gram)
         return values.clip(0), vectors, vectors.T @ moment

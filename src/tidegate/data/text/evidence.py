@@ -11,7 +11,8 @@ blindly: the evidence in a training text is counted in the texts of other folds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 from zlib import crc32
 
@@ -33,7 +34,11 @@ MAX_LABELS: Final = 32  # with more, evidence would be as wide as the words' vec
 _LETTERS: Final = (4, 5)  # lengths of the runs, a space before and after the word included
 _KEPT: Final = 1 << 19  # n-grams, those that most texts hold
 _FOLDS: Final = 5
+_AT_ONCE: Final = 500  # texts, which bounds the memory
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio spreads sums over high bits
+
+
+Found = tuple[np.ndarray, np.ndarray]  # whether each of N buckets is known, and its place
 
 
 class Evidence:
@@ -55,7 +60,7 @@ class Evidence:
         self.width = EVIDENCE_KINDS * log_odds.shape[1]
 
     def of(
-        self, texts: Iterable[Sequence[str]], before: Iterable[int] | None = None
+        self, texts: Iterable[Sequence[str]], before: Sequence[int] | None = None
     ) -> list[np.ndarray]:
         """Evidence of each word of each text, float32 [T, width]; unknown n-grams have none.
 
@@ -63,7 +68,8 @@ class Evidence:
         """
         lexicon = _Lexicon()
         indices = [lexicon.indices(text) for text in texts]
-        return list(_read(lexicon, indices, self.buckets, self.log_odds, before))
+        find = partial(_find, self.buckets)
+        return list(_read(lexicon, indices, find, self.log_odds, before))
 
 
 def learn_evidence(
@@ -76,21 +82,25 @@ def learn_evidence(
     """
     lexicon = _Lexicon()
     indices = [lexicon.indices(text) for text in texts]
-    ngrams = [lexicon.ngrams(of_text) for of_text in indices]
+    held = list(_held(lexicon, indices))
     holders = np.zeros(BUCKETS, np.int32)
-    for found in ngrams:
-        holders[found] += 1
+    for _, buckets in held:
+        np.add.at(holders, buckets, 1)
     kept = np.flatnonzero(holders)
     if len(kept) > _KEPT:
         kept = np.sort(kept[np.argsort(-holders[kept], kind="stable")[:_KEPT]])
+    places = _places(kept)
 
     folds = np.random.default_rng(0).permutation(len(texts)) % _FOLDS
     counts = np.zeros((_FOLDS, label_count, len(kept)), np.int32)
     sizes = np.zeros((_FOLDS, label_count), np.int64)
-    for found, fold, label in zip(ngrams, folds, labels, strict=True):
-        known, places = _find(kept, found)
-        counts[fold, label, places[known]] += 1
-        sizes[fold, label] += 1
+    np.add.at(sizes, (folds, labels), 1)
+    for holding, buckets in held:
+        at = places[buckets]
+        known = at >= 0
+        text = holding[known]
+        table = (folds[text] * label_count + labels[text]) * len(kept)
+        np.add.at(counts.reshape(-1), table + at[known], 1)
 
     return _out_of_fold(lexicon, indices, kept, (folds, counts, sizes))
 
@@ -144,10 +154,16 @@ def _out_of_fold(
     folds, counts, sizes = counted
     all_counts, all_sizes = counts.sum(0), sizes.sum(0)
     read: dict[int, np.ndarray] = {}
+    places = _places(kept)
+
+    def find(wanted: np.ndarray) -> Found:
+        found = places[wanted]
+        return found >= 0, found
+
     for fold in range(_FOLDS):
         elsewhere = _log_odds(all_counts - counts[fold], all_sizes - sizes[fold])
         (members,) = np.nonzero(folds == fold)
-        of_fold = _read(lexicon, [indices[i] for i in members], kept, elsewhere)
+        of_fold = _read(lexicon, [indices[i] for i in members], find, elsewhere)
         read |= dict(zip(members.tolist(), of_fold, strict=True))
     of_all = Evidence(kept, _log_odds(all_counts, all_sizes))
     return of_all, [read[i] for i in range(len(indices))]
@@ -184,13 +200,6 @@ class _Lexicon:
         counts = np.array([len(runs) for runs in self._letters], np.int64)
         return np.array([run for runs in self._letters for run in runs], np.int64), counts
 
-    def ngrams(self, indices: np.ndarray) -> np.ndarray:
-        """The different buckets of a text, rising."""
-        letters = (self._letters[i] for i in np.unique(indices))
-        hashes = np.array([self._hashes[i] for i in indices], np.uint64)
-        runs = np.fromiter((run for of_word in letters for run in of_word), np.int64)
-        return np.unique(np.concatenate([_own(hashes), _pairs(hashes), runs]))
-
 
 def word_hash(word: str) -> int:
     """By which a pair knows the word before, from 0 to 2**32 - 1."""
@@ -202,40 +211,90 @@ def _own(hashes: np.ndarray) -> np.ndarray:
     return (hashes * _ODD >> np.uint64(40)).astype(np.int64)
 
 
-def _pairs(hashes: np.ndarray, first: int = 0) -> np.ndarray:
-    """Bucket of each word with the one before it; 0 before the first is the start of the text."""
-    before = np.concatenate([np.array([first], np.uint64), hashes[:-1]])[: len(hashes)]
+def _pairs(hashes: np.ndarray, firsts: Mapping[int, int] | None = None) -> np.ndarray:
+    """Bucket of each word with the one before it; 0 before one is the start of a text.
+
+    ``firsts``: what stands before some words instead, by their places.
+    """
+    before = np.concatenate([np.zeros(1, np.uint64), hashes[:-1]])[: len(hashes)]
+    for place, first in (firsts or {}).items():
+        before[place : place + 1] = first
     mixed = before * _ODD + hashes
     return ((mixed ^ mixed >> np.uint64(29)) * _ODD >> np.uint64(40)).astype(np.int64)
+
+
+def _held(
+    lexicon: _Lexicon, texts: Sequence[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of some texts after others: their numbers and the buckets that they hold, each pair once."""
+    hashes, (runs, lengths) = lexicon.hashes(), lexicon.letters()
+    starts = np.cumsum(lengths) - lengths
+    for first in range(0, len(texts), _AT_ONCE):
+        some = texts[first : first + _AT_ONCE]
+        words, ends = np.concatenate(some), np.cumsum([len(text) for text in some])
+        text = np.repeat(np.arange(len(some)), [len(text) for text in some])
+        pairs = _pairs(hashes[words], dict.fromkeys(ends[:-1].tolist(), 0))
+        text_of, word = np.divmod(_different(text * len(hashes) + words), len(hashes))
+        count = lengths[word]
+        at = np.arange(count.sum()) + np.repeat(starts[word] - np.cumsum(count) + count, count)
+        held = [(text, pairs), (text_of, _own(hashes[word])), (text_of.repeat(count), runs[at])]
+        keys = np.concatenate([holding * BUCKETS + buckets for holding, buckets in held])
+        holding, buckets = np.divmod(_different(keys), BUCKETS)
+        yield first + holding, buckets
+
+
+def _different(keys: np.ndarray) -> np.ndarray:
+    """The different ones of int64 [N], rising; of so many, numpy's own unique takes five times as
+    long.
+    """
+    ordered = np.sort(keys)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
 def _read(
     lexicon: _Lexicon,
     texts: Sequence[np.ndarray],
-    buckets: np.ndarray,
+    find: Callable[[np.ndarray], Found],
     log_odds: np.ndarray,
-    before: Iterable[int] | None = None,
+    before: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Evidence in each text, float32 [T, 3 C], by the numbers of its words."""
+    """Evidence in each text, float32 [T, 3 C], by the numbers of its words.
+
+    ``find`` tells of buckets whether they are among those of ``log_odds``, and where.
+    """
     hashes = lexicon.hashes()
-    own = _looked_up(buckets, log_odds, _own(hashes))
+    own = _looked_up(find, log_odds, _own(hashes))
     runs, counts = lexicon.letters()
     # as if independent: their sum grows as the root of their number
     letters = np.zeros_like(own)
-    np.add.at(letters, np.arange(len(counts)).repeat(counts), _looked_up(buckets, log_odds, runs))
+    np.add.at(letters, np.arange(len(counts)).repeat(counts), _looked_up(find, log_odds, runs))
     letters /= np.sqrt(np.maximum(counts, 1))[:, None]
-    for text, first in zip(texts, before or [0] * len(texts), strict=True):
-        pairs = _looked_up(buckets, log_odds, _pairs(hashes[text], first))
-        yield np.concatenate([own[text], pairs, letters[text]], 1)
+    for first in range(0, len(texts), _AT_ONCE):
+        some = texts[first : first + _AT_ONCE]
+        words, ends = np.concatenate(some), np.cumsum([len(text) for text in some]).tolist()
+        opening = [0] * len(some) if before is None else before[first : first + _AT_ONCE]
+        firsts = dict(zip([0, *ends[:-1]], opening, strict=True))
+        pairs = _looked_up(find, log_odds, _pairs(hashes[words], firsts))
+        joined = np.concatenate([own[words], pairs, letters[words]], 1)
+        yield from np.split(joined, ends[:-1])
 
 
-def _looked_up(buckets: np.ndarray, log_odds: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _looked_up(
+    find: Callable[[np.ndarray], Found], log_odds: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
     """Log-odds [N, C] of the buckets wanted, [N]; zero for those that are not there."""
-    known, places = _find(buckets, wanted)
+    known, places = find(wanted)
     return np.where(known[:, None], log_odds[places], np.float32(0))
 
 
-def _find(buckets: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _places(buckets: np.ndarray) -> np.ndarray:
+    """Of every bucket there may be its place among these, -1 for one that is not there."""
+    places = np.full(BUCKETS, -1, np.int32)
+    places[buckets] = np.arange(len(buckets))
+    return places
+
+
+def _find(buckets: np.ndarray, wanted: np.ndarray) -> Found:
     """Whether each bucket wanted is there, and its place."""
     places = np.minimum(np.searchsorted(buckets, wanted), len(buckets) - 1)
     return buckets[places] == wanted, places

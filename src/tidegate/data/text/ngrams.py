@@ -21,6 +21,8 @@ from tidegate.model.tensors import MAX_LENGTH
 
 __all__ = ["KneserNey"]
 
+_JUDGES = 1 << 17  # tokens by which it is told how long n-grams should be, at most
+
 
 @dataclass(frozen=True, eq=False)
 class Order:
@@ -118,19 +120,23 @@ class KneserNey:
     ) -> Self:
         """Count in ``train``, longer and longer n-grams while that predicts ``validation`` better.
 
-        After ``seconds`` no longer ones are begun.
+        None are begun that would not be counted within ``seconds``, about.
 
         The longest n-grams count as often as they are seen, the others once for each token that
         was seen before them.
         """
-        best, lowest, began = None, np.inf, time.monotonic()
+        validation = validation[:_JUDGES]
+        best, lowest, ends = None, np.inf, time.monotonic() + seconds
+        before = time.monotonic()
         for model in cls._growing(train, size, never_target, longest):
             entropy = model.cross_entropy(validation)
             if best is not None and entropy >= lowest:
                 break
             best, lowest = model, entropy
-            if time.monotonic() - began > seconds:
+            now = time.monotonic()
+            if now + (now - before) > ends:  # longer ones take longer still
                 break
+            before = now
         assert best is not None
         return best
 
