@@ -1,9 +1,10 @@
-"""Evidence: what a text's single words say of its label, as numbers beside the words.
+"""Evidence: what a text's single words say of its answer, as numbers beside the words.
 
 For each word, pair of neighbouring words and run of letters it is counted how many training texts
 of each label hold it.  Its evidence for a label is the log of the odds of two such shares, that of
 the texts with the label and that of the others: the weights of naive Bayes, which Wang & Manning
-(2012, "Baselines and Bigrams") gave to a linear model; here a recurrent network reads them.
+(2012, "Baselines and Bigrams") gave to a linear model; here a recurrent network reads them.  Where
+the answer is a number, what is counted is whether it lies above each of a few quantiles.
 
 A text must not be judged by what was counted in itself, or the network would learn to trust it
 blindly: the evidence in a training text is counted in the texts of other folds.
@@ -23,6 +24,7 @@ __all__ = [
     "BUCKETS",
     "MAX_LABELS",
     "Evidence",
+    "answers_of_labels",
     "learn_evidence",
     "learn_token_evidence",
     "word_hash",
@@ -39,9 +41,9 @@ _ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio spreads sums
 class Evidence:
     """The evidence of n-grams, which are known by their hashes.
 
-    ``buckets``: int64 [F], rising, below BUCKETS; ``log_odds``: float32 [F, C], of the second of
-    two labels, or of each of C.  ``width``: the 3 C numbers of a word: its own, its pair's with the
-    word before, its letters'.
+    ``buckets``: int64 [F], rising, below BUCKETS; ``log_odds``: float32 [F, C], of each of C
+    answers; of two labels that is the second.  ``width``: the 3 C numbers of a word: its own, its
+    pair's with the word before, its letters'.
     """
 
     def __init__(self, buckets: np.ndarray, log_odds: np.ndarray) -> None:
@@ -66,13 +68,23 @@ class Evidence:
         return list(_read(lexicon, indices, self.buckets, self.log_odds, before))
 
 
+def answers_of_labels(labels: np.ndarray, label_count: int) -> np.ndarray:
+    """What evidence of single labels is counted by, bool [N, C]: each label, or the second of two.
+
+    ``labels``: int64 [N], below ``label_count``.
+    """
+    held = labels[:, None] == np.arange(label_count)
+    return held[:, 1:] if label_count == 2 else held
+
+
 def learn_evidence(
-    texts: Sequence[Sequence[str]], labels: np.ndarray, label_count: int
+    texts: Sequence[Sequence[str]], held: np.ndarray
 ) -> tuple[Evidence, list[np.ndarray]]:
     """The evidence of words, and that of each text's own words as the other folds have it.
 
-    ``texts``: the words of N texts; ``labels``: int64 [N], below ``label_count``.  The second is as
-    ``Evidence.of`` returns it.  Which fold a text is in depends on its place alone.
+    ``texts``: the words of N texts; ``held``: bool [N, C], which of C answers are given to each, of
+    which none, one or several may be.  The second is as ``Evidence.of`` returns it.  Which fold a
+    text is in depends on its place alone.
     """
     lexicon = _Lexicon()
     indices = [lexicon.indices(text) for text in texts]
@@ -85,12 +97,15 @@ def learn_evidence(
         kept = np.sort(kept[np.argsort(-holders[kept], kind="stable")[:_KEPT]])
 
     folds = np.random.default_rng(0).permutation(len(texts)) % _FOLDS
-    counts = np.zeros((_FOLDS, label_count, len(kept)), np.int32)
-    sizes = np.zeros((_FOLDS, label_count), np.int64)
-    for found, fold, label in zip(ngrams, folds, labels, strict=True):
+    # by fold the answers, and behind them all texts, [K, C + 1, F] and [K, C + 1]
+    counted = np.concatenate([held, np.ones((len(held), 1), bool)], axis=1)
+    counts = np.zeros((_FOLDS, counted.shape[1], len(kept)), np.int32)
+    sizes = np.zeros((_FOLDS, counted.shape[1]), np.int64)
+    for found, fold, answers in zip(ngrams, folds, counted, strict=True):
         known, places = _find(kept, found)
-        counts[fold, label, places[known]] += 1
-        sizes[fold, label] += 1
+        for answer in np.flatnonzero(answers):
+            counts[fold, answer, places[known]] += 1
+        sizes[fold] += answers
 
     return _out_of_fold(lexicon, indices, kept, (folds, counts, sizes))
 
@@ -128,7 +143,13 @@ def learn_token_evidence(
         known, places = _find(kept, buckets)
         np.add.at(counts[fold], (of_buckets[known], places[known]), 1)
         np.add.at(sizes[fold], of_sentence, 1)
-    return _out_of_fold(lexicon, indices, kept, (folds, counts, sizes))
+    return _out_of_fold(lexicon, indices, kept, (folds, *map(_and_all, (counts, sizes))))
+
+
+def _and_all(of_labels: np.ndarray) -> np.ndarray:
+    """Counts by fold and label [K, L, ...], two of which the second tells; and then their sum."""
+    told = of_labels[:, 1:] if of_labels.shape[1] == 2 else of_labels
+    return np.concatenate([told, of_labels.sum(1, keepdims=True)], axis=1)
 
 
 def _out_of_fold(
@@ -139,7 +160,8 @@ def _out_of_fold(
 ) -> tuple[Evidence, list[np.ndarray]]:
     """The evidence of all, and that of each text as the other folds have it.
 
-    ``counted``: the fold of each text, and by fold and label the counts of n-grams and of all.
+    ``counted``: the fold of each text, and by fold the counts of n-grams and of texts, those with
+    each answer and then all.
     """
     folds, counts, sizes = counted
     all_counts, all_sizes = counts.sum(0), sizes.sum(0)
@@ -242,13 +264,12 @@ def _find(buckets: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _log_odds(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Log-odds float32 [F, C] of n-grams that counts [K, F] of texts [K] hold.
+    """Log-odds float32 [F, C] of n-grams that counts [C + 1, F] of texts [C + 1] hold.
 
-    One is added to every count and two to every number of texts (Laplace).
+    The last are all texts, the others those with each answer.  One is added to every count and two
+    to every number of texts (Laplace).
     """
-    if len(sizes) == 2:
-        counts, sizes = counts[::-1], sizes[::-1]  # of the second label
-    share = (counts + 1) / (sizes + 2)[:, None]
-    others = (counts.sum(0) - counts + 1) / (sizes.sum() - sizes + 2)[:, None]
-    log_odds = np.log(share / others).astype(np.float32).T
-    return np.ascontiguousarray(log_odds[:, :1] if len(sizes) == 2 else log_odds)
+    with_it, sizes_with = counts[:-1], sizes[:-1]
+    share = (with_it + 1) / (sizes_with + 2)[:, None]
+    others = (counts[-1] - with_it + 1) / (sizes[-1] - sizes_with + 2)[:, None]
+    return np.ascontiguousarray(np.log(share / others).astype(np.float32).T)
