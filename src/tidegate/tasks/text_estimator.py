@@ -26,7 +26,6 @@ from tidegate.tasks.folds import (
     judged_by_folds,
     trained_for,
 )
-from tidegate.tasks.kinds.kind import Kind
 from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.read_texts import ReadsTexts
 from tidegate.tasks.splitting import split_rows
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream
+    from tidegate.tasks.explaining import Explanation, Faithfulness
     from tidegate.training.many_to_one import ManyToOne, Weights
     from tidegate.training.objective import TrainingResult
 
@@ -290,6 +290,29 @@ class TextEstimator(ReadsTexts):
         (read,) = self.encode(as_texts([x]))
         tokens = read if read.dtype.names is None else read["token"]
         return {"": read}, [self.encoder_.decode([int(token)]) for token in tokens]
+
+    def explain(self, texts: Any) -> list[Explanation]:
+        """What each word of each text carries of the model's answer, by leaving it out.
+
+        An `Explanation` has ``words`` and ``contributions`` [words, answers]: by how much the
+        log-odds of the predicted label fall without the word, or the number; of several labels
+        those of each that is predicted.  This reads a text of W words W times anew, without torch.
+        Raises InputError as ``predict``.
+        """
+        from tidegate.tasks.explaining import explained
+
+        return explained(self, texts)
+
+    def faithfulness(self, texts: Any, *, seed: int = 0) -> Faithfulness:
+        """Whether explanations name what carries answers: how far these fall without it.
+
+        A tenth, a fifth and a half of each text's words are left out, those that carry most, and
+        beside them as many random ones, drawn by ``seed``.  Raises InputError as ``predict``, and
+        where fewer than two texts have five words.
+        """
+        from tidegate.tasks.explaining import faithfulness
+
+        return faithfulness(self, texts, seed=seed)
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import TextStream

@@ -21,11 +21,12 @@ class Kind(ABC):
     """The answers to texts, as arrays [N, ...], and a network's outputs for them, [N, ``outputs``].
 
     ``FIGURES``: those that folds of few texts tell.  ``SETTLES``: whether there is something to
-    choose after training, by outputs for the held-out part.
+    choose after training, by outputs for the held-out part; ``LABELS``: whether answers are such.
     """
 
     FIGURES: ClassVar[tuple[str, ...]]
     SETTLES: ClassVar[bool] = False
+    LABELS: ClassVar[bool] = True
     outputs: int
 
     @abstractmethod
@@ -64,6 +65,14 @@ class Kind(ABC):
     @abstractmethod
     def values(self, outputs: np.ndarray) -> np.ndarray:
         """What outputs say: the probability of each label, float64 [N, L], or a number, [N]."""
+
+    @abstractmethod
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        """What words add to: the log-odds of each label, float64 [N, L], or the number, [N, 1]."""
+
+    @abstractmethod
+    def names(self, outputs: np.ndarray) -> list[tuple[str, int]]:
+        """What the outputs [O] for a text told, each in words and as the column of its score."""
 
     def streamed(self, net: Stepping) -> np.ndarray:
         """The same of a stream, as of now."""

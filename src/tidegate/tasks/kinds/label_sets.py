@@ -76,6 +76,15 @@ class LabelSets(Kind):
     def same(self, other: Kind) -> bool:
         return isinstance(other, LabelSets) and self.classes.tolist() == other.classes.tolist()
 
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs.astype(np.float64)
+
+    def names(self, outputs: np.ndarray) -> list[tuple[str, int]]:
+        """The labels that are told; the likeliest one where there is none."""
+        told = np.flatnonzero(self._told(outputs[None])[0])
+        columns = told.tolist() or [int(outputs.argmax())]
+        return [(str(self.classes[column]), column) for column in columns]
+
     def given(self, answers: np.ndarray) -> list[list[Label]]:
         return [self.classes[row > 0].tolist() for row in answers]
 

@@ -22,6 +22,7 @@ class Number(Kind):
     """Answers are numbers, float64 [N]; outputs are these by the scale of the training part."""
 
     FIGURES: ClassVar[tuple[str, ...]] = ("mse", "rmse", "mae", "r2")
+    LABELS: ClassVar[bool] = False
     outputs = 1
 
     scaler: Scaler
@@ -58,6 +59,12 @@ class Number(Kind):
 
     def same(self, other: Kind) -> bool:
         return isinstance(other, Number)
+
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        return self.values(outputs)[:, None]
+
+    def names(self, outputs: np.ndarray) -> list[tuple[str, int]]:
+        return [(f"{self.values(outputs[None])[0]:.4g}", 0)]
 
     def given(self, answers: np.ndarray) -> np.ndarray:
         return answers

@@ -68,6 +68,17 @@ class OneLabel(Kind):
     def values(self, outputs: np.ndarray) -> np.ndarray:
         return np.exp(log_softmax(outputs).astype(np.float64))
 
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        log_p = log_softmax(outputs.astype(np.float64))
+        others = np.stack(
+            [np.logaddexp.reduce(np.delete(log_p, i, 1), axis=1) for i in range(self.outputs)], 1
+        )
+        return log_p - others
+
+    def names(self, outputs: np.ndarray) -> list[tuple[str, int]]:
+        best = int(outputs.argmax())
+        return [(str(self.classes[best]), best)]
+
     def streamed(self, net: Stepping) -> np.ndarray:
         return net.probabilities()
 
