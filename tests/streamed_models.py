@@ -18,6 +18,7 @@ from tidegate.data.text.ngrams import KneserNey
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
+from tidegate.tasks.kinds.one_label import OneLabel
 
 WORDS = ["a", "bad", "film", "good", "not", ",", "the", "so"]
 TEXT = "the good film, not so bad\nso bad a film\n\nnot the good\n"
@@ -43,6 +44,7 @@ def text_classifier(level: str = "word", *, evidence: bool = False, **of_network
     model = tg.TextClassifier(level=level, bidirectional=False, evidence=evidence)
     model.encoder_ = WordEncoder(WORDS, lowercase=True) if level == "word" else _characters()
     model.classes_ = np.array(["bad", "good", "so so"])
+    model.kind_ = OneLabel(model.classes_)
     model.evidence_ = None
     if evidence:
         texts = [["good", "film"], ["bad", "film"], ["not", "good"], ["so", "so"]] * 2
