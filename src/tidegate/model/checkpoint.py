@@ -266,8 +266,7 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(f"task: expected one of {', '.join(TASK_PARTS)}, got {shown(task)}")
     for part, kind in {"encoder": dict, "labels": list, "scaling": dict}.items():
         wanted = kind if part in TASK_PARTS[task] else type(None)
-        several = task == "text-classifier" and part == "scaling"  # thresholds of several labels
-        if not isinstance(values[part], (wanted, dict) if several else wanted):
+        if (task, part) != ("text-classifier", "scaling") and not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
     two = task == "sequence-to-sequence"
     architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
@@ -285,6 +284,11 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(
             f"labels: expected {architecture.output_size} different strings, whole numbers, "
             f"numbers or booleans, all of one kind, got {len(labels)} values"
+        )
+    if task == "text-classifier" and not _are_thresholds(values["scaling"], len(labels)):
+        raise ValueError(
+            f"scaling: expected null for a {task}, or thresholds from 0 to 1 of its labels, got "
+            "another value"
         )
     for part in ("options", "metrics", "history", "provenance"):
         if not isinstance(values[part], dict):
@@ -330,6 +334,16 @@ def _are_labels(values: list[Any], count: int) -> bool:
     if kinds == {int}:
         return all(-(2**63) <= value < 2**63 for value in values)
     return kinds != {float} or all(map(math.isfinite, values))
+
+
+def _are_thresholds(scaling: Any, count: int) -> bool:
+    """Whether it is none, or those of a classifier of several labels."""
+    if scaling is None:
+        return True
+    found = scaling.get("thresholds") if isinstance(scaling, dict) and len(scaling) == 1 else None
+    if not isinstance(found, list) or len(found) != count:
+        return False
+    return all(type(one) in (int, float) and 0 <= one <= 1 for one in found)
 
 
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}

@@ -156,15 +156,4 @@ class TextClassifier(TextEstimator, Classifier):
         super()._restore(model)
         self.kind_ = OneLabel(self.classes_)
         if model.scaling is not None:
-            self.kind_ = LabelSets(self.classes_, _thresholds(model.scaling, len(self.classes_)))
-
-
-def _thresholds(scaling: dict[str, Any], labels: int) -> np.ndarray:
-    """Those of a model file.  Raises ValueError."""
-    found = scaling.get("thresholds")
-    are_shares = isinstance(found, list) and all(type(t) in (int, float) for t in found)
-    if set(scaling) != {"thresholds"} or not are_shares or len(found) != labels:
-        raise ValueError(f"scaling: expected a threshold for each of {labels} labels alone")
-    if not all(0 <= threshold <= 1 for threshold in found):
-        raise ValueError("thresholds: expected numbers from 0 to 1")
-    return np.array(found, np.float64)
+            self.kind_ = LabelSets(self.classes_, np.array(model.scaling["thresholds"], float))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, ClassVar
 
@@ -16,8 +17,9 @@ class _Texts(AnsweredExperiment):
     """What the two tasks share; the model's kind of answers says the rest."""
 
     def __init__(self, model: Any, inputs: Any, answers: Any, **held_out: Any) -> None:
-        model._learn_answers(model._known(inputs), answers)
-        self._model, self._kind = model, model.kind_
+        self._model = copy.copy(model)  # which learns the answers there are
+        self._model._learn_answers(model._known(inputs), answers)
+        self._kind = self._model.kind_
         super().__init__(model, inputs, answers, **held_out)
         self._kind.learn(self.train.answers)
 
