@@ -15,6 +15,7 @@ from tidegate.cli import main
 
 TINY = {
     "classifier": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --min-count 1",
+    "regressor": "--embedding-size 4 --hidden-sizes 4 --max-steps 4",
     "language-model": "--embedding-size 4 --hidden-sizes 4 --max-steps 4 --bptt 8",
     "forecaster": "--hidden-sizes 4 --max-steps 4 --horizon 6 --context 24 --validate-until 0.9",
     "series-classifier": "--hidden-sizes 4 --max-steps 4",
@@ -61,6 +62,9 @@ def write_data(folder: Path) -> None:
     table = "review,sentiment\n" + "\n".join(rows) + "\n"
     (folder / "reviews.csv").write_text(table)
     (folder / "test.csv").write_text(table)
+    graded = [f"{word} film number {i},{stars},{tags},{i % 3},{i % 2 + 1}"
+              for i in range(20) for word, stars, tags in GRADED]  # fmt: skip
+    (folder / "graded.csv").write_text("review,stars,tags,kind,times\n" + "\n".join(graded) + "\n")
     (folder / "book.txt").write_text("the cat sat on the mat and the dog sat on the log\n" * 20)
     times = np.datetime64("2024-01-01T00") + np.arange(24 * 14) * np.timedelta64(1, "h")
     values = np.sin(np.arange(len(times)) * 2 * np.pi / 24) + 0.1 * np.cos(np.arange(len(times)))
@@ -90,12 +94,15 @@ BASKETS = [("bread", "milk"), ("tea",)]
 
 WORDS = [("lovely", "positive"), ("dreadful", "negative")]
 
+GRADED = [("lovely", "4.5", "warm;long"), ("dreadful", "1", ""), ("quiet", "3", "long")]
+
 STEPS = "gestures.csv --id gesture --time t --values x,y"
 EVENTS = "baskets.csv --id customer --time day --item bought"
 
 # What each task learns from, of the files that `write_data` writes.
 LEARN = {
     "classifier": "reviews.csv --text review --label sentiment",
+    "regressor": "graded.csv --text review --target stars",
     "language-model": "book.txt",
     "forecaster": "load.csv --time date --target OT",
     "series-classifier": f"{STEPS} --label kind",

@@ -63,6 +63,12 @@ def models(folder: Path) -> list[tuple[Path, Use]]:
             (TEXTS, CLASSES),
             lambda m: m.predict(["good", "", "?"]),
         ),
+        (
+            tg.TextClassifier(**sized),
+            (TEXTS, [[label, "any"] for label in CLASSES]),
+            lambda m: m.predict(["good", "", "?"]),
+        ),
+        (tg.TextRegressor(**sized), (TEXTS, numbers), lambda m: m.predict(["good", "", "?"])),
         (tg.LanguageModel(**sized, bptt=5), (BOOK,), lambda m: list(m.generate("t", 5, seed=0))),
         (
             tg.LanguageModel(**sized, bptt=5, level="word"),

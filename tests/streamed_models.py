@@ -13,11 +13,12 @@ from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.windowing import Windowing
 from tidegate.data.text.encoders import BpeEncoder, CharEncoder, WordEncoder
-from tidegate.data.text.evidence import learn_evidence
+from tidegate.data.text.evidence import answers_of_labels, learn_evidence
 from tidegate.data.text.ngrams import KneserNey
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
+from tidegate.tasks.kinds.one_label import OneLabel
 
 WORDS = ["a", "bad", "film", "good", "not", ",", "the", "so"]
 TEXT = "the good film, not so bad\nso bad a film\n\nnot the good\n"
@@ -43,10 +44,11 @@ def text_classifier(level: str = "word", *, evidence: bool = False, **of_network
     model = tg.TextClassifier(level=level, bidirectional=False, evidence=evidence)
     model.encoder_ = WordEncoder(WORDS, lowercase=True) if level == "word" else _characters()
     model.classes_ = np.array(["bad", "good", "so so"])
+    model.kind_ = OneLabel(model.classes_)
     model.evidence_ = None
     if evidence:
         texts = [["good", "film"], ["bad", "film"], ["not", "good"], ["so", "so"]] * 2
-        model.evidence_, _ = learn_evidence(texts, np.array([1, 0, 0, 2] * 2), 3)
+        model.evidence_, _ = learn_evidence(texts, answers_of_labels(np.array([1, 0, 0, 2] * 2), 3))
         of_network["evidence_size"] = model.evidence_.width
     sizes = {"vocabulary_size": model.encoder_.size, "embedding_size": 5}
     model.runtime_ = network(**sizes | of_network)

@@ -19,7 +19,8 @@ from tidegate.errors import options_as_flags
 from tidegate.tasks import folds as folds_module
 from tidegate.tasks import forecaster
 from tidegate.tasks.beside import Beside, allowance
-from tidegate.tasks.folds import FEW, cool, divided, folds_of, temperature_of
+from tidegate.tasks.folds import FEW, cool, temperature_of
+from tidegate.tasks.kinds.one_label import OneLabel
 
 SMALL = {"hidden_sizes": (6,), "max_steps": 3}
 RNG = np.random.default_rng(0)
@@ -271,20 +272,22 @@ def test_a_fraction_to_validate_by_is_held_out_of_few_texts_too(capsys):
 
 def test_folds_have_each_label_alike_and_none_are_made_of_many():
     answers = np.array([0] * 33 + [1] * 12)
-    folds = folds_of(answers, 0)
+    kind = OneLabel(np.array(["a", "b"]))
+    folds = kind.folds(answers, 0)
     assert folds is not None
     for label, counts in ((0, {6, 7}), (1, {2, 3})):
         assert set(np.bincount(folds[answers == label])) == counts
-    assert folds_of(np.arange(FEW) % 2, 0) is None
-    assert folds_of(np.array([0] * 30 + [1] * 4), 0) is None
+    assert kind.folds(np.arange(FEW) % 2, 0) is None
+    assert kind.folds(np.array([0] * 30 + [1] * 4), 0) is None
 
 
 def test_the_temperature_makes_probabilities_as_sure_as_they_are_right():
     """Right in seven cases of ten, and certain: at best 0.7, with one case more of either label."""
     truth = np.array([0] * 7 + [1] * 3)
     certain = np.log(np.array([[0.999, 0.001]] * 10))
-    log_p = divided(certain, temperature_of(certain, truth))
-    np.testing.assert_allclose(np.exp(log_p[:, 0]), (7 + 0.5) / (10 + 1), atol=0.005)
+    kind = OneLabel(np.array(["a", "b"]))
+    p = kind.values(certain / temperature_of(kind, certain, truth))
+    np.testing.assert_allclose(p[:, 0], (7 + 0.5) / (10 + 1), atol=0.005)
 
 
 def test_folds_choose_the_length_of_training_where_no_limit_is_given(monkeypatch):
@@ -304,8 +307,8 @@ def test_folds_choose_the_length_of_training_where_no_limit_is_given(monkeypatch
 
     monkeypatch.setattr(folds_module, "_LENGTHS", tuple(sure))
     monkeypatch.setattr(folds_module, "_out_of_fold", out_of_fold)
-    parted = folds_of(answers, 0)
-    model.classes_ = np.array(["neg", "pos"])
+    model.kind_ = OneLabel(np.array(["neg", "pos"]))
+    parted = model.kind_.folds(answers, 0)
     judged = folds_module.judged_by_folds(model, texts, answers, np.ones(60), parted)
     assert (judged.steps, tried) == (4, [2, 4, 8])
     with folds_module.trained_for(model, judged):
@@ -320,4 +323,5 @@ def test_outputs_are_divided_by_the_temperature_in_the_weights():
     network = model.network_
     cool(network, 3.0)
     model.network_ = network
-    np.testing.assert_allclose(model.predict_log_proba(texts), divided(before, 3.0), atol=1e-6)
+    expected = model.kind_.values(before / 3.0)
+    np.testing.assert_allclose(model.predict_proba(texts), expected, atol=1e-6)

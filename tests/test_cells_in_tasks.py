@@ -12,6 +12,7 @@ from tidegate.errors import InputError
 
 USE = {
     "classifier": "predict m.safetensors test.csv",
+    "regressor": "predict m.safetensors graded.csv",
     "language-model": "generate m.safetensors --length 9 --seed 1",
     "forecaster": "forecast m.safetensors load.csv",
     "series-classifier": "predict m.safetensors new.csv",

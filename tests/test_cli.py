@@ -26,6 +26,7 @@ from tidegate.tasks import TASKS
 def _trained(tidegate: Tidegate, task: str) -> Outcome:
     line = {
         "classifier": "train classifier reviews.csv --text review --label sentiment",
+        "regressor": "train regressor graded.csv --text review --target stars",
         "language-model": "train language-model book.txt",
         "forecaster": "train forecaster load.csv --time date --target OT",
         "series-classifier": f"train series-classifier {STEPS} --label kind",

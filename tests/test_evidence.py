@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidegate as tg
-from tidegate.data.text.evidence import BUCKETS, Evidence, learn_evidence
+from tidegate.data.text.evidence import BUCKETS, Evidence, answers_of_labels, learn_evidence
 from tidegate.errors import InputError
 from tidegate.tasks import load
 
@@ -16,7 +16,7 @@ LABELS = np.array([1, 0, 1, 0] * 10)
 
 def test_log_odds_are_those_of_naive_bayes():
     """Of the 20 texts with the second label 10 hold "fun", of the 20 others none."""
-    evidence, _ = learn_evidence(TEXTS, LABELS, 2)
+    evidence, _ = learn_evidence(TEXTS, answers_of_labels(LABELS, 2))
     (read,) = evidence.of([["fun", "film", "good"]])
     words = read[:, 0]
     assert words[0] == pytest.approx(np.log((11 / 22) / (1 / 22)), rel=1e-6)
@@ -26,14 +26,14 @@ def test_log_odds_are_those_of_naive_bayes():
 
 def test_pairs_tell_what_words_do_not():
     texts = [["not", "good"], ["good", "not"]] * 20
-    evidence, _ = learn_evidence(texts, np.array([0, 1] * 20), 2)
+    evidence, _ = learn_evidence(texts, answers_of_labels(np.array([0, 1] * 20), 2))
     (read,) = evidence.of([["not", "good"]])
     assert abs(read[:, 0]).max() < 1e-6
     assert read[1, 1] < -2
 
 
 def test_letters_tell_of_words_never_seen():
-    evidence, _ = learn_evidence(TEXTS, LABELS, 2)
+    evidence, _ = learn_evidence(TEXTS, answers_of_labels(LABELS, 2))
     (read,) = evidence.of([["goodness", "xyzzy"]])
     assert read[0, 0] == 0
     assert read[0, 2] > 1
@@ -42,24 +42,24 @@ def test_letters_tell_of_words_never_seen():
 
 def test_one_number_for_two_labels_and_one_each_for_more():
     for labels, width in ((2, 3), (3, 9), (5, 15)):
-        evidence, read = learn_evidence(TEXTS, np.arange(40) % labels, labels)
+        evidence, read = learn_evidence(TEXTS, answers_of_labels(np.arange(40) % labels, labels))
         assert evidence.width == width
         assert {r.shape for r in read} == {(2, width)}
 
 
 def test_two_labels_and_their_mirror_have_opposite_evidence():
-    one, _ = learn_evidence(TEXTS, LABELS, 2)
-    other, _ = learn_evidence(TEXTS, 1 - LABELS, 2)
+    one, _ = learn_evidence(TEXTS, answers_of_labels(LABELS, 2))
+    other, _ = learn_evidence(TEXTS, answers_of_labels(1 - LABELS, 2))
     np.testing.assert_allclose(one.log_odds, -other.log_odds, atol=1e-6)
 
 
 def test_a_training_text_is_not_judged_by_its_own_label():
     """Change one label: what that text reads stays, what the others read does not."""
-    _, before = learn_evidence(TEXTS, LABELS, 2)
+    _, before = learn_evidence(TEXTS, answers_of_labels(LABELS, 2))
     for i in range(4):
         changed = LABELS.copy()
         changed[i] = 1 - changed[i]
-        _, after = learn_evidence(TEXTS, changed, 2)
+        _, after = learn_evidence(TEXTS, answers_of_labels(changed, 2))
         np.testing.assert_array_equal(before[i], after[i])
         assert any(not np.array_equal(b, a) for b, a in zip(before, after, strict=True))
 
@@ -69,7 +69,7 @@ def test_words_without_any_regularity_get_no_evidence_to_trust():
     rng = np.random.default_rng(0)
     texts = [[f"w{k}" for k in rng.integers(0, 3000, 12)] for _ in range(400)]
     labels = rng.integers(0, 2, 400)
-    evidence, read = learn_evidence(texts, labels, 2)
+    evidence, read = learn_evidence(texts, answers_of_labels(labels, 2))
     right = np.mean([(r.sum() > 0) == label for r, label in zip(read, labels, strict=True)])
     by_heart = np.mean(
         [(r.sum() > 0) == label for r, label in zip(evidence.of(texts), labels, strict=True)]
@@ -82,7 +82,7 @@ def test_words_without_any_regularity_get_no_evidence_to_trust():
 @given(texts=st.lists(st.lists(st.text(min_size=1, max_size=6), max_size=5), min_size=1))
 def test_any_text_is_read_the_same_alone_and_among_others(texts):
     texts = [["word"], *texts]
-    evidence, read = learn_evidence(texts, np.arange(len(texts)) % 2, 2)
+    evidence, read = learn_evidence(texts, answers_of_labels(np.arange(len(texts)) % 2, 2))
     together = evidence.of(texts)
     for text, one, other in zip(texts, together, read, strict=True):
         assert one.shape == other.shape == (len(text), 3)

@@ -15,8 +15,9 @@ import polars
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from labelled_texts import read_labelled_texts
 
-from tidegate.data.files.tables import read_labelled_texts, read_table
+from tidegate.data.files.tables import read_table
 from tidegate.data.sequences.npz import read_npz
 from tidegate.data.sequences.tables import SequenceTable
 from tidegate.data.sequences.ts import read_ts

@@ -172,6 +172,9 @@ def test_every_example_runs_as_it_is_written(
 ) -> None:
     """Training is made short; the models of the examples are those that the others use."""
     table = Path("gestures.csv").read_text()
+    header, *rows = Path("reviews.csv").read_text().splitlines()
+    starred = [f"{header},stars", *(f"{row},{i % 5}" for i, row in enumerate(rows))]
+    Path("reviews.csv").write_text("\n".join(starred) + "\n")
     Path("runs.csv").write_text(
         table.replace("gesture,t,x,y,kind,force", "run,t,speed,pulse,k,score")
     )

@@ -128,6 +128,10 @@ def text_classifier(**options: Any) -> tg.TextClassifier:
 TAGGED = [["the", "cat"], ["a", "dog", "sat"]] * 9, [["D", "N"], ["D", "N", "V"]] * 9
 FITTED = {
     "TextClassifier": lambda: text_classifier().fit(TEXTS, MOODS),
+    "TextClassifier of several labels": lambda: text_classifier().fit(
+        TEXTS, [[mood, "any"] for mood in MOODS]
+    ),
+    "TextRegressor": lambda: tg.TextRegressor(**SMALL).fit(TEXTS, np.arange(float(len(TEXTS)))),
     "LanguageModel": lambda: language_model("char"),
     "LanguageModel of words": lambda: language_model("word"),
     "LanguageModel of pieces": lambda: language_model("bpe"),
@@ -142,6 +146,7 @@ FITTED = {
 }
 ASKED = {
     "TextClassifier": lambda model: model.predict_proba(TEXTS[:3]),
+    "TextRegressor": lambda model: model.predict(TEXTS[:3]),
     "LanguageModel": lambda model: "".join(model.generate("the ", length=20, seed=1)),
     "Forecaster": lambda model: model.forecast(tides()).values,
     "SequenceClassifier": lambda model: model.predict_proba(RISING[:3]),

@@ -13,10 +13,11 @@ from typing import Any
 import polars
 import pytest
 from command_line import TINY, Tidegate, write_data
+from labelled_texts import read_labelled_texts
 
 from tidegate.cli import main
 from tidegate.data.files.formats import Layout
-from tidegate.data.files.tables import read_labelled_texts, read_table
+from tidegate.data.files.tables import read_table
 from tidegate.data.sequences.tables import SequenceTable
 from tidegate.data.sequences.ts import read_ts
 from tidegate.data.series.tables import read_series

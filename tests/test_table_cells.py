@@ -12,17 +12,18 @@ import numpy as np
 import polars
 import pytest
 from command_line import Tidegate
+from labelled_texts import read_labelled_texts
 from test_workbooks import workbook
 
 from tidegate import SequenceClassifier, TextClassifier
 from tidegate.data.files.formats import Layout
 from tidegate.data.files.items import label_text, look_alikes
-from tidegate.data.files.tables import Table, read_labelled_texts, read_table
+from tidegate.data.files.tables import Table, read_table
 from tidegate.data.sequence_sources import LabelledSequences
 from tidegate.data.sequences.npz import read_npz
 from tidegate.data.sequences.ts import read_ts
 from tidegate.data.series.tables import read_series
-from tidegate.data.sources import LabelledTexts
+from tidegate.data.text_sources import LabelledTexts
 from tidegate.errors import InputError
 
 TEXTS = ["a b", "c d", "e f", "g h"]

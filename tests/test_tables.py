@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
+from labelled_texts import read_labelled_texts
 
 from tidegate.data.files.numerals import as_floats, mark_of, with_points
-from tidegate.data.files.tables import read_labelled_texts, read_table
+from tidegate.data.files.tables import read_table
 from tidegate.data.files.text_frame import TextColumn
 from tidegate.data.series.tables import read_series
 from tidegate.errors import InputError

@@ -38,7 +38,9 @@ TRAINED = {
         "reviews.csv --text review --label sentiment --cell lstm_projected --projection-size 2 "
         "--no-bidirectional --embeddings vectors.txt --embedding-size 3",
         "reviews.csv --text review --label sentiment --level char --cell rnn --readout max+last",
+        "graded.csv --text review --label tags --labels-separator ;",
     ],
+    "regressor": ["graded.csv --text review --target stars"],
     "language-model": [
         "book.txt",
         "book.txt --level word --tie-embeddings --cell lstm --no-counts",
@@ -84,6 +86,7 @@ TRAINED = {
     ],
 }
 SENTENCES = [["We", "met", "Anna", "Lee"], [], ["Zoë", "\u00dcbermorgen" * 9]]
+SEVERAL = "classifier-4"  # labels of each text
 MIXED = ["language-model-3", "language-model-4"]  # with counts
 NAMES = [f"{task}-{k}" for task, lines in TRAINED.items() for k in range(len(lines))]
 
@@ -146,6 +149,8 @@ for name in told["names"]:
     model = tidegate.load(f"{name}.safetensors")
     if name.startswith("classifier"):
         found[name] = model.predict_log_proba(told["texts"]).tolist()
+    elif name.startswith("regressor"):
+        found[name] = model.predict(told["texts"]).tolist()
     elif name.startswith("language"):
         found[name] = [
             "".join(model.generate(told["prompt"], 12, greedy=True)),
@@ -243,13 +248,15 @@ def test_answers_without_torch_are_those_of_the_torch_network(
         theirs = Transduction(network, pairs, pairs, batch_size=4, seed=0, sampling=0, rare=None)
         assert entropy == pytest.approx(theirs.evaluate(network)["cross_entropy"], rel=1e-5)
         return
-    if model.TASK == "text-classifier":
-        outputs = outputs_of(run, model.encode(as_texts(TEXTS)), len(model.classes_))
+    if model.TASK in ("text-classifier", "text-regressor"):
+        outputs = outputs_of(run, model.encode(as_texts(TEXTS)), model.kind_.outputs)
     else:
         read = model._read(as_sequences(SEQUENCES, 2))
         outputs = outputs_of(run, read, network.architecture.output_size)
-    if model.TASK == "series-regressor":
+    if model.TASK in ("series-regressor", "text-regressor"):
         expected = model.target_.inverse(outputs.astype(np.float64))[:, 0]
+    elif model.TASK == "text-classifier" and hasattr(model.kind_, "thresholds"):
+        expected = torch.nn.functional.logsigmoid(torch.from_numpy(outputs)).numpy()
     else:
         expected = torch.log_softmax(torch.from_numpy(outputs), 1).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -285,6 +292,7 @@ print(json.dumps(found))
 """
 DATA = {
     "classifier": "test.csv",
+    "regressor": "graded.csv",
     "language-model": "book.txt",
     "forecaster": "load.csv",
     "series-classifier": "gestures.csv",
@@ -298,6 +306,7 @@ DATA = {
 
 def lines_of(name: str) -> list[str]:
     task, model = name.rpartition("-")[0], f"{name}.safetensors"
+    file = "graded.csv" if name == SEVERAL else DATA[task]
     ask = {
         "language-model": [f"generate {model} --seed 4 --length 20 --json"],
         "music": [f"generate {model} --seed 4 --length 20 --json --prompt baskets.csv"],
@@ -305,9 +314,11 @@ def lines_of(name: str) -> list[str]:
             f"forecast {model} {DATA[task]} --json",
         ],
     }
-    predict = [f"predict {model} {DATA[task]} --json"]
-    always = [f"evaluate {model} {DATA[task]} --json", f"info {model} --json"]
-    always.append(f"inspect {model} {DATA[task]} --json")
+    predict = [f"predict {model} {file} --json"]
+    always = [f"evaluate {model} {file} --json", f"info {model} --json"]
+    always.append(f"inspect {model} {file} --json")
+    if task in ("classifier", "regressor"):
+        always.append(f"explain {model} 'a lovely film' --json")
     return always + ask.get(task, predict)
 
 

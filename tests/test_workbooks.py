@@ -9,10 +9,11 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pytest
+from labelled_texts import read_labelled_texts
 
 from tidegate.cli import main
 from tidegate.data.files.formats import Layout
-from tidegate.data.files.tables import read_labelled_texts, read_table
+from tidegate.data.files.tables import read_table
 from tidegate.data.series.tables import read_series
 from tidegate.errors import InputError
 

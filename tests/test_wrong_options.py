@@ -91,6 +91,7 @@ def test_the_command_line_names_the_flag(tidegate: Tidegate, task: str) -> None:
 
 _NAMES = {
     "text-classifier": "--text a --label b",
+    "text-regressor": "--text a --target b",
     "language-model": "",
     "forecaster": "--time a --target b",
     "series-classifier": "--label b",

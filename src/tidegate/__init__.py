@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.sequence_to_sequence import SequenceToSequence
     from tidegate.tasks.series_tagger import SeriesTagger
     from tidegate.tasks.tagger import SequenceTagger
+    from tidegate.tasks.text_regressor import TextRegressor
     from tidegate.tuning.tune import tune
 
     __version__: str
@@ -40,6 +41,7 @@ _HOME_OF = {
     "LSTMCell": "tidegate.nn.cell_layers",
     "GRUCell": "tidegate.nn.cell_layers",
     "TextClassifier": "tidegate.tasks.classifier",
+    "TextRegressor": "tidegate.tasks.text_regressor",
     "LanguageModel": "tidegate.tasks.language_model",
     "MusicModel": "tidegate.tasks.music_model",
     "Forecaster": "tidegate.tasks.forecaster",
@@ -77,6 +79,7 @@ __all__ = [
     "SeriesTagger",
     "SequenceToSequence",
     "TextClassifier",
+    "TextRegressor",
     "__version__",
     "accelerate",
     "compare",

@@ -29,7 +29,7 @@ class Baseline(ABC):
 
 
 class Answered(NamedTuple):
-    """Inputs, N of them, and an answer to each, [N]."""
+    """Inputs, N of them, and an answer to each, [N], or of sets of labels [N, L], 0 or 1."""
 
     inputs: list[Any]
     answers: np.ndarray
@@ -45,7 +45,12 @@ def sampled(part: Answered, share: float) -> Answered:
         return part
     rows = np.random.default_rng(0).permutation(count)[: max(1, int(share * count))]
     # of every answer that is a label one, or it could never be given
-    first = np.unique(part.answers, return_index=True)[1] if part.answers.dtype.kind != "f" else []
+    if part.answers.ndim == 2:
+        first = [int(held.argmax()) for held in part.answers.T]
+    elif part.answers.dtype.kind != "f":
+        first = np.unique(part.answers, return_index=True)[1]
+    else:
+        first = []
     return part.rows(np.union1d(rows, np.asarray(first, int)))
 
 
@@ -93,6 +98,8 @@ class Valued(Baseline):
         return (self.predict(part.inputs) - part.answers) ** 2
 
     def figures(self, part: Answered) -> dict[str, float]:
-        """``mse`` and ``mae``."""
-        errors = self.predict(part.inputs) - part.answers
-        return {"mse": float(np.mean(errors**2)), "mae": float(np.abs(errors).mean())}
+        """``mse``, ``mae``, and ``r2``, NaN where all answers are alike."""
+        errors, variance = self.predict(part.inputs) - part.answers, float(part.answers.var())
+        mse = float(np.mean(errors**2))
+        r2 = 1 - mse / variance if variance > 0 else float("nan")
+        return {"mse": mse, "mae": float(np.abs(errors).mean()), "r2": r2}

@@ -1,28 +1,58 @@
-"""A linear model of what stands in a text: TF-IDF and logistic regression."""
+"""Linear models of what stands in a text: TF-IDF with logistic or ridge regression."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Labelling, sampled, told_of
+from tidegate.baselines.baseline import Answered, Baseline, Labelling, Valued, sampled, told_of
+from tidegate.data.text.label_sets import binary_losses, f1_figures, thresholds_of
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)
+_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 _FEW = 100  # texts to choose a penalty by: of fewer, the training part chooses by five folds
+_FOLDS = 5
 _CHARACTERS_A_SECOND = 400_000  # counted and fitted, all penalties together, on one core
+_ABOUT = "words and pairs of words"
+
+
+class _Weighted(NamedTuple):
+    """Words and pairs of words of texts, TF-IDF weighted (Wang & Manning 2012).
+
+    ``read`` [N, F]: those of the texts learned from, with ``answers``; ``of`` says how many of
+    those given these are.
+    """
+
+    vectorizer: Any
+    read: Any
+    answers: np.ndarray
+    of: str
+
+    @classmethod
+    def learn(cls, train: Answered, *, lowercase: bool, seconds: float) -> Self:
+        """Those of ``train``, or of some of it where all would take more than ``seconds``."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        characters = sum(map(len, train.inputs))
+        some = sampled(train, seconds * _CHARACTERS_A_SECOND / max(characters, 1))
+        vectorizer = TfidfVectorizer(
+            lowercase=lowercase, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b"
+        )
+        of = told_of(len(some.inputs), len(train.inputs), "texts")
+        return cls(vectorizer, vectorizer.fit_transform(some.inputs), some.answers, of)
 
 
 class LinearTexts(Labelling):
-    """Logistic regression of words and pairs of words (Wang & Manning 2012), TF-IDF weighted."""
+    """Logistic regression of words and pairs of words."""
 
     name = "TF-IDF + logistic regression"
 
     def __init__(self, vectorizer: Any, linear: Any, of: str) -> None:
         self._vectorizer, self._linear = vectorizer, linear
         self.classes = linear.classes_
-        self.about = f"words and pairs of words, C = {linear.get_params()['C']:g}{of}"
+        self.about = f"{_ABOUT}, C = {linear.get_params()['C']:g}{of}"
         self.parameters = linear.coef_.size + linear.intercept_.size
 
     @classmethod
@@ -40,27 +70,18 @@ class LinearTexts(Labelling):
         that over five folds of ``train``.  Where all texts would take more than about ``seconds``,
         some of them are learned from.
         """
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression
-
-        characters = sum(map(len, train.inputs))
-        some = sampled(train, seconds * _CHARACTERS_A_SECOND / max(characters, 1))
-        vectorizer = TfidfVectorizer(
-            lowercase=lowercase, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b"
-        )
-        read = vectorizer.fit_transform(some.inputs)
-        of = told_of(len(some.inputs), len(train.inputs), "texts")
+        texts = _Weighted.learn(train, lowercase=lowercase, seconds=seconds)
 
         def fitted(c: float) -> Self:
-            linear = LogisticRegression(C=c, max_iter=1000)
-            return cls(vectorizer, linear.fit(read, some.answers), of)
+            linear = _logistic(c).fit(texts.read, texts.answers)
+            return cls(texts.vectorizer, linear, texts.of)
 
         if (
             len(validation.inputs) < _FEW
-            and np.unique(some.answers, return_counts=True)[1].min() >= 5
+            and np.unique(texts.answers, return_counts=True)[1].min() >= _FOLDS
         ):
-            return fitted(_by_folds(read, some.answers))
-        judged_by = vectorizer.transform(validation.inputs)
+            return fitted(_by_folds(texts))
+        judged_by = texts.vectorizer.transform(validation.inputs)
 
         def loss(model: Self) -> float:
             log_p = model._linear.predict_log_proba(judged_by)
@@ -72,15 +93,146 @@ class LinearTexts(Labelling):
         return self._linear.predict_log_proba(self._vectorizer.transform(inputs))
 
 
-def _by_folds(read: Any, answers: np.ndarray) -> float:
-    """The inverse penalty with the least cross-entropy over five folds."""
+def _logistic(c: float) -> Any:
     from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=c, max_iter=1000)
+
+
+def _by_folds(texts: _Weighted) -> float:
+    """The inverse penalty with the least cross-entropy over five folds."""
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
 
     def score(c: float) -> float:
-        linear = LogisticRegression(C=c, max_iter=1000)
-        return cross_val_score(linear, read, answers, cv=folds, scoring="neg_log_loss").mean()
+        scores = cross_val_score(
+            _logistic(c), texts.read, texts.answers, cv=folds, scoring="neg_log_loss"
+        )
+        return scores.mean()
 
     return max(_INVERSE_PENALTIES, key=score)
+
+
+class RidgeTexts(Valued):
+    """Ridge regression of words and pairs of words."""
+
+    name = "TF-IDF + ridge regression"
+
+    def __init__(self, vectorizer: Any, linear: Any, of: str) -> None:
+        self._vectorizer, self._linear = vectorizer, linear
+        self.about = f"{_ABOUT}, penalty {linear.alpha:g}{of}"
+        self.parameters = linear.coef_.size + 1
+
+    @classmethod
+    def fit(
+        cls,
+        train: Answered,
+        validation: Answered,
+        *,
+        lowercase: bool = True,
+        seconds: float = math.inf,
+    ) -> Self:
+        """The model of ``train`` whose penalty has the least squared error on ``validation``.
+
+        As of `LinearTexts`: over five folds of ``train`` where ``validation`` has few texts, and of
+        some of the texts where all would take too long.
+        """
+        from sklearn.linear_model import Ridge
+        from sklearn.model_selection import KFold, cross_val_score
+
+        texts = _Weighted.learn(train, lowercase=lowercase, seconds=seconds)
+
+        def fitted(penalty: float) -> Self:
+            linear = Ridge(penalty, solver="sparse_cg").fit(texts.read, texts.answers)
+            return cls(texts.vectorizer, linear, texts.of)
+
+        def score(penalty: float) -> float:
+            linear, folds = (
+                Ridge(penalty, solver="sparse_cg"),
+                KFold(_FOLDS, shuffle=True, random_state=0),
+            )
+            error = "neg_mean_squared_error"
+            return cross_val_score(
+                linear, texts.read, texts.answers, cv=folds, scoring=error
+            ).mean()
+
+        if len(validation.inputs) < _FEW and len(texts.answers) >= _FOLDS:
+            return fitted(max(_PENALTIES, key=score))
+        models = [fitted(penalty) for penalty in _PENALTIES]
+        return min(models, key=lambda model: float(model.losses(validation).mean()))
+
+    def predict(self, inputs: list[str]) -> np.ndarray:
+        return self._linear.predict(self._vectorizer.transform(inputs))
+
+
+class LinearLabelSets(Baseline):
+    """A logistic regression for each label, which a text may have or not; thresholds as ours."""
+
+    name = "TF-IDF + logistic regressions"
+
+    def __init__(self, vectorizer: Any, linears: list[Any], c: float, of: str) -> None:
+        self._vectorizer, self._linears = vectorizer, linears
+        self._thresholds = np.full(len(linears), 0.5)
+        self.about = f"{_ABOUT}, one for each label, C = {c:g}{of}"
+        self.parameters = sum(one.coef_.size + 1 for one in linears if not isinstance(one, float))
+
+    @classmethod
+    def fit(
+        cls,
+        train: Answered,
+        validation: Answered,
+        *,
+        lowercase: bool = True,
+        seconds: float = math.inf,
+    ) -> Self:
+        """The models of ``train`` whose penalty has the least cross-entropy on ``validation``.
+
+        Thresholds are chosen there, too.  Where ``validation`` is empty, the last fifth of
+        ``train`` chooses both, and all of it is learned from.
+        """
+        labels = train.answers.shape[1]
+        texts = _Weighted.learn(train, lowercase=lowercase, seconds=seconds / max(1, labels / 2))
+
+        def fitted(c: float, rows: slice) -> Self:
+            x, held = texts.read[rows], texts.answers[rows].T > 0
+            linears = [_logistic(c).fit(x, of) if 0 < of.mean() < 1 else _rate(of) for of in held]
+            return cls(texts.vectorizer, linears, c, texts.of)
+
+        everything, most = slice(None), 4 * len(texts.answers) // 5
+        alone = not len(validation.inputs)
+        part = slice(most) if alone else everything
+        models = [fitted(c, part) for c in _INVERSE_PENALTIES]
+        held = texts.answers[most:] if alone else validation.answers
+        read = texts.read[most:] if alone else texts.vectorizer.transform(validation.inputs)
+        logits = [model._logits(read) for model in models]
+        best = int(np.argmin([binary_losses(of_model, held).sum() for of_model in logits]))
+        chosen = fitted(_INVERSE_PENALTIES[best], everything) if alone else models[best]
+        chosen._thresholds = thresholds_of(1 / (1 + np.exp(-logits[best])), held > 0)
+        return chosen
+
+    def losses(self, part: Answered) -> np.ndarray:
+        return binary_losses(self.logits(part.inputs), part.answers).sum(1)
+
+    def figures(self, part: Answered) -> dict[str, float]:
+        """``cross_entropy`` in nats per text, ``micro_f1``, ``macro_f1``, ``subset_accuracy``."""
+        logits = self.logits(part.inputs)
+        told = 1 / (1 + np.exp(-logits)) > self._thresholds
+        entropy = float(binary_losses(logits, part.answers).sum(1).mean())
+        return {"cross_entropy": entropy, **f1_figures(told, part.answers > 0)}
+
+    def logits(self, inputs: list[str]) -> np.ndarray:
+        """Log-odds of each label, float64 [N, L]."""
+        return self._logits(self._vectorizer.transform(inputs))
+
+    def _logits(self, read: Any) -> np.ndarray:
+        columns = [
+            np.full(read.shape[0], one) if isinstance(one, float) else one.decision_function(read)
+            for one in self._linears
+        ]
+        return np.stack(columns, axis=1)
+
+
+def _rate(held: np.ndarray) -> float:
+    """Log-odds of a label that all texts have, or none (Laplace)."""
+    return float(np.log((held.sum() + 1) / ((~held).sum() + 1)))

@@ -15,6 +15,7 @@ from tidegate.cli.compare import compare_command
 from tidegate.cli.convert import convert
 from tidegate.cli.detect import detect
 from tidegate.cli.evaluate import evaluate
+from tidegate.cli.explain import explain
 from tidegate.cli.export import onnx
 from tidegate.cli.forecast import forecast
 from tidegate.cli.generate import generate
@@ -46,6 +47,7 @@ def tree(arguments: Sequence[str]) -> Group:
             "detect": detect,
             "info": info,
             "inspect": inspect,
+            "explain": explain,
             "convert": convert,
             "bench": bench,
             "export": Group("Write a model in the form of other runtimes: onnx.", {"onnx": onnx}),

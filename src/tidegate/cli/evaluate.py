@@ -122,6 +122,8 @@ def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
     labels = _known_labels(fitted, asked.source, asked.file, labels)
     figures: dict[str, Any] = fitted.evaluate(inputs, labels)
     matrix = fitted.confusion_matrix(inputs, labels)
+    if matrix.ndim == 3:
+        return _label_sets(fitted, figures, matrix, asked)
     if asked.json:
         figures |= accuracy_interval(figures, figures["n"])
         return {**figures, "labels": fitted.classes_.tolist(), "confusion": matrix.tolist()}
@@ -132,6 +134,30 @@ def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
         }
         print_table("true label: how often each label was predicted", rows)
     return accuracy_told(figures, figures["n"], fitted.INPUTS)
+
+
+def _label_sets(fitted: Any, figures: dict[str, Any], matrix: Any, asked: Asked) -> dict[str, Any]:
+    """Of texts with several labels each: of every label, how it is told."""
+    table = {}
+    for label, threshold, (negative, positive) in zip(
+        fitted.classes_.tolist(), fitted.thresholds_.tolist(), matrix.tolist(), strict=True
+    ):
+        right, named, held = positive[1], negative[1] + positive[1], sum(positive)
+        table[str(label)] = {
+            "precision": right / named if named else float("nan"),
+            "recall": right / held if held else float("nan"),
+            "f1": 2 * right / (named + held) if named + held else float("nan"),
+            "n": held,
+            "threshold": threshold,
+        }
+    if asked.json:
+        return {**figures, "labels": table}
+    print_table("label: precision, recall, F1, how many there are, threshold", {
+        name: f"{row['precision']:.4f}  {row['recall']:.4f}  {row['f1']:.4f}  {row['n']}  "
+        f"{row['threshold']:.3f}"
+        for name, row in table.items()
+    })  # fmt: skip
+    return figures
 
 
 def _tags(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
@@ -149,22 +175,28 @@ def _tags(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
 
 
 def _known_labels(
-    fitted: Classifier, source: PredictableSource, file: File, labels: Sequence[str]
+    fitted: Classifier, source: PredictableSource, file: File, labels: Sequence[Any]
 ) -> list[Any]:
-    """The labels that the texts in a file stand for, of the type they had in training."""
+    """The labels, or lists of them, that a file's cells stand for, of the type as in training."""
     known = {label_text(str(label)): label for label in fitted.classes_.tolist()}
-    for row, label in enumerate(labels):
-        if label not in known:
+    for row, told in enumerate(labels):
+        for label in told if isinstance(told, list) else [told]:
+            if label in known:
+                continue
             shown = ", ".join(sorted(known)[:10])
             problem = f"expected a label of the training {fitted.INPUTS} ({shown}), got {label!r}"
             raise source.error_at(file, row, f"{problem}; mend it, or train with it")
-    return [known[label] for label in labels]
+    return [
+        [known[label] for label in told] if isinstance(told, list) else known[told]
+        for told in labels
+    ]
 
 
 # By a task's name in a model file.
 MEASURES = {
     "text-classifier": Measure(_labels),
     "series-classifier": Measure(_labels),
+    "text-regressor": Measure(_plain),
     "series-regressor": Measure(_plain),
     "language-model": Measure(_plain),
     "series-tagger": Measure(_tags),

@@ -46,6 +46,7 @@ def info(model: Path, json: bool) -> None:
         "parameters": architecture.parameter_count(),
         "vocabulary_size": architecture.vocabulary_size,
         "labels": held.labels,
+        "thresholds": (held.scaling or {}).get("thresholds"),
         "conditions": None if conditions is None else Conditions.from_json(conditions).told(),
         "counted_ngrams": sum(len(a) for n, a in held.counts.items() if n.endswith(".keys"))
         or None,

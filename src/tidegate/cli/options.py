@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 import click
 
 from tidegate.cli.command import Option, flag
-from tidegate.data.source import Source, names_columns, split_list
+from tidegate.data.source import MARK, Source, names_columns, split_list
 from tidegate.errors import InputError
 from tidegate.training.options import help_of
 
@@ -64,10 +64,14 @@ def option_value(estimator: type[Estimator], name: str, text: str) -> Any:
     return _parsed(name, text, hint)
 
 
-def source_options(source: type[Source]) -> list[Option]:
-    """An option for each field of ``source``."""
+def source_options(source: type[Source], *, training: bool = False) -> list[Option]:
+    """An option for each field of ``source``, but for those of a ``training`` alone."""
     hints = get_type_hints(source)
-    return [_source_option(f, hints[f.name]) for f in fields(source)]
+    return [
+        _source_option(f, hints[f.name])
+        for f in fields(source)
+        if training or not f.metadata["train_alone"]
+    ]
 
 
 def later_options(*sources: type[Source]) -> list[Option]:
@@ -80,6 +84,8 @@ def later_options(*sources: type[Source]) -> list[Option]:
     first: dict[str, Field[Any]] = {}
     for source in dict.fromkeys(sources):
         for f in fields(source):
+            if f.metadata["train_alone"]:
+                continue
             first.setdefault(f.name, f)
             helps.setdefault(f.name, []).append(_without_default(f))
     return [_later_option(f, _one_help(helps[name])) for name, f in first.items()]
@@ -120,9 +126,9 @@ def _later_option(f: Field[Any], help: str) -> Option:
 
 def _told(f: Field[Any], help: str, **about: Any) -> Option:
     stands_for_a_column = f.name.startswith("no_")  # --no-time
-    hidden = not (names_columns(f) or stands_for_a_column)
-    about |= {"panel": "Data", "hidden": hidden, "help": help}
     metavar = f.metadata["metavar"]
+    hidden = not (names_columns(f) or stands_for_a_column or metavar == MARK)
+    about |= {"panel": "Data", "hidden": hidden, "help": help}
     if stands_for_a_column:
         return Option(_flag_name(f), is_flag=True, **about)
     if metavar is None:

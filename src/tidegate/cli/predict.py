@@ -27,12 +27,27 @@ class Answer(NamedTuple):
 
 def _labels(fitted: Any, inputs: Any, names: list[str]) -> list[Answer]:
     labels = fitted.classes_.tolist()
+    told = fitted.predict(inputs)
+    if isinstance(told, list):
+        return _label_sets(fitted, told, fitted.predict_proba(inputs), names)
     answers = []
     for name, probabilities in zip(names, fitted.predict_proba(inputs), strict=True):
         label, by_label = labels[probabilities.argmax()], probabilities.tolist()
         values = {"label": label, "probabilities": dict(zip(labels, by_label, strict=True))}
         columns = [printable(str(label)), f"{max(by_label):.3f}", printable(name)]
         answers.append(Answer(["\t".join(columns)], values))
+    return answers
+
+
+def _label_sets(fitted: Any, told: Any, sure: Any, names: list[str]) -> list[Answer]:
+    """The labels of each text, and the least of their probabilities; - where there is none."""
+    labels, answers = fitted.classes_.tolist(), []
+    for name, own, probabilities in zip(names, told, sure.tolist(), strict=True):
+        by_label = dict(zip(labels, probabilities, strict=True))
+        shown = "; ".join(str(label) for label in own) or "-"
+        least = f"{min(by_label[label] for label in own):.3f}" if own else "-"
+        columns = [printable(shown), least, printable(name)]
+        answers.append(Answer(["\t".join(columns)], {"labels": own, "probabilities": by_label}))
     return answers
 
 
@@ -96,6 +111,7 @@ def _texts(fitted: Any, inputs: Any, names: list[str], **choice: Any) -> list[An
 ANSWERS: dict[str, Callable[..., list[Answer]]] = {
     "text-classifier": _labels,
     "series-classifier": _labels,
+    "text-regressor": _numbers,
     "series-regressor": _numbers,
     "series-tagger": _steps,
     "tagger": _tags,

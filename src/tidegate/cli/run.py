@@ -32,6 +32,9 @@ from tidegate.tasks.estimator import Estimator, default_model_path
 from tidegate.terminal import path_text, quoted_path, say
 from tidegate.training.clock import counting_from
 
+# What `fit` is given, by place and by name.
+Read = Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]
+
 _ELSEWHERE = "elsewhere.safetensors"
 
 
@@ -61,7 +64,7 @@ class TrainingRun:
         self.data, self.devices, self.json, self.invocation = data, devices, json, invocation
         self.first = process_rank() in (None, 0)
 
-    def go(self, read: Callable[[], tuple[Any, ...]], about: dict[str, Any]) -> None:
+    def go(self, read: Read, about: dict[str, Any]) -> None:
         """Check, read what ``fit`` is given, fit, save, report.
 
         ``about`` goes to the file's provenance.
@@ -124,17 +127,17 @@ class TrainingRun:
                 file=self.folder,
             )
 
-    def _learn(self, read: Callable[[], tuple[Any, ...]]) -> None:
+    def _learn(self, read: Read) -> None:
         # this needs torch: where there is none, say so before a long file is read
         from tidegate.training.run_folder import RunStopped
 
         model: Any = self.model
         try:
-            data = read()
+            data, more = read()
             if self.first:
                 say(f"run folder: {self.folder}")
             with counting_from(self.began), about_file(self.data):
-                model.fit(*data)
+                model.fit(*data, **more)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._interrupted()) from None
         except RunStopped as e:

@@ -44,7 +44,7 @@ def train_command(task: str) -> Command:
         data_to_learn(about.source.FILE),
         *([_VALIDATION] if about.source.HAS_VALIDATION_FILE else []),
         *_RUN,
-        told=source_options(about.source),
+        told=source_options(about.source, training=True),
         options=estimator_options(task_class(task)),
         help=f"{about.help}\n\nExample: tidegate train {about.command} {about.example}",
     )
@@ -62,12 +62,14 @@ def train_command(task: str) -> Command:
     ) -> None:
         source = about.source.as_in_training({}, told)
 
-        def read() -> tuple[Any, ...]:
-            data = source.read(taken(file), learning=True)
+        def read() -> tuple[tuple[Any, ...], dict[str, Any]]:
+            learned = taken(file)
+            data, weights = source.read(learned, learning=True), source.weights(learned)
+            more = {} if weights is None else {"sample_weight": weights}
             if validation is None:
-                return data
+                return data, more
             held_out: Any = source.read(taken(validation), learning=False)
-            return (*data, held_out if len(held_out) > 1 else held_out[0])
+            return (*data, held_out if len(held_out) > 1 else held_out[0]), more
 
         run = TrainingRun(
             task,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMN",
     "COLUMNS",
+    "MARK",
     "PredictableSource",
     "Source",
     "as_list",
@@ -28,7 +29,7 @@ __all__ = [
     "source_option",
 ]
 
-COLUMN, COLUMNS = "COLUMN", "COLUMN,..."
+COLUMN, COLUMNS, MARK = "COLUMN", "COLUMN,...", "MARK"
 _LISTED = re.compile(r'\s*("(?:[^"]|"")*"|[^",]*)\s*(,|$)')
 
 
@@ -39,13 +40,21 @@ def source_option(
     default: Any = MISSING,
     kept: bool = True,
     later: str | None = None,
+    train_alone: bool = False,
 ) -> Any:
     """A field with its help text and the word that stands for its value there (None: a flag).
 
     ``kept``: it is about the task, so that later files are read as in training; ``later``: what is
-    taken then of a model that keeps no value, since it was trained in Python.
+    taken then of a model that keeps no value, since it was trained in Python; ``train_alone``: no
+    other command than that of a training has it.
     """
-    about = {"help": help, "metavar": metavar, "kept": kept, "later": later}
+    about = {
+        "help": help,
+        "metavar": metavar,
+        "kept": kept,
+        "later": later,
+        "train_alone": train_alone,
+    }
     return field(default=default, metadata=about)
 
 
@@ -127,6 +136,10 @@ class Source(ABC):
 
         Raises InputError, with the line, for a file that cannot be used.
         """
+
+    def weights(self, file: File) -> list[float] | None:  # noqa: ARG002
+        """How much each input counts in training, [N]; None: all alike.  Raises InputError."""
+        return None
 
     def provenance(self) -> dict[str, str | int | bool]:
         """What was told, as scalars, by the names under which a model file keeps it."""

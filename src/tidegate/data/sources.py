@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
-from tidegate.data.files.reading import File, Taken
+from tidegate.data.files.reading import File
 from tidegate.data.source import COLUMNS, PredictableSource, Source, source_option
+from tidegate.data.text_sources import TABLE, is_plain_text, texts_to_ask_about
 from tidegate.errors import InputError, spelled
 
 if TYPE_CHECKING:
@@ -18,41 +19,11 @@ if TYPE_CHECKING:
     from tidegate.data.text.tagged import TaggedSentences
 
 __all__ = [
-    "LabelledTexts",
     "PlainText",
     "TaggedTokens",
     "TextPairs",
     "TimeSeries",
 ]
-
-_TABLE = "a table: CSV, TSV, JSONL (these three may be gzipped), Parquet or .xlsx"
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class LabelledTexts(PredictableSource):
-    """A table with a text and its label in each row."""
-
-    FILE: ClassVar[str] = _TABLE
-
-    text: str = source_option("column that holds the texts", later="text")
-    label: str = source_option("column that holds the labels", later="label")
-
-    def read(self, file: File, *, learning: bool) -> tuple[list[str], list[str]]:
-        from tidegate.data.files.tables import read_labelled_texts
-
-        return read_labelled_texts(
-            file, self.text, self.label, self.layout(), allow_one_class=not learning
-        )
-
-    def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[str], list[str]]:
-        """Each text of the table, or each line of a ``.txt`` file, of standard input or a pipe."""
-        return _texts_to_ask_about(self, self.text, file, table=table)
-
-    def error_at(self, file: File, index: int, problem: str) -> InputError:
-        from tidegate.data.files.tables import row_error
-
-        return row_error(file, index, problem, self.layout(), column=self.label)
 
 
 @final
@@ -60,7 +31,7 @@ class LabelledTexts(PredictableSource):
 class TextPairs(PredictableSource):
     """A table with a text and the text that answers it in each row."""
 
-    FILE: ClassVar[str] = _TABLE
+    FILE: ClassVar[str] = TABLE
 
     source: str = source_option("column that holds the texts to answer", later="source")
     target: str = source_option("column that holds the answers", later="target")
@@ -77,33 +48,12 @@ class TextPairs(PredictableSource):
 
     def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[str], list[str]]:
         """Each source of the table, or each line of a ``.txt`` file, standard input or a pipe."""
-        return _texts_to_ask_about(self, self.source, file, table=table)
+        return texts_to_ask_about(self, {self.source: "source"}, file, table=table)
 
     def error_at(self, file: File, index: int, problem: str) -> InputError:
         from tidegate.data.files.tables import row_error
 
         return row_error(file, index, problem, self.layout(), column=self.target)
-
-
-def _texts_to_ask_about(
-    told: Source, column: str, file: File, *, table: bool
-) -> tuple[list[str], list[str]]:
-    """Each text in the column of a table, or each line of what is none; and their names."""
-    if _is_plain_text(file) or (isinstance(file, Taken) and not table):
-        from tidegate.data.text.reading import read_lines
-
-        told.refuse_table_options(file)
-        texts = read_lines(file, told.encoding)
-    else:
-        from tidegate.data.files.tables import read_table
-
-        name = "text" if isinstance(told, LabelledTexts) else "source"
-        texts = read_table(file, {column: name}, told.layout()).cells(column, "a text")
-    return texts, [" ".join(text.split()) for text in texts]
-
-
-def _is_plain_text(file: File) -> bool:
-    return isinstance(file, str) and file.lower().removesuffix(".gz").endswith(".txt")
 
 
 @final
@@ -137,7 +87,7 @@ class PlainText(Source):
         if self.text is None and is_sound_file(file):
             self.refuse_table_options(file)
             return (read_wav(file),)
-        if self.text is None or (_is_plain_text(file) and not learning):
+        if self.text is None or (is_plain_text(file) and not learning):
             from tidegate.data.text.reading import read_text
 
             self.refuse_table_options(file)
@@ -149,7 +99,7 @@ class PlainText(Source):
     def _conditioned(self, file: File) -> ConditionedTexts:
         from tidegate.data.text.conditions import conditioned_table
 
-        if self.text is None or _is_plain_text(file):
+        if self.text is None or is_plain_text(file):
             problem = "expected a table with a column of texts beside it, got none"
             raise InputError(f"{problem}; name it with --text COLUMN", option="condition")
         return conditioned_table(file, self.text, self.condition, self.layout())
@@ -225,7 +175,7 @@ class TaggedTokens(PredictableSource):
 class TimeSeries(Source):
     """A table of one or several series over the same times; parts of it are held out, not files."""
 
-    FILE: ClassVar[str] = _TABLE
+    FILE: ClassVar[str] = TABLE
     HAS_VALIDATION_FILE: ClassVar[bool] = False
 
     time: str | None = source_option(

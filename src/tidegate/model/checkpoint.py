@@ -14,9 +14,10 @@ Format 2
   exactly these keys:
 
   ``format``        2.
-  ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
-                    ``series-classifier``, ``series-regressor``, ``series-tagger``,
-                    ``tagger``, ``music`` or ``sequence-to-sequence``.
+  ``task``          one of TASK_PARTS: ``text-classifier``, ``text-regressor``,
+                    ``language-model``, ``forecaster``, ``series-classifier``,
+                    ``series-regressor``, ``series-tagger``, ``tagger``, ``music`` or
+                    ``sequence-to-sequence``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
@@ -30,7 +31,10 @@ Format 2
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
                     -2^63 to 2^63 - 1), all numbers with a fraction or exponent, or all booleans.
                     Of ``music`` the names of its outputs, strings.
-  ``scaling``       object: how series or sequences of numbers become inputs.
+  ``scaling``       object: how series or sequences of numbers become inputs; of a text-regressor
+                    how outputs become numbers, under ``target``.  Of a text-classifier it MAY be
+                    an object with ``thresholds``, a number from 0 to 1 for each label: a text then
+                    has several labels, or none, each where the sigmoid of its output is above.
   ``options``       object: training options; each value a JSON scalar or a list of scalars.
   ``metrics``       object: name to finite number, or null for a figure undefined on its data.
   ``history``       object: name to list of numbers, finite or null (undefined), one for each
@@ -51,7 +55,7 @@ Format 2
   ``scale.NAME``    F32 [rows], just for tensors that are I8: what each row is multiplied by.
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
-                    as only a text-classifier's or a tagger's may be.  See data/text/evidence.py.
+                    as only that of a task in EVIDENT may be.  See data/text/evidence.py.
   ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
   ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
                     I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.
@@ -116,6 +120,7 @@ FORMAT = 2
 # Which of encoder, labels and scaling a task has; the others are null.
 TASK_PARTS = {
     "text-classifier": ("encoder", "labels"),
+    "text-regressor": ("encoder", "scaling"),
     "language-model": ("encoder",),
     "forecaster": ("scaling",),
     "series-classifier": ("labels", "scaling"),
@@ -125,6 +130,8 @@ TASK_PARTS = {
     "music": ("labels",),
     "sequence-to-sequence": ("encoder",),
 }
+# Those that may read evidence beside tokens.
+EVIDENT = ("text-classifier", "text-regressor", "tagger")
 _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
     *("options", "metrics", "history", "provenance"),
@@ -259,7 +266,7 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(f"task: expected one of {', '.join(TASK_PARTS)}, got {shown(task)}")
     for part, kind in {"encoder": dict, "labels": list, "scaling": dict}.items():
         wanted = kind if part in TASK_PARTS[task] else type(None)
-        if not isinstance(values[part], wanted):
+        if (task, part) != ("text-classifier", "scaling") and not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
     two = task == "sequence-to-sequence"
     architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
@@ -267,7 +274,7 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(f"letters and crf: expected none for a {task}")
     if task != "language-model" and architecture.condition_size:
         raise ValueError(f"condition_size: expected 0 for a {task}")
-    if architecture.evidence_size and task not in ("text-classifier", "tagger"):
+    if architecture.evidence_size and task not in EVIDENT:
         raise ValueError(f"evidence_size: expected 0 for a {task}")
     most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
     if architecture.linear_steps > most:
@@ -277,6 +284,11 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(
             f"labels: expected {architecture.output_size} different strings, whole numbers, "
             f"numbers or booleans, all of one kind, got {len(labels)} values"
+        )
+    if task == "text-classifier" and not _are_thresholds(values["scaling"], len(labels)):
+        raise ValueError(
+            f"scaling: expected null for a {task}, or thresholds from 0 to 1 of its labels, got "
+            "another value"
         )
     for part in ("options", "metrics", "history", "provenance"):
         if not isinstance(values[part], dict):
@@ -322,6 +334,16 @@ def _are_labels(values: list[Any], count: int) -> bool:
     if kinds == {int}:
         return all(-(2**63) <= value < 2**63 for value in values)
     return kinds != {float} or all(map(math.isfinite, values))
+
+
+def _are_thresholds(scaling: Any, count: int) -> bool:
+    """Whether it is none, or those of a classifier of several labels."""
+    if scaling is None:
+        return True
+    found = scaling.get("thresholds") if isinstance(scaling, dict) and len(scaling) == 1 else None
+    if not isinstance(found, list) or len(found) != count:
+        return False
+    return all(type(one) in (int, float) and 0 <= one <= 1 for one in found)
 
 
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}

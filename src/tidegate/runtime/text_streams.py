@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,24 +19,26 @@ from tidegate.runtime.stepping import Arrays, Stepping
 from tidegate.runtime.stream import Stream
 
 
-class TextClassifierStream(Stream):
-    """A text, or several, of which the label is asked as they grow.
+class TextStream(Stream):
+    """A text, or several, of which the answer is asked as they grow.
 
-    A piece is a str and an answer the probability of each label, float64 [labels], as
-    ``predict_proba`` gives them for the text so far.  Each piece is cut into words by itself, so
-    a text is to be cut between words (at level ``char``: anywhere).
+    A piece is a str and an answer, as for the text so far, of a classifier the probability of each
+    label, float64 [labels], as ``predict_proba`` gives them, and of a regressor the number.  Each
+    piece is cut into words by itself, so a text is to be cut between words (at level ``char``:
+    anywhere).
     """
-
-    KIND = "text-classifier"
 
     def __init__(
         self,
         network: Network,
         batch_size: int | None,
+        task: str,
         encoder: TextEncoder,
         evidence: Evidence | None,
         max_length: int | None,
+        told: Callable[[Stepping], np.ndarray],
     ) -> None:
+        self.KIND, self._told = task, told
         self._encoder, self._evidence, self._max_length = encoder, evidence, max_length
         super().__init__(network, batch_size)
 
@@ -66,7 +68,7 @@ class TextClassifierStream(Stream):
         ]
 
     def _answers(self) -> np.ndarray:
-        return self._net.probabilities()
+        return self._told(self._net)
 
     def _check_length(self, read: Sequence[Any]) -> None:
         if self._max_length is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from tidegate.data import sequence_sources, sources
+from tidegate.data import sequence_sources, sources, text_sources
 from tidegate.data.roll_source import Rolls
 
 if TYPE_CHECKING:
@@ -38,9 +38,19 @@ TASKS = {
         command="classifier",
         module="tidegate.tasks.classifier",
         estimator="TextClassifier",
-        source=sources.LabelledTexts,
-        help="Train a classifier that tells the label of a text.",
+        source=text_sources.LabelledTexts,
+        help="Train a classifier that tells the label of a text, or its labels where it has "
+        "several.",
         example="reviews.csv --text review --label sentiment",
+        then="echo 'some text' | tidegate predict {model} -",
+    ),
+    "text-regressor": Task(
+        command="regressor",
+        module="tidegate.tasks.text_regressor",
+        estimator="TextRegressor",
+        source=text_sources.MeasuredTexts,
+        help="Train a regressor that tells a number from a text.",
+        example="reviews.csv --text review --target stars",
         then="echo 'some text' | tidegate predict {model} -",
     ),
     "language-model": Task(

@@ -13,7 +13,7 @@ import numpy as np
 from tidegate.data.files.items import Label, as_labels, look_alikes
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
-from tidegate.tasks.label_figures import label_figures
+from tidegate.tasks.label_figures import confusion, label_figures
 from tidegate.tasks.weights import check_class_weight, label_weights, normalised, sample_weights
 from tidegate.terminal import say
 from tidegate.training.options import option
@@ -115,9 +115,7 @@ class Classifier(Estimator):
     def confusion_matrix(self, inputs: Any, labels: Any) -> np.ndarray:
         """Count inputs by true label (row) and predicted label (column), as in ``classes_``."""
         log_p, truth = self._judged(inputs, labels)
-        matrix = np.zeros((len(self.classes_), len(self.classes_)), dtype=np.int64)
-        np.add.at(matrix, (truth, log_p.argmax(1)), 1)
-        return matrix
+        return confusion(log_p.argmax(1), truth, len(self.classes_))
 
     @abstractmethod
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
@@ -136,6 +134,11 @@ class Classifier(Estimator):
     def _labels(self, inputs: Sequence[Any], labels: Any) -> list[Label]:
         """The labels, [N].  Raises InputError unless there is one per input."""
         truth = as_labels(labels)
+        self._check_count(inputs, truth)
+        return truth
+
+    def _check_count(self, inputs: Sequence[Any], truth: Sequence[Any]) -> None:
+        """Raise InputError unless there is an answer per input, and one at least."""
         what = self.INPUTS
         if len(truth) != len(inputs):
             raise InputError(
@@ -144,12 +147,11 @@ class Classifier(Estimator):
             )
         if not len(truth):
             raise InputError(f"{what}: expected at least one, got none; give some")
-        return truth
 
-    def _learn_classes(self, labels: Sequence[Label]) -> None:
+    def _learn_classes(self, labels: Sequence[Label], *, least: int = 2) -> None:
         """Set ``classes_``, and say which look alike.
 
-        Raises InputError for fewer than two, and for labels of two types.
+        Raises InputError for fewer than ``least``, and for labels of two types.
         """
         for i, label in enumerate(labels):
             if type(label) is not type(labels[0]):
@@ -160,11 +162,10 @@ class Classifier(Estimator):
                     f"{other} {label!r} at index {i}; make them all {remedy}"
                 )
         classes = sorted(set(labels))
-        if len(classes) < 2:
-            raise InputError(
-                f"labels: expected at least two different ones, got only {classes[0]!r}; "
-                "give inputs of another, too"
-            )
+        if len(classes) < least:
+            got = f"only {classes[0]!r}" if classes else "none"
+            expected = "at least two different ones" if least == 2 else "a label or more"
+            raise InputError(f"labels: expected {expected}, got {got}; give inputs of another, too")
         self.classes_ = np.array(classes)
         if self.speaks and (told := look_alikes(labels)) is not None:
             _say_once(told)

@@ -1,169 +1,63 @@
-"""Classification of texts: sentiment, topic, language, or any label a text can carry."""
+"""Classification of texts: sentiment, topics, language, or any labels a text can carry."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered
-from tidegate.baselines.texts import LinearTexts
-from tidegate.data.files.items import as_texts
-from tidegate.data.text.evidence import MAX_LABELS
-from tidegate.data.text.reading import LEVELS, TextEncoder
-from tidegate.errors import InputError, spelled
-from tidegate.runtime.batches import outputs_of
-from tidegate.runtime.probabilities import log_softmax
-from tidegate.tasks.architectures import check_readout
+from tidegate.data.text.label_sets import are_label_sets, as_label_sets
+from tidegate.errors import InputError
 from tidegate.tasks.classification import Classifier
-from tidegate.tasks.estimator import with_default
-from tidegate.tasks.folds import (
-    FEW,
-    FOLDS,
-    believe,
-    figures_of_folds,
-    folds_of,
-    judged_by_folds,
-    trained_for,
-)
-from tidegate.tasks.language_model import LanguageModel
-from tidegate.tasks.read_texts import ReadsTexts
-from tidegate.tasks.splitting import split_rows, thinned
-from tidegate.tasks.start import Start, start_from_models
-from tidegate.tasks.text_task import TextTask
-from tidegate.tasks.weights import sample_weights
-from tidegate.terminal import say
-from tidegate.training.budget import Closing
-from tidegate.training.options import documented, option
-from tidegate.training.search_space import Among, Span
+from tidegate.tasks.kinds.label_sets import LabelSets
+from tidegate.tasks.kinds.one_label import OneLabel
+from tidegate.tasks.text_estimator import TextEstimator, Told
+from tidegate.tasks.weights import presence_weights, sample_weights
+from tidegate.training.options import documented
 
 if TYPE_CHECKING:
-    from tidegate.nn.network import SequenceNetwork
-    from tidegate.runtime.network import Network
-    from tidegate.runtime.stream import Stream
-
-Labelled = tuple[Any, Any]  # texts and their labels
-
-_FRACTION = 0.1  # of many texts, to validate by
+    from tidegate.model.checkpoint import ModelFile
+    from tidegate.training.many_to_one import Weights
 
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextClassifier(ReadsTexts, Classifier):
-    """Predicts the label of a text, such as its topic or sentiment.
+class TextClassifier(TextEstimator, Classifier):
+    """Predicts the label of a text, such as its topic or sentiment, or several labels of each.
 
     The network has an embedding, recurrent layers, pooling and a dense layer.  ``classes_`` holds
-    the labels in order, which is the order of the columns of ``predict_proba``.  ``encoder_`` holds
-    the vocabulary, which is learned from the training texts only.  ``init_from`` takes a text
-    classifier, a language model, or two language models.  The second of two must be trained with
-    ``reverse``; it starts the reverse direction.  With one language model, the reverse direction
-    starts with random weights.  `fit` raises InputError for options or data that cannot be used.
+    the labels in order, which is the order of the columns of ``predict_proba``.  Where the labels
+    given to ``fit`` are lists, a text has one label, several or none: each has a probability of its
+    own, and is predicted where that is above its threshold, which held-out texts choose
+    (``thresholds_``).  ``encoder_`` holds the vocabulary, which is learned from the training texts
+    only.  ``init_from`` takes a text classifier, a language model, or two language models.  The
+    second of two must be trained with ``reverse``; it starts the reverse direction.  With one
+    language model, the reverse direction starts with random weights.  `fit` raises InputError for
+    options or data that cannot be used.
 
     >>> import tidegate as tg
     >>> texts, labels = ["a good film", "a bad film"] * 20, ["good", "bad"] * 20
     >>> model = tg.TextClassifier(max_steps=60, verbose=0).fit(texts, labels)
     >>> model.predict(["a bad film", "a good film"]).tolist()
     ['bad', 'good']
+    >>> several = [["film", "good"], ["film"]] * 20
+    >>> model = tg.TextClassifier(max_steps=60, verbose=0).fit(texts, several)
+    >>> model.predict(["a bad film", "a good film"])
+    [['film'], ['film', 'good']]
     """
 
     TASK: ClassVar[str] = "text-classifier"
-    INPUTS: ClassVar[str] = "texts"
-    DEFAULT_EPOCHS: ClassVar[int] = 6
-    DEFAULT_STEPS: ClassVar[int] = 300
-
-    level: str = option(
-        "word", "unit of text, called a token, that is read in one step", choices=LEVELS
-    )
-    vocabulary_size: int | None = option(
-        30_000, "how many different tokens are known; rarer ones are read as unknown"
-    )
-    lowercase: bool = option(True, "read capitals as small letters")
-    max_length: int | None = option(
-        400,
-        "largest number of tokens to read from a text; the middle of a longer text is left out "
-        "(none: no limit)",
-        at_least=2,
-    )
-    embedding_size: int = option(
-        128,
-        "how many numbers stand for a token (length of its vector)",
-        at_least=1,
-        search=Span(32, 256, log=True),
-    )
-    bidirectional: bool = option(
-        True, "read texts forwards and backwards", search=Among(True, False)
-    )
-    readout: str = option(
-        "mean+max",
-        "how the states of all steps are summed up for the output: last, mean, max, or several, as "
-        "in mean+max",
-        search=Among("last", "mean", "max", "mean+max"),
-    )
-    evidence: bool = option(
-        True,
-        "also read how often each word, word pair and letter group occurs under each label (level "
-        f"word, up to {MAX_LABELS} labels)",
-    )
-    embedding_dropout: float = option(
-        0.5,
-        "probability of dropping a value of a token's vector",
-        at_least=0,
-        below=1,
-        search=Span(0.0, 0.7),
-    )
-    dropout: float = with_default("dropout", 0.5)
-    recurrent_dropout: float = with_default("recurrent_dropout", 0.2)
-    learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
-    weight_decay: float | None = option(
-        0.1,
-        "how strongly weights are pulled towards zero; biases and norms are not",
-        at_least=0,
-    )
-    embedding_moment: str = option(
-        "shared",
-        "how Adam scales the updates of token vectors. own: each weight by itself. shared: all "
-        "alike, so that vectors of rare tokens change less",
-        choices=("own", "shared"),
-    )
-    average: float = option(
-        0.99,
-        "evaluate and keep a running average of the weights, which decays by this factor in each "
-        "step (0: no average)",
-        at_least=0,
-        below=1,
-    )
-    validation_fraction: float | None = option(
-        None,
-        "fraction of the texts that is held out to choose the best weights (default: 0.1; fewer "
-        f"than {FEW} texts are all learned from, and {FOLDS} folds of them say how sure to be; 0: "
-        "none)",
-        at_least=0,
-        below=1,
-    )
-    test_fraction: float = option(
-        0.0,
-        "fraction of the texts that is held out and scored once after training",
-        at_least=0,
-        below=1,
-    )
-
-    def check(self) -> None:
-        """Raise InputError naming the first option whose value cannot be used."""
-        super().check()
-        check_readout(self.readout)
 
     def fit(
         self,
         texts: Any,
         labels: Any,
-        validation: Labelled | None = None,
+        validation: Told | None = None,
         *,
         sample_weight: Any = None,
     ) -> Self:
-        """Train on N texts and their N labels.
+        """Train on N texts and their N labels, or N lists of labels.
 
         ``validation``: texts and labels that choose the best weights; by default a random part of
         ``texts`` is held out for this.  Fewer than 400 texts are all learned from instead; then
@@ -173,174 +67,93 @@ class TextClassifier(ReadsTexts, Classifier):
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        self.check_training()
-        known = as_texts(texts)
-        truth = self._labels(known, labels)
-        self._learn_classes(truth)
-        start = self._known_start()
-        answers = self._indices(truth)
-        train, held_out, test, folds = self._parted(answers, drawn=validation is None)
-        some = np.random.default_rng(0).permutation(train)
+        return self._conclude(self._fit(texts, labels, validation, sample_weight))
 
-        def prepare(count: int) -> None:
-            texts = [known[i] for i in some[:count]]
-            encoder = None if start is None else start.encoder
-            self.encoder_ = encoder or self._learned_encoder(texts, sentences=False)
-            self._learn_evidence(texts, answers[some[:count]], len(self.classes_))
+    def predict(self, texts: Any) -> Any:
+        """Predict the most likely label of each text, [N], or a list of N lists of labels."""
+        return self.kind_.read(self._outputs(texts))
 
-        part = self._part_prepared("texts", len(train), prepare) if folds is None else 1
-        train, held_out = thinned(train, part, answers), thinned(held_out, part, answers)
-        learned, judged, tested = (
-            ([known[i] for i in rows], answers[rows]) for rows in (train, held_out, test)
-        )
-        if validation is not None:
-            others = as_texts(validation[0])
-            of_others = self._indices(self._labels(others, validation[1]))
-            kept = thinned(np.arange(len(others)), part, of_others)
-            judged = [others[i] for i in kept], of_others[kept]
-        of_samples = sample_weights(sample_weight, len(known))[train]
-        alone = not len(judged[1])  # then the weights that fit the training part best are kept
-        judged = learned if alone else judged
-        weights = self._weights(learned[1], judged[1], of_samples)
-        weights = (weights[0], weights[0]) if alone else weights
-        start = start or self._learned_start(learned[0], sentences=False)
-        self.encoder_: TextEncoder = start.encoder
-        by_fold = None
-        if folds is not None:
-            if self.speaks:
-                say(
-                    f"{len(train)} texts are few: all are learned from, and {FOLDS} folds of them "
-                    "say how long to train and how sure to be; "
-                    f"{spelled('validation_fraction', 0.1)} holds out a tenth instead"
-                )
-            by_fold = judged_by_folds(self, *learned, of_samples, folds)
+    def score(self, texts: Any, labels: Any, sample_weight: Any = None) -> float:
+        """Measure the accuracy: the fraction of texts whose label, or labels, are all right.
 
-        def linear(part: Answered, seconds: float = math.inf) -> LinearTexts:
-            chosen_by = Answered([], learned[1][:0]) if alone else Answered(*judged)
-            return LinearTexts.fit(part, chosen_by, lowercase=self.lowercase, seconds=seconds)
-
-        def by_folds() -> dict[str, float]:
-            assert folds is not None
-            return figures_of_folds(linear, Answered(*learned), folds)
-
-        self._stand_beside(
-            lambda seconds: linear(Answered(*learned), seconds),
-            None if alone else Answered(*judged),
-            Answered(*tested) if len(test) else None,
-            by_folds if folds is not None else None,
-        )
-        parts = [
-            (self._learn_evidence(*learned, len(self.classes_)), learned[1]),
-            (self.encode(judged[0]), judged[1]),
-        ]
-
-        from tidegate.training.classification import Classification
-
-        def objective(network: SequenceNetwork, learned: Any, weights: Any) -> Classification:
-            return Classification(
-                network,
-                learned,
-                parts[1],
-                unit=self.INPUTS,
-                batch_size=self.batch_size,
-                seed=self.seed,
-                weights=weights,
-                prefix="training_" if alone else "",
-                by="cross_entropy" if alone else "accuracy",
-            )
-
-        def everything(network: SequenceNetwork) -> Classification:
-            (texts, answers), (others, of_others) = parts
-            whole = texts + others, np.concatenate([answers, of_others])
-            counts = sample_weights(sample_weight, len(known))
-            counts = np.concatenate([counts[train], counts[held_out]])
-            return objective(network, whole, self._weights(whole[1], of_others, counts))
-
-        with trained_for(self, by_fold):
-            self._train_from(
-                start,
-                self._text_architecture(
-                    start,
-                    output_size=len(self.classes_),
-                    evidence_size=0 if self.evidence_ is None else self.evidence_.width,
-                ),
-                lambda network: objective(network, parts[0], weights),
-                {
-                    "training_texts": len(learned[1]),
-                    "validation_texts": 0 if alone else len(judged[1]),
-                },
-                everything_of=everything if validation is None and not alone else None,
-                closing=Closing(tested=len(test), seconds=self._preparation.each_s * len(test)),
-            )
-        if by_fold is not None:
-            believe(self, by_fold, learned[1])
-        figures = self.evaluate(tested[0], self.classes_[tested[1]]) if len(test) else {}
-        return self._conclude(figures)
-
-    def _parted(
-        self, answers: np.ndarray, *, drawn: bool
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """Rows to train on, to validate by and to test on, and the folds of the first, or None.
-
-        ``drawn``: those to validate by are drawn from these, or folds are.
+        ``sample_weight`` [N]: how much each text counts (default: all the same).  Raises
+        InputError as ``evaluate``, and if no weight is above 0.
         """
-        fraction = self.validation_fraction if drawn else 0
-        rows = {"test": self.test_fraction, "what": self.INPUTS}
-        if fraction is None:
-            train, none, test = split_rows(len(answers), self.seed, validation=0, **rows)
-            folds = folds_of(answers[train], self.seed)
-            if folds is not None:
-                return train, none, test, folds
-            fraction = _FRACTION
-        return *split_rows(len(answers), self.seed, validation=fraction, **rows), None
+        if isinstance(self.kind_, OneLabel):
+            return super().score(texts, labels, sample_weight)
+        known = self._known(texts)
+        truth, weights = self._answers(known, labels), sample_weights(sample_weight, len(known))
+        if not weights.any():
+            raise InputError("sample_weight: expected some above 0, got only 0; raise some")
+        told = self.kind_.given(truth)
+        right = [a == b for a, b in zip(self.predict(known), told, strict=True)]
+        return float(np.average(right, weights=weights))
 
-    def _known(self, inputs: Any) -> list[str]:
-        return as_texts(inputs)
+    def evaluate(self, texts: Any, labels: Any) -> dict[str, float]:
+        """Measure figures on labelled texts, by name.
+
+        Of one label each those of `Classifier.evaluate`: ``accuracy``, ``macro_f1``, ``auroc``,
+        ``cross_entropy``, ``calibration_error``.  Of several ``micro_f1``: 2 TP / (2 TP + FP + FN)
+        of all labels together.  ``macro_f1``: mean of the labels' own F1, every label counting the
+        same.  ``subset_accuracy``: fraction of texts whose labels are all right.  ``auroc``: mean
+        over labels of the area under the ROC curve.  ``cross_entropy``: mean over texts of the sum
+        of -log p of whether each label is held, in nats.  ``n``: number of texts.
+        """
+        known = self._known(texts)
+        truth = self._answers(known, labels)
+        return self.kind_.figures(self._outputs(known), truth) | {"n": len(truth)}
+
+    def confusion_matrix(self, texts: Any, labels: Any) -> np.ndarray:
+        """Count texts by true label (row) and predicted label (column), as in ``classes_``.
+
+        Of several labels each: [labels, 2, 2], whether each is held (row) and predicted (column).
+        """
+        known = self._known(texts)
+        return self.kind_.confusion(self._outputs(known), self._answers(known, labels))
+
+    @property
+    def thresholds_(self) -> np.ndarray:
+        """From which probability on each label is predicted, where texts have several, [labels]."""
+        return self.kind_.thresholds  # pyright: ignore[reportAttributeAccessIssue]
 
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
-        network = self.runtime_
-        sequences = self.encode(as_texts(inputs))
-        return log_softmax(outputs_of(network, sequences, len(self.classes_)))
+        return self.kind_.log_probabilities(self._outputs(inputs))
 
-    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
-        (read,) = self.encode(as_texts([x]))
-        tokens = read if read.dtype.names is None else read["token"]
-        return {"": read}, [self.encoder_.decode([int(token)]) for token in tokens]
+    def _learn_answers(self, texts: list[str], answers: Any) -> np.ndarray:
+        if not are_label_sets(answers):
+            labels = self._labels(texts, answers)
+            self._learn_classes(labels)
+            self.kind_ = OneLabel(self.classes_)
+            return self._indices(labels)
+        sets = as_label_sets(answers)
+        self._check_count(texts, sets)
+        self._learn_classes([label for of_text in sets for label in of_text], least=1)
+        self.kind_ = LabelSets(self.classes_)
+        return self.kind_.indices(sets)
 
-    def _stream(self, network: Network, batch_size: int | None) -> Stream:
-        from tidegate.runtime.text_streams import TextClassifierStream
+    def _answers(self, texts: list[str], answers: Any) -> np.ndarray:
+        if isinstance(self.kind_, OneLabel):
+            return self._indices(self._labels(texts, answers))
+        sets = as_label_sets(answers)
+        self._check_count(texts, sets)
+        for of_text in sets:
+            self._indices(of_text)
+        return self.kind_.indices(sets)
 
-        return TextClassifierStream(
-            network, batch_size, self.encoder_, self.evidence_, self.max_length
-        )
+    def _weigh(self, train: np.ndarray, judged: np.ndarray, of_samples: np.ndarray) -> Weights:
+        if isinstance(self.kind_, OneLabel):
+            return self._weights(train, judged, of_samples)
+        self.kind_.presence = presence_weights(self.class_weight, self.classes_.tolist(), train)
+        return super()._weigh(train, judged, of_samples)
 
-    @classmethod
-    def _starts_with(cls) -> tuple[type[TextTask], ...]:
-        return cls, LanguageModel
+    def _learned(self) -> dict[str, Any]:
+        learned = super()._learned()
+        if isinstance(self.kind_, LabelSets):
+            learned["scaling"] = {"thresholds": self.kind_.thresholds.tolist()}
+        return learned
 
-    def _start_from(self, models: Sequence[Any], origin: str) -> Start:
-        tasks = [model.TASK for model in models]
-        if tasks == ["text-classifier"]:
-            (model,) = models
-            a = model.runtime_.architecture
-            readout = a.readout if self._left_open("readout") else self.readout
-            labels = self.classes_.tolist()
-            return start_from_models(
-                models,
-                origin,
-                whole=readout == a.readout and labels == model.classes_.tolist(),
-                bidirectional=a.bidirectional,
-                readout=readout,
-            )
-        if set(tasks) == {"language-model"}:
-            backward = [model.reverse for model in models]
-            if backward == [False]:
-                return start_from_models(models, origin, whole=False)
-            if backward == [False, True]:
-                return start_from_models(models, origin, whole=False, bidirectional=True)
-        raise InputError(
-            "expected a classifier of texts, a language model, or one that reads "
-            f"forward and one trained with {spelled('reverse', True)}, in this order, got "
-            f"{origin}; name these",
-            option="init_from",
-        )
+    def _restore(self, model: ModelFile) -> None:
+        super()._restore(model)
+        self.kind_ = OneLabel(self.classes_)
+        if model.scaling is not None:
+            self.kind_ = LabelSets(self.classes_, np.array(model.scaling["thresholds"], float))

@@ -17,68 +17,41 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Labelling
-from tidegate.tasks.label_figures import label_figures
+from tidegate.baselines.baseline import Answered, Baseline
+from tidegate.tasks.kinds.kind import FEW, FOLDS, Kind
 from tidegate.training.clock import counting_from
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
 
-FEW = 400  # examples; of more, a tenth is enough to choose by
-FOLDS = 5
+__all__ = [
+    "FEW",
+    "FOLDS",
+    "Judged",
+    "believe",
+    "figures_of_folds",
+    "judged_by_folds",
+    "trained_for",
+]
 
 _LENGTHS = (33, 100, 300)  # steps
-_FIGURES = ("accuracy", "cross_entropy", "calibration_error")
 _TEMPERATURES = np.geomspace(0.2, 50, 400)
 
 
-def folds_of(answers: np.ndarray, seed: int) -> np.ndarray | None:
-    """Of each of N examples its fold, [N], each label in all folds alike.
-
-    None where there are many examples, or too few of a label for each fold to have one.
-    """
-    _, counts = np.unique(answers, return_counts=True)
-    if len(answers) >= FEW or counts.min() < FOLDS:
-        return None
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(answers))
-    order = order[np.argsort(answers[order], kind="stable")]
-    folds = np.empty(len(answers), np.int64)
-    folds[order] = np.arange(len(answers)) % FOLDS
-    return folds
-
-
-def temperature_of(log_p: np.ndarray, truth: np.ndarray) -> float:
-    """What to divide the logarithms of probabilities [N, L] by, for the least cross-entropy.
-
-    The right label's probability is aimed at a little below 1, as after one more example that is
-    not of any label (Platt 1999): else there is no end where all are told right.
-    """
-    n = len(log_p)
-    rows = np.arange(n)
-
-    def cross_entropy(temperature: float) -> float:
-        found = divided(log_p, temperature)
-        return float(-(n * found[rows, truth] + found.mean(1)).sum()) / (n * (n + 1))
-
-    return float(min(_TEMPERATURES, key=cross_entropy))
-
-
-def divided(log_p: np.ndarray, temperature: float) -> np.ndarray:
-    """Log-probabilities of outputs that are divided by ``temperature``, [N, L]."""
-    outputs = log_p / temperature
-    return outputs - np.logaddexp.reduce(outputs, axis=1, keepdims=True)
+def temperature_of(kind: Kind, outputs: np.ndarray, answers: np.ndarray) -> float:
+    """What to divide outputs [N, O] by, for the least loss; of a number this draws to the mean."""
+    return float(min(_TEMPERATURES, key=lambda t: kind.hedged_loss(outputs / t, answers)))
 
 
 class Judged(NamedTuple):
     """Training of ``steps`` steps (None: as the options say), judged by folds.
 
-    ``log_p`` [N, L]: of each input by a network that learned from other folds, divided by
+    ``outputs`` [N, O]: for each input of a network that learned from other folds, divided by
     ``temperature``, which suits them.
     """
 
     steps: int | None
-    log_p: np.ndarray
+    outputs: np.ndarray
     temperature: float
 
 
@@ -87,18 +60,18 @@ def judged_by_folds(
 ) -> Judged:
     """The length of training that folds find best: longer and longer ones while that helps.
 
-    ``model`` is a classifier that knows its labels, of which ``answers`` [N] are the places;
-    ``weights`` [N]: how much each counts.
+    ``model`` is an estimator that knows its ``kind_`` of answers; ``weights`` [N]: how much each
+    counts.
     """
     best, least = None, np.inf
     for steps in _LENGTHS if model.is_unlimited else (None,):
         found = _out_of_fold(model, inputs, answers, weights, folds, steps)
-        temperature = temperature_of(found, answers)
-        log_p = divided(found, temperature)
-        entropy = -log_p[np.arange(len(answers)), answers].mean()
-        if best is not None and entropy >= least:
+        temperature = temperature_of(model.kind_, found, answers)
+        outputs = found / temperature
+        loss = model.kind_.losses(outputs, answers).mean()
+        if best is not None and loss >= least:
             break
-        best, least = Judged(steps, log_p, temperature), entropy
+        best, least = Judged(steps, outputs, temperature), loss
     assert best is not None
     return best
 
@@ -134,24 +107,26 @@ def _out_of_fold(
         "max_minutes": None if minutes is None else minutes / (FOLDS + 2),
         "max_steps": model.max_steps if steps is None else steps,
     }
-    log_p = np.empty((len(inputs), len(model.classes_)))
+    outputs = np.empty((len(inputs), model.kind_.outputs))
     for fold in range(FOLDS):
         rest, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         other = type(model)(**options)
         with counting_from(time.monotonic()):
-            labels = model.classes_[answers[rest]]
-            other.fit([inputs[i] for i in rest], labels, sample_weight=weights[rest])
-        log_p[own] = other.predict_log_proba([inputs[i] for i in own])
-    return log_p
+            given = model.kind_.given(answers[rest])
+            other.fit([inputs[i] for i in rest], given, sample_weight=weights[rest])
+        found = other._outputs([inputs[i] for i in own])
+        outputs[own] = model.kind_.translated(found, other.kind_)
+    return outputs
 
 
 def believe(model: Any, judged: Judged, answers: np.ndarray) -> None:
-    """Give a fitted classifier the temperature and the figures that folds have found."""
+    """Give a fitted estimator the temperature and the figures that folds have found."""
     network = model.network_
     cool(network, judged.temperature)
     model.network_ = network
-    figures = label_figures(judged.log_p.astype(np.float32), answers)
-    model.metrics_ = {name: figures[name] for name in _FIGURES}
+    model.kind_.settle(judged.outputs, answers)
+    figures = model.kind_.figures(judged.outputs, answers)
+    model.metrics_ = {name: figures[name] for name in model.kind_.FIGURES}
     model.provenance_ |= {
         "validation": f"{FOLDS} folds of the training {model.INPUTS}",
         f"validation_{model.INPUTS}": len(answers),
@@ -169,7 +144,7 @@ def cool(network: SequenceNetwork, temperature: float) -> None:
 
 
 def figures_of_folds(
-    fit: Callable[[Answered], Labelling], part: Answered, folds: np.ndarray
+    fit: Callable[[Answered], Baseline], part: Answered, folds: np.ndarray
 ) -> dict[str, float]:
     """Figures of a baseline on ``part``, each fold predicted by what learned from the others."""
     sums: dict[str, Any] = {}
@@ -178,4 +153,6 @@ def figures_of_folds(
         rest, own = (part.rows(np.flatnonzero(which)) for which in (~inside, inside))
         for name, value in fit(rest).figures(own).items():
             sums[name] = sums.get(name, 0.0) + value * inside.mean()
+    if "r2" in sums:  # of all folds together
+        sums["r2"] = 1 - sums["mse"] / float(part.answers.var())
     return sums

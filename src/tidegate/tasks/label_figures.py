@@ -17,13 +17,21 @@ def label_figures(log_p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """
     p, predicted = np.exp(log_p), log_p.argmax(1)
     labels = log_p.shape[1]
+    shown = np.arange(labels == 2, labels)  # of two labels the second says it all
     return {
         "accuracy": float((predicted == truth).mean()),
         "macro_f1": macro_f1(predicted, truth, labels),
-        "auroc": _mean_auroc(p, truth),
+        "auroc": mean_auroc(p[:, shown], truth[:, None] == shown),
         "calibration_error": _calibration_error(p.max(1), predicted == truth),
         "cross_entropy": float(-log_p[np.arange(len(truth)), truth].mean(dtype=np.float64)),
     }
+
+
+def confusion(predicted: np.ndarray, truth: np.ndarray, labels: int) -> np.ndarray:
+    """How often each label (column) was predicted where each (row) was true, int64 [L, L]."""
+    matrix = np.zeros((labels, labels), dtype=np.int64)
+    np.add.at(matrix, (truth, predicted), 1)
+    return matrix
 
 
 def macro_f1(predicted: np.ndarray, truth: np.ndarray, labels: int) -> float:
@@ -33,17 +41,19 @@ def macro_f1(predicted: np.ndarray, truth: np.ndarray, labels: int) -> float:
     return float((2 * right[named > 0] / named[named > 0]).mean())
 
 
-def _mean_auroc(p: np.ndarray, truth: np.ndarray) -> float:
-    """Of two labels that of the second; else the mean of each label's against all others.
+def mean_auroc(scores: np.ndarray, held: np.ndarray) -> float:
+    """The mean over labels of the area under each one's ROC curve; both [N, L], ``held`` bool.
 
-    Labels that do not occur count in no mean: theirs is undefined.  NaN where one alone occurs.
-    Source: Provost & Domingos 2000, Well-trained PETs, without their weights by frequency.
+    Labels that no input has, or all have, count in no mean: theirs is undefined.  NaN where that
+    is so of all.  Source: Provost & Domingos 2000, Well-trained PETs, without their weights by
+    frequency.
     """
-    found = np.unique(truth)
-    if len(found) < 2:
+    told = held.any(0) & ~held.all(0)
+    if not told.any():
         return math.nan
-    against = [1] if p.shape[1] == 2 else found
-    return float(np.mean([_auroc(p[:, label], truth == label) for label in against]))
+    return float(
+        np.mean([_auroc(scores[:, label], held[:, label]) for label in np.flatnonzero(told)])
+    )
 
 
 def _auroc(scores: np.ndarray, positive: np.ndarray) -> float:

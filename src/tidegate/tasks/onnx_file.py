@@ -20,6 +20,7 @@ from tidegate.tasks.model_file import new_test_vector, rounded_network, version_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tidegate.data.series.scaling import Scaler
     from tidegate.runtime.network import Network
     from tidegate.tasks.saved import Saved
 
@@ -86,6 +87,8 @@ def export(
         for place, content in zip((path, step), files, strict=True):
             write_atomically(place, content)
         return
+    if fitted.TASK == "text-regressor":
+        network, vector = _in_units(network, fitted.target_), None
     if vector is None:
         vector = new_test_vector(network)
     read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
@@ -96,6 +99,16 @@ def export(
     write_atomically(path, whole)
     if step is not None and of_step is not None:
         write_atomically(step, of_step)
+
+
+def _in_units(network: Network, target: Scaler) -> Network:
+    """The network with the scale of the numbers in its dense layer, so that it puts out these."""
+    from tidegate.runtime.network import Network
+
+    tensors, scale = dict(network.tensors), target.scale[:, None]
+    tensors["dense.weight"] = (scale * tensors["dense.weight"]).astype(np.float32)
+    bias = target.scale * tensors["dense.bias"] + target.mean
+    return Network(network.architecture, tensors | {"dense.bias": bias.astype(np.float32)})
 
 
 def _check_step(fitted: Saved) -> None:

@@ -24,19 +24,18 @@ class ReadsTexts(TextTask):
     max_length: int | None
     encoder_: TextEncoder
 
-    def _learn_evidence(
-        self, texts: list[str], answers: np.ndarray, label_count: int
-    ) -> list[np.ndarray]:
+    def _learn_evidence(self, texts: list[str], held: np.ndarray) -> list[np.ndarray]:
         """Set ``evidence_``; the training texts as the network reads them.
 
-        ``answers`` [N]: positions of the labels, of which there are ``label_count``.
+        ``held``: which of some answers each text has, bool [N, C], by which evidence is counted.
         """
         self.evidence_: Evidence | None = None
         encoder = self.encoder_
-        if not (self.evidence and isinstance(encoder, WordEncoder) and label_count <= MAX_LABELS):
+        counted = self.evidence and 1 <= held.shape[1] <= MAX_LABELS
+        if not (counted and isinstance(encoder, WordEncoder)):
             return self.encode(texts)
         split = [encoder.split(text) for text in texts]
-        self.evidence_, of_texts = learn_evidence(split, answers, label_count)
+        self.evidence_, of_texts = learn_evidence(split, held)
         return self._joined(split, of_texts)
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:

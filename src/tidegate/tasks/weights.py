@@ -63,6 +63,20 @@ def label_weights(given: Any, classes: list[Any], answers: np.ndarray) -> np.nda
     return np.array([float(given.get(label, 1.0)) for label in classes])
 
 
+def presence_weights(given: Any, classes: list[Any], held: np.ndarray) -> np.ndarray | None:
+    """How much each of several labels counts where it is held, float64 [L]; None: as where it not.
+
+    "balanced" makes the texts of ``held`` [N, L] that have a label weigh as much as those that
+    have it not.  Raises InputError for a label that is none of ``classes``.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        count = (held > 0).sum(0)
+        return (len(held) - count).clip(1) / count.clip(1)
+    return label_weights(given, classes, np.empty(0, np.int64))
+
+
 def normalised(weights: np.ndarray) -> np.ndarray | None:
     """Weights [N] with a mean of 1, float32; None where all are equal, which changes nothing.
 

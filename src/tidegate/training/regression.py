@@ -27,6 +27,9 @@ class Regression(ManyToOne):
         return F.mse_loss(outputs.squeeze(1), answers, reduction=reduction)
 
     def figures(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
-        """Mean squared and mean absolute error."""
+        """Mean squared and mean absolute error, and the part of the variance that is explained."""
         errors = self.scale * (outputs[:, 0] - answers).astype(np.float64)
-        return {"mse": float(np.mean(errors**2)), "mae": float(np.mean(np.abs(errors)))}
+        variance = self.scale**2 * float(answers.astype(np.float64).var())
+        mse = float(np.mean(errors**2))
+        r2 = 1 - mse / variance if variance > 0 else float("nan")
+        return {"mse": mse, "mae": float(np.mean(np.abs(errors))), "r2": r2}

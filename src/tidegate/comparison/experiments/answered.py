@@ -38,9 +38,8 @@ class AnsweredExperiment(Experiment):
             for given in ((inputs, answers), validation, test)
         )
         assert whole is not None
-        labelled = self.metric is CROSS_ENTROPY
         self.train, drawn, last = _split(
-            model, whole, draw_validation=chosen is None, labelled=labelled
+            model, whole, draw_validation=chosen is None, labelled=self.metric is CROSS_ENTROPY
         )
         self.validation = chosen or drawn
         self.scored = tested or (last if last.inputs else self.validation)
@@ -120,7 +119,10 @@ def _split(model: Any, whole: Answered, *, draw_validation: bool, labelled: bool
         what=model.INPUTS,
     )
     if labelled:
-        known = np.isin(whole.answers, whole.answers[train])
+        if whole.answers.ndim == 1:
+            known = np.isin(whole.answers, whole.answers[train])
+        else:  # of several labels, none of which may be unknown
+            known = ~(whole.answers[:, ~whole.answers[train].any(0)] > 0).any(1)
         train = np.sort(np.concatenate([train, np.flatnonzero(~known)]))
         held_out = [part[known[part]] for part in held_out]
     return [whole.rows(part) for part in (train, *held_out)]

@@ -11,7 +11,7 @@ from tidegate.comparison.experiments.language import LanguageModelling
 from tidegate.comparison.experiments.music import Music
 from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
 from tidegate.comparison.experiments.tags import StepTags, Tags
-from tidegate.comparison.experiments.texts import TextClassification
+from tidegate.comparison.experiments.texts import TextClassification, TextRegression
 from tidegate.comparison.experiments.transduction import Transduction
 from tidegate.data.text.conditions import ConditionedTexts
 from tidegate.errors import InputError
@@ -20,6 +20,7 @@ from tidegate.tasks.estimator import Estimator
 # By a task's name in a model file.
 EXPERIMENTS: dict[str, type[Experiment]] = {
     "text-classifier": TextClassification,
+    "text-regressor": TextRegression,
     "language-model": LanguageModelling,
     "forecaster": Forecasts,
     "series-classifier": SequenceClassification,

@@ -1,31 +1,63 @@
-"""Classifiers of texts, beside TF-IDF and logistic regression."""
+"""Classifiers and regressors of texts, beside linear models of TF-IDF."""
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
-from tidegate.baselines.texts import LinearTexts
 from tidegate.comparison.experiments.answered import CROSS_ENTROPY, AnsweredExperiment
-from tidegate.comparison.experiments.experiment import Metric
-from tidegate.data.files.items import as_labels, as_texts
+from tidegate.comparison.experiments.experiment import Figures, Metric
 
 
-class TextClassification(AnsweredExperiment):
-    """The experiment on texts and their labels."""
+class _Texts(AnsweredExperiment):
+    """What the two tasks share; the model's kind of answers says the rest."""
 
-    metric: ClassVar[Metric] = CROSS_ENTROPY
+    def __init__(self, model: Any, inputs: Any, answers: Any, **held_out: Any) -> None:
+        self._model = copy.copy(model)  # which learns the answers there are
+        self._model._learn_answers(model._known(inputs), answers)
+        self._kind = self._model.kind_
+        super().__init__(model, inputs, answers, **held_out)
+        self._kind.learn(self.train.answers)
+
+    def fit(self, model: Any) -> None:
+        model.set_params(test_fraction=0.0)  # it is set aside already, the same for every seed
+        model.fit(*self._given(self.train), validation=self._given(self.validation))
+
+    def score(self, model: Any) -> tuple[Figures, Figures]:
+        return model.evaluate(*self._given(self.scored)), model.evaluate(*self._given(self.train))
+
+    def _given(self, part: Answered) -> tuple[Any, Any]:
+        return part.inputs, self._kind.given(part.answers)
 
     def _fitted(self, model: Any) -> list[Baseline]:
-        return [LinearTexts.fit(self.train, self.validation, lowercase=model.lowercase)]
+        how = {"lowercase": model.lowercase, "seconds": math.inf}
+        return [self._kind.baseline(self.train, self.validation, **how)]
 
     def _part(self, inputs: Any, answers: Any) -> Answered:
-        return Answered(as_texts(inputs), np.array(as_labels(answers)))
+        known = self._model._known(inputs)
+        return Answered(known, self._model._answers(known, answers))
+
+    def _losses(self, model: Any, part: Answered) -> np.ndarray:
+        return model.kind_.losses(model._outputs(part.inputs), part.answers)
 
     def _read(self, model: Any, inputs: list[Any]) -> list[np.ndarray]:
         return model.encode(inputs)
 
     def _targets(self, model: Any, answers: np.ndarray) -> np.ndarray:
-        return np.searchsorted(model.classes_, answers)
+        return model.kind_.targets(answers)
+
+
+class TextClassification(_Texts):
+    """The experiment on texts and their labels, one or several of each."""
+
+    metric: ClassVar[Metric] = CROSS_ENTROPY
+
+
+class TextRegression(_Texts):
+    """The experiment on texts and a number that belongs to each."""
+
+    metric: ClassVar[Metric] = Metric(name="mse", label="mean squared error")

@@ -61,7 +61,9 @@ def gradient_reach(
         backward = outputs[lengths - 1, rows][:, widths[0] :]  # has read the last step alone
         seen = torch.cat([state[0], backward], dim=1)  # of one step mean, max and last are the same
         read = network.output(seen.repeat(1, network.architecture.readout.count("+") + 1))
-        if targets.is_floating_point():
+        if targets.dtype == torch.bool:  # several labels, each held or not
+            loss = F.binary_cross_entropy_with_logits(read, targets.double(), reduction="sum")
+        elif targets.is_floating_point():
             loss = (read - targets.double()).square().sum()
         else:
             loss = F.cross_entropy(read, targets, reduction="sum")

@@ -22,7 +22,7 @@ from tidegate.errors import InputError, shown, spelled
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Table", "read_labelled_texts", "read_table", "read_texts", "row_error"]
+__all__ = ["Table", "checked_labels", "read_table", "read_texts", "row_error"]
 
 _TITLES: Final = 10  # first rows, among which the true header may be
 _FOOTER: Final = 3  # last rows, of which one that is no row of data may be a footer
@@ -244,33 +244,22 @@ def read_texts(path: str | PathLike[str], column: str, layout: Layout = PLAIN) -
     return read_table(path, {column: "text"}, layout).texts(column)
 
 
-def read_labelled_texts(
-    path: str | PathLike[str],
-    text_column: str,
-    label_column: str,
-    layout: Layout = PLAIN,
-    *,
-    allow_one_class: bool = False,
-) -> tuple[list[str], list[str]]:
-    """Texts and their labels, both as str, in the order of the rows.
+def checked_labels(table: Table, column: str, *, allow_one_class: bool = False) -> list[str]:
+    """The labels in a column, as str, in the order of the rows.
 
-    Raises InputError for an empty text or label (with its line), for a single class (unless
+    Raises InputError for an empty one (with its line), for a single class (unless
     ``allow_one_class``: a test set may have one), and where every row has a label of its own.
     """
-    if text_column == label_column:
-        problem = f"expected two columns, got {text_column!r} for both text and label"
-        raise InputError(f"{problem}; name another", file=path)
-    table = read_table(path, {text_column: "text", label_column: "label"}, layout)
-    texts, labels = table.texts(text_column), table.labels(label_column)
+    labels = table.labels(column)
     classes = set(labels)
     if len(classes) == 1 and not allow_one_class:
         problem = f"expected two classes or more, got only {shown(labels[0])}; add rows of another"
-        raise InputError(problem, file=path, column=label_column)
+        raise InputError(problem, file=table.path, column=column)
     if len(classes) == len(labels) >= 20:
         problem = f"expected labels that repeat, got a different one in each of {len(labels)} rows"
         remedy = "are the text and the label column swapped?"
-        raise InputError(f"{problem}; {remedy}", file=path, column=label_column)
-    return texts, labels
+        raise InputError(f"{problem}; {remedy}", file=table.path, column=column)
+    return labels
 
 
 def row_error(

@@ -1,9 +1,10 @@
-"""Evidence: what a text's single words say of its label, as numbers beside the words.
+"""Evidence: what a text's single words say of its answer, as numbers beside the words.
 
 For each word, pair of neighbouring words and run of letters it is counted how many training texts
 of each label hold it.  Its evidence for a label is the log of the odds of two such shares, that of
 the texts with the label and that of the others: the weights of naive Bayes, which Wang & Manning
-(2012, "Baselines and Bigrams") gave to a linear model; here a recurrent network reads them.
+(2012, "Baselines and Bigrams") gave to a linear model; here a recurrent network reads them.  Where
+the answer is a number, what is counted is whether it lies above each of a few quantiles.
 
 A text must not be judged by what was counted in itself, or the network would learn to trust it
 blindly: the evidence in a training text is counted in the texts of other folds.
@@ -24,6 +25,7 @@ __all__ = [
     "BUCKETS",
     "MAX_LABELS",
     "Evidence",
+    "answers_of_labels",
     "learn_evidence",
     "learn_token_evidence",
     "word_hash",
@@ -44,9 +46,9 @@ Found = tuple[np.ndarray, np.ndarray]  # whether each of N buckets is known, and
 class Evidence:
     """The evidence of n-grams, which are known by their hashes.
 
-    ``buckets``: int64 [F], rising, below BUCKETS; ``log_odds``: float32 [F, C], of the second of
-    two labels, or of each of C.  ``width``: the 3 C numbers of a word: its own, its pair's with the
-    word before, its letters'.
+    ``buckets``: int64 [F], rising, below BUCKETS; ``log_odds``: float32 [F, C], of each of C
+    answers; of two labels that is the second.  ``width``: the 3 C numbers of a word: its own, its
+    pair's with the word before, its letters'.
     """
 
     def __init__(self, buckets: np.ndarray, log_odds: np.ndarray) -> None:
@@ -72,19 +74,29 @@ class Evidence:
         return list(_read(lexicon, indices, find, self.log_odds, before))
 
 
+def answers_of_labels(labels: np.ndarray, label_count: int) -> np.ndarray:
+    """What evidence of single labels is counted by, bool [N, C]: each label, or the second of two.
+
+    ``labels``: int64 [N], below ``label_count``.
+    """
+    held = labels[:, None] == np.arange(label_count)
+    return held[:, 1:] if label_count == 2 else held
+
+
 def learn_evidence(
-    texts: Sequence[Sequence[str]], labels: np.ndarray, label_count: int
+    texts: Sequence[Sequence[str]], held: np.ndarray
 ) -> tuple[Evidence, list[np.ndarray]]:
     """The evidence of words, and that of each text's own words as the other folds have it.
 
-    ``texts``: the words of N texts; ``labels``: int64 [N], below ``label_count``.  The second is as
-    ``Evidence.of`` returns it.  Which fold a text is in depends on its place alone.
+    ``texts``: the words of N texts; ``held``: bool [N, C], which of C answers are given to each, of
+    which none, one or several may be.  The second is as ``Evidence.of`` returns it.  Which fold a
+    text is in depends on its place alone.
     """
     lexicon = _Lexicon()
     indices = [lexicon.indices(text) for text in texts]
-    held = list(_held(lexicon, indices))
+    ngrams = list(_held(lexicon, indices))
     holders = np.zeros(BUCKETS, np.int32)
-    for _, buckets in held:
+    for _, buckets in ngrams:
         np.add.at(holders, buckets, 1)
     kept = np.flatnonzero(holders)
     if len(kept) > _KEPT:
@@ -92,15 +104,20 @@ def learn_evidence(
     places = _places(kept)
 
     folds = np.random.default_rng(0).permutation(len(texts)) % _FOLDS
-    counts = np.zeros((_FOLDS, label_count, len(kept)), np.int32)
-    sizes = np.zeros((_FOLDS, label_count), np.int64)
-    np.add.at(sizes, (folds, labels), 1)
-    for holding, buckets in held:
+    # by fold the answers, and behind them all texts, [K, C + 1, F] and [K, C + 1]
+    counted = np.concatenate([held, np.ones((len(held), 1), bool)], axis=1)
+    answers = counted.shape[1]
+    counts = np.zeros((_FOLDS, answers, len(kept)), np.int32)
+    sizes = np.zeros((_FOLDS, answers), np.int64)
+    np.add.at(sizes, folds, counted.astype(np.int64))
+    for holding, buckets in ngrams:
         at = places[buckets]
         known = at >= 0
-        text = holding[known]
-        table = (folds[text] * label_count + labels[text]) * len(kept)
-        np.add.at(counts.reshape(-1), table + at[known], 1)
+        text, at = holding[known], at[known]
+        for answer in range(answers):
+            given = counted[text, answer]
+            table = (folds[text[given]] * answers + answer) * len(kept)
+            np.add.at(counts.reshape(-1), table + at[given], 1)
 
     return _out_of_fold(lexicon, indices, kept, (folds, counts, sizes))
 
@@ -138,7 +155,13 @@ def learn_token_evidence(
         known, places = _find(kept, buckets)
         np.add.at(counts[fold], (of_buckets[known], places[known]), 1)
         np.add.at(sizes[fold], of_sentence, 1)
-    return _out_of_fold(lexicon, indices, kept, (folds, counts, sizes))
+    return _out_of_fold(lexicon, indices, kept, (folds, *map(_and_all, (counts, sizes))))
+
+
+def _and_all(of_labels: np.ndarray) -> np.ndarray:
+    """Counts by fold and label [K, L, ...], two of which the second tells; and then their sum."""
+    told = of_labels[:, 1:] if of_labels.shape[1] == 2 else of_labels
+    return np.concatenate([told, of_labels.sum(1, keepdims=True)], axis=1)
 
 
 def _out_of_fold(
@@ -149,7 +172,8 @@ def _out_of_fold(
 ) -> tuple[Evidence, list[np.ndarray]]:
     """The evidence of all, and that of each text as the other folds have it.
 
-    ``counted``: the fold of each text, and by fold and label the counts of n-grams and of all.
+    ``counted``: the fold of each text, and by fold the counts of n-grams and of texts, those with
+    each answer and then all.
     """
     folds, counts, sizes = counted
     all_counts, all_sizes = counts.sum(0), sizes.sum(0)
@@ -301,13 +325,12 @@ def _find(buckets: np.ndarray, wanted: np.ndarray) -> Found:
 
 
 def _log_odds(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Log-odds float32 [F, C] of n-grams that counts [K, F] of texts [K] hold.
+    """Log-odds float32 [F, C] of n-grams that counts [C + 1, F] of texts [C + 1] hold.
 
-    One is added to every count and two to every number of texts (Laplace).
+    The last are all texts, the others those with each answer.  One is added to every count and two
+    to every number of texts (Laplace).
     """
-    if len(sizes) == 2:
-        counts, sizes = counts[::-1], sizes[::-1]  # of the second label
-    share = (counts + 1) / (sizes + 2)[:, None]
-    others = (counts.sum(0) - counts + 1) / (sizes.sum() - sizes + 2)[:, None]
-    log_odds = np.log(share / others).astype(np.float32).T
-    return np.ascontiguousarray(log_odds[:, :1] if len(sizes) == 2 else log_odds)
+    with_it, sizes_with = counts[:-1], sizes[:-1]
+    share = (with_it + 1) / (sizes_with + 2)[:, None]
+    others = (counts[-1] - with_it + 1) / (sizes[-1] - sizes_with + 2)[:, None]
+    return np.ascontiguousarray(np.log(share / others).astype(np.float32).T)

@@ -48,6 +48,11 @@ def _prose() -> re.Pattern[str]:
     )
 
 
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where each word or punctuation mark of a text begins and ends, as a reader parts them."""
+    return [match.span() for match in _prose().finditer(text)]
+
+
 def split(text: str, *, tokenised: bool = False, compounds: bool = True) -> list[str]:
     """The words and punctuation marks of a text, in order; white space is dropped.
 

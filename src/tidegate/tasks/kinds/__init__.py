@@ -1,0 +1,1 @@
+"""What a text is answered with, each kind in one object: a label, several labels, a number."""

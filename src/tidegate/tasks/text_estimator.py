@@ -1,0 +1,375 @@
+"""What the tasks on whole texts share: their options, and how they learn and answer."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tidegate.baselines.baseline import Answered, Baseline
+from tidegate.data.files.items import as_texts
+from tidegate.data.text.evidence import MAX_LABELS
+from tidegate.data.text.reading import LEVELS, TextEncoder
+from tidegate.errors import InputError, spelled
+from tidegate.runtime.batches import outputs_of
+from tidegate.tasks.architectures import check_readout
+from tidegate.tasks.estimator import with_default
+from tidegate.tasks.folds import (
+    FEW,
+    FOLDS,
+    believe,
+    figures_of_folds,
+    judged_by_folds,
+    trained_for,
+)
+from tidegate.tasks.language_model import LanguageModel
+from tidegate.tasks.read_texts import ReadsTexts
+from tidegate.tasks.splitting import split_rows, thinned
+from tidegate.tasks.start import Start, start_from_models
+from tidegate.tasks.text_task import TextTask
+from tidegate.tasks.weights import normalised, sample_weights
+from tidegate.terminal import say
+from tidegate.training.budget import Closing
+from tidegate.training.options import option
+from tidegate.training.search_space import Among, Span
+
+if TYPE_CHECKING:
+    from tidegate.nn.network import SequenceNetwork
+    from tidegate.runtime.network import Network
+    from tidegate.runtime.stream import Stream
+    from tidegate.tasks.explaining import Explanation, Faithfulness
+    from tidegate.training.many_to_one import ManyToOne, Weights
+    from tidegate.training.objective import TrainingResult
+
+Told = tuple[Any, Any]  # texts and their answers
+
+_FRACTION = 0.1  # of many texts, to validate by
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TextEstimator(ReadsTexts):
+    """Answers a whole text: an embedding, recurrent layers, pooling and a dense layer.
+
+    ``kind_`` says what with, and knows what differs from kind to kind.  ``encoder_`` holds the
+    vocabulary, which is learned from the training texts only.
+    """
+
+    INPUTS: ClassVar[str] = "texts"
+    DEFAULT_EPOCHS: ClassVar[int] = 6
+    DEFAULT_STEPS: ClassVar[int] = 300
+
+    level: str = option(
+        "word", "unit of text, called a token, that is read in one step", choices=LEVELS
+    )
+    vocabulary_size: int | None = option(
+        30_000, "how many different tokens are known; rarer ones are read as unknown"
+    )
+    lowercase: bool = option(True, "read capitals as small letters")
+    max_length: int | None = option(
+        400,
+        "largest number of tokens to read from a text; the middle of a longer text is left out "
+        "(none: no limit)",
+        at_least=2,
+    )
+    embedding_size: int = option(
+        128,
+        "how many numbers stand for a token (length of its vector)",
+        at_least=1,
+        search=Span(32, 256, log=True),
+    )
+    bidirectional: bool = option(
+        True, "read texts forwards and backwards", search=Among(True, False)
+    )
+    readout: str = option(
+        "mean+max",
+        "how the states of all steps are summed up for the output: last, mean, max, or several, as "
+        "in mean+max",
+        search=Among("last", "mean", "max", "mean+max"),
+    )
+    evidence: bool = option(
+        True,
+        "also read how often each word, word pair and letter group occurs under each label (level "
+        f"word, up to {MAX_LABELS} labels)",
+    )
+    embedding_dropout: float = option(
+        0.5,
+        "probability of dropping a value of a token's vector",
+        at_least=0,
+        below=1,
+        search=Span(0.0, 0.7),
+    )
+    dropout: float = with_default("dropout", 0.5)
+    recurrent_dropout: float = with_default("recurrent_dropout", 0.2)
+    learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
+    weight_decay: float | None = option(
+        0.1,
+        "how strongly weights are pulled towards zero; biases and norms are not",
+        at_least=0,
+    )
+    embedding_moment: str = option(
+        "shared",
+        "how Adam scales the updates of token vectors. own: each weight by itself. shared: all "
+        "alike, so that vectors of rare tokens change less",
+        choices=("own", "shared"),
+    )
+    average: float = option(
+        0.99,
+        "evaluate and keep a running average of the weights, which decays by this factor in each "
+        "step (0: no average)",
+        at_least=0,
+        below=1,
+    )
+    validation_fraction: float | None = option(
+        None,
+        "fraction of the texts that is held out to choose the best weights (default: 0.1; fewer "
+        f"than {FEW} texts are all learned from, and {FOLDS} folds of them say how sure to be; 0: "
+        "none)",
+        at_least=0,
+        below=1,
+    )
+    test_fraction: float = option(
+        0.0,
+        "fraction of the texts that is held out and scored once after training",
+        at_least=0,
+        below=1,
+    )
+
+    def check(self) -> None:
+        """Raise InputError naming the first option whose value cannot be used."""
+        super().check()
+        check_readout(self.readout)
+
+    @abstractmethod
+    def _learn_answers(self, texts: list[str], answers: Any) -> np.ndarray:
+        """Set ``kind_`` by the answers to all texts; these as an array.  Raises InputError."""
+
+    @abstractmethod
+    def _answers(self, texts: list[str], answers: Any) -> np.ndarray:
+        """The answers to texts as an array of the ``kind_``.  Raises InputError."""
+
+    def _weigh(self, train: np.ndarray, judged: np.ndarray, of_samples: np.ndarray) -> Weights:
+        """How much training and judging texts count, by their answers; None: all alike.
+
+        ``of_samples`` [N] are the training texts' own weights.
+        """
+        del train, judged  # of numbers all count alike
+        return normalised(of_samples), None
+
+    def _fit(
+        self, texts: Any, answers: Any, validation: Told | None, sample_weight: Any
+    ) -> dict[str, float]:
+        """Train; the figures of the test part, if one was held out.  Raises InputError."""
+        self.check_training()
+        known = as_texts(texts)
+        truth = self._learn_answers(known, answers)
+        start = self._known_start()
+        train, held_out, test, folds = self._parted(truth, drawn=validation is None)
+        some = np.random.default_rng(0).permutation(train)
+
+        def prepare(count: int) -> None:
+            texts, answers = [known[i] for i in some[:count]], truth[some[:count]]
+            encoder = None if start is None else start.encoder
+            self.encoder_ = encoder or self._learned_encoder(texts, sentences=False)
+            self.kind_.learn(answers)
+            self._learn_evidence(texts, self.kind_.held(answers))
+
+        part = self._part_prepared("texts", len(train), prepare) if folds is None else 1
+        train, held_out = thinned(train, part, truth), thinned(held_out, part, truth)
+        learned, judged, tested = (
+            Answered([known[i] for i in rows], truth[rows]) for rows in (train, held_out, test)
+        )
+        if validation is not None:
+            others = as_texts(validation[0])
+            of_others = self._answers(others, validation[1])
+            kept = thinned(np.arange(len(others)), part, of_others)
+            judged = Answered([others[i] for i in kept], of_others[kept])
+        counts = sample_weights(sample_weight, len(known))
+        of_samples = counts[train]
+        alone = not judged.inputs  # then the weights that fit the training part best are kept
+        self.kind_.learn(learned.answers)
+        chosen_by = judged
+        judged = learned if alone else judged
+        weights = self._weigh(learned.answers, judged.answers, of_samples)
+        weights = (weights[0], weights[0]) if alone else weights
+        start = start or self._learned_start(learned.inputs, sentences=False)
+        self.encoder_: TextEncoder = start.encoder
+        by_fold = None
+        if folds is not None:
+            if self.speaks:
+                say(
+                    f"{len(train)} texts are few: all are learned from, and {FOLDS} folds of them "
+                    "say how long to train and how sure to be; "
+                    f"{spelled('validation_fraction', 0.1)} holds out a tenth instead"
+                )
+            by_fold = judged_by_folds(self, *learned, of_samples, folds)
+
+        def linear(part: Answered, seconds: float = math.inf) -> Baseline:
+            return self.kind_.baseline(part, chosen_by, lowercase=self.lowercase, seconds=seconds)
+
+        self._stand_beside(
+            lambda seconds: linear(learned, seconds),
+            None if alone else judged,
+            tested if len(test) else None,
+            None if folds is None else lambda: figures_of_folds(linear, learned, folds),
+        )
+        evidence = self.kind_.held(learned.answers)
+        parts = [
+            (self._learn_evidence(learned.inputs, evidence), learned.answers),
+            (self.encode(judged.inputs), judged.answers),
+        ]
+
+        def objective(network: SequenceNetwork, learned: Any, weights: Any) -> ManyToOne:
+            return self.kind_.objective(
+                network,
+                learned,
+                parts[1],
+                unit=self.INPUTS,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                weights=weights,
+                prefix="training_" if alone else "",
+            )
+
+        def everything(network: SequenceNetwork) -> ManyToOne:
+            (texts, answers), (others, of_others) = parts
+            whole = texts + others, np.concatenate([answers, of_others])
+            of_all = np.concatenate([counts[train], counts[held_out]])
+            return objective(network, whole, self._weigh(whole[1], of_others, of_all))
+
+        with trained_for(self, by_fold):
+            result = self._train_from(
+                start,
+                self._text_architecture(
+                    start,
+                    output_size=self.kind_.outputs,
+                    evidence_size=0 if self.evidence_ is None else self.evidence_.width,
+                ),
+                lambda network: objective(network, parts[0], weights),
+                {
+                    "training_texts": len(learned.answers),
+                    "validation_texts": 0 if alone else len(judged.answers),
+                },
+                everything_of=everything if validation is None and not alone else None,
+                closing=Closing(
+                    tested=len(test),
+                    again=0 if alone else self.kind_.SETTLES,
+                    seconds=self._preparation.each_s * len(test),
+                ),
+            )
+        if by_fold is not None:
+            believe(self, by_fold, learned.answers)
+        elif not alone and self.kind_.SETTLES:
+            self._settle(result, *parts[1])
+        return self.evaluate(tested.inputs, self.kind_.given(tested.answers)) if len(test) else {}
+
+    def _settle(
+        self, result: TrainingResult, sequences: list[np.ndarray], answers: np.ndarray
+    ) -> None:
+        """Choose what is chosen after training by the held-out part, and tell its figures so."""
+        from tidegate.runtime.network import Network
+
+        weights = {name: tensor.cpu().numpy() for name, tensor in result.judged.items()}
+        judged = Network(self.runtime_.architecture, weights)
+        outputs = outputs_of(judged, sequences, self.kind_.outputs)
+        self.kind_.settle(outputs, answers)
+        figures = self.kind_.figures(outputs, answers)
+        self.metrics_ |= {name: figures[name] for name in self.kind_.FIGURES}
+
+    def _parted(
+        self, answers: np.ndarray, *, drawn: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Rows to train on, to validate by and to test on, and the folds of the first, or None.
+
+        ``drawn``: those to validate by are drawn from these, or folds are.
+        """
+        fraction = self.validation_fraction if drawn else 0
+        rows = {"test": self.test_fraction, "what": self.INPUTS}
+        if fraction is None:
+            train, none, test = split_rows(len(answers), self.seed, validation=0, **rows)
+            folds = self.kind_.folds(answers[train], self.seed)
+            if folds is not None:
+                return train, none, test, folds
+            fraction = _FRACTION
+        return *split_rows(len(answers), self.seed, validation=fraction, **rows), None
+
+    def _known(self, inputs: Any) -> list[str]:
+        return as_texts(inputs)
+
+    def _outputs(self, inputs: Any) -> np.ndarray:
+        """The network's outputs for texts as a user gives them, float32 [N, O]."""
+        return outputs_of(self.runtime_, self.encode(as_texts(inputs)), self.kind_.outputs)
+
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+        (read,) = self.encode(as_texts([x]))
+        tokens = read if read.dtype.names is None else read["token"]
+        return {"": read}, [self.encoder_.decode([int(token)]) for token in tokens]
+
+    def explain(self, texts: Any) -> list[Explanation]:
+        """What each word of each text carries of the model's answer, by leaving it out.
+
+        An `Explanation` has ``words`` and ``contributions`` [words, answers]: by how much the
+        log-odds of the predicted label fall without the word, or the number; of several labels
+        those of each that is predicted.  This reads a text of W words W times anew, without torch.
+        Raises InputError as ``predict``.
+        """
+        from tidegate.tasks.explaining import explained
+
+        return explained(self, texts)
+
+    def faithfulness(self, texts: Any, *, seed: int = 0) -> Faithfulness:
+        """Whether explanations name what carries answers: how far these fall without it.
+
+        A tenth, a fifth and a half of each text's words are left out, those that carry most, and
+        beside them as many random ones, drawn by ``seed``.  Raises InputError as ``predict``, and
+        where fewer than two texts have five words.
+        """
+        from tidegate.tasks.explaining import faithfulness
+
+        return faithfulness(self, texts, seed=seed)
+
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
+        from tidegate.runtime.text_streams import TextStream
+
+        return TextStream(
+            network,
+            batch_size,
+            self.TASK,
+            self.encoder_,
+            self.evidence_,
+            self.max_length,
+            self.kind_.streamed,
+        )
+
+    @classmethod
+    def _starts_with(cls) -> tuple[type[TextTask], ...]:
+        return cls, LanguageModel
+
+    def _start_from(self, models: Sequence[Any], origin: str) -> Start:
+        tasks = [model.TASK for model in models]
+        if tasks == [self.TASK]:
+            (model,) = models
+            a = model.runtime_.architecture
+            readout = a.readout if self._left_open("readout") else self.readout
+            return start_from_models(
+                models,
+                origin,
+                whole=readout == a.readout and self.kind_.same(model.kind_),
+                bidirectional=a.bidirectional,
+                readout=readout,
+            )
+        if set(tasks) == {"language-model"}:
+            backward = [model.reverse for model in models]
+            if backward == [False]:
+                return start_from_models(models, origin, whole=False)
+            if backward == [False, True]:
+                return start_from_models(models, origin, whole=False, bidirectional=True)
+        raise InputError(
+            f"expected a {self.TASK}, a language model, or one that reads forward "
+            f"and one trained with {spelled('reverse', True)}, in this order, got {origin}; name "
+            "these",
+            option="init_from",
+        )
