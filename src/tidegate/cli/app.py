@@ -23,6 +23,7 @@ from tidegate.cli.info import info
 from tidegate.cli.inspect import inspect
 from tidegate.cli.invocation import Invocation
 from tidegate.cli.predict import predict
+from tidegate.cli.serve import serve
 from tidegate.tasks import TASKS
 
 _HELP = """Train recurrent networks on a file of text or numbers, evaluate them and use them.
@@ -45,6 +46,7 @@ def tree(arguments: Sequence[str]) -> Group:
             "generate": generate,
             "forecast": forecast,
             "detect": detect,
+            "serve": serve,
             "info": info,
             "inspect": inspect,
             "explain": explain,

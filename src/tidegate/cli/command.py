@@ -15,8 +15,8 @@ _EVERY = "tidegate.cli.help-all"  # in a context's meta: show the hidden options
 class Argument(click.Argument):
     """What stands at its place on the line, without a name."""
 
-    def __init__(self, name: str, metavar: str, help: str, type: Any = str) -> None:
-        super().__init__([name], metavar=metavar, type=type)
+    def __init__(self, name: str, metavar: str, help: str, type: Any = str, **about: Any) -> None:
+        super().__init__([name], metavar=metavar, type=type, **about)
         self.help = help
 
 

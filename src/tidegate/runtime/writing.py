@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from tidegate.data.sequences.sequences import with_condition
 from tidegate.runtime.mixture import Mixture, follow, nothing_read
 from tidegate.runtime.network import Network
 from tidegate.sampling import sample
+
+Watch = Callable[[np.ndarray], None]
 
 
 def next_tokens(
@@ -21,10 +23,12 @@ def next_tokens(
     rng: np.random.Generator,
     choice: dict[str, Any],
     mixture: Mixture | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[int]:
     """The ``length`` tokens that follow those of ``read`` [T], T from 1.
 
-    ``choice``: options of ``sample``, which draws them.  ``frame``: the tokens that open and close
+    ``choice``: options of ``sample``, which draws them.  ``watch`` is given the logits [V] of each
+    token before it is drawn.  ``frame``: the tokens that open and close
     a sentence as it is read.  The one that opens it is given after the one that closes the
     sentence before.  ``mixture``: with what the network is mixed.
     """
@@ -37,6 +41,8 @@ def next_tokens(
         outputs = network.output(latest)
         if mixture is not None:
             outputs = mixture.log_probabilities(outputs, recent)
+        if watch is not None:
+            watch(outputs[0])
         token = sample(outputs[0], rng, **choice)
         yield token
         given = [token, opening] if token == closing and opening is not None else [token]
@@ -54,16 +60,20 @@ def text_to_its_end(
     condition: np.ndarray,
     rng: np.random.Generator,
     choice: dict[str, Any],
+    watch: Watch | None = None,
 ) -> Iterator[int]:
     """The tokens that follow those of ``read`` [T], T from 1, to the one that closes the text.
 
     That one is left out.  ``length``: the most tokens.  ``condition``: float32 [C], of the text.
-    ``choice``: options of ``sample``.
+    ``choice``: options of ``sample``.  ``watch`` is given each token's logits before it is drawn.
     """
     features, state = network.features(with_condition(read[:, None], condition[None]))
     latest = features[-1]
     for _ in range(length):
-        token = sample(network.output(latest)[0], rng, **choice)
+        outputs = network.output(latest)[0]
+        if watch is not None:
+            watch(outputs)
+        token = sample(outputs, rng, **choice)
         if token == closing:
             return
         yield token

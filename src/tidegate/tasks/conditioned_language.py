@@ -17,7 +17,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.runtime.conditioned_stream import ConditionedStream, tokens_of
 from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import TextsAndConditions, text_nats, total
-from tidegate.runtime.writing import text_to_its_end
+from tidegate.runtime.writing import Watch, text_to_its_end
 from tidegate.tasks.by_level import by_level
 from tidegate.tasks.language_options import LanguageOptions
 from tidegate.tasks.model_file import encoder_of
@@ -213,13 +213,14 @@ class ConditionedLanguage(LanguageOptions):
         rng: np.random.Generator,
         choice: Mapping[str, Any],
         condition: np.ndarray,
+        watch: Watch | None = None,
     ) -> Iterator[int]:
         """The tokens after the prompt of a text with this condition, to its end."""
         opening, closing = self._text_frame()
         read = self._framed(prompt, (opening, closing))[:-1]
         never = [i for i in (self.encoder_.unknown_id, opening) if i is not None]
         how = {**choice, "forbidden": never}
-        return text_to_its_end(network, read, length, closing, condition, rng, how)
+        return text_to_its_end(network, read, length, closing, condition, rng, how, watch)
 
     def _check_conditions_fit(self, given: bool) -> None:
         """Raise InputError where conditions are given to a model without, or the other way."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from tidegate.errors import spelled
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
-from tidegate.runtime.writing import next_tokens
+from tidegate.runtime.probabilities import log_softmax
+from tidegate.runtime.text_streams import LanguageStream, NextToken
+from tidegate.runtime.writing import Watch, next_tokens
 from tidegate.tasks.conditioned_language import ConditionedLanguage
 from tidegate.training.option_values import check_value
 from tidegate.training.options import check_seed
@@ -44,6 +46,7 @@ class WritesLanguage(ConditionedLanguage):
         greedy: bool = False,
         seed: int | None = None,
         given: Mapping[str, Any] | None = None,
+        watch: Callable[[NextToken], None] | None = None,
     ) -> Iterator[str]:
         """Write the ``length`` tokens that follow ``prompt``, as an iterator of pieces of text.
 
@@ -54,8 +57,9 @@ class WritesLanguage(ConditionedLanguage):
         the likeliest token.  ``seed``: one seed gives one text; None draws another text each time.
         The unknown token is never written.  ``given``: of a model of texts with conditions what the
         text is to be, such as ``{"nation": "Russian"}``; what is left out is unknown.  Such a model
-        begins a text with ``prompt``, and stops at its end, or after ``length`` tokens.  Raises
-        InputError for a value out of its range.
+        begins a text with ``prompt``, and stops at its end, or after ``length`` tokens.  ``watch``
+        is given what the model expects before each token is drawn; no choice above changes that.
+        Raises InputError for a value out of its range.
         """
         network = self.runtime_
         if given is not None:
@@ -69,19 +73,21 @@ class WritesLanguage(ConditionedLanguage):
             about = about if name == "temperature" else {}
             check_value(name, choice[name], hint, {"bounds": bounds, **about})
         rng = np.random.default_rng(seed)
+        seen = None if watch is None else lambda logits: watch(self._expected(logits))
         if self.conditions_ is not None:
             told = self.conditions_.given(given)
-            tokens = self._written_to_its_end(network, prompt, length, rng, choice, told)
+            tokens = self._written_to_its_end(network, prompt, length, rng, choice, told, seen)
             return self.encoder_.decode_stream(tokens, prompt)
-        tokens = self._written(network, prompt, length, rng, choice, self.counts_)
+        tokens = self._written(network, prompt, length, rng, choice, self.counts_, seen)
         if not self.reverse:
             return self.encoder_.decode_stream(tokens, prompt)
         parted = [" "] if prompt and self.encoder_.level == "word" else []
         return chain(self.encoder_.decode_stream(tokens), parted)
 
-    def _stream(self, network: Network, batch_size: int | None) -> Stream:
-        from tidegate.runtime.text_streams import LanguageStream
+    def _expected(self, logits: np.ndarray) -> NextToken:
+        return NextToken(log_softmax(logits), self.encoder_)
 
+    def _stream(self, network: Network, batch_size: int | None) -> Stream:
         return LanguageStream(network, batch_size, self.encoder_, self.counts_)
 
     def _ends_first(self) -> list[tuple[str, str]]:
@@ -108,6 +114,7 @@ class WritesLanguage(ConditionedLanguage):
         rng: np.random.Generator,
         choice: dict[str, Any],
         mixture: Mixture | None = None,
+        watch: Watch | None = None,
     ) -> Iterator[int]:
         """Tokens that follow the prompt; with ``reverse`` those before it, in the text's order."""
         encoder = self.encoder_
@@ -122,7 +129,8 @@ class WritesLanguage(ConditionedLanguage):
             read = encoder.encode("\n")[:1]
         never = [i for i in (encoder.unknown_id, opening) if i is not None]
         choice = {**choice, "forbidden": never}
-        tokens = next_tokens(network, read, length, (opening, closing), rng, choice, mixture)
+        frame = opening, closing
+        tokens = next_tokens(network, read, length, frame, rng, choice, mixture, watch)
         if not self.reverse:
             return tokens
         # a sentence's start closes it here; the text has a line break at its end

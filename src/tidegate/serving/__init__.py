@@ -1,0 +1,1 @@
+"""Trained models over HTTP: requests in batches, streams, a page to look at.  No torch."""

@@ -1,0 +1,151 @@
+"""What a trained model answers over HTTP: from JSON to estimators, and back.
+
+Each function here answers several requests at once, in their order, and raises InputError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from tidegate.data.series.series import Series
+from tidegate.data.times.grid import advance, time_type
+from tidegate.errors import InputError
+from tidegate.runtime.text_streams import NextToken
+from tidegate.tasks.classification import Classifier
+
+Asked = Sequence[dict[str, Any]]
+
+_CHOICE = ("beam", "length_penalty")  # of predict, where a model has them
+_NEXT = 10  # tokens that a stream of text tells
+
+
+def predictions(fitted: Any, asked: Asked) -> list[dict[str, Any]]:
+    """The answer to each input of each request; all requests make the same choices."""
+    inputs = [one for request in asked for one in request["inputs"]]
+    given = {name: asked[0][name] for name in _CHOICE if asked[0].get(name) is not None}
+    for name in given:
+        if name not in signature(fitted.predict).parameters:
+            problem = f"expected none for a {fitted.TASK}, got one; leave it out"
+            raise InputError(f"{name}: {problem}")
+    found = iter(_answered(fitted, inputs, given) if inputs else [])
+    return [{"predictions": [next(found) for _ in request["inputs"]]} for request in asked]
+
+
+def _answered(fitted: Any, inputs: list[Any], choice: dict[str, Any]) -> list[dict[str, Any]]:
+    if not hasattr(type(fitted), "predict_proba"):
+        values = fitted.predict(inputs, **choice)
+        key = "answer" if isinstance(next(iter(values)), str) else "value"
+        return [{key: plain(value)} for value in values]
+    probabilities, classes = fitted.predict_proba(inputs), fitted.classes_
+    if type(fitted).predict is Classifier.predict:  # the likeliest one
+        labels = classes[probabilities.argmax(1)]
+    else:
+        labels = fitted.predict(inputs, **choice)
+    return [
+        _label(plain(label), classes, row) for label, row in zip(labels, probabilities, strict=True)
+    ]
+
+
+def _label(label: Any, classes: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    key = "labels" if isinstance(label, list) else "label"
+    by_label = dict(zip(map(str, classes.tolist()), probabilities.tolist(), strict=True))
+    return {key: label, "probabilities": by_label}
+
+
+def tags(fitted: Any, asked: Asked) -> list[dict[str, Any]]:
+    """A label for each step of each input, and how likely it is."""
+    inputs = [one for request in asked for one in request["inputs"]]
+    if not inputs:
+        return [{"predictions": []} for _ in asked]
+    places = {label: i for i, label in enumerate(fitted.classes_.tolist())}
+    found = (
+        {
+            "labels": labels,
+            "probabilities": [float(p[places[x]]) for x, p in zip(labels, rows, strict=True)],
+        }
+        for labels, rows in zip(fitted.predict(inputs), fitted.predict_proba(inputs), strict=True)
+    )
+    return [{"predictions": [next(found) for _ in request["inputs"]]} for request in asked]
+
+
+def forecasts(fitted: Any, asked: Asked) -> list[dict[str, Any]]:
+    """The rows that follow the last one of each request."""
+    return [_forecast(fitted, request) for request in asked]
+
+
+def _forecast(fitted: Any, request: dict[str, Any]) -> dict[str, Any]:
+    series = series_of(fitted, request)
+    ahead = fitted.forecast(series, quantiles=request["quantiles"])
+    times = np.arange(1, len(ahead.times) + 1)
+    if request["times"] is not None:
+        times = series.style.write(ahead.times)
+    told = {
+        "times": plain(times),
+        "forecast": dict(zip(ahead.names, ahead.values.T.tolist(), strict=True)),
+    }
+    if ahead.quantiles is not None:
+        told["quantiles"] = {
+            name: {f"{q:g}": of_level[:, c].tolist()
+                   for q, of_level in zip(ahead.levels, ahead.quantiles, strict=True)}
+            for c, name in enumerate(ahead.names)
+        }  # fmt: skip
+    return told
+
+
+def series_of(fitted: Any, request: dict[str, Any]) -> Series:
+    """The rows of a request as a series; without times they follow one another as in training."""
+    w = fitted.windowing_
+    columns = (*w.names, *w.covariate_names)
+    try:
+        rows: np.ndarray = np.array(request["rows"], np.float64)
+    except (TypeError, ValueError):
+        rows = np.zeros(0)
+    rows = rows[:, None] if rows.ndim == 1 and len(columns) == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != len(columns) or not len(rows):
+        problem = f"rows: expected lists of {len(columns)} numbers ({', '.join(columns)})"
+        raise InputError(f"{problem}, got others; give a list for each moment, none missing")
+    values, covariates = np.split(rows, [len(w.names)], axis=1)
+    names: dict[str, Any] = {"names": w.names, "covariate_names": w.covariate_names}
+    if (times := request["times"]) is not None:
+        if len(times) != len(rows):
+            problem = f"times: expected one for each of {len(rows)} rows, got {len(times)}"
+            raise InputError(f"{problem}; leave them out, or give as many")
+        return Series.of(times, values, covariates=covariates, **names)
+    kind = time_type(w.step)
+    start = np.array([_MONDAY if kind.startswith("datetime") else 0]).astype(kind)
+    numbered = np.concatenate([start, advance(start, w.step, len(rows) - 1)])
+    return Series(times=numbered, step=w.step, values=values, covariates=covariates, **names)
+
+
+_MONDAY = np.datetime64("2001-01-01")  # of which business days can begin
+
+
+def as_of_now(fitted: Any, answer: Any) -> dict[str, Any]:
+    """What a stream answers."""
+    if isinstance(answer, NextToken):
+        likeliest = answer.top(_NEXT)
+        return {"next": [{"text": text, "probability": p} for text, p in likeliest]}
+    for names in ("classes_", "outputs_"):
+        if (known := vars(fitted).get(names)) is not None:
+            by_name = zip(map(str, np.asarray(known).tolist()), answer.tolist(), strict=True)
+            return {"probabilities": dict(by_name)}
+    if "windowing_" in vars(fitted):
+        by_name = zip(fitted.windowing_.names, plain(answer.T), strict=True)
+        return {"forecast": dict(by_name)}
+    return {"value": plain(answer)}
+
+
+def plain(value: Any) -> Any:
+    """Arrays and NumPy's numbers as JSON has them; NaN, which it has not, is None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
