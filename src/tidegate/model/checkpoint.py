@@ -30,7 +30,8 @@ Format 2
   ``labels``        list of different values, one per output: all strings, all whole numbers (from
                     -2^63 to 2^63 - 1), all numbers with a fraction or exponent, or all booleans.
                     Of ``music`` the names of its outputs, strings.
-  ``scaling``       object: how series or sequences of numbers become inputs.
+  ``scaling``       object: how series or sequences of numbers become inputs.  Of ``music`` with
+                    conditions these, under ``conditions``; without, null.
   ``options``       object: training options; each value a JSON scalar or a list of scalars.
   ``metrics``       object: name to finite number, or null for a figure undefined on its data.
   ``history``       object: name to list of numbers, finite or null (undefined), one for each
@@ -42,8 +43,9 @@ Format 2
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
   data/text/reading.py, data/text/conditions.py (of a language-model whose ``condition_size`` is not
-  0), data/text/tokens.py (of a tagger), data/series/windowing.py, data/series/error_quantiles.py
-  and tasks/forecaster.py, data/sequences/inputs.py and tasks/sequence_estimator.py.
+  0, and of music), data/text/tokens.py (of a tagger), data/series/windowing.py,
+  data/series/error_quantiles.py and tasks/forecaster.py, data/sequences/inputs.py and
+  tasks/sequence_estimator.py.
 - The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes(); or all of two
@@ -259,6 +261,8 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(f"task: expected one of {', '.join(TASK_PARTS)}, got {shown(task)}")
     for part, kind in {"encoder": dict, "labels": list, "scaling": dict}.items():
         wanted = kind if part in TASK_PARTS[task] else type(None)
+        if part == "scaling" and task == "music" and values[part] is not None:
+            wanted = kind
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
     two = task == "sequence-to-sequence"

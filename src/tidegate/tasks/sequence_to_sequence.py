@@ -21,7 +21,7 @@ from tidegate.tasks.answering import MOST_BEAMS, MOST_PENALTY, Answers
 from tidegate.tasks.architectures import need_memory
 from tidegate.tasks.estimator import Estimator, with_default
 from tidegate.tasks.pairs import as_pairs, check_lengths, figures_of
-from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.splitting import split_parts
 from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
@@ -214,15 +214,8 @@ class SequenceToSequence(Answers, Estimator):
     ) -> tuple[Answered, Answered, Answered]:
         """Training, validation and test pairs, as ``fit`` parts them.  Raises InputError."""
         whole = as_pairs(sources, targets)
-        rows = split_rows(
-            len(whole.inputs),
-            self.seed,
-            validation=self.validation_fraction if validation is None else 0,
-            test=self.test_fraction,
-            what=self.INPUTS,
-        )
-        train, drawn, test = (whole.rows(part) for part in rows)
-        return train, drawn if validation is None else as_pairs(*validation), test
+        others = None if validation is None else as_pairs(*validation)
+        return split_parts(self, whole, len(whole.inputs), others)
 
     def evaluate(self, sources: Any, targets: Any) -> dict[str, float]:
         """Measure how good answers are where targets are known, by name.

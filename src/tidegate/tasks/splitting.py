@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
 from tidegate.data.files.items import as_texts
 from tidegate.errors import InputError, spelled
+
+
+class _HasRows(Protocol):
+    def rows(self, rows: np.ndarray) -> Self: ...
+
+
+Rows = TypeVar("Rows", bound=_HasRows)
 
 
 def split_rows(
@@ -30,6 +38,24 @@ def split_rows(
         )
     held_out += tested
     return np.sort(order[held_out:]), order[tested:held_out], order[:tested]
+
+
+def split_parts(
+    model: Any, whole: Rows, count: int, others: Rows | None
+) -> tuple[Rows, Rows, Rows]:
+    """The training, validation and test part of ``count`` rows, as a model's options part them.
+
+    ``others`` are the validation part, if they are given.  Raises InputError.
+    """
+    rows = split_rows(
+        count,
+        model.seed,
+        validation=model.validation_fraction if others is None else 0,
+        test=model.test_fraction,
+        what=model.INPUTS,
+    )
+    train, drawn, test = (whole.rows(part) for part in rows)
+    return train, drawn if others is None else others, test
 
 
 def split_text(

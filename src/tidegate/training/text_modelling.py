@@ -23,7 +23,7 @@ from tidegate.training.language_modelling import seen_once
 from tidegate.training.many_to_one import batches_of_like_lengths
 from tidegate.training.objective import StepResult, TaskObjective
 
-_UNTOLD = 0.05  # of the conditions of texts that are learned from
+UNTOLD = 0.05  # of the conditions of what is learned from
 
 
 class TextModelling(TaskObjective):
@@ -67,7 +67,7 @@ class TextModelling(TaskObjective):
         """Inputs and targets, [T, B] each."""
         random = np.random.default_rng((self.seed, epoch))
         of_epoch = batches_of_like_lengths(self.lengths, self.batch_size, random)
-        told = random.random((len(self.lengths), int(self.columns.max(initial=0)) + 1)) >= _UNTOLD
+        told = random.random((len(self.lengths), int(self.columns.max(initial=0)) + 1)) >= UNTOLD
         conditions = self.train[1] * told[:, self.columns]
         text = self.text
         if self.unknown is not None and len(self.once):
