@@ -42,7 +42,9 @@ SIX = habits(6)[0]
 @pytest.fixture(scope="module")
 def model() -> tg.MusicModel:
     pieces, told = habits()
-    return tg.MusicModel(**SMALL, max_steps=60, learning_rate=2e-2, repeats=False).fit(pieces, conditions=told)
+    return tg.MusicModel(**SMALL, max_steps=60, learning_rate=2e-2, repeats=False).fit(
+        pieces, conditions=told
+    )
 
 
 def test_a_condition_sets_what_is_played_and_without_one_either_may_be(

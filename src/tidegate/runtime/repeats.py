@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 REMEMBERED = 1024  # steps that are looked through
-_LONG, _SHORT = 16, 4  # lengths of repetitions, beyond which more says no more
+LONG, SHORT = 16, 4  # lengths of repetitions, beyond which more says no more
 _BITS = 63  # outputs in a whole number of 64 bits
 
 
@@ -71,8 +71,8 @@ class Reading:
             return values
         values[..., : own - 1] = short
         length = short[..., -1].astype(np.float32)
-        values[..., own - 2] = np.minimum(length, _LONG) / _LONG
-        values[..., own - 1] = np.minimum(length, _SHORT) / _SHORT
+        values[..., own - 2] = np.minimum(length, LONG) / LONG
+        values[..., own - 1] = np.minimum(length, SHORT) / SHORT
         return values
 
     def all_before(self, roll: np.ndarray, condition: np.ndarray) -> np.ndarray:
