@@ -32,8 +32,8 @@ from tidegate.runtime.mixture import follow, nothing_read
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-# Music and encoders with a decoder have readers and tests of their own, in test_onnx_readers.py.
-NAMES = [name for name in TRAINED if not name.startswith(("music", "seq2seq"))]
+# Music and encoders with a decoder have tests of their own, in test_onnx_readers.py.
+NAMES = [name for name in TRAINED if not name.startswith(("music", "seq2seq", "series-to"))]
 LANGUAGE = [name for name in NAMES if name.startswith("language-model")]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "onnx"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"

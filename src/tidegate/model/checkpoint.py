@@ -16,14 +16,14 @@ Format 2
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``language-model``, ``forecaster``,
                     ``series-classifier``, ``series-regressor``, ``series-tagger``,
-                    ``tagger``, ``music`` or ``sequence-to-sequence``.
+                    ``tagger``, ``music``, ``sequence-to-sequence`` or ``series-to-series``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
                     ``letters`` and ``crf`` are a tagger's alone, and ``condition_size`` a
-                    language-model's.  Of a ``sequence-to-sequence``
-                    model exactly the fields of encoder_decoder.EncoderDecoder, two of which are
-                    such objects.
+                    language-model's.  Of a ``sequence-to-sequence`` or ``series-to-series`` model
+                    exactly the fields of encoder_decoder.EncoderDecoder, two of which are such
+                    objects.
   ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
                     these, ``source`` and ``target``); null unless TASK_PARTS names it for the task,
                     and so are the next two.
@@ -44,8 +44,8 @@ Format 2
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
   data/text/reading.py, data/text/conditions.py (of a language-model whose ``condition_size`` is not
   0, and of music), data/text/tokens.py (of a tagger), data/series/windowing.py,
-  data/series/error_quantiles.py and tasks/forecaster.py, data/sequences/inputs.py and
-  tasks/sequence_estimator.py.
+  data/series/error_quantiles.py and tasks/forecaster.py, data/sequences/inputs.py,
+  tasks/sequence_estimator.py and tasks/series_to_series.py.
 - The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes(); or all of two
@@ -65,16 +65,16 @@ Format 2
                     where ``linear_steps`` is 1 for a task on sequences.  See
                     data/sequences/evidence.py and data/sequences/convolutions.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
-  ``test.lengths``  I64 [B], each from 0 to T, or from 1 for a ``sequence-to-sequence`` model.  MAY
+  ``test.lengths``  I64 [B], each from 0 to T, or from 1 for a model of two networks.  MAY
                     be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
   ``test.letters``  I64 [T, B, K], letters below ``letters``, just where that is not 0; K is
                     ``word_length``.
   ``test.condition``
                     F32 [B, C], just where ``condition_size`` C is not 0.
-  ``test.target``   I64 [U, B], tokens below the decoder's vocabulary size that it reads: just for a
-                    ``sequence-to-sequence`` model, whose outputs are F32 [U, B, O].  U * B MUST be
-                    from 1 to 65 536.
+  ``test.target``   I64 [U, B], tokens below the decoder's vocabulary size that it reads, or F32
+                    [U, B, I]: just for a model of two networks, whose outputs are F32 [U, B, O].
+                    U * B MUST be from 1 to 65 536.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input, with these weights and all else in float32.
                     T * B MUST be from 1 to 65 536.
@@ -126,7 +126,9 @@ TASK_PARTS = {
     "series-regressor": ("scaling",),
     "music": ("labels",),
     "sequence-to-sequence": ("encoder",),
+    "series-to-series": ("scaling",),
 }
+TWO_NETWORKS = ("sequence-to-sequence", "series-to-series")
 _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
     *("options", "metrics", "history", "provenance"),
@@ -265,8 +267,12 @@ def _check_values(values: Any) -> dict[str, Any]:
             wanted = kind
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
-    two = task == "sequence-to-sequence"
+    two = task in TWO_NETWORKS
     architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
+    of_tokens = "encoder" in TASK_PARTS[task]
+    if two and of_tokens != (architecture.vocabulary_size is not None):
+        read = "tokens" if of_tokens else "numbers"
+        raise ValueError(f"architecture: expected networks of {read} for a {task}")
     if task != "tagger" and (architecture.letters or architecture.crf):
         raise ValueError(f"letters and crf: expected none for a {task}")
     if task != "language-model" and architecture.condition_size:

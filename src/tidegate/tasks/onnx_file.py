@@ -136,6 +136,8 @@ def _told(fitted: Any) -> dict[str, Any]:
         "transitions": _transitions(fitted.runtime_),
     }
     a = fitted.runtime_.architecture
+    if isinstance(a, EncoderDecoder) and a.input_size is not None:
+        return {**told, "longest": a.longest}
     if isinstance(a, EncoderDecoder):
         sides = (side.encoder.reading() for side in fitted.sides)
         texts = dict(zip(("source", "target"), sides, strict=True))

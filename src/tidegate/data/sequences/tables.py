@@ -15,7 +15,7 @@ from tidegate.data.files.text_frame import is_text
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["SequenceTable", "as_numbers", "groups_of", "one_of_each"]
+__all__ = ["SequenceTable", "as_numbers", "check_times", "groups_of", "one_of_each"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class SequenceTable:
         else:
             groups, sequence_names = self._groups(table)
             if self.time is not None:
-                _check_times(table, self.time, groups)
+                check_times(table, self.time, groups)
             values = [cells[rows] for rows in groups]
         found = None
         if asked is not None and answers == "labels":
@@ -133,7 +133,7 @@ def groups_of(table: Table, column: str) -> tuple[list[np.ndarray], list[str]]:
     return np.split(order, np.cumsum(np.bincount(rank))[:-1]), names[begun].tolist()
 
 
-def _check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
+def check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
     """Raise InputError unless times rise within every sequence."""
     cells = table.frame[column]
     times = as_numbers(cells)
