@@ -24,6 +24,7 @@ TINY = {
     "tagger": "--embedding-size 4 --hidden-sizes 4 --letter-hidden-size 3 --max-steps 4",
     "music": "--hidden-sizes 4 --max-steps 4",
     "seq2seq": "--embedding-size 4 --hidden-sizes 4 --max-steps 4",
+    "series-to-series": "--hidden-sizes 4 --max-steps 4",
 }
 
 
@@ -88,6 +89,8 @@ def write_data(folder: Path) -> None:
     (folder / "baskets.csv").write_text("customer,day,bought\n" + "\n".join(rows) + "\n")
     pairs = [f"is {word} {i} good?\t{i} is {label}" for i in range(10) for word, label in WORDS]
     (folder / "pairs.tsv").write_text("question\tanswer\n" + "\n".join(pairs) + "\n")
+    rows = [f"r{i},{t},{x:.5f},{f'{x / 2:.5f}' if t < 3 + i % 2 else ''}" for i, t, x, _ in steps]
+    (folder / "halves.csv").write_text("run,t,x,half\n" + "\n".join(rows) + "\n")
 
 
 BASKETS = [("bread", "milk"), ("tea",)]
@@ -98,6 +101,8 @@ GRADED = [("lovely", "4.5", "warm;long"), ("dreadful", "1", ""), ("quiet", "3", 
 
 STEPS = "gestures.csv --id gesture --time t --values x,y"
 EVENTS = "baskets.csv --id customer --time day --item bought"
+
+HALVES = "halves.csv --id run --values x --target half"
 
 # What each task learns from, of the files that `write_data` writes.
 LEARN = {
@@ -111,4 +116,5 @@ LEARN = {
     "tagger": "names.conll",
     "music": EVENTS,
     "seq2seq": "pairs.tsv --source question --target answer",
+    "series-to-series": HALVES,
 }

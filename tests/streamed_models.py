@@ -12,6 +12,7 @@ from tidegate.data.sequences.evidence import SHORTEST, SequenceEvidence, points_
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.windowing import Windowing
+from tidegate.data.text.conditions import Conditions
 from tidegate.data.text.encoders import BpeEncoder, CharEncoder, WordEncoder
 from tidegate.data.text.evidence import answers_of_labels, learn_evidence
 from tidegate.data.text.ngrams import KneserNey
@@ -113,12 +114,15 @@ def sequence_evidence(length: int, channels: int, outputs: int) -> SequenceEvide
     return SequenceEvidence(kernels, length, weights, rng.standard_normal(outputs, np.float32))
 
 
-def music_model(*, repeats: bool = True, **of_network: Any) -> Any:
+def music_model(*, repeats: bool = True, conditions: bool = False, **of_network: Any) -> Any:
     """Of seven notes, untrained."""
     model = tg.MusicModel(repeats=repeats)
     model.outputs_ = ("C4", "D4", "E4", "F4", "G4", "A4", "B4")
     model.provenance_ = {"steps_per_beat": 4}
-    sizes = {"input_size": 16 if repeats else 7, "output_size": 7}
+    model.conditions_ = None
+    if conditions:
+        model.conditions_ = Conditions.learn({"style": ["slow", "quick"], "year": [1700.0, 1750.0]})
+    sizes = {"input_size": model._reading(7).width, "output_size": 7}
     model.runtime_ = network(readout="every", **sizes | of_network)
     return model
 

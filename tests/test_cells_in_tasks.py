@@ -21,6 +21,7 @@ USE = {
     "tagger": "predict m.safetensors names.conll",
     "music": "generate m.safetensors --length 9 --greedy --json",
     "seq2seq": "predict m.safetensors pairs.tsv",
+    "series-to-series": "predict m.safetensors halves.csv",
 }
 
 

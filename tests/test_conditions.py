@@ -95,7 +95,7 @@ def test_each_token_is_predicted_from_the_condition_and_the_tokens_before_it() -
     texts, conditions = names(5, seed=3)
     given = ConditionedTexts.of(texts, conditions)
     assert model.conditions_ is not None
-    rows = model.conditions_.numbers(given)
+    rows = model.conditions_.numbers(given.columns)
     with torch.no_grad():
         expected = [nats_one_by_one(model, t, c) for t, c in zip(texts, rows, strict=True)]
     found = text_nats(model.runtime_, *model.texts_and_conditions(given))
@@ -288,14 +288,14 @@ def test_conditions_are_one_of_many_and_distances_from_the_mean() -> None:
     learned = Conditions.learn(texts.columns)
     deviation = np.std([1, 3, 2])
     np.testing.assert_allclose(
-        learned.numbers(texts),
+        learned.numbers(texts.columns),
         [[1, 0, -1 / deviation], [0, 1, 1 / deviation], [0, 0, 0], [1, 0, 0]],
         rtol=1e-6,
     )
     np.testing.assert_array_equal(learned.given({"kind": "y"}), [0, 1, 0])
     np.testing.assert_array_equal(learned.given(None), [0, 0, 0])
     other = ConditionedTexts.of(["e"], {"kind": ["new"], "size": [None]})
-    np.testing.assert_array_equal(learned.numbers(other), [[0, 0, 0]])
+    np.testing.assert_array_equal(learned.numbers(other.columns), [[0, 0, 0]])
     assert Conditions.from_json(json.loads(json.dumps(learned.to_json()))) == learned
 
 

@@ -17,6 +17,7 @@ from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.runtime import repeats
 from tidegate.runtime.repeats import Past, Reading
+from tidegate.runtime.rolls import RollsAndConditions
 from tidegate.training.step_outputs import StepOutputs
 
 SMALL: dict[str, Any] = {"hidden_sizes": (5,), "max_steps": 3, "verbose": 0}
@@ -58,7 +59,9 @@ def longest(roll: np.ndarray, remembered: int) -> tuple[int, int | None]:
 def objective(model: Any, train: list[np.ndarray], **options: Any) -> StepOutputs:
     about: dict[str, Any] = {"batch_size": 2, "bptt": 500, "transpose": 0, "input_dropout": 0.0}
     reading = model._reading(7)
-    return StepOutputs(model.network_, train, train, reading=reading, seed=0, **about | options)
+    part = RollsAndConditions(train, np.zeros((len(train), 0), np.float32))
+    about |= {"reading": reading, "columns": np.zeros(0, int), "seed": 0}
+    return StepOutputs(model.network_, part, part, **about | options)
 
 
 # what is predicted
@@ -231,7 +234,7 @@ def test_parts_that_a_file_brings_are_used_as_they_are_and_others_are_drawn() ->
     model.set_params(**SMALL).fit(parted)
     assert model.metrics_["test_frames"] == sum(map(len, pieces[7:]))
     train, held_out, test = model.split(pieces[:1])  # one alone: its end
-    assert [len(part[0]) for part in (train, held_out, test)] == [4, 1, 1]
+    assert [len(part.rolls[0]) for part in (train, held_out, test)] == [4, 1, 1]
 
 
 # what it writes
@@ -330,7 +333,7 @@ def test_both_onnx_graphs_answer_as_the_model_does(tmp_path: Path) -> None:
     whole, step = tmp_path / "whole.onnx", tmp_path / "step.onnx"
     model.export_onnx(whole, step=step)
     session = onnxruntime.InferenceSession(str(whole))
-    (read,) = model.inputs_of(RAGGED[3:])
+    (read,) = model.inputs_of(model._aligned(RAGGED[3:]))
     (values, lengths) = (i.name for i in session.get_inputs())
     feed = {values: read[None] if session.get_inputs()[0].shape[0] == "batch" else read[:, None]}
     feed[lengths] = np.array([len(read)], np.int32)

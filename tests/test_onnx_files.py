@@ -32,9 +32,8 @@ from tidegate.runtime.mixture import follow, nothing_read
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-# Music that looks for repetitions has no graph; without, it has a test in test_music.py.  An
-# encoder and a decoder are two files, tested in test_sequence_to_sequence.py.
-NAMES = [name for name in TRAINED if not name.startswith(("music", "seq2seq"))]
+# Music and encoders with a decoder have tests of their own, in test_onnx_readers.py.
+NAMES = [name for name in TRAINED if not name.startswith(("music", "seq2seq", "series-to"))]
 LANGUAGE = [name for name in NAMES if name.startswith("language-model")]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "onnx"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"

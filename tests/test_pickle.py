@@ -143,6 +143,7 @@ FITTED = {
         RISING, np.tile([0, 1], (24, 9))[:, : len(RISING[0])]
     ),
     "SequenceToSequence": lambda: tg.SequenceToSequence(**SMALL).fit(TEXTS, TEXTS[::-1]),
+    "SeriesToSeries": lambda: tg.SeriesToSeries(**SMALL).fit(RISING, [r[::2] for r in RISING]),
 }
 ASKED = {
     "TextClassifier": lambda model: model.predict_proba(TEXTS[:3]),
@@ -154,6 +155,7 @@ ASKED = {
     "SequenceTagger": lambda model: np.concatenate(model.predict_proba(TAGGED[0][:3])),
     "SeriesTagger": lambda model: np.concatenate(model.predict_proba(RISING[:3])),
     "SequenceToSequence": lambda model: model.predict(TEXTS[:3], beam=2),
+    "SeriesToSeries": lambda model: np.concatenate(model.predict(RISING[:3])),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import EVENTS, TINY, write_data
+from command_line import EVENTS, HALVES, TINY, write_data
 
 import tidegate as tg
 from tidegate.cli import main
@@ -24,6 +24,7 @@ from tidegate.runtime.batches import forecast_windows, outputs_of, step_outputs
 from tidegate.runtime.mixture import follow, nothing_read
 from tidegate.runtime.rolls import outputs_by_step
 from tidegate.runtime.scoring import score
+from tidegate.runtime.series_answers import places
 from tidegate.runtime.tags import log_probabilities
 from tidegate.tasks.pairs import as_pairs
 from tidegate.training.judging import TorchReader, as_function
@@ -83,6 +84,10 @@ TRAINED = {
         "--level word --attention additive --beam 3",
         "pairs.tsv --source question --target answer --level bpe --vocabulary-size 270 "
         "--no-bidirectional --attention general",
+    ],
+    "series-to-series": [
+        HALVES,
+        f"{HALVES} --cell lstm --hidden-sizes 4,3 --batch-norm --attention additive",
     ],
 }
 SENTENCES = [["We", "met", "Anna", "Lee"], [], ["Zoë", "\u00dcbermorgen" * 9]]
@@ -171,6 +176,8 @@ for name in told["names"]:
         texts = told["texts"]
         figures = model.evaluate(texts, texts[::-1])
         found[name] = [model.predict(texts), figures["cross_entropy"]]
+    elif name.startswith("series-to-series"):
+        found[name] = [a.tolist() for a in model.predict([s[:, :1] for s in sequences])]
     elif name.startswith("series-tagger"):
         found[name] = [p.tolist() for p in model.predict_log_proba(sequences)]
     elif "classifier" in name:
@@ -248,6 +255,14 @@ def test_answers_without_torch_are_those_of_the_torch_network(
         theirs = Transduction(network, pairs, pairs, batch_size=4, seed=0, sampling=0, rare=None)
         assert entropy == pytest.approx(theirs.evaluate(network)["cross_entropy"], rel=1e-5)
         return
+    if model.TASK == "series-to-series":
+        for sequence, ours in zip(SEQUENCES, found, strict=True):
+            read = torch.from_numpy(model.sources_read([sequence[:, :1]])[0])[:, None]
+            steps = torch.from_numpy(places(len(ours), network.architecture.target.input_size))
+            outputs = network(read, torch.tensor([len(read)]), steps[:, None])[:, 0, :-1]
+            expected = model.target_.inverse(outputs.detach().numpy().astype(np.float64))
+            np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+        return
     if model.TASK in ("text-classifier", "text-regressor"):
         outputs = outputs_of(run, model.encode(as_texts(TEXTS)), model.kind_.outputs)
     else:
@@ -301,6 +316,7 @@ DATA = {
     "tagger": "names.conll",
     "music": "baskets.csv",
     "seq2seq": "pairs.tsv",
+    "series-to-series": "halves.csv",
 }
 
 

@@ -100,6 +100,7 @@ _NAMES = {
     "tagger": "",
     "music": "--item b",
     "sequence-to-sequence": "--source a --target b",
+    "series-to-series": "--id a --values b --target c",
 }
 
 

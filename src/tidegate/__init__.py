@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tidegate.tasks.sequence_regressor import SequenceRegressor
     from tidegate.tasks.sequence_to_sequence import SequenceToSequence
     from tidegate.tasks.series_tagger import SeriesTagger
+    from tidegate.tasks.series_to_series import SeriesToSeries
     from tidegate.tasks.tagger import SequenceTagger
     from tidegate.tasks.text_regressor import TextRegressor
     from tidegate.tuning.tune import tune
@@ -50,6 +51,7 @@ _HOME_OF = {
     "SequenceTagger": "tidegate.tasks.tagger",
     "SeriesTagger": "tidegate.tasks.series_tagger",
     "SequenceToSequence": "tidegate.tasks.sequence_to_sequence",
+    "SeriesToSeries": "tidegate.tasks.series_to_series",
     "accelerate": "tidegate.acceleration.accelerate",
     "compare": "tidegate.comparison.compare",
     "load": "tidegate.tasks",
@@ -77,6 +79,7 @@ __all__ = [
     "SequenceRegressor",
     "SequenceTagger",
     "SeriesTagger",
+    "SeriesToSeries",
     "SequenceToSequence",
     "TextClassifier",
     "TextRegressor",

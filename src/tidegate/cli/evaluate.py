@@ -203,5 +203,6 @@ MEASURES = {
     "tagger": Measure(_tags),
     "music": Measure(_plain),
     "sequence-to-sequence": Measure(_plain),
+    "series-to-series": Measure(_plain),
     "forecaster": Measure(_forecasts, frozenset({"start", "end", "plot"})),
 }

@@ -63,8 +63,8 @@ from tidegate.errors import InputError, shown
     Option(
         "--given",
         metavar="NAME=VALUE,...",
-        help="what the text is to be, of a model that was trained with --condition, such as "
-        "nation=Russian; what is left out is unknown",
+        help="what the text or the piece of music is to be, of a model that was trained with "
+        "--condition, such as nation=Russian; what is left out is unknown",
     ),
     Option(
         "--vocabulary",
@@ -119,6 +119,8 @@ def generate(
 
     tidegate generate songs-music.safetensors --prompt begun.mid -o song.mid --plot song.png
 
+    tidegate generate songs-music.safetensors --given folder=bach -o song.mid
+
     tidegate generate voice-language-model.safetensors --length 16000 -o voice.wav
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
@@ -142,8 +144,8 @@ def generate(
         )
     fitted = load_for("generate", model)
     if fitted.TASK == "music":
-        refuse(fitted, {"top_k": top_k, "top_p": top_p, "given": given})
-        how = {"temperature": temperature, "greedy": greedy, "seed": seed}
+        refuse(fitted, {"top_k": top_k, "top_p": top_p})
+        how = {"temperature": temperature, "greedy": greedy, "seed": seed, "given": conditions}
         wanted = Wanted(model, prompt, length, how, output, plot, tempo, force, json)
         write_piece(fitted, wanted, told)
         return

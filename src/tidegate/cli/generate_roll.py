@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,10 +42,10 @@ def write_piece(fitted: Any, wanted: Wanted, told: dict[str, Any]) -> None:
     begun, prompt = np.zeros((0, len(fitted.outputs_)), np.uint8), None
     if wanted.prompt:
         file = taken(wanted.prompt)
-        (found,) = source.read(file, learning=False)
+        (found,) = replace(source, condition=()).read(file, learning=False)
         with about_file(file):
             prompt = next(found.pieces())
-            (begun,) = prompt.aligned(fitted.outputs_)
+            (begun,) = prompt.aligned(fitted.outputs_).rolls
     written = fitted.generate(prompt, wanted.length, **wanted.how)
     piece = np.concatenate([begun, written])
     if output is not None:

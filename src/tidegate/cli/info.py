@@ -33,7 +33,7 @@ def info(model: Path, json: bool) -> None:
 
     held = load_model(model)
     architecture = held.architecture
-    conditions = (held.encoder or {}).get("conditions")
+    conditions = {**(held.encoder or {}), **(held.scaling or {})}.get("conditions")
     defaults = {f.name: f.default for f in fields(task_class(held.task))}  # pyright: ignore
     changed = {
         name: value

@@ -94,6 +94,19 @@ def _steps(fitted: Any, inputs: Any, names: list[str], *, source: Any, file: Fil
     return answers
 
 
+def _series(fitted: Any, inputs: Any, names: list[str], *, source: Any) -> list[Answer]:
+    """CSV: a line for each step of an answer, with its sequence's id and its number from 0."""
+    outputs = len(fitted.target_.mean)
+    columns = list(source.target) or [f"y{k}" for k in range(1, outputs + 1)]
+    lines, answers = [_csv([source.id or "id", "step", *columns])], []
+    for name, steps in zip(names, fitted.predict(inputs), strict=True):
+        values = steps.tolist()
+        lines += [_csv([name, str(k), *map(repr, row)]) for k, row in enumerate(values)]
+        answers.append(Answer(lines, {"answer": values}))
+        lines = []
+    return answers
+
+
 def _csv(cells: list[str]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow([printable(cell) for cell in cells])
@@ -116,6 +129,7 @@ ANSWERS: dict[str, Callable[..., list[Answer]]] = {
     "series-tagger": _steps,
     "tagger": _tags,
     "sequence-to-sequence": _texts,
+    "series-to-series": _series,
 }
 
 
@@ -159,7 +173,7 @@ def predict(
     of each token or step.
 
     A label is followed by its probability, from 0 to 1.  Labels of steps are told as CSV, with the
-    id and the time of each.
+    id and the time of each, and so are answers that are sequences, step by step.
 
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
@@ -175,6 +189,8 @@ def predict(
     source, read = source_for(fitted, told), taken(file)
     if ANSWERS[fitted.TASK] is _steps:
         choice = {"source": source, "file": read}
+    if ANSWERS[fitted.TASK] is _series:
+        choice = {"source": source}
     inputs, names = source.read_inputs(read, table=names_a_column(told))
     with about_file(read):
         answers = ANSWERS[fitted.TASK](fitted, inputs, names, **choice)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from tidegate.data.files.reading import File, Taken
-from tidegate.data.source import Source, source_option
-from tidegate.errors import InputError
+from tidegate.data.source import COLUMNS, Source, source_option
+from tidegate.errors import InputError, shown, spelled
 
 if TYPE_CHECKING:
     from tidegate.data.sequences.rolls.rolls import RollSet
@@ -26,7 +26,7 @@ class Rolls(Source):
 
     FILE: ClassVar[str] = (
         "a MIDI file or a folder of some, a .mat of the polyphonic sets, a .npz of zeros and ones, "
-        "or a table with a row for each event"
+        "or a table with a row for each event, or, with --midi, for each MIDI file"
     )
 
     id: str | None = source_option(
@@ -40,6 +40,19 @@ class Rolls(Source):
     )
     item: str | None = source_option(
         "column that names what is on at that step, if FILE is a table of events", default=None
+    )
+    midi: str | None = source_option(
+        "column that names MIDI files, from the folder that the table is in, if FILE is a table "
+        "of them",
+        default=None,
+        kept=False,
+    )
+    condition: tuple[str, ...] = source_option(
+        "what tells of each piece what it is to be, categories or numbers, so that tidegate "
+        "generate is told it with --given: columns of a table, the same in all rows of an id; "
+        "arrays of a .npz; of MIDI files, folder, the name of the folder that a file is in",
+        COLUMNS,
+        default=(),
     )
     steps_per_beat: int = source_option(
         "steps in a quarter note of MIDI files: 1, 2 for quavers, 4 for semiquavers", "N", default=2
@@ -57,16 +70,23 @@ class Rolls(Source):
 
     def _read(self, file: File) -> RollSet:
         kind = _kind(file)
+        if kind is not None:
+            self._refuse_columns(file)
+        found = self._listed(file) if kind is None and self.midi else self._of_kind(file, kind)
+        return self._conditioned(file, found)
+
+    def _of_kind(self, file: File, kind: str | None) -> RollSet:
         if kind is None:
             from tidegate.data.sequences.rolls.events import EventTable
 
             about = {"id": self.id, "time": self.time, "item": self.item}
-            return EventTable(path=file, **about, layout=self.layout()).read()
-        self._refuse_columns(file)
+            return EventTable(
+                path=file, **about, conditions=self.condition, layout=self.layout()
+            ).read()
         if kind == "npz":
             from tidegate.data.sequences.rolls.archive import read_npz_rolls
 
-            return read_npz_rolls(file)
+            return read_npz_rolls(file, self.condition)
         if kind == "mat":
             from tidegate.data.sequences.rolls.matlab import read_mat
 
@@ -76,13 +96,39 @@ class Rolls(Source):
         reader = read_folder if kind == "folder" else read_midi
         return reader(file, self.steps_per_beat)
 
+    def _listed(self, file: File) -> RollSet:
+        """The MIDI files that a table names."""
+        from tidegate.data.files.tables import read_table
+        from tidegate.data.sequences.rolls.midi import read_listed
+
+        assert self.midi is not None
+        for name in ("id", "time", "item"):
+            if (value := getattr(self, name)) is not None:
+                problem = f"expected none beside {spelled('midi')}, got {value!r}"
+                raise InputError(f"{problem}; leave one of them out", option=name)
+        columns = {self.midi: "midi", **dict.fromkeys(self.condition, "condition")}
+        table = read_table(file, columns, self.layout())
+        return read_listed(table, self.midi, self.condition, self.steps_per_beat)
+
+    def _conditioned(self, file: File, found: RollSet) -> RollSet:
+        """The same with the conditions that were told, and no others."""
+        for name in self.condition:
+            if name not in found.conditions:
+                there = ", ".join(found.conditions) or "none"
+                problem = f"expected one that the file has ({there}), got {shown(name)}"
+                remedy = f"leave it out, or give a table of the files with {spelled('midi')}"
+                raise InputError(f"{problem}; {remedy}", file=file, option="condition")
+        from tidegate.data.text.conditions import condition_columns
+
+        told = {name: found.conditions[name] for name in self.condition}
+        return replace(found, conditions=condition_columns(told, len(found), "pieces"))
+
     def _refuse_columns(self, file: File) -> None:
         """Raise InputError for an option about tables, since ``file`` is none."""
         self.refuse_table_options(file)
-        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("id", "time", "item"):
-            if given[name] is not None:
-                problem = f"expected none, for {file} is no table, got {given[name]!r}"
+        for name in ("id", "time", "item", "midi"):
+            if (value := getattr(self, name)) is not None:
+                problem = f"expected none, for {file} is no table, got {value!r}"
                 raise InputError(f"{problem}; leave it out", option=name)
 
 

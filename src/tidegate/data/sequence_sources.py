@@ -16,7 +16,7 @@ from tidegate.errors import InputError
 if TYPE_CHECKING:
     from tidegate.data.sequences.sequences import Answers, SequenceSet
 
-__all__ = ["LabelledSequences", "LabelledSteps", "MeasuredSequences"]
+__all__ = ["LabelledSequences", "LabelledSteps", "MeasuredSequences", "SequencesOfBoth"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +154,60 @@ class MeasuredSequences(WholeSequences):
     @property
     def answer_column(self) -> str | None:
         return self.target
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SequencesOfBoth(PredictableSource):
+    """Sequences of numbers with a sequence of numbers each, of another length."""
+
+    FILE: ClassVar[str] = (
+        "a table with a row for each step: CSV, TSV, JSONL, Parquet or .xlsx, of which text may be "
+        "gzipped. Or a .npz file"
+    )
+
+    id: str | None = source_option("column that says which pair a row belongs to", default=None)
+    time: str | None = source_option("column of times, which must rise within a pair", default=None)
+    values: tuple[str, ...] = source_option(
+        "columns that hold what is read, if FILE is a table; a sequence ends where the rest of its "
+        "cells are empty (default: all other columns)",
+        COLUMNS,
+        default=(),
+    )
+    target: tuple[str, ...] = source_option(
+        "columns that hold what answers it, if FILE is a table; it ends likewise, sooner or later",
+        COLUMNS,
+        default=(),
+    )
+
+    def read(self, file: File, *, learning: bool) -> tuple[Any, Any]:  # noqa: ARG002
+        """Sources, N arrays [T, C], and targets, N arrays [U, O]."""
+        sources, targets, _ = self._read(file, answered=True)
+        return sources, targets
+
+    def read_inputs(self, file: File, *, table: bool = False) -> tuple[Any, list[str]]:  # noqa: ARG002
+        sources, _, names = self._read(file, answered=False)
+        return sources, names
+
+    def error_at(self, file: File, index: int, problem: str) -> InputError:
+        names = self._read(file, answered=False)[2]
+        return InputError(f"sequence {names[index]}: {problem}", file=file)
+
+    def _read(self, file: File, *, answered: bool) -> tuple[Any, Any, list[str]]:
+        from tidegate.data.sequences.series_pairs import PairsTable, read_npz_pairs
+
+        if _kind(file) == "npz":
+            self.refuse_table_options(file)
+            return read_npz_pairs(file, answered=answered)
+        table = PairsTable(
+            path=file,
+            id=self.id,
+            time=self.time,
+            values=self.values,
+            targets=self.target,
+            layout=self.layout(),
+        )
+        return table.read(answered=answered)
 
 
 @final

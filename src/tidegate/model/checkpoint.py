@@ -16,15 +16,15 @@ Format 2
   ``format``        2.
   ``task``          one of TASK_PARTS: ``text-classifier``, ``text-regressor``,
                     ``language-model``, ``forecaster``, ``series-classifier``,
-                    ``series-regressor``, ``series-tagger``, ``tagger``, ``music`` or
-                    ``sequence-to-sequence``.
+                    ``series-regressor``, ``series-tagger``, ``tagger``, ``music``,
+                    ``sequence-to-sequence`` or ``series-to-series``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
                     ``letters`` and ``crf`` are a tagger's alone, and ``condition_size`` a
-                    language-model's.  Of a ``sequence-to-sequence``
-                    model exactly the fields of encoder_decoder.EncoderDecoder, two of which are
-                    such objects.
+                    language-model's.  Of a ``sequence-to-sequence`` or ``series-to-series`` model
+                    exactly the fields of encoder_decoder.EncoderDecoder, two of which are such
+                    objects.
   ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
                     these, ``source`` and ``target``); null unless TASK_PARTS names it for the task,
                     and so are the next two.
@@ -34,7 +34,8 @@ Format 2
   ``scaling``       object: how series or sequences of numbers become inputs; of a text-regressor
                     how outputs become numbers, under ``target``.  Of a text-classifier it MAY be
                     an object with ``thresholds``, a number from 0 to 1 for each label: a text then
-                    has several labels, or none, each where the sigmoid of its output is above.
+                    has several labels, or none, each where the sigmoid of its output is above.  Of
+                    ``music`` with conditions these, under ``conditions``.
   ``options``       object: training options; each value a JSON scalar or a list of scalars.
   ``metrics``       object: name to finite number, or null for a figure undefined on its data.
   ``history``       object: name to list of numbers, finite or null (undefined), one for each
@@ -46,8 +47,9 @@ Format 2
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
   data/text/reading.py, data/text/conditions.py (of a language-model whose ``condition_size`` is not
-  0), data/text/tokens.py (of a tagger), data/series/windowing.py, data/series/error_quantiles.py
-  and tasks/forecaster.py, data/sequences/inputs.py and tasks/sequence_estimator.py.
+  0, and of music), data/text/tokens.py (of a tagger), data/series/windowing.py,
+  data/series/error_quantiles.py and tasks/forecaster.py, data/sequences/inputs.py,
+  tasks/sequence_estimator.py and tasks/series_to_series.py.
 - The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes(); or all of two
@@ -67,16 +69,16 @@ Format 2
                     where ``linear_steps`` is 1 for a task on sequences.  See
                     data/sequences/evidence.py and data/sequences/convolutions.py.
   ``test.input``    I64 [T, B], tokens below the vocabulary size; or F32 [T, B, I].
-  ``test.lengths``  I64 [B], each from 0 to T, or from 1 for a ``sequence-to-sequence`` model.  MAY
+  ``test.lengths``  I64 [B], each from 0 to T, or from 1 for a model of two networks.  MAY
                     be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
   ``test.letters``  I64 [T, B, K], letters below ``letters``, just where that is not 0; K is
                     ``word_length``.
   ``test.condition``
                     F32 [B, C], just where ``condition_size`` C is not 0.
-  ``test.target``   I64 [U, B], tokens below the decoder's vocabulary size that it reads: just for a
-                    ``sequence-to-sequence`` model, whose outputs are F32 [U, B, O].  U * B MUST be
-                    from 1 to 65 536.
+  ``test.target``   I64 [U, B], tokens below the decoder's vocabulary size that it reads, or F32
+                    [U, B, I]: just for a model of two networks, whose outputs are F32 [U, B, O].
+                    U * B MUST be from 1 to 65 536.
   ``test.output``   F32 [T, B, O], or [B, O] if the readout is not ``every``: what the writer's
                     network gave for that input, with these weights and all else in float32.
                     T * B MUST be from 1 to 65 536.
@@ -129,9 +131,13 @@ TASK_PARTS = {
     "series-regressor": ("scaling",),
     "music": ("labels",),
     "sequence-to-sequence": ("encoder",),
+    "series-to-series": ("scaling",),
 }
 # Those that may read evidence beside tokens.
 EVIDENT = ("text-classifier", "text-regressor", "tagger")
+# Those whose ``scaling`` may be null or an object.
+_MAY_SCALE = ("text-classifier", "music")
+TWO_NETWORKS = ("sequence-to-sequence", "series-to-series")
 _KEYS = (
     *("task", "architecture", "encoder", "labels", "scaling"),
     *("options", "metrics", "history", "provenance"),
@@ -266,10 +272,16 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(f"task: expected one of {', '.join(TASK_PARTS)}, got {shown(task)}")
     for part, kind in {"encoder": dict, "labels": list, "scaling": dict}.items():
         wanted = kind if part in TASK_PARTS[task] else type(None)
-        if (task, part) != ("text-classifier", "scaling") and not isinstance(values[part], wanted):
+        if part == "scaling" and task in _MAY_SCALE and values[part] is not None:
+            wanted = kind
+        if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
-    two = task == "sequence-to-sequence"
+    two = task in TWO_NETWORKS
     architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
+    of_tokens = "encoder" in TASK_PARTS[task]
+    if two and of_tokens != (architecture.vocabulary_size is not None):
+        read = "tokens" if of_tokens else "numbers"
+        raise ValueError(f"architecture: expected networks of {read} for a {task}")
     if task != "tagger" and (architecture.letters or architecture.crf):
         raise ValueError(f"letters and crf: expected none for a {task}")
     if task != "language-model" and architecture.condition_size:

@@ -1,7 +1,7 @@
 """What two networks with attention between them a model file describes, free of torch.
 
 The encoder reads a source; each of its outputs is one row of the memory.  The decoder predicts a
-target token by token.  Its recurrence knows nothing of the attention, which stands after its last
+target step by step.  Its recurrence knows nothing of the attention, which stands after its last
 layer (Luong et al. 2015, arXiv:1508.04025, without input feeding): so a whole target is one call of
 a recurrent layer.
 """
@@ -24,10 +24,11 @@ MAX_ANSWER = 65_536  # tokens
 class EncoderDecoder:
     """An encoder ``source``, a decoder ``target``, and attention with one of SCORES between them.
 
-    Both are networks of tokens with an output at each step and with the same cell and layers.  The
-    last token of each vocabulary is the end: it stands behind every source, before every target as
-    it is read and behind it as it is predicted.  ``longest``: most tokens of an answer, the end
-    left out.
+    Both are networks with an output at each step and with the same cell and layers, and read
+    tokens, or both numbers.  Of tokens the last one of each vocabulary is the end: it stands behind
+    every source, before every target as it is read and behind it as it is predicted.  A decoder of
+    numbers reads where a step stands, and nothing of the target.  ``longest``: most steps of an
+    answer, the end left out.
 
     With the encoder's outputs m_s (its dense layer's, as wide as the decoder's features q_t):
     scores q.m (``dot``), (W q).m (``general``) or v.tanh(W q + U m) (``additive``: Bahdanau et al.
@@ -50,14 +51,18 @@ class EncoderDecoder:
         a, b = self.source, self.target
         need(self.score in SCORES, "score", "one of " + ", ".join(SCORES), self.score)
         fits = 1 <= self.longest <= MAX_ANSWER
-        need(fits, "longest", f"1 to {MAX_ANSWER} tokens", self.longest)
+        need(fits, "longest", f"1 to {MAX_ANSWER} steps", self.longest)
         for name, one in (("source", a), ("target", b)):
-            tokens = one.vocabulary_size is not None
-            tokens = tokens and not (one.evidence_size or one.condition_size)
-            need(tokens and one.readout == "every", name, "tokens read out at every step", "others")
-            need((one.vocabulary_size or 0) >= 2, name, "a token beside the end", "none")
+            alone = not (one.evidence_size or one.condition_size or one.linear_steps)
+            alone = alone and one.readout == "every"
+            need(alone, name, "tokens or numbers alone, read out at every step", "others")
+            words = one.vocabulary_size
+            need(words is None or words >= 2, name, "a token beside the end", "none")
         need(not b.bidirectional, "target", "one direction", "both")
-        need(b.output_size == b.vocabulary_size, "target", "an output per token", b.output_size)
+        alike = (a.vocabulary_size is None) == (b.vocabulary_size is None)
+        need(alike, "target", "tokens or numbers, as source reads", "others")
+        of_tokens = b.vocabulary_size in (None, b.output_size)
+        need(of_tokens, "target", "an output per token", b.output_size)
         same = (a.cell, a.hidden_sizes, a.projection_size) == (
             b.cell,
             b.hidden_sizes,
@@ -74,8 +79,11 @@ class EncoderDecoder:
     evidence_size = condition_size = 0
     letters = word_length = 0
     crf = False
-    input_size = None
     readout = "every"
+
+    @property
+    def input_size(self) -> int | None:
+        return self.source.input_size
 
     @property
     def vocabulary_size(self) -> int | None:

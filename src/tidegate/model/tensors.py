@@ -55,7 +55,10 @@ def check_tensors(
     if isinstance(architecture, EncoderDecoder):  # outputs are the decoder's
         found = entries.get("test.target", TensorInfo("", (0,))).shape
         steps = found[:1] or (0,)
+        numbers = architecture.target.input_size
         expected["test.target"] = TensorInfo("I64", (*steps, b))
+        if numbers is not None:
+            expected["test.target"] = TensorInfo("F32", (*steps, b, numbers))
     expected["test.output"] = TensorInfo("F32", (*steps, b, architecture.output_size))
     if missing := sorted(set(expected) - set(entries)):
         raise ValueError(f"expected a tensor {missing[0]!r}, got none")

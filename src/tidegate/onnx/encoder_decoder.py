@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import CELLS
+from tidegate.model.architecture import Architecture
 from tidegate.onnx.checking import need_same, session_of
 from tidegate.onnx.graph import Graph, axes, cast, tensor
 from tidegate.onnx.layers import true_steps
@@ -20,7 +21,7 @@ from tidegate.onnx.network import OUTPUT, NetworkWriter
 from tidegate.onnx.rows import LENGTHS
 from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
 
-TOKENS, MEMORY, ATTENTION = "tokens", "memory", "attention"
+TOKENS, VALUES, MEMORY, ATTENTION = "tokens", "values", "memory", "attention"
 _FRESH = ([1], [9, 2, 1, 5])  # true steps of the sources that are tried, and of the targets 6
 _STEPS = 6
 
@@ -56,10 +57,12 @@ def two_files(
 
 
 def encoder_model(runtime: EncoderDecoderRuntime, opset: int, version: str) -> Any:
-    """Tokens [batch, time] and lengths [batch] to the memory [batch, time, F] and the states."""
+    """Tokens [batch, time], or values [batch, time, I], and lengths [batch] to the memory [batch,
+    time, F] and the states.
+    """
     a, writer = runtime.architecture, NetworkWriter(runtime.source, opset)
-    graph = writer.graph
-    y = writer.embedded({TOKENS: graph.node("Transpose", TOKENS, perm=[1, 0])})
+    graph, (given, kind, sizes) = writer.graph, _read_by(a.source)
+    y = writer.embedded({given: graph.node("Transpose", given, perm=[1, 0, 2][: 2 + len(sizes)])})
     lengths = graph.node("Identity", LENGTHS)
     inside = true_steps(graph, y, lengths)
     outputs = []
@@ -80,23 +83,31 @@ def encoder_model(runtime: EncoderDecoderRuntime, opset: int, version: str) -> A
     graph.named(writer.every(y, inside), MEMORY)
     memory = tensor(MEMORY, np.float32, ["batch", "time", a.source.output_size])
     inputs = [
-        tensor(TOKENS, np.int32, ["batch", "time"]),
+        tensor(given, kind, ["batch", "time", *sizes]),
         tensor(LENGTHS, np.int32, ["batch"]),
     ]
     return graph.model(inputs, [memory, *outputs], "encoder", version)
 
 
+def _read_by(network: Architecture) -> tuple[str, Any, list[int | str]]:
+    """What a network reads of a step: its name, its type, and the sizes beside batch and time."""
+    if network.input_size is None:
+        return TOKENS, np.int32, []
+    return VALUES, np.float32, [network.input_size]
+
+
 def decoder_model(runtime: EncoderDecoderRuntime, opset: int, version: str) -> Any:
-    """A token [batch], the states, the memory and the sources' lengths to logits [batch, V].
+    """A token [batch] or values [batch, I], the states, the memory and the sources' lengths to
+    outputs [batch, V].
 
     Beside them the new states, each by its name with ``_out``, and the weights of the memory,
     ``attention`` [batch, time].
     """
     a, writer = runtime.architecture, NetworkWriter(runtime.target, opset)
-    graph = writer.graph
-    inputs = [tensor(TOKENS, np.int32, ["batch"])]
+    graph, (given, kind, sizes) = writer.graph, _read_by(a.target)
+    inputs = [tensor(given, kind, ["batch", *sizes])]
     outputs = []
-    x = writer.embedded({TOKENS: TOKENS})
+    x = writer.embedded({given: given})
     for k in range(len(a.hidden_sizes)):
         before = [_state(k, name) for name in CELLS[a.cell].states]
         after = writer.step(k, writer.normalised(k, x), before)
@@ -162,18 +173,27 @@ def check_both(encoder: bytes, decoder: bytes, runtime: EncoderDecoderRuntime) -
     names = [_state(k, name) for k, name, _, _ in a.starts()]
     for rows in _FRESH:
         lengths = np.array(rows)
-        sources = rng.integers(0, a.vocabulary_size, (max(rows), len(rows)))
-        targets = rng.integers(0, a.output_size, (_STEPS, len(rows)))
+        sources, targets = (
+            _drawn(part, (steps, len(rows)), rng)
+            for part, steps in ((a.source, max(rows)), (a.target, _STEPS))
+        )
         expected = runtime(sources, lengths, targets)
-        true = lengths.astype(np.int32)
+        true, given = lengths.astype(np.int32), _read_by(a.source)[0]
         memory, *states = first.run(
-            [MEMORY, *names], {TOKENS: sources.T.astype(np.int32), LENGTHS: true}
+            [MEMORY, *names], {given: sources.swapaxes(0, 1), LENGTHS: true}
         )
         for t in range(_STEPS):
-            feed = {TOKENS: targets[t].astype(np.int32), MEMORY: memory, LENGTHS: true}
+            feed = {given: targets[t], MEMORY: memory, LENGTHS: true}
             feed |= dict(zip(names, states, strict=True))
             output, *states = second.run([OUTPUT, *(f"{name}_out" for name in names)], feed)
             need_same(output, expected[t], max(rows) + t + 1, "fresh pairs, step by step")
+
+
+def _drawn(network: Architecture, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Random tokens or values of a network, [T, B, ...]."""
+    if network.vocabulary_size is not None:
+        return rng.integers(0, network.vocabulary_size, shape).astype(np.int32)
+    return rng.standard_normal((*shape, network.input_size or 0)).astype(np.float32)
 
 
 def _state(layer: int, name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 REMEMBERED = 1024  # steps that are looked through
-_LONG, _SHORT = 16, 4  # lengths of repetitions, beyond which more says no more
+LONG, SHORT = 16, 4  # lengths of repetitions, beyond which more says no more
 _BITS = 63  # outputs in a whole number of 64 bits
 
 
@@ -20,12 +20,13 @@ class Reading:
 
     Before a step it reads the last one: which outputs were on.  With ``repeats`` also those of the
     step that followed the longest earlier repetition, and two numbers from 0 to 1 that tell how
-    long that is.  Before the first step all are zero.
+    long that is.  Before the first step all are zero.  Last come the ``conditions`` numbers that
+    say what the whole roll is to be.
     """
 
-    def __init__(self, outputs: int, *, repeats: bool) -> None:
-        self.outputs, self.repeats = outputs, repeats
-        self.width = 2 * outputs + 2 if repeats else outputs
+    def __init__(self, outputs: int, *, repeats: bool, conditions: int = 0) -> None:
+        self.outputs, self.repeats, self.conditions = outputs, repeats, conditions
+        self.width = (2 * outputs + 2 if repeats else outputs) + conditions
 
     def before(self, roll: np.ndarray) -> np.ndarray:
         """What is read before each step of a roll uint8 [T, O], in a short form: uint8 [T, ...].
@@ -60,20 +61,23 @@ class Reading:
         """
         return steps if past is None else np.concatenate([steps, past.push(steps, rows)], axis=1)
 
-    def values(self, short: np.ndarray) -> np.ndarray:
-        """What ``before`` gave, float32 [..., width]."""
-        if not self.repeats:
-            return short.astype(np.float32)
+    def values(self, short: np.ndarray, condition: np.ndarray) -> np.ndarray:
+        """What ``before`` gave, beside a condition float32 [..., C], float32 [..., width]."""
         values = np.empty((*short.shape[:-1], self.width), np.float32)
-        values[..., :-1] = short
+        own = self.width - self.conditions
+        values[..., own:] = condition
+        if not self.repeats:
+            values[..., :own] = short
+            return values
+        values[..., : own - 1] = short
         length = short[..., -1].astype(np.float32)
-        values[..., -2] = np.minimum(length, _LONG) / _LONG
-        values[..., -1] = np.minimum(length, _SHORT) / _SHORT
+        values[..., own - 2] = np.minimum(length, LONG) / LONG
+        values[..., own - 1] = np.minimum(length, SHORT) / SHORT
         return values
 
-    def all_before(self, roll: np.ndarray) -> np.ndarray:
-        """What is read before each step of a roll, float32 [T, width]."""
-        return self.values(self.before(roll))
+    def all_before(self, roll: np.ndarray, condition: np.ndarray) -> np.ndarray:
+        """What is read before each step of a roll of a condition [C], float32 [T, width]."""
+        return self.values(self.before(roll), condition)
 
 
 def _repetitions(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

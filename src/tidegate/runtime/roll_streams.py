@@ -19,9 +19,9 @@ from tidegate.runtime.stream import Stream
 class RollStream(Stream):
     """A roll, or several, of which the next step is asked as they grow.
 
-    A piece is an array [T, O] of zeros and ones, or one step [O]; or a list of steps, each a list
-    or set of names of outputs.  An answer is how likely each output is on at the next step, float64
-    [O]; before anything was fed, at the first one.
+    All are of one ``condition`` [C].  A piece is an array [T, O] of zeros and ones, or one step
+    [O]; or a list of steps, each a list or set of names of outputs.  An answer is how likely each
+    output is on at the next step, float64 [O]; before anything was fed, at the first one.
     """
 
     def __init__(
@@ -31,17 +31,21 @@ class RollStream(Stream):
         kind: str,
         outputs: tuple[str, ...],
         reading: Reading,
+        condition: np.ndarray,
     ) -> None:
         self.KIND, self.outputs, self._reading = kind, outputs, reading
+        self._condition = condition
         super().__init__(network, batch_size)
 
     def _begin(self, rows: int) -> Arrays:
         self._net = Stepping(self._network, rows)
-        self._net.step(
-            np.zeros((rows, self._reading.width), np.float32)
-        )  # what a roll begins after
+        conditions = np.tile(self._condition, (rows, 1))
+        first = np.zeros((rows, self._reading.width), np.float32)  # what a roll begins after
+        first[:, self._reading.width - conditions.shape[1] :] = conditions
+        self._net.step(first)
         self._past = self._reading.past(rows)
-        return self._net.arrays | ({} if self._past is None else self._past.arrays)
+        found = self._net.arrays | ({} if self._past is None else self._past.arrays)
+        return found | ({"condition": conditions} if len(self._condition) else {})
 
     def _feed(self, pieces: Any) -> None:
         rolls = [self._roll(piece) for piece in pieces]
@@ -50,11 +54,11 @@ class RollStream(Stream):
             return
         padded, lengths = pad_sequences(rolls)
         read = np.zeros((*padded.shape[:2], self._reading.width), np.float32)
+        conditions = self._arrays.get("condition", np.zeros((len(rolls), 0), np.float32))
         for step, steps in enumerate(padded):
             rows = np.flatnonzero(lengths > step)
-            read[step, rows] = self._reading.values(
-                self._reading.after(steps[rows], self._past, rows)
-            )
+            after = self._reading.after(steps[rows], self._past, rows)
+            read[step, rows] = self._reading.values(after, conditions[rows])
         self._net.read(read, None if len(counts) == 1 else lengths)
 
     def _answers(self) -> np.ndarray:
@@ -69,7 +73,7 @@ class RollStream(Stream):
         """One piece as uint8 [T, O].  Raises InputError."""
         width = len(self.outputs)
         if isinstance(piece, RollSet):
-            return piece.aligned(self.outputs)[0]
+            return piece.aligned(self.outputs).rolls[0]
         named = isinstance(piece, list | tuple) and any(
             isinstance(step, set | frozenset | list | tuple | str) for step in piece
         )
@@ -79,6 +83,6 @@ class RollStream(Stream):
                 return np.zeros((0, width), np.uint8)
             piece = array[None] if array.ndim == 1 else array
         try:
-            return as_rolls([piece], "piece").aligned(self.outputs)[0]
+            return as_rolls([piece], "piece").aligned(self.outputs).rolls[0]
         except InputError as error:
             raise InputError(str(error).replace("piece: piece 0", "piece")) from None

@@ -49,6 +49,13 @@ def nats_by_step(outputs: np.ndarray, roll: np.ndarray) -> np.ndarray:
     return (np.logaddexp(0.0, logits) - logits * roll).sum(1)
 
 
+class RollsAndConditions(NamedTuple):
+    """Rolls uint8 [T, O], and what each is to be, float32 [N, C], of which C may be 0."""
+
+    rolls: list[np.ndarray]
+    conditions: np.ndarray
+
+
 class Hits(NamedTuple):
     """How many outputs were rightly, wrongly, and not expected to be on."""
 
@@ -90,18 +97,19 @@ def played(
     network: Network,
     reading: Reading,
     begun: np.ndarray,
+    condition: np.ndarray,
     rng: np.random.Generator,
     *,
     temperature: float = 1.0,
     greedy: bool = False,
 ) -> Iterator[np.ndarray]:
-    """The steps that follow those of ``begun`` [T, O], without end, uint8 [O] each.
+    """The steps that follow those of ``begun`` [T, O] of a condition [C], without end, uint8 [O].
 
     Each is drawn from what the network expects, and read by it before the next one; with ``greedy``
     an output is on where it is likelier on than off.
     """
     whole = np.concatenate([begun, np.zeros_like(begun, shape=(1, begun.shape[1]))])
-    features, state = network.features(reading.all_before(whole)[:, None])
+    features, state = network.features(reading.all_before(whole, condition)[:, None])
     past = reading.past(1)
     for step in begun:
         reading.after(step[None], past)
@@ -110,4 +118,5 @@ def played(
         likely = probabilities(network.output(latest)[0], temperature)
         step = (likely > (0.5 if greedy else rng.random(len(likely)))).astype(np.uint8)
         yield step
-        latest = network.step(reading.values(reading.after(step[None], past)), state)
+        read = reading.values(reading.after(step[None], past), condition)
+        latest = network.step(read, state)

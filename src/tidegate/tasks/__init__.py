@@ -128,6 +128,16 @@ TASKS = {
         example="pairs.tsv --source question --target answer",
         then="echo 'some text' | tidegate predict {model} -",
     ),
+    "series-to-series": Task(
+        command="series-to-series",
+        module="tidegate.tasks.series_to_series",
+        estimator="SeriesToSeries",
+        source=sequence_sources.SequencesOfBoth,
+        help="Train an encoder and a decoder that answer a sequence of numbers with one of another "
+        "length.",
+        example="runs.csv --id run --time t --values speed,pulse --target load",
+        then="tidegate predict {model} {data}",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import TextsAndConditions, text_nats, total
 from tidegate.runtime.writing import Watch, text_to_its_end
 from tidegate.tasks.by_level import by_level
+from tidegate.tasks.conditioned import Conditioned
 from tidegate.tasks.language_options import LanguageOptions
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.splitting import split_rows
@@ -35,8 +36,10 @@ Parts = tuple[ConditionedTexts, ConditionedTexts, ConditionedTexts]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ConditionedLanguage(LanguageOptions):
+class ConditionedLanguage(Conditioned, LanguageOptions):
     """What a language model does where texts have conditions; ``conditions_`` is None else."""
+
+    INPUTS: ClassVar[str] = "texts"
 
     def _fit_conditioned(self, texts: ConditionedTexts, validation: Any) -> None:
         """Train on texts with conditions; the figures are kept, but for those of a test part."""
@@ -184,7 +187,7 @@ class ConditionedLanguage(LanguageOptions):
             _refuse_frames(texts.texts)
         frame = self._text_frame()
         framed = [self._framed(text, frame) for text in texts.texts]
-        return framed, self.conditions_.numbers(texts)
+        return framed, self.conditions_.numbers(texts.columns)
 
     def _framed(self, text: str, frame: tuple[int, int]) -> np.ndarray:
         opening, closing = frame
@@ -221,20 +224,6 @@ class ConditionedLanguage(LanguageOptions):
         never = [i for i in (self.encoder_.unknown_id, opening) if i is not None]
         how = {**choice, "forbidden": never}
         return text_to_its_end(network, read, length, closing, condition, rng, how, watch)
-
-    def _check_conditions_fit(self, given: bool) -> None:
-        """Raise InputError where conditions are given to a model without, or the other way."""
-        if given and self.conditions_ is None:
-            raise InputError(
-                "conditions: expected none for a model that was trained without, got some; leave "
-                "them out, or train with conditions"
-            )
-        if self.conditions_ is not None and not given:
-            names = ", ".join(self.conditions_.names)
-            raise InputError(
-                f"conditions: expected those of each text ({names}), as in training, got none; "
-                "give texts with conditions"
-            )
 
     def stream(
         self, batch_size: int | None = None, *, given: Mapping[str, Any] | None = None

@@ -37,7 +37,10 @@ def new_test_vector(network: Any) -> dict[str, np.ndarray]:
         vector["condition"] = rng.standard_normal((2, a.condition_size)).astype(np.float32)
     vector["lengths"] = np.array([8, 5])
     if isinstance(a, EncoderDecoder):
+        read = a.target.input_size
         vector["target"] = rng.integers(0, a.output_size, (6, 2))
+        if read is not None:
+            vector["target"] = rng.standard_normal((6, 2, read)).astype(np.float32)
     return {**vector, "output": run_test(network, vector)}
 
 

@@ -15,6 +15,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.output.places import check_output
 from tidegate.output.writing import write_atomically
+from tidegate.runtime.repeats import LONG, REMEMBERED, SHORT
 from tidegate.tasks.model_file import new_test_vector, rounded_network, version_of
 
 if TYPE_CHECKING:
@@ -61,11 +62,6 @@ def export(
         mixture = None
     if step is not None and not two:
         _check_step(fitted)
-    if fitted.get_params().get("repeats"):
-        raise InputError(
-            "expected a model that reads the last step alone, got one that looks for repetitions, "
-            f"for which there is no graph; train it with {spelled('repeats', False)}"
-        )
     # of weights in 8 or 16 bits, too, all else is computed in float32 there
     network = rounded_network(fitted.runtime_, "float32")
     check_exporting(opset)
@@ -153,12 +149,16 @@ def _told(fitted: Any) -> dict[str, Any]:
         "transitions": _transitions(fitted.runtime_),
     }
     a = fitted.runtime_.architecture
+    if isinstance(a, EncoderDecoder) and a.input_size is not None:
+        return {**told, "longest": a.longest}
     if isinstance(a, EncoderDecoder):
         sides = (side.encoder.reading() for side in fitted.sides)
         texts = dict(zip(("source", "target"), sides, strict=True))
         return {**told, **texts, "longest": a.longest}
     if a.condition_size:
         told["conditions"] = learned["encoder"]["conditions"]
+    if (repeats := getattr(fitted, "repeats", None)) is not None:
+        told["repeats"] = {"remembered": REMEMBERED, "longest": [LONG, SHORT]} if repeats else None
     return {**told, "text": _text(fitted, learned) if "encoder" in learned else None}
 
 

@@ -13,29 +13,25 @@ from tidegate.baselines.pairs import NearestAnswer
 from tidegate.data.files.items import as_texts
 from tidegate.data.text.pairs import Pairs, copied_from
 from tidegate.data.text.reading import LEVELS, encoder_from_json, train_encoder
-from tidegate.errors import InputError
 from tidegate.model.encoder_decoder import MAX_ANSWER, SCORES, EncoderDecoder
 from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
 from tidegate.runtime.pair_scoring import nats_of_pairs
 from tidegate.tasks.answering import MOST_BEAMS, MOST_PENALTY, Answers
-from tidegate.tasks.architectures import need_memory
-from tidegate.tasks.estimator import Estimator, with_default
+from tidegate.tasks.estimator import with_default
 from tidegate.tasks.pairs import as_pairs, check_lengths, figures_of
-from tidegate.tasks.splitting import split_rows, thinned
+from tidegate.tasks.splitting import split_parts, thinned
+from tidegate.tasks.two_networks import TwoNetworks
 from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
-    from tidegate.nn.encoder_decoder import EncoderDecoderNetwork
-    from tidegate.runtime.inspection import Inspection
-    from tidegate.runtime.stream import Stream
     from tidegate.training.transduction import Transduction
 
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class SequenceToSequence(Answers, Estimator):
+class SequenceToSequence(Answers, TwoNetworks):
     """Writes a text in answer to a text: encoder, decoder and attention, learned from pairs.
 
     ``source_encoder_`` and ``target_encoder_`` hold the vocabularies, which are learned from the
@@ -219,15 +215,8 @@ class SequenceToSequence(Answers, Estimator):
     ) -> tuple[Answered, Answered, Answered]:
         """Training, validation and test pairs, as ``fit`` parts them.  Raises InputError."""
         whole = as_pairs(sources, targets)
-        rows = split_rows(
-            len(whole.inputs),
-            self.seed,
-            validation=self.validation_fraction if validation is None else 0,
-            test=self.test_fraction,
-            what=self.INPUTS,
-        )
-        train, drawn, test = (whole.rows(part) for part in rows)
-        return train, drawn if validation is None else as_pairs(*validation), test
+        others = None if validation is None else as_pairs(*validation)
+        return split_parts(self, whole, len(whole.inputs), others)
 
     def evaluate(self, sources: Any, targets: Any) -> dict[str, float]:
         """Measure how good answers are where targets are known, by name.
@@ -256,54 +245,11 @@ class SequenceToSequence(Answers, Estimator):
         """Measure the share of answers that are their targets."""
         return self.evaluate(sources, targets)["exact_match"]
 
-    def inspect(self, x: Any) -> Inspection:
-        """What every gate of the encoder does while it reads one source: as for other tasks."""
-        from tidegate.runtime.inspection import inspected
-
-        network = self.runtime_.source
+    def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         (text,) = as_texts([x])
         side = self.sides[0]
         (tokens,) = side.encode([text])
-        return inspected(network, {"": tokens}, [*side.pieces(text), "end"])
-
-    def stream(self, batch_size: int | None = None) -> Stream:  # noqa: ARG002
-        """No stream: an answer begins when its source is known to the end.  Raises InputError."""
-        raise InputError(
-            "expected a model that answers while it reads, got one that reads a source to its end "
-            "first; give whole texts to predict"
-        )
-
-    def initial_network(self, architecture: Any) -> Any:
-        """The network that training begins with, from the seed."""
-        import torch
-
-        from tidegate.nn.encoder_decoder import EncoderDecoderNetwork
-
-        need_memory(architecture)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return EncoderDecoderNetwork(architecture, **self._initial(architecture))
-
-    @property
-    def network_(self) -> EncoderDecoderNetwork:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The trained network as a torch module of its own, in evaluation mode on the CPU.
-
-        To predict with weights that were changed in torch, set it: ``model.network_ = network``.
-        """
-        from tidegate.nn.arrays import torch_network
-
-        return torch_network(self.runtime_.architecture, self.runtime_.tensors)
-
-    @network_.setter
-    def network_(self, network: EncoderDecoderNetwork) -> None:
-        from tidegate.nn.arrays import network_on_arrays
-
-        self.runtime_: EncoderDecoderRuntime = network_on_arrays(network)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
+        return {"": tokens}, [*side.pieces(text), "end"]
 
     def _two_networks(self, longest: int) -> EncoderDecoder:
         sizes = [side.size for side in self.sides]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, sampled
 from tidegate.data.files.items import as_texts
 from tidegate.errors import InputError, spelled
+
+
+class _HasRows(Protocol):
+    def rows(self, rows: np.ndarray) -> Self: ...
+
+
+Rows = TypeVar("Rows", bound=_HasRows)
 
 
 def split_rows(
@@ -40,6 +48,24 @@ def thinned(rows: np.ndarray, part: float, answers: np.ndarray | None = None) ->
     """
     known = np.zeros(len(rows)) if answers is None else answers[rows]
     return np.array(sampled(Answered(rows.tolist(), known), part).inputs, dtype=rows.dtype)
+
+
+def split_parts(
+    model: Any, whole: Rows, count: int, others: Rows | None
+) -> tuple[Rows, Rows, Rows]:
+    """The training, validation and test part of ``count`` rows, as a model's options part them.
+
+    ``others`` are the validation part, if they are given.  Raises InputError.
+    """
+    rows = split_rows(
+        count,
+        model.seed,
+        validation=model.validation_fraction if others is None else 0,
+        test=model.test_fraction,
+        what=model.INPUTS,
+    )
+    train, drawn, test = (whole.rows(part) for part in rows)
+    return train, drawn if others is None else others, test
 
 
 def split_text(

@@ -84,7 +84,7 @@ def _of_both(two: EncoderDecoder) -> list[Layer]:
     width = two.target.feature_size
     kind = f"Attention, {two.score}"
     attention = Layer("attention", kind, f"[T, B, {width}]", counts["attention"])
-    at = next(i for i, layer in enumerate(found) if layer.name == "target.embedding")
+    at = next(i for i, layer in enumerate(found) if layer.name.startswith("target."))
     return [*found[:at], start, *found[at:-1], attention, found[-1]]
 
 

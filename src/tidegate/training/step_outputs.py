@@ -6,7 +6,7 @@ Source of the loss: Boulanger-Lewandowski, Bengio & Vincent 2012, arXiv:1206.639
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,10 @@ from torch.nn import functional as F  # noqa: N812
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.nn.network import SequenceNetwork
 from tidegate.runtime.repeats import Reading
-from tidegate.runtime.rolls import outputs_by_step, roll_figures
+from tidegate.runtime.rolls import RollsAndConditions, outputs_by_step, roll_figures
 from tidegate.training.judging import as_function
 from tidegate.training.objective import StepResult, TaskObjective
+from tidegate.training.text_modelling import UNTOLD
 
 _POOL = 16  # batches among which sequences of like lengths are brought together
 
@@ -35,10 +36,11 @@ class _Stretch(NamedTuple):
 class StepOutputs(TaskObjective):
     """The objective: binary cross-entropies summed over the outputs, in the mean over all steps.
 
-    train, validation: rolls uint8 [T, O].  ``reading`` says what the network reads of one.  A roll
-    longer than ``bptt`` steps is cut into stretches, each epoch elsewhere.  In training a whole
-    roll moves up or down by up to ``transpose`` outputs, and each number that is read is left out
-    with probability ``input_dropout``.
+    ``reading`` says what the network reads of a roll.  A roll longer than ``bptt`` steps is cut
+    into stretches, each epoch elsewhere.  In training a whole roll moves up or down by up to
+    ``transpose`` outputs, and each number that is read is left out with probability
+    ``input_dropout``.  ``columns``: which of several conditions each of the C numbers belongs to;
+    one is not told now and then, so that zeros come to mean that it is not known.
     """
 
     metric = "nats_per_step"
@@ -48,9 +50,10 @@ class StepOutputs(TaskObjective):
     def __init__(
         self,
         network: SequenceNetwork,
-        train: Sequence[np.ndarray],
-        validation: Sequence[np.ndarray],
+        train: RollsAndConditions,
+        validation: RollsAndConditions,
         *,
+        columns: np.ndarray,
         reading: Reading,
         batch_size: int,
         bptt: int,
@@ -58,12 +61,16 @@ class StepOutputs(TaskObjective):
         input_dropout: float,
         seed: int,
     ) -> None:
-        self.network, self.train, self.validation = network, train, validation
+        self.network, self.columns = network, columns
+        (self.train, self.conditions), (self.validation, self._judged_conditions) = (
+            train,
+            validation,
+        )
         self.reading, self.batch_size, self.bptt, self.seed = reading, batch_size, bptt, seed
         self.transpose, self.input_dropout = transpose, input_dropout
-        self.parts = [-(-len(roll) // bptt) for roll in train]  # stretches of each roll
-        self.read = [reading.before(roll) for roll in train]
-        self.judged_by = [reading.all_before(roll) for roll in validation]
+        self.parts = [-(-len(roll) // bptt) for roll in self.train]  # stretches of each roll
+        self.read = [reading.before(roll) for roll in self.train]
+        self.judged_by = [reading.all_before(*told) for told in zip(*validation, strict=True)]
 
     def steps_in_epoch(self) -> int:
         """Optimiser steps in one pass over the stretches."""
@@ -107,9 +114,14 @@ class StepOutputs(TaskObjective):
         if self.transpose:
             by = int(rng.integers(-self.transpose, self.transpose + 1))
             roll, read = _moved(self.train[stretch.roll], roll, read, by)
-        values = self.reading.values(read)
+        condition = self.conditions[stretch.roll]
+        if len(condition):
+            told = rng.random(int(self.columns.max()) + 1) >= UNTOLD
+            condition = condition * told[self.columns]
+        values = self.reading.values(read, condition)
         if self.input_dropout:
-            values *= rng.random(values.shape, np.float32) >= self.input_dropout
+            own = values[:, : values.shape[1] - len(condition)]
+            own *= rng.random(own.shape, np.float32) >= self.input_dropout
         return values, roll
 
     def validation_batches(self) -> Iterator[Any]:
@@ -147,6 +159,8 @@ class StepOutputs(TaskObjective):
         for part in (self.train, self.validation):
             yield np.array([len(roll) for roll in part])
             yield from part
+        if len(self.columns):
+            yield from (self.conditions, self._judged_conditions)
 
 
 def _moved(

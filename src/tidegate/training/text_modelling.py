@@ -23,7 +23,7 @@ from tidegate.training.many_to_one import batches_of_like_lengths
 from tidegate.training.objective import StepResult
 from tidegate.training.writing import WritingObjective, figures_of
 
-_UNTOLD = 0.05  # of the conditions of texts that are learned from
+UNTOLD = 0.05  # of the conditions of what is learned from
 
 
 class TextModelling(WritingObjective):
@@ -65,7 +65,7 @@ class TextModelling(WritingObjective):
         """Inputs and targets, [T, B] each."""
         random = np.random.default_rng((self.seed, epoch))
         of_epoch = batches_of_like_lengths(self.lengths, self.batch_size, random)
-        told = random.random((len(self.lengths), int(self.columns.max(initial=0)) + 1)) >= _UNTOLD
+        told = random.random((len(self.lengths), int(self.columns.max(initial=0)) + 1)) >= UNTOLD
         conditions = self.train[1] * told[:, self.columns]
         text = self.text
         if self.unknown is not None and len(self.once):

@@ -16,7 +16,7 @@ from tidegate.comparison.experiments.experiment import (
     Metric,
     padded,
 )
-from tidegate.data.sequences.rolls.rolls import RollSet, as_rolls, default_outputs
+from tidegate.data.sequences.rolls.rolls import RollSet, as_rolls
 
 
 class Music(Experiment):
@@ -28,18 +28,15 @@ class Music(Experiment):
 
     def __init__(self, model: Any, rolls: Any, *, validation: Any, test: Any) -> None:
         self.train, self.validation, last = model.split(rolls, validation)
-        given = as_rolls(rolls)
-        self.outputs = given.outputs or default_outputs(given.width)
         if test is not None:
-            last = as_rolls(test, "test").aligned(self.outputs)
-        self.held_out = "test" if last else "validation"
-        self.scored = last or self.validation
+            last = as_rolls(test, "test").aligned(self.train.outputs or ())
+        self.held_out = "test" if len(last) else "validation"
+        self.scored = last if len(last) else self.validation
         self.size = len(self.scored)
 
     def fit(self, model: Any) -> None:
         model.set_params(test_fraction=0.0)  # it is set aside already
-        parts = [self._named(part) for part in (self.train, self.validation)]
-        model.fit(parts[0], validation=parts[1])
+        model.fit(self.train, validation=self.validation)
 
     def score(self, model: Any) -> tuple[Figures, Figures]:
         return model.evaluate(self.scored), model.evaluate(self.train)
@@ -51,22 +48,18 @@ class Music(Experiment):
         return validation, scored
 
     def baselines(self, model: Any) -> list[BaselineScores]:  # noqa: ARG002
-        counted = CountedSteps.fit(self.train, self.validation)
-        losses = _per_step(counted.losses(self.scored), self.scored)
-        parts = self.validation, self.scored
+        counted = CountedSteps.fit(self.train.rolls, self.validation.rolls)
+        losses = _per_step(counted.losses(self.scored.rolls), self.scored)
+        parts = self.validation.rolls, self.scored.rolls
         return [BaselineScores.of(counted, self.metric, *parts, losses)]
 
     def batch(self, model: Any) -> Batch:
         """Pieces, the last step of each being the target."""
-        some = self.scored[:MOST_SEQUENCES]
-        targets = np.stack([roll[-1] for roll in some]).astype(np.float32)
+        some = self.scored.rows(range(min(MOST_SEQUENCES, self.size)))
+        targets = np.stack([roll[-1] for roll in some.rolls]).astype(np.float32)
         return padded(model.inputs_of(some), targets)
 
-    def _named(self, rolls: list[np.ndarray]) -> RollSet:
-        names = [f"piece {k}" for k in range(len(rolls))]
-        return RollSet(rolls, self.outputs, names)
 
-
-def _per_step(nats: np.ndarray, rolls: list[np.ndarray]) -> np.ndarray:
+def _per_step(nats: np.ndarray, pieces: RollSet) -> np.ndarray:
     """Nats of whole pieces, in shares of a step: their mean is the mean over all steps."""
-    return nats * (len(nats) / sum(map(len, rolls)))
+    return nats * (len(nats) / sum(map(len, pieces.rolls)))

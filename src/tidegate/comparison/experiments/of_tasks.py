@@ -10,6 +10,7 @@ from tidegate.comparison.experiments.forecasts import Forecasts
 from tidegate.comparison.experiments.language import LanguageModelling
 from tidegate.comparison.experiments.music import Music
 from tidegate.comparison.experiments.sequences import SequenceClassification, SequenceRegression
+from tidegate.comparison.experiments.series_pairs import SeriesAnswers
 from tidegate.comparison.experiments.tags import StepTags, Tags
 from tidegate.comparison.experiments.texts import TextClassification, TextRegression
 from tidegate.comparison.experiments.transduction import Transduction
@@ -29,6 +30,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "tagger": Tags,
     "music": Music,
     "sequence-to-sequence": Transduction,
+    "series-to-series": SeriesAnswers,
 }
 
 

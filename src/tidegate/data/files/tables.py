@@ -107,6 +107,17 @@ class Table:
             raise self._no_number(cells, wrong)
         return numbers
 
+    def numbers_or_labels(self, column: str) -> list[str | float | None]:
+        """Of a column of numbers, which it is if it has no other cells, numbers, else labels.
+
+        None where a cell is empty.
+        """
+        try:
+            numbers = self.numbers(column)
+        except InputError:
+            return [label_text(cell) or None for cell in self.cells(column, "a category")]
+        return [None if np.isnan(number) else number for number in numbers.tolist()]
+
     def mostly_numbers(self, column: str) -> bool:
         """Whether more cells of a column are numbers than text, dates and whatever else.
 

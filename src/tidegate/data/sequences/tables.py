@@ -15,7 +15,7 @@ from tidegate.data.files.text_frame import is_text
 from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["SequenceTable", "as_numbers", "groups_of"]
+__all__ = ["SequenceTable", "as_numbers", "check_times", "groups_of", "one_of_each"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class SequenceTable:
         else:
             groups, sequence_names = self._groups(table)
             if self.time is not None:
-                _check_times(table, self.time, groups)
+                check_times(table, self.time, groups)
             values = [cells[rows] for rows in groups]
         found = None
         if asked is not None and answers == "labels":
@@ -133,7 +133,7 @@ def groups_of(table: Table, column: str) -> tuple[list[np.ndarray], list[str]]:
     return np.split(order, np.cumsum(np.bincount(rank))[:-1]), names[begun].tolist()
 
 
-def _check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
+def check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
     """Raise InputError unless times rise within every sequence."""
     cells = table.frame[column]
     times = as_numbers(cells)
@@ -159,12 +159,24 @@ def _answers(
             raise table.error(row, "expected a number, got none; fill it", column)
     else:
         found = np.array(table.labels(column))
+    return one_of_each(table, column, found, groups, names, answers or "")
+
+
+def one_of_each(
+    table: Table,
+    column: str,
+    found: np.ndarray,
+    groups: list[np.ndarray],
+    names: list[str],
+    what: str,
+) -> np.ndarray:
+    """What was ``found`` in a column, [rows], of each sequence, [N]: all its rows must agree."""
     for rows, name in zip(groups, names, strict=True):
         others = np.flatnonzero(found[rows] != found[rows[0]])
         if len(others):
             cells = table.frame[column]
             first, other = (shown(str(cells[int(row)])) for row in (rows[0], rows[others[0]]))
-            problem = f"expected one {answers} for the id {shown(name)}, got {first} and {other}"
+            problem = f"expected one {what} for the id {shown(name)}, got {first} and {other}"
             remedy = "correct it, or give the sequences different ids"
             raise table.error(int(rows[others[0]]), f"{problem}; {remedy}", column)
     return found[[rows[0] for rows in groups]]

@@ -1,10 +1,10 @@
 """Texts with conditions: categories and numbers that say of each text what it is to be.
 
-In a model file they stand in the encoder's object under the key ``conditions``, a list with an
-object for each column: ``name``, and either ``categories``, a list of 1 to 65 536 different
-strings, or ``mean`` and ``scale``, numbers, the second above 0.  A category is a vector that is 1
-at its place and 0 elsewhere, a number its distance from the mean by the scale; zeros are unknown.
-All columns one after another are a text's condition.
+In a model file they stand in the encoder's object, of music in the scaling's, under the key
+``conditions``, a list with an object for each column: ``name``, and either ``categories``, a list
+of 1 to 65 536 different strings, or ``mean`` and ``scale``, numbers, the second above 0.  A
+category is a vector that is 1 at its place and 0 elsewhere, a number its distance from the mean by
+the scale; zeros are unknown.  All columns one after another are the condition of a text or piece.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from tidegate.data.files.reading import File
 from tidegate.data.files.tables import Table
 from tidegate.errors import InputError, shown
 
-__all__ = ["END", "START", "Category", "ConditionedTexts", "Conditions", "Quantity"]
+__all__ = [
+    "END",
+    "START",
+    "Category",
+    "ConditionedTexts",
+    "Conditions",
+    "Quantity",
+    "condition_columns",
+]
 
 # The characters that Unicode has for it; no text is given that holds one of them.
 START: Final = "\x02"
@@ -49,12 +57,7 @@ class ConditionedTexts:
         Raises InputError for what is no such, and where they differ in number.
         """
         texts = as_texts(texts)
-        columns = {n: [_cell(c) for c in cells] for n, cells in _columns(conditions).items()}
-        for name, cells in columns.items():
-            if len(cells) != len(texts):
-                problem = f"expected one for each of {len(texts)} texts, got {len(cells)}"
-                raise InputError(f"conditions: {problem} in {shown(name)}; give as many")
-        return cls(texts, columns)
+        return cls(texts, condition_columns(conditions, len(texts), "texts"))
 
     @classmethod
     def read(cls, table: Table, text: str, conditions: Sequence[str]) -> ConditionedTexts:
@@ -63,7 +66,7 @@ class ConditionedTexts:
         Raises InputError, with the line, for an empty text.
         """
         texts = table.texts(text)
-        return cls(texts, {name: _read_column(table, name) for name in conditions})
+        return cls(texts, {name: table.numbers_or_labels(name) for name in conditions})
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -198,18 +201,18 @@ class Conditions:
         """Which column each number of a condition belongs to, int [C]."""
         return np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
 
-    def numbers(self, texts: ConditionedTexts) -> np.ndarray:
-        """The condition of each text, float32 [N, C].
+    def numbers(self, given: Mapping[str, Sequence[Any]]) -> np.ndarray:
+        """What columns of N cells say of each text or piece, float32 [N, C].
 
         Categories that training did not have are unknown.  Raises InputError for a missing column.
         """
-        parts = [np.zeros((len(texts), 0), np.float32)]
+        parts = []
         for column in self.columns:
-            if column.name not in texts.columns:
-                there = ", ".join(map(shown, texts.columns)) or "none"
+            if column.name not in given:
+                there = ", ".join(map(shown, given)) or "none"
                 problem = f"expected a column {shown(column.name)}, as in training, got {there}"
                 raise InputError(f"conditions: {problem}; give it, its cells empty if need be")
-            parts.append(column.numbers(texts.columns[column.name]))
+            parts.append(column.numbers(given[column.name]))
         return np.concatenate(parts, axis=1)
 
     def given(self, given: Any) -> np.ndarray:
@@ -274,6 +277,22 @@ def _column_from_json(one: Any) -> Category | Quantity:
     raise ValueError("conditions: expected categories, or mean and scale")
 
 
+def condition_columns(
+    conditions: Any, count: int, what: str
+) -> dict[str, list[str | float | None]]:
+    """The columns of a frame, a dict of lists, or one list, called ``condition``; ``count`` cells
+    each, one for each of ``what``.
+
+    Raises InputError.
+    """
+    columns = {n: [_cell(c) for c in cells] for n, cells in _columns(conditions).items()}
+    for name, cells in columns.items():
+        if len(cells) != count:
+            problem = f"expected one for each of {count} {what}, got {len(cells)}"
+            raise InputError(f"conditions: {problem} in {shown(name)}; give as many")
+    return columns
+
+
 def _columns(conditions: Any) -> dict[str, list[Any]]:
     """The columns of a frame or a dict by name; a list is one."""
     if hasattr(conditions, "collect") and hasattr(conditions, "collect_schema"):  # a LazyFrame
@@ -304,14 +323,6 @@ def _cell(cell: Any) -> str | float | None:
 def _category(cell: str | float | None) -> str | None:
     """A cell as one of several categories."""
     return cell if cell is None else label_text(str(cell))
-
-
-def _read_column(table: Table, name: str) -> list[str | float | None]:
-    try:
-        numbers = table.numbers(name)
-    except InputError:
-        return [label_text(cell) or None for cell in table.cells(name, "a category")]
-    return [None if math.isnan(number) else number for number in numbers.tolist()]
 
 
 def conditioned_table(

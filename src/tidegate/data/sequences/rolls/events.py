@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from tidegate.data.files.formats import PLAIN, Layout
 from tidegate.data.files.reading import Taken, open_bytes
 from tidegate.data.files.tables import Table, read_table
 from tidegate.data.sequences.rolls.rolls import RollSet, check_size, ordered
-from tidegate.data.sequences.tables import as_numbers, groups_of
+from tidegate.data.sequences.tables import as_numbers, groups_of, one_of_each
 from tidegate.errors import InputError, shown, spelled
 
 __all__ = ["EventTable"]
@@ -24,12 +25,14 @@ class EventTable:
     Rows with the same ``id`` are one sequence (None: all rows are).  Rows of a sequence with the
     same ``time`` are one step, in which all their items are on; each different time is
     one step, however far apart (None: each row is a step).  ``item`` names the output.
+    ``conditions`` say what a sequence is to be, in all its rows alike.
     """
 
     path: str | PathLike[str]
     id: str | None
     time: str | None
     item: str | None
+    conditions: tuple[str, ...] = ()
     layout: Layout = PLAIN
 
     def read(self) -> RollSet:
@@ -48,11 +51,16 @@ class EventTable:
         if len(given) < sum(column is not None for column in roles.values()):
             problem = "expected different columns for id, time and item, got one twice"
             raise InputError(f"{problem}; name another", file=self.path)
-        table = read_table(self.path, given, self.layout)
+        twice = next((name for name in self.conditions if name in given), None)
+        if twice is not None:
+            problem = f"expected columns beside id, time and item, got {twice!r}"
+            raise InputError(f"{problem}; name another", file=self.path, option="condition")
+        columns = given | dict.fromkeys(self.conditions, "condition")
+        table = read_table(self.path, columns, self.layout)
         items = np.array(table.texts(self.item, "the name of what is on"))
         outputs = ordered(set(items.tolist()))
         column_of = {name: k for k, name in enumerate(outputs)}
-        columns = np.array([column_of[item] for item in items.tolist()])
+        places = np.array([column_of[item] for item in items.tolist()])
         if self.id is None:
             groups, names = [np.arange(len(items))], ["all rows"]
         else:
@@ -67,9 +75,14 @@ class EventTable:
                 changes = times[rows[1:]] != times[rows[:-1]]
                 steps = np.concatenate([[0], np.cumsum(changes)])
             roll = np.zeros((steps[-1] + 1, len(outputs)), np.uint8)
-            roll[steps, columns[rows]] = 1
+            roll[steps, places[rows]] = 1
             rolls.append(roll)
-        return RollSet(rolls, outputs, names)
+        conditions: dict[str, list[Any]] = {}
+        for column in self.conditions:
+            cells = np.array(table.numbers_or_labels(column), object)
+            told = one_of_each(table, column, cells, groups, names, "condition")
+            conditions[column] = told.tolist()
+        return RollSet(rolls, outputs, names, conditions=conditions)
 
     def _times(self, table: Table, column: str) -> np.ndarray:
         numbers = as_numbers(table.frame[column])

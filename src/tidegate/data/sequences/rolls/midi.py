@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from tidegate.data.files.reading import Taken, name_of, read_bytes
+from tidegate.data.files.tables import Table
 from tidegate.data.sequences.rolls.rolls import MOST_CELLS, PIANO, RollSet
-from tidegate.errors import InputError, spelled
+from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["ENDINGS", "midi_bytes", "read_folder", "read_midi"]
+__all__ = ["ENDINGS", "FOLDER", "midi_bytes", "read_folder", "read_listed", "read_midi"]
 
 ENDINGS = (".mid", ".midi")
+FOLDER = "folder"  # the condition that a file's place tells
 TICKS = 480  # in a quarter note of files that are written
 _DRUMS = 9  # the channel whose pitches are instruments
 _LOWEST = 21  # A0
@@ -34,9 +37,8 @@ def read_midi(path: str | PathLike[str], steps_per_beat: int) -> RollSet:
     outside the 88 keys of a piano are left out, and so are loudness, pedals and tempo.  Raises
     InputError for what is no MIDI file, and for one without notes.
     """
-    steps = _steps(path, steps_per_beat)
     name = str(path) if isinstance(path, Taken) else Path(path).name
-    return RollSet([steps], PIANO, [name], steps_per_beat=steps_per_beat)
+    return _read([path], [name], steps_per_beat)
 
 
 def read_folder(folder: str | PathLike[str], steps_per_beat: int) -> RollSet:
@@ -46,9 +48,32 @@ def read_folder(folder: str | PathLike[str], steps_per_beat: int) -> RollSet:
     if not paths:
         problem = f"expected files that end in {' or '.join(ENDINGS)}, got a folder without"
         raise InputError(f"{problem}; name another folder", file=folder)
+    return _read(paths, [os.fspath(path.relative_to(inside)) for path in paths], steps_per_beat)
+
+
+def read_listed(
+    table: Table, column: str, conditions: Sequence[str], steps_per_beat: int
+) -> RollSet:
+    """The MIDI files that a column of a table names, from the table's folder; see `read_midi`.
+
+    Other columns are ``conditions``.  Raises InputError, with the line, for a file that is missing.
+    """
+    inside = Path(table.path).parent
+    names = table.texts(column, "a MIDI file")
+    for row, name in enumerate(names):
+        if not (inside / name).is_file():
+            problem = f"expected a MIDI file in {inside}, got {shown(name)}, which is not there"
+            raise table.error(row, f"{problem}; correct it, or take the row out", column)
+    found = _read([inside / name for name in names], names, steps_per_beat)
+    return replace(found, conditions={c: table.numbers_or_labels(c) for c in conditions})
+
+
+def _read(paths: Sequence[str | PathLike[str]], names: list[str], steps_per_beat: int) -> RollSet:
+    """Files by these names, and the folder that each is in as its condition."""
     rolls = [_steps(path, steps_per_beat) for path in paths]
-    names = [os.fspath(path.relative_to(inside)) for path in paths]
-    return RollSet(rolls, PIANO, names, steps_per_beat=steps_per_beat)
+    folders = [None if isinstance(p, Taken) else Path(p).resolve().parent.name for p in paths]
+    about = {"steps_per_beat": steps_per_beat, "conditions": {FOLDER: folders}}
+    return RollSet(rolls, PIANO, names, **about)
 
 
 def _steps(path: str | PathLike[str], steps_per_beat: int) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,8 @@ class RollSet:
     ``rolls``: uint8 [T, O] each, T from 1, of zeros and ones.  ``outputs``: O different names, or
     None where outputs are told apart by their place alone.  ``names``: N, to tell pieces by.
     ``validation`` and ``test``: pieces of a file that is parted already.  ``steps_per_beat``: steps
-    in a quarter note, of rolls that were read from MIDI files.
+    in a quarter note, of rolls that were read from MIDI files.  ``conditions``: columns of N cells
+    that say what each piece is to be.
     """
 
     rolls: list[np.ndarray]
@@ -56,6 +57,7 @@ class RollSet:
     validation: list[np.ndarray] | None = None
     test: list[np.ndarray] | None = None
     steps_per_beat: int | None = None
+    conditions: Mapping[str, list[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rolls)
@@ -66,11 +68,23 @@ class RollSet:
 
     def pieces(self) -> Iterator[RollSet]:
         """Each piece as a set of its own."""
-        for roll, name in zip(self.rolls, self.names, strict=True):
-            yield replace(self, rolls=[roll], names=[name], validation=None, test=None)
+        for row in range(len(self)):
+            yield self.rows([row])
 
-    def aligned(self, outputs: tuple[str, ...]) -> list[np.ndarray]:
-        """The rolls with the columns that ``outputs`` name, in this order.
+    def rows(self, rows: Iterable[int]) -> RollSet:
+        """The pieces of these ``rows``, of none that is parted already."""
+        rows = list(rows)
+        return replace(
+            self,
+            rolls=[self.rolls[i] for i in rows],
+            names=[self.names[i] for i in rows],
+            validation=None,
+            test=None,
+            conditions={name: [cells[i] for i in rows] for name, cells in self.conditions.items()},
+        )
+
+    def aligned(self, outputs: tuple[str, ...]) -> RollSet:
+        """The same with the outputs that ``outputs`` name, in this order.
 
         Raises InputError where another output is on, or another number of unnamed ones is given.
         """
@@ -80,7 +94,7 @@ class RollSet:
                     f"expected {len(outputs)} outputs a step, as in training, got {self.width}; "
                     "give the same ones in the same order"
                 )
-            return self.rolls
+            return replace(self, outputs=outputs)
         place = {name: k for k, name in enumerate(outputs)}
         theirs = np.array([place.get(name, -1) for name in self.outputs])
         unknown = np.flatnonzero(theirs < 0)
@@ -95,7 +109,7 @@ class RollSet:
             found = np.zeros((len(roll), len(outputs)), np.uint8)
             found[:, theirs[theirs >= 0]] = roll[:, theirs >= 0]
             aligned.append(found)
-        return aligned
+        return replace(self, rolls=aligned, outputs=outputs)
 
 
 def as_rolls(given: Any, what: str = "rolls") -> RollSet:
