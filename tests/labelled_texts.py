@@ -13,7 +13,7 @@ def read_labelled_texts(
 ) -> Any:
     """Texts and labels; ``allow_one_class``: as a file that is not learned from."""
     told = LabelledTexts(
-        text=text,
+        text=(text,),
         label=label,
         separator=layout.separator,
         decimal=layout.decimal,

@@ -46,7 +46,7 @@ def text_classifier(level: str = "word", *, evidence: bool = False, **of_network
     model.encoder_ = WordEncoder(WORDS, lowercase=True) if level == "word" else _characters()
     model.classes_ = np.array(["bad", "good", "so so"])
     model.kind_ = OneLabel(model.classes_)
-    model.evidence_ = None
+    model.evidence_ = model.conditions_ = None
     if evidence:
         texts = [["good", "film"], ["bad", "film"], ["not", "good"], ["so", "so"]] * 2
         model.evidence_, _ = learn_evidence(texts, answers_of_labels(np.array([1, 0, 0, 2] * 2), 3))

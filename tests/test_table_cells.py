@@ -211,6 +211,8 @@ TYPED = {
 def test_nested_cells_bytes_and_dates_are_no_texts_and_no_labels(
     tmp_path: Path, write: Callable[..., Path], kind: str, cells: list[Any], what: str
 ) -> None:
+    if (what, kind) == ("label", "a list, "):
+        return  # of labels, which a text may have several of
     columns = {"text": TEXTS, "label": ["x", "y"] * 2} | {what: cells}
     path = write(tmp_path / "t", columns)
     line = problem_of(read_labelled_texts, path, "text", "label")
@@ -219,22 +221,22 @@ def test_nested_cells_bytes_and_dates_are_no_texts_and_no_labels(
     assert f"expected a {what}, got {kind}" in line
     assert "; write it as text" in line or "; decode the column to text" in line
     if what == "text":
-        source = LabelledTexts(text="text", label="label")
+        source = LabelledTexts(text=("text",), label="label")
         assert f"got {kind}" in problem_of(source.read_inputs, str(path))
 
 
 def test_the_row_of_the_first_one_is_told(tmp_path: Path) -> None:
-    path = as_jsonl(tmp_path / "t", {"text": TEXTS, "label": ["x", None, ["y"], "x"]})
+    path = as_jsonl(tmp_path / "t", {"text": TEXTS, "label": ["x", None, {"y": 1}, "x"]})
     assert "line 2, column 'label': expected a label, got an empty" not in problem_of(
         read_labelled_texts, path, "text", "label"
     )
-    assert "line 3, column 'label': expected a label, got a list" in problem_of(
+    assert "line 3, column 'label': expected a label, got an object" in problem_of(
         read_labelled_texts, path, "text", "label"
     )
-    frame = polars.DataFrame({"text": TEXTS, "label": [None, None, [1], [2]]})
+    frame = polars.DataFrame({"text": TEXTS, "label": [None, None, {"a": 1}, {"a": 2}]})
     frame.write_parquet(tmp_path / "t.parquet")
     line = problem_of(read_labelled_texts, tmp_path / "t.parquet", "text", "label")
-    assert "column 'label': row 3: expected a label, got a list, [1]" in line
+    assert "column 'label': row 3: expected a label, got an object, {'a': 1}" in line
 
 
 @pytest.mark.parametrize("write", [as_csv, as_jsonl, as_parquet])

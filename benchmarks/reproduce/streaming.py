@@ -33,7 +33,6 @@ from tidegate.data.series.scaling import Scaler
 from tidegate.interchange.conventions import into
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.network import Network
-from tidegate.tasks.kinds.one_label import OneLabel
 
 CHANNELS, HIDDEN, LAYERS, LABELS, STREAMS = 16, 128, 2, 5, 1000
 AGREE = 1e-5  # of a probability, after some steps
@@ -51,7 +50,6 @@ def classifier() -> Any:
     model.inputs_ = SequenceInputs(scaler=scaler, segment=1, own_scale=False)
     model.evidence_ = None
     model.classes_ = np.arange(LABELS)
-    model.kind_ = OneLabel(model.classes_)
     architecture = Architecture(
         cell="gru", vocabulary_size=None, input_size=CHANNELS, embedding_size=None,
         hidden_sizes=(HIDDEN,) * LAYERS, bidirectional=False, readout="last", output_size=LABELS,

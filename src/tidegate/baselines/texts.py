@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline, Labelling, Valued, sampled, told_of
+from tidegate.data.text.conditions import Conditions
 from tidegate.data.text.label_sets import binary_losses, f1_figures, thresholds_of
+from tidegate.data.text.rows import learned_conditions, numbers_beside, text_of
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 _PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -18,14 +21,42 @@ _CHARACTERS_A_SECOND = 400_000  # counted and fitted, all penalties together, on
 _ABOUT = "words and pairs of words"
 
 
-class _Weighted(NamedTuple):
-    """Words and pairs of words of texts, TF-IDF weighted (Wang & Manning 2012).
+class _Vectorizer:
+    """Words and pairs of words, TF-IDF weighted (Wang & Manning 2012), and columns beside them."""
 
-    ``read`` [N, F]: those of the texts learned from, with ``answers``; ``of`` says how many of
-    those given these are.
+    def __init__(self, *, lowercase: bool) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        pattern = r"(?u)\b\w+\b"
+        self._words = TfidfVectorizer(
+            lowercase=lowercase, ngram_range=(1, 2), token_pattern=pattern
+        )
+        self._conditions: Conditions | None = None
+
+    def fit_transform(self, rows: Sequence[Any]) -> Any:
+        """Features [N, F] of the texts or rows that are learned from, sparse."""
+        self._conditions = learned_conditions(rows)
+        return self._with_columns(self._words.fit_transform(map(text_of, rows)), rows)
+
+    def transform(self, rows: Sequence[Any]) -> Any:
+        """The same of others."""
+        return self._with_columns(self._words.transform(map(text_of, rows)), rows)
+
+    def _with_columns(self, words: Any, rows: Sequence[Any]) -> Any:
+        from scipy.sparse import csr_matrix, hstack
+
+        if self._conditions is None:
+            return words
+        return hstack([words, csr_matrix(numbers_beside(self._conditions, rows))], format="csr")
+
+
+class _Weighted(NamedTuple):
+    """Features of the texts learned from: ``read`` [N, F], with ``answers``.
+
+    ``of`` says how many of those given these are.
     """
 
-    vectorizer: Any
+    vectorizer: _Vectorizer
     read: Any
     answers: np.ndarray
     of: str
@@ -33,13 +64,9 @@ class _Weighted(NamedTuple):
     @classmethod
     def learn(cls, train: Answered, *, lowercase: bool, seconds: float) -> Self:
         """Those of ``train``, or of some of it where all would take more than ``seconds``."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        characters = sum(map(len, train.inputs))
+        characters = sum(len(text_of(one)) for one in train.inputs)
         some = sampled(train, seconds * _CHARACTERS_A_SECOND / max(characters, 1))
-        vectorizer = TfidfVectorizer(
-            lowercase=lowercase, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b"
-        )
+        vectorizer = _Vectorizer(lowercase=lowercase)
         of = told_of(len(some.inputs), len(train.inputs), "texts")
         return cls(vectorizer, vectorizer.fit_transform(some.inputs), some.answers, of)
 
@@ -49,7 +76,7 @@ class LinearTexts(Labelling):
 
     name = "TF-IDF + logistic regression"
 
-    def __init__(self, vectorizer: Any, linear: Any, of: str) -> None:
+    def __init__(self, vectorizer: _Vectorizer, linear: Any, of: str) -> None:
         self._vectorizer, self._linear = vectorizer, linear
         self.classes = linear.classes_
         self.about = f"{_ABOUT}, C = {linear.get_params()['C']:g}{of}"
@@ -119,7 +146,7 @@ class RidgeTexts(Valued):
 
     name = "TF-IDF + ridge regression"
 
-    def __init__(self, vectorizer: Any, linear: Any, of: str) -> None:
+    def __init__(self, vectorizer: _Vectorizer, linear: Any, of: str) -> None:
         self._vectorizer, self._linear = vectorizer, linear
         self.about = f"{_ABOUT}, penalty {linear.alpha:g}{of}"
         self.parameters = linear.coef_.size + 1
@@ -171,7 +198,7 @@ class LinearLabelSets(Baseline):
 
     name = "TF-IDF + logistic regressions"
 
-    def __init__(self, vectorizer: Any, linears: list[Any], c: float, of: str) -> None:
+    def __init__(self, vectorizer: _Vectorizer, linears: list[Any], c: float, of: str) -> None:
         self._vectorizer, self._linears = vectorizer, linears
         self._thresholds = np.full(len(linears), 0.5)
         self.about = f"{_ABOUT}, one for each label, C = {c:g}{of}"

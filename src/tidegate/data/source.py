@@ -158,12 +158,11 @@ class Source(ABC):
             value = given.get(f.name)
             kept = f.metadata["kept"]
             if kept and value is None and (value := provenance.get(_kept_as(f))) is not None:
-                several = f.metadata["metavar"] == COLUMNS
-                value = split_list(value) if several else value
+                value = split_list(value) if _is_several(f) else value
             if value is not None:
                 told[f.name] = value
-            elif f.default is MISSING and f.metadata["later"] is not None:
-                told[f.name] = f.metadata["later"]
+            elif f.default is MISSING and (later := f.metadata["later"]) is not None:
+                told[f.name] = (later,) if _is_several(f) else later
             elif f.default is MISSING:
                 raise InputError(
                     f"expected the name of the {f.name} column, got none; "
@@ -193,6 +192,11 @@ class Source(ABC):
             if (value := getattr(self, name)) is not None:
                 problem = f"expected none, for {file} is no table"
                 raise InputError(f"{problem}, got {value!r}; leave it out", option=name)
+
+
+def _is_several(f: Field[Any]) -> bool:
+    """Whether a field holds names, not one name; its type is text, as all annotations are."""
+    return str(f.type).startswith("tuple")
 
 
 def _kept_as(f: Field[Any]) -> str:

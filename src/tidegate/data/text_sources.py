@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from tidegate.data.files.reading import File, Taken
-from tidegate.data.source import MARK, PredictableSource, Source, source_option
+from tidegate.data.source import COLUMNS, MARK, PredictableSource, Source, source_option
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,16 @@ class AnsweredTexts(PredictableSource):
     FILE: ClassVar[str] = TABLE
     ANSWER: ClassVar[str]  # the option that names its column
 
-    text: str = source_option("column that holds the texts", later="text")
+    text: tuple[str, ...] = source_option(
+        "column that holds the texts; of several, such as title,body, the texts are read one after "
+        "another",
+        later="text",
+    )
+    condition: tuple[str, ...] = source_option(
+        "columns of categories or numbers that are read beside each text, such as brand,price",
+        COLUMNS,
+        default=(),
+    )
     weight: str | None = source_option(
         "column that says how much each text counts in training: a number from 0",
         default=None,
@@ -41,9 +50,16 @@ class AnsweredTexts(PredictableSource):
         """The column of the answers."""
         return getattr(self, self.ANSWER)
 
-    def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[str], list[str]]:
-        """Each text of the table, or each line of a ``.txt`` file, of standard input or a pipe."""
-        return texts_to_ask_about(self, {self.text: "text"}, file, table=table)
+    def read_inputs(self, file: File, *, table: bool = False) -> tuple[list[Any], list[str]]:
+        """Each row of the table, or each line of a ``.txt`` file, of standard input or a pipe."""
+        several = len(self.text) > 1 or bool(self.condition)
+        if not several or are_lines(file, table=table):
+            return texts_to_ask_about(self, self._columns, file, table=table)
+        from tidegate.data.files.tables import read_table
+        from tidegate.data.text.rows import text_of
+
+        rows = self._rows(read_table(file, self._columns, self.layout()), may_be_empty=True)
+        return rows, [" ".join(text_of(row).split()) for row in rows]
 
     def error_at(self, file: File, index: int, problem: str) -> InputError:
         from tidegate.data.files.tables import row_error
@@ -64,14 +80,55 @@ class AnsweredTexts(PredictableSource):
                 raise table.error(row, problem, self.weight)
         return numbers.tolist()
 
+    @property
+    def _columns(self) -> dict[str, str]:
+        """What is read beside the answers, and the option that names it.  Raises InputError."""
+        if not self.text:
+            raise InputError("expected a column of texts, got none; name it", option="text")
+        columns = dict.fromkeys(self.condition, "condition") | dict.fromkeys(self.text, "text")
+        if len(columns) < len(self.text) + len(self.condition):
+            given = [*self.text, *self.condition]
+            twice = next(name for name in given if given.count(name) > 1)
+            problem = f"expected different columns for texts and conditions, got {twice!r} twice"
+            raise InputError(f"{problem}; name each once", option="text")
+        return columns
+
     def _table(self, file: File) -> Table:
         """The table, which has the columns of texts and answers.  Raises InputError."""
         from tidegate.data.files.tables import read_table
 
-        if self.text == self.answer:
-            problem = f"expected two columns, got {self.text!r} for both text and {self.ANSWER}"
+        columns = self._columns
+        if (other := columns.get(self.answer)) is not None:
+            problem = (
+                f"expected two columns, got {self.answer!r} for both {other} and {self.ANSWER}"
+            )
             raise InputError(f"{problem}; name another", file=file)
-        return read_table(file, {self.text: "text", self.answer: self.ANSWER}, self.layout())
+        return read_table(file, {**columns, self.answer: self.ANSWER}, self.layout())
+
+    def _rows(self, table: Table, *, may_be_empty: bool = False) -> list[Any]:
+        """The texts of a table, or rows where there are conditions.
+
+        Of several columns of text some may be empty.  Raises InputError for a text that is empty.
+        """
+        from tidegate.data.text.conditions import ConditionedTexts
+        from tidegate.data.text.rows import Row, joined
+
+        if len(self.text) == 1 and not may_be_empty and not self.condition:
+            return table.texts(self.text[0])
+        columns = [table.cells(name, "a text") for name in self.text]
+        texts = []
+        for row, parts in enumerate(zip(*columns, strict=True)):
+            if not may_be_empty and not self.condition and not any(part.strip() for part in parts):
+                problem = "expected a text, got empty cells; fill one or remove the row"
+                raise table.error(row, problem, self.text[0])
+            texts.append(joined(parts))
+        if not self.condition:
+            return texts
+        beside = ConditionedTexts.cells_of(table, self.condition)
+        return [
+            Row(text, dict(zip(beside, cells, strict=True)))
+            for text, *cells in zip(texts, *beside.values(), strict=True)
+        ]
 
 
 @final
@@ -89,13 +146,13 @@ class LabelledTexts(AnsweredTexts):
         default=None,
     )
 
-    def read(self, file: File, *, learning: bool) -> tuple[list[str], list[str] | list[list[str]]]:
+    def read(self, file: File, *, learning: bool) -> tuple[list[Any], list[Any]]:
         from tidegate.data.files.label_lists import label_lists
         from tidegate.data.files.tables import checked_labels
 
         table = self._table(file)
         several = label_lists(table, self.label, self.labels_separator)
-        texts = table.texts(self.text)
+        texts = self._rows(table)
         if several is not None:
             return texts, several
         return texts, checked_labels(table, self.label, allow_one_class=not learning)
@@ -110,9 +167,9 @@ class MeasuredTexts(AnsweredTexts):
 
     target: str = source_option("column that holds the numbers to tell", later="target")
 
-    def read(self, file: File, *, learning: bool) -> tuple[list[str], Any]:  # noqa: ARG002
+    def read(self, file: File, *, learning: bool) -> tuple[list[Any], Any]:  # noqa: ARG002
         table = self._table(file)
-        texts, numbers = table.texts(self.text), table.numbers(self.target)
+        texts, numbers = self._rows(table), table.numbers(self.target)
         for row, number in enumerate(numbers):
             if number != number:
                 problem = "expected a number, got an empty cell; fill it or remove the row"
@@ -127,7 +184,7 @@ def texts_to_ask_about(
 
     ``columns``: the column, and the option that names it.
     """
-    if is_plain_text(file) or (isinstance(file, Taken) and not table):
+    if are_lines(file, table=table):
         from tidegate.data.text.reading import read_lines
 
         told.refuse_table_options(file)
@@ -138,6 +195,11 @@ def texts_to_ask_about(
         (column,) = columns
         texts = read_table(file, columns, told.layout()).cells(column, "a text")
     return texts, [" ".join(text.split()) for text in texts]
+
+
+def are_lines(file: File, *, table: bool) -> bool:
+    """Whether a file is read as lines of text: also standard input and pipes, if no ``table``."""
+    return is_plain_text(file) or (isinstance(file, Taken) and not table)
 
 
 def is_plain_text(file: File) -> bool:

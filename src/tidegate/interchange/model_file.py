@@ -51,6 +51,12 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
             "tidegate export onnx",
             file=path,
         )
+    if a.sentences:
+        raise InputError(
+            "expected a network that reads tokens one after another, got one that reads sentences, "
+            f"and then these; train it with {spelled('hierarchical', False)}",
+            file=path,
+        )
     if a.condition_size:
         raise InputError(
             "expected a network that reads tokens or numbers alone, got one that reads a condition "

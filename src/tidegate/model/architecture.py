@@ -48,6 +48,11 @@ class Architecture:
     beside every token's vector, and a linear map of them is what each layer's state begins with, so
     that none is known where all are zero (as a picture sets the state in Karpathy & Fei-Fei 2015,
     arXiv:1412.2306, and a label stands beside each input in Graves 2013, arXiv:1308.0850).
+    ``columns_size``: how many of the numbers of evidence, the last ones, say of a text as a whole
+    what stands in the columns beside it (data/text/rows.py): they are the same at each token.
+    ``sentences``: the first layer reads each sentence of a document by itself, and what the readout
+    sums up of a sentence is a step of the layers above (Li, Luong & Jurafsky 2015,
+    arXiv:1506.01057; Yang et al. 2016, without attention).
     """
 
     cell: str
@@ -72,6 +77,8 @@ class Architecture:
     word_length: int = 0
     crf: bool = False
     condition_size: int = 0
+    columns_size: int = 0
+    sentences: bool = False
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -86,8 +93,11 @@ class Architecture:
         need(tokens != (self.input_size is not None), "input_size", "either it or vocabulary_size")
         need(tokens == (self.embedding_size is not None), "embedding_size", "it just for tokens")
         most = 2**16 if tokens else 0
-        fits = 0 <= self.evidence_size <= most and self.evidence_size % EVIDENCE_KINDS == 0
+        counted = self.evidence_size - self.columns_size
+        fits = 0 <= self.evidence_size <= most and counted % EVIDENCE_KINDS == 0
         need(fits, "evidence_size", "three numbers per label, for tokens")
+        most = 0 if self.readout == "every" else self.evidence_size
+        need(0 <= self.columns_size <= most, "columns_size", f"0 to {most}")
         layers = len(self.hidden_sizes)
         need(1 <= layers <= MAX_LAYERS, "hidden_sizes", f"1 to {MAX_LAYERS} sizes")
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
@@ -96,6 +106,9 @@ class Architecture:
         most = 0 if tokens or self.readout == "every" else 2**20
         fits = 0 <= self.linear_steps <= most
         need(fits, "linear_steps", f"0 to {most}, for values that are read out once")
+        fits = tokens and self.readout != "every" and layers > 1 and not self.batch_norm
+        expected = "it for pooled tokens, two layers or more, no batch_norm"
+        need(fits or not self.sentences, "sentences", expected)
         size = self.projection_size
         need(size is None or size >= 1, "projection_size", "a size of at least 1")
         least = smallest_hidden_size(self.cell, size)
@@ -151,7 +164,9 @@ class Architecture:
         first = self.embedding_size if self.input_size is None else self.input_size
         assert first is not None  # held by __post_init__
         first += self.spelling_size + self.condition_size
-        inputs = first, *self.layer_output_sizes()[:-1]
+        inputs = [first, *self.layer_output_sizes()[:-1]]
+        if self.sentences:
+            inputs[1] *= len(self.readout.split("+"))
         return [{"I": i} | own for i, own in zip(inputs, self._own_sizes(), strict=True)]
 
     def letter_sizes(self) -> dict[str, int]:

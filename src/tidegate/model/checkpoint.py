@@ -21,8 +21,9 @@ Format 2
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
-                    ``letters`` and ``crf`` are a tagger's alone, and ``condition_size`` a
-                    language-model's.  Of a ``sequence-to-sequence`` or ``series-to-series`` model
+                    ``letters`` and ``crf`` are a tagger's alone, ``condition_size`` a
+                    language-model's, and ``columns_size`` and ``sentences`` a text-classifier's or
+                    text-regressor's.  Of a ``sequence-to-sequence`` or ``series-to-series`` model
                     exactly the fields of encoder_decoder.EncoderDecoder, two of which are such
                     objects.
   ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
@@ -46,7 +47,7 @@ Format 2
                     same bytes.  (What training took is in ``history``, as ``seconds``.)
 
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
-  data/text/reading.py, data/text/conditions.py (of a language-model whose ``condition_size`` is not
+  data/text/reading.py, data/text/conditions.py (where ``condition_size`` or ``columns_size`` is not
   0, and of music), data/text/tokens.py (of a tagger), data/series/windowing.py,
   data/series/error_quantiles.py and tasks/forecaster.py, data/sequences/inputs.py,
   tasks/sequence_estimator.py and tasks/series_to_series.py.
@@ -56,7 +57,8 @@ Format 2
                     dimensions U16, the upper halves of F32's bits (bfloat16); or all of them I8.
   ``scale.NAME``    F32 [rows], just for tensors that are I8: what each row is multiplied by.
   ``evidence.buckets``, ``evidence.log_odds``
-                    I64 [F], F32 [F, E / 3]: just where the architecture's evidence_size E is not 0,
+                    I64 [F], F32 [F, (E - K) / 3]: just where that is not 0, E being the
+                    architecture's evidence_size and K its columns_size,
                     as only that of a task in EVIDENT may be.  See data/text/evidence.py.
   ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
   ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
@@ -72,6 +74,8 @@ Format 2
   ``test.lengths``  I64 [B], each from 0 to T, or from 1 for a model of two networks.  MAY
                     be missing: every row then has T steps.
   ``test.evidence`` F32 [T, B, E], just where E is not 0.
+  ``test.sentence`` I64 [T, B], just where ``sentences`` is true: of each token the number of its
+                    sentence, from 1 and rising by at most one; 0 beyond a row's end.
   ``test.letters``  I64 [T, B, K], letters below ``letters``, just where that is not 0; K is
                     ``word_length``.
   ``test.condition``
@@ -288,6 +292,9 @@ def _check_values(values: Any) -> dict[str, Any]:
         raise ValueError(f"condition_size: expected 0 for a {task}")
     if architecture.evidence_size and task not in EVIDENT:
         raise ValueError(f"evidence_size: expected 0 for a {task}")
+    beside = architecture.columns_size or architecture.sentences
+    if beside and task not in ("text-classifier", "text-regressor"):
+        raise ValueError(f"columns_size and sentences: expected none for a {task}")
     most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
     if architecture.linear_steps > most:
         raise ValueError(f"linear_steps: expected at most {most} for a {task}")
@@ -297,7 +304,8 @@ def _check_values(values: Any) -> dict[str, Any]:
             f"labels: expected {architecture.output_size} different strings, whole numbers, "
             f"numbers or booleans, all of one kind, got {len(labels)} values"
         )
-    if task == "text-classifier" and not _are_thresholds(values["scaling"], len(labels)):
+    outputs = architecture.output_size
+    if task == "text-classifier" and not _are_thresholds(values["scaling"], outputs):
         raise ValueError(
             f"scaling: expected null for a {task}, or thresholds from 0 to 1 of its labels, got "
             "another value"
@@ -350,12 +358,11 @@ def _are_labels(values: list[Any], count: int) -> bool:
 
 def _are_thresholds(scaling: Any, count: int) -> bool:
     """Whether it is none, or those of a classifier of several labels."""
-    if scaling is None:
-        return True
-    found = scaling.get("thresholds") if isinstance(scaling, dict) and len(scaling) == 1 else None
-    if not isinstance(found, list) or len(found) != count:
-        return False
-    return all(type(one) in (int, float) and 0 <= one <= 1 for one in found)
+    if not isinstance(scaling, dict) or set(scaling) != {"thresholds"}:
+        return scaling is None
+    found = scaling["thresholds"]
+    fits = isinstance(found, list) and len(found) == count
+    return fits and all(type(one) in (int, float) and 0 <= one <= 1 for one in found)
 
 
 _NAMES = {dict: "an object", list: "a list", type(None): "null"}

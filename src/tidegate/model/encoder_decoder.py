@@ -76,7 +76,8 @@ class EncoderDecoder:
     # what is asked of every architecture
 
     linear_steps = 0
-    evidence_size = condition_size = 0
+    evidence_size = condition_size = columns_size = 0
+    sentences = False
     letters = word_length = 0
     crf = False
     readout = "every"

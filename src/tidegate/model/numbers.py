@@ -76,8 +76,21 @@ def check_numbers(model: ModelFile) -> None:
             f"tensor 'test.lengths': expected lengths from {least} to {len(tokens)}, got others; "
             f"{REMEDY}"
         )
+    if "sentence" in vector and not _are_sentences(vector["sentence"], lengths):
+        raise InputError(
+            "tensor 'test.sentence': expected numbers that rise by at most one from 1 to a row's "
+            f"end, and then 0, got others; {REMEDY}"
+        )
     if not np.isfinite(vector["output"]).all():
         raise InputError(
             "tensor 'test.output': expected finite values, got NaN or infinity; "
             f"train with a lower {spelled('learning_rate')}"
         )
+
+
+def _are_sentences(numbers: np.ndarray, lengths: np.ndarray | None) -> bool:
+    """Whether [T, B] are numbers of sentences in rows of these lengths."""
+    inside = np.arange(len(numbers))[:, None] < (len(numbers) if lengths is None else lengths)
+    steps = np.diff(numbers, axis=0, prepend=0)
+    fits = np.where(inside, (steps == 0) | (steps == 1), numbers == 0).all()
+    return bool(fits and (numbers[0] == inside[0]).all())

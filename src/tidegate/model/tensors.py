@@ -35,12 +35,14 @@ def check_tensors(
         expected["test.input"] = TensorInfo("I64", (t, b))
     else:
         expected["test.input"] = TensorInfo("F32", (t, b, architecture.input_size))
-    if architecture.evidence_size:
+    if counted := architecture.evidence_size - architecture.columns_size:
         found = entries.get("evidence.buckets", TensorInfo("", ())).shape[:1]
         expected["evidence.buckets"] = TensorInfo("I64", found)
-        columns = architecture.evidence_size // EVIDENCE_KINDS
-        expected["evidence.log_odds"] = TensorInfo("F32", (*found, columns))
+        expected["evidence.log_odds"] = TensorInfo("F32", (*found, counted // EVIDENCE_KINDS))
+    if architecture.evidence_size:
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
+    if architecture.sentences:
+        expected["test.sentence"] = TensorInfo("I64", (t, b))
     if architecture.letters:
         expected["test.letters"] = TensorInfo("I64", (t, b, architecture.word_length))
     if architecture.condition_size:

@@ -14,6 +14,7 @@ from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
 from tidegate.nn.recurrent_layer import Recurrent
 from tidegate.nn.spelling import Spelling
+from tidegate.runtime.sentences import grouped
 
 NetworkState = list[tuple[Tensor, ...]]
 
@@ -44,7 +45,17 @@ class ConditionedTokens(NamedTuple):
     condition: Tensor
 
 
-Inputs = Tensor | TokensAndEvidence | SpelledTokens | ConditionedTokens
+class SentencedTokens(NamedTuple):
+    """What a network that reads sentences reads: tokens int64 [T, B], evidence float [T, B, E], of
+    which E may be 0, and of each token its sentence's number, int [T, B], as ``grouped`` takes it.
+    """
+
+    tokens: Tensor
+    evidence: Tensor
+    sentences: Tensor
+
+
+Inputs = Tensor | TokensAndEvidence | SpelledTokens | ConditionedTokens | SentencedTokens
 
 
 class SequenceNetwork(nn.Module):
@@ -55,10 +66,10 @@ class SequenceNetwork(nn.Module):
     tokens' vectors at first (default: 1 / sqrt(embedding_size), so that a vector has length 1).
 
     ``forward(inputs, lengths, state)``: inputs int64 [T, B] tokens, float [T, B, I] values,
-    TokensAndEvidence, SpelledTokens or ConditionedTokens; lengths int64 [B] or None; state as a
-    former call returned it, or None for what a sequence begins with: zeros, or what its condition
-    makes.  Returns outputs [T, B, O] (readout ``every``) or [B, O], and the state:
-    one tuple per layer.
+    TokensAndEvidence, SpelledTokens, ConditionedTokens or SentencedTokens; lengths int64 [B] or
+    None; state as a former call returned it, or None for what a sequence begins with: zeros, or
+    what its condition makes.  Returns outputs [T, B, O] (readout ``every``) or [B, O], and the
+    state: one tuple per layer.
     """
 
     def __init__(
@@ -177,6 +188,11 @@ class SequenceNetwork(nn.Module):
         if condition is not None:
             x = torch.cat([x, condition], dim=-1)
             state = self._begun(condition[0]) if state is None else state
+        groups = None
+        if isinstance(inputs, SentencedTokens):
+            groups = grouped(inputs.sentences.cpu().numpy())
+            x = x.flatten(0, 1)[torch.from_numpy(groups.tokens).to(x.device)]
+            lengths = torch.from_numpy(groups.lengths)
         final: NetworkState = []
         for k, layer in enumerate(self.recurrent):
             if k > 0:
@@ -188,6 +204,10 @@ class SequenceNetwork(nn.Module):
                 before = before[0]
             x, after = layer(x, before, lengths)
             final.append(after if isinstance(after, tuple) else (after,))
+            if k == 0 and groups is not None:
+                sums = self._read_out(x, final[0][0], lengths)
+                x = sums[torch.from_numpy(groups.places).to(x.device)]
+                lengths = torch.from_numpy(groups.counts)
         if a.readout != "every":
             x = self._read_out(x, final[-1][0], lengths)
         return dropout(x, a.dropout, self.training), final
@@ -230,11 +250,13 @@ class SequenceNetwork(nn.Module):
 
 
 def _parts(
-    inputs: Tensor | TokensAndEvidence | SpelledTokens,
+    inputs: Tensor | TokensAndEvidence | SpelledTokens | SentencedTokens,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Tokens or values, letters, evidence; None for what is not read."""
     if isinstance(inputs, SpelledTokens):
         return inputs
+    if isinstance(inputs, SentencedTokens):
+        return inputs.tokens, None, inputs.evidence
     if isinstance(inputs, TokensAndEvidence):
         return inputs.tokens, None, inputs.evidence
     return inputs, None, None

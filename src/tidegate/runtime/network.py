@@ -19,6 +19,7 @@ from tidegate.runtime.layers import layer_of
 from tidegate.runtime.probabilities import nats_of
 from tidegate.runtime.products import Array, linear
 from tidegate.runtime.scoring import IGNORED
+from tidegate.runtime.sentences import grouped
 
 _EPSILON = np.float32(1e-5)  # added to variances, as torch.nn.BatchNorm1d does
 _PACKED = 1 << 18  # weights of a dense layer that are held twice, to be at hand in each step
@@ -89,18 +90,27 @@ class Network:
         y, final = self.run(inputs, lengths, state)
         if self.architecture.readout == "every":
             return (y[0] if len(y) == 1 else np.concatenate(y, axis=-1)), final
-        outside = _outside(inputs, lengths)
-        last = final[-len(y) :]
-        parts, pairs = self.architecture.readout.split("+"), list(zip(y, last, strict=True))
+        if self.architecture.sentences:
+            lengths = inputs["sentence"].max(0)
+        return self._pooled(y, final[-len(y) :], lengths), final
+
+    def _pooled(self, y: list[Array], final: State, lengths: np.ndarray | None) -> Array:
+        """What the readout sums up of a layer's outputs, one for each direction, [B, F]."""
+        outside, pairs = _outside(y[0], lengths), list(zip(y, final, strict=True))
+        parts = self.architecture.readout.split("+")
         read = [_read_out(p, *one, lengths, outside) for p in parts for one in pairs]
-        return np.concatenate(read, axis=-1), final
+        return np.concatenate(read, axis=-1)
 
     @np.errstate(over="ignore", invalid="ignore")
     def run(
         self, inputs: np.ndarray, lengths: np.ndarray | None = None, state: State | None = None
     ) -> tuple[list[Array], State]:
         """The last layer's outputs of each direction, [T, B, H], and the final state."""
-        x, outside = self.embedded(inputs), _outside(inputs, lengths)
+        x, groups = self.embedded(inputs), None
+        if self.architecture.sentences:
+            groups = grouped(inputs["sentence"])
+            x, lengths = x.reshape(-1, x.shape[-1])[groups.tokens], groups.lengths
+        outside = _outside(x, lengths)
         if state is None and self.architecture.condition_size:
             state = self.initial_state(inputs.shape[1], inputs["condition"][0])
         final: State = []
@@ -118,6 +128,8 @@ class Network:
                 outputs, after = layer.forward(x, before, lengths, reverse=d == 1)
                 y.append(outputs)
                 final.append(after)
+            if k == 0 and groups is not None:
+                y, lengths = [self._pooled(y, final, lengths)[groups.places]], groups.counts
         return y, final
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -55,6 +56,7 @@ class TextClassifier(TextEstimator, Classifier):
         labels: Any,
         validation: Told | None = None,
         *,
+        conditions: Sequence[str] = (),
         sample_weight: Any = None,
     ) -> Self:
         """Train on N texts and their N labels, or N lists of labels.
@@ -64,10 +66,14 @@ class TextClassifier(TextEstimator, Classifier):
         ``metrics_`` are those of five-fold cross-validation, which takes five times as long again.
         ``sample_weight`` [N]: how much each text counts in the loss; 0 means not at all.
 
+        ``texts`` may be a frame or a dict of several columns, which are read one after another.
+        Those that ``conditions`` names are no texts: categories, or numbers, which stand beside the
+        text; a missing cell is unknown.  What is asked later has columns of the same names.
+
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        return self._conclude(self._fit(texts, labels, validation, sample_weight))
+        return self._conclude(self._fit(texts, labels, validation, conditions, sample_weight))
 
     def predict(self, texts: Any) -> Any:
         """Predict the most likely label of each text, [N], or a list of N lists of labels."""

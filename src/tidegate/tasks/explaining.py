@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tidegate.data.text.rows import BETWEEN, Row, text_of
 from tidegate.data.text.words import spans
 from tidegate.errors import InputError
 from tidegate.runtime.batches import outputs_of
@@ -23,15 +24,17 @@ from tidegate.runtime.batches import outputs_of
 SHARES = (0.1, 0.2, 0.5)  # of a text's words, left out at a time
 _DRAWS = 5  # of random words
 _FEWEST = 5  # words of a text that can be checked
+_MOST = 300  # texts that a check reads, drawn from more: each is read once for every word
 _Z = 1.96
 
 
 class Word(NamedTuple):
-    """A word of a text, and where it stands there."""
+    """A word of a text, and where it stands there; or what stands in a ``column`` beside it."""
 
     text: str
     start: int
     end: int
+    column: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ def _explained(model: Any, text: Any) -> Explanation:
     columns = [column for _, column in told]
     scores = model.kind_.scores(outputs)[:, columns]
     return Explanation(
-        text=text,
+        text=text_of(text),
         names=[name for name, _ in told],
         scores=scores[0].tolist(),
         words=words,
@@ -127,14 +130,17 @@ def _explained(model: Any, text: Any) -> Explanation:
 def faithfulness(model: Any, texts: Any, *, seed: int = 0) -> Faithfulness:
     """How far answers fall without the words that carry most, and without random ones.
 
-    Raises InputError where fewer than two texts have five words or more.
+    Of more than 300 texts so many are drawn.  Raises InputError where fewer than two texts have
+    five words or more.
     """
-    found = [one for one in explained(model, texts) if len(one.words) >= _FEWEST]
+    rng, known = np.random.default_rng(seed), model._known(texts)
+    known = [known[i] for i in np.sort(rng.permutation(len(known))[:_MOST])]
+    each = zip(known, (_explained(model, one) for one in known), strict=True)
+    found = [(given, one) for given, one in each if len(one.words) >= _FEWEST]
     if len(found) < 2:
         problem = f"expected two texts of {_FEWEST} words or more to check on, got {len(found)}"
         raise InputError(f"{problem}; give more, or longer ones")
-    rng = np.random.default_rng(seed)
-    rows = [[_fall(model, one, share, rng) for share in SHARES] for one in found]
+    rows = [[_fall(model, *one, share, rng) for share in SHARES] for one in found]
     falls = []
     for share, of_share in zip(SHARES, np.array(rows, np.float64).swapaxes(0, 1), strict=True):
         top, random, changed, changed_random = of_share.mean(0)
@@ -151,15 +157,13 @@ def faithfulness(model: Any, texts: Any, *, seed: int = 0) -> Faithfulness:
 
 
 def _fall(
-    model: Any, one: Explanation, share: float, rng: np.random.Generator
+    model: Any, given: Any, one: Explanation, share: float, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
     """Of a text: falls without top and without random words, and whether the answer is another."""
     count = max(1, round(share * len(one.words)))
     order = np.argsort(-one.contributions[:, 0], kind="stable")[:count]
     drawn = [rng.permutation(len(one.words))[:count] for _ in range(_DRAWS)]
-    variants = [one.text] + [
-        without(one.text, [one.words[i] for i in rows]) for rows in (order, *drawn)
-    ]
+    variants = [given] + [without(given, [one.words[i] for i in rows]) for rows in (order, *drawn)]
     outputs = _outputs(model, variants)
     column = model.kind_.names(outputs[0])[0][1]
     scores = model.kind_.scores(outputs)[:, column]
@@ -173,17 +177,30 @@ def _outputs(model: Any, texts: list[Any]) -> np.ndarray:
     return outputs_of(model.runtime_, model.encode(texts), model.kind_.outputs)
 
 
-def words_of(text: str) -> list[Word]:
-    """The words and punctuation marks of a text."""
-    return [Word(text[start:end], start, end) for start, end in spans(text)]
+def words_of(given: str | Row) -> list[Word]:
+    """The words and punctuation marks of a text, and then what stands beside it."""
+    text = text_of(given)
+    words = [Word(text[start:end], start, end) for start, end in spans(text)]
+    words = [word for word in words if word.text != BETWEEN]
+    cells = {} if isinstance(given, str) else given.cells
+    return words + [
+        Word(f"{name} = {cell:g}" if isinstance(cell, float) else f"{name} = {cell}", 0, 0, name)
+        for name, cell in cells.items()
+        if cell is not None
+    ]
 
 
-def without(text: str, words: Sequence[Word]) -> str:
-    """The text without some of its words, and without the white space after each."""
-    kept, at = [], 0
+def without(given: str | Row, words: Sequence[Word]) -> str | Row:
+    """The input without some words, and the white space after each, or without some cells."""
+    text, kept, at = text_of(given), [], 0
     for word in sorted(words, key=lambda word: word.start):
-        kept.append(text[at : word.start])
-        at = word.end
-        while at < len(text) and text[at].isspace():
-            at += 1
-    return "".join(kept) + text[at:]
+        if word.column is None:
+            kept.append(text[at : word.start])
+            at = word.end
+            while at < len(text) and text[at].isspace():
+                at += 1
+    left = "".join(kept) + text[at:]
+    if isinstance(given, str):
+        return left
+    gone = {word.column for word in words}
+    return Row(left, {name: cell for name, cell in given.cells.items() if name not in gone})

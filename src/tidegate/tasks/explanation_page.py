@@ -78,15 +78,17 @@ def _marked(one: Explanation, column: int) -> str:
     of_words = one.contributions[:, column]
     most = max(float(np.abs(of_words).max(initial=0)), 1e-12)
     parts, at = [], 0
+    beside = []
     for word, value in zip(one.words, of_words.tolist(), strict=True):
         red, green, blue = _FOR if value > 0 else _AGAINST
-        parts += [
-            html.escape(one.text[at : word.start]),
+        if word.column is None:
+            parts.append(html.escape(one.text[at : word.start]))
+            at = word.end
+        (parts if word.column is None else beside).append(
             f'<span title="{value:+.3g}" style="background: rgba({red}, {green}, {blue}, '
-            f'{0.6 * abs(value) / most:.2f})">{html.escape(word.text)}</span>',
-        ]
-        at = word.end
-    text = "".join(parts) + html.escape(one.text[at:])
+            f'{0.6 * abs(value) / most:.2f})">{html.escape(word.text)}</span>'
+        )
+    text = "".join(parts) + html.escape(one.text[at:]) + "".join(f"\n{one}" for one in beside)
     return f"<h2>{html.escape(_title(one, column))}</h2>\n<p>{text}</p>"
 
 

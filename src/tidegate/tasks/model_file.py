@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.data.sequences.sequences import with_condition, with_evidence, with_letters
+from tidegate.data.sequences.sequences import (
+    with_condition,
+    with_evidence,
+    with_letters,
+    with_sentences,
+)
 from tidegate.data.text.reading import TextEncoder, encoder_from_json
 from tidegate.model.architecture import Architecture
 from tidegate.model.encoder_decoder import EncoderDecoder
@@ -29,6 +34,8 @@ def new_test_vector(network: Any) -> dict[str, np.ndarray]:
         vector["input"] = rng.standard_normal((8, 2, a.input_size)).astype(np.float32)
     if a.evidence_size:
         vector["evidence"] = rng.standard_normal((8, 2, a.evidence_size)).astype(np.float32)
+    if a.sentences:
+        vector["sentence"] = np.array([[1, 1, 1, 2, 3, 3, 3, 3], [1, 2, 2, 2, 3, 0, 0, 0]]).T
     if a.letters:
         letters = rng.integers(1, a.letters, (8, 2, a.word_length))
         shorter = np.arange(a.word_length) < rng.integers(0, a.word_length + 1, (8, 2, 1))
@@ -72,6 +79,8 @@ def run_test(network: Any, vector: dict[str, np.ndarray]) -> np.ndarray:
         inputs = with_letters(inputs, vector["letters"], vector.get("evidence"))
     elif "evidence" in vector:
         inputs = with_evidence(inputs, vector["evidence"])
+    if "sentence" in vector:
+        inputs = with_sentences(inputs, vector["sentence"])
     elif "condition" in vector:
         inputs = with_condition(inputs, vector["condition"])
     targets = (vector["target"],) if "target" in vector else ()

@@ -62,6 +62,11 @@ def export(
         mixture = None
     if step is not None and not two:
         _check_step(fitted)
+    if fitted.get_params().get("hierarchical"):
+        raise InputError(
+            "expected a model that reads words one after another, got one that reads sentences, "
+            f"for which there is no graph; train it with {spelled('hierarchical', False)}"
+        )
     # of weights in 8 or 16 bits, too, all else is computed in float32 there
     network = rounded_network(fitted.runtime_, "float32")
     check_exporting(opset)
@@ -83,12 +88,13 @@ def export(
         for place, content in zip((path, step), files, strict=True):
             write_atomically(place, content)
         return
-    if fitted.TASK == "text-regressor":
-        network, vector = _in_units(network, fitted.target_), None
+    read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
+    target = getattr(fitted, "target_", None)
+    if read is None and target is not None:
+        network, vector = _in_units(network, target), None
     if vector is None:
         vector = new_test_vector(network)
-    read = getattr(fitted, "inputs_", getattr(fitted, "windowing_", None))  # of numbers
-    beside = (getattr(fitted, name, None) for name in ("evidence_", "target_"))
+    beside = getattr(fitted, "evidence_", None), target
     reading = None if read is None else reading_of(read, *beside)
     whole = whole_bytes(network, opset, version, told, vector, reading, mixture)
     of_step = None if step is None else step_bytes(network, opset, version, told, mixture)
@@ -155,7 +161,7 @@ def _told(fitted: Any) -> dict[str, Any]:
         sides = (side.encoder.reading() for side in fitted.sides)
         texts = dict(zip(("source", "target"), sides, strict=True))
         return {**told, **texts, "longest": a.longest}
-    if a.condition_size:
+    if a.condition_size or a.columns_size:
         told["conditions"] = learned["encoder"]["conditions"]
     if (repeats := getattr(fitted, "repeats", None)) is not None:
         told["repeats"] = {"remembered": REMEMBERED, "longest": [LONG, SHORT]} if repeats else None

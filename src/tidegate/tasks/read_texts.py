@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.data.sequences.sequences import with_evidence
+from tidegate.data.sequences.sequences import with_evidence, with_sentences
+from tidegate.data.text.conditions import Conditions
 from tidegate.data.text.encoders import WordEncoder
 from tidegate.data.text.evidence import MAX_LABELS, Evidence, learn_evidence
 from tidegate.data.text.reading import TextEncoder
+from tidegate.data.text.rows import numbers_beside, text_of
+from tidegate.data.text.words import sentences
 from tidegate.tasks.model_file import encoder_of
 from tidegate.tasks.text_task import TextTask
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
+
+_LONGEST = 64  # tokens of a sentence; one that is longer is read in parts
+_NONE = np.zeros(0, np.int32)
 
 
 class ReadsTexts(TextTask):
@@ -22,9 +29,11 @@ class ReadsTexts(TextTask):
 
     evidence: bool  # options of the task
     max_length: int | None
+    hierarchical: bool
     encoder_: TextEncoder
+    conditions_: Conditions | None  # what stands beside a text
 
-    def _learn_evidence(self, texts: list[str], held: np.ndarray) -> list[np.ndarray]:
+    def _learn_evidence(self, texts: list[Any], held: np.ndarray) -> list[np.ndarray]:
         """Set ``evidence_``; the training texts as the network reads them.
 
         ``held``: which of some answers each text has, bool [N, C], by which evidence is counted.
@@ -34,23 +43,73 @@ class ReadsTexts(TextTask):
         counted = self.evidence and 1 <= held.shape[1] <= MAX_LABELS
         if not (counted and isinstance(encoder, WordEncoder)):
             return self.encode(texts)
-        split = [encoder.split(text) for text in texts]
+        parts = self._parts(texts)
+        split = [[word for part in of for word in encoder.split(part)] for of in parts]
         self.evidence_, of_texts = learn_evidence(split, held)
-        return self._joined(split, of_texts)
+        return self._with_what_stands_beside(
+            [np.array(encoder.numbers(words), np.int32) for words in split], of_texts, texts, parts
+        )
 
-    def encode(self, texts: list[str]) -> list[np.ndarray]:
-        """The texts as the network reads them: int32 [T], or records of tokens and evidence."""
+    def encode(self, texts: list[Any]) -> list[np.ndarray]:
+        """Texts, or rows, as the network reads them: int32 [T], or records of tokens and evidence.
+
+        What stands in columns beside a text is evidence that is the same at each token.
+        """
+        parts, encoder = self._parts(texts), self.encoder_
         if self.evidence_ is None:
-            return self._shortened(self.encoder_.encode_batch(texts))
-        assert isinstance(self.encoder_, WordEncoder)
-        split = [self.encoder_.split(text) for text in texts]
-        return self._joined(split, self.evidence_.of(split))
+            tokens = [np.concatenate([_NONE, *encoder.encode_batch(of)]) for of in parts]
+            return self._with_what_stands_beside(tokens, None, texts, parts)
+        assert isinstance(encoder, WordEncoder)
+        split = [[word for part in of for word in encoder.split(part)] for of in parts]
+        numbers = [np.array(encoder.numbers(words), np.int32) for words in split]
+        return self._with_what_stands_beside(numbers, self.evidence_.of(split), texts, parts)
 
-    def _joined(self, split: list[list[str]], evidence: list[np.ndarray]) -> list[np.ndarray]:
-        assert isinstance(self.encoder_, WordEncoder)
-        numbers = (self.encoder_.numbers(words) for words in split)
-        joined = (with_evidence(n, e) for n, e in zip(numbers, evidence, strict=True))
-        return self._shortened(list(joined))
+    def _parts(self, texts: list[Any]) -> list[list[str]]:
+        """The sentences of each text, or all of it as one part."""
+        plain = (text_of(text) for text in texts)
+        return [sentences(text) if self.hierarchical else [text] for text in plain]
+
+    def _sentence_numbers(self, parts: list[str]) -> np.ndarray:
+        """Of each token of a document its sentence's number, [T]; a very long one is several."""
+        counts = [len(one) for one in self.encoder_.encode_batch(parts)]
+        pieces = [min(_LONGEST, count - k) for count in counts for k in range(0, count, _LONGEST)]
+        return np.repeat(np.arange(1, len(pieces) + 1), pieces)
+
+    @property
+    def _evidence_sizes(self) -> dict[str, int]:
+        """Of the architecture: how many numbers stand beside a token, and of these the columns'."""
+        columns = 0 if self.conditions_ is None else self.conditions_.size
+        counted = 0 if self.evidence_ is None else self.evidence_.width
+        return {"evidence_size": counted + columns, "columns_size": columns}
+
+    def _with_what_stands_beside(
+        self,
+        tokens: list[np.ndarray],
+        evidence: list[np.ndarray] | None,
+        texts: list[Any],
+        parts: list[list[str]],
+    ) -> list[np.ndarray]:
+        """Tokens of each text with what stands beside them, if anything does."""
+        if self.conditions_ is not None:
+            rows = numbers_beside(self.conditions_, texts)
+            counted = evidence or [np.zeros((len(one), 0), np.float32) for one in tokens]
+            # a text without a word is one unknown word, so that its columns are read
+            tokens = [one if len(one) else np.zeros(1, np.int32) for one in tokens]
+            evidence = [
+                np.concatenate(
+                    [own if len(own) else np.zeros((1, own.shape[1]), np.float32),
+                     np.broadcast_to(row, (len(one), len(row)))], axis=1,
+                )
+                for one, own, row in zip(tokens, counted, rows, strict=True)
+            ]  # fmt: skip
+        if evidence is not None:
+            tokens = [with_evidence(n, e) for n, e in zip(tokens, evidence, strict=True)]
+        if self.hierarchical:
+            numbers = [self._sentence_numbers(of) for of in parts]
+            both = zip(tokens, numbers, strict=True)
+            tokens = [with_sentences(n, s if len(s) else np.ones(len(n), int)) for n, s in both]
+            return [with_sentences(s, s["sentence"]) for s in self._shortened(tokens)]
+        return self._shortened(tokens)
 
     def _shortened(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         limit = self.max_length
@@ -63,7 +122,9 @@ class ReadsTexts(TextTask):
         ]
 
     def _learned(self) -> dict[str, Any]:
-        learned = super()._learned() | {"encoder": self.encoder_.to_json()}
+        beside = self.conditions_
+        columns = {} if beside is None else {"conditions": beside.to_json()}
+        learned = super()._learned() | {"encoder": self.encoder_.to_json() | columns}
         if (evidence := self.evidence_) is not None:
             tables = {"buckets": evidence.buckets, "log_odds": evidence.log_odds}
             learned["evidence"] = tables
@@ -71,5 +132,11 @@ class ReadsTexts(TextTask):
 
     def _restore(self, model: ModelFile) -> None:
         super()._restore(model)
-        self.encoder_ = encoder_of(model)
+        held = dict(model.encoder or {})
+        found = held.pop("conditions", None)
+        self.conditions_ = None if found is None else Conditions.from_json(found)
+        self.encoder_ = encoder_of(replace(model, encoder=held))
+        columns = 0 if self.conditions_ is None else self.conditions_.size
+        if columns != model.architecture.columns_size:
+            raise ValueError(f"conditions: expected {model.architecture.columns_size} numbers")
         self.evidence_ = Evidence(**model.evidence) if model.evidence else None

@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
-from tidegate.data.files.items import as_texts
-from tidegate.data.text.evidence import MAX_LABELS
-from tidegate.data.text.reading import LEVELS, TextEncoder
+from tidegate.data.text.reading import TextEncoder
+from tidegate.data.text.rows import learned_conditions, rows_of, text_of
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
-from tidegate.tasks.architectures import check_readout
-from tidegate.tasks.estimator import with_default
 from tidegate.tasks.folds import (
-    FEW,
     FOLDS,
     believe,
     figures_of_folds,
@@ -27,15 +23,13 @@ from tidegate.tasks.folds import (
     trained_for,
 )
 from tidegate.tasks.language_model import LanguageModel
-from tidegate.tasks.read_texts import ReadsTexts
 from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.start import Start, start_from_models
+from tidegate.tasks.text_options import TextOptions
 from tidegate.tasks.text_task import TextTask
 from tidegate.tasks.weights import normalised, sample_weights
 from tidegate.terminal import say
 from tidegate.training.budget import Closing
-from tidegate.training.options import option
-from tidegate.training.search_space import Among, Span
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
@@ -51,7 +45,7 @@ _FRACTION = 0.1  # of many texts, to validate by
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextEstimator(ReadsTexts):
+class TextEstimator(TextOptions):
     """Answers a whole text: an embedding, recurrent layers, pooling and a dense layer.
 
     ``kind_`` says what with, and knows what differs from kind to kind.  ``encoder_`` holds the
@@ -62,86 +56,12 @@ class TextEstimator(ReadsTexts):
     DEFAULT_EPOCHS: ClassVar[int] = 6
     DEFAULT_STEPS: ClassVar[int] = 300
 
-    level: str = option(
-        "word", "unit of text, called a token, that is read in one step", choices=LEVELS
-    )
-    vocabulary_size: int | None = option(
-        30_000, "how many different tokens are known; rarer ones are read as unknown"
-    )
-    lowercase: bool = option(True, "read capitals as small letters")
-    max_length: int | None = option(
-        400,
-        "largest number of tokens to read from a text; the middle of a longer text is left out "
-        "(none: no limit)",
-        at_least=2,
-    )
-    embedding_size: int = option(
-        128,
-        "how many numbers stand for a token (length of its vector)",
-        at_least=1,
-        search=Span(32, 256, log=True),
-    )
-    bidirectional: bool = option(
-        True, "read texts forwards and backwards", search=Among(True, False)
-    )
-    readout: str = option(
-        "mean+max",
-        "how the states of all steps are summed up for the output: last, mean, max, or several, as "
-        "in mean+max",
-        search=Among("last", "mean", "max", "mean+max"),
-    )
-    evidence: bool = option(
-        True,
-        "also read how often each word, word pair and letter group occurs under each label (level "
-        f"word, up to {MAX_LABELS} labels)",
-    )
-    embedding_dropout: float = option(
-        0.5,
-        "probability of dropping a value of a token's vector",
-        at_least=0,
-        below=1,
-        search=Span(0.0, 0.7),
-    )
-    dropout: float = with_default("dropout", 0.5)
-    recurrent_dropout: float = with_default("recurrent_dropout", 0.2)
-    learning_rate: float | None = option(1e-3, "peak learning rate", above=0)
-    weight_decay: float | None = option(
-        0.1,
-        "how strongly weights are pulled towards zero; biases and norms are not",
-        at_least=0,
-    )
-    embedding_moment: str = option(
-        "shared",
-        "how Adam scales the updates of token vectors. own: each weight by itself. shared: all "
-        "alike, so that vectors of rare tokens change less",
-        choices=("own", "shared"),
-    )
-    average: float = option(
-        0.99,
-        "evaluate and keep a running average of the weights, which decays by this factor in each "
-        "step (0: no average)",
-        at_least=0,
-        below=1,
-    )
-    validation_fraction: float | None = option(
-        None,
-        "fraction of the texts that is held out to choose the best weights (default: 0.1; fewer "
-        f"than {FEW} texts are all learned from, and {FOLDS} folds of them say how sure to be; 0: "
-        "none)",
-        at_least=0,
-        below=1,
-    )
-    test_fraction: float = option(
-        0.0,
-        "fraction of the texts that is held out and scored once after training",
-        at_least=0,
-        below=1,
-    )
-
-    def check(self) -> None:
-        """Raise InputError naming the first option whose value cannot be used."""
-        super().check()
-        check_readout(self.readout)
+    def _sentence_sizes(self, start: Start) -> dict[str, Any]:
+        """Of the architecture, where sentences are read: a layer for them, and one above."""
+        if not self.hierarchical:
+            return {}
+        sizes = tuple(start.decides.get("hidden_sizes", self.hidden_sizes))
+        return {"sentences": True, "hidden_sizes": sizes * 2 if len(sizes) == 1 else sizes}
 
     @abstractmethod
     def _learn_answers(self, texts: list[str], answers: Any) -> np.ndarray:
@@ -160,11 +80,16 @@ class TextEstimator(ReadsTexts):
         return normalised(of_samples), None
 
     def _fit(
-        self, texts: Any, answers: Any, validation: Told | None, sample_weight: Any
+        self,
+        texts: Any,
+        answers: Any,
+        validation: Told | None,
+        conditions: Sequence[str],
+        sample_weight: Any,
     ) -> dict[str, float]:
         """Train; the figures of the test part, if one was held out.  Raises InputError."""
         self.check_training()
-        known = as_texts(texts)
+        known = rows_of(texts, conditions)
         truth = self._learn_answers(known, answers)
         start = self._known_start()
         train, held_out, test, folds = self._parted(truth, drawn=validation is None)
@@ -173,7 +98,9 @@ class TextEstimator(ReadsTexts):
         def prepare(count: int) -> None:
             texts, answers = [known[i] for i in some[:count]], truth[some[:count]]
             encoder = None if start is None else start.encoder
-            self.encoder_ = encoder or self._learned_encoder(texts, sentences=False)
+            plain = [text_of(one) for one in texts]
+            self.encoder_ = encoder or self._learned_encoder(plain, sentences=False)
+            self.conditions_ = learned_conditions(texts)
             self.kind_.learn(answers)
             self._learn_evidence(texts, self.kind_.held(answers))
 
@@ -183,7 +110,7 @@ class TextEstimator(ReadsTexts):
             Answered([known[i] for i in rows], truth[rows]) for rows in (train, held_out, test)
         )
         if validation is not None:
-            others = as_texts(validation[0])
+            others = rows_of(validation[0], conditions)
             of_others = self._answers(others, validation[1])
             kept = thinned(np.arange(len(others)), part, of_others)
             judged = Answered([others[i] for i in kept], of_others[kept])
@@ -191,11 +118,13 @@ class TextEstimator(ReadsTexts):
         of_samples = counts[train]
         alone = not judged.inputs  # then the weights that fit the training part best are kept
         self.kind_.learn(learned.answers)
+        self.conditions_ = learned_conditions(learned.inputs)
         chosen_by = judged
         judged = learned if alone else judged
         weights = self._weigh(learned.answers, judged.answers, of_samples)
         weights = (weights[0], weights[0]) if alone else weights
-        start = start or self._learned_start(learned.inputs, sentences=False)
+        plain = [text_of(one) for one in learned.inputs]
+        start = start or self._learned_start(plain, sentences=False)
         self.encoder_: TextEncoder = start.encoder
         by_fold = None
         if folds is not None:
@@ -246,7 +175,8 @@ class TextEstimator(ReadsTexts):
                 self._text_architecture(
                     start,
                     output_size=self.kind_.outputs,
-                    evidence_size=0 if self.evidence_ is None else self.evidence_.width,
+                    **self._evidence_sizes,
+                    **self._sentence_sizes(start),
                 ),
                 lambda network: objective(network, parts[0], weights),
                 {
@@ -296,15 +226,21 @@ class TextEstimator(ReadsTexts):
             fraction = _FRACTION
         return *split_rows(len(answers), self.seed, validation=fraction, **rows), None
 
-    def _known(self, inputs: Any) -> list[str]:
-        return as_texts(inputs)
+    def _known(self, inputs: Any) -> list[Any]:
+        conditions = vars(self).get("conditions_")
+        return rows_of(inputs, () if conditions is None else conditions.names, partly=True)
 
     def _outputs(self, inputs: Any) -> np.ndarray:
         """The network's outputs for texts as a user gives them, float32 [N, O]."""
-        return outputs_of(self.runtime_, self.encode(as_texts(inputs)), self.kind_.outputs)
+        return outputs_of(self.runtime_, self.encode(self._known(inputs)), self.kind_.outputs)
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
-        (read,) = self.encode(as_texts([x]))
+        if self.hierarchical:
+            raise InputError(
+                "expected a model that reads words one after another, got one that reads "
+                f"sentences, whose gates are not shown; train with {spelled('hierarchical', False)}"
+            )
+        (read,) = self.encode(self._known([x]))
         tokens = read if read.dtype.names is None else read["token"]
         return {"": read}, [self.encoder_.decode([int(token)]) for token in tokens]
 
@@ -324,12 +260,20 @@ class TextEstimator(ReadsTexts):
         """Whether explanations name what carries answers: how far these fall without it.
 
         A tenth, a fifth and a half of each text's words are left out, those that carry most, and
-        beside them as many random ones, drawn by ``seed``.  Raises InputError as ``predict``, and
-        where fewer than two texts have five words.
+        beside them as many random ones, drawn by ``seed``, as are 300 of more texts.  Raises
+        InputError as ``predict``, and where fewer than two texts have five words.
         """
         from tidegate.tasks.explaining import faithfulness
 
         return faithfulness(self, texts, seed=seed)
+
+    def _ends_first(self) -> list[tuple[str, str]]:
+        found = super()._ends_first()
+        if self.conditions_ is not None:
+            found.append(("reads columns beside a text", "the texts alone"))
+        if self.hierarchical:
+            found.append(("reads whole sentences", spelled("hierarchical", False)))
+        return found
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.text_streams import TextStream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -42,6 +43,7 @@ class TextRegressor(TextEstimator, Regressor):
         y: Any,
         validation: Told | None = None,
         *,
+        conditions: Sequence[str] = (),
         sample_weight: Any = None,
     ) -> Self:
         """Train on N texts and their N numbers ``y``.
@@ -51,10 +53,14 @@ class TextRegressor(TextEstimator, Regressor):
         ``metrics_`` are those of five-fold cross-validation, which takes five times as long again.
         ``sample_weight`` [N]: how much each text counts in the loss; 0 means not at all.
 
+        ``texts`` may be a frame or a dict of several columns, which are read one after another.
+        Those that ``conditions`` names are no texts: categories, or numbers, which stand beside the
+        text; a missing cell is unknown.  What is asked later has columns of the same names.
+
         Raises InputError for options or data that cannot be used, and TrainingError for a loss
         that is not finite.
         """
-        return self._conclude(self._fit(texts, y, validation, sample_weight))
+        return self._conclude(self._fit(texts, y, validation, conditions, sample_weight))
 
     @property
     def target_(self) -> Scaler:

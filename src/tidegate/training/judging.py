@@ -11,6 +11,7 @@ from tidegate.nn.network import (
     ConditionedTokens,
     Inputs,
     NetworkState,
+    SentencedTokens,
     SequenceNetwork,
     SpelledTokens,
     TokensAndEvidence,
@@ -27,6 +28,8 @@ def network_inputs(padded: np.ndarray, device: torch.device | None = None) -> In
     parts = (torch.from_numpy(np.ascontiguousarray(padded[name])).to(device) for name in names)
     if "condition" in names:
         return ConditionedTokens(*parts)
+    if "sentence" in names:
+        return SentencedTokens(*parts)
     return (SpelledTokens if "letters" in names else TokensAndEvidence)(*parts)
 
 

@@ -122,7 +122,8 @@ def _split(model: Any, whole: Answered, *, draw_validation: bool, labelled: bool
         if whole.answers.ndim == 1:
             known = np.isin(whole.answers, whole.answers[train])
         else:  # of several labels, none of which may be unknown
-            known = ~(whole.answers[:, ~whole.answers[train].any(0)] > 0).any(1)
+            met = np.asarray(whole.answers[train].any(0))
+            known = ~(whole.answers[:, ~met] > 0).any(1)
         train = np.sort(np.concatenate([train, np.flatnonzero(~known)]))
         held_out = [part[known[part]] for part in held_out]
     return [whole.rows(part) for part in (train, *held_out)]

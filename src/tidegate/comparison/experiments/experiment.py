@@ -138,9 +138,9 @@ def padded(sequences: list[np.ndarray], targets: np.ndarray) -> Batch:
     """Sequences, tokens [T] or values [T, I], as one batch; empty ones are left out."""
     import torch
 
-    from tidegate.data.sequences.sequences import pad_sequences
+    from tidegate.data.sequences.sequences import last_steps, pad_sequences
     from tidegate.training.judging import network_inputs
 
-    inputs, lengths = pad_sequences([s[-MOST_STEPS:] for s in sequences if len(s)])
+    inputs, lengths = pad_sequences([last_steps(s, MOST_STEPS) for s in sequences if len(s)])
     answered = targets[[len(s) > 0 for s in sequences]]
     return Batch(network_inputs(inputs), torch.from_numpy(lengths), torch.from_numpy(answered))

@@ -35,10 +35,17 @@ def gradient_reach(
     from torch.nn import functional as F  # noqa: N812
 
     from tidegate.nn import reference
-    from tidegate.nn.network import ConditionedTokens, SpelledTokens, TokensAndEvidence
+    from tidegate.nn.network import (
+        ConditionedTokens,
+        SentencedTokens,
+        SpelledTokens,
+        TokensAndEvidence,
+    )
 
     network = copy.deepcopy(network).double().eval().requires_grad_(False)
-    if isinstance(inputs, TokensAndEvidence | SpelledTokens):
+    if isinstance(inputs, SentencedTokens):  # the last layer's steps are sentences
+        lengths = inputs.sentences.amax(0).long()
+    if isinstance(inputs, TokensAndEvidence | SpelledTokens | SentencedTokens):
         inputs = inputs._replace(evidence=inputs.evidence.double())
     elif isinstance(inputs, ConditionedTokens):
         inputs = inputs._replace(condition=inputs.condition.double())

@@ -15,11 +15,13 @@ from tidegate.errors import shown
 __all__ = [
     "Answers",
     "SequenceSet",
+    "last_steps",
     "pad_sequences",
     "parse_number",
     "with_condition",
     "with_evidence",
     "with_letters",
+    "with_sentences",
 ]
 
 # As tables have them: no 1_000 and no digits of other scripts, which Python knows as well.
@@ -96,6 +98,32 @@ def with_condition(tokens: np.ndarray, condition: np.ndarray) -> np.ndarray:
                                                             condition.shape[-1:])])  # fmt: skip
     records["token"], records["condition"] = tokens, condition
     return records
+
+
+def with_sentences(tokens: np.ndarray, sentences: np.ndarray) -> np.ndarray:
+    """Tokens [T], or records of tokens and evidence, and the number of each one's sentence, [T].
+
+    So it is with a batch, [T, B].  Without evidence its width is 0.  Numbers begin with 1 whatever
+    they are in ``sentences``, and rise by one where these change; 0 is beyond the end of a row.
+    """
+    evidence = tokens["evidence"] if tokens.dtype.names else np.empty((*tokens.shape, 0))
+    kinds = [
+        ("token", np.int32), ("evidence", np.float32, evidence.shape[-1:]), ("sentence", np.int32),
+    ]  # fmt: skip
+    records = np.empty(tokens.shape, kinds)
+    records["token"] = tokens["token"] if tokens.dtype.names else tokens
+    records["evidence"] = evidence
+    changes = np.diff(sentences, axis=0, prepend=sentences[:1] - 1) != 0
+    records["sentence"] = np.where(sentences > 0, np.cumsum(changes, axis=0), 0)
+    return records
+
+
+def last_steps(sequence: np.ndarray, count: int) -> np.ndarray:
+    """The last ``count`` steps of a sequence, whose sentences begin with 1 again."""
+    last = sequence[-count:]
+    return (
+        with_sentences(last, last["sentence"]) if "sentence" in (last.dtype.names or ()) else last
+    )
 
 
 def parse_number(text: str) -> float:

@@ -65,8 +65,12 @@ class ConditionedTexts:
 
         Raises InputError, with the line, for an empty text.
         """
-        texts = table.texts(text)
-        return cls(texts, {name: table.numbers_or_labels(name) for name in conditions})
+        return cls(table.texts(text), cls.cells_of(table, conditions))
+
+    @staticmethod
+    def cells_of(table: Table, conditions: Sequence[str]) -> dict[str, list[str | float | None]]:
+        """What stands in these columns of a table, by name."""
+        return {name: table.numbers_or_labels(name) for name in conditions}
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -155,7 +155,7 @@ def learn_token_evidence(
         known, places = _find(kept, buckets)
         np.add.at(counts[fold], (of_buckets[known], places[known]), 1)
         np.add.at(sizes[fold], of_sentence, 1)
-    return _out_of_fold(lexicon, indices, kept, (folds, *map(_and_all, (counts, sizes))))
+    return _out_of_fold(lexicon, indices, kept, (folds, _and_all(counts), _and_all(sizes)))
 
 
 def _and_all(of_labels: np.ndarray) -> np.ndarray:

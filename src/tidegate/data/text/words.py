@@ -29,6 +29,10 @@ _ATTACHED: Final = re.compile(rf"(?<=\w)(?:[,;:!?]|{_CLITIC})(?!\S)")
 _HYPHEN: Final = re.compile(r"(?<=\w)-(?=\w)")
 _SAMPLE_CHARACTERS: Final = 4_000_000  # enough to tell; bounds the time on a large corpus
 
+# not after a single letter, as in J. Smith
+_SENTENCE_END: Final = re.compile(
+    r"""(?<!\b\w)(?P<stop>[.!?…]+["'”’)\]]*\s+)|[。！？]\s*|(?:<br ?/?>\s*)+|\s*\n\s*"""
+)
 _JOINS_LEFT: Final = re.compile(rf"[,.;:!?)\]}}%…”»]|''|\.\.+|{_CLITIC}", re.IGNORECASE)
 _JOINS_RIGHT: Final = frozenset(["(", "[", "{", "$", "#", "``", "`", "“", "«", "¿", "¡"])
 
@@ -51,6 +55,15 @@ def _prose() -> re.Pattern[str]:
 def spans(text: str) -> list[tuple[int, int]]:
     """Where each word or punctuation mark of a text begins and ends, as a reader parts them."""
     return [match.span() for match in _prose().finditer(text)]
+
+
+def sentences(text: str) -> list[str]:
+    """A text's sentences in order, which together are the text; a line ends one, too."""
+    found = _SENTENCE_END.finditer(text)
+    # a small letter goes on with what an abbreviation ends
+    ends = [e.end() for e in found if not (e["stop"] and text[e.end() : e.end() + 1].islower())]
+    parts = zip([0, *ends], [*ends, len(text)], strict=True)
+    return [text[start:end] for start, end in parts if text[start:end].strip()]
 
 
 def split(text: str, *, tokenised: bool = False, compounds: bool = True) -> list[str]:

@@ -53,7 +53,7 @@ class OneLabel(Kind):
         return Classification(*arguments, by=by, **more)
 
     def losses(self, outputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        return -log_softmax(outputs.astype(np.float64))[np.arange(len(answers)), answers]
+        return -_log_p(outputs)[np.arange(len(answers)), answers]
 
     def hedged_loss(self, outputs: np.ndarray, answers: np.ndarray) -> float:
         """The right label's probability is aimed at a little below 1, as after one more example
@@ -69,7 +69,7 @@ class OneLabel(Kind):
         return np.exp(log_softmax(outputs).astype(np.float64))
 
     def scores(self, outputs: np.ndarray) -> np.ndarray:
-        log_p = log_softmax(outputs.astype(np.float64))
+        log_p = _log_p(outputs)
         others = np.stack(
             [np.logaddexp.reduce(np.delete(log_p, i, 1), axis=1) for i in range(self.outputs)], 1
         )
@@ -102,3 +102,9 @@ class OneLabel(Kind):
     def confusion(self, outputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """How often each label (column) was told where each (row) was true, int64 [L, L]."""
         return confusion(log_softmax(outputs).argmax(1), answers, self.outputs)
+
+
+def _log_p(outputs: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities, float64 [N, L]."""
+    exact: Any = outputs.astype(np.float64)
+    return log_softmax(exact)
