@@ -19,8 +19,10 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from record import Clock, Record, Row, markdown
@@ -115,6 +117,16 @@ def measure(units: int, minutes: float, seed: int, *, espeak: bool) -> Row:
     return row
 
 
+COLUMNS: dict[str, Callable[[Row], Any]] = {
+    "sound": lambda row: row["sound"],
+    "units": lambda row: row["units"],
+    "minutes": lambda row: row["options"]["max_minutes"],
+    "bits a sample": lambda row: f"**{row['validation_bits']:.3f}**",
+    "n-grams": lambda row: f"{row['ngram_validation_bits']:.3f}",
+    "seconds to write one": lambda row: f"**{row['seconds_for_one']:.2f}**",
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", type=int, default=128)
@@ -124,14 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     record = Record("sound", ("sound", "units", "seed"))
     record.add(measure(given.units, given.minutes, given.seed, espeak=given.espeak))
-    columns = {
-        "sound": lambda row: row["sound"],
-        "units": lambda row: row["units"],
-        "bits a sample": lambda row: f"{row['validation_bits']:.3f}",
-        "n-grams": lambda row: f"{row['ngram_validation_bits']:.3f}",
-        "seconds to write one": lambda row: row["seconds_for_one"],
-    }
-    print(markdown(record.rows, columns))
+    print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":
