@@ -2,10 +2,10 @@
 
     python benchmarks/reproduce/series_to_series.py
 
-``loudness``: of a tone of 24 to 59 steps, whose frequency, phase and place are drawn, how loud it is
-at every second step.  ``sorted``: of 8 to 20 numbers, those above zero, in order of size, so that an
-answer's length is for the network to find.  2,000 pairs are learned from, a tenth of which chooses
-the weights, and 500 others are asked.  Options are the defaults.
+``loudness``: of a tone of 24 to 59 steps, whose frequency, phase and place are drawn, how loud it
+is at every second step.  ``sorted``: of 8 to 20 numbers, those above zero, in order of size, so
+that an answer's length is for the network to find.  2,000 pairs are learned from, a tenth of which
+chooses the weights, and 500 others are asked.  Options are the defaults.
 
 Rows go to benchmarks/results/series_to_series.json.
 """
