@@ -181,6 +181,9 @@ def test_every_example_runs_as_it_is_written(
     Path("walks.csv").write_text(
         table.replace("gesture,t,x,y,kind,force,phase", "walk,t,x,y,k,force,activity")
     )
+    Path("trips.csv").write_text(
+        table.replace("gesture,t,x,y,kind,force,phase", "trip,t,speed,pulse,k,load,phase")
+    )
     rows = ("1\tthe\t_\tDET", "2\tcat\t_\tNOUN")
     sentence = "".join(f"{row}" + "\t_" * 6 + "\n" for row in rows) + "\n"
     Path("train.conllu").write_text(sentence * 20)

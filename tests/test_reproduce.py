@@ -173,3 +173,13 @@ def test_every_spelling_of_a_date_means_one_day(command):
     sources, targets = command.dates(np.random.default_rng(0), 200)
     assert len(set(sources)) == 200
     assert {len(target) for target in targets} == {10}
+
+
+@pytest.mark.parametrize("command", ["sound"], indirect=True)
+def test_vowels_are_heard_as_they_are_made(command, tmp_path):
+    samples = command.vowels(0.2, np.random.default_rng(0))
+    assert samples.dtype == np.int16
+    assert 15_000 < np.abs(samples).max() <= 20_000
+    heard = command.heard(samples, tmp_path)
+    assert (len(heard), heard.rate) == (1600, command.RATE)
+    assert len(set(heard)) > 50

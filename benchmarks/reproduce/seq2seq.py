@@ -117,6 +117,18 @@ def measure(task: str, seed: int, options: dict[str, Any]) -> tuple[tg.SequenceT
     return model, row
 
 
+COLUMNS: dict[str, Callable[[Row], Any]] = {
+    "task": lambda row: row["task"],
+    "seed": lambda row: row["seed"],
+    "steps": lambda row: f"{row['steps']:,}",
+    "exact match": lambda row: f"**{row['exact_match']:.4f}**",
+    "with five beams": lambda row: f"{row['beam_5_exact_match']:.4f}",
+    "nearest neighbour": lambda row: f"{row['baseline_exact_match']:.4f}",
+    "seconds": lambda row: round(row["seconds"]),
+    "CPU seconds": lambda row: round(row["cpu_seconds"]),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=tuple(TASKS))
@@ -139,14 +151,7 @@ def main() -> None:
 
                 attended = model.attend("Thursday, February 29, 2024")
                 plot_attention(given.picture, [attended], force=True)
-    columns: dict[str, Callable[[Row], Any]] = {
-        "task": lambda row: row["task"],
-        "seed": lambda row: row["seed"],
-        "exact match": lambda row: f"{row['exact_match']:.4f}",
-        "nearest neighbour": lambda row: f"{row['baseline_exact_match']:.4f}",
-        "seconds": lambda row: row["seconds"],
-    }
-    print(markdown(record.rows, columns))
+    print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def play(path, steps, length=16, given=None):
         answers = dict(zip(names, made, strict=True))
         state = {s["input"]: answers[s["output"]] for s in told["states"]}
         if count >= len(steps):
-            on.append(set(np.flatnonzero(answers["output"][0] > 0).tolist()))
+            on.append(set(np.flatnonzero(np.asarray(answers["output"])[0] > 0).tolist()))
     return [[told["labels"][k] for k in sorted(step)] for step in on[len(steps) :]]
 
 

@@ -135,7 +135,7 @@ TASKS = {
         source=sequence_sources.SequencesOfBoth,
         help="Train an encoder and a decoder that answer a sequence of numbers with one of another "
         "length.",
-        example="runs.csv --id run --time t --values speed,pulse --target load",
+        example="trips.csv --id trip --time t --values speed,pulse --target load",
         then="tidegate predict {model} {data}",
     ),
 }
