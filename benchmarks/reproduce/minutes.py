@@ -74,9 +74,9 @@ def load(folder: Path, hours: int | None = None, **options: Any) -> tuple[Any, t
 
 
 def words_of(folder: Path, count: int, **options: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Sentences whose words are labelled with whether they are capitalised."""
+    """Sentences whose words are labelled by their length."""
     kept = [text.split() for text in sentences(folder, count)[0]]
-    labels = [["upper" if word[:1].isupper() else "lower" for word in one] for one in kept]
+    labels = [["long" if len(word) > 4 else "short" for word in one] for one in kept]
     return tg.SequenceTagger(**options), (kept, labels)
 
 
