@@ -171,7 +171,7 @@ def test_a_network_is_trusted_as_far_as_held_out_sequences_say() -> None:
     assert evidence > 0.2  # errors that even out
     assert network > 0.2
     # by chance one of very many would have gained as much
-    assert trust(bad, bad[:, [0]] * 0.5 + good * 0.5, answers, alike, 50, 10**15) == (1, 0)
+    assert trust(bad, bad[:, [0]] * 0.5 + good * 0.5, answers, alike, 50, 10**18) == (1, 0)
 
 
 def test_a_small_gain_counts_where_many_sequences_were_learned_from() -> None:
