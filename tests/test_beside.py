@@ -17,7 +17,7 @@ from tidegate.data.series.line import fit_line
 from tidegate.data.text.ngrams import KneserNey
 from tidegate.errors import options_as_flags
 from tidegate.tasks import folds as folds_module
-from tidegate.tasks import forecaster
+from tidegate.tasks import forecast_blend
 from tidegate.tasks.beside import Beside, allowance
 from tidegate.tasks.folds import FEW, cool, temperature_of
 from tidegate.tasks.kinds.one_label import OneLabel
@@ -101,7 +101,7 @@ def test_where_ridges_on_convolutions_would_take_too_long_a_cheaper_method_stand
 def test_the_line_of_a_forecaster_is_fitted_once(monkeypatch):
     """As its baseline it is the one that the network begins with."""
     fitted = []
-    monkeypatch.setattr(forecaster, "fit_line", lambda *a: fitted.append(a) or fit_line(*a))
+    monkeypatch.setattr(forecast_blend, "fit_line", lambda *a: fitted.append(a) or fit_line(*a))
     monkeypatch.setattr(windows, "fit_line", lambda *a: fitted.append(a) or fit_line(*a))
     model = trained("forecast")
     assert "ridge regression" in model.provenance_["baseline"]

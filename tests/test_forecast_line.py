@@ -107,6 +107,9 @@ def test_an_untrusted_model_is_the_naive_forecast(monkeypatch, joint, anchored):
     from tidegate.tasks import forecast_blend
 
     monkeypatch.setattr(forecast_blend, "_least", lambda *_: (0.0, 0.0))
+    monkeypatch.setattr(
+        forecast_blend._Weighed, "better", lambda w: np.zeros((w.products.shape[1], 2))
+    )
     series = tides(covariates=True)
     backtest = lined(joint=joint, anchored=anchored).fit(series).backtest(series)
     # atol: float32 of values around 50
@@ -116,6 +119,22 @@ def test_an_untrusted_model_is_the_naive_forecast(monkeypatch, joint, anchored):
     steady = Series.of(np.arange(400), np.stack([walk(1, 400), walk(2, 400)], axis=1))
     backtest = lined(joint=joint, anchored=anchored).fit(steady).backtest(steady)
     np.testing.assert_allclose(backtest.forecasts["model"], backtest.forecasts["naive"], atol=1e-4)
+
+
+@pytest.mark.parametrize(("mean", "kept"), [(0.7, 1.0), (0.3, 0.0)])
+def test_where_windows_do_not_agree_the_better_of_naive_forecast_and_line_is_kept(mean, kept):
+    from tidegate.tasks.forecast_blend import _Weighed
+
+    products = np.zeros((4, 1, 5))
+    products[:, 0, 0] = mean + np.array([5, -5, 5, -5])  # of the line and what is wanted
+    products[:, 0, 2] = 1.0  # of the line with itself
+    weighed = _Weighed(products)
+    weights, trust = weighed.trusted(weighed.better())
+    assert trust == 0
+    np.testing.assert_array_equal(weights, [[kept, 0]])
+    products[:, 0, 0] = mean + np.array([0.01, -0.01, 0.01, -0.01])
+    weights, _ = _Weighed(products).trusted(weighed.better())
+    np.testing.assert_allclose(weights, [[mean, 0]], atol=0.01)
 
 
 def test_the_figures_told_are_of_the_model_that_is_kept():

@@ -170,6 +170,8 @@ def test_a_network_is_trusted_as_far_as_held_out_sequences_say() -> None:
     evidence, network = trust(bad, answers[:, None] + rng.normal(size=(50, 1)), answers, alike, 50)
     assert evidence > 0.2  # errors that even out
     assert network > 0.2
+    # by chance one of very many would have gained as much
+    assert trust(bad, bad[:, [0]] * 0.5 + good * 0.5, answers, alike, 50, 10**18) == (1, 0)
 
 
 def test_a_small_gain_counts_where_many_sequences_were_learned_from() -> None:
@@ -181,6 +183,7 @@ def test_a_small_gain_counts_where_many_sequences_were_learned_from() -> None:
     assert trust(evidence, network, answers, alike, 50) == (1, 0)
     assert trust(evidence, network, answers, alike, 899) == (1, 0)
     assert trust(evidence, network, answers, alike, 900)[1] > 0
+    assert trust(evidence, network, answers, alike, 900, 20)[1] > 0  # nor has the choice a price
     few = slice(99)
     assert trust(evidence[few], network[few], answers[few], alike[few], 900) == (1, 0)
 

@@ -68,9 +68,22 @@ def reviews(folder: Path, **options: Any) -> tuple[Any, tuple[Any, ...]]:
     return tg.TextClassifier(**options), ([r[3] for r in rows], [r[0] for r in rows])
 
 
-def load(folder: Path, **options: Any) -> tuple[Any, tuple[Any, ...]]:
+def load(folder: Path, hours: int | None = None, **options: Any) -> tuple[Any, tuple[Any, ...]]:
     rows = list(csv.reader(text_of(folder / "timeseries/ETTh1.csv.gz").splitlines()))[1:]
-    return tg.Forecaster(**options), (np.array([row[1:] for row in rows], float),)
+    return tg.Forecaster(**options), (np.array([row[1:] for row in rows[:hours]], float),)
+
+
+def words_of(folder: Path, count: int, **options: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Sentences whose words are labelled by their length."""
+    kept = [text.split() for text in sentences(folder, count)[0]]
+    labels = [["long" if len(word) > 4 else "short" for word in one] for one in kept]
+    return tg.SequenceTagger(**options), (kept, labels)
+
+
+def reversals(folder: Path, count: int, **options: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Words and their letters from the last to the first."""
+    found = dict.fromkeys(w for text in sentences(folder, count)[0] for w in text.split())
+    return tg.SequenceToSequence(**options), (list(found), [word[::-1] for word in found])
 
 
 def sequences(folder: Path, name: str, **options: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -89,6 +102,10 @@ CASES: dict[str, Callable[..., tuple[Any, tuple[Any, ...]]]] = {
     "texts": lambda folder, **o: texts(folder, 6000, test_fraction=0.1, **o),
     "reviews": reviews,
     "load, a week ahead": lambda folder, **o: load(folder, horizon=168, **o),
+    "load, 4,000 hours": lambda folder, **o: load(folder, 4000, horizon=24, **o),
+    "load, all series together": lambda folder, **o: load(folder, horizon=168, joint=True, **o),
+    "tags": lambda folder, **o: words_of(folder, 6000, **o),
+    "pairs": lambda folder, **o: reversals(folder, 6000, **o),
     "appliances": lambda folder, **o: sequences(folder, "PLAID", **o),
     "motions": lambda folder, **o: sequences(folder, "GunPoint", epochs=10**6, **o),
 }

@@ -19,7 +19,6 @@ from tidegate.data.series.windowing import Windows, window_rows
 
 _ROWS = 4096  # at once: bounds the memory
 _PRODUCTS_A_SECOND = 3e9  # on one core
-_OF_EIGENVECTORS = 4  # times their third power
 
 
 class Repeated(Baseline):
@@ -120,5 +119,5 @@ def best_of(
 
 
 def _widest(seconds: float) -> float:
-    """Inputs of a linear map, whose eigenvectors are found in a part of about ``seconds``."""
-    return (seconds * _PRODUCTS_A_SECOND / _OF_EIGENVECTORS) ** (1 / 3)
+    """Inputs of a linear map, whose eigenvectors are found within about ``seconds``."""
+    return (seconds * _PRODUCTS_A_SECOND) ** (1 / 3)

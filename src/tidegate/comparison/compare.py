@@ -90,6 +90,8 @@ def compare(
     model = copy_of(for_cells(model, cells), **alone)
     if hasattr(model, "sample_steps"):
         model.set_params(sample_steps=())
+    if getattr(model, "counts", False) is None and model.level == "char":
+        model.set_params(counts=False)  # else some networks might be mixed with them, others not
     if equal_parameters and getattr(model, "tie_embeddings", False) is None:
         model.set_params(tie_embeddings=False)  # tied, vectors fix the hidden size
     model.check()

@@ -168,6 +168,11 @@ class StandsBeside(SklearnOptions):
         "and whether the network is ahead of it",
     )
 
+    @property
+    def _baseline_s(self) -> float:
+        """Seconds that the baseline may take, about."""
+        return allowance(self.max_minutes)
+
     def _stand_beside(
         self,
         fit: Callable[[float], Baseline],
@@ -193,8 +198,7 @@ class StandsBeside(SklearnOptions):
             )
             return
         try:
-            allowed_s = allowance(self.max_minutes)
-            beside = stand_beside(fit, validation, test, by_folds, allowed_s)
+            beside = stand_beside(fit, validation, test, by_folds, self._baseline_s)
             spent_s = round(beside.seconds + spent_s, 1)
             self._beside = replace(beside, seconds=spent_s, cheaper=cheaper)
         except ModuleNotFoundError as e:

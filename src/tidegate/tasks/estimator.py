@@ -157,6 +157,12 @@ class Estimator(StandsBeside, Saved):
             )
         return part
 
+    @property
+    def _baseline_s(self) -> float:
+        # baselines know what they take on a core that does nothing else
+        slowness = 1.0 if self.max_minutes is None else self._preparation.slowness
+        return super()._baseline_s / slowness
+
     # what it is, for people
 
     def _repr_html_(self) -> str:

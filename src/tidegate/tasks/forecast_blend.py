@@ -9,19 +9,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tidegate.data.series.line import Fold, Line, designs
+from tidegate.data.series.line import Fold, Line, designs, fit_line, widest_line
 from tidegate.data.series.windowing import Windowing, Windows
 from tidegate.runtime.batches import Run
 from tidegate.runtime.network import Network
+from tidegate.terminal import say
+from tidegate.training.preparation import Preparation
 
 if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
 
+_OF_PREPARING = 0.5  # of the time for preparing: what a straight line may take
 _STRETCHES = 4  # of a part at least, though they be shorter than a horizon
+
+
+def line_in_time(
+    train: Windows, validation: Windows, most: int, preparation: Preparation, speaks: bool
+) -> tuple[Line, float]:
+    """The line of the last ``most`` steps, or of those there is time for; the seconds it took.
+
+    With fewer that is said.
+    """
+
+    def chosen() -> float:
+        seconds = preparation.seconds(_OF_PREPARING)
+        return widest_line(train, validation, most, seconds) / most
+
+    steps = max(1, round(preparation.decide("line", chosen) * most))
+    if steps < most and speaks:
+        rows = steps * train.windowing.segment
+        say(f"the minutes are too few for a straight line of all that is read: it has {rows} rows")
+    began = monotonic()
+    return fit_line(train, validation, steps), monotonic() - began
 
 
 def start_from_line(network: SequenceNetwork, line: Line) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,14 +12,7 @@ import numpy as np
 from tidegate.baselines.windows import best_of
 from tidegate.data.series.error_quantiles import ErrorQuantiles, checked_levels
 from tidegate.data.series.frames import Forecast, held_series
-from tidegate.data.series.line import (
-    Line,
-    fit_line,
-    fold_count,
-    line_folds,
-    line_steps,
-    widest_line,
-)
+from tidegate.data.series.line import fold_count, line_folds, line_steps
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season, longer_seasons
 from tidegate.data.series.series import Series
@@ -37,7 +29,7 @@ from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.estimator import with_default
-from tidegate.tasks.forecast_blend import Blend, start_from_line, with_weights
+from tidegate.tasks.forecast_blend import Blend, line_in_time, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite, time_of
 from tidegate.tasks.forecast_intervals import calibrated, need_quantiles
 from tidegate.terminal import say
@@ -52,7 +44,6 @@ if TYPE_CHECKING:
     from tidegate.runtime.stream import Stream
     from tidegate.training.objective import Objective
 
-_OF_PREPARING = 0.5  # of the time for preparing: what a straight line may take
 _SCALING_KEYS = {"windowing", "naive_error", "unseen_from"}
 
 
@@ -180,8 +171,10 @@ class Forecaster(JudgedForecaster):
             say(w.said())
         steps = w.context // w.segment
         steps = line_steps(w.input_size, w.output_size, steps) if self.linear else 0
-        line, line_s = self._fit_line(train, validation, steps) if steps else (None, 0.0)
-        steps = 0 if line is None else line.weights.shape[1] // w.input_size
+        line, line_s = None, 0.0
+        if steps:
+            line, line_s = line_in_time(train, validation, steps, self._preparation, self.speaks)
+            steps = line.weights.shape[1] // w.input_size
         tested = len(series) - end >= w.horizon
         self._stand_beside(
             lambda seconds: best_of(train, validation, line, seconds=seconds),
@@ -343,26 +336,6 @@ class Forecaster(JudgedForecaster):
             covariate_scaler=covariates,
             longer_seasons=longer,
         )
-
-    def _fit_line(self, train: Windows, validation: Windows, most: int) -> tuple[Line, float]:
-        """The line of the last ``most`` steps, or of those there is time for; the seconds it took.
-
-        Fewer are said.
-        """
-        preparation = self._preparation
-
-        def chosen() -> float:
-            return widest_line(train, validation, most, preparation.seconds(_OF_PREPARING)) / most
-
-        part = preparation.decide("line", chosen)
-        steps = max(1, round(part * most))
-        if steps < most and self.speaks:
-            say(
-                f"{self.max_minutes:g} minutes leave no time for a straight line of all rows that "
-                f"are read: it has the last {steps * self.windowing_.segment}"
-            )
-        began = monotonic()
-        return fit_line(train, validation, steps), monotonic() - began
 
     def _objective(
         self, network: SequenceNetwork, train: Windows, validation: Windows

@@ -4,7 +4,8 @@ Network and evidence learn apart, so that each is judged by what it says alone: 
 read three dozen sequences two hundred times knows them by heart, and what it says of others may be
 noise.  The answer is a sum of both, in the proportion that does best on held-out sequences; but of
 few it is the evidence alone where two factors more are not worth it (Schwarz 1978): where N
-sequences gain less than log N nats by them, errors of numbers being taken as normal.  Of many
+sequences gain less than log N nats by them, errors of numbers being taken as normal, and less than
+log E more, since they have also chosen one of E networks, the weights of so many steps.  Of many
 sequences a network learns what is no noise, and two factors cannot know a hundred others by heart.
 """
 
@@ -49,12 +50,18 @@ def keep_apart(network: SequenceNetwork) -> None:
 
 
 def trust(
-    evidence: np.ndarray, own: np.ndarray, answers: np.ndarray, counts: np.ndarray, learned: int
+    evidence: np.ndarray,
+    own: np.ndarray,
+    answers: np.ndarray,
+    counts: np.ndarray,
+    learned: int,
+    chosen_of: int = 1,
 ) -> Trust:
     """By what evidence and network say of held-out sequences, logits or scaled numbers [N, O].
 
     ``answers``: positions of labels, int64 [N], or scaled numbers, [N]; ``counts`` [N]: how much
-    each counts; ``learned``: from how many sequences the network has learned.  Logits are judged as
+    each counts; ``learned``: from how many sequences the network has learned; ``chosen_of``: how
+    many networks these sequences have chosen it of.  Logits are judged as
     ``log_loss`` does: of few sequences, all told right, none can be told with certainty.
     """
     if len(answers) < _FEWEST:
@@ -66,7 +73,8 @@ def trust(
     alone = float(share @ loss(both[0], both)[0])
     gain = alone - joined if of_labels else np.log((alone + _EXACT) / (joined + _EXACT)) / 2
     many = learned >= _MANY and len(answers) >= _MANY_JUDGES
-    if not len(answers) * gain > (0.0 if many else np.log(len(answers))):
+    price = 0.0 if many else np.log(len(answers)) + np.log(chosen_of)
+    if not len(answers) * gain > price:
         return 1.0, 0.0
     return float(factors[0]), float(factors[1])
 

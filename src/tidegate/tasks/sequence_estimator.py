@@ -287,7 +287,8 @@ class SequenceEstimator(ReadsSequences):
         own = outputs_of(self.runtime_, sequences, evidence.shape[1])
         counts = counts if objective.weights[1] is None else objective.weights[1]
         told = self._strength * evidence
-        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts, learned)
+        tried = len(self.history_["step"])
+        trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts, learned, tried)
         self.runtime_ = blended(self.runtime_, self._strength, trusted)
         for steps, row in zip(sequences, evidence, strict=True):
             steps[:, -len(row) :] = row

@@ -22,6 +22,9 @@ _LEAST = 0.1  # of the minutes: for what cannot be left out, though reading a fi
 _PART = "part of "  # and a name: what a run folder has each part by
 _FIRST = 4  # rows that are worked on untimed, so that all is loaded
 _PILOT = 0.05  # of its time: what a piece of work is timed for before it is begun
+_TELLING_S = 0.05  # so long a trial tells that there is time for all where half of it would do
+_TRIALS = 2  # at least, of which the difference tells what a row costs
+_LEAST_SLOPE = 0.2  # of the mean cost of a row: less than that is chance
 _FASTER = 16  # times as many rows in the next trial, at most
 
 
@@ -81,21 +84,30 @@ class Preparation:
         if not count:
             return 1.0
         ends, enough, rows = time.monotonic() + seconds, _PILOT * seconds, min(count, _FIRST)
+        trials = [(0, 0.0)]
         try:
             work(rows)  # what is loaded for the first ones is no cost of the others
             while True:
                 began = time.monotonic()
                 work(rows)
                 took = time.monotonic() - began
-                self.each_s = took / rows
-                if rows == count or took >= enough:
+                trials.append((rows, took))
+                plenty = took >= _TELLING_S and count * took / rows < seconds / 2
+                long = took >= enough and (len(trials) > _TRIALS or took >= seconds / 4)
+                if rows == count or plenty or long:
                     break
                 more = enough / max(took, 1e-9)
                 rows = min(count, round(rows * min(max(more, 2.0), _FASTER)))
         except ValueError:  # a few rows may lack what all together have
             return 1.0
-        left = ends - time.monotonic()
-        return 1.0 if rows == count else min(1.0, max(1, int(left / self.each_s)) / count)
+        # what the last rows took more than those before: the rest is done once
+        before, spent = trials[-2]
+        self.each_s = max((took - spent) / (rows - before), _LEAST_SLOPE * took / rows)
+        if plenty or rows == count:
+            return 1.0
+        once_s = took - self.each_s * rows
+        affordable = (ends - time.monotonic() - once_s) / self.each_s
+        return min(1.0, max(1, int(affordable)) / count)
 
 
 def _decided_before(folder: Path) -> dict[str, float]:

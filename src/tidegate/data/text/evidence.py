@@ -36,6 +36,7 @@ MAX_LABELS: Final = 32  # with more, evidence would be as wide as the words' vec
 _LETTERS: Final = (4, 5)  # lengths of the runs, a space before and after the word included
 _KEPT: Final = 1 << 19  # n-grams, those that most texts hold
 _FOLDS: Final = 5
+_MANY_LOOKUPS: Final = 1 << 20  # that are worth 64 MB which are written once
 _AT_ONCE: Final = 500  # texts, which bounds the memory
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio spreads sums over high bits
 
@@ -101,7 +102,7 @@ def learn_evidence(
     kept = np.flatnonzero(holders)
     if len(kept) > _KEPT:
         kept = np.sort(kept[np.argsort(-holders[kept], kind="stable")[:_KEPT]])
-    places = _places(kept)
+    find = _finder(kept, sum(len(buckets) for _, buckets in ngrams))
 
     folds = np.random.default_rng(0).permutation(len(texts)) % _FOLDS
     # by fold the answers, and behind them all texts, [K, C + 1, F] and [K, C + 1]
@@ -111,8 +112,7 @@ def learn_evidence(
     sizes = np.zeros((_FOLDS, answers), np.int64)
     np.add.at(sizes, folds, counted.astype(np.int64))
     for holding, buckets in ngrams:
-        at = places[buckets]
-        known = at >= 0
+        known, at = find(buckets)
         text, at = holding[known], at[known]
         for answer in range(answers):
             given = counted[text, answer]
@@ -178,12 +178,7 @@ def _out_of_fold(
     folds, counts, sizes = counted
     all_counts, all_sizes = counts.sum(0), sizes.sum(0)
     read: dict[int, np.ndarray] = {}
-    places = _places(kept)
-
-    def find(wanted: np.ndarray) -> Found:
-        found = places[wanted]
-        return found >= 0, found
-
+    find = _finder(kept, sum(map(len, indices)))
     for fold in range(_FOLDS):
         elsewhere = _log_odds(all_counts - counts[fold], all_sizes - sizes[fold])
         (members,) = np.nonzero(folds == fold)
@@ -311,11 +306,18 @@ def _looked_up(
     return np.where(known[:, None], log_odds[places], np.float32(0))
 
 
-def _places(buckets: np.ndarray) -> np.ndarray:
-    """Of every bucket there may be its place among these, -1 for one that is not there."""
+def _finder(buckets: np.ndarray, lookups: int) -> Callable[[np.ndarray], Found]:
+    """What ``_find`` does, by a table of all buckets where there are so many look-ups to make."""
+    if lookups < _MANY_LOOKUPS:
+        return partial(_find, buckets)
     places = np.full(BUCKETS, -1, np.int32)
     places[buckets] = np.arange(len(buckets))
-    return places
+
+    def find(wanted: np.ndarray) -> Found:
+        found = places[wanted]
+        return found >= 0, found
+
+    return find
 
 
 def _find(buckets: np.ndarray, wanted: np.ndarray) -> Found:
