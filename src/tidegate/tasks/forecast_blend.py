@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tidegate.data.series.line import Fold, Line, designs
-from tidegate.data.series.windowing import Windowing, Windows
+from tidegate.data.series.windowing import Windowing
+from tidegate.data.series.windows import Windows
 from tidegate.runtime.batches import Run
 from tidegate.runtime.network import Network
 
@@ -137,10 +138,10 @@ def _bands(w: Windowing) -> np.ndarray:
 
 def _repetitions(w: Windowing, steps: int) -> dict[int, np.ndarray]:
     """What each naive forecast repeats, [O] columns of the line's inputs, by its season."""
-    unread = (w.context // w.segment - steps) * w.input_size
+    unread = (w.steps - steps) * w.input_size
     found = {}
     for season in (0, w.season, *w.longer_seasons):
-        if season > steps * w.segment:
+        if season > (steps - w.steps_ahead) * w.segment:
             continue
         rows = w.context - max(season, 1) + np.arange(w.horizon) % max(season, 1)
         found[season] = w.places(rows).ravel() - unread

@@ -198,18 +198,18 @@ class Conditions:
         """Which column each number of a condition belongs to, int [C]."""
         return np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
 
-    def numbers(self, texts: ConditionedTexts) -> np.ndarray:
-        """The condition of each text, float32 [N, C].
+    def numbers(self, columns: Mapping[str, Sequence[Any]], count: int) -> np.ndarray:
+        """The condition of each of ``count`` texts, float32 [N, C].
 
         Categories that training did not have are unknown.  Raises InputError for a missing column.
         """
-        parts = [np.zeros((len(texts), 0), np.float32)]
+        parts = [np.zeros((count, 0), np.float32)]
         for column in self.columns:
-            if column.name not in texts.columns:
-                there = ", ".join(map(shown, texts.columns)) or "none"
+            if column.name not in columns:
+                there = ", ".join(map(shown, columns)) or "none"
                 problem = f"expected a column {shown(column.name)}, as in training, got {there}"
                 raise InputError(f"conditions: {problem}; give it, its cells empty if need be")
-            parts.append(column.numbers(texts.columns[column.name]))
+            parts.append(column.numbers(columns[column.name]))
         return np.concatenate(parts, axis=1)
 
     def given(self, given: Any) -> np.ndarray:
