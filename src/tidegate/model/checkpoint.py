@@ -43,7 +43,7 @@ Format 2
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
   data/text/reading.py, data/text/conditions.py (of a language-model whose ``condition_size`` is not
   0), data/text/tokens.py (of a tagger), data/series/windowing.py, data/series/error_quantiles.py
-  and tasks/forecaster.py, data/sequences/inputs.py and tasks/sequence_estimator.py.
+  and tasks/forecast_scaling.py, data/sequences/inputs.py and tasks/sequence_estimator.py.
 - The other tensors MUST be exactly these, in any order:
 
   ``network.NAME``  F32, for each NAME and shape of Architecture.tensor_shapes(); or all of two

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import gcd
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,21 +17,27 @@ from tidegate.data.series.line import fit_line, line_folds, line_steps
 from tidegate.data.series.panel import Panel, Stack
 from tidegate.data.series.series import Series
 from tidegate.data.series.windows import Windows
-from tidegate.data.source import as_list
 from tidegate.data.text.conditions import Conditions
-from tidegate.errors import InputError, shown, spelled
+from tidegate.errors import InputError, shown
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
-from tidegate.tasks.estimator import with_default
 from tidegate.tasks.forecast_blend import Blend, start_from_line, with_weights
-from tidegate.tasks.forecast_figures import JudgedForecaster, need_finite
+from tidegate.tasks.forecast_figures import need_finite
 from tidegate.tasks.forecast_intervals import calibrated, need_quantiles
+from tidegate.tasks.forecast_options import ForecastOptions
 from tidegate.tasks.forecast_scaling import scaling_in, scaling_of
-from tidegate.tasks.forecast_spans import end_given, first_asked, spans_of, windowing_of
+from tidegate.tasks.forecast_spans import (
+    end_given,
+    first_asked,
+    gaps_told,
+    roles_told,
+    spans_of,
+    unseen_from,
+    windowing_of,
+)
 from tidegate.terminal import say
 from tidegate.training.budget import Closing
-from tidegate.training.options import documented, option
-from tidegate.training.search_space import Among
+from tidegate.training.options import documented
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
 
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class Forecaster(JudgedForecaster):
+class Forecaster(ForecastOptions):
     """Forecasts the next ``horizon`` rows of one or several time series.
 
     ``windowing_`` holds the chosen context, season, segment and scaling, by which series become
@@ -64,79 +69,6 @@ class Forecaster(JudgedForecaster):
     TASK: ClassVar[str] = "forecaster"
     DEFAULT_EPOCHS: ClassVar[int] = 4
     DEFAULT_STEPS: ClassVar[int] = 400
-
-    horizon: int = option(24, "how many rows ahead to forecast", at_least=1, common=True)
-    context: int | None = option(
-        None,
-        "how many past rows a forecast reads (default: 14 seasons and the longest season found, "
-        "fewer if the series is short)",
-        at_least=1,
-    )
-    season: int | None = option(
-        None,
-        "rows after which the series repeats, such as 24 for hourly data (default: guessed, and "
-        "longer ones looked for)",
-        at_least=1,
-    )
-    segment: int | None = option(
-        None,
-        "rows read in one recurrent step; a divisor of `context` (default: a season or a part of "
-        "it)",
-        at_least=1,
-    )
-    joint: bool = option(
-        False, "forecast all series from the past of all; otherwise each from its own past"
-    )
-    anchored: bool = option(
-        True,
-        "read and forecast differences from the last known value; helps if the level drifts",
-        search=Among(True, False),
-    )
-    own_scale: bool | None = option(
-        None,
-        "read each window in standard deviations of its context, so that series of any size, and "
-        "new ones, are alike (default: with ids, and not without)",
-    )
-    calendar: bool = option(
-        False,
-        "also read where each row stands in day, week and year, those of the horizon, too; for "
-        "what the past does not show",
-    )
-    linear: bool = option(
-        True,
-        "add a straight line beside the network: a ridge regression on what it reads, fitted "
-        "first, so that the network learns what the line leaves",
-    )
-    loss: str = option(
-        "mae",
-        "error that training minimises",
-        choices=("mse", "mae", "huber"),
-        search=Among("mse", "mae", "huber"),
-    )
-    train_until: str | int | float | None = option(
-        None,
-        "end of the training rows: a time, a row number or a fraction of the rows (default: 0.8 of "
-        "the rows before the end of the validation rows)",
-    )
-    validate_until: str | int | float | None = option(
-        None,
-        "end of the validation rows, which choose the best weights; the rows after it are the test "
-        "(default: the last row, no test)",
-    )
-    dropout: float = with_default("dropout", 0.3)
-    batch_size: int = option(
-        128, "windows in one optimiser step, over all processes together", at_least=1
-    )
-
-    def check(self) -> None:
-        """Raise InputError naming the first option whose value cannot be used."""
-        super().check()
-        if self.context and self.segment and self.context % self.segment:
-            raise InputError(
-                f"expected a divisor of {spelled('context')}, {self.context}, got {self.segment}; "
-                f"give a smaller one that divides it, such as {gcd(self.context, self.segment)}",
-                option="segment",
-            )
 
     def fit(
         self,
@@ -186,10 +118,11 @@ class Forecaster(JudgedForecaster):
         self.windowing_ = w = windowing_of(self, panel.before(cuts), size)
         stack = self._stack(panel, [first_asked(w, cut) for cut in cuts])
         alone = panel.id_name is None
-        train = self._windows(stack, [(0 if not alone else w.context, cut) for cut in cuts],
-                              end_given(self))  # fmt: skip
-        validation = self._windows(stack, spans, "train_until")
-        everything = self._windows(stack, [(0 if not alone else w.context, end) for end in ends])
+        first = w.context if alone else 0
+        starts = _starts(stack, [(first, cut) for cut in cuts], end_given(self))
+        train = Windows(w, stack.rows, starts)
+        validation = train.at(_starts(stack, spans, "train_until"))
+        everything = train.at(_starts(stack, [(first, end) for end in ends]))
         later = [(end, len(one)) for end, one in zip(ends, panel.series, strict=True)]
         tested = None
         if any(last - end >= w.horizon for end, last in later):
@@ -198,10 +131,10 @@ class Forecaster(JudgedForecaster):
         if alone:
             learned = panel.first.values[: cuts[0]]
             self.naive_error_ = np.nan_to_num(seasonal_naive_error(learned, w.season))
-        self.unseen_from_ = _unseen_from(panel.before(ends))
+        self.unseen_from_ = unseen_from(panel.before(ends))
         if self.speaks:
             say(w.said() + (f"; {len(panel.series)} series" if not alone else ""))
-            if told := _gaps_told(panel):
+            if told := gaps_told(panel):
                 say(told)
         steps = line_steps(w.input_size, w.output_size, w.steps) if self.linear else 0
         steps = steps if steps > w.steps_ahead else 0
@@ -228,9 +161,7 @@ class Forecaster(JudgedForecaster):
                 "rows_from": str(min(one.times[0] for one in panel.series)),
                 "seasons": ", ".join(map(str, (w.season, *w.longer_seasons))),
                 "context_rows": w.context,
-                **_columns(panel),
-                **({"fill_gaps": True} if panel.first.gaps else {}),
-                **({} if every is None else {"every": str(every)}),
+                **roles_told(panel, every),
             },
             None if line is None else lambda network: start_from_line(network, line),
             everything_of=lambda network: self._objective(network, everything, validation),
@@ -341,15 +272,14 @@ class Forecaster(JudgedForecaster):
             )
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
-        panel, w = self._held(x).panel, self.windowing_
-        series = panel.first
-        last = self._last_windows(replace(panel, series=panel.series[:1], ids=panel.ids[:1]))
+        panel, w = self._held(x).panel.alone(0), self.windowing_
+        series, last = panel.first, self._last_windows(panel)
         read = last.inputs(np.arange(w.rows_per_window)).swapaxes(0, 1)
         names = w.names if w.rows_per_window > 1 else ("",)
-        before = series.times[len(series) - w.context :]
-        every = np.concatenate([before, series.future_times(w.horizon)])
-        times = series.style.write(every[:: w.segment][: w.steps])
-        return dict(zip(names, read, strict=True)), [str(time) for time in times]
+        every = np.concatenate([series.times, series.future_times(w.horizon)])
+        begins = len(series) - w.context + w.segment * np.arange(w.steps)
+        steps = series.style.write(every[begins.clip(min=0)])
+        return dict(zip(names, read, strict=True)), [str(step) for step in steps]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import ForecastStream
@@ -360,15 +290,6 @@ class Forecaster(JudgedForecaster):
     def spans(self, panel: Panel) -> list[tuple[int, int]]:
         """Ends of training and validation of each series, as rows.  Raises InputError."""
         return spans_of(self, panel)
-
-    def _windows(
-        self, stack: Stack, spans: Sequence[tuple[int, int]], option: str | None = None
-    ) -> Windows:
-        """All windows whose targets lie in the spans; ``option``: which one to name where none."""
-        try:
-            return Windows(self.windowing_, stack.rows, stack.starts(spans))
-        except InputError as e:
-            raise InputError(str(e), option=option) from e
 
     def _objective(
         self, network: SequenceNetwork, train: Windows, validation: Windows
@@ -397,16 +318,14 @@ class Forecaster(JudgedForecaster):
             setattr(self, name, value)
 
 
-def _gaps_told(panel: Panel) -> str:
-    """How many values are missing, where some may be."""
-    sizes = sum(one.values.size for one in panel.series)
-    missing = sum(int(np.isnan(one.values).sum()) for one in panel.series)
-    if not missing:
-        return ""
-    return (
-        f"{missing:,} of {sizes:,} values are missing: the last known one is read there, and "
-        "nothing is learned from them or judged by them"
-    )
+def _starts(
+    stack: Stack, spans: Sequence[tuple[int, int]], option: str | None = None
+) -> np.ndarray:
+    """All windows whose targets lie in the spans; ``option``: which one to name where none does."""
+    try:
+        return stack.starts(spans)
+    except InputError as e:
+        raise InputError(str(e), option=option) from e
 
 
 def _rows_of(values: np.ndarray) -> np.ndarray:
@@ -421,26 +340,3 @@ def _learned_statics(panel: Panel) -> Conditions | None:
         return Conditions.learn(panel.statics)
     except InputError as e:
         raise InputError(str(e).removeprefix("conditions: "), option="static") from None
-
-
-def _columns(panel: Panel) -> dict[str, str]:
-    """Which columns are what, as a source has them in a model file."""
-    told = {
-        "target_columns": as_list(panel.first.names),
-        "covariate_columns": as_list(panel.first.covariate_names),
-    }
-    if panel.first.known_names:
-        told["known_columns"] = as_list(panel.first.known_names)
-    if panel.id_name is not None:
-        told["id_column"] = panel.id_name
-    if panel.statics:
-        told["static_columns"] = as_list(tuple(panel.statics))
-    return told
-
-
-def _unseen_from(panel: Panel) -> str | dict[str, str]:
-    """The time after the last row of each series, by id where they have some."""
-    after = [str(one.future_times(1)[0]) if len(one) else "" for one in panel.series]
-    if panel.id_name is None:
-        return after[0]
-    return {str(i): time for i, time in zip(panel.ids, after, strict=True) if time}

@@ -145,6 +145,8 @@ def _of_frame(frame: Any, roles: _Roles) -> Held:
         axis = index_axis(frame)
     others = [name for name in labels if name != time_column]
     id_name = None if roles.id is None else _chosen(roles.id, others, (), "id")[0]
+    if id_name is not None and axis is not None and axis.numbered:
+        axis = None  # the rows of all series together are numbered, not those of one
     statics = _chosen(roles.static, others, (), "static")
     parts = _parted([n for n in others if n != id_name and n not in statics], roles)
     columns = {n: numbers_in(frame.get_column(labels[n]), n) for part in parts for n in part}
@@ -246,7 +248,7 @@ def _frame_of(
         columns[labels[time_column]] = axis.continued(ahead.times)
     columns |= {labels.get(name, name): values for name, values in ahead.columns().items()}
     made = kind(columns)
-    if time_column is None and axis is not None and not (axis.numbered and rows is not None):
+    if time_column is None and axis is not None:
         made.index = axis.continued(ahead.times)
     return made
 

@@ -53,9 +53,10 @@ class Panel:
         parts = zip(self.series, ends, strict=True)
         return replace(self, series=tuple(one.rows(0, int(end)) for one, end in parts))
 
-    def longest(self, most: int) -> list[Series]:
-        """The ``most`` longest series."""
-        return sorted(self.series, key=len, reverse=True)[:most]
+    def alone(self, g: int) -> Panel:
+        """One of the series, with its id."""
+        told = {name: [cells[g]] for name, cells in self.statics.items()}
+        return replace(self, series=(self.series[g],), ids=(self.ids[g],), statics=told)
 
 
 def one_step(series: Sequence[Series], ids: Sequence[Any], id_name: str) -> tuple[Series, ...]:
