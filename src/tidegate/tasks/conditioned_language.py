@@ -184,7 +184,7 @@ class ConditionedLanguage(LanguageOptions):
             _refuse_frames(texts.texts)
         frame = self._text_frame()
         framed = [self._framed(text, frame) for text in texts.texts]
-        return framed, self.conditions_.numbers(texts.columns, len(texts))
+        return framed, self.conditions_.numbers(texts)
 
     def _framed(self, text: str, frame: tuple[int, int]) -> np.ndarray:
         opening, closing = frame

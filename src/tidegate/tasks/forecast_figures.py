@@ -244,7 +244,7 @@ class JudgedForecaster(Estimator):
         """The series below each other; those with ids may be asked for the row ``asked`` each."""
         told = None
         if self.statics_ is not None and panel.statics:
-            told = self.statics_.numbers(panel.statics, len(panel.series))
+            told = self.statics_.of_cells(panel.statics, len(panel.series))
         asked = asked if panel.id_name is not None else None
         return Stack.of(panel, self.windowing_, asked=asked, statics=told)
 

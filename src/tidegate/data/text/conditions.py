@@ -198,8 +198,12 @@ class Conditions:
         """Which column each number of a condition belongs to, int [C]."""
         return np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
 
-    def numbers(self, columns: Mapping[str, Sequence[Any]], count: int) -> np.ndarray:
-        """The condition of each of ``count`` texts, float32 [N, C].
+    def numbers(self, texts: ConditionedTexts) -> np.ndarray:
+        """The condition of each text, float32 [N, C].  Raises InputError as ``of_cells``."""
+        return self.of_cells(texts.columns, len(texts))
+
+    def of_cells(self, columns: Mapping[str, Sequence[Any]], count: int) -> np.ndarray:
+        """The conditions that ``count`` cells of each column say, float32 [count, C].
 
         Categories that training did not have are unknown.  Raises InputError for a missing column.
         """
