@@ -137,6 +137,7 @@ def forecaster(*, joint: bool = False, covariates: int = 0, **of_network: Any) -
     names = ("x", "y")
     model = tg.Forecaster(joint=joint, horizon=3)
     extra = Scaler(np.full(covariates, 2.0), np.full(covariates, 0.5)) if covariates else None
+    model.provenance_, model.statics_ = {}, None
     model.windowing_ = w = Windowing(
         names=names, covariate_names=tuple(f"z{k}" for k in range(covariates)),
         step=np.timedelta64(3600, "s"), context=8, horizon=3, season=4, segment=2, joint=joint,

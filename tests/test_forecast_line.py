@@ -15,7 +15,8 @@ from tidegate.data.series.line import fit_line, line_steps
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season, longer_seasons
 from tidegate.data.series.series import Series
-from tidegate.data.series.windowing import Windowing, Windows, choose_context
+from tidegate.data.series.windowing import Windowing, choose_context
+from tidegate.data.series.windows import Rows, Windows
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 
@@ -49,7 +50,7 @@ def windowing(values, **changes):
 def test_it_is_scikit_learn_s_ridge_of_the_same_windows(seed, anchored):
     values = np.random.default_rng(seed).standard_normal((200, 1)).cumsum(0)
     w = windowing(values, anchored=anchored)
-    rows = Series.of(np.arange(200), values)
+    rows = Rows(values, np.empty((200, 0)))
     train = Windows(w, rows, np.arange(0, 120))
     line = fit_line(train, Windows(w, rows, np.arange(140, 180)), 4)
     x = train.inputs(np.arange(120)).swapaxes(0, 1).reshape(120, -1).astype(float)

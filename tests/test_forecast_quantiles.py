@@ -15,7 +15,7 @@ from tidegate.data.series.error_quantiles import (
     steps_kept,
     windows_kept,
 )
-from tidegate.data.series.frames import Forecast
+from tidegate.data.series.held import Forecast
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model

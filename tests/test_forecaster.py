@@ -12,7 +12,8 @@ from tides import CONTEXT, HORIZON, ROWS, changed, learned, small, tides
 import tidegate as tg
 from tidegate.data.series.series import Series
 from tidegate.data.series.tables import read_series
-from tidegate.data.series.windowing import Windows, choose_context, choose_segment
+from tidegate.data.series.windowing import choose_context, choose_segment
+from tidegate.data.series.windows import Rows, Windows
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import NotFittedError
 
@@ -155,7 +156,7 @@ def test_an_anchored_forecast_moves_with_the_level(series):
 def test_steps_read_segments_in_order(with_covariate):
     """The value h rows after the origin, and the one k before it, stand where they should."""
     series, w = tides(covariates=True), with_covariate.windowing_
-    windows = Windows(w, series, np.array([7, 9]))
+    windows = Windows(w, Rows(series.values, series.covariates), np.array([7, 9]))
     rows = np.array([3, 0])  # the second window of "flow", the first of "level"
     z = (series.values - w.scaler.mean) / w.scaler.scale
     inputs, targets = windows.inputs(rows), windows.targets(rows)
@@ -176,7 +177,7 @@ def test_steps_read_segments_in_order(with_covariate):
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_perfect_output_is_a_perfect_forecast(series, joint):
     w = small(joint=joint).fit(series).windowing_
-    windows = Windows(w, series, np.arange(30, 41))
+    windows = Windows(w, Rows(series.values, series.covariates), np.arange(30, 41))
     targets = windows.targets(np.arange(len(windows)))
     truth = np.stack([series.values[s + CONTEXT : s + CONTEXT + HORIZON] for s in range(30, 41)])
     assert np.allclose(windows.forecasts(targets), truth, atol=1e-4)  # float32, values near 60
@@ -223,11 +224,11 @@ def test_spans_are_times_rows_or_fractions(series):
 
 
 def objective_of(series, **options):
-    from tidegate.data.series.windowing import Windows
+    from tidegate.data.series.windows import Rows, Windows
     from tidegate.training.forecasting import Forecasting
 
     model = small(**options).fit(series)
-    train = Windows(model.windowing_, series, np.arange(0, 60))
+    train = Windows(model.windowing_, Rows(series.values, series.covariates), np.arange(0, 60))
     return Forecasting(model.network_, train, train, loss="mae", batch_size=7, seed=5)
 
 
@@ -338,7 +339,11 @@ def test_a_forecast_keeps_the_digits_of_a_large_reading_that_hardly_moves():
     rows = np.arange(ROWS)
     readings = np.where(rows < 10, 0.0, 1234567890.5) + 0.25 * (rows % 4)
     meter = Series.of(rows, readings)
-    windows = Windows(small().fit(meter).windowing_, meter, np.array([ROWS - CONTEXT]))
+    windows = Windows(
+        small().fit(meter).windowing_,
+        Rows(meter.values, meter.covariates),
+        np.array([ROWS - CONTEXT]),
+    )
     unmoved = windows.forecasts(np.zeros((1, HORIZON), np.float32))
     # rtol: the roundings of scaling in float64 and back
     np.testing.assert_allclose(unmoved, readings[-1], rtol=1e-15)

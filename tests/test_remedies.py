@@ -122,12 +122,13 @@ CASES = {
         row_numbers,
         "",
     ),
-    "empty at first": (
+    "empty at first": (FORECAST, HOLES, "with --fill-gaps", same, "--fill-gaps"),
+    "uneven, brought to days": (
         FORECAST,
-        HOLES,
-        "remove the rows before the first value",
-        without(r"^\d,\n"),
-        "",
+        table(*GAP, "2016-01-29 01:00,3"),
+        "bring them to a regular grid with --every STEP",
+        same,
+        "--every D",
     ),
     "empty later": (
         FORECAST,

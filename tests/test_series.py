@@ -14,7 +14,7 @@ from tidegate.data.series.naive import mase, naive_forecast, seasonal_naive_fore
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season
 from tidegate.data.series.series import Series
-from tidegate.data.series.windowing import window_rows, windows
+from tidegate.data.series.windows import window_rows, windows
 from tidegate.data.times.grid import grid_positions, step_from_json, step_to_json
 from tidegate.data.times.styles import AS_NUMPY
 from tidegate.errors import InputError

@@ -19,7 +19,7 @@ from tidegate.cli import main
 from tidegate.data.files.items import as_texts
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.series import Series
-from tidegate.data.series.windowing import Windows
+from tidegate.data.series.windows import Rows, Windows
 from tidegate.runtime.batches import forecast_windows, outputs_of, step_outputs
 from tidegate.runtime.mixture import follow, nothing_read
 from tidegate.runtime.rolls import outputs_by_step
@@ -229,7 +229,7 @@ def test_answers_without_torch_are_those_of_the_torch_network(
         times = np.datetime64("2030-01-01T00", "s") + 3600 * np.arange(rows)
         values = np.array(given["series"])[:, : len(w.names)]
         series = Series.of(times, values, names=w.names)
-        windows = Windows(w, series, np.array([rows - w.context]))
+        windows = Windows(w, Rows(series.values, series.covariates), np.array([rows - w.context]))
         expected = forecast_windows(run, windows)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         return

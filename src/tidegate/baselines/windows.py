@@ -13,9 +13,9 @@ from typing import Self
 import numpy as np
 
 from tidegate.baselines.baseline import Baseline
-from tidegate.data.series.line import MOST_INPUTS, Line, designs, fit_line
-from tidegate.data.series.naive import seasonal_naive_forecast
-from tidegate.data.series.windowing import Windows, window_rows
+from tidegate.data.series.line import MOST_INPUTS, Line, fit_line
+from tidegate.data.series.naive import mean_known, seasonal_naive_forecast
+from tidegate.data.series.windows import Windows
 
 _ROWS = 4096  # at once: bounds the memory
 _PRODUCTS_A_SECOND = 3e9  # on one core
@@ -33,24 +33,20 @@ class Repeated(Baseline):
 
     def losses(self, part: Windows) -> np.ndarray:
         """Mean squared error of each window, over horizon and series, [windows]."""
-        return np.concatenate([(errors**2).mean((1, 2)) for errors in self._errors(part)])
+        return np.concatenate([mean_known(errors**2, (1, 2)) for errors in self._errors(part)])
 
     def figures(self, part: Windows) -> dict[str, float]:
         """``mse`` and ``mae``."""
-        absolute = [np.abs(errors).mean((1, 2)) for errors in self._errors(part)]
-        return {
-            "mse": float(self.losses(part).mean()),
-            "mae": float(np.concatenate(absolute).mean()),
-        }
+        return _figures(self._errors(part))
 
     def _errors(self, part: Windows) -> Iterator[np.ndarray]:
         """Of windows, which have a season before their targets: [windows, horizon, C]."""
-        rows = part.starts + part.windowing.context
-        horizon = part.windowing.horizon
-        for some in np.split(rows, range(_ROWS, len(rows), _ROWS)):
-            past = window_rows(part.values, some - self.season, self.season)
+        context, horizon = part.windowing.context, part.windowing.horizon
+        for some in np.split(part.starts, range(_ROWS, len(part.starts), _ROWS)):
+            own = part.at(some)
+            past = own.asked(self.season, context - self.season, filled=True)
             forecasts = seasonal_naive_forecast(past, horizon, self.season)
-            yield forecasts - window_rows(part.values, some, horizon)
+            yield (forecasts - own.asked(horizon)) / own.units()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +68,7 @@ class LinearWindows(Baseline):
         every = math.ceil(max(1.0, work / (seconds * _PRODUCTS_A_SECOND)))
         train = train if every == 1 else train.at(train.starts[::every])
         w = train.windowing
-        return cls(fit_line(train, validation, w.context // w.segment))
+        return cls(fit_line(train, validation, w.steps))
 
     @property
     def about(self) -> str:
@@ -84,22 +80,29 @@ class LinearWindows(Baseline):
 
     def figures(self, part: Windows) -> dict[str, float]:
         """``mse`` and ``mae`` over all windows and series, in standard deviations of training."""
-        squared = absolute = count = 0.0
-        for error in self._errors(part):
-            squared, absolute = squared + np.sum(error**2), absolute + np.sum(np.abs(error))
-            count += error.size
-        return {"mse": float(squared / count), "mae": float(absolute / count)}
+        return _figures(self._errors(part))
 
     def losses(self, part: Windows) -> np.ndarray:
         """Mean squared error of each window, over horizon and series, [windows]."""
-        rows = [(error**2).mean(1) for error in self._errors(part)]
-        return np.concatenate(rows).reshape(len(part.starts), -1).mean(1)
+        rows = [mean_known(error**2, 1) for error in self._errors(part)]
+        return mean_known(np.concatenate(rows).reshape(len(part.starts), -1), 1)
 
     def _errors(self, part: Windows) -> Iterator[np.ndarray]:
         """Of the rows of all windows, [B, outputs]."""
         steps = self.line.weights.shape[1] // part.windowing.input_size
-        for _, x, y in designs(part, steps, thinned=False):
-            yield self.line(x) - y
+        rows = np.arange(len(part))
+        for some in np.split(rows, range(_ROWS, len(rows), _ROWS)):
+            x = part.inputs(some)[-steps:].swapaxes(0, 1).reshape(len(some), -1)
+            yield self.line(x.astype(np.float64)) - part.targets(some)
+
+
+def _figures(errors: Iterator[np.ndarray]) -> dict[str, float]:
+    """``mse`` and ``mae`` over all errors that are known."""
+    squared = absolute = count = 0.0
+    for some in errors:
+        squared, absolute = squared + np.nansum(some**2), absolute + np.nansum(np.abs(some))
+        count += np.isfinite(some).sum()
+    return {"mse": float(squared / count), "mae": float(absolute / count)}
 
 
 def best_of(

@@ -79,13 +79,13 @@ def detect(
     check_files((model, file), output, plot, json=json, force=force)
     fitted = load_for("forecast", model)
     source, file_read = source_for(fitted, told), taken(file)
-    (series,) = source.read(file_read, learning=False)
+    (panel,) = source.read(file_read, learning=False)
     with about_file(file_read):
-        found = fitted.detect(series, start=start, calibrate_until=calibrate_until, rate=rate)
-    times = series.style.write(found.series.times)
+        found = fitted.detect(panel, start=start, calibrate_until=calibrate_until, rate=rate)
+    times = panel.first.style.write(found.series.times)
     scores, flags = found.scores.tolist(), found.flags.astype(int).tolist()
-    form = series.dialect.for_file(output)
-    table = table_of(form, source, times, {"score": scores, "flag": flags})
+    form = panel.first.dialect.for_file(output)
+    table = table_of(form, source, times, {"score": scores, "flag": flags}, {})
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_anomalies
 

@@ -72,7 +72,7 @@ def forecast(
     force: bool,
     json: bool,
 ) -> None:
-    """Forecast the rows that follow the last row of a file.
+    """Forecast the rows that follow the last row of a file, of each of its series.
 
     Example: tidegate forecast load-forecaster.safetensors load.csv --plot load.png
     --quantiles 0.1,0.5,0.9
@@ -82,24 +82,26 @@ def forecast(
     check_files((model, file), output, plot, json=json, force=force)
     fitted = load_for("forecast", model)
     source, file_read = source_for(fitted, told), taken(file)
-    (series,) = source.read(file_read, learning=False)
+    (panel,) = source.read(file_read, learning=False)
     with about_file(file_read):
-        ahead = fitted.forecast(series, quantiles=quantiles)
+        ahead = fitted.forecast(panel, quantiles=quantiles)
         fan = ahead
         if plot is not None and quantiles is None and fitted.error_quantiles_ is not None:
-            fan = fitted.forecast(series, quantiles=FAN)
-    times = series.style.write(ahead.times)
-    form = series.dialect.for_file(output)
+            fan = fitted.forecast(panel, quantiles=FAN)
+    times = panel.first.style.write(ahead.times)
+    form = panel.first.dialect.for_file(output)
     columns = {name: values.tolist() for name, values in ahead.columns().items()}
-    table = table_of(form, source, times, columns)
+    ids = {} if ahead.ids is None else {panel.id_name: list(ahead.ids)}
+    table = table_of(form, source, times, columns, ids)
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_forecast
 
-        plot_forecast(plot, series, fan, force=force)
+        plot_forecast(plot, panel, fan, force=force)
     if output is not None:
         write_atomically(output, form.content(table, output))
     if json:
-        told_of = {"times": times, "forecast": {name: columns[name] for name in ahead.names}}
+        told_of = {"ids": list(ahead.ids)} if ahead.ids is not None else {}
+        told_of |= {"times": times, "forecast": {name: columns[name] for name in ahead.names}}
         if quantiles is not None:
             told_of["quantiles"] = {
                 name: {f"{q:g}": columns[f"{name} q{q:g}"] for q in ahead.levels}

@@ -31,7 +31,14 @@ def check_files(
         check_plot_path(plot, inputs=inputs, force=force)
 
 
-def table_of(form: Any, source: TimeSeries, times: list[Any], columns: dict[str, list[Any]]) -> str:
-    """A table of ``columns`` by name, behind the column of times where the series has one."""
+def table_of(
+    form: Any,
+    source: TimeSeries,
+    times: list[Any],
+    columns: dict[str, list[Any]],
+    ids: dict[str, list[Any]],
+) -> str:
+    """A table of ``columns`` by name, behind those of ids and of times where there are such."""
     timed = {} if source.time_column is None else {source.time_column: times}
-    return form.text([*timed, *columns], [*timed.values(), *columns.values()])
+    every = ids | timed | columns
+    return form.text([*every], [*every.values()])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from tidegate.data.files.reading import File
-from tidegate.data.source import COLUMNS, PredictableSource, Source, source_option
+from tidegate.data.source import COLUMNS, PredictableSource, Source, as_list, source_option
 from tidegate.data.text_sources import TABLE, is_plain_text, texts_to_ask_about
 from tidegate.errors import InputError, spelled
 
@@ -173,7 +173,10 @@ class TaggedTokens(PredictableSource):
 @final
 @dataclass(frozen=True, kw_only=True)
 class TimeSeries(Source):
-    """A table of one or several series over the same times; parts of it are held out, not files."""
+    """A table of series; parts of it are held out, not files.
+
+    Columns are several series over the same times; an ``id`` tells series in the rows apart.
+    """
 
     FILE: ClassVar[str] = TABLE
     HAS_VALIDATION_FILE: ClassVar[bool] = False
@@ -193,12 +196,37 @@ class TimeSeries(Source):
     covariate: tuple[str, ...] = source_option(
         "more columns to read; their future values need not be known", COLUMNS, default=()
     )
+    known: tuple[str, ...] = source_option(
+        "more columns to read, such as prices and holidays, of which those of the horizon are "
+        "known, too: tidegate forecast reads them in rows after the last value, which have none",
+        COLUMNS,
+        default=(),
+    )
+    id: str | None = source_option(
+        "column that says which series a row belongs to: many, of any lengths, in one model",
+        default=None,
+    )
+    static: tuple[str, ...] = source_option(
+        "columns, of categories or numbers, that say the same in all rows of a series",
+        COLUMNS,
+        default=(),
+    )
     fill_gaps: bool = source_option(
-        "fill missing rows and values with the last known value", None, default=False
+        "read on where rows or values are missing, as if the last known value went on; nothing is "
+        "learned from them or judged by them",
+        None,
+        default=False,
+    )
+
+    every: str | None = source_option(
+        "bring rows at irregular times to one for each such step, the mean of those within it: "
+        "15min, h, D, B (business days), W, MS (months), QS, YS; of times that count a number",
+        "STEP",
+        default=None,
     )
 
     def read(self, file: File, *, learning: bool) -> tuple[Any]:
-        from tidegate.data.series.tables import read_series
+        from tidegate.data.series.tables import SeriesTable
 
         if learning and not self.no_time and self.time is None:
             problem = "expected the column of times, got none; name it, or read the rows in their "
@@ -206,8 +234,22 @@ class TimeSeries(Source):
         if learning and self.no_time and self.time is not None:
             problem = f"expected none beside {spelled('no_time', True)}, got {self.time!r}"
             raise InputError(f"{problem}; leave one of them out", option="time")
-        columns = self.time_column, self.target, self.covariate
-        return (read_series(file, *columns, self.layout(), fill_gaps=self.fill_gaps),)
+        if self.static and self.id is None:
+            problem = f"expected none without {spelled('id')}, got {as_list(self.static)}"
+            raise InputError(f"{problem}; name the column of ids, or leave it out", option="static")
+        table = SeriesTable(
+            path=file,
+            time=self.time_column,
+            target=self.target,
+            covariate=self.covariate,
+            known=self.known,
+            id=self.id,
+            static=self.static,
+            fill_gaps=self.fill_gaps,
+            every=self.every,
+            layout=self.layout(),
+        )
+        return (table.read(),)
 
     @classmethod
     def as_in_training(cls, provenance: Mapping[str, Any], given: Mapping[str, Any]) -> Self:

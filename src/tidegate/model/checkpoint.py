@@ -49,7 +49,7 @@ Format 2
   What ``encoder`` and ``scaling`` hold is specified, and checked on loading, by
   data/text/reading.py, data/text/conditions.py (where ``condition_size`` or ``columns_size`` is not
   0, and of music), data/text/tokens.py (of a tagger), data/series/windowing.py,
-  data/series/error_quantiles.py and tasks/forecaster.py, data/sequences/inputs.py,
+  data/series/error_quantiles.py and tasks/forecast_scaling.py, data/sequences/inputs.py,
   tasks/sequence_estimator.py and tasks/series_to_series.py.
 - The other tensors MUST be exactly these, in any order:
 

@@ -17,9 +17,10 @@ from tidegate.data.sequences.evidence import SequenceEvidence
 from tidegate.data.sequences.inputs import FLAT, SequenceInputs
 from tidegate.data.sequences.reading import SequenceReading
 from tidegate.data.series.scaling import Scaler
-from tidegate.data.series.windowing import Windowing, Windows
+from tidegate.data.series.windowing import Windowing
+from tidegate.data.series.windows import FLAT_CONTEXT, Rows, Windows
 from tidegate.onnx.evidence import evidence_of
-from tidegate.onnx.graph import Graph, axes, cast, size_of, summed, whole
+from tidegate.onnx.graph import Graph, axes, cast, highest_of, size_of, summed, whole
 from tidegate.runtime.batches import outputs_of, step_outputs
 from tidegate.runtime.network import Network
 
@@ -151,8 +152,11 @@ class WindowRows:
         w = self.windowing
         series = len(w.names)
         past = self._past(graph)
-        if w.anchored:
-            past = graph.node("Sub", past, self._last(graph, past))
+        anchor, scale, _ = self._measures(graph, past)
+        if anchor is not None:
+            past = graph.node("Sub", past, anchor)
+        if scale is not None:
+            past = graph.node("Div", past, scale)
         columns = self._columns(graph, past, series if w.joint else 1)
         if w.covariate_scaler is not None:
             known = self._scaled_part(graph, series, series + len(w.covariate_names))
@@ -178,10 +182,34 @@ class WindowRows:
         ahead = cast(graph, output, np.float64)
         ahead = graph.node("Reshape", ahead, axes(graph, -1, len(w.names), w.horizon))
         ahead = graph.node("Transpose", ahead, perm=[0, 2, 1])
-        if w.anchored:
-            ahead = graph.node("Add", ahead, self._last(graph, self._past(graph)))
+        anchor, _, deviation = self._measures(graph, self._past(graph))
+        if deviation is not None:
+            ahead = graph.node("Mul", ahead, deviation)
+        if anchor is not None:
+            ahead = graph.node("Add", ahead, anchor)
         shape: list[int | str] = [w.horizon, len(w.names)]
         return _unscaled(graph, ahead, w.scaler), np.float64, shape
+
+    def _measures(self, graph: Graph, past: str) -> tuple[str | None, str | None, str | None]:
+        """What is taken off the past [B, context, C] and divided by, and that by which outputs are
+        multiplied, [B, 1, C] each: 1 and 0 of a past that never changes.
+        """
+        w = self.windowing
+        if not w.own_scale:
+            return (self._last(graph, past) if w.anchored else None), None, None
+        last = self._last(graph, past)
+        moved, count = graph.node("Sub", past, last), graph.constant(np.array(float(w.context)))
+        mean = graph.node("Div", summed(graph, moved, 1, keep=True), count)
+        left = graph.node("Sub", moved, mean)
+        power = summed(graph, graph.node("Mul", left, left), 1, keep=True)
+        deviation = graph.node("Sqrt", graph.node("Div", power, count))
+        largest = highest_of(graph, graph.node("Abs", past), 1)
+        least = graph.node("Mul", largest, graph.constant(np.array(FLAT_CONTEXT)))
+        moves = graph.node("Greater", deviation, graph.node("Unsqueeze", least, axes(graph, 1)))
+        one, zero = graph.constant(np.ones(())), graph.constant(np.zeros(()))
+        anchor = last if w.anchored else graph.node("Add", last, mean)
+        scale, factor = (graph.node("Where", moves, deviation, other) for other in (one, zero))
+        return anchor, scale, factor
 
     def _past(self, graph: Graph) -> str:
         return self._scaled_part(graph, 0, len(self.windowing.names))
@@ -208,12 +236,15 @@ class WindowRows:
         w = self.windowing
         scalers = [w.scaler] if w.covariate_scaler is None else [w.scaler, w.covariate_scaler]
         mean, scale = (np.concatenate([getattr(s, n) for s in scalers]) for n in ("mean", "scale"))
-        yield {ROWS: rng.standard_normal((3, w.context + 2, len(mean))) * scale + mean}
+        rows = rng.standard_normal((3, w.context + 2, len(mean))) * scale + mean
+        if w.own_scale:
+            rows[0] = rows[0, :1]  # of no scale
+        yield {ROWS: rows}
 
     def expected(self, network: Network, feed: dict[str, np.ndarray]) -> np.ndarray:
         w, found = self.windowing, []
         for rows in feed[ROWS]:
-            parts = _Parted(rows[:, : len(w.names)], rows[:, len(w.names) :])
+            parts = Rows(rows[:, : len(w.names)], rows[:, len(w.names) :])
             windows = Windows(w, parts, np.array([len(rows) - w.context]))
             outputs = network(windows.inputs(np.arange(w.rows_per_window)))
             found.append(windows.forecasts(outputs))
@@ -222,12 +253,6 @@ class WindowRows:
     @property
     def unit(self) -> tuple[np.ndarray, np.ndarray]:
         return self.windowing.scaler.mean, self.windowing.scaler.scale
-
-
-@dataclass(frozen=True)
-class _Parted:
-    values: np.ndarray
-    covariates: np.ndarray
 
 
 def _scaled(graph: Graph, values: str, scaler: Scaler) -> str:
@@ -292,9 +317,10 @@ def _segments_of(graph: Graph, counts: str, segment: str) -> str:
 def reading_of(
     inputs: SequenceInputs | Windowing, evidence: SequenceEvidence | None, target: Scaler | None
 ) -> Reading:
-    """What stands before and behind the network of a task on numbers."""
+    """What stands before and behind the network of a task on numbers.  Raises InputError."""
     if isinstance(inputs, SequenceInputs):
         return SequenceRows(SequenceReading(inputs, evidence), target)
+    inputs.need_past_alone()
     return WindowRows(inputs)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from tidegate.data.sequences.sequences import pad_sequences
-from tidegate.data.series.windowing import Windows
+from tidegate.data.series.windows import Windows
 
 Run = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 

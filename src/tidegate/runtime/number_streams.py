@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.data.series.columns import array_of, floats_of, listed, numbers_in, opened
 from tidegate.data.series.scaling import FARTHEST, Scaler
-from tidegate.data.series.windowing import Windowing, Windows
+from tidegate.data.series.windowing import Windowing
+from tidegate.data.series.windows import Rows, Windows
 from tidegate.errors import InputError, shown
 from tidegate.runtime.batches import forecast_windows
 from tidegate.runtime.network import Network
@@ -138,13 +139,6 @@ _FLOAT64 = np.dtype(np.float64)
 _PLAIN = (np.ndarray, np.number, float, int, list, tuple)
 
 
-class _Rows(NamedTuple):
-    """What windows are cut from."""
-
-    values: np.ndarray
-    covariates: np.ndarray
-
-
 class ForecastStream(Stream):
     """A time series, or several alike, that is forecast anew whenever rows come in.
 
@@ -194,7 +188,7 @@ class ForecastStream(Stream):
         ready = np.flatnonzero(self._arrays["rows.known"] == w.context)
         if len(ready):
             rows = past[ready].reshape(-1, len(self.columns))
-            parted = _Rows(rows[:, : len(w.names)], rows[:, len(w.names) :])
+            parted = Rows(rows[:, : len(w.names)], rows[:, len(w.names) :])
             windows = Windows(w, parted, np.arange(len(ready)) * w.context)
             forecasts[ready] = forecast_windows(self._network, windows)
         return forecasts

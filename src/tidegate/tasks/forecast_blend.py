@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tidegate.data.series.line import Fold, Line, designs, fit_line, widest_line
-from tidegate.data.series.windowing import Windowing, Windows
+from tidegate.data.series.windowing import Windowing
+from tidegate.data.series.windows import Windows
 from tidegate.runtime.batches import Run
 from tidegate.runtime.network import Network
 from tidegate.terminal import say
@@ -42,7 +43,7 @@ def line_in_time(
 
     steps = max(1, round(preparation.decide("line", chosen) * most))
     if steps < most and speaks:
-        rows = steps * train.windowing.segment
+        rows = (steps - train.windowing.steps_ahead) * train.windowing.segment
         say(f"the minutes are too few for a straight line of all that is read: it has {rows} rows")
     began = monotonic()
     return fit_line(train, validation, steps), monotonic() - began
@@ -166,10 +167,10 @@ def _bands(w: Windowing) -> np.ndarray:
 
 def _repetitions(w: Windowing, steps: int) -> dict[int, np.ndarray]:
     """What each naive forecast repeats, [O] columns of the line's inputs, by its season."""
-    unread = (w.context // w.segment - steps) * w.input_size
+    unread = (w.steps - steps) * w.input_size
     found = {}
     for season in (0, w.season, *w.longer_seasons):
-        if season > steps * w.segment:
+        if season > (steps - w.steps_ahead) * w.segment:
             continue
         rows = w.context - max(season, 1) + np.arange(w.horizon) % max(season, 1)
         found[season] = w.places(rows).ravel() - unread

@@ -13,7 +13,8 @@ from tidegate.data.series.error_quantiles import (
     steps_kept,
     windows_kept,
 )
-from tidegate.data.series.windowing import Rows, Windows, window_rows
+from tidegate.data.series.naive import mean_known
+from tidegate.data.series.windows import Windows
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import Run, forecast_windows
 
@@ -21,11 +22,9 @@ JUDGED = tuple(k / 10 for k in range(1, 10))  # the quantiles whose losses are t
 _CHUNK = 1024  # windows forecast at once, which bounds memory
 
 
-def calibrated(
-    run: Run, held_out: Windows, series: Rows
-) -> tuple[ErrorQuantiles | None, dict[str, float], int]:
-    """Quantiles of what ``run`` misses on windows of ``series``, figures of such quantiles, and how
-    many windows they are of.
+def calibrated(run: Run, held_out: Windows) -> tuple[ErrorQuantiles | None, dict[str, float], int]:
+    """Quantiles of what ``run`` misses on windows, figures of such quantiles, and how many windows
+    they are of.
 
     None of too few windows.  The figures are of quantiles that one half of the windows gave, judged
     on the other half, a horizon apart: on the windows that gave them they would be right by
@@ -36,10 +35,12 @@ def calibrated(
     starts = windows_kept(held_out.starts, w.horizon, len(w.names))
     errors, sizes = [], []
     for some in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
-        forecasts = forecast_windows(run, held_out.at(some))[:, steps - 1]
-        truth = window_rows(series.values, some + w.context, w.horizon)[:, steps - 1]
-        errors.append(((truth - forecasts) / w.scaler.scale).astype(np.float32))
-        sizes.append((np.abs(truth) / w.scaler.scale).astype(np.float32))
+        part = held_out.at(some)
+        unit = part.units()
+        truth = part.asked(w.horizon)[:, steps - 1]
+        forecasts = forecast_windows(run, part)[:, steps - 1]
+        errors.append(((truth - forecasts) / unit).astype(np.float32))
+        sizes.append((np.abs(truth) / unit).astype(np.float32))
     missed, size = np.concatenate(errors), np.concatenate(sizes)
     middle = (starts[0] + starts[-1]) / 2
     halves = starts <= middle - w.horizon / 2, starts >= middle + w.horizon / 2
@@ -47,7 +48,8 @@ def calibrated(
     for own, other in (halves, halves[::-1]):
         half = ErrorQuantiles.of(missed[own], range(1, 1 + len(steps)))
         if half is not None and other.any():
-            found.append(losses(missed[other], size[other], half))
+            by_window = losses(missed[other], size[other], half)
+            found.append({name: mean_known(values, 0) for name, values in by_window.items()})
             counts.append(other.sum())
     figures: dict[str, float] = {}
     if found:
@@ -72,21 +74,22 @@ def need_quantiles(known: ErrorQuantiles | None, provenance: Mapping[str, Any]) 
 
 
 def losses(errors: np.ndarray, sizes: np.ndarray, known: ErrorQuantiles) -> dict[str, np.ndarray]:
-    """Means over windows and rows ahead, [C], of errors [W, H, C] and the values' ``sizes``.
+    """Means over rows ahead, [W, C], of errors [W, H, C] and the values' ``sizes``.
 
     ``coverage_80``: the share of errors within the interval.  ``pinball``: of quantile q and the
     error e less that quantile of errors, 2 max(q e, (q - 1) e), the mean over ``JUDGED``; in units
     of the errors.  ``size``: that of the values.
     """
     lower, upper = known.at(INTERVAL)
-    pinball = np.zeros(errors.shape[-1])
+    within = np.where(np.isnan(errors), np.nan, (errors >= lower) & (errors <= upper))
+    pinball = np.zeros((len(errors), errors.shape[-1]))
     for q, quantile in zip(JUDGED, known.at(JUDGED), strict=True):
         missed = errors - quantile
-        pinball += 2 * np.maximum(q * missed, (q - 1) * missed).mean((0, 1))
+        pinball += 2 * mean_known(np.maximum(q * missed, (q - 1) * missed), 1)
     return {
-        "coverage_80": ((errors >= lower) & (errors <= upper)).mean((0, 1)),
+        "coverage_80": mean_known(within, 1),
         "pinball": pinball / len(JUDGED),
-        "size": sizes.mean((0, 1)),
+        "size": mean_known(sizes, 1),
     }
 
 

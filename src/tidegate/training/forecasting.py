@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.data.series.windowing import Windows
+from tidegate.data.series.windows import Windows
 from tidegate.nn.network import SequenceNetwork
 from tidegate.runtime.batches import Run, window_outputs
 from tidegate.training.judging import as_function
@@ -41,12 +41,12 @@ class Forecasting(TaskObjective):
 
     def steps_in_epoch(self) -> int:
         """Optimiser steps in one pass over the windows."""
-        return -(-len(self.train) // self.batch_size)
+        return -(-len(self.train.answered) // self.batch_size)
 
     def batches(self, epoch: int, first: int, rank: int, world: int) -> Iterator[Any]:
         """Inputs [T, B, I] and targets [B, O], rows drawn in random order."""
         rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(self.train))
+        order = rng.permutation(self.train.answered)
         for step in range(first, self.steps_in_epoch()):
             rows = order[step * self.batch_size :][: self.batch_size][rank::world]
             if len(rows) == 0:
@@ -55,14 +55,17 @@ class Forecasting(TaskObjective):
             yield _batch(self.train, rows)
 
     def validation_batches(self) -> Iterator[Any]:
-        order = np.random.default_rng(self.seed).permutation(len(self.validation))
+        order = np.random.default_rng(self.seed).permutation(self.validation.answered)
         for first in range(0, len(order), self.batch_size):
             yield _batch(self.validation, order[first : first + self.batch_size])
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, targets = batch
         outputs, _ = network(inputs)
-        return StepResult(LOSSES[self.loss_name](outputs, targets), len(targets))
+        if self.train.has_gaps:
+            known = torch.isfinite(targets)
+            outputs, targets = outputs[known], targets[known]
+        return StepResult(LOSSES[self.loss_name](outputs, targets), inputs.shape[1])
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Errors on the validation windows, in standard deviations of the training span."""
@@ -80,7 +83,7 @@ class Forecasting(TaskObjective):
 
     def arrays(self) -> Iterator[np.ndarray]:
         for windows in (self.train, self.validation):
-            yield from (windows.starts, windows.values, windows.covariates)
+            yield from windows.arrays()
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"windowing": self.train.windowing.to_json()}
@@ -96,7 +99,12 @@ def errors_of(run: Run, validation: Windows, loss_name: str) -> dict[str, float]
     squared = absolute = lost = count = 0.0
     for rows, outputs in window_outputs(run, validation):
         targets = validation.targets(rows)
+        known = np.isfinite(targets)
+        if not known.all():
+            outputs, targets = outputs[known], targets[known]
         errors = (outputs - targets).astype(np.float64)
+        if not errors.size:
+            continue
         lost += errors.size * loss(*map(torch.from_numpy, (outputs, targets))).item()
         squared, absolute = squared + np.sum(errors**2), absolute + np.sum(np.abs(errors))
         count += errors.size

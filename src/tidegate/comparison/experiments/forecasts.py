@@ -18,9 +18,11 @@ from tidegate.comparison.experiments.experiment import (
 )
 from tidegate.comparison.experiments.paired import in_blocks
 from tidegate.data.series.frames import held_series
-from tidegate.data.series.windowing import Windows, window_rows, windows
+from tidegate.data.series.naive import mean_known
+from tidegate.data.series.windows import Windows
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import forecast_windows
+from tidegate.tasks.forecast_figures import Spans
 
 _CHUNK = 2048  # windows forecast at once, which bounds memory
 
@@ -41,13 +43,14 @@ class Forecasts(Experiment):
                 "expected one series, got others to hold out; name the rows to hold out by "
                 f"{spelled('train_until')} and {spelled('validate_until')}"
             )
-        self.series = series = held_series(data).series
-        cut, end = model.spans(series)
-        self.learned, self.chosen = (0, cut), (cut, end)
-        last = len(series)
-        self.held_out = "test" if last - end >= model.horizon else "validation"
-        self.scored = (end, last) if self.held_out == "test" else self.chosen
-        self.size = self.scored[1] - self.scored[0] - model.horizon + 1
+        self.panel = panel = held_series(data).panel
+        self.chosen = model.spans(panel)
+        self.learned = [(0, cut) for cut, _ in self.chosen]
+        later = [(end, len(one)) for (_, end), one in zip(self.chosen, panel.series, strict=True)]
+        tested = any(last - end >= model.horizon for end, last in later)
+        self.held_out = "test" if tested else "validation"
+        self.scored = later if tested else self.chosen
+        self.size = sum(max(b - a - model.horizon + 1, 0) for a, b in self.scored)
 
     @classmethod
     def held_back(cls, model: Any, share: float) -> dict[str, Any]:
@@ -55,10 +58,11 @@ class Forecasts(Experiment):
         return {"validate_until": 1 - share if told is None else told}
 
     def fit(self, model: Any) -> None:
-        model.fit(self.series)
+        model.fit(self.panel)
 
     def score(self, model: Any) -> tuple[Figures, Figures]:
-        held_out, learned = (model.evaluate(self.series, *p) for p in (self.scored, self.learned))
+        parts = self.scored, self.learned
+        held_out, learned = (model.evaluate_spans(self.panel, spans) for spans in parts)
         return held_out, learned
 
     def losses(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -69,14 +73,12 @@ class Forecasts(Experiment):
     def held_out_losses(self, model: Any) -> np.ndarray:
         return self._losses(model, self.scored)
 
-    def _losses(self, model: Any, span: tuple[int, int]) -> np.ndarray:
-        w = model.windowing_
-        starts = self._windows(model, span).starts
-        errors = []
-        for some in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
-            forecasts = forecast_windows(model.runtime_, Windows(w, self.series, some))
-            truth = window_rows(self.series.values, some + w.context, w.horizon)
-            errors.append((((forecasts - truth) / w.scaler.scale) ** 2).mean((1, 2)))
+    def _losses(self, model: Any, spans: Spans) -> np.ndarray:
+        every, errors = self._windows(model, spans), []
+        for some in np.split(every.starts, range(_CHUNK, len(every.starts), _CHUNK)):
+            part = every.at(some)
+            missed = forecast_windows(model.runtime_, part) - part.asked(model.horizon)
+            errors.append(mean_known((missed / part.units()) ** 2, (1, 2)))
         return self._by_stretch(model, np.concatenate(errors))
 
     def _by_stretch(self, model: Any, errors: np.ndarray) -> np.ndarray:
@@ -101,9 +103,7 @@ class Forecasts(Experiment):
         rows = np.unique(np.linspace(0, len(part) - 1, MOST_SEQUENCES).astype(int))
         return padded(list(part.inputs(rows).swapaxes(0, 1)), part.targets(rows))
 
-    def _windows(self, model: Any, span: tuple[int, int]) -> Windows:
-        """All windows whose targets are rows of ``span``, as ``Forecaster.evaluate`` takes them."""
-        w = model.windowing_
-        first = max(span[0], w.context, w.season)
-        starts = windows(self.series.values, w.context, w.horizon, first, span[1])
-        return Windows(w, self.series, starts)
+    def _windows(self, model: Any, spans: Spans) -> Windows:
+        """All windows whose targets lie in ``spans``, as ``Forecaster.evaluate`` takes them."""
+        stack, starts = model.windows_within(self.panel, spans)
+        return Windows(model.windowing_, stack.rows, starts)

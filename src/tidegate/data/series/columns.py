@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.data.series.panel import Panel
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 
@@ -17,7 +18,7 @@ _SHOWN = 10  # column names in a message
 
 def opened(data: Any) -> Any:
     """A frame or Series of any library as narwhals', a lazy one read; anything else as it is."""
-    if isinstance(data, Series | np.ndarray | list | tuple):
+    if isinstance(data, Series | Panel | np.ndarray | list | tuple):
         return data
     import narwhals as nw
 

@@ -44,19 +44,24 @@ class ErrorQuantiles:
 
     @classmethod
     def of(cls, errors: np.ndarray, steps: Sequence[int]) -> Self | None:
-        """Those of errors [W, steps, C]; None of too few windows for an interval of 80 %.
+        """Those of errors [W, steps, C]; None of too few windows for an interval of 80 %.  NaN is
+        no error.
 
         Of n errors the level q < 0.5 is the floor((n + 1) q)-th smallest one, q > 0.5 the
         ceil((n + 1) q)-th, so that the interval is never too narrow for the n.  Levels that would
         need more errors are left out, and most of thousands of series.
         """
-        n = len(errors)
+        counts = np.isfinite(errors).sum(0)  # [steps, C]
+        n = int(counts.min()) if counts.size else 0
         kept = _COARSE if 2 * len(LEVELS) * errors.shape[-1] > _MOST_NUMBERS else LEVELS
         levels = tuple(q for q in kept if round((n + 1) * min(q, 1 - q), 9) >= 1)
         if not levels or levels[0] > INTERVAL[0]:
             return None
-        ranked = np.sort(errors, axis=0)
-        values = [(ranked[low - 1] + ranked[high - 1]) / 2 for low, high in _ranks(n, levels)]
+        ranked = np.sort(errors, axis=0)  # NaN last
+        values = []
+        for places in _ranks(counts, levels):
+            low, high = (np.take_along_axis(ranked, p[None] - 1, axis=0)[0] for p in places)
+            values.append((low + high) / 2)
         return cls(levels, tuple(steps), _rounded(np.stack(values).astype(np.float64)), n)
 
     def at(self, levels: Sequence[float]) -> np.ndarray:
@@ -161,12 +166,12 @@ def checked_levels(asked: Any) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _ranks(n: int, levels: Sequence[float]) -> list[tuple[int, int]]:
-    """Of each level the two places among n errors, from 1, whose mean it is."""
+def _ranks(n: np.ndarray, levels: Sequence[float]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each level the two places among ``n`` errors, from 1, whose mean it is."""
     found = []
     for q in levels:
-        place = round((n + 1) * q, 9)
-        low, high = int(np.floor(place)), int(np.ceil(place))
+        place = np.round((n + 1) * q, 9)
+        low, high = np.floor(place).astype(int), np.ceil(place).astype(int)
         found.append((low, low) if q < 0.5 else (high, high) if q > 0.5 else (low, high))
     return found
 

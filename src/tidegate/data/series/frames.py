@@ -2,108 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tidegate.data.series.columns import floats_of, listed, numbers_in, opened
+from tidegate.data.series.held import Forecast, Held
+from tidegate.data.series.panel import Panel, one_step, static_cells
 from tidegate.data.series.series import Series
 from tidegate.data.times.frames import Axis, column_axis, index_axis, looks_like_times
-from tidegate.data.times.grid import Step, step_to_json
 from tidegate.errors import InputError, shown
 
-__all__ = ["Forecast", "Held", "held_series"]
+__all__ = ["held_series"]
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast:
-    """What comes next: times [horizon], names of the series, values [horizon, C] in their units.
+@dataclass(frozen=True, kw_only=True)
+class _Roles:
+    """Which columns are what; None: found."""
 
-    ``quantiles`` [levels, horizon, C]: of each of the ``levels``, if any were asked for, what stays
-    above the value with that probability.
-    """
-
-    times: np.ndarray
-    names: tuple[str, ...]
-    values: np.ndarray
-    levels: tuple[float, ...] = ()
-    quantiles: np.ndarray | None = None
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """Each series' forecast [horizon] by its name, and behind it its quantiles: ``OT q0.1``.
-
-        Raises InputError where a series has such a name.
-        """
-        found = {}
-        for c, name in enumerate(self.names):
-            found[name] = self.values[:, c]
-            if self.quantiles is not None:
-                for level, values in zip(self.levels, self.quantiles, strict=True):
-                    found[f"{name} q{level:g}"] = values[:, c]
-        if len(found) < len(self.names) * (1 + len(self.levels)):
-            problem = "expected names for the quantiles that no series has, got one such as "
-            problem += next(n for n in self.names if any(n == f"{o} q{q:g}" for o in self.names
-                                                         for q in self.levels))  # fmt: skip
-            raise InputError(f"{problem}; rename that series and train again", option="quantiles")
-        return found
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Held:
-    """A user's data as a series.
-
-    ``timed``: whether the data tell the time of a row; an array's rows are only numbered, from 0.
-    ``named``: whether they name the series.  ``flat``: one series, held in one dimension.
-    ``time_column`` is the column that holds the times, if one does.  ``give_back`` makes of a
-    forecast what the data are: a frame or a Series of the same library, else the forecast itself.
-    """
-
-    series: Series
-    timed: bool
-    named: bool = True
-    flat: bool = False
-    time_column: str | None = None
-    give_back: Callable[[Forecast], Any]
-
-    def as_in_training(
-        self, names: tuple[str, ...], covariate_names: tuple[str, ...], step: Step
-    ) -> Held:
-        """The same, with the names of the training where the data have none.
-
-        Raises InputError for other series, covariates or another step than those of the training.
-        """
-        series = self.series
-        if not self.named and {*names, *covariate_names} <= set(series.names):  # an array's columns
-            values, covariates = (
-                np.ascontiguousarray(series.values[:, [series.names.index(n) for n in some]])
-                for some in (names, covariate_names)
-            )
-            series = replace(
-                series,
-                names=names,
-                values=values,
-                covariate_names=covariate_names,
-                covariates=covariates,
-            )
-        elif not self.named and not covariate_names and len(series.names) == len(names):
-            series = replace(series, names=names)
-        for what, expected, got in (
-            ("series", names, series.names),
-            ("covariates", covariate_names, series.covariate_names),
-        ):
-            if expected != got:
-                raise InputError(
-                    f"expected the {what} it was trained on, {', '.join(expected) or 'none'}, in "
-                    f"this order, got {', '.join(got) or 'none'}; give the same columns"
-                )
-        if self.timed and step_to_json(step) != step_to_json(series.step):
-            raise InputError(
-                f"expected rows {step_to_json(step)} apart, as in training, got "
-                f"{step_to_json(series.step)}; bring them to that step, or train on rows like these"
-            )
-        return replace(self, series=series)
+    time: str | None
+    target: Any
+    covariate: Any
+    known: Any
+    id: str | None
+    static: Any
+    fill_gaps: bool
+    every: str | None
 
 
 def held_series(
@@ -112,31 +38,44 @@ def held_series(
     time: str | None = None,
     target: Any = None,
     covariate: Any = (),
+    known: Any = (),
+    id: str | None = None,
+    static: Any = (),
+    fill_gaps: bool = False,
+    every: str | None = None,
 ) -> Held:
-    """The series in a Series, a data frame, a column or an array [N] or [N, C].
+    """The series in a Series, a Panel, a data frame, a column or an array [N] or [N, C].
 
     ``time`` names the column of the times; by default they are the frame's index, or the only
-    column of times.  ``target`` and ``covariate`` name one column or several, by default all that
-    is left and none; an array's columns are numbered from 0.  Raises InputError.
+    column of times.  ``target``, ``covariate`` and ``known`` name one column or several, by default
+    all that is left and none; an array's columns are numbered from 0.  ``id`` names a column that
+    tells several series apart, ``static`` columns that say the same in all rows of a series.
+    ``fill_gaps``: rows and values may be missing.  ``every``: the step to which rows at irregular
+    times are brought.  Raises InputError.
     """
     if isinstance(data, Series):
-        return Held(series=data, timed=True, give_back=lambda forecast: forecast)
+        data = Panel((data,))
+    if isinstance(data, Panel):
+        return Held(panel=data, timed=True, give_back=lambda forecast: forecast)
     data = opened(data)
     if hasattr(data, "to_native") and not len(data):
         raise InputError("expected rows, one for each time, got none; add some")
+    roles = _Roles(time=time, target=target, covariate=covariate, known=known, id=id,
+                   static=static, fill_gaps=fill_gaps, every=every)  # fmt: skip
     if hasattr(data, "get_column"):
-        return _of_frame(data, time, target, covariate)
+        return _of_frame(data, roles)
+    for name in ("time", "id", "static"):
+        if getattr(roles, name):
+            raise InputError(
+                f"{name}: expected none for {type(data).__name__}, which names no columns, got "
+                f"{getattr(roles, name)!r}; give a data frame"
+            )
     if hasattr(data, "to_native"):
-        return _of_column(data)
-    return _of_array(data, time, target, covariate)
+        return _of_column(data, roles)
+    return _of_array(data, roles)
 
 
-def _of_array(data: Any, time: str | None, target: Any, covariate: Any) -> Held:
-    if time is not None:
-        raise InputError(
-            f"time: expected none for {type(data).__name__}, which names no columns, got {time!r}; "
-            "give a data frame"
-        )
+def _of_array(data: Any, roles: _Roles) -> Held:
     try:
         values = floats_of(data)
         if values.ndim == 0:
@@ -154,21 +93,18 @@ def _of_array(data: Any, time: str | None, target: Any, covariate: Any) -> Held:
             "give one series per column"
         )
     names = ["value"] if flat else [f"value_{i}" for i in range(table.shape[1])]
-    chosen = [names.index(n) for n in _chosen(target, names, covariate, "target")]
-    extra = [names.index(n) for n in _chosen(covariate, names, (), "covariate")]
-    series = Series.of(
-        np.arange(len(table)),
-        np.ascontiguousarray(table[:, chosen]),
-        names=[names[i] for i in chosen],
-        covariates=np.ascontiguousarray(table[:, extra]) if extra else None,
-        covariate_names=[names[i] for i in extra] if extra else None,
-    )
+    columns = {name: table[:, i] for i, name in enumerate(names)}
+    series = _series_of(np.arange(len(table)), columns, _parted(names, roles), roles)
     return Held(
-        series=series, timed=False, named=False, flat=flat, give_back=lambda forecast: forecast
+        panel=Panel((series,)),
+        timed=False,
+        named=False,
+        flat=flat,
+        give_back=lambda forecast: forecast,
     )
 
 
-def _of_column(column: Any) -> Held:
+def _of_column(column: Any, roles: _Roles) -> Held:
     """A Series of pandas, with its index, or of polars, without times."""
     import narwhals as nw
 
@@ -176,7 +112,8 @@ def _of_column(column: Any) -> Held:
     axis = index_axis(column)
     values = numbers_in(column, "value" if name is None else str(name))
     times = np.arange(len(values)) if axis is None else axis.times
-    series = Series.of(times, values, names=["value" if name is None else str(name)])
+    called = ["value" if name is None else str(name)]
+    series = Series.of(times, values, names=called, fill_gaps=roles.fill_gaps, every=roles.every)
 
     def give_back(forecast: Forecast) -> Any:
         if forecast.levels:  # a frame, with a column for each quantile
@@ -189,55 +126,131 @@ def _of_column(column: Any) -> Held:
             forecast.values[:, 0], index=axis.continued(forecast.times), name=name
         )
 
-    return Held(series=series, timed=axis is not None, named=False, flat=True, give_back=give_back)
+    panel, timed = Panel((series,)), axis is not None
+    return Held(panel=panel, timed=timed, named=False, flat=True, give_back=give_back)
 
 
-def _of_frame(frame: Any, time: str | None, target: Any, covariate: Any) -> Held:
+def _of_frame(frame: Any, roles: _Roles) -> Held:
     labels = {str(label): label for label in frame.columns}
     if len(labels) < len(frame.columns):
         raise InputError(
             f"expected columns of different names, got {listed(frame.columns)}; rename some"
         )
-    wanted = [*_as_names(target), *_as_names(covariate)]
-    time_column = _time_column(frame, labels, time, wanted)
+    wanted = [roles.target, roles.covariate, roles.known, roles.id, roles.static]
+    wanted = [name for some in wanted for name in _as_names(some)]
+    time_column = _time_column(frame, labels, roles.time, wanted)
     if time_column is not None:
         axis = column_axis(frame.get_column(labels[time_column]))
     else:
         axis = index_axis(frame)
     others = [name for name in labels if name != time_column]
-    covariates = _chosen(covariate, others, (), "covariate")
-    targets = _chosen(target, others, covariates, "target")
-    columns = {n: numbers_in(frame.get_column(labels[n]), n) for n in [*targets, *covariates]}
-    series = Series.of(
-        np.arange(len(frame)) if axis is None else axis.times,
-        np.stack([columns[name] for name in targets], axis=1),
-        names=targets,
-        covariates=np.stack([columns[n] for n in covariates], axis=1) if covariates else None,
-        covariate_names=covariates or None,
-    )
+    id_name = None if roles.id is None else _chosen(roles.id, others, (), "id")[0]
+    if id_name is not None and axis is not None and axis.numbered:
+        axis = None  # the rows of all series together are numbered, not those of one
+    statics = _chosen(roles.static, others, (), "static")
+    parts = _parted([n for n in others if n != id_name and n not in statics], roles)
+    columns = {n: numbers_in(frame.get_column(labels[n]), n) for part in parts for n in part}
+    times = np.arange(len(frame)) if axis is None else axis.times
 
-    if axis is not None:
-        series = replace(series, style=axis.style)
+    def series_of(rows: Any) -> Series:
+        some = {name: values[rows] for name, values in columns.items()}
+        at = times[rows] if axis is not None else times[: len(times[rows])]
+        made = _series_of(at, some, parts, roles)
+        return made if axis is None else replace(made, style=axis.style)
+
+    if id_name is None:
+        if statics:
+            problem = f"static: expected none without ids, got {listed(statics)}"
+            raise InputError(f"{problem}; name the column that tells series apart: id=...")
+        panel = Panel((series_of(slice(None)),))
+    else:
+        ids, groups = _groups(frame.get_column(labels[id_name]), id_name)
+        found = []
+        for one, rows in zip(ids, groups, strict=True):
+            try:
+                found.append(series_of(rows))
+            except InputError as e:
+                raise InputError(f"{id_name} {shown(str(one))}: {e}") from None
+        told = {
+            name: static_cells(frame.get_column(labels[name]).to_list(), groups, ids, name)
+            for name in statics
+        }
+        panel = Panel(one_step(found, ids, id_name), ids, id_name, told)
+        first = {one: int(rows[0]) for one, rows in zip(ids, groups, strict=True)}
 
     def give_back(forecast: Forecast) -> Any:
-        return _frame_of(frame, labels, time_column, axis, forecast)
+        rows = None if forecast.ids is None else [first[one] for one in forecast.ids]
+        return _frame_of(frame, labels, (id_name, rows), time_column, axis, forecast)
 
-    return Held(series=series, timed=axis is not None, time_column=time_column, give_back=give_back)
+    timed = axis is not None
+    return Held(panel=panel, timed=timed, time_column=time_column, give_back=give_back)
+
+
+def _parted(names: Sequence[str], roles: _Roles) -> tuple[list[str], list[str], list[str]]:
+    """Targets, covariates and those known beforehand, of an array's or a frame's columns."""
+    covariates = _chosen(roles.covariate, names, (), "covariate")
+    known = _chosen(roles.known, names, (), "known")
+    return _chosen(roles.target, names, [*covariates, *known], "target"), covariates, known
+
+
+def _series_of(
+    times: np.ndarray,
+    columns: dict[str, np.ndarray],
+    parts: tuple[list[str], list[str], list[str]],
+    roles: _Roles,
+) -> Series:
+    stacked = [np.stack([columns[n] for n in part], axis=1) if part else None for part in parts]
+    names, covariate_names, known_names = parts
+    values, covariates, known = stacked
+    return Series.of(
+        times,
+        values,
+        names=names,
+        covariates=covariates,
+        covariate_names=covariate_names or None,
+        known=known,
+        known_names=known_names or None,
+        fill_gaps=roles.fill_gaps,
+        every=roles.every,
+    )
+
+
+def _groups(column: Any, name: str) -> tuple[tuple[Any, ...], list[np.ndarray]]:
+    """The ids in a column, in the order in which they come, and the rows of each."""
+    rows: dict[Any, list[int]] = {}
+    for row, one in enumerate(column.to_list()):
+        if one is None or one != one:
+            raise InputError(f"row {row}: expected an id, got none; fill it in", column=name)
+        rows.setdefault(one, []).append(row)
+    return tuple(rows), [np.array(some) for some in rows.values()]
 
 
 def _frame_of(
-    frame: Any, labels: dict[str, Any], time_column: str | None, axis: Axis | None, ahead: Forecast
+    frame: Any,
+    labels: dict[str, Any],
+    of_id: tuple[str | None, list[int] | None],
+    time_column: str | None,
+    axis: Axis | None,
+    ahead: Forecast,
 ) -> Any:
-    """The forecast as a frame of the library of ``frame``."""
+    """The forecast as a frame of the library of ``frame``, with the ids that stand in its rows."""
+    import narwhals as nw
+
     kind: Any = type(frame.to_native())
     kind = getattr(kind, "from_pydict", kind)  # of pyarrow
-    columns = {labels.get(name, name): values for name, values in ahead.columns().items()}
+    columns: dict[Any, Any] = {}
+    id_name, rows = of_id
+    if id_name is not None and rows is not None:
+        ids = frame.get_column(labels[id_name])[rows]
+        columns[labels[id_name]] = nw.maybe_reset_index(ids).to_native()
     if time_column is not None:
         assert axis is not None
-        columns = {labels[time_column]: axis.continued(ahead.times), **columns}
-    elif axis is not None:
-        return kind(columns, index=axis.continued(ahead.times))
-    return kind(columns)
+        columns[labels[time_column]] = axis.continued(ahead.times)
+    columns |= {labels.get(name, name): values for name, values in ahead.columns().items()}
+    made = kind(columns)
+    if time_column is None and axis is not None:
+        made.index = axis.continued(ahead.times)
+    return made
 
 
 def _time_column(

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tidegate.data.series.windowing import Windows
+from tidegate.data.series.windows import Windows
 
 PENALTIES = tuple(10.0 ** (e / 2) for e in range(-6, 13))  # in squared standard deviations
 MOST_INPUTS = 4096  # of a line, whose products of inputs must fit into memory
@@ -77,7 +77,8 @@ def widest_line(train: Windows, validation: Windows, most: int, seconds: float) 
     """
     if math.isinf(seconds):
         return most
-    for steps in sorted({-(-most // 4), -(-most // 2)}):
+    ahead = train.windowing.steps_ahead  # are read last
+    for steps in sorted({ahead - (ahead - most) // part for part in (4, 2)}):
         began = time.monotonic()
         fit_line(train, validation, steps)
         took = time.monotonic() - began
@@ -120,17 +121,17 @@ def designs(
     """Rows, inputs [B, I] of the last ``steps`` steps and targets [B, O], float64.
 
     ``thinned``: of very many windows every second, third, ... start is taken: neighbours say almost
-    the same.
+    the same.  Windows of which little is known are left out; else where a target is missing, the
+    last known value stands.
     """
     w = part.windowing
     width = 1 + steps * w.input_size + w.output_size
-    each = w.rows_per_window
     stride = max(1, int(len(part) * width**2 / _WORK)) if thinned else 1
-    starts = np.arange(0, len(part.starts), stride)
-    rows = (starts[:, None] * each + np.arange(each)).ravel()
+    rows = part.answered
+    rows = rows[rows // w.rows_per_window % stride == 0]
     for some in np.split(rows, range(_ROWS, len(rows), _ROWS)):
         x = part.inputs(some)[-steps:].swapaxes(0, 1).reshape(len(some), -1)
-        yield some, x.astype(np.float64), part.targets(some).astype(np.float64)
+        yield some, x.astype(np.float64), part.targets(some, gaps=False).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from tidegate.errors import InputError
 
-__all__ = ["mase", "naive_forecast", "near_zero", "seasonal_naive_forecast", "smape"]
+__all__ = ["mase", "mean_known", "naive_forecast", "near_zero", "seasonal_naive_forecast", "smape"]
 
 
 def naive_forecast(past: np.ndarray, horizon: int) -> np.ndarray:
@@ -67,3 +69,10 @@ def smape(actual: np.ndarray, forecast: np.ndarray) -> float:
     difference = np.abs(actual - forecast)
     ratio = np.divide(difference, total, out=np.zeros_like(total, dtype=float), where=total > 0)
     return float(200 * ratio.mean())
+
+
+def mean_known(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """The mean over those that are not NaN; NaN where none is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of means of nothing
+        return np.nanmean(values, axis)

@@ -14,11 +14,12 @@ from typing import Any, Final
 import numpy as np
 
 from tidegate.data.files.dialect import Dialect
+from tidegate.data.times.frequencies import binned, step_named
 from tidegate.data.times.grid import Step, advance, grid_positions
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds
 from tidegate.errors import InputError, shown
 
-__all__ = ["Series"]
+__all__ = ["Series", "filled", "rows_given"]
 
 _DIGITS: Final = re.compile(r"-?[0-9]{1,18}")
 
@@ -29,7 +30,9 @@ class Series:
 
     ``times`` [N] is datetime64[s] or [us] (UTC where the source named a zone), int64 or float64;
     ``values`` float64 [N, C]; ``covariates`` float64 [N, K]; ``style`` how the source writes times,
-    ``dialect`` how it is written if it is the text of a table.
+    ``dialect`` how it is written if it is the text of a table.  ``known`` [N + F, L] are further
+    covariates, of which F rows after the last one are told, too.  ``gaps``: values may be
+    missing; they are NaN.
     Build it with ``Series.of`` or ``read_series``.
     """
 
@@ -41,6 +44,9 @@ class Series:
     covariates: np.ndarray
     style: TimeStyle = AS_NUMPY
     dialect: Dialect = Dialect()
+    known_names: tuple[str, ...] = ()
+    known: np.ndarray | None = None
+    gaps: bool = False
 
     @classmethod
     def of(
@@ -51,55 +57,116 @@ class Series:
         names: Sequence[str] | None = None,
         covariates: Any = None,
         covariate_names: Sequence[str] | None = None,
+        known: Any = None,
+        known_names: Sequence[str] | None = None,
+        fill_gaps: bool = False,
+        every: Any = None,
     ) -> Series:
         """The series of arrays: times [N] (dates or numbers), values [N] or [N, C].
 
-        Raises InputError for shapes that disagree, values that are not finite, times that are
-        not sorted and gapless.
+        With ``known`` columns last rows without any value are those whose values are to come.  With
+        ``fill_gaps`` missing rows and values are as ``with_gaps`` has them.  ``every`` names a
+        step, to which rows at any times are brought by means; steps without rows are gaps.  Raises
+        InputError for shapes that disagree, values that are not finite, times that are not sorted
+        and gapless.
         """
         times = _times(times)
         table = _channels(values, len(times), "values")
         extra = np.empty((len(times), 0)) if covariates is None else covariates
         extra = _channels(extra, len(times), "covariates")
+        beforehand = np.empty((len(times), 0)) if known is None else known
+        beforehand = _channels(beforehand, len(times), "known")
         names = _names(names, table.shape[1], "value")
         covariate_names = _names(covariate_names, extra.shape[1], "covariate")
-        for array, array_names in ((table, names), (extra, covariate_names)):
-            if not np.isfinite(array).all():
-                row, channel = np.argwhere(~np.isfinite(array))[0].tolist()
+        known_names = _names(known_names, beforehand.shape[1], "known")
+        if every is not None:
+            step = step_named(every)
+            bins = binned(times, step)
+            table, extra, beforehand = map(bins.means, (table, extra, beforehand))
+            times, positions, fill_gaps = bins.times, bins.positions, True
+        last = rows_given(table) if known_names else len(times)
+        parts = (table[:last], names), (extra[:last], covariate_names), (beforehand, known_names)
+        for array, array_names in parts:
+            wrong = np.isinf(array) if fill_gaps else ~np.isfinite(array)
+            if wrong.any():
+                row, channel = np.argwhere(wrong)[0].tolist()
                 problem = f"expected finite numbers in {array_names[channel]!r}, got "
                 raise RowError(
                     f"{problem}{array[row, channel]}; fill it in, such as with the value before",
                     row,
                 )
-        step, positions = grid_positions(times)
+        if every is None:
+            step, positions = grid_positions(times)
         gaps = np.flatnonzero(np.diff(positions) != 1)
-        if len(gaps):
+        if len(gaps) and not fill_gaps:
             row = int(gaps[0]) + 1
             due = advance(times[:row], step, 1)[0]
             problem = f"expected {due}, got {times[row]}"
             raise RowError(f"{problem}; insert the missing rows, or number the rows as times", row)
-        return cls(times, step, names, table, covariate_names, extra)
+        made = cls(times, step, names, table, covariate_names, extra)
+        beforehand = beforehand if known_names else None
+        made = replace(made, known_names=known_names, known=beforehand, gaps=fill_gaps)
+        return made.with_gaps(positions).without_future()
+
+    def with_gaps(self, positions: np.ndarray) -> Series:
+        """The series with a row for each place on its grid, of which it has those at ``positions``.
+
+        Values of rows that were missing are NaN; covariates are the last known ones before.
+        """
+        count = int(positions[-1]) + 1
+        columns = [self.covariates] if self.known is None else [self.covariates, self.known]
+        if count == len(self) and all(np.isfinite(array).all() for array in columns):
+            return self
+        times = np.concatenate([self.times[:1], advance(self.times[:1], self.step, count - 1)])
+        times[positions] = self.times
+
+        def spread(array: np.ndarray) -> np.ndarray:
+            full = np.full((count, array.shape[1]), np.nan)
+            full[positions] = array
+            return full
+
+        first = np.zeros(1, np.int64)
+        return replace(
+            self,
+            times=times,
+            values=spread(self.values),
+            covariates=filled(spread(self.covariates), first),
+            known=None if self.known is None else filled(spread(self.known), first),
+        )
+
+    def without_future(self) -> Series:
+        """The series up to its last value, where rows without any may follow it."""
+        last = rows_given(self.values)
+        if (self.known is None and not self.gaps) or last == len(self):
+            return self
+        return replace(
+            self,
+            times=self.times[:last],
+            values=self.values[:last],
+            covariates=self.covariates[:last],
+        )
 
     def __len__(self) -> int:
         return len(self.times)
 
     def rows(self, first: int, last: int) -> Series:
-        """The part of the series in rows [first, last)."""
+        """The part of the series in rows [first, last), and all that is known of later ones."""
         part = slice(first, last)
         return replace(
             self,
             times=self.times[part],
             values=self.values[part],
             covariates=self.covariates[part],
+            known=None if self.known is None else self.known[first:],
         )
 
-    def row_of(self, moment: str | int | float) -> int:
+    def row_of(self, moment: str | int | float, *, clipped: bool = False) -> int:
         """The row at a moment, in 0 … N; N is the end, one row past the last.
 
         An int is a row number; a float in (0, 1) a fraction of the rows; text is a time, standing
         for the first row at or after it, or else a number as above ("8640", "0.6").  Where times
         are numbers, or dates of as many digits, a number in text is a time.  Raises InputError
-        outside the series.
+        outside the series; ``clipped``: gives its first row or its end there.
         """
         n = len(self)
         if isinstance(moment, bool) or not isinstance(moment, str | Integral | Real):
@@ -119,11 +186,13 @@ class Series:
                 )
             return round(number * n)
         if number is not None:
+            if clipped:
+                return min(max(int(number), 0), n)
             if not 0 <= int(number) <= n:
                 raise InputError(f"expected a row from 0 to {n}, got {number}; choose one of them")
             return int(number)
         after_last = self.future_times(1)
-        if time is None or not self.times[0] <= time <= after_last[0]:
+        if time is None or not (clipped or self.times[0] <= time <= after_last[0]):
             first, last = self.style.write(np.concatenate([self.times[:1], after_last]))
             problem = f"expected a time from {first} to {last}, got {moment!r}"
             raise InputError(f"{problem}; a row number or a fraction such as 0.8 also serves")
@@ -141,6 +210,31 @@ class Series:
     def future_times(self, horizon: int) -> np.ndarray:
         """The ``horizon`` times after the last one, [horizon]."""
         return advance(self.times, self.step, horizon)
+
+
+def filled(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Values [N, C] of series that begin at the rows ``first``, NaN replaced by the last known one.
+
+    Before the first one it is the first, of a column without any 0.  Returns ``values`` itself
+    where nothing is missing.
+    """
+    holes = np.isnan(values)
+    if not holes.any():
+        return values
+    rows = np.arange(len(values))[:, None]
+    ends = np.append(first[1:], len(values))
+    begins, lasts = (np.repeat(of, ends - first)[:, None] for of in (first, ends - 1))
+    before = np.maximum.accumulate(np.where(holes, begins, rows), axis=0)
+    found = np.take_along_axis(values, before, axis=0)
+    after = np.minimum.accumulate(np.where(holes, lasts, rows)[::-1], axis=0)[::-1]
+    found = np.where(np.isnan(found), np.take_along_axis(values, after, axis=0), found)
+    return np.where(np.isnan(found), 0.0, found)
+
+
+def rows_given(values: np.ndarray) -> int:
+    """The rows of values [N, C] up to the last one that has any; all where none has."""
+    found = np.flatnonzero(np.isfinite(values).any(1))
+    return int(found[-1]) + 1 if len(found) else len(values)
 
 
 def _times(given: Any) -> np.ndarray:

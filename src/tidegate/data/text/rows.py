@@ -80,7 +80,7 @@ def numbers_beside(conditions: Conditions, rows: Sequence[str | Row]) -> np.ndar
     """What stands beside each row, float32 [N, K]; zeros are unknown.  Raises InputError."""
     cells = [{} if isinstance(one, str) else one.cells for one in rows]
     columns = {name: [own.get(name) for own in cells] for name in conditions.names}
-    return conditions.numbers(ConditionedTexts([text_of(one) for one in rows], columns))
+    return conditions.numbers(columns)
 
 
 def learned_conditions(rows: Sequence[str | Row]) -> Conditions | None:

@@ -82,15 +82,15 @@ def index_axis(frame: Any) -> Axis | None:
     if getattr(index, "nlevels", 1) > 1:
         raise InputError(
             f"expected one time per row, got an index of {index.nlevels} levels; "
-            "give every series a column of its own: frame.unstack(0)"
+            "give every series a column of its own, frame.unstack(0), or name their column as id "
+            "after frame.reset_index()"
         )
     pandas = nw.get_native_namespace(frame)
     if isinstance(index, pandas.PeriodIndex):
         starts = _wrapped(index.to_timestamp().to_series())
 
         def later_periods(later: np.ndarray) -> Any:
-            first = index[-1] + 1
-            return pandas.period_range(first, periods=len(later), freq=index.freq, name=index.name)
+            return pandas.PeriodIndex(pandas.to_datetime(later), freq=index.freq, name=index.name)
 
         return Axis(times=column_axis(starts).times, continued=later_periods)
     if isinstance(index, pandas.RangeIndex):

@@ -68,8 +68,8 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
         before, got = style.write(times[row - 1 : row + 1])
         problem = f"expected times {_spoken(step)} apart, got {got} after {before}"
         remedy = (
-            "bring them to a regular grid, or number the rows and name that column with "
-            f"{spelled('time', 'COLUMN')}"
+            f"bring them to a regular grid with {spelled('every', 'STEP')}, or number the rows and "
+            f"name that column with {spelled('time', 'COLUMN')}"
         )
         if (month := _one_of_each_month(times)) is not None:
             problem = f"expected the same day of each month, or the last, got {got} after {before}"

@@ -1,0 +1,182 @@
+"""Which rows of series a forecaster learns from, and how they are read, chosen by these rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from tidegate.data.series.panel import Panel
+from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.season import guess_season, longer_seasons
+from tidegate.data.series.series import Series, filled
+from tidegate.data.series.windowing import Windowing, choose_context, choose_segment
+from tidegate.data.source import as_list
+from tidegate.data.times.calendar import calendar_parts
+from tidegate.errors import InputError, spelled
+
+_SHARE = 0.8  # of the rows before the end of the validation rows: training
+_ASKED = 20  # of many series the longest ones, which tell the season
+
+
+def spans_of(options: Any, panel: Panel) -> list[tuple[int, int]]:
+    """Ends of training and validation of each series, as rows.  Raises InputError.
+
+    By default a fifth of the rows before the end is there to validate by, of series with ids a
+    horizon at least, so that short ones have a say, too.
+    """
+    if panel.id_name is None:
+        return [_span(options, panel.first)]
+    found = []
+    for one in panel.series:
+        rows = _rows(options, one, clipped=True)
+        end = len(one) if rows["validate_until"] is None else rows["validate_until"]
+        cut = rows["train_until"]
+        if cut is None:
+            cut = max(min(round(_SHARE * end), end - options.horizon), 0)
+        found.append((min(cut, end), end))
+    if not any(0 < cut < end for cut, end in found):
+        longest = max(panel.series, key=len)
+        _span(options, longest)  # says what is wrong with it
+        cut, end = found[panel.series.index(longest)]
+        raise InputError(
+            f"expected more than {options.horizon} rows to learn from, the horizon, got {end} in "
+            "the longest series; give more rows, or a shorter horizon",
+            option=end_given(options),
+        )
+    return found
+
+
+def end_given(options: Any) -> str | None:
+    """The option that says where the training rows end, if one does."""
+    given = (n for n in ("train_until", "validate_until") if getattr(options, n) is not None)
+    return next(given, None)
+
+
+def first_asked(windowing: Windowing, cut: int) -> int:
+    """The first row of a series with an id that training asks for.
+
+    A series that is too short for the whole context is read from its first row on; it then gives
+    one window.
+    """
+    return min(windowing.context, max(1, cut - windowing.horizon))
+
+
+def windowing_of(options: Any, train: Panel, static_size: int) -> Windowing:
+    """What is read and how, chosen and scaled by the training rows alone."""
+    first, alone = train.first, train.id_name is None
+    none = np.zeros(1, np.int64)
+    series = [one for one in train.series if len(one)]
+    values = [filled(one.values, none) for one in series]
+    asked = sorted(range(len(series)), key=lambda i: -len(series[i]))[:_ASKED]
+    season = options.season or _season([series[i] for i in asked], [values[i] for i in asked])
+    longer = ()
+    if options.season is None:
+        found = Counter(lag for i in asked for lag in longer_seasons(first.step, values[i], season))
+        longer = tuple(sorted(lag for lag, n in found.items() if 2 * n > len(asked)))
+    # where many series share what they teach, each may give half of its rows to be read
+    rows = len(first) if alone else 2 * int(np.median([len(one) for one in series]))
+    longest = max((season, *longer))
+    context = options.context or choose_context(
+        rows, options.horizon, season, options.segment, longest
+    )
+    calendar = calendar_parts(first.step) if options.calendar else ()
+    if options.calendar and not calendar:
+        raise InputError(
+            "expected rows at times of the calendar, within a year, got others; leave it out, or "
+            "name a column of dates as their times",
+            option="calendar",
+        )
+    covariates = [filled(one.covariates, none) for one in series]
+    known = [one.known[: len(one)] for one in series if one.known is not None]
+    return Windowing(
+        names=first.names,
+        covariate_names=first.covariate_names,
+        step=first.step,
+        context=context,
+        horizon=options.horizon,
+        season=season,
+        segment=options.segment or choose_segment(context, season),
+        joint=options.joint,
+        anchored=options.anchored,
+        scaler=Scaler.fit(np.concatenate(values)),
+        covariate_scaler=Scaler.fit(np.concatenate(covariates)) if first.covariate_names else None,
+        longer_seasons=longer,
+        own_scale=not alone if options.own_scale is None else options.own_scale,
+        known_names=first.known_names,
+        known_scaler=Scaler.fit(np.concatenate(known)) if first.known_names else None,
+        calendar=calendar,
+        static_size=static_size,
+    )
+
+
+def gaps_told(panel: Panel) -> str:
+    """How many values are missing, where some may be."""
+    sizes = sum(one.values.size for one in panel.series)
+    missing = sum(int(np.isnan(one.values).sum()) for one in panel.series)
+    if not missing:
+        return ""
+    return (
+        f"{missing:,} of {sizes:,} values are missing: the last known one is read there, and "
+        "nothing is learned from them or judged by them"
+    )
+
+
+def roles_told(panel: Panel, every: str | None) -> dict[str, str | bool]:
+    """Which columns are what and how they are read, as a source has it in a model file."""
+    told: dict[str, str | bool] = {
+        "target_columns": as_list(panel.first.names),
+        "covariate_columns": as_list(panel.first.covariate_names),
+    }
+    if panel.first.known_names:
+        told["known_columns"] = as_list(panel.first.known_names)
+    if panel.id_name is not None:
+        told["id_column"] = panel.id_name
+    if panel.statics:
+        told["static_columns"] = as_list(tuple(panel.statics))
+    if any(one.gaps for one in panel.series):
+        told["fill_gaps"] = True
+    return told if every is None else told | {"every": str(every)}
+
+
+def unseen_from(panel: Panel) -> str | dict[str, str]:
+    """The time after the last row of each series, by id where they have some."""
+    after = [str(one.future_times(1)[0]) if len(one) else "" for one in panel.series]
+    if panel.id_name is None:
+        return after[0]
+    return {str(i): time for i, time in zip(panel.ids, after, strict=True) if time}
+
+
+def _season(series: list[Series], values: list[np.ndarray]) -> int:
+    """The season that most series have."""
+    found = [guess_season(one.step, v) for one, v in zip(series, values, strict=True)]
+    return Counter(found).most_common(1)[0][0]
+
+
+def _span(options: Any, series: Series) -> tuple[int, int]:
+    rows = _rows(options, series, clipped=False)
+    end = len(series) if rows["validate_until"] is None else rows["validate_until"]
+    cut = round(_SHARE * end) if rows["train_until"] is None else rows["train_until"]
+    if not 0 < cut < end and options.train_until is None:
+        problem = f"expected 3 rows or more to learn from, got {end}; give more rows"
+        raise InputError(problem, option=end_given(options))
+    if not 0 < cut < end:
+        raise InputError(
+            f"expected a moment before {spelled('validate_until')} (row {end}), got row "
+            f"{cut}; choose an earlier one",
+            option="train_until",
+        )
+    return cut, end
+
+
+def _rows(options: Any, series: Series, *, clipped: bool) -> dict[str, int | None]:
+    """The rows that the two options name; None for one that is not given."""
+    rows: dict[str, int | None] = {}
+    for name in ("train_until", "validate_until"):
+        value = getattr(options, name)
+        try:
+            rows[name] = None if value is None else series.row_of(value, clipped=clipped)
+        except InputError as e:
+            raise InputError(str(e), option=name) from e
+    return rows
