@@ -58,6 +58,7 @@ _MODULES = {
     "interchange": "tidegate.interchange",
     "keras": "tidegate.keras",
     "onnx": "tidegate.onnx",
+    "samples": "tidegate.samples",
 }
 
 __all__ = [

@@ -22,6 +22,7 @@ from tidegate.cli.info import info
 from tidegate.cli.inspect import inspect
 from tidegate.cli.invocation import Invocation
 from tidegate.cli.predict import predict
+from tidegate.cli.sample import sample
 from tidegate.tasks import TASKS
 
 _HELP = """Train recurrent networks on a file of text or numbers, evaluate them and use them.
@@ -48,6 +49,7 @@ def tree(arguments: Sequence[str]) -> Group:
             "inspect": inspect,
             "convert": convert,
             "bench": bench,
+            "sample": sample,
             "export": Group("Write a model in the form of other runtimes: onnx.", {"onnx": onnx}),
         },
         run=_begin,
