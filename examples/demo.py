@@ -5,14 +5,12 @@ Nothing is downloaded: the text is Python's own language reference, the rest is 
 
 from __future__ import annotations
 
-import pydoc_data.topics
-import random
 from pathlib import Path
 
 import numpy as np
-from grammar import reviews
 
 import tidegate as tg
+from tidegate import samples
 from tidegate.data.series.series import Series
 from tidegate.tasks.forecast_plot import plot_forecast
 
@@ -28,17 +26,8 @@ def main() -> None:
     print("  .venv/bin/tidegate train language-model YOUR.txt --max-minutes 5")
 
 
-def language_reference() -> str:
-    """Paragraphs of Python's language reference, one a line; each once, without tables."""
-    topics = list(pydoc_data.topics.topics.values())
-    random.Random(1).shuffle(topics)  # so that what is held out is of the same kind
-    paragraphs = dict.fromkeys("\n\n".join(topics).split("\n\n"))
-    drawn = ("|", "::=", "---", "===", "***")
-    return "\n".join(" ".join(p.split()) for p in paragraphs if not any(d in p for d in drawn))
-
-
 def learn_to_write() -> None:
-    text = language_reference()
+    text = samples.python_reference()
     title(f"A GRU reads Python's language reference ({len(text):,} characters) and learns to write")
     model = tg.LanguageModel(
         cell="gru",
@@ -61,7 +50,7 @@ def learn_to_write() -> None:
 
 def learn_to_judge() -> None:
     title("A bidirectional GRU learns whether a film review is kind, negations included")
-    texts, labels = reviews(4000, seed=1)
+    texts, labels = samples.reviews(4000, seed=1)
     # in training, "not bad" and "hardly funny" never occur, so it must have understood negation
     unseen = [i for i, text in enumerate(texts) if "not bad" in text or "hardly funny" in text]
     seen = sorted(set(range(len(texts))) - set(unseen))

@@ -53,6 +53,7 @@ def _commands() -> list[str]:
         "inspect",
         "convert",
         "bench",
+        "sample",
         "compare",
     ]
 

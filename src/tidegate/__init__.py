@@ -62,6 +62,7 @@ _MODULES = {
     "interchange": "tidegate.interchange",
     "keras": "tidegate.keras",
     "onnx": "tidegate.onnx",
+    "samples": "tidegate.samples",
 }
 
 __all__ = [

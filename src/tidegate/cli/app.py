@@ -23,6 +23,7 @@ from tidegate.cli.info import info
 from tidegate.cli.inspect import inspect
 from tidegate.cli.invocation import Invocation
 from tidegate.cli.predict import predict
+from tidegate.cli.sample import sample
 from tidegate.cli.serve import serve
 from tidegate.tasks import TASKS
 
@@ -52,6 +53,7 @@ def tree(arguments: Sequence[str]) -> Group:
             "explain": explain,
             "convert": convert,
             "bench": bench,
+            "sample": sample,
             "export": Group("Write a model in the form of other runtimes: onnx.", {"onnx": onnx}),
         },
         run=_begin,

@@ -81,7 +81,7 @@ class Command(click.Command):
         arguments = [p for p in self.params if isinstance(p, Argument)]
         rows = {"Arguments": [(str(p.metavar), p.help or "") for p in arguments]}
         usage = [ctx.command_path, "[OPTIONS]", *(str(p.metavar) for p in arguments)]
-        return page(usage, self.help, rows | _panels(ctx, self.params))
+        return page(usage, self.help, rows | panels(self.params, ctx.meta.get(_EVERY, False)))
 
 
 # A command, or what makes it when it is asked for.
@@ -127,20 +127,20 @@ class Group(click.Group):
         commands = {name: self.get_command(ctx, name) for name in self.entries}
         rows = [(name, _first_paragraph(c.help)) for name, c in commands.items() if c is not None]
         usage = [ctx.command_path, "[OPTIONS]", "COMMAND", "..."]
-        return page(usage, self.help, _panels(ctx, self.params) | {"Commands": rows})
+        return page(usage, self.help, panels(self.params) | {"Commands": rows})
 
 
 def _first_paragraph(text: str | None) -> str:
     return " ".join((text or "").partition("\n\n")[0].split())
 
 
-def _panels(
-    ctx: click.Context, parameters: Sequence[click.Parameter]
+def panels(
+    parameters: Sequence[click.Parameter], hidden: bool = False
 ) -> dict[str, list[tuple[str, str]]]:
-    """The rows of help on options, by panel, those that are required first."""
+    """The rows of help on options, by panel, those that are required first; ``hidden`` ones too."""
     shown: dict[str, list[tuple[str, str]]] = {}
     for option in sorted(parameters, key=lambda parameter: not parameter.required):
-        if isinstance(option, Option) and (not option.hidden or ctx.meta.get(_EVERY)):
+        if isinstance(option, Option) and (hidden or not option.hidden):
             shown.setdefault(option.panel, []).append(_row(option))
     return shown
 

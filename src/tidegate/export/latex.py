@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -141,14 +143,40 @@ def _section(cell: Cell) -> str:
         [
             f"## {called}",
             cell.use,
+            f"![One step of {cell.name}, from the old state to the new one](cells/{cell.name}.svg)",
             f"Source: {cell.source}.",
             f"Gates: {'; '.join(gates)}.  States: {'; '.join(states)}.",
             parameters_table(cell),
+            cost(cell),
             _equations(forward_equations(cell)),
             "Backward:",
             _equations(backward_equations(cell)),
+            "As it is written:",
+            f"```python\n{_code(cell)}\n```",
         ]
     )
+
+
+def cost(cell: Cell) -> str:
+    """How many numbers a step multiplies a row by, and what biases and vectors add, in letters."""
+    matrices, vectors = [], []
+    for p in cell.parameters.values():
+        count = f"{len(p.blocks)} " if len(p.blocks) > 1 else ""
+        if p.columns is None:
+            vectors.append(f"{count}{p.rows}")
+        else:
+            matrices.append(f"{count}{p.rows} {p.columns}")
+    return (
+        f"Cost: for each row a step multiplies by {' + '.join(matrices)} weights; biases"
+        f"{' and vectors' if cell.vectors else ''} are {' + '.join(vectors)} more numbers."
+    )
+
+
+def _code(cell: Cell) -> str:
+    """The function of the step, without its declaration and docstring."""
+    source = inspect.getsource(cell.equations)
+    source = source[source.index("def ") :].rstrip()
+    return re.sub(r'\n    """.*?"""', "", source, count=1, flags=re.DOTALL)
 
 
 def parameters_table(cell: Cell) -> str:
@@ -175,8 +203,12 @@ Written by `python -m tidegate.export.latex docs/cells.md` from the functions in
 `src/tidegate/cells/`: the same functions that compute. Do not edit.
 
 `tidegate.Recurrent(name, input_size, hidden_size)` is the layer of any of them, and `--cell name`
-the option of every task. Parameters of a layer are named as in torch.nn, with `_l0`, `_l1_reverse`
-and so on behind the names below. Sizes: B rows, I input, H hidden (units), P projection.
+the option of every task. A drawing shows one step: a box is a gate, an activation of a sum of
+matrix products, and takes what lines bring; a circle works by element (1− is one minus it).
+Lines that part carry the same values. [Vanishing gradients](tutorials/vanishing-gradients.md)
+tells what the gates are for. Parameters of a layer are named as in torch.nn, with `_l0`,
+`_l1_reverse` and so on behind the names below. Sizes: B rows, I input, H hidden
+(units), P projection.
 
 x_t is the input [B, I], h_t the output and state [B, H], ⊙ the product by element, σ the logistic
 function. δ stands for the gradient of the loss: δh_t is what reaches the state after step t (from
