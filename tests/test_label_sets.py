@@ -182,6 +182,8 @@ def test_the_command_parts_cells_at_the_separator(tidegate: Tidegate) -> None:
     figures = tidegate(f"evaluate {model} graded.csv --json").json
     assert set(figures["labels"]) == {"long", "warm"}
     assert figures["labels"]["warm"]["n"] == 20
+    Path("single.csv").write_text("review,tags\na lovely film,warm\na quiet one,long\n")
+    assert tidegate(f"evaluate {model} single.csv --json").json["n"] == 2
     told = tidegate(f"predict {model} graded.csv --json").json["predictions"]
     assert set(told[0]["probabilities"]) == {"long", "warm"}
     assert "threshold" in tidegate(f"evaluate {model} graded.csv").out

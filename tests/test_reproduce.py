@@ -173,3 +173,12 @@ def test_every_spelling_of_a_date_means_one_day(command):
     sources, targets = command.dates(np.random.default_rng(0), 200)
     assert len(set(sources)) == 200
     assert {len(target) for target in targets} == {10}
+
+
+@pytest.mark.parametrize("command", ["treebank"], indirect=True)
+def test_a_tree_gives_each_phrase_its_grade_and_the_sentence_last(command):
+    found = list(command.nodes("(3 (2 It) (4 (2 's) (4 (3 so) (4 good\\/fine))))"))
+    assert found == [
+        ("It", 2), ("'s", 2), ("so", 3), ("good/fine", 4), ("so good/fine", 4),
+        ("'s so good/fine", 4), ("It 's so good/fine", 3),
+    ]  # fmt: skip
