@@ -309,6 +309,7 @@ def test_folds_choose_the_length_of_training_where_no_limit_is_given(monkeypatch
     monkeypatch.setattr(folds_module, "_out_of_fold", out_of_fold)
     model.kind_ = OneLabel(np.array(["neg", "pos"]))
     parted = model.kind_.folds(answers, 0)
+    assert parted is not None
     judged = folds_module.judged_by_folds(model, texts, answers, np.ones(60), parted)
     assert (judged.steps, tried) == (4, [2, 4, 8])
     with folds_module.trained_for(model, judged):

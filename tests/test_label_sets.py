@@ -100,7 +100,7 @@ def test_a_label_of_its_own_is_learned_as_one_of_several_is_not() -> None:
 
 def test_few_texts_are_all_learned_from_and_folds_choose_the_thresholds() -> None:
     sets = [["rare", *own] if i == 7 else own for i, own in enumerate(SETS[:60])]
-    model = tg.TextClassifier(**SMALL | {"validation_fraction": None}, max_steps=10)
+    model = tg.TextClassifier(**SMALL, max_steps=10).set_params(validation_fraction=None)
     model.fit(TEXTS[:60], sets)
     assert model.provenance_["training_texts"] == 60
     assert {"micro_f1", "subset_accuracy", "baseline_micro_f1"} <= set(model.metrics_)
@@ -139,7 +139,8 @@ def test_a_classifier_starts_from_one_of_the_same_labels(model: tg.TextClassifie
 def test_a_label_that_counts_more_is_told_more_often() -> None:
     sets = [["rare"] if i % 9 == 0 else [] for i in range(90)]
     sure = []
-    for weight in (None, "balanced", {"rare": 50.0}):
+    weights: list[Any] = [None, "balanced", {"rare": 50.0}]
+    for weight in weights:
         model = tg.TextClassifier(**SMALL, max_steps=60, learning_rate=0.02, class_weight=weight)
         model.set_params(validation_fraction=0.0, evidence=False)
         sure.append(model.fit(["film"] * 90, sets).predict_proba(["film"])[0, 0])
@@ -181,6 +182,8 @@ def test_the_command_parts_cells_at_the_separator(tidegate: Tidegate) -> None:
     figures = tidegate(f"evaluate {model} graded.csv --json").json
     assert set(figures["labels"]) == {"long", "warm"}
     assert figures["labels"]["warm"]["n"] == 20
+    Path("single.csv").write_text("review,tags\na lovely film,warm\na quiet one,long\n")
+    assert tidegate(f"evaluate {model} single.csv --json").json["n"] == 2
     told = tidegate(f"predict {model} graded.csv --json").json["predictions"]
     assert set(told[0]["probabilities"]) == {"long", "warm"}
     assert "threshold" in tidegate(f"evaluate {model} graded.csv").out

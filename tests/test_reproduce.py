@@ -183,3 +183,12 @@ def test_vowels_are_heard_as_they_are_made(command, tmp_path):
     heard = command.heard(samples, tmp_path)
     assert (len(heard), heard.rate) == (1600, command.RATE)
     assert len(set(heard)) > 50
+
+
+@pytest.mark.parametrize("command", ["treebank"], indirect=True)
+def test_a_tree_gives_each_phrase_its_grade_and_the_sentence_last(command):
+    found = list(command.nodes("(3 (2 It) (4 (2 's) (4 (3 so) (4 good\\/fine))))"))
+    assert found == [
+        ("It", 2), ("'s", 2), ("so", 3), ("good/fine", 4), ("so good/fine", 4),
+        ("'s so good/fine", 4), ("It 's so good/fine", 3),
+    ]  # fmt: skip

@@ -99,8 +99,10 @@ def test_columns_stand_beside_every_unit_of_text(level: str) -> None:
 def test_titles_and_bodies_are_one_text_with_a_mark_between() -> None:
     two = {"title": ["a ‖ b", ""], "body": ["c", "d"]}
     assert rows_of(two) == [f"a   b {BETWEEN} c", f" {BETWEEN} d"]
-    model = tg.TextClassifier(**OPTIONS | {"max_steps": 2}).fit(
-        {name: FRAME[name] for name in ("title", "body")}, FRAME["brand"]
+    model: Any = (
+        tg.TextClassifier(**OPTIONS)
+        .set_params(max_steps=2)
+        .fit({name: FRAME[name] for name in ("title", "body")}, FRAME["brand"])
     )
     assert BETWEEN in model.encoder_.words
     assert model.conditions_ is None

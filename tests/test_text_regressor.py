@@ -73,7 +73,7 @@ def test_another_unit_changes_nothing_but_the_unit() -> None:
 
 
 def test_few_texts_are_all_learned_from_and_folds_tell_the_figures() -> None:
-    model = tg.TextRegressor(**SMALL | {"validation_fraction": None}, max_steps=10)
+    model = tg.TextRegressor(**SMALL, max_steps=10).set_params(validation_fraction=None)
     model.fit(TEXTS[:60], STARS[:60])
     assert model.provenance_["training_texts"] == 60
     assert {"mse", "mae", "rmse", "r2", "baseline_r2"} <= set(model.metrics_)

@@ -34,10 +34,17 @@ COLUMNS: dict[str, Any] = {
     "accuracy": lambda row: _shown(row["test"], "accuracy"),
     "R²": lambda row: _shown(row["test"], "r2"),
     "baseline": lambda row: _shown(row["baseline"], "accuracy") or _shown(row["baseline"], "r2"),
+    "falls without a fifth of the words: named, random": lambda row: _falls(row, 0.2),
     "minutes of a core": lambda row: f"{row['cpu_seconds'] / 60:.1f}",
 }
 
 Texts = tuple[list[str], list[int]]
+
+
+def _falls(row: Row, share: float) -> str:
+    """How far answers fall without the words that explanations name, and without random ones."""
+    (fall,) = (fall for fall in row["explanations"]["falls"] if fall["share"] == share)
+    return f"{fall['top']:.2f}, {fall['random']:.2f}"
 
 
 def _shown(figures: Row, name: str) -> str:

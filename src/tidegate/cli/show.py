@@ -26,6 +26,8 @@ _UNDEFINED = {
     "mase": "the training rows repeat exactly, so the error of the repetition is no unit",
     "auroc": "one label alone occurs",
     "r2": "all numbers are alike",
+    "micro_f1": "no label is told or held",
+    "macro_f1": "no label is told or held",
 }
 
 

@@ -151,7 +151,7 @@ class LabelledTexts(AnsweredTexts):
         from tidegate.data.files.tables import checked_labels
 
         table = self._table(file)
-        several = label_lists(table, self.label, self.labels_separator)
+        several = label_lists(table, self.label, self.labels_separator, learning=learning)
         texts = self._rows(table)
         if several is not None:
             return texts, several

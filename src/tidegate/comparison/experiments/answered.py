@@ -120,10 +120,10 @@ def _split(model: Any, whole: Answered, *, draw_validation: bool, labelled: bool
     )
     if labelled:
         if whole.answers.ndim == 1:
-            known = np.isin(whole.answers, whole.answers[train])
+            known: np.ndarray = np.isin(whole.answers, whole.answers[train])
         else:  # of several labels, none of which may be unknown
-            met = np.asarray(whole.answers[train].any(0))
-            known = ~(whole.answers[:, ~met] > 0).any(1)
+            met = whole.answers[train].max(0) > 0
+            known = whole.answers[:, np.flatnonzero(~met)].sum(1) == 0
         train = np.sort(np.concatenate([train, np.flatnonzero(~known)]))
         held_out = [part[known[part]] for part in held_out]
     return [whole.rows(part) for part in (train, *held_out)]

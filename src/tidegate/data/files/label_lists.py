@@ -15,11 +15,14 @@ __all__ = ["NAMED", "label_lists"]
 NAMED: Final = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 
 
-def label_lists(table: Table, column: str, separator: str | None) -> list[list[str]] | None:
+def label_lists(
+    table: Table, column: str, separator: str | None, *, learning: bool = False
+) -> list[list[str]] | None:
     """The labels of each row, none where a cell is empty; None where each cell is one label.
 
     ``separator``: what stands between labels in a cell of text.  Raises InputError, with the line,
-    for a cell that is no list among lists, and for a separator where they are lists already.
+    for a cell that is no list among lists, for a separator where they are lists already, and where
+    what is learned from has it nowhere.
     """
     cells = _lists(table, column)
     if cells is not None:
@@ -36,7 +39,7 @@ def label_lists(table: Table, column: str, separator: str | None) -> list[list[s
         _distinct(label_text(part) for part in cell.split(mark))
         for cell in table.cells(column, "labels")
     ]
-    if not any(len(labels) > 1 for labels in found) and not any(not labels for labels in found):
+    if learning and all(len(labels) == 1 for labels in found):
         problem = f"expected labels with {mark!r} between them in a cell at least, got none"
         remedy = f"write another one, or leave {spelled('labels_separator')} out"
         raise InputError(f"{problem}; {remedy}", option="labels_separator")

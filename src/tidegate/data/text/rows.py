@@ -52,7 +52,8 @@ def rows_of(texts: Any, conditions: Sequence[str] = (), *, partly: bool = False)
     """
     if isinstance(texts, list) and any(isinstance(one, Row) for one in texts):
         return texts
-    names, by_name = _columns(texts), texts
+    names = _columns(texts)
+    by_name: Any = texts
     if names is None and conditions and not partly:
         problem = f"expected a frame or a dict with a column {shown(conditions[0])}"
         raise InputError(f"texts: {problem}, got {type(texts).__name__}; give one")
