@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from tides import HORIZON, changed, small, tides
+from tides import CONTEXT, HORIZON, changed, small, tides
 
 import tidegate as tg
 from tidegate.data.series.error_quantiles import (
@@ -120,7 +120,9 @@ def test_errors_are_those_of_the_validation_windows(series):
     errors = np.stack(
         [series.values[r : r + HORIZON] - model.forecast(series.rows(0, r)).values for r in first]
     )
-    known = ErrorQuantiles.of(errors / model.windowing_.scaler.scale, range(1, HORIZON + 1))
+    scale = model.windowing_.scaler.scale
+    own = np.stack([series.values[r - CONTEXT : r].std(0) for r in first])[:, None]
+    known = ErrorQuantiles.of(errors / np.sqrt(scale * own), range(1, HORIZON + 1))
     assert known is not None
     assert known.windows == known_by(model).windows == model.provenance_["interval_windows"]
     # batches of another size: float32 rounding

@@ -23,7 +23,7 @@ from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.forecast_blend import Blend, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import need_finite
-from tidegate.tasks.forecast_intervals import calibrated, need_quantiles
+from tidegate.tasks.forecast_intervals import calibrated, need_quantiles, spreads
 from tidegate.tasks.forecast_options import ForecastOptions
 from tidegate.tasks.forecast_scaling import scaling_in, scaling_of
 from tidegate.tasks.forecast_spans import (
@@ -218,7 +218,7 @@ class Forecaster(ForecastOptions):
         ahead = Forecast(times, w.names, _rows_of(values))
         if levels:
             known = need_quantiles(self.error_quantiles_, self.provenance_)
-            spread = known.at(levels)[:, None] * np.nan_to_num(last.units())
+            spread = known.at(levels)[:, None] * spreads(known, last)
             told = np.stack([_rows_of(one) for one in values + spread])
             ahead = replace(ahead, levels=levels, quantiles=told)
         if panel.id_name is not None:
