@@ -90,8 +90,8 @@ class Forecaster(ForecastOptions):
         training, as ``test_mse`` and so on.  Raises InputError for options or data that cannot be
         used, and TrainingError for a loss that is not finite.
 
-        data: a frame or Series of pandas or polars, an array [N] or [N, series], or what
-            ``tidegate.data.files.tables.read_series`` gives.  Rows are evenly spaced in time.
+        data: a frame or Series of pandas or polars, or an array [N] or [N, series].  Rows are
+            evenly spaced in time.
         time: the column of times, by default pandas' index or the only column of times.
         target: the columns to forecast, by default all other columns.
         covariate: more columns to read; their future values need not be known.
