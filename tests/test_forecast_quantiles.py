@@ -1,12 +1,14 @@
 """Quantiles beside forecasts: calibrated on held-out windows, in frames, files and pictures."""
 
 import json
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from tides import HORIZON, changed, small, tides
+from tides import CONTEXT, HORIZON, changed, small, tides
 
 import tidegate as tg
 from tidegate.data.series.error_quantiles import (
@@ -120,11 +122,38 @@ def test_errors_are_those_of_the_validation_windows(series):
     errors = np.stack(
         [series.values[r : r + HORIZON] - model.forecast(series.rows(0, r)).values for r in first]
     )
-    known = ErrorQuantiles.of(errors / model.windowing_.scaler.scale, range(1, HORIZON + 1))
+    scale = model.windowing_.scaler.scale
+    own = np.stack([series.values[r - CONTEXT : r].std(0) for r in first])[:, None]
+    known = ErrorQuantiles.of(errors / np.sqrt(scale * own), range(1, HORIZON + 1))
     assert known is not None
     assert known.windows == known_by(model).windows == model.provenance_["interval_windows"]
     # batches of another size: float32 rounding
     assert known_by(model).values == pytest.approx(known.values, abs=1e-4)
+
+
+def test_intervals_narrow_where_a_series_calms_down_and_not_without_end(model, series):
+    def widths(size):
+        last = series.values[-CONTEXT:]
+        values = series.values.copy()
+        values[-CONTEXT:] = last[-1] + size * (last - last[-1])
+        ahead = model.forecast(replace(series, values=values), quantiles=(0.1, 0.9))
+        return ahead.quantiles[1] - ahead.quantiles[0]
+
+    assert widths(0.25) == pytest.approx(widths(1) / 2)
+    assert widths(1e-9) == pytest.approx(widths(0))
+    own = series.values[-CONTEXT:].std(0) / model.windowing_.scaler.scale
+    assert widths(0) == pytest.approx(widths(1) * np.sqrt(0.01 / own))
+
+
+def test_quantiles_of_older_files_are_in_deviations_of_training(model, series):
+    told = known_by(model).to_json()
+    assert told.pop("local") is True
+    older = copy(model)
+    older.error_quantiles_ = known = ErrorQuantiles.from_json(told, HORIZON, 2)
+    ahead = older.forecast(series, quantiles=TENTHS)
+    spread = known.at(TENTHS) * model.windowing_.scaler.scale
+    assert ahead.quantiles == pytest.approx(ahead.values + spread)
+    assert known.to_json() == told
 
 
 def test_weights_that_learned_from_all_keep_the_errors_of_those_that_did_not(series):

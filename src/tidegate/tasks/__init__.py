@@ -67,7 +67,8 @@ TASKS = {
         module="tidegate.tasks.forecaster",
         estimator="Forecaster",
         source=sources.TimeSeries,
-        help="Train a forecaster of one or several time series.",
+        help="Train a forecaster of one or several time series. Many in one table: "
+        "sales.csv --time month --target sales --id shop",
         example="load.csv --time date --target OT --horizon 24",
         then="tidegate forecast {model} {data} --plot forecast.png",
     ),

@@ -21,7 +21,7 @@ from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.anomalies import Anomalies
 from tidegate.tasks.backtest import Backtest, seasonal_naive_error, spread_of_targets
 from tidegate.tasks.estimator import Estimator
-from tidegate.tasks.forecast_intervals import losses, told
+from tidegate.tasks.forecast_intervals import losses, spreads, told
 
 Moment = str | int | float  # a time, a row number or a fraction, as Series.row_of reads it
 Spans = Sequence[tuple[int, int]]  # of each series the rows from the first to before the last
@@ -197,7 +197,9 @@ class JudgedForecaster(Estimator):
             missed = backtest.truth - forecasts
             figures["squared"] = mean_known(missed**2, 1)
             if known is not None:
-                figures |= losses(missed / unit, np.abs(backtest.truth) / unit, known)
+                spread = spreads(known, part)
+                scaled = missed / np.where(spread > 0, spread, np.nan)  # none without a scale
+                figures |= losses(scaled, spread / unit, np.abs(backtest.truth) / unit, known)
             for name, values in figures.items():
                 there = np.isfinite(values)
                 np.add.at(sums.setdefault(name, np.zeros(shape)), of, np.where(there, values, 0))
@@ -237,7 +239,7 @@ class JudgedForecaster(Estimator):
         made = Backtest.of(part, values, stack.times_ahead(starts))
         if self.error_quantiles_ is None:
             return made
-        spread = self.error_quantiles_.at(_FAN)[:, None] * np.nan_to_num(part.units())
+        spread = self.error_quantiles_.at(_FAN)[:, None] * spreads(self.error_quantiles_, part)
         return replace(made, levels=_FAN, quantiles=values + spread)
 
     def _stack(self, panel: Panel, asked: Sequence[int] | None = None) -> Stack:

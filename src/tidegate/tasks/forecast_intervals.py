@@ -33,22 +33,23 @@ def calibrated(run: Run, held_out: Windows) -> tuple[ErrorQuantiles | None, dict
     w = held_out.windowing
     steps = steps_kept(w.horizon, len(w.names))
     starts = windows_kept(held_out.starts, w.horizon, len(w.names))
-    errors, sizes = [], []
+    errors, sizes, weights = [], [], []
     for some in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
         part = held_out.at(some)
-        unit = part.units()
+        spread, unit = part.spreads(), part.units()
         truth = part.asked(w.horizon)[:, steps - 1]
         forecasts = forecast_windows(run, part)[:, steps - 1]
-        errors.append(((truth - forecasts) / unit).astype(np.float32))
+        errors.append(((truth - forecasts) / spread).astype(np.float32))
         sizes.append((np.abs(truth) / unit).astype(np.float32))
-    missed, size = np.concatenate(errors), np.concatenate(sizes)
+        weights.append((spread / unit).astype(np.float32))
+    missed, size, weight = map(np.concatenate, (errors, sizes, weights))
     middle = (starts[0] + starts[-1]) / 2
     halves = starts <= middle - w.horizon / 2, starts >= middle + w.horizon / 2
     found, counts = [], []
     for own, other in (halves, halves[::-1]):
         half = ErrorQuantiles.of(missed[own], range(1, 1 + len(steps)))
         if half is not None and other.any():
-            by_window = losses(missed[other], size[other], half)
+            by_window = losses(missed[other], weight[other], size[other], half)
             found.append({name: mean_known(values, 0) for name, values in by_window.items()})
             counts.append(other.sum())
     figures: dict[str, float] = {}
@@ -58,6 +59,11 @@ def calibrated(run: Run, held_out: Windows) -> tuple[ErrorQuantiles | None, dict
             defined = values[~np.isnan(values)]
             figures[name] = float(defined.mean()) if len(defined) else float("nan")
     return ErrorQuantiles.of(missed, steps.tolist()), figures, len(starts)
+
+
+def spreads(known: ErrorQuantiles, windows: Windows) -> np.ndarray:
+    """What quantiles of errors are in units of, [windows or 1, 1, C]; 0 where there is no scale."""
+    return np.nan_to_num(windows.spreads() if known.local else windows.units())
 
 
 def need_quantiles(known: ErrorQuantiles | None, provenance: Mapping[str, Any]) -> ErrorQuantiles:
@@ -73,12 +79,15 @@ def need_quantiles(known: ErrorQuantiles | None, provenance: Mapping[str, Any]) 
     raise InputError(f"{problem} {spelled('train_until')} gives", option="quantiles")
 
 
-def losses(errors: np.ndarray, sizes: np.ndarray, known: ErrorQuantiles) -> dict[str, np.ndarray]:
+def losses(
+    errors: np.ndarray, weights: np.ndarray, sizes: np.ndarray, known: ErrorQuantiles
+) -> dict[str, np.ndarray]:
     """Means over rows ahead, [W, C], of errors [W, H, C] and the values' ``sizes``.
 
     ``coverage_80``: the share of errors within the interval.  ``pinball``: of quantile q and the
-    error e less that quantile of errors, 2 max(q e, (q - 1) e), the mean over ``JUDGED``; in units
-    of the errors.  ``size``: that of the values.
+    error e less that quantile of errors, 2 max(q e, (q - 1) e), the mean over ``JUDGED``, times the
+    window's ``weights`` [W, 1, C], which bring it to the unit of the sizes.  ``size``: that of the
+    values.
     """
     lower, upper = known.at(INTERVAL)
     within = np.where(np.isnan(errors), np.nan, (errors >= lower) & (errors <= upper))
@@ -88,7 +97,7 @@ def losses(errors: np.ndarray, sizes: np.ndarray, known: ErrorQuantiles) -> dict
         pinball += 2 * mean_known(np.maximum(q * missed, (q - 1) * missed), 1)
     return {
         "coverage_80": mean_known(within, 1),
-        "pinball": pinball / len(JUDGED),
+        "pinball": pinball / len(JUDGED) * weights[:, 0],
         "size": mean_known(sizes, 1),
     }
 

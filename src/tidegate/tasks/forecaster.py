@@ -22,7 +22,7 @@ from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.forecast_blend import Blend, line_in_time, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import need_finite
-from tidegate.tasks.forecast_intervals import calibrated, need_quantiles
+from tidegate.tasks.forecast_intervals import calibrated, need_quantiles, spreads
 from tidegate.tasks.forecast_options import ForecastOptions
 from tidegate.tasks.forecast_scaling import scaling_in, scaling_of
 from tidegate.tasks.forecast_spans import (
@@ -89,8 +89,8 @@ class Forecaster(ForecastOptions):
         training, as ``test_mse`` and so on.  Raises InputError for options or data that cannot be
         used, and TrainingError for a loss that is not finite.
 
-        data: a frame or Series of pandas or polars, an array [N] or [N, series], or what
-            ``tidegate.data.files.tables.read_series`` gives.  Rows are evenly spaced in time.
+        data: a frame or Series of pandas or polars, or an array [N] or [N, series].  Rows are
+            evenly spaced in time.
         time: the column of times, by default pandas' index or the only column of times.
         target: the columns to forecast, by default all other columns.
         covariate: more columns to read; their future values need not be known.
@@ -218,7 +218,7 @@ class Forecaster(ForecastOptions):
         ahead = Forecast(times, w.names, _rows_of(values))
         if levels:
             known = need_quantiles(self.error_quantiles_, self.provenance_)
-            spread = known.at(levels)[:, None] * np.nan_to_num(last.units())
+            spread = known.at(levels)[:, None] * spreads(known, last)
             told = np.stack([_rows_of(one) for one in values + spread])
             ahead = replace(ahead, levels=levels, quantiles=told)
         if panel.id_name is not None:

@@ -4,7 +4,9 @@ A forecast and a quantile of such errors make a quantile of what comes: split co
 (Lei et al. 2018, Distribution-free predictive inference for regression, JASA 113; row by row ahead
 of series: Stankeviciute et al. 2021, Conformal time-series forecasting, NeurIPS).  Coverage is as
 asked as far as later windows are like the held-out ones.  Neighbouring windows are alike, so of few
-seasons or horizons of held-out rows the quantiles are rough.
+seasons or horizons of held-out rows the quantiles are rough.  Errors are in units of each window's
+own (locally weighted, section 5.2 of the former), so that a series that has become restless, or has
+calmed down, gets intervals to match.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ _MOST_WINDOWS = 4096  # a hundredth of them is enough for the outermost level
 
 @dataclass(frozen=True, eq=False)
 class ErrorQuantiles:
-    """Quantiles of what came less what was forecast, in standard deviations of the training rows.
+    """Quantiles of what came less what was forecast, in units of each window's spread.
 
+    That is `Windows.spreads`; unless ``local``, as in older files, standard deviations of the
+    training rows.
     ``levels`` rise within (0, 1), from 0.1 or less to 0.9 or more; ``steps`` are rows ahead, from 1
     to the horizon, between which one interpolates; ``values`` float64 [levels, steps, C];
     ``windows``: the number of held-out windows.
@@ -41,6 +45,7 @@ class ErrorQuantiles:
     steps: tuple[int, ...]
     values: np.ndarray
     windows: int
+    local: bool = True
 
     @classmethod
     def of(cls, errors: np.ndarray, steps: Sequence[int]) -> Self | None:
@@ -91,6 +96,7 @@ class ErrorQuantiles:
             "steps": list(self.steps),
             "values": self.values.reshape(len(self.levels), -1).tolist(),
             "windows": self.windows,
+            **({"local": True} if self.local else {}),
         }
 
     @classmethod
@@ -100,8 +106,10 @@ class ErrorQuantiles:
         Raises ValueError for keys, types or sizes out of schema.
         """
         keys = {"levels", "steps", "values", "windows"}
-        if not isinstance(told, dict) or set(told) != keys:
+        if not isinstance(told, dict) or set(told) - {"local"} != keys:
             raise ValueError(f"error_quantiles: expected exactly the keys {sorted(keys)}")
+        if told.get("local", True) is not True:
+            raise ValueError("local: expected true, or nothing")
         levels, steps, windows = told["levels"], told["steps"], told["windows"]
         if not _numbers(levels) or not _rise([0, *levels, 1]):
             raise ValueError("levels: expected ever larger numbers between 0 and 1")
@@ -122,7 +130,11 @@ class ErrorQuantiles:
         if not np.isfinite(values).all() or (np.diff(values, axis=0) < 0).any():
             raise ValueError("values: expected finite numbers that do not fall from level to level")
         return cls(
-            tuple(levels), tuple(steps), values.reshape(len(levels), len(steps), series), windows
+            tuple(levels),
+            tuple(steps),
+            values.reshape(len(levels), len(steps), series),
+            windows,
+            "local" in told,
         )
 
 

@@ -23,6 +23,7 @@ __all__ = ["FLAT_CONTEXT", "Rows", "Windows", "no_room", "window_rows", "windows
 _AT_ONCE = 4096  # rows of windows, which bounds memory
 FLAT_CONTEXT = 1e-12  # of the largest value: a deviation below it is rounding
 _FAR = 100.0  # deviations of the context: a window that goes on beyond would outweigh all others
+_CALMEST = 0.01  # deviations of the training rows
 _KNOWN = 0.5  # share of a window's targets from which on it is learned from
 
 
@@ -164,6 +165,20 @@ class Windows:
             return scale
         scales = np.asarray(self._all_measures()[1])
         return scales.reshape(len(self.starts), 1, len(w.names)) * scale
+
+    def spreads(self) -> np.ndarray:
+        """A unit of each window's errors, [windows, 1, C], in original units.
+
+        The geometric mean of the standard deviations of the training rows and of the context, of
+        which the second counts as a hundredth of the first at least; in a scale of its own that.
+        """
+        w, unit = self.windowing, self.units()
+        if w.own_scale:
+            return unit
+        parts = np.split(self.starts, range(_AT_ONCE, len(self.starts), _AT_ONCE))
+        past = (self.at(part).asked(w.context, 0, filled=True) for part in parts)
+        own = np.concatenate([rows.std(1, keepdims=True) for rows in past])
+        return np.sqrt(unit * np.maximum(own, _CALMEST * unit))
 
     def asked(self, length: int, offset: int | None = None, *, filled: bool = False) -> np.ndarray:
         """Rows of each window from ``offset`` on in their units, [windows, length, C].
