@@ -4,11 +4,12 @@
 
 Reviews of IMDb, on which the words are learned; a GRU of two layers, which reads forward, of 128,
 512 and 1024 units, with random weights, since time does not depend on them.  Servers run in
-processes of their own, on loopback, with all cores: ``tidegate serve``; the same with ``--batch 1``; and the
-same server with a model whose network is ONNX Runtime's, from the file that ``export_onnx`` writes,
-in batches and one at a time.  They take turns of some hundred requests; each client, all of which
-are in the process of this command, sends its next review when it has its answer.  Requests a second
-and latencies are medians over the turns; every answer is compared with what the model says.
+processes of their own, on loopback, with all cores: ``tidegate serve``; the same with ``--batch
+1``; and the same server with a model whose network is ONNX Runtime's, from the file that
+``export_onnx`` writes, in batches and one at a time.  They take turns of some hundred requests;
+each client, all of which are in the process of this command, sends its next review when it has its
+answer.  Requests a second and latencies are medians over the turns; every answer is compared with
+what the model says.
 """
 
 from __future__ import annotations
