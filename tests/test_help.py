@@ -193,6 +193,7 @@ def test_every_example_runs_as_it_is_written(
     for k in range(3):
         notes = np.eye(88, dtype=np.uint8)[30 + k : 50]
         Path(f"songs/{k}.mid").write_bytes(midi_bytes(notes, range(21, 109), 2, 120))
+    monkeypatch.setattr("tidegate.serving.server.Server.run", lambda *a, **how: None)  # noqa: ARG005
     for command in [*_commands(), "compare"]:
         if command == "bench":
             continue  # minutes long; tests of its own run it

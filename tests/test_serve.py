@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -283,6 +284,13 @@ def test_what_is_wrong_is_told(client, case):
     assert (answer.status, told in answer.detail) == (status, True), answer.detail
 
 
+def test_who_sends_far_too_much_hears_of_it():
+    with served({"book": models()["book"]}) as client:
+        answer = client.post("/v1/connect", {"input": "x" * 8_000_000})
+    assert answer.status == 413
+    assert "at most 1,048,576 bytes, got 8,000,013" in answer.detail
+
+
 def test_a_body_that_is_not_declared_is_refused_once_it_is_too_large(client):
     with client.connect() as connection:
         connection.sendall(
@@ -290,7 +298,7 @@ def test_a_body_that_is_not_declared_is_refused_once_it_is_too_large(client):
             b"transfer-encoding: chunked\r\n\r\n"
         )
         chunk = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
-        connection.sendall(chunk * 21)
+        connection.sendall(chunk * 21 + b"0\r\n\r\n")
         assert b" 413 " in connection.recv(65536)
 
 
@@ -364,6 +372,18 @@ def test_the_document_has_every_route_and_every_member(client):
         assert schema.get("required", []) == [m.name for m in verb.members if m.required]
         assert {"200", "413", "422", "503"} <= operation["responses"].keys()
     json.dumps(document, allow_nan=False)
+
+
+def test_the_page_of_the_manual_has_every_route_and_every_member():
+    page = (Path(__file__).parents[1] / "docs/serving.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(): row for row in page.splitlines() if row.startswith("| `")}
+    for route in routes.ROUTES:
+        if route.method == "GET":
+            assert f"{route.path}`" in page
+        else:
+            row = rows[f"`{route.method} {route.path}`"]
+            told = {name for name in re.findall(r"`(\w+)`", row.split("|")[3])}
+            assert told == {member.name for member in route.members} - {"model"}
 
 
 def test_metrics_are_in_prometheus_text_format(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -300,6 +301,20 @@ def test_what_cannot_be_served_is_refused_before_anything_listens(saved, tidegat
     outcome = tidegate(f"serve {saved} --host here")
     assert outcome.code == 2
     assert "option --host: expected an address of this machine, got 'here'" in outcome.err
+
+
+def test_one_request_after_another_does_not_wait_for_the_network():
+    with served(some("reviews")) as client:
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
+        took = []
+        for _ in range(20):
+            began = time.perf_counter()
+            body = json.dumps({"inputs": ["so good"]})
+            connection.request("POST", "/v1/predict", body, {"content-type": "application/json"})
+            assert connection.getresponse().read()
+            took.append(time.perf_counter() - began)
+        connection.close()
+    assert min(took[1:]) < 0.03  # a delayed acknowledgement takes 40 ms
 
 
 def test_an_answer_does_not_hang_on_who_else_asks():

@@ -2,13 +2,14 @@
 
     python benchmarks/reproduce/serving.py DATA
 
-Reviews of IMDb, on which the words are learned; a bidirectional GRU of two layers of 128 units,
-with random weights, since time does not depend on them.  Servers run in processes of their own, on
-loopback, with all cores: ``tidegate serve``; the same with ``--batch 1``; and the same server with
-a model whose network is ONNX Runtime's, from the file that ``export_onnx`` writes, in the same
-batches and by itself.  They take turns of some hundred requests; each client, in the process of
-this command, sends its next review when it has its answer.  Requests a second and latencies are
-medians over the turns; every answer is compared with what the model says of the review.
+Reviews of IMDb, on which the words are learned; a GRU of two layers, which reads forward, of 128,
+512 and 1024 units, with random weights, since time does not depend on them.  Servers run in
+processes of their own, on loopback, with all cores: ``tidegate serve``; the same with ``--batch
+1``; and the same server with a model whose network is ONNX Runtime's, from the file that
+``export_onnx`` writes, in batches and one at a time.  They take turns of some hundred requests;
+each client, all of which are in the process of this command, sends its next review when it has its
+answer.  Requests a second and latencies are medians over the turns; every answer is compared with
+what the model says.
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ from tidegate.model.architecture import Architecture
 from tidegate.runtime.network import Network
 from tidegate.runtime.probabilities import log_softmax
 
-CLIENTS, TURNS, WORDS, UNITS = 64, 5, 20_000, 128
+CLIENTS, TURNS, WORDS = 64, 3, 20_000
 AGREE = 1e-4  # of a probability
 
 
 class Served(NamedTuple):
     """One way to serve: by whose network, in batches of how many, and to how many clients."""
 
+    units: int  # in each layer
     network: str
     batch: int
     clients: int
@@ -52,11 +54,18 @@ class Served(NamedTuple):
 
 
 WAYS = (
-    Served("tidegate", 64, CLIENTS, 1280),
-    Served("tidegate", 1, CLIENTS, 192),
-    Served("tidegate", 64, 1, 96),
-    Served("ONNX Runtime", 64, CLIENTS, 640),
-    Served("ONNX Runtime", 1, CLIENTS, 192),
+    Served(128, "tidegate", 64, CLIENTS, 1280),
+    Served(128, "tidegate", 1, CLIENTS, 640),
+    Served(128, "tidegate", 64, 1, 256),
+    Served(128, "ONNX Runtime", 64, CLIENTS, 192),
+    Served(128, "ONNX Runtime", 1, CLIENTS, 96),
+    Served(512, "tidegate", 64, CLIENTS, 384),
+    Served(512, "tidegate", 1, CLIENTS, 96),
+    Served(512, "tidegate", 64, 1, 64),
+    Served(512, "ONNX Runtime", 64, CLIENTS, 64),
+    Served(512, "ONNX Runtime", 1, CLIENTS, 64),
+    Served(1024, "tidegate", 64, CLIENTS, 192),
+    Served(1024, "tidegate", 1, CLIENTS, 64),
 )
 
 
@@ -64,23 +73,26 @@ def reviews(data: Path) -> list[str]:
     """Of the test part, in random order."""
     table = read_table(data / "imdb" / "test.tsv.gz", {"text": "text"})
     texts = table.texts("text")
-    return [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:2000]]
+    return [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:640]]
 
 
-def classifier(texts: Sequence[str]) -> Any:
-    model: Any = tg.TextClassifier(hidden_sizes=(UNITS, UNITS), evidence=False, lowercase=True)
+def classifier(texts: Sequence[str], units: int) -> Any:
+    sizes = units, units
+    model: Any = tg.TextClassifier(
+        hidden_sizes=sizes, bidirectional=False, evidence=False, lowercase=True
+    )
     model.encoder_ = encoder = train_encoder(texts, "word", WORDS, lowercase=True, sentences=False)
     model.classes_, model.evidence_ = np.array(["bad", "good"]), None
     model.metrics_, model.history_, model.provenance_ = {}, {}, {}
     architecture = Architecture(
         cell="gru", vocabulary_size=encoder.size, input_size=None,
-        embedding_size=model.embedding_size, hidden_sizes=(UNITS, UNITS), bidirectional=True,
+        embedding_size=model.embedding_size, hidden_sizes=sizes, bidirectional=False,
         readout=model.readout, output_size=2, batch_norm=False, embedding_dropout=0.0, dropout=0.0,
         recurrent_dropout=0.0,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     shapes = architecture.tensor_shapes().items()
-    tensors = {n: (rng.standard_normal(s) / UNITS**0.5).astype(np.float32) for n, s in shapes}
+    tensors = {n: (rng.standard_normal(s) / units**0.5).astype(np.float32) for n, s in shapes}
     model.runtime_ = Network(architecture, tensors)
     return model
 
@@ -94,7 +106,7 @@ class InOnnxRuntime:
         self._model, self._session = model, onnxruntime.InferenceSession(str(path))
         self.TASK, self.metrics_, self.runtime_ = model.TASK, {}, model.runtime_
         self.classes_, self.encoder_ = model.classes_, model.encoder_
-        self.stream = model.stream
+        self.stream, self.streams = model.stream, model.streams
 
     def predict(self, texts: list[str]) -> np.ndarray:
         return self.classes_[self.predict_proba(texts).argmax(1)]
@@ -106,7 +118,7 @@ class InOnnxRuntime:
         return np.exp(log_softmax(np.asarray(outputs)).astype(np.float64))
 
 
-def serve_onnx(folder: Path, batch: int) -> None:
+def serve_onnx(name: str, batch: int) -> None:
     """What a server process does, until it is ended."""
     import socket
 
@@ -114,7 +126,7 @@ def serve_onnx(folder: Path, batch: int) -> None:
     from tidegate.serving.server import Server
     from tidegate.serving.service import Service
 
-    model = InOnnxRuntime(tg.load(folder / "reviews.safetensors"), folder / "reviews.onnx")
+    model = InOnnxRuntime(tg.load(f"{name}.safetensors"), Path(f"{name}.onnx"))
     listening = socket.create_server(("127.0.0.1", 0))
     print(f"serving at http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
     Server(Service({"reviews": model}, Limits(batch=batch))).run(sockets=[listening])
@@ -123,18 +135,20 @@ def serve_onnx(folder: Path, batch: int) -> None:
 @contextmanager
 def server(way: Served, folder: Path) -> Iterator[int]:
     """A server of its own; its port."""
+    name = folder / str(way.units)
     if way.network == "tidegate":
-        line = ["-m", "tidegate", "serve", str(folder / "reviews.safetensors"), "--port", "0"]
+        line = ["-m", "tidegate", "serve", f"{name}.safetensors", "--port", "0"]
         line += ["--batch", str(way.batch)]
     else:
-        line = [__file__, "--serve", str(folder), str(way.batch)]
+        line = [__file__, "--serve", str(name), str(way.batch)]
     process = subprocess.Popen([sys.executable, *line], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         for told in process.stdout:
             if port := re.findall(r"serving at http://[\d.]+:(\d+)/", told):
                 yield int(port[0])
-                break
+                return
+        raise RuntimeError(f"the server of {way} did not begin")
     finally:
         process.terminate()
         process.wait()
@@ -188,6 +202,7 @@ def turn(port: int, way: Served, texts: Sequence[str], expected: np.ndarray) -> 
 
 
 COLUMNS: dict[str, Any] = {
+    "units": lambda r: f"2 x {r['units']}",
     "network": lambda r: r["network"],
     "clients": lambda r: r["clients"],
     "inputs in a batch, at most": lambda r: r["batch"],
@@ -203,31 +218,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="the folder of shared data")
     parser.add_argument("--turns", type=int, default=TURNS)
+    sizes = sorted({way.units for way in WAYS})
+    parser.add_argument("--units", type=int, nargs="+", default=sizes, help="sizes to measure")
     given = parser.parse_args()
+    ways = [way for way in WAYS if way.units in given.units]
     texts = reviews(given.data)
-    model = classifier(texts)
-    expected = model.predict_proba(texts)[:, 1]
-    record = Record("serving", ("network", "batch", "clients"), versions_of(["onnxruntime"]))
+    record = Record(
+        "serving", ("units", "network", "batch", "clients"), versions_of(["onnxruntime"])
+    )
+    expected: dict[int, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
-        model.save(folder / "reviews.safetensors")
-        model.export_onnx(folder / "reviews.onnx")
-        ports = {(w.network, w.batch): 0 for w in WAYS}
-        for way in {(w.network, w.batch): w for w in WAYS}.values():
-            ports[way.network, way.batch] = running.enter_context(server(way, folder))
-        figures: dict[Served, list[dict[str, float]]] = {way: [] for way in WAYS}
+        for units in given.units:
+            model = classifier(texts, units)
+            expected[units] = model.predict_proba(texts)[:, 1]
+            model.save(folder / f"{units}.safetensors")
+            model.export_onnx(folder / f"{units}.onnx")
+        servers = {way[:3]: way for way in ways}
+        ports = {key: running.enter_context(server(way, folder)) for key, way in servers.items()}
+        figures: dict[Served, list[dict[str, float]]] = {way: [] for way in ways}
         for _ in range(given.turns):
-            for way in WAYS:
-                figures[way].append(turn(ports[way.network, way.batch], way, texts, expected))
-    for way, turns in figures.items():
-        row = {key: statistics.median(one[key] for one in turns) for key in turns[0]}
-        row["lost"] = int(sum(one["lost"] for one in turns))
-        record.add(way._asdict() | row | {"requests": way.requests * given.turns})
+            for way, turns in figures.items():
+                turns.append(turn(ports[way[:3]], way, texts, expected[way.units]))
+                row = {key: statistics.median(one[key] for one in turns) for key in turns[0]}
+                row["lost"] = int(sum(one["lost"] for one in turns))
+                record.add(way._asdict() | row | {"requests": way.requests * len(turns)})
     print(markdown(record.rows, COLUMNS))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve_onnx(Path(sys.argv[2]), int(sys.argv[3]))
+        serve_onnx(sys.argv[2], int(sys.argv[3]))
     else:
         main()

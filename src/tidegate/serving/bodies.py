@@ -24,6 +24,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "array": (list,),
     "object": (dict,),
 }
+_DROPPED: Final = 2**24  # bytes beyond the limit that are read before a body is refused
 _ARTICLE: Final = {"integer": "an", "array": "an", "object": "an"}
 
 
@@ -49,30 +50,40 @@ class Member:
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """The whole body.  Raises Problem for one that is too large, or too slow."""
+    """The whole body.  Raises Problem for one that is too large, or too slow.
+
+    Who sends too much hears of it when all is sent; so a little more is read, and dropped.
+    """
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limits.body_bytes:
-        raise _too_large(f"{int(declared):,}", limits)
-    body = bytearray()
+    size = int(declared) if declared.isdecimal() else 0
+    if size > limits.body_bytes + _DROPPED:
+        raise _too_large(size, limits)
+    body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.body_bytes:
-                    raise _too_large("more", limits)
+                size += len(chunk)
+                if size <= limits.body_bytes:
+                    body += chunk
+                elif size > limits.body_bytes + _DROPPED:
+                    break
     except TimeoutError:
-        raise Problem(
-            HTTPStatus.REQUEST_TIMEOUT,
-            f"expected the whole body within {BODY_S:g} s, got {len(body):,} bytes; send it faster",
-            {"connection": "close"},
-        ) from None
+        if size <= limits.body_bytes:
+            problem = f"expected the whole body within {BODY_S:g} s, got {size:,} bytes"
+            closing = {"connection": "close"}
+            raise Problem(
+                HTTPStatus.REQUEST_TIMEOUT, f"{problem}; send it faster", closing
+            ) from None
+    if size > limits.body_bytes:
+        raise _too_large(size, limits)
     return bytes(body)
 
 
-def _too_large(got: str, limits: Limits) -> Problem:
+def _too_large(size: int, limits: Limits) -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"expected a body of at most {limits.body_bytes:,} bytes, got {got}; send less at a time",
+        f"expected a body of at most {limits.body_bytes:,} bytes, got {size:,}; send less at a "
+        "time",
         {"connection": "close"},
     )
 

@@ -55,40 +55,40 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value), status, media_type="application/json")
 
 
-async def _page(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _page(_service: Service, _request: Request, _told: dict[str, Any]) -> Response:
     page = (files("tidegate.serving") / "page.html").read_text(encoding="utf-8")
     headers = {"content-security-policy": content_policy(page)}
     return Response(page, headers=headers, media_type="text/html")
 
 
-async def _health(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _health(service: Service, _request: Request, _told: dict[str, Any]) -> Response:
     return _json({"status": "ok", "models": len(service.models)})
 
 
-async def _metrics(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _metrics(service: Service, _request: Request, _told: dict[str, Any]) -> Response:
     return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)
 
 
-async def _models(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _models(service: Service, _request: Request, _told: dict[str, Any]) -> Response:
     return _json({"models": [model.told() for model in service.models.values()]})
 
 
-async def _openapi(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _openapi(service: Service, _request: Request, _told: dict[str, Any]) -> Response:
     return _json(document(ROUTES, service.limits, service.token is not None))
 
 
-async def _asked(verb: Verb, service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _asked(verb: Verb, service: Service, _request: Request, told: dict[str, Any]) -> Response:
     return _json(await service.answer(verb, told))
 
 
-async def _generate(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _generate(service: Service, _request: Request, told: dict[str, Any]) -> Response:
     model = chosen(service.models, told["model"], "generate")
     events = await service.writer.events(model, told)
     headers = {"cache-control": "no-store"}
     return StreamingResponse(events, headers=headers, media_type="text/event-stream")
 
 
-async def _open_stream(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _open_stream(service: Service, _request: Request, told: dict[str, Any]) -> Response:
     return _json(await service.open_stream(told), HTTPStatus.CREATED)
 
 
@@ -96,7 +96,7 @@ async def _feed_stream(service: Service, request: Request, told: dict[str, Any])
     return _json(await service.feed_stream(request.path_params["id"], told))
 
 
-async def _close_stream(service: Service, request: Request, told: dict[str, Any]) -> Response:  # noqa: ARG001
+async def _close_stream(service: Service, request: Request, _told: dict[str, Any]) -> Response:
     await service.close_stream(request.path_params["id"])
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -35,7 +34,6 @@ class Service:
         self.limits, self.token, self.hosts = limits, token, hosts
         self.inside = 0  # requests that wait or are being answered
         self.stopping = False
-        self._swept_at = time.monotonic()
         self.metrics = Metrics(
             {
                 "requests_inside": ("Requests that wait or are answered.", lambda: self.inside),
@@ -63,7 +61,6 @@ class Service:
     async def open_stream(self, request: dict[str, Any]) -> dict[str, Any]:
         """Begin a stream.  Raises InputError or Problem."""
         model = chosen(self.models, request["model"], "stream")
-        await self._sweep()
         if self._open_streams() >= self.limits.streams:
             raise busy(f"expected at most {self.limits.streams} streams, got one more; close some")
         assert model.streams is not None
@@ -72,7 +69,6 @@ class Service:
 
     async def feed_stream(self, id: str, request: dict[str, Any]) -> dict[str, Any]:
         """Read a piece.  Raises InputError or Problem."""
-        await self._sweep()
         _, steps = self._extent({"inputs": [request["piece"]]})
         answer = await self._in_time(self._stream(id).feed(id, request["piece"], steps))
         return {"answer": answer}
@@ -92,15 +88,6 @@ class Service:
         return sum(
             len(model.streams) for model in self.models.values() if model.streams is not None
         )
-
-    async def _sweep(self) -> None:
-        """Close what nobody feeds, once in a while."""
-        now = time.monotonic()
-        if now - self._swept_at > min(10.0, self.limits.idle_s / 2):
-            self._swept_at = now
-            for model in self.models.values():
-                if model.streams is not None:
-                    await model.streams.close_idle()
 
     def _extent(self, request: dict[str, Any]) -> tuple[int, int]:
         rows, steps = extent(request)

@@ -36,6 +36,7 @@ class OpenStreams:
         self._remembers = isinstance(fitted.stream(), WholeStream)
         self._fed_at: dict[str, float] = {}
         self._steps: dict[str, int] = {}
+        self._expiring: asyncio.Task[None] | None = None
         self._batcher = Batcher(f"{name}/feed", self._feed, executor, limits, metrics)
 
     def __len__(self) -> int:
@@ -50,9 +51,12 @@ class OpenStreams:
         self._fed_at[id], self._steps[id] = time.monotonic(), 0
         try:
             await self._in_thread(self._open, id, given)
-        except BaseException:
+        except BaseException:  # who asked may be gone
             self._forget(id)
+            self._executor.submit(self._close, id)
             raise
+        if self._expiring is None or self._expiring.done():
+            self._expiring = asyncio.create_task(self._expire())
         return id
 
     async def feed(self, id: str, piece: Any, steps: int) -> dict[str, Any]:
@@ -71,16 +75,21 @@ class OpenStreams:
     async def close(self, id: str) -> None:
         """End one."""
         self._forget(id)
-        await self._in_thread(self._streams.close, id)
+        await self._in_thread(self._close, id)
 
-    async def close_idle(self) -> None:
-        """End those that nobody has fed for long."""
-        before = time.monotonic() - self._limits.idle_s
-        for id in [id for id, fed_at in self._fed_at.items() if fed_at < before]:
-            await self.close(id)
+    async def _expire(self) -> None:
+        """End those that nobody feeds for long, while there are any."""
+        while self._fed_at:
+            oldest = min(self._fed_at, key=self._fed_at.__getitem__)
+            left = self._fed_at[oldest] + self._limits.idle_s - time.monotonic()
+            if left > 0:
+                await asyncio.sleep(left)
+            else:
+                await self.close(oldest)
 
     def _forget(self, id: str) -> None:
-        del self._fed_at[id], self._steps[id]
+        self._fed_at.pop(id, None)
+        self._steps.pop(id, None)
 
     def _check_memory(self, steps: int) -> None:
         """Raise Problem where a stream that remembers all of its steps would take too much."""
@@ -108,6 +117,10 @@ class OpenStreams:
         self._streams.open(id)
         if begun is not None:
             self._streams.put(id, begun)
+
+    def _close(self, id: str) -> None:
+        if id in self._streams:
+            self._streams.close(id)
 
     def _feed(self, asked: Sequence[_Feed]) -> list[Any]:
         """All pieces in one batch; those of one stream one after another.
