@@ -6,6 +6,7 @@ The same count and seed give the same data on every machine.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 
@@ -182,7 +183,7 @@ def tunes(count: int, seed: int, bars: int = 8) -> list[np.ndarray]:
 NAMES = ("reviews", "load", "python")
 
 
-def table(name: str) -> dict[str, list[object]]:
+def table(name: str) -> dict[str, list[Any]]:
     """Give one of ``NAMES`` as columns by name; of ``python``, the text, one called ``text``.
 
     Raises InputError for another name.
