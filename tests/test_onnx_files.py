@@ -72,9 +72,9 @@ def readers() -> Any:
 
 def reader_of(name: str) -> str:
     """Which of the example's readers asks a model of this name."""
-    return {"tagger": "tags", "classifier": "texts", "language": "texts"}.get(
-        name.partition("-")[0], "series"
-    )
+    kind = name.partition("-")[0]
+    texts = dict.fromkeys(("classifier", "regressor", "language"), "texts")
+    return {"tagger": "tags", **texts}.get(kind, "series")
 
 
 def told_by(path: Path) -> dict[str, Any]:
@@ -109,6 +109,8 @@ def own_answer(model: Any, question: Any) -> list[float]:
         return (odds / odds.sum()).tolist()
     if model.TASK == "tagger":
         return model.predict([question.split()])[0]
+    if model.TASK == "text-regressor":
+        return model.predict([question]).tolist()
     if model.TASK == "series-regressor":
         return model.predict([np.array(question, float)]).tolist()
     if model.TASK == "series-tagger":

@@ -1,5 +1,6 @@
 // Asks a text model that `tidegate export onnx` wrote: node texts.mjs MODEL.onnx TEXT
-// A classifier tells the probability of each label, a language model the likeliest next tokens.
+// A classifier tells the probability of each label, a regressor a number, a language model the
+// likeliest next tokens.
 import { Tensor } from "onnxruntime-web";
 import { evidenceOf } from "./evidence.mjs";
 import { open, probabilities } from "./model.mjs";
@@ -15,7 +16,11 @@ export async function ask(path, text) {
     feed.evidence = new Tensor("float32", kept.flatMap((k) => rows[k]), [1, kept.length, rows.width]);
   }
   const { output } = await session.run(feed);
-  const found = probabilities([...output.data.slice(-output.dims.at(-1))], told.labels);
+  const last = [...output.data.slice(-output.dims.at(-1))];
+  if (told.task === "text-regressor") return last[0];
+  if (told.scaling) // a text has several labels, each by itself
+    return Object.fromEntries(told.labels.map((label, k) => [label, 1 / (1 + Math.exp(-last[k]))]));
+  const found = probabilities(last, told.labels);
   if (told.labels) return found;
   return Object.fromEntries(Object.entries(found).sort((a, b) => b[1] - a[1]).slice(0, 5));
 }

@@ -1,6 +1,7 @@
 """Asks a text model that `tidegate export onnx` wrote: python texts.py MODEL.onnx TEXT
 
-A classifier tells the probability of each label, a language model the likeliest next tokens.
+A classifier tells the probability of each label, a regressor a number, a language model the
+likeliest next tokens.
 """
 
 import json
@@ -22,7 +23,11 @@ def ask(path, text):
         feed |= {"evidence": evidence_of(words, told["text"]["evidence"])[None, kept]}
     output = np.asarray(session.run(["output"], feed)[0])
     last = output.reshape(-1, output.shape[-1])[-1]  # after all steps
+    if told["task"] == "text-regressor":
+        return float(last[0])
     odds = np.exp(last - last.max()) / np.exp(last - last.max()).sum()
+    if told["scaling"]:  # a text has several labels, each by itself
+        odds = 1 / (1 + np.exp(-last))
     if told["labels"]:
         return dict(zip(map(str, told["labels"]), odds.tolist(), strict=True))
     return {int(k): float(odds[k]) for k in np.argsort(-odds)[:5]}
