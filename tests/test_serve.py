@@ -229,10 +229,10 @@ WRONG: dict[str, tuple[str, Any, int, str]] = {
     "nothing": ("predict", {}, 422, "inputs: expected one, got none"),
     "another member": ("predict", {"text": "x"}, 422, "members model, inputs"),
     "a model that is not": (
-        "predict", {"model": "/etc/passwd", "inputs": []}, 422, "model: expected one that can",
+        "predict", {"model": "/etc/passwd", "inputs": []}, 422, "one of reviews, book",
     ),
     "a model that cannot": (
-        "predict", {"model": "book", "inputs": []}, 422, "got book: a language-model",
+        "predict", {"model": "book", "inputs": []}, 422, "got book, a language-model;",
     ),
     "several models": ("predict", {"inputs": ["x"]}, 422, "reviews, gestures, scores"),
     "inputs of another kind": ("predict", {"model": "reviews", "inputs": "x"}, 422, "an array"),
@@ -408,3 +408,14 @@ def test_another_route_is_refused(client, method, path, status):
     answer = client.send(method, path)
     assert answer.status == status
     assert "GET /openapi.json" in answer.detail
+
+
+def test_the_page_is_one_file_without_any_address(client):
+    answer = client.get("/")
+    page = answer.body.decode()
+    assert re.findall(r"(?:https?:)?//[\w.]+", page) == ["http://www.w3.org"]  # a name of SVG's
+    assert not re.search(r"\b(src|href)=(?!\"data:,\")", page)
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "connect-src 'self'" in policy
+    assert "unsafe" not in policy

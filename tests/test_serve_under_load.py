@@ -303,6 +303,16 @@ def test_what_cannot_be_served_is_refused_before_anything_listens(saved, tidegat
     assert "option --host: expected an address of this machine, got 'here'" in outcome.err
 
 
+def test_without_its_packages_the_command_says_what_to_install(saved, tidegate, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "tidegate.serving.server")
+    outcome = tidegate(f"serve {saved}")
+    assert outcome.code == 2
+    assert "this command needs uvicorn; install it with: pip install 'tidegate[serve]'" in (
+        outcome.err
+    )
+
+
 def test_one_request_after_another_does_not_wait_for_the_network():
     with served(some("reviews")) as client:
         connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)

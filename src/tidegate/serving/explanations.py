@@ -50,7 +50,7 @@ def _scores(fitted: Any, texts: list[str]) -> tuple[np.ndarray, Any]:
     if not hasattr(type(fitted), "predict_log_proba"):
         values = np.asarray(fitted.predict(texts), np.float64)
         if values.ndim != 1:
-            raise InputError("expected a model of one label or one number, got another")
+            raise InputError("expected a model of one label or number, got another; ask for others")
         return values, None
     logs = fitted.predict_log_proba(texts)
     place = int(logs[0].argmax())

@@ -113,12 +113,12 @@ def chosen(models: dict[str, Model], name: str | None, verb: str) -> Model:
     listed = ", ".join(model.name for model in able) or "none"
     if name is None:
         if len(able) != 1:
-            raise unusable(f"model: expected a name, got none; those that can {verb}: {listed}")
+            raise unusable(f"model: expected one, got none; name one that can {verb}: {listed}")
         return able[0]
     if name not in models:
-        raise unusable(f"model: expected one that can {verb}, {listed}, got {shown(name)}")
+        raise unusable(f"model: expected one of {', '.join(models)}, got {shown(name)}; name one")
     if models[name] not in able:
         why = models[name].no_streams if verb == "stream" else f"a {models[name].fitted.TASK}"
-        problem = f"model: expected one that can {verb}, {listed}, got {name}"
-        raise unusable(f"{problem}: {why}")
+        problem = f"model: expected one that can {verb}, got {name}, {why}"
+        raise unusable(f"{problem}; those that can: {listed}")
     return models[name]
