@@ -260,6 +260,16 @@ WRONG: dict[str, tuple[str, Any, int, str]] = {
     "an unknown note": (
         "generate", {"model": "songs", "prompt": [["H4"]]}, 422, "outputs of the model",
     ),
+    "a path for music": (
+        "inspect", {"model": "songs", "input": "/etc/passwd"}, 422, "input: expected steps",
+    ),
+    "paths for music": (
+        "inspect", {"model": "songs", "input": ["song.mid"]}, 422, "each a list of outputs",
+    ),
+    "a text for numbers": ("inspect", {"model": "scores", "input": "1"}, 422, "expected numbers"),
+    "a prompt that is a path": (
+        "generate", {"model": "songs", "prompt": "song.mid"}, 422, "each a list of outputs",
+    ),
     "a number for a text": ("generate", {"model": "book", "prompt": [1]}, 422, "expected a text"),
     "too much to write": ("generate", {"model": "book", "length": 2001}, 422, "at most 2,000"),
     "less than nothing": ("generate", {"model": "book", "length": -1}, 422, "length: expected"),

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tidegate.data.series.series import Series
+from tidegate.data.text.tokens import TokenEncoder
 from tidegate.data.times.grid import advance, time_type
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 from tidegate.runtime.text_streams import NextToken
 from tidegate.tasks.classification import Classifier
 
@@ -22,6 +23,18 @@ Asked = Sequence[dict[str, Any]]
 
 _CHOICE = ("beam", "length_penalty")  # of predict, where a model has them
 _NEXT = 10  # tokens that a stream of text tells
+
+
+def reads(fitted: Any) -> str:
+    """What one input is: text, tokens, numbers, rows or steps."""
+    held = vars(fitted)
+    if "windowing_" in held:
+        return "rows"
+    if "inputs_" in held:
+        return "numbers"
+    if "outputs_" in held:
+        return "steps"
+    return "tokens" if isinstance(held.get("encoder_"), TokenEncoder) else "text"
 
 
 def predictions(fitted: Any, asked: Asked) -> list[dict[str, Any]]:
@@ -123,6 +136,21 @@ def series_of(fitted: Any, request: dict[str, Any]) -> Series:
 
 
 _MONDAY = np.datetime64("2001-01-01")  # of which business days can begin
+
+
+def roll_of(fitted: Any, steps: Any, what: str) -> np.ndarray:
+    """Lists of the names of what is on, as a roll, uint8 [T, O]; no text names a file here."""
+    places = {name: k for k, name in enumerate(fitted.outputs_)}
+    if not isinstance(steps, list) or not all(isinstance(step, list) for step in steps):
+        problem = f"{what}: expected steps, each a list of outputs, got {shown(steps)}"
+        raise InputError(f"{problem}; GET /v1/models lists these")
+    roll = np.zeros((len(steps), len(places)), np.uint8)
+    for row, step in zip(roll, steps, strict=True):
+        if unknown := [one for one in step if not isinstance(one, str) or one not in places]:
+            problem = f"{what}: expected lists of outputs of the model, got {shown(unknown[0])}"
+            raise InputError(f"{problem}; GET /v1/models lists them")
+        row[[places[one] for one in step]] = 1
+    return roll
 
 
 def as_of_now(fitted: Any, answer: Any) -> dict[str, Any]:

@@ -25,6 +25,10 @@ from tidegate.serving.service import Service
 
 _log = logging.getLogger("tidegate.serving")
 _OPEN = {route.path for route in ROUTES if route.is_open}
+_FAILED = Problem(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "expected an answer, got an error of the server's; whoever runs it sees more of it",
+)
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
@@ -48,6 +52,9 @@ async def _endpoint(service: Service, route: Route, request: Request) -> Respons
         return e.response()
     except InputError as e:
         return unusable(str(e)).response()
+    except Exception as e:
+        _log.error("a request failed: %s", e, exc_info=e)
+        return _FAILED.response()
 
 
 async def _unknown(request: Request, error: HTTPException) -> Response:
@@ -94,8 +101,7 @@ class Guard:
             if status:  # half an answer: nobody is to take it for a whole one
                 _abort(scope)
             else:
-                problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed at this")
-                await problem.response()(scope, receive, answer)
+                await _FAILED.response()(scope, receive, answer)
         finally:
             service.inside -= asks
             route = scope.get("tidegate.route", "none")

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidegate.errors import InputError
+from tidegate.errors import InputError, shown
 from tidegate.runtime.connectivity import connectivity
-from tidegate.serving.answers import Asked, plain, series_of
+from tidegate.serving.answers import Asked, plain, reads, roll_of, series_of
 
 _MOST_WEIGHED: Final = 200  # words, or groups of words, of a text
 _MOST_CHARACTERS: Final = 200_000  # of all texts that a word is left out of
@@ -68,12 +68,17 @@ def gates(fitted: Any, asked: Asked) -> list[dict[str, Any]]:
 
 
 def _inspected(fitted: Any, request: dict[str, Any]) -> dict[str, Any]:
-    given = request["input"]
-    if "windowing_" in vars(fitted):
-        given = series_of(fitted, {"rows": given, "times": None})
-    elif isinstance(given, list | str) and len(given) > _MOST_INSPECTED * 10:
+    given, read = request["input"], reads(fitted)
+    if len(given) > _MOST_INSPECTED * 10:
         problem = f"input: expected at most {_MOST_INSPECTED * 10} steps, got {len(given)}"
         raise InputError(f"{problem}; give a part of it")
+    if isinstance(given, str) != (read == "text"):
+        problem = f"input: expected {read}, got {shown(given)}"
+        raise InputError(f"{problem}; give one input, as GET /v1/models says that it reads")
+    if read == "rows":
+        given = series_of(fitted, {"rows": given, "times": None})
+    elif read == "steps":
+        given = roll_of(fitted, given, "input")
     found = fitted.inspect(given)
     if len(found.steps) > _MOST_INSPECTED:
         problem = f"input: expected at most {_MOST_INSPECTED} steps, got {len(found.steps)}"

@@ -11,12 +11,13 @@ from typing import Any
 
 from tidegate.data.times.grid import step_to_json
 from tidegate.errors import InputError, shown
+from tidegate.serving.answers import reads
 from tidegate.serving.batcher import Batcher
 from tidegate.serving.limits import Limits
 from tidegate.serving.metrics import Metrics
 from tidegate.serving.problems import unusable
 from tidegate.serving.streams import OpenStreams
-from tidegate.serving.verbs import VERBS, has, reads
+from tidegate.serving.verbs import VERBS, has
 from tidegate.tasks import load
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.data.text.tokens import TokenEncoder
-from tidegate.serving.answers import Asked, forecasts, predictions, tags
+from tidegate.serving.answers import Asked, forecasts, predictions, reads, tags
 from tidegate.serving.bodies import Member
 from tidegate.serving.explanations import gates, looked_back, weights
 from tidegate.tasks.tags_steps import TagsSteps
@@ -59,18 +58,6 @@ class Verb:
 def has(name: str) -> Callable[[Any], bool]:
     """Whether a model's class has a method of this name."""
     return lambda fitted: callable(getattr(type(fitted), name, None))
-
-
-def reads(fitted: Any) -> str:
-    """What one input is: text, tokens, numbers, rows or steps."""
-    held = vars(fitted)
-    if "windowing_" in held:
-        return "rows"
-    if "inputs_" in held:
-        return "numbers"
-    if "outputs_" in held:
-        return "steps"
-    return "tokens" if isinstance(held.get("encoder_"), TokenEncoder) else "text"
 
 
 def _predicts(fitted: Any) -> bool:

@@ -12,10 +12,9 @@ from inspect import signature
 from itertools import islice
 from typing import Any, Final
 
-import numpy as np
-
 from tidegate.errors import InputError, shown
 from tidegate.runtime.text_streams import NextToken
+from tidegate.serving.answers import roll_of
 from tidegate.serving.bodies import Member
 from tidegate.serving.limits import Limits
 from tidegate.serving.metrics import Metrics
@@ -138,16 +137,8 @@ def _texts(fitted: Any, request: dict[str, Any], length: int) -> Iterator[dict[s
 
 def _rolls(fitted: Any, request: dict[str, Any], length: int) -> Iterator[dict[str, Any]]:
     """Steps of music: the names of what is on at each."""
-    prompt = None
-    if request["prompt"] is not None:
-        names = {name: k for k, name in enumerate(fitted.outputs_)}
-        prompt = [np.zeros((len(request["prompt"]), len(names)), np.uint8)]
-        for row, step in zip(prompt[0], request["prompt"], strict=True):
-            on = step if isinstance(step, list) else [step]
-            if unknown := [one for one in on if not isinstance(one, str) or one not in names]:
-                problem = f"expected lists of outputs of the model, got {shown(unknown[0])}"
-                raise InputError(f"prompt: {problem}; GET /v1/models lists them")
-            row[[names[one] for one in on]] = 1
+    begun = request["prompt"]
+    prompt = None if begun is None else [roll_of(fitted, begun, "prompt")]
     roll = fitted.generate(prompt, length, **_choice(fitted, request))
     return ({"on": names} for names in islice(fitted.names_of(roll), length))
 
