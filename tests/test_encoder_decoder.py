@@ -222,7 +222,7 @@ def test_nats_of_pairs_are_those_of_torch_whatever_stands_beside_them():
     ("change", "said"),
     [
         ({"score": "cosine"}, "score: expected one of dot, general, additive, got 'cosine'"),
-        ({"longest": 0}, "longest: expected 1 to 65536 tokens, got 0"),
+        ({"longest": 0}, "longest: expected 1 to 65536 steps, got 0"),
         ({"target": SOURCE}, "target: expected one direction, got 'both'"),
         (
             {"source": replace(SOURCE, output_size=3)},

@@ -167,7 +167,7 @@ def test_an_enumeration_of_texts_is_text() -> None:
     ([pd.NaT], "expected a label at index 3, got NaT"),
     ([1], "all of one type, got str 'a' at index 0 and int 1 at index 3; make them all str"),
     ([b"b"], "expected a str, int .* got bytes b'b' at index 3; make it a str"),
-    ([["b"]], "got list"),
+    ([["b"]], "expected a list of labels for each text, got 'a' at index 0"),
     ([Decimal("NaN")], "expected a label at index 3, got NaN"),
     ([Decimal("sNaN")], "expected a label at index 3, got sNaN"),
     (["b\0"], r"ends in a NUL, 'b\\x00'; strip it: label.rstrip"),

@@ -340,7 +340,7 @@ def test_pairs_too_long_to_be_looked_at_everywhere_are_refused():
 
 
 def test_streams_are_refused_with_a_way_out(reverser):
-    with pytest.raises(InputError, match="give whole texts to predict"):
+    with pytest.raises(InputError, match="give whole sources to predict"):
         reverser.stream()
 
 

@@ -30,7 +30,7 @@ class TwoNetworks(Estimator):
         """No stream: an answer begins when its source is known to the end.  Raises InputError."""
         raise InputError(
             "expected a model that answers while it reads, got one that reads a source to its end "
-            "first; give whole ones to predict"
+            "first; give whole sources to predict"
         )
 
     def initial_network(self, architecture: Any) -> Any:

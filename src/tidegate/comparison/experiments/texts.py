@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ class _Texts(AnsweredExperiment):
     """What the two tasks share; the model's kind of answers says the rest."""
 
     def __init__(self, model: Any, inputs: Any, answers: Any, **held_out: Any) -> None:
-        self._model = copy.copy(model)  # which learns the answers there are
+        self._model = type(model)()  # which learns the answers there are
         self._model._learn_answers(model._known(inputs), answers)
         self._kind = self._model.kind_
         super().__init__(model, inputs, answers, **held_out)

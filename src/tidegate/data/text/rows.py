@@ -52,6 +52,8 @@ def rows_of(texts: Any, conditions: Sequence[str] = (), *, partly: bool = False)
     """
     if isinstance(texts, list) and any(isinstance(one, Row) for one in texts):
         return texts
+    if hasattr(texts, "collect") and hasattr(texts, "collect_schema"):  # a polars LazyFrame
+        texts = texts.collect()
     names = _columns(texts)
     by_name: Any = texts
     if names is None and conditions and not partly:
