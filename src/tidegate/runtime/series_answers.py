@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,13 @@ _SHORTEST = 4  # steps: the shortest wave; each further one is twice as long
 _MOST_WAVES = 20
 
 Run = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+class ReadPairs(NamedTuple):
+    """Sources as the encoder reads them, float32 [T, I], and scaled targets, float32 [U, O]."""
+
+    sources: list[np.ndarray]
+    targets: list[np.ndarray]
 
 
 def waves(steps: int) -> int:

@@ -14,7 +14,14 @@ from tidegate.data.sequences.series_pairs import SeriesPairs, as_series_pairs
 from tidegate.data.series.scaling import Scaler
 from tidegate.errors import InputError
 from tidegate.model.encoder_decoder import MAX_ANSWER, SCORES, EncoderDecoder
-from tidegate.runtime.series_answers import ends, outputs_to, places, series_figures, waves
+from tidegate.runtime.series_answers import (
+    ReadPairs,
+    ends,
+    outputs_to,
+    places,
+    series_figures,
+    waves,
+)
 from tidegate.tasks.splitting import split_parts
 from tidegate.tasks.two_networks import TwoNetworks
 from tidegate.training.budget import Closing
@@ -22,7 +29,7 @@ from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
-    from tidegate.training.series_transduction import ReadPairs, SeriesTransduction
+    from tidegate.training.series_transduction import SeriesTransduction
 
 
 @documented
@@ -100,7 +107,7 @@ class SeriesToSeries(TwoNetworks):
             judges,
             test if test.sources else None,
         )
-        from tidegate.training.series_transduction import ReadPairs, SeriesTransduction
+        from tidegate.training.series_transduction import SeriesTransduction
 
         width = waves(max(longest, *(len(source) for source in train.sources)))
         learned, judged = (self._scaled(part, width) for part in (train, judges))
@@ -205,8 +212,6 @@ class SeriesToSeries(TwoNetworks):
         return found
 
     def _scaled(self, pairs: SeriesPairs, width: int) -> ReadPairs:
-        from tidegate.training.series_transduction import ReadPairs
-
         targets = [self.target_.transform(t).astype(np.float32) for t in pairs.targets]
         return ReadPairs(self._read_sources(pairs.sources, width), targets)
 

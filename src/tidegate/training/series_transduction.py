@@ -6,7 +6,7 @@ See `runtime/series_answers.py` for what the decoder reads, and what the last ou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +16,9 @@ from torch.nn import functional as F  # noqa: N812
 from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.data.series.scaling import Scaler
 from tidegate.nn.encoder_decoder import EncoderDecoderNetwork
-from tidegate.runtime.series_answers import outputs_to, places, series_figures
+from tidegate.runtime.series_answers import ReadPairs, outputs_to, places, series_figures
 from tidegate.training.many_to_one import batches_of_like_lengths
 from tidegate.training.objective import StepResult, TaskObjective
-
-
-class ReadPairs(NamedTuple):
-    """Sources as the encoder reads them, float32 [T, I], and scaled targets, float32 [U, O]."""
-
-    sources: list[np.ndarray]
-    targets: list[np.ndarray]
 
 
 class SeriesTransduction(TaskObjective):

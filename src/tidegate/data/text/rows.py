@@ -50,10 +50,10 @@ def rows_of(texts: Any, conditions: Sequence[str] = (), *, partly: bool = False)
     that ``conditions`` names are categories or numbers, and all others texts.  ``partly``: texts
     may come without the columns, which are then unknown.  Raises InputError.
     """
-    if isinstance(texts, list) and any(isinstance(one, Row) for one in texts):
-        return texts
     if hasattr(texts, "collect") and hasattr(texts, "collect_schema"):  # a polars LazyFrame
         texts = texts.collect()
+    if isinstance(texts, list) and any(isinstance(one, Row) for one in texts):
+        return texts
     names = _columns(texts)
     by_name: Any = texts
     if names is None and conditions and not partly:
