@@ -12,8 +12,8 @@ import pytest
 import tidegate as tg
 from tidegate.baselines.windows import LinearWindows
 from tidegate.cells import title
-from tidegate.comparison.experiments.answered import AnsweredExperiment
 from tidegate.comparison.experiments.of_tasks import EXPERIMENTS, experiment_of
+from tidegate.comparison.experiments.texts import TextClassification
 from tidegate.data.series.line import Line
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
@@ -109,7 +109,7 @@ def test_a_label_that_would_be_held_out_alone_is_learned_from():
     rare[1][7] = "rare"
     for seed in range(20):
         experiment = experiment_of(classifier(seed=seed), rare, None, None)
-        assert "rare" in experiment.train.answers
+        assert "rare" in experiment._given(experiment.train)[1]
 
 
 def test_a_test_set_is_scored_and_nothing_is_chosen_on_it():
@@ -159,9 +159,9 @@ def test_figures_are_those_of_the_kept_models(compared):
     experiment = experiment_of(classifier(), texts(), None, None)
     for run in result.runs:
         model = tg.TextClassifier.load(run.path)
-        accuracy = model.evaluate(*experiment.scored)["accuracy"]
-        assert run.held_out["accuracy"] == accuracy
-        assert run.training["accuracy"] == model.evaluate(*experiment.train)["accuracy"]
+        held_out, training = map(experiment._given, (experiment.scored, experiment.train))
+        assert run.held_out["accuracy"] == model.evaluate(*held_out)["accuracy"]
+        assert run.training["accuracy"] == model.evaluate(*training)["accuracy"]
 
 
 def test_the_table_has_means_deviations_costs_and_gaps(compared):
@@ -339,14 +339,14 @@ def test_a_folder_of_other_data_or_options_is_refused(compared):
 
 
 def test_a_run_that_fails_is_told_of_and_the_others_go_on(monkeypatch):
-    fit = AnsweredExperiment.fit
+    fit = TextClassification.fit
 
     def fail(self, model):
         if model.cell == "lstm":
             raise TrainingError("step 3: the loss is nan")
         fit(self, model)
 
-    monkeypatch.setattr(AnsweredExperiment, "fit", fail)
+    monkeypatch.setattr(TextClassification, "fit", fail)
     result = tg.compare(classifier(), *texts(), cells=("lstm", "gru"), seeds=2)
     assert [run.cell for run in result.runs] == ["gru", "gru"]
     assert result.problems == [

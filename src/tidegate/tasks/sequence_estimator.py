@@ -287,7 +287,7 @@ class SequenceEstimator(ReadsSequences):
         own = outputs_of(self.runtime_, sequences, evidence.shape[1])
         counts = counts if objective.weights[1] is None else objective.weights[1]
         told = self._strength * evidence
-        tried = len(self.history_["step"])
+        tried = max(1, len(self.history_.get("step", ())))
         trusted = (0.5, 0.5) if alone else trust(told, own, answers, counts, learned, tried)
         self.runtime_ = blended(self.runtime_, self._strength, trusted)
         for steps, row in zip(sequences, evidence, strict=True):
