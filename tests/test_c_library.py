@@ -200,7 +200,7 @@ TEXT = 'Ünder the sea "über" наука, 你好 \\ the sea the sea\n' * 30
 def test_the_example_needs_the_same_bits_and_writes_the_same_text_as_python(tmp_path, options):
     model = tidegate.LanguageModel(
         level="char", hidden_sizes=(24, 20), embedding_size=20, max_steps=30, seed=1, verbose=0,
-        run_folder=tmp_path / "run", **options,
+        counts=False, run_folder=tmp_path / "run", **options,
     ).fit(TEXT)  # fmt: skip
     path, text = tmp_path / "model.safetensors", TEXT[:200]
     model.save(path)
@@ -224,7 +224,7 @@ def test_the_example_says_what_it_cannot_read(tmp_path):
     program = BUILT[-1].parent / "next_character"
     (tmp_path / "text").write_text("no model at all", encoding="utf-8")
     options: dict = {"level": "char", "max_steps": 2, "bptt": 4, "hidden_sizes": (4,)}
-    model = tidegate.LanguageModel(verbose=0, **options).fit("a tide " * 20)
+    model = tidegate.LanguageModel(verbose=0, counts=False, **options).fit("a tide " * 20)
     for weights in ("int8", "bfloat16"):
         model.save(tmp_path / weights, weights=weights)
     for level in ("char", "word"):

@@ -308,7 +308,7 @@ BAD = {
         "gap.csv",
     ),
     "not a model": ("info reviews.csv", "reviews.csv"),
-    "wrong task": ("predict m.safetensors -", "sequence-to-sequence, got a language-model"),
+    "wrong task": ("predict m.safetensors -", "series-to-series, got a language-model"),
     "unknown option": ("train language-model book.txt --hiden 3", "--hiden"),
     "no number given": ("train language-model book.txt --epochs x", "option --epochs"),
     "out of bounds": ("train language-model book.txt --dropout 1.5", "option --dropout"),
