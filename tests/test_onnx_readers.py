@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def _examples() -> Any:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
+        # a benchmark has this name, too, and another test may have imported it
+        patch.delitem(sys.modules, "music", raising=False)
         yield
+        sys.modules.pop("music", None)
 
 
 def in_javascript(reader: str, folder: Path, *given: str) -> Any:
