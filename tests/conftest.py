@@ -3,6 +3,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Of numpy's and scipy's products, before these are loaded: two processes of tests with two threads
+# each, on two cores, wait for each other five times as long as they compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 from command_line import tidegate  # noqa: F401  a fixture
