@@ -14,7 +14,8 @@ import torch
 import tidegate as tg
 from tidegate.data.series.line import widest_line
 from tidegate.data.series.scaling import Scaler
-from tidegate.data.series.windowing import Windowing, Windows
+from tidegate.data.series.windowing import Windowing
+from tidegate.data.series.windows import Rows, Windows
 from tidegate.tasks.splitting import thinned
 from tidegate.training import preparation as module
 from tidegate.training.options import TrainingOptions
@@ -108,11 +109,8 @@ def test_a_line_is_as_long_as_there_is_time_for() -> None:
         joint=False, anchored=False, scaler=Scaler.fit(values), covariate_scaler=None,
         longer_seasons=(),
     )  # fmt: skip
-    from tidegate.data.series.series import Series
-
-    series = Series.of(np.arange(400), values[:, 0])
-    train = Windows(w, series, np.arange(0, 200))
-    validation = Windows(w, series, np.arange(240, 300))
+    train = Windows(w, Rows(values, np.zeros((400, 0))), np.arange(0, 200))
+    validation = train.at(np.arange(240, 300))
     assert widest_line(train, validation, 32, np.inf) == 32
     assert widest_line(train, validation, 32, 1e-9) == 8
     assert widest_line(train, validation, 32, 1e6) == 32
