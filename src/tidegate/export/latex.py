@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tidegate.cells import CELLS, Cell
+from tidegate.cells.costs import formula
 from tidegate.equations import expr
 
 _FUNCTIONS = {
@@ -159,16 +160,10 @@ def _section(cell: Cell) -> str:
 
 def cost(cell: Cell) -> str:
     """How many numbers a step multiplies a row by, and what biases and vectors add, in letters."""
-    matrices, vectors = [], []
-    for p in cell.parameters.values():
-        count = f"{len(p.blocks)} " if len(p.blocks) > 1 else ""
-        if p.columns is None:
-            vectors.append(f"{count}{p.rows}")
-        else:
-            matrices.append(f"{count}{p.rows} {p.columns}")
     return (
-        f"Cost: for each row a step multiplies by {' + '.join(matrices)} weights; biases"
-        f"{' and vectors' if cell.vectors else ''} are {' + '.join(vectors)} more numbers."
+        f"Cost: for each row a step multiplies by {formula(cell, vectors=False)} weights; biases"
+        f"{' and vectors' if cell.vectors else ''} are {formula(cell, matrices=False)} more "
+        "numbers."
     )
 
 
@@ -218,8 +213,8 @@ the two differ, or of a projection. Over all steps, dL/dW_ig adds up δa_g x_t�
 δb_g vᵀ, v being what W_hg is applied to; that of a vector w adds up δw over rows and steps.
 
 The role of a gate (it keeps the old state, writes to it, or shows it) and that of a parameter
-decide how training starts: recurrent weights are orthogonal, input weights and projections Glorot
-uniform, all else 0."""
+decide how training starts: recurrent weights are orthogonal, those of a unit on itself
+(weight_diagonal) uniform from 0 to 1, input weights and projections Glorot uniform, all else 0."""
     return "\n\n".join([head, *(_section(cell) for cell in CELLS.values())]) + "\n"
 
 
