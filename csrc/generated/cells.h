@@ -188,6 +188,193 @@ struct GruLight {
     }
 };
 
+// Li et al. 2018, arXiv:1803.04831, eq. 2, rectified
+// gates: h; states: h
+struct Indrnn {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 1},
+                                                {"bias_ih", Role::kInputBias, 1},
+                                                {"weight_diagonal", Role::kVector, 1}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"indrnn",  kParameters, 3,        kStates, 1,         kOperands, 0,
+                                kProducts, 0,           kForward, 1,       kBackward, 1,         1,
+                                0,         0,           1,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.vector(0);
+            const Vec x2 = at.template before<0>();
+            const Vec v0 = relu(multiply_add(x1, x2, x0));
+            at.template put_state<0>(v0);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.vector(0);
+            const Vec x3 = at.template before<0>();
+            const Vec v0 = positive(x1);
+            const Vec v1 = (x0 * v0);
+            at.put_d_gate(0, v1);
+            at.template put_d_state<0, false>((v1 * x2));
+            at.put_d_vector(0, (v1 * x3));
+        }
+    }
+};
+
+// Danieli et al. 2025, ParaRNN, arXiv:2510.21450, the diagonal GRU; z keeps, as in our gru
+// gates: r, z, n; states: h
+struct GruDiagonal {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"weight_diagonal", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{
+        "gru_diagonal", kParameters, 3, kStates, 1, kOperands, 0, kProducts, 0, kForward, 1,
+        kBackward,      1,           3, 0,       0, 3,         0, 0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.vector(1);
+            const Vec x2 = at.template before<0>();
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.vector(2);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.vector(0);
+            const Vec v0 = sigmoid(multiply_add(x6, x2, x5));
+            const Vec v1 = sigmoid(multiply_add(x1, x2, x0));
+            const Vec v2 = tanh(multiply_add(x4, (v0 * x2), x3));
+            at.template put_state<0>(multiply_add(v1, x2, ((broadcast(1.0f) - v1) * v2)));
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v2);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(1);
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.vector(2);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.template before<0>();
+            const Vec x6 = at.vector(0);
+            const Vec x7 = at.vector(1);
+            const Vec v0 = ((x0 * (broadcast(1.0f) - x1)) * multiply_add(-x2, x2, broadcast(1.0f)));
+            const Vec v1 = (v0 * x3);
+            const Vec v2 = ((v1 * x5) * (x4 * (broadcast(1.0f) - x4)));
+            const Vec v3 = (((x0 * x5) - (x0 * x2)) * (x1 * (broadcast(1.0f) - x1)));
+            const Vec v4 = (x4 * x5);
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v3);
+            at.put_d_gate(2, v0);
+            at.template put_d_state<0, false>(
+                multiply_add(v3, x7, multiply_add(v2, x6, multiply_add(v1, x4, (x0 * x1)))));
+            at.put_d_vector(0, (v2 * x5));
+            at.put_d_vector(1, (v3 * x5));
+            at.put_d_vector(2, (v0 * v4));
+        }
+    }
+};
+
+// Danieli et al. 2025, ParaRNN, arXiv:2510.21450, the diagonal LSTM: coupled gates (i = 1 - f) and
+// peepholes gates: f, g, o; states: h, c
+struct LstmDiagonal {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"weight_diagonal", Role::kVector, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, true}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{
+        "lstm_diagonal", kParameters, 4, kStates, 2, kOperands, 0, kProducts, 0, kForward, 1,
+        kBackward,       1,           3, 1,       0, 5,         0, 0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.vector(2);
+            const Vec x2 = at.template before<0>();
+            const Vec x3 = at.vector(4);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.vector(3);
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.gate(1);
+            const Vec x9 = at.vector(1);
+            const Vec v0 = sigmoid(multiply_add(x6, x7, multiply_add(x5, x2, x4)));
+            const Vec v1 = tanh(multiply_add(x9, x2, x8));
+            const Vec v2 = multiply_add((broadcast(1.0f) - v0), v1, (v0 * x7));
+            const Vec v3 = sigmoid(multiply_add(x3, v2, multiply_add(x1, x2, x0)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(4);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.vector(1);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.vector(2);
+            const Vec x11 = at.vector(3);
+            const Vec x12 = at.template before<0>();
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = (multiply_add(v1, x8, -((v1 * x6))) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v3 = (broadcast(1.0f) - x5);
+            const Vec v4 = ((v1 * v3) * multiply_add(-x6, x6, broadcast(1.0f)));
+            const Vec v5 = multiply_add(v3, x6, (x5 * x8));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v4);
+            at.put_d_gate(2, v0);
+            at.template put_d_state<0, false>(
+                multiply_add(v0, x10, multiply_add(v2, x9, (v4 * x7))));
+            at.template put_d_state<1, false>(multiply_add(v2, x11, (v1 * x5)));
+            at.put_d_vector(0, (v2 * x12));
+            at.put_d_vector(1, (v4 * x12));
+            at.put_d_vector(2, (v0 * x12));
+            at.put_d_vector(3, (v2 * x8));
+            at.put_d_vector(4, (v0 * v5));
+        }
+    }
+};
+
 // Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM
 // gates: i, f, g, o; states: h, c
 struct Lstm {
@@ -625,7 +812,7 @@ struct RnnRelu {
     }
 };
 
-using EngineCells = CellList<Gru, GruResetBefore, GruLight, Lstm, LstmCoupled, LstmPeephole,
-                             LstmProjected, Mgu, RnnTanh, RnnRelu>;
+using EngineCells = CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, Lstm,
+                             LstmCoupled, LstmPeephole, LstmProjected, Mgu, RnnTanh, RnnRelu>;
 
 }  // namespace tidegate::TIDEGATE_ISA
