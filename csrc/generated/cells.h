@@ -735,6 +735,94 @@ struct Mgu {
     }
 };
 
+// Feng et al. 2024, Were RNNs all we needed?, arXiv:2410.01201, section 3.1
+// gates: z, n; states: h
+struct Mingru {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 2},
+                                                {"bias_ih", Role::kInputBias, 2}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"mingru",  kParameters, 2,        kStates, 1,         kOperands, 0,
+                                kProducts, 0,           kForward, 1,       kBackward, 1,         2,
+                                0,         0,           0,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.template before<0>();
+            const Vec x2 = at.gate(1);
+            const Vec v0 = sigmoid(x0);
+            at.template put_state<0>(multiply_add(v0, x2, ((broadcast(1.0f) - v0) * x1)));
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<0>();
+            at.put_d_gate(0, (((x0 * x2) - (x0 * x3)) * (x1 * (broadcast(1.0f) - x1))));
+            at.put_d_gate(1, (x0 * x1));
+            at.template put_d_state<0, false>((x0 * (broadcast(1.0f) - x1)));
+        }
+    }
+};
+
+// Feng et al. 2024, Were RNNs all we needed?, arXiv:2410.01201, section 3.2
+// gates: f, i, n; states: h
+struct Minlstm {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"bias_ih", Role::kInputBias, 3}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"minlstm", kParameters, 2,        kStates, 1,         kOperands, 0,
+                                kProducts, 0,           kForward, 1,       kBackward, 1,         3,
+                                0,         0,           0,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.template before<0>();
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.gate(2);
+            const Vec v0 = sigmoid(x0);
+            const Vec v1 = sigmoid(x2);
+            at.template put_state<0>((multiply_add(v1, x3, (v0 * x1)) / (v0 + v1)));
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<0>();
+            const Vec x4 = at.gate(2);
+            const Vec v0 = (x1 + x2);
+            const Vec v1 = (x0 / v0);
+            const Vec v2 = -((v1 * (multiply_add(x2, x4, (x1 * x3)) / v0)));
+            at.put_d_gate(0, (multiply_add(v1, x3, v2) * (x1 * (broadcast(1.0f) - x1))));
+            at.put_d_gate(1, (multiply_add(v1, x4, v2) * (x2 * (broadcast(1.0f) - x2))));
+            at.put_d_gate(2, (v1 * x2));
+            at.template put_d_state<0, false>((v1 * x1));
+        }
+    }
+};
+
 // Elman 1990, Finding structure in time, with two biases as torch.nn.RNN
 // gates: h; states: h
 struct RnnTanh {
@@ -812,7 +900,8 @@ struct RnnRelu {
     }
 };
 
-using EngineCells = CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, Lstm,
-                             LstmCoupled, LstmPeephole, LstmProjected, Mgu, RnnTanh, RnnRelu>;
+using EngineCells =
+    CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, Lstm, LstmCoupled,
+             LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu>;
 
 }  // namespace tidegate::TIDEGATE_ISA
