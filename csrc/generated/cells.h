@@ -507,6 +507,579 @@ struct LstmCoupled {
     }
 };
 
+// Greff et al. 2015, arXiv:1503.04069, NIG: no input gate, i = 1
+// gates: f, g, o; states: h, c
+struct LstmNig {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_nig", kParameters, 5,        kStates, 2,         kOperands, 1,
+                                kProducts,  3,           kForward, 1,       kBackward, 1,         3,
+                                1,          0,           2,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.product(2);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.product(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.product(1);
+            const Vec v0 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v1 = tanh((x7 + x8));
+            const Vec v2 = multiply_add(v0, x6, v1);
+            const Vec v3 = sigmoid(multiply_add(x2, v2, (x0 + x1)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(1);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.vector(0);
+            const Vec x8 = at.gate(1);
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = ((v1 * x6) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v3 = multiply_add(x5, x6, x8);
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, (v1 * multiply_add(-x8, x8, broadcast(1.0f))));
+            at.put_d_gate(2, v0);
+            at.template put_d_state<1, false>(multiply_add(v2, x7, (v1 * x5)));
+            at.put_d_vector(0, (v2 * x6));
+            at.put_d_vector(1, (v0 * v3));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NFG: no forget gate, f = 1
+// gates: i, g, o; states: h, c
+struct LstmNfg {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_nfg", kParameters, 5,        kStates, 2,         kOperands, 1,
+                                kProducts,  3,           kForward, 1,       kBackward, 1,         3,
+                                1,          0,           2,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.product(2);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.template before<1>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.product(0);
+            const Vec x6 = at.vector(0);
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.product(1);
+            const Vec v0 = sigmoid(multiply_add(x6, x3, (x4 + x5)));
+            const Vec v1 = tanh((x7 + x8));
+            const Vec v2 = multiply_add(v0, v1, x3);
+            const Vec v3 = sigmoid(multiply_add(x2, v2, (x0 + x1)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(1);
+            const Vec x5 = at.gate(1);
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.vector(0);
+            const Vec x8 = at.template before<1>();
+            const Vec v0 = ((x1 * x2) * multiply_add(-x3, x3, broadcast(1.0f)));
+            const Vec v1 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v2 = (v1 * x4);
+            const Vec v3 = ((x0 + v0) + v2);
+            const Vec v4 = ((v3 * x5) * (x6 * (broadcast(1.0f) - x6)));
+            const Vec v5 = multiply_add(x6, x5, x8);
+            at.put_d_gate(0, v4);
+            at.put_d_gate(1, ((v3 * x6) * multiply_add(-x5, x5, broadcast(1.0f))));
+            at.put_d_gate(2, v1);
+            at.template put_d_state<1, false>(multiply_add(v4, x7, ((x0 + v0) + v2)));
+            at.put_d_vector(0, (v4 * x8));
+            at.put_d_vector(1, (v1 * v5));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NOG: no output gate, o = 1
+// gates: i, f, g; states: h, c
+struct LstmNog {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_nog", kParameters, 5,        kStates, 2,         kOperands, 1,
+                                kProducts,  3,           kForward, 1,       kBackward, 1,         3,
+                                1,          0,           2,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.product(1);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.template before<1>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.product(0);
+            const Vec x6 = at.vector(0);
+            const Vec x7 = at.gate(2);
+            const Vec x8 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x2, x3, (x0 + x1)));
+            const Vec v1 = sigmoid(multiply_add(x6, x3, (x4 + x5)));
+            const Vec v2 = tanh((x7 + x8));
+            const Vec v3 = multiply_add(v1, v2, (v0 * x3));
+            const Vec v4 = tanh(v3);
+            at.template put_state<0>(v4);
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_extra(0, v4);
+                at.put_gate(0, v1);
+                at.put_gate(1, v0);
+                at.put_gate(2, v2);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.extra(0);
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.vector(1);
+            const Vec v0 = multiply_add(x1, multiply_add(-x2, x2, broadcast(1.0f)), x0);
+            const Vec v1 = ((v0 * x3) * (x4 * (broadcast(1.0f) - x4)));
+            const Vec v2 = ((v0 * x7) * (x6 * (broadcast(1.0f) - x6)));
+            at.put_d_gate(0, v1);
+            at.put_d_gate(1, v2);
+            at.put_d_gate(2, ((v0 * x4) * multiply_add(-x3, x3, broadcast(1.0f))));
+            at.template put_d_state<1, false>(
+                multiply_add(v2, x8, multiply_add(v0, x6, (v1 * x5))));
+            at.put_d_vector(0, (v1 * x7));
+            at.put_d_vector(1, (v2 * x7));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NIAF: no input activation function
+// gates: i, f, g, o; states: h, c
+struct LstmNiaf {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4},
+                                                {"weight_ch", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_niaf", kParameters, 5, kStates,   2, kOperands, 1, kProducts,
+                                4,           kForward,    1, kBackward, 1, 4,         1, 0,
+                                3,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.vector(2);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.product(1);
+            const Vec x5 = at.vector(1);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(0);
+            const Vec x8 = at.product(0);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x9, x6, (x7 + x8)));
+            const Vec v1 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v2 = (x10 + x11);
+            const Vec v3 = multiply_add(v0, v2, (v1 * x6));
+            const Vec v4 = sigmoid(multiply_add(x2, v3, (x0 + x1)));
+            const Vec v5 = tanh(v3);
+            at.template put_state<0>((v4 * v5));
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v2);
+                at.put_gate(3, v4);
+                at.put_extra(0, v5);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(2);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.vector(0);
+            const Vec x8 = at.gate(1);
+            const Vec x9 = at.template before<1>();
+            const Vec x10 = at.vector(1);
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = ((v1 * x5) * (x6 * (broadcast(1.0f) - x6)));
+            const Vec v3 = ((v1 * x9) * (x8 * (broadcast(1.0f) - x8)));
+            const Vec v4 = multiply_add(x6, x5, (x8 * x9));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v3);
+            at.put_d_gate(2, (v1 * x6));
+            at.put_d_gate(3, v0);
+            at.template put_d_state<1, false>(
+                multiply_add(v3, x10, multiply_add(v1, x8, (v2 * x7))));
+            at.put_d_vector(0, (v2 * x9));
+            at.put_d_vector(1, (v3 * x9));
+            at.put_d_vector(2, (v0 * v4));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NOAF: no output activation function
+// gates: i, f, g, o; states: h, c
+struct LstmNoaf {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4},
+                                                {"weight_ch", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_noaf", kParameters, 5, kStates,   2, kOperands, 1, kProducts,
+                                4,           kForward,    1, kBackward, 1, 4,         0, 0,
+                                3,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.vector(2);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.product(1);
+            const Vec x5 = at.vector(1);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(0);
+            const Vec x8 = at.product(0);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x9, x6, (x7 + x8)));
+            const Vec v1 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v2 = tanh((x10 + x11));
+            const Vec v3 = multiply_add(v0, v2, (v1 * x6));
+            const Vec v4 = sigmoid(multiply_add(x2, v3, (x0 + x1)));
+            at.template put_state<0>((v4 * v3));
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v2);
+                at.put_gate(3, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.template before<1>();
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.gate(2);
+            const Vec x7 = at.vector(2);
+            const Vec x8 = at.vector(0);
+            const Vec x9 = at.vector(1);
+            const Vec v0 = multiply_add(x5, x6, (x3 * x4));
+            const Vec v1 = ((x1 * v0) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v2 = multiply_add(v1, x7, multiply_add(x1, x2, x0));
+            const Vec v3 = ((v2 * x6) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v4 = ((v2 * x4) * (x3 * (broadcast(1.0f) - x3)));
+            at.put_d_gate(0, v3);
+            at.put_d_gate(1, v4);
+            at.put_d_gate(2, ((v2 * x5) * multiply_add(-x6, x6, broadcast(1.0f))));
+            at.put_d_gate(3, v1);
+            at.template put_d_state<1, false>(
+                multiply_add(v4, x9, multiply_add(v2, x3, (v3 * x8))));
+            at.put_d_vector(0, (v3 * x4));
+            at.put_d_vector(1, (v4 * x4));
+            at.put_d_vector(2, (v1 * v0));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, CIFG: coupled input and forget gate, f = 1 - i
+// gates: i, g, o; states: h, c
+struct LstmCifg {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_cifg", kParameters, 5, kStates,   2, kOperands, 1, kProducts,
+                                3,           kForward,    1, kBackward, 1, 3,         1, 0,
+                                2,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.product(2);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.product(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.product(1);
+            const Vec v0 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v1 = tanh((x7 + x8));
+            const Vec v2 = multiply_add(v0, v1, ((broadcast(1.0f) - v0) * x6));
+            const Vec v3 = sigmoid(multiply_add(x2, v2, (x0 + x1)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(1);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.vector(0);
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = (((v1 * x6) - (v1 * x7)) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v3 = (broadcast(1.0f) - x5);
+            const Vec v4 = multiply_add(x5, x6, (v3 * x7));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, ((v1 * x5) * multiply_add(-x6, x6, broadcast(1.0f))));
+            at.put_d_gate(2, v0);
+            at.template put_d_state<1, false>(multiply_add(v2, x8, (v1 * v3)));
+            at.put_d_vector(0, (v2 * x7));
+            at.put_d_vector(1, (v0 * v4));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, FGR: full gate recurrence, as in Hochreiter & Schmidhuber
+// 1997 gates: i, f, g, o, i_i, i_f, i_o, f_i, f_f, f_o, o_i, o_f, o_o; states: h, c, i, f, o
+struct LstmFgr {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 13},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 13},
+                                                {"weight_ch", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, false},
+                                            {"c", false, true},
+                                            {"i", false, false},
+                                            {"f", false, false},
+                                            {"o", false, false}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false},
+                                                {2, true, 3, 0, false},
+                                                {3, true, 3, 0, false},
+                                                {4, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {
+        {0, 0, false, 0, 0, Gradient::kGates, 0},  {0, 0, false, 1, 1, Gradient::kGates, 1},
+        {0, 0, false, 2, 2, Gradient::kGates, 2},  {0, 0, false, 3, 3, Gradient::kGates, 3},
+        {0, 1, false, 4, 0, Gradient::kGates, 0},  {0, 1, false, 7, 1, Gradient::kGates, 1},
+        {0, 1, false, 10, 2, Gradient::kGates, 3}, {0, 2, false, 5, 0, Gradient::kGates, 0},
+        {0, 2, false, 8, 1, Gradient::kGates, 1},  {0, 2, false, 11, 2, Gradient::kGates, 3},
+        {0, 3, false, 6, 0, Gradient::kGates, 0},  {0, 3, false, 9, 1, Gradient::kGates, 1},
+        {0, 3, false, 12, 2, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_fgr", kParameters, 5,        kStates, 5,         kOperands, 4,
+                                kProducts,  13,          kForward, 1,       kBackward, 1,         4,
+                                1,          0,           3,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.product(6);
+            const Vec x3 = at.product(9);
+            const Vec x4 = at.product(12);
+            const Vec x5 = at.vector(2);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.product(1);
+            const Vec x8 = at.product(5);
+            const Vec x9 = at.product(8);
+            const Vec x10 = at.product(11);
+            const Vec x11 = at.vector(1);
+            const Vec x12 = at.template before<1>();
+            const Vec x13 = at.gate(0);
+            const Vec x14 = at.product(0);
+            const Vec x15 = at.product(4);
+            const Vec x16 = at.product(7);
+            const Vec x17 = at.product(10);
+            const Vec x18 = at.vector(0);
+            const Vec x19 = at.gate(2);
+            const Vec x20 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x18, x12, (x13 + (((x14 + x15) + x16) + x17))));
+            const Vec v1 = sigmoid(multiply_add(x11, x12, (x6 + (((x7 + x8) + x9) + x10))));
+            const Vec v2 = tanh((x19 + x20));
+            const Vec v3 = multiply_add(v0, v2, (v1 * x12));
+            const Vec v4 = sigmoid(multiply_add(x5, v3, (x0 + (((x1 + x2) + x3) + x4))));
+            const Vec v5 = tanh(v3);
+            at.template put_state<0>((v4 * v5));
+            at.template put_state<1>(v3);
+            at.template put_state<2>(v0);
+            at.template put_state<3>(v1);
+            at.template put_state<4>(v4);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(3, v4);
+                at.put_gate(2, v2);
+                at.put_extra(0, v5);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<2>();
+            const Vec x1 = at.template after<1>();
+            const Vec x2 = at.template after<0>();
+            const Vec x3 = at.gate(3);
+            const Vec x4 = at.extra(0);
+            const Vec x5 = at.template after<4>();
+            const Vec x6 = at.vector(2);
+            const Vec x7 = at.gate(2);
+            const Vec x8 = at.gate(0);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.gate(1);
+            const Vec x11 = at.template after<3>();
+            const Vec x12 = at.template before<1>();
+            const Vec x13 = at.vector(1);
+            const Vec v0 = (multiply_add(x2, x4, x5) * (x3 * (broadcast(1.0f) - x3)));
+            const Vec v1 = multiply_add(
+                v0, x6, multiply_add((x2 * x3), multiply_add(-x4, x4, broadcast(1.0f)), x1));
+            const Vec v2 = (multiply_add(v1, x7, x0) * (x8 * (broadcast(1.0f) - x8)));
+            const Vec v3 = (multiply_add(v1, x12, x11) * (x10 * (broadcast(1.0f) - x10)));
+            const Vec v4 = multiply_add(x8, x7, (x10 * x12));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v3);
+            at.put_d_gate(2, ((v1 * x8) * multiply_add(-x7, x7, broadcast(1.0f))));
+            at.put_d_gate(3, v0);
+            at.template put_d_state<1, false>(
+                multiply_add(v3, x13, multiply_add(v1, x10, (v2 * x9))));
+            at.put_d_vector(0, (v2 * x12));
+            at.put_d_vector(1, (v3 * x12));
+            at.put_d_vector(2, (v0 * v4));
+            at.template put_state_operand<0>();
+            at.template put_state_operand<1>();
+            at.template put_state_operand<2>();
+            at.template put_state_operand<3>();
+        }
+    }
+};
+
 // Gers & Schmidhuber 2000, Recurrent nets that time and count; as ONNX's LSTM with P
 // gates: i, f, g, o; states: h, c
 struct LstmPeephole {
@@ -902,6 +1475,7 @@ struct RnnRelu {
 
 using EngineCells =
     CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, Lstm, LstmCoupled,
-             LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu>;
+             LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg, LstmFgr, LstmPeephole,
+             LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu>;
 
 }  // namespace tidegate::TIDEGATE_ISA
