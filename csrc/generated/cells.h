@@ -375,6 +375,549 @@ struct LstmDiagonal {
     }
 };
 
+// Ba et al. 2016, arXiv:1607.06450, placed as in TensorFlow's LayerNormBasicLSTMCell
+// gates: i, f, g, o; states: h, c
+struct LstmNorm {
+    static constexpr Parameter kParameters[] = {
+        {"weight_ih", Role::kInput, 4},    {"weight_hh", Role::kRecurrent, 4},
+        {"bias_ih", Role::kInputBias, 4},  {"bias_hh", Role::kRecurrentBias, 4},
+        {"weight_norm", Role::kVector, 5}, {"bias_norm", Role::kVector, 5}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 4, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u},
+                                             {false, false, 85u},
+                                             {false, false, 255u},
+                                             {false, false, 256u},
+                                             {false, false, 768u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u},
+                                              {false, false, 655360u},
+                                              {false, false, 40960u},
+                                              {false, false, 2688u},
+                                              {false, false, 42u}};
+    static constexpr Cell kCell{"lstm_norm", kParameters, 6, kStates,   2, kOperands, 1,  kProducts,
+                                4,           kForward,    5, kBackward, 5, 4,         15, 0,
+                                10,          10,          20};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.product(1);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.product(0);
+            const Vec x6 = at.gate(2);
+            const Vec x7 = at.product(2);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = (x2 + x3);
+            const Vec v2 = (x4 + x5);
+            const Vec v3 = (x6 + x7);
+            at.put_carried(0, v0);
+            at.put_carried(2, v1);
+            at.put_carried(4, v2);
+            at.put_carried(6, v3);
+            if (at.is_training()) {
+                at.put_extra(0, v0);
+                at.put_extra(3, v1);
+                at.put_extra(6, v2);
+                at.put_extra(9, v3);
+            }
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(0);
+            const Vec x2 = at.carried(2);
+            const Vec x3 = at.mean(2);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(4);
+            const Vec x6 = at.carried(6);
+            const Vec x7 = at.mean(6);
+            const Vec v0 = (x0 - x1);
+            const Vec v1 = (x2 - x3);
+            const Vec v2 = (x4 - x5);
+            const Vec v3 = (x6 - x7);
+            at.put_carried(1, (v0 * v0));
+            at.put_carried(3, (v1 * v1));
+            at.put_carried(5, (v2 * v2));
+            at.put_carried(7, (v3 * v3));
+            if (at.is_training()) {
+                at.put_extra(1, x1);
+                at.put_extra(4, x3);
+                at.put_extra(7, x5);
+                at.put_extra(10, x7);
+            }
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(2);
+            const Vec x1 = at.mean(2);
+            const Vec x2 = at.mean(3);
+            const Vec x3 = at.vector(1);
+            const Vec x4 = at.vector(6);
+            const Vec x5 = at.template before<1>();
+            const Vec x6 = at.carried(4);
+            const Vec x7 = at.mean(4);
+            const Vec x8 = at.mean(5);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.vector(5);
+            const Vec x11 = at.carried(6);
+            const Vec x12 = at.mean(6);
+            const Vec x13 = at.mean(7);
+            const Vec x14 = at.vector(2);
+            const Vec x15 = at.vector(7);
+            const Vec x16 = at.carried(0);
+            const Vec x17 = at.mean(0);
+            const Vec x18 = at.mean(1);
+            const Vec x19 = at.vector(3);
+            const Vec x20 = at.vector(8);
+            const Vec v0 = (x6 - x7);
+            const Vec v1 = rsqrt((x8 + broadcast(1e-05f)));
+            const Vec v2 = (v0 * v1);
+            const Vec v3 = sigmoid((multiply_add(x9, v2, v2) + x10));
+            const Vec v4 = (x0 - x1);
+            const Vec v5 = rsqrt((x2 + broadcast(1e-05f)));
+            const Vec v6 = (v4 * v5);
+            const Vec v7 = sigmoid((multiply_add(x3, v6, v6) + x4));
+            const Vec v8 = (x11 - x12);
+            const Vec v9 = rsqrt((x13 + broadcast(1e-05f)));
+            const Vec v10 = (v8 * v9);
+            const Vec v11 = tanh((multiply_add(x14, v10, v10) + x15));
+            const Vec v12 = (x16 - x17);
+            const Vec v13 = rsqrt((x18 + broadcast(1e-05f)));
+            const Vec v14 = (v12 * v13);
+            const Vec v15 = sigmoid((multiply_add(x19, v14, v14) + x20));
+            at.put_gate(0, v3);
+            at.put_gate(1, v7);
+            at.put_gate(2, v11);
+            at.put_gate(3, v15);
+            at.put_carried(8, multiply_add(v3, v11, (v7 * x5)));
+            if (at.is_training()) {
+                at.put_extra(2, v13);
+                at.put_extra(5, v5);
+                at.put_extra(8, v1);
+                at.put_extra(11, v9);
+            }
+        }
+        if constexpr (Phase == 3) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.template before<1>();
+            const Vec x2 = at.gate(0);
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.mean(8);
+            const Vec v0 = (multiply_add(x2, x3, (x0 * x1)) - x4);
+            at.put_carried(9, (v0 * v0));
+            if (at.is_training()) {
+                at.put_extra(12, x4);
+            }
+        }
+        if constexpr (Phase == 4) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.gate(1);
+            const Vec x2 = at.template before<1>();
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.gate(2);
+            const Vec x5 = at.mean(8);
+            const Vec x6 = at.mean(9);
+            const Vec x7 = at.vector(4);
+            const Vec x8 = at.vector(9);
+            const Vec v0 = rsqrt((x6 + broadcast(1e-05f)));
+            const Vec v1 = (multiply_add(x3, x4, (x1 * x2)) - x5);
+            const Vec v2 = (v1 * v0);
+            const Vec v3 = (multiply_add(x7, v2, v2) + x8);
+            const Vec v4 = tanh(v3);
+            at.template put_state<0>((x0 * v4));
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_extra(13, v0);
+                at.put_extra(14, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.extra(14);
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.extra(1);
+            const Vec x5 = at.extra(2);
+            const Vec x6 = at.template after<1>();
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.gate(0);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.extra(12);
+            const Vec x12 = at.extra(13);
+            const Vec x13 = at.vector(4);
+            const Vec x14 = at.vector(3);
+            const Vec v0 = ((x0 * x1) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = (x3 - x4);
+            const Vec v2 = (v1 * x5);
+            const Vec v3 = multiply_add((x0 * x2), multiply_add(-x1, x1, broadcast(1.0f)), x6);
+            const Vec v4 = (multiply_add(x9, x10, (x7 * x8)) - x11);
+            const Vec v5 = (v4 * x12);
+            const Vec v6 = multiply_add(v3, x13, v3);
+            const Vec v7 = multiply_add(v0, x14, v0);
+            at.put_d_vector(3, (v0 * v2));
+            at.put_d_vector(4, (v3 * v5));
+            at.put_d_vector(8, v0);
+            at.put_d_vector(9, v3);
+            at.put_carried(16, (v6 * x12));
+            at.put_carried(17, ((v6 * v4) * (broadcast(-0.5f) * (x12 * (x12 * x12)))));
+            at.put_carried(18, (v7 * x5));
+            at.put_carried(19, ((v7 * v1) * (broadcast(-0.5f) * (x5 * (x5 * x5)))));
+            at.template put_state_operand<0>();
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(16);
+            const Vec x1 = at.mean(17);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<1>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.extra(12);
+            const Vec x7 = at.carried(18);
+            const Vec x8 = at.mean(19);
+            const Vec x9 = at.extra(0);
+            const Vec x10 = at.extra(1);
+            const Vec v0 = (multiply_add(x4, x5, (x2 * x3)) - x6);
+            const Vec v1 = (x1 * v0);
+            const Vec v2 = (x1 * v0);
+            const Vec v3 = (x9 - x10);
+            const Vec v4 = (x8 * v3);
+            const Vec v5 = (x8 * v3);
+            at.put_carried(12, ((x0 + v1) + v2));
+            at.put_carried(13, -(((x0 + v1) + v2)));
+            at.put_carried(14, ((x7 + v4) + v5));
+            at.put_carried(15, -(((x7 + v4) + v5)));
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(12);
+            const Vec x1 = at.mean(13);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.carried(14);
+            const Vec x4 = at.mean(15);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.extra(6);
+            const Vec x8 = at.extra(7);
+            const Vec x9 = at.extra(8);
+            const Vec x10 = at.template before<1>();
+            const Vec x11 = at.extra(3);
+            const Vec x12 = at.extra(4);
+            const Vec x13 = at.extra(5);
+            const Vec x14 = at.extra(9);
+            const Vec x15 = at.extra(10);
+            const Vec x16 = at.extra(11);
+            const Vec x17 = at.vector(0);
+            const Vec x18 = at.vector(1);
+            const Vec x19 = at.vector(2);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = ((v0 * x5) * (x6 * (broadcast(1.0f) - x6)));
+            const Vec v2 = (x7 - x8);
+            const Vec v3 = (v2 * x9);
+            const Vec v4 = ((v0 * x10) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v5 = (x11 - x12);
+            const Vec v6 = (v5 * x13);
+            const Vec v7 = ((v0 * x6) * multiply_add(-x5, x5, broadcast(1.0f)));
+            const Vec v8 = (x14 - x15);
+            const Vec v9 = (v8 * x16);
+            const Vec v10 = multiply_add(v1, x17, v1);
+            const Vec v11 = multiply_add(v4, x18, v4);
+            const Vec v12 = multiply_add(v7, x19, v7);
+            at.put_d_gate(3, (x3 + x4));
+            at.template put_d_state<1, false>((v0 * x2));
+            at.put_d_vector(0, (v1 * v3));
+            at.put_d_vector(1, (v4 * v6));
+            at.put_d_vector(2, (v7 * v9));
+            at.put_d_vector(5, v1);
+            at.put_d_vector(6, v4);
+            at.put_d_vector(7, v7);
+            at.put_carried(6, (v10 * x9));
+            at.put_carried(7, ((v10 * v2) * (broadcast(-0.5f) * (x9 * (x9 * x9)))));
+            at.put_carried(8, (v11 * x13));
+            at.put_carried(9, ((v11 * v5) * (broadcast(-0.5f) * (x13 * (x13 * x13)))));
+            at.put_carried(10, (v12 * x16));
+            at.put_carried(11, ((v12 * v8) * (broadcast(-0.5f) * (x16 * (x16 * x16)))));
+        }
+        if constexpr (Phase == 3) {
+            const Vec x0 = at.carried(6);
+            const Vec x1 = at.mean(7);
+            const Vec x2 = at.extra(6);
+            const Vec x3 = at.extra(7);
+            const Vec x4 = at.carried(8);
+            const Vec x5 = at.mean(9);
+            const Vec x6 = at.extra(3);
+            const Vec x7 = at.extra(4);
+            const Vec x8 = at.carried(10);
+            const Vec x9 = at.mean(11);
+            const Vec x10 = at.extra(9);
+            const Vec x11 = at.extra(10);
+            const Vec v0 = (x2 - x3);
+            const Vec v1 = (x1 * v0);
+            const Vec v2 = (x1 * v0);
+            const Vec v3 = (x6 - x7);
+            const Vec v4 = (x5 * v3);
+            const Vec v5 = (x5 * v3);
+            const Vec v6 = (x10 - x11);
+            const Vec v7 = (x9 * v6);
+            const Vec v8 = (x9 * v6);
+            at.put_carried(0, ((x0 + v1) + v2));
+            at.put_carried(1, -(((x0 + v1) + v2)));
+            at.put_carried(2, ((x4 + v4) + v5));
+            at.put_carried(3, -(((x4 + v4) + v5)));
+            at.put_carried(4, ((x8 + v7) + v8));
+            at.put_carried(5, -(((x8 + v7) + v8)));
+        }
+        if constexpr (Phase == 4) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(1);
+            const Vec x2 = at.carried(2);
+            const Vec x3 = at.mean(3);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(5);
+            at.put_d_gate(0, (x0 + x1));
+            at.put_d_gate(1, (x2 + x3));
+            at.put_d_gate(2, (x4 + x5));
+        }
+    }
+};
+
+// Ba et al. 2016, arXiv:1607.06450, each gate by itself as in lstm_norm; the candidate's products
+// as in eq. 32 gates: r, z, n; states: h
+struct GruNorm {
+    static constexpr Parameter kParameters[] = {
+        {"weight_ih", Role::kInput, 3},    {"weight_hh", Role::kRecurrent, 3},
+        {"bias_ih", Role::kInputBias, 3},  {"bias_hh", Role::kRecurrentBias, 3},
+        {"weight_norm", Role::kVector, 4}, {"bias_norm", Role::kVector, 4}};
+    static constexpr CellState kStates[] = {{"h", false, false}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 2, true}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kProducts, 0}};
+    static constexpr CellPhase kForward[] = {
+        {false, true, 0u}, {false, false, 85u}, {false, false, 255u}};
+    static constexpr CellPhase kBackward[] = {
+        {false, false, 0u}, {false, false, 43520u}, {false, false, 170u}};
+    static constexpr Cell kCell{"gru_norm", kParameters, 6,        kStates, 1,         kOperands, 1,
+                                kProducts,  3,           kForward, 3,       kBackward, 3,         3,
+                                12,         1,           8,        8,       16};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.product(1);
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.product(0);
+            const Vec x5 = at.product(2);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = (x3 + x4);
+            at.put_carried(0, v0);
+            at.put_carried(2, x2);
+            at.put_carried(4, v1);
+            at.put_carried(6, x5);
+            if (at.is_training()) {
+                at.put_extra(0, v0);
+                at.put_gate(2, x2);
+                at.put_extra(5, v1);
+                at.put_extra(8, x5);
+            }
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(0);
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.mean(2);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(4);
+            const Vec x6 = at.carried(6);
+            const Vec x7 = at.mean(6);
+            const Vec v0 = (x0 - x1);
+            const Vec v1 = (x2 - x3);
+            const Vec v2 = (x4 - x5);
+            const Vec v3 = (x6 - x7);
+            at.put_carried(1, (v0 * v0));
+            at.put_carried(3, (v1 * v1));
+            at.put_carried(5, (v2 * v2));
+            at.put_carried(7, (v3 * v3));
+            if (at.is_training()) {
+                at.put_extra(1, x1);
+                at.put_extra(3, x3);
+                at.put_extra(6, x5);
+                at.put_extra(9, x7);
+            }
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(0);
+            const Vec x2 = at.mean(1);
+            const Vec x3 = at.vector(1);
+            const Vec x4 = at.vector(5);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.mean(2);
+            const Vec x7 = at.mean(3);
+            const Vec x8 = at.vector(2);
+            const Vec x9 = at.vector(6);
+            const Vec x10 = at.carried(4);
+            const Vec x11 = at.mean(4);
+            const Vec x12 = at.mean(5);
+            const Vec x13 = at.vector(0);
+            const Vec x14 = at.vector(4);
+            const Vec x15 = at.carried(6);
+            const Vec x16 = at.mean(6);
+            const Vec x17 = at.mean(7);
+            const Vec x18 = at.vector(3);
+            const Vec x19 = at.vector(7);
+            const Vec x20 = at.template before<0>();
+            const Vec v0 = (x10 - x11);
+            const Vec v1 = rsqrt((x12 + broadcast(1e-05f)));
+            const Vec v2 = (v0 * v1);
+            const Vec v3 = sigmoid((multiply_add(x13, v2, v2) + x14));
+            const Vec v4 = (x0 - x1);
+            const Vec v5 = rsqrt((x2 + broadcast(1e-05f)));
+            const Vec v6 = (v4 * v5);
+            const Vec v7 = sigmoid((multiply_add(x3, v6, v6) + x4));
+            const Vec v8 = rsqrt((x7 + broadcast(1e-05f)));
+            const Vec v9 = rsqrt((x17 + broadcast(1e-05f)));
+            const Vec v10 = (x5 - x6);
+            const Vec v11 = (v10 * v8);
+            const Vec v12 = (x15 - x16);
+            const Vec v13 = (v12 * v9);
+            const Vec v14 = tanh(multiply_add(v3, (multiply_add(x18, v13, v13) + x19),
+                                              (multiply_add(x8, v11, v11) + x9)));
+            at.template put_state<0>(multiply_add(v7, x20, ((broadcast(1.0f) - v7) * v14)));
+            if (at.is_training()) {
+                at.put_gate(0, v3);
+                at.put_gate(1, v7);
+                at.put_extra(2, v5);
+                at.put_extra(4, v8);
+                at.put_extra(7, v1);
+                at.put_extra(10, v9);
+                at.put_extra(11, v14);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(1);
+            const Vec x2 = at.extra(11);
+            const Vec x3 = at.extra(8);
+            const Vec x4 = at.extra(9);
+            const Vec x5 = at.extra(10);
+            const Vec x6 = at.vector(3);
+            const Vec x7 = at.vector(7);
+            const Vec x8 = at.gate(0);
+            const Vec x9 = at.extra(5);
+            const Vec x10 = at.extra(6);
+            const Vec x11 = at.extra(7);
+            const Vec x12 = at.template before<0>();
+            const Vec x13 = at.extra(0);
+            const Vec x14 = at.extra(1);
+            const Vec x15 = at.extra(2);
+            const Vec x16 = at.gate(2);
+            const Vec x17 = at.extra(3);
+            const Vec x18 = at.extra(4);
+            const Vec x19 = at.vector(0);
+            const Vec x20 = at.vector(1);
+            const Vec x21 = at.vector(2);
+            const Vec v0 = ((x0 * (broadcast(1.0f) - x1)) * multiply_add(-x2, x2, broadcast(1.0f)));
+            const Vec v1 = (x3 - x4);
+            const Vec v2 = (v1 * x5);
+            const Vec v3 = (multiply_add(x6, v2, v2) + x7);
+            const Vec v4 = ((v0 * v3) * (x8 * (broadcast(1.0f) - x8)));
+            const Vec v5 = (x9 - x10);
+            const Vec v6 = (v5 * x11);
+            const Vec v7 = (((x0 * x12) - (x0 * x2)) * (x1 * (broadcast(1.0f) - x1)));
+            const Vec v8 = (x13 - x14);
+            const Vec v9 = (v8 * x15);
+            const Vec v10 = (x16 - x17);
+            const Vec v11 = (v10 * x18);
+            const Vec v12 = (v0 * x8);
+            const Vec v13 = multiply_add(v4, x19, v4);
+            const Vec v14 = multiply_add(v7, x20, v7);
+            const Vec v15 = multiply_add(v0, x21, v0);
+            const Vec v16 = multiply_add(v12, x6, v12);
+            at.template put_d_state<0, false>((x0 * x1));
+            at.put_d_vector(0, (v4 * v6));
+            at.put_d_vector(1, (v7 * v9));
+            at.put_d_vector(2, (v0 * v11));
+            at.put_d_vector(3, (v12 * v2));
+            at.put_d_vector(4, v4);
+            at.put_d_vector(5, v7);
+            at.put_d_vector(6, v0);
+            at.put_d_vector(7, v12);
+            at.put_carried(8, (v13 * x11));
+            at.put_carried(9, ((v13 * v5) * (broadcast(-0.5f) * (x11 * (x11 * x11)))));
+            at.put_carried(10, (v14 * x15));
+            at.put_carried(11, ((v14 * v8) * (broadcast(-0.5f) * (x15 * (x15 * x15)))));
+            at.put_carried(12, (v15 * x18));
+            at.put_carried(13, ((v15 * v10) * (broadcast(-0.5f) * (x18 * (x18 * x18)))));
+            at.put_carried(14, (v16 * x5));
+            at.put_carried(15, ((v16 * v1) * (broadcast(-0.5f) * (x5 * (x5 * x5)))));
+            at.template put_state_operand<0>();
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(8);
+            const Vec x1 = at.mean(9);
+            const Vec x2 = at.extra(5);
+            const Vec x3 = at.extra(6);
+            const Vec x4 = at.carried(10);
+            const Vec x5 = at.mean(11);
+            const Vec x6 = at.extra(0);
+            const Vec x7 = at.extra(1);
+            const Vec x8 = at.carried(12);
+            const Vec x9 = at.mean(13);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.extra(3);
+            const Vec x12 = at.carried(14);
+            const Vec x13 = at.mean(15);
+            const Vec x14 = at.extra(8);
+            const Vec x15 = at.extra(9);
+            const Vec v0 = (x2 - x3);
+            const Vec v1 = (x1 * v0);
+            const Vec v2 = (x1 * v0);
+            const Vec v3 = (x6 - x7);
+            const Vec v4 = (x5 * v3);
+            const Vec v5 = (x5 * v3);
+            const Vec v6 = (x10 - x11);
+            const Vec v7 = (x9 * v6);
+            const Vec v8 = (x9 * v6);
+            const Vec v9 = (x14 - x15);
+            const Vec v10 = (x13 * v9);
+            const Vec v11 = (x13 * v9);
+            at.put_carried(0, ((x0 + v1) + v2));
+            at.put_carried(1, -(((x0 + v1) + v2)));
+            at.put_carried(2, ((x4 + v4) + v5));
+            at.put_carried(3, -(((x4 + v4) + v5)));
+            at.put_carried(4, ((x8 + v7) + v8));
+            at.put_carried(5, -(((x8 + v7) + v8)));
+            at.put_carried(6, ((x12 + v10) + v11));
+            at.put_carried(7, -(((x12 + v10) + v11)));
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(1);
+            const Vec x2 = at.carried(2);
+            const Vec x3 = at.mean(3);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(5);
+            const Vec x6 = at.carried(6);
+            const Vec x7 = at.mean(7);
+            at.put_d_gate(0, (x0 + x1));
+            at.put_d_gate(1, (x2 + x3));
+            at.put_d_gate(2, (x4 + x5));
+            at.put_d_product(0, (x6 + x7));
+        }
+    }
+};
+
 // Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM
 // gates: i, f, g, o; states: h, c
 struct Lstm {
@@ -1474,8 +2017,8 @@ struct RnnRelu {
 };
 
 using EngineCells =
-    CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, Lstm, LstmCoupled,
-             LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg, LstmFgr, LstmPeephole,
-             LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu>;
+    CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, LstmNorm, GruNorm,
+             Lstm, LstmCoupled, LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg, LstmFgr,
+             LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu>;
 
 }  // namespace tidegate::TIDEGATE_ISA
