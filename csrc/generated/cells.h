@@ -2016,9 +2016,242 @@ struct RnnRelu {
     }
 };
 
+// Beck et al. 2024, xLSTM, arXiv:2405.04517, eq. 8-17, sigmoid forget gate, as in flashrnn and
+// TiRex gates: i, f, z, o; states: h, c, n, m
+struct Slstm {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4}};
+    static constexpr CellState kStates[] = {
+        {"h", false, false}, {"c", false, true}, {"n", false, true}, {"m", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"slstm",   kParameters, 4,        kStates, 4,         kOperands, 1,
+                                kProducts, 4,           kForward, 1,       kBackward, 1,         4,
+                                4,         0,           0,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.product(1);
+            const Vec x4 = at.template before<3>();
+            const Vec x5 = at.template before<2>();
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.product(0);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.gate(2);
+            const Vec x10 = at.product(2);
+            const Vec v0 = (x6 + x7);
+            const Vec v1 = (x2 + x3);
+            const Vec v2 = exp(minimum(v1, -(v1)));
+            const Vec v3 = log((broadcast(1.0f) + v2));
+            const Vec v4 =
+                multiply_add(-broadcast(1e+30f),
+                             (broadcast(1.0f) - minimum((broadcast(2.0f) * x5), broadcast(1.0f))),
+                             ((minimum(v1, broadcast(0.0f)) - v3) + x4));
+            const Vec v5 = maximum(v4, v0);
+            const Vec v6 = exp((v0 - v5));
+            const Vec v7 = exp((v4 - v5));
+            const Vec v8 = tanh((x9 + x10));
+            const Vec v9 = sigmoid((x0 + x1));
+            const Vec v10 = multiply_add(v6, v8, (v7 * x8));
+            const Vec v11 = multiply_add(v7, x5, v6);
+            at.template put_state<0>(((v9 * v10) / v11));
+            at.template put_state<1>(v10);
+            at.template put_state<2>(v11);
+            at.template put_state<3>(v5);
+            if (at.is_training()) {
+                at.put_gate(0, v6);
+                at.put_gate(1, v7);
+                at.put_gate(2, v8);
+                at.put_gate(3, v9);
+                at.put_extra(0, v1);
+                at.put_extra(1, v2);
+                at.put_extra(2, v3);
+                at.put_extra(3, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<2>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.gate(3);
+            const Vec x6 = at.template after<2>();
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.gate(2);
+            const Vec x9 = at.template after<3>();
+            const Vec x10 = at.extra(0);
+            const Vec x11 = at.extra(2);
+            const Vec x12 = at.template before<3>();
+            const Vec x13 = at.extra(3);
+            const Vec x14 = at.extra(1);
+            const Vec v0 = multiply_add(x2, x3, x4);
+            const Vec v1 = (x1 / v0);
+            const Vec v2 = multiply_add(x4, x8, (x2 * x7));
+            const Vec v3 = (x6 - (v1 * ((x5 * v2) / v0)));
+            const Vec v4 = multiply_add(v1, x5, x0);
+            const Vec v5 = (multiply_add(v4, x8, v3) * x4);
+            const Vec v6 = (multiply_add(v4, x7, (v3 * x3)) * x2);
+            const Vec v7 = ((x9 - v5) - v6);
+            const Vec v8 = (broadcast(2.0f) * x3);
+            const Vec v9 =
+                multiply_add(-broadcast(1e+30f), (broadcast(1.0f) - minimum(v8, broadcast(1.0f))),
+                             ((minimum(x10, broadcast(0.0f)) - x11) + x12));
+            const Vec v10 = positive((v9 - x13));
+            const Vec v11 = positive((x13 - v9));
+            const Vec v12 = (broadcast(0.5f) * ((broadcast(1.0f) + v10) - v11));
+            const Vec v13 = (v7 * v12);
+            const Vec v14 = (v6 + v13);
+            const Vec v15 = ((-(v14) / (broadcast(1.0f) + x14)) * x14);
+            const Vec v16 = -(x10);
+            const Vec v17 = positive((v16 - x10));
+            const Vec v18 = positive((x10 - v16));
+            const Vec v19 = (broadcast(0.5f) * ((broadcast(1.0f) + v17) - v18));
+            const Vec v20 = positive((broadcast(0.0f) - x10));
+            const Vec v21 = positive((x10 - broadcast(0.0f)));
+            const Vec v22 = positive((broadcast(1.0f) - v8));
+            const Vec v23 = positive((v8 - broadcast(1.0f)));
+            at.put_d_gate(0, multiply_add(v7, (broadcast(1.0f) - v12), v5));
+            at.put_d_gate(1, multiply_add(v14, (broadcast(0.5f) * ((broadcast(1.0f) + v20) - v21)),
+                                          multiply_add((v15 * (broadcast(1.0f) - v19)),
+                                                       broadcast(-1.0f), (v15 * v19))));
+            at.put_d_gate(2, ((v4 * x4) * multiply_add(-x8, x8, broadcast(1.0f))));
+            at.put_d_gate(3, ((v1 * v2) * (x5 * (broadcast(1.0f) - x5))));
+            at.template put_d_state<1, false>((v4 * x2));
+            at.template put_d_state<2, false>(
+                multiply_add((-((-(v14)*broadcast(1e+30f))) *
+                              (broadcast(0.5f) * ((broadcast(1.0f) + v22) - v23))),
+                             broadcast(2.0f), (v3 * x2)));
+            at.template put_d_state<3, false>((v6 + v13));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Beck et al. 2024, xLSTM, arXiv:2405.04517, eq. 8-17, exponential forget gate
+// gates: i, f, z, o; states: h, c, n, m
+struct SlstmExp {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4}};
+    static constexpr CellState kStates[] = {
+        {"h", false, false}, {"c", false, true}, {"n", false, true}, {"m", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"slstm_exp", kParameters, 4, kStates,   4, kOperands, 1, kProducts,
+                                4,           kForward,    1, kBackward, 1, 4,         2, 0,
+                                0,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.product(1);
+            const Vec x4 = at.template before<3>();
+            const Vec x5 = at.template before<2>();
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.product(0);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.gate(2);
+            const Vec x10 = at.product(2);
+            const Vec v0 = (x6 + x7);
+            const Vec v1 = (x2 + x3);
+            const Vec v2 = multiply_add(
+                -broadcast(1e+30f),
+                (broadcast(1.0f) - minimum((broadcast(2.0f) * x5), broadcast(1.0f))), (v1 + x4));
+            const Vec v3 = maximum(v2, v0);
+            const Vec v4 = exp((v0 - v3));
+            const Vec v5 = exp((v2 - v3));
+            const Vec v6 = tanh((x9 + x10));
+            const Vec v7 = sigmoid((x0 + x1));
+            const Vec v8 = multiply_add(v4, v6, (v5 * x8));
+            const Vec v9 = multiply_add(v5, x5, v4);
+            at.template put_state<0>(((v7 * v8) / v9));
+            at.template put_state<1>(v8);
+            at.template put_state<2>(v9);
+            at.template put_state<3>(v3);
+            if (at.is_training()) {
+                at.put_gate(0, v4);
+                at.put_gate(1, v5);
+                at.put_gate(2, v6);
+                at.put_gate(3, v7);
+                at.put_extra(0, v1);
+                at.put_extra(1, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<2>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.gate(3);
+            const Vec x6 = at.template after<2>();
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.gate(2);
+            const Vec x9 = at.template after<3>();
+            const Vec x10 = at.extra(0);
+            const Vec x11 = at.template before<3>();
+            const Vec x12 = at.extra(1);
+            const Vec v0 = multiply_add(x2, x3, x4);
+            const Vec v1 = (x1 / v0);
+            const Vec v2 = multiply_add(x4, x8, (x2 * x7));
+            const Vec v3 = (x6 - (v1 * ((x5 * v2) / v0)));
+            const Vec v4 = multiply_add(v1, x5, x0);
+            const Vec v5 = (multiply_add(v4, x8, v3) * x4);
+            const Vec v6 = (multiply_add(v4, x7, (v3 * x3)) * x2);
+            const Vec v7 = ((x9 - v5) - v6);
+            const Vec v8 = (broadcast(2.0f) * x3);
+            const Vec v9 = multiply_add(
+                -broadcast(1e+30f), (broadcast(1.0f) - minimum(v8, broadcast(1.0f))), (x10 + x11));
+            const Vec v10 = positive((v9 - x12));
+            const Vec v11 = positive((x12 - v9));
+            const Vec v12 = (broadcast(0.5f) * ((broadcast(1.0f) + v10) - v11));
+            const Vec v13 = (v7 * v12);
+            const Vec v14 = (v6 + v13);
+            const Vec v15 = positive((broadcast(1.0f) - v8));
+            const Vec v16 = positive((v8 - broadcast(1.0f)));
+            at.put_d_gate(0, multiply_add(v7, (broadcast(1.0f) - v12), v5));
+            at.put_d_gate(1, v14);
+            at.put_d_gate(2, ((v4 * x4) * multiply_add(-x8, x8, broadcast(1.0f))));
+            at.put_d_gate(3, ((v1 * v2) * (x5 * (broadcast(1.0f) - x5))));
+            at.template put_d_state<1, false>((v4 * x2));
+            at.template put_d_state<2, false>(
+                multiply_add((-((-(v14)*broadcast(1e+30f))) *
+                              (broadcast(0.5f) * ((broadcast(1.0f) + v15) - v16))),
+                             broadcast(2.0f), (v3 * x2)));
+            at.template put_d_state<3, false>((v6 + v13));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
 using EngineCells =
     CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, LstmNorm, GruNorm,
              Lstm, LstmCoupled, LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg, LstmFgr,
-             LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu>;
+             LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu, Slstm, SlstmExp>;
 
 }  // namespace tidegate::TIDEGATE_ISA
