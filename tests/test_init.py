@@ -13,8 +13,9 @@ from tidegate.nn.init import initialise_chrono, initialise_recurrent
 
 LONGEST = 200
 SIGNS = {"keeps": 1, "writes": -1}
-# cells whose state is scaled by more than its gates, or that forget nothing
-SCALED = {"lstm_nfg", "lstm_norm", "gru_norm", "slstm", "slstm_exp"}
+# cells whose state is scaled by more than its gates, that forget nothing, or whose gates have other
+# biases beside
+SCALED = {"lstm_nfg", "lstm_norm", "gru_norm", "slstm", "slstm_exp", "lstm_fgr"}
 GATED = [n for n, c in CELLS.items() if any(g.role in SIGNS for g in c.gates.values())]
 
 
