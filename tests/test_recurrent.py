@@ -255,7 +255,7 @@ def _plain(layer: tg.Recurrent, x: torch.Tensor) -> Any:
     return state
 
 
-@pytest.mark.parametrize("name", CELL_KINDS)
+@pytest.mark.parametrize("name", [name for name in CELL_KINDS if CELLS[name].seen_width])
 def test_recurrent_dropout_keeps_one_mask_for_a_whole_sequence(name: str) -> None:
     torch.manual_seed(0)
     layer = layer_of(name, 3, 6, recurrent_dropout=0.5)

@@ -95,6 +95,7 @@ class SequenceNetwork(nn.Module):
         self.initial = None
         if a.condition_size:
             self.initial = nn.ModuleList(map(self._initial_maps, a.layer_sizes()))
+        drops = CELLS[a.cell].seen_width is not None  # a cell without such weights has none to drop
         self.recurrent = nn.ModuleList(
             Recurrent(
                 a.cell,
@@ -102,7 +103,7 @@ class SequenceNetwork(nn.Module):
                 sizes["H"],
                 bidirectional=a.bidirectional,
                 proj_size=sizes["P"],
-                recurrent_dropout=a.recurrent_dropout,
+                recurrent_dropout=a.recurrent_dropout if drops else 0.0,
             )
             for sizes in a.layer_sizes()
         )

@@ -77,7 +77,8 @@ class Estimator(StandsBeside, Saved):
     )
     recurrent_dropout: float = option(
         0.0,
-        "probability of dropping a unit of the recurrent state, for a whole sequence at a time",
+        "probability of dropping a unit of the recurrent state, for a whole sequence at a time; "
+        "none where no weights of a cell read the state, as of indrnn and mingru",
         at_least=0,
         below=1,
     )
