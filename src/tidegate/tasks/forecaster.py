@@ -15,6 +15,7 @@ from tidegate.data.series.held import Forecast
 from tidegate.data.series.line import fold_count, line_folds, line_steps
 from tidegate.data.series.panel import Panel, Stack
 from tidegate.data.series.series import Series
+from tidegate.data.series.wandering import mostly_wander
 from tidegate.data.series.windows import Windows
 from tidegate.data.text.conditions import Conditions
 from tidegate.errors import InputError, shown
@@ -176,7 +177,8 @@ class Forecaster(ForecastOptions):
         judged = with_weights(self.runtime_, result.judged)
         if line is not None:
             folds = line_folds(line, train, validation, steps)
-            blend = Blend.of(judged, line, folds, w)
+            wandering = mostly_wander(panel.before(cuts))
+            blend = Blend.of(judged, line, folds, w, wandering=wandering)
             judged = blend.applied(judged, line, line)
             self.metrics_ |= self._errors(judged, validation)
             kept = line if not result.refit_steps else line.fitted_to(everything, steps)
