@@ -84,6 +84,8 @@ class Cell:
     ``layer`` is the class of layers that runs the cell, and ``options`` are the arguments that
     choose it there.  ``short`` is another name for it, ``torch`` the name of torch's fused function
     of the same equations.  ``source`` says where the equations are from, ``use`` when to take them.
+    ``key`` is what files and the engine know it by: its name, and of a reader's own cell a digest
+    of what it computes, too.
     """
 
     name: str
@@ -99,6 +101,11 @@ class Cell:
     heads: bool
     short: str | None
     torch: str | None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """A cell that is given no key is known by its name."""
+        object.__setattr__(self, "key", self.key or self.name)
 
     def step(
         self, ops: Any, w: Any, u: Any, *others: Any
@@ -301,7 +308,7 @@ class Cell:
                 f"cell {self.name}: expected one that its module names, got {'.'.join(place)}; "
                 "declare it at the top of a module"
             )
-        return _defined_in, place
+        return _defined_in, (*place, self.name, self.key)
 
     def __copy__(self) -> Cell:
         return self
@@ -317,8 +324,16 @@ def divisible(units: int, heads: int, units_name: str, heads_name: str) -> str:
     return f"take {heads_name} = {fewer}{more}"
 
 
-def _defined_in(module: str, name: str) -> Cell:
-    return getattr(importlib.import_module(module), name)
+def _defined_in(module: str, place: str, name: str, key: str) -> Cell:
+    """The cell that a module names.  Raises ValueError where it is not what was serialised."""
+    found = getattr(importlib.import_module(module), place, None)
+    if not isinstance(found, Cell) or found.key != key:
+        got = "none" if found is None else "one of other equations"
+        raise ValueError(
+            f"cell {name}: expected in {module} the cell that was serialised, got {got}; define it "
+            "there as it was, then load again"
+        )
+    return found
 
 
 def cell(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.engine import EngineLayer, compiled
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
@@ -135,7 +135,7 @@ class Network:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Those of the states of each layer, as the cell has them."""
-        return tuple(CELLS[self.architecture.cell].states)
+        return tuple(get_cell(self.architecture.cell).states)
 
     def initial_state(self, batch_size: int, condition: Array | None = None) -> State:
         """What ``batch_size`` rows begin with: zeros, or what a ``condition`` [B, C] makes."""
