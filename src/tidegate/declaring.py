@@ -54,7 +54,7 @@ def cell(
     ['weight_ih_l0', 'weight_hh_l0', 'bias_ih_l0', 'bias_hh_l0']
 
     At the first use on the CPU the system's C++ compiler builds its kernels, which are kept on disk
-    (docs/howto/own_cell.md); without a compiler it runs step by step, and says so.
+    (docs/own-cells.md); without a compiler it runs step by step, and says so.
 
     Raises ValueError, TypeError or AttributeError, with the line, for what cannot be a cell.
 

@@ -107,6 +107,6 @@ def compile_library(
             told = next((line for line in lines if re.search(r"\berror\b", line)), lines[0])
             raise CannotCompileError(
                 f"{compiler.command[0]} failed: {told.strip():.200}; name another compiler in the "
-                "environment variable CXX (GCC from 9, Clang from 11)"
+                "environment variable CXX"
             )
         return made.read_bytes()

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tidegate.cells import NAMES, PROJECTED, USES, get_cell
+from tidegate.cells import NAMES, PROJECTED, USES, Cell, get_cell
 from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.tasks.architectures import need_memory
@@ -97,6 +97,10 @@ class Estimator(StandsBeside, Saved):
         "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
         "remembers longer at first; `chrono` replaces it",
     )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A reader's own cell becomes an option, and later stands in a file, by its key."""
+        super().__setattr__(name, value.key if isinstance(value, Cell) else value)
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
@@ -216,7 +220,7 @@ class Estimator(StandsBeside, Saved):
         # what a task leaves out it does not have
         none = {"vocabulary_size": None, "input_size": None, "embedding_size": None}
         values: dict[str, Any] = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
-        values["cell"] = get_cell(values["cell"]).name
+        values["cell"] = get_cell(values["cell"]).key
         values["hidden_sizes"] = tuple(values["hidden_sizes"])
         known = {f.name for f in fields(Architecture)}
         try:
