@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any, TypeVar, get_args
 
 from tidegate.cells import Cell, add_own
@@ -20,7 +19,6 @@ from tidegate.equations.refusal import first_line, refusal
 Kind = TypeVar("Kind", Gate, State)
 Names = str | Iterable[str]
 
-_DIGITS = 12  # of a digest in a key; two cells of one name that share them are not met
 _TAKEN = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as torch names parameters
 
 
@@ -96,7 +94,7 @@ def cell(
         )(equations)
         of.check(made)
         _ = made.parameters, cut(made)  # what cannot be a cell is told now
-        made = replace(made, key=f"{made.name}@{_digest(made)}")
+        made = replace(made, key=f"{made.name}@{made.digest()}")
         add_own(made)
         return made
 
@@ -185,10 +183,3 @@ class _Declaration:
                         f"vectors: expected for {name} gates of {', '.join(made.gates)}, got "
                         f"{gate}; take these, or declare it"
                     )
-
-
-def _digest(made: Cell) -> str:
-    """What the cell computes and how it is laid out, whatever its function is written like."""
-    widths = [(name, state.width) for name, state in made.states.items()]
-    layout = tuple(made.gates), widths, sorted(made.vectors.items()), made.projections, made.heads
-    return sha256(f"{layout!r}\n{made.trace.text()}".encode()).hexdigest()[:_DIGITS]

@@ -7,6 +7,7 @@ import pkgutil
 from typing import Any
 
 from tidegate.cells.definition import Cell
+from tidegate.cells.regularised import Probabilities, with_candidate_dropout, with_zoneout
 from tidegate.errors import InputError, shown
 
 
@@ -38,6 +39,24 @@ def add_own(cell: Cell) -> None:
             "expected a name that no cell of tidegate has, got one of these; call it otherwise"
         )
     _OWN[cell.name] = _OWN[cell.key] = cell
+
+
+def regularised(cell: Cell, zoneout: Probabilities = (), candidate_dropout: bool = False) -> Cell:
+    """The cell with dropout of its candidates, and with zoneout of some states, or as it is.
+
+    `get_cell` finds it by its key from then on.
+    """
+    made = with_candidate_dropout(cell) if candidate_dropout else cell
+    made = with_zoneout(made, zoneout) if zoneout else made
+    if made is not cell:
+        _OWN.setdefault(made.key, made)
+    return made
+
+
+def zoneout_of(cell: Cell, probability: float) -> Probabilities:
+    """The same for each state of H units, which those of a projection are not."""
+    free = [name for name, state in cell.states.items() if state.width == "H"]
+    return tuple((name, probability) for name in free) if probability else ()
 
 
 def get_cell(name: str | Cell) -> Cell:
@@ -96,10 +115,13 @@ __all__ = [
     "PROJECTED",
     "USES",
     "Cell",
+    "Probabilities",
     "add_own",
     "cell_of",
     "get_cell",
     "get_own",
+    "regularised",
     "title",
     "unknown",
+    "zoneout_of",
 ]

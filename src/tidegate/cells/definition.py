@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -299,6 +300,16 @@ class Cell:
     def parameter_count(self, sizes: Mapping[str, int], bias: bool = True) -> int:
         """Weights of one layer in one direction."""
         return sum(prod(shape) for shape in self.shapes(sizes, bias).values())
+
+    def digest(self) -> str:
+        """Of what the cell computes and how it is laid out, whatever its function is written like.
+
+        It stands in keys; two cells of one name with the same digits are not met.
+        """
+        widths = [(name, state.width) for name, state in self.states.items()]
+        vectors = sorted(self.vectors.items())
+        layout = tuple(self.gates), widths, vectors, self.projections, self.heads
+        return sha256(f"{layout!r}\n{self.trace.text()}".encode()).hexdigest()[:12]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A cell is serialised as the place where it is defined."""

@@ -8,11 +8,13 @@ from math import prod
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from tidegate.cells import CELLS, get_cell, get_own, unknown
+from tidegate.cells import CELLS, get_cell, get_own, regularised, unknown, zoneout_of
 from tidegate.errors import shown, spelled
 
 READOUTS = ("last", "mean", "max")
 MAX_LAYERS = 64
+# of recurrent layers; names of options, of fields here, and of arguments of nn's layers
+REGULARISERS = ("recurrent_dropout", "candidate_dropout", "zoneout", "weight_dropout")
 KERNELS = 84  # of convolutions over a sequence (data/sequences/convolutions.py)
 EVIDENCE_KINDS = 3  # of a word itself, of its pair with the word before, of its letters
 
@@ -52,7 +54,9 @@ class Architecture:
     what stands in the columns beside it (data/text/rows.py): they are the same at each token.
     ``sentences``: the first layer reads each sentence of a document by itself, and what the readout
     sums up of a sentence is a step of the layers above (Li, Luong & Jurafsky 2015,
-    arXiv:1506.01057; Yang et al. 2016, without attention).
+    arXiv:1506.01057; Yang et al. 2016, without attention).  ``recurrent_dropout``,
+    ``candidate_dropout``, ``zoneout`` and ``weight_dropout`` are of each recurrent layer
+    (nn/described.py), and of these zoneout alone changes what a trained network answers.
     """
 
     cell: str
@@ -79,6 +83,9 @@ class Architecture:
     condition_size: int = 0
     columns_size: int = 0
     sentences: bool = False
+    candidate_dropout: float = 0.0
+    zoneout: float = 0.0
+    weight_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -123,7 +130,7 @@ class Architecture:
             "readout",
             "'every' or a sum of " + ", ".join(READOUTS) + ", such as 'last+max'",
         )
-        for name in ("embedding_dropout", "dropout", "recurrent_dropout"):
+        for name in ("embedding_dropout", "dropout", *REGULARISERS):
             need(0 <= getattr(self, name) < 1, name, "a probability in [0, 1)")
         self._check_words(need)
         forward = tokens and self.readout == "every" and not self.bidirectional
@@ -150,6 +157,12 @@ class Architecture:
             fits = low <= value <= bound if self.letters else value == 0
             need(fits, name, f"{low} to {bound} with letters, else 0")
         need(every or not self.crf, "crf", "none but for an output at every step")
+
+    @property
+    def cell_that_answers(self) -> str:
+        """The key of the cell that the layers run when they do not train: zoneout changes it."""
+        cell = get_cell(self.cell)
+        return regularised(cell, zoneout_of(cell, self.zoneout)).key
 
     @property
     def directions(self) -> int:

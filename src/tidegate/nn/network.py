@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.cells import get_cell
-from tidegate.model.architecture import Architecture
+from tidegate.model.architecture import REGULARISERS, Architecture
 from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
 from tidegate.nn.recurrent_layer import Recurrent
@@ -102,7 +102,7 @@ class SequenceNetwork(nn.Module):
                 sizes["H"],
                 bidirectional=a.bidirectional,
                 proj_size=sizes["P"],
-                recurrent_dropout=a.recurrent_dropout,
+                **{name: getattr(a, name) for name in REGULARISERS},
             )
             for sizes in a.layer_sizes()
         )

@@ -103,7 +103,7 @@ def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[
 @np.errstate(over="ignore", invalid="ignore")
 def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValues]:
     a = network.architecture
-    cell, found = get_cell(a.cell), []
+    cell, found = get_cell(a.cell_that_answers), []
     x = network.embedded(sequence[:, None])
     condition = sequence["condition"][:1] if a.condition_size and len(sequence) else None
     begun = network.initial_state(1, condition)

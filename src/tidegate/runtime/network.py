@@ -48,10 +48,10 @@ class Network:
         weights: Weights = "float32",
     ) -> None:
         self.architecture, self.weights = architecture, weights
-        a = architecture
+        a, answers = architecture, architecture.cell_that_answers
         self.tensors = {n: np.ascontiguousarray(tensors[n], np.float32) for n in a.tensor_shapes()}
         self._layers = [
-            [layer_of(a.cell, own, sizes, weights) for own in self.layer_weights(k)]
+            [layer_of(answers, own, sizes, weights) for own in self.layer_weights(k)]
             for k, sizes in enumerate(a.layer_sizes())
         ]
         self._spelling = None

@@ -81,6 +81,26 @@ class Estimator(StandsBeside, Saved):
         at_least=0,
         below=1,
     )
+    candidate_dropout: float = option(
+        0.0,
+        "probability of dropping a value that a cell proposes for its state, never one that it "
+        "keeps (recurrent dropout without memory loss)",
+        at_least=0,
+        below=1,
+    )
+    zoneout: float = option(
+        0.0,
+        "probability that a unit of each state stays as it was at a step of training; such a "
+        "network's layers are compiled at their first use on a machine",
+        at_least=0,
+        below=1,
+    )
+    weight_dropout: float = option(
+        0.0,
+        "probability of hiding a recurrent weight, for all steps of a batch at a time (weight drop)",
+        at_least=0,
+        below=1,
+    )
     chrono: int | None = option(
         None,
         "start with gates that remember up to this many recurrent steps (chrono initialisation), "
