@@ -1,10 +1,11 @@
-"""Builds the wheel of this tree for Linux, and tries it in environments without a compiler.
+"""Builds a wheel for Linux of this tree's sources, and tries it where there is no compiler.
 
     python .ci/wheel.py [PYTHON ...]
 
-`make wheel` runs it.  The wheel stands in dist/ afterwards.  tests/installed.py says what must
-hold: in a fresh environment of this interpreter and of each other PYTHON, with what pip installs
-beside the wheel and nothing else; then in that of this interpreter with the torch that it has.
+`make wheel` runs it.  The wheel stands in dist/ afterwards, beside the archive of sources it was
+built of.  tests/installed.py says what must hold: in a fresh environment of this interpreter and of
+each other PYTHON, with what pip installs beside the wheel and nothing else; then in that of this
+interpreter with the torch that it has.
 
 The last line is a JSON object: megabytes, megabytes_unpacked; seconds and cpu_seconds of the
 build; tag; pythons, how many it was tried on.
@@ -39,14 +40,24 @@ def run(*line: str | Path, **more: Any) -> str:
     return done.stdout
 
 
-def build() -> tuple[Path, dict[str, float]]:
+def archived() -> Path:
+    """The sources in dist/, as they are published."""
+    for old in DIST.glob("tidegate-*"):
+        old.unlink()
+    hook = "import sys, scikit_build_core.build as b; b.build_sdist(sys.argv[1])"
+    run(sys.executable, "-c", hook, DIST, cwd=TREE)
+    (archive,) = DIST.glob("tidegate-*.tar.gz")
+    return archive
+
+
+def build(archive: Path) -> tuple[Path, dict[str, float]]:
     """A wheel of fresh objects, as the compiler left it; seconds on the wall and of processor."""
     shutil.rmtree(BUILD, ignore_errors=True)
     begin, before = time.perf_counter(), getrusage(RUSAGE_CHILDREN)
     run(
         sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "wheel", "--no-deps",
         "--no-build-isolation", f"--config-settings=build-dir={BUILD / 'objects'}",
-        "--wheel-dir", BUILD, TREE,
+        "--wheel-dir", BUILD, archive,
     )  # fmt: skip
     seconds, after = time.perf_counter() - begin, getrusage(RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -56,8 +67,6 @@ def build() -> tuple[Path, dict[str, float]]:
 
 def repaired(built: Path) -> Path:
     """The wheel in dist/, with the tag of the oldest systems whose libraries are enough for it."""
-    for old in DIST.glob("tidegate-*.whl"):
-        old.unlink()
     run("auditwheel", "repair", "--wheel-dir", DIST, built, stderr=subprocess.STDOUT)
     (wheel,) = DIST.glob("tidegate-*.whl")
     print(run("auditwheel", "show", wheel).strip())
@@ -100,7 +109,7 @@ def packages(python: Path, variables: dict[str, str]) -> set[str]:
 
 def main(others: Sequence[str]) -> None:
     """What this file's docstring says."""
-    built, figures = build()
+    built, figures = build(archived())
     wheel = repaired(built)
     with tempfile.TemporaryDirectory() as name:
         for python in (sys.executable, *others):
