@@ -41,7 +41,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(APPEND kernel_options -Wno-maybe-uninitialized)
 endif()
 add_library(kernels STATIC ${CMAKE_CURRENT_LIST_DIR}/engine/dispatch.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/engine/processor.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/engine/own_cells.cpp ${CMAKE_CURRENT_LIST_DIR}/engine/processor.cpp)
+target_link_libraries(kernels PUBLIC ${CMAKE_DL_LIBS})
 foreach(isa ${engine_isas})
   add_library(kernels_${isa} OBJECT ${CMAKE_CURRENT_LIST_DIR}/simd/table.cpp)
   target_compile_definitions(kernels_${isa} PRIVATE TIDEGATE_ISA=${isa})
@@ -63,6 +64,33 @@ endif()
 if(amx IN_LIST engine_isas)
   target_compile_definitions(kernels PRIVATE TIDEGATE_AMX)
 endif()
+
+# A reader's own cell is compiled apart (src/tidegate/compiling): with these flags, of these headers,
+# which must be the ones that the engine was compiled of.
+list(JOIN kernel_options " " own_cell_options)
+set(own_cell_flags "|")
+foreach(isa baseline avx2 avx512)
+  if(isa IN_LIST engine_isas)
+    list(JOIN ${isa}_flags " " flags)
+    string(APPEND own_cell_flags "${isa} ${own_cell_options} ${flags}|")
+  endif()
+endforeach()
+set(own_cell_headers engine/cell.h engine/inline.h engine/kernels.h engine/sweeps.h)
+file(GLOB simd_headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_LIST_DIR}
+  ${CMAKE_CURRENT_LIST_DIR}/simd/*.h)
+list(APPEND own_cell_headers ${simd_headers})
+list(SORT own_cell_headers)
+set(digests "")
+foreach(header ${own_cell_headers})
+  set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY
+    CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/${header})
+  file(SHA256 ${CMAKE_CURRENT_LIST_DIR}/${header} digest)
+  string(APPEND digests "${header} ${digest}\n")
+endforeach()
+string(SHA256 digest_of_headers "${digests}")
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/engine/own_cells.cpp PROPERTIES
+  COMPILE_DEFINITIONS
+  "TIDEGATE_HEADERS=\"${digest_of_headers}\";TIDEGATE_KERNEL_FLAGS=\"${own_cell_flags}\"")
 
 set(sweeps_sources engine/layer.cpp engine/memory.cpp engine/part.cpp engine/reading.cpp
   engine/schedule.cpp engine/shared_product.cpp engine/training.cpp threads/crowd.cpp

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.equations import bptt
 from tidegate.runtime.network import Network
 
@@ -29,7 +29,7 @@ def connectivity(network: Network, tokens: np.ndarray) -> np.ndarray:
     state = network.initial_state(1)
     if len(before):
         _, state = network.features(before[:, None], None, state)
-    x, cell, runs = network.embedded(read[:, None]), CELLS[a.cell], []
+    x, cell, runs = network.embedded(read[:, None]), get_cell(a.cell_that_answers), []
     for k in range(len(a.hidden_sizes)):
         if k > 0 and a.batch_norm:
             scale, shift = network.norm(k - 1)
