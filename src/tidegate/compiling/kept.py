@@ -6,7 +6,6 @@ before any of it runs.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tidegate.errors import InputError
+from tidegate.output import file_lock
 from tidegate.output.writing import write_atomically
 
 
@@ -73,10 +73,10 @@ def is_whole(path: Path) -> bool:
 def _alone(path: Path) -> Iterator[None]:
     """Hold the lock of what is to be made; the kernel lets go of a process that ends."""
     lock = path.with_suffix(".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         with suppress(OSError):  # a file system without locks: two may make the same
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            file_lock.take(descriptor, wait=True)
         yield
         lock.unlink(missing_ok=True)
     finally:
