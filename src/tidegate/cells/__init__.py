@@ -23,8 +23,15 @@ def _declared() -> dict[str, Cell]:
 CELLS: dict[str, Cell] = _declared()
 _NAMED = {cell.short: cell for cell in CELLS.values() if cell.short} | CELLS
 NAMES = [cell.short or name for name, cell in CELLS.items()]  # as a person writes them
+_VARIANTS = [name for name in NAMES if _NAMED[name].variant_of]
+TO_TRY = [name for name in NAMES if name not in _VARIANTS]  # by those who search
 # for help texts
-USES = " ".join(f"{cell.short or name}: {cell.use}" for name, cell in CELLS.items())
+USES = " ".join(
+    [
+        *(f"{name}: {_NAMED[name].use}" for name in TO_TRY),
+        f"Variants of others, to compare them with: {', '.join(_VARIANTS)}.",
+    ]
+)
 PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
 _OWN: dict[str, Cell] = {}  # readers' own cells of this process, by name and by key
 
@@ -113,6 +120,7 @@ __all__ = [
     "CELLS",
     "NAMES",
     "PROJECTED",
+    "TO_TRY",
     "USES",
     "Cell",
     "Probabilities",

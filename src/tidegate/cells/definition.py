@@ -52,13 +52,15 @@ class Parameter:
 
     It stacks ``blocks`` (gates) of ``rows`` rows each; a projection is one block without a name.
     ``columns`` is None for vectors.  Sizes are letters: I input, H hidden, P projection; and H/K,
-    the units of one of K heads.
+    the units of one of K heads.  A vector may stand for what it is one of in other cells: recurrent
+    weights, of which it is the diagonal, or the bias of gates that are normalised before it.
     """
 
     role: Literal["input", "recurrent", "input bias", "recurrent bias", "vector", "projection"]
     blocks: tuple[str, ...]
     rows: str
     columns: str | None = None
+    stands_for: Literal["", "recurrent", "bias"] = ""
 
     @property
     def is_bias(self) -> bool:
@@ -79,14 +81,17 @@ class Cell:
 
     ``gates`` names the blocks of H rows in the weights, in the order of torch.nn's weights.
     ``states`` names the states; the first is the output.  ``vectors`` names parameters with one
-    entry per unit and the gates that have one; ``projections`` names matrices without bias, [P, H].
-    With ``heads`` the recurrent weights are block-diagonal: of K heads each has H/K units and sees
-    only these.  So a gate's block is [H, H/K]; its row h multiplies the units of the head of h.
+    entry per unit and the gates that have one; ``diagonals`` and ``shifts`` those of them that
+    stand for recurrent weights and for biases.  ``projections`` names matrices without bias,
+    [P, H].  With ``heads`` the recurrent weights are block-diagonal: of K heads each has H/K units
+    and sees only these.  So a gate's block is [H, H/K]; its row h multiplies the units of the head
+    of h.
     ``layer`` is the class of layers that runs the cell, and ``options`` are the arguments that
-    choose it there.  ``short`` is another name for it, ``torch`` the name of torch's fused function
-    of the same equations.  ``source`` says where the equations are from, ``use`` when to take them.
-    ``key`` is what files and the engine know it by: its name, and of a reader's own cell a digest
-    of what it computes, too.
+    choose it there.  ``variant_of`` names the cell that it is a variant of, made to be compared
+    with: no search tries it.  ``short`` is another name for it, ``torch`` the name of torch's fused
+    function of the same equations.  ``source`` says where the equations are from, ``use`` when to
+    take them.  ``key`` is what files and the engine know it by: its name, and of a reader's own
+    cell a digest of what it computes, too.
     """
 
     name: str
@@ -98,8 +103,11 @@ class Cell:
     equations: Equations
     options: dict[str, str]
     vectors: dict[str, tuple[str, ...]]
+    diagonals: tuple[str, ...]
+    shifts: tuple[str, ...]
     projections: tuple[str, ...]
     heads: bool
+    variant_of: str | None
     short: str | None
     torch: str | None
     key: str = ""
@@ -166,7 +174,9 @@ class Cell:
         found["bias_ih"] = Parameter("input bias", reads, "H")
         if recurs:
             found["bias_hh"] = Parameter("recurrent bias", recurs, "H")
-        found |= {name: Parameter("vector", blocks, "H") for name, blocks in self.vectors.items()}
+        for name, blocks in self.vectors.items():
+            role = "recurrent" if name in self.diagonals else "bias" if name in self.shifts else ""
+            found[name] = Parameter("vector", blocks, "H", stands_for=role)
         found |= {name: Parameter("projection", ("",), "P", "H") for name in self.projections}
         return found
 
@@ -264,8 +274,12 @@ class Cell:
 
     @cached_property
     def bias_of(self) -> dict[str, str]:
-        """For each gate the name of its bias; of two, which are summed, the input's."""
-        biases = [(name, p) for name, p in self.parameters.items() if p.is_bias]
+        """For each gate the name of its bias; of two, which are summed, the input's.
+
+        Of a gate that is normalised it is the vector that stands for one.
+        """
+        of_vectors = [(n, p) for n, p in self.parameters.items() if p.stands_for == "bias"]
+        biases = [*of_vectors, *((n, p) for n, p in self.parameters.items() if p.is_bias)]
         return {gate: name for name, p in reversed(biases) for gate in p.blocks}
 
     @property
@@ -357,13 +371,16 @@ def cell(
     layer: str = "Recurrent",
     options: dict[str, str] | None = None,
     vectors: dict[str, tuple[str, ...]] | None = None,
+    diagonals: tuple[str, ...] = (),
+    shifts: tuple[str, ...] = (),
     projections: tuple[str, ...] = (),
     heads: bool = False,
+    variant_of: str | None = None,
     short: str | None = None,
     torch: str | None = None,
 ) -> Callable[[Equations], Cell]:
     """Make a `Cell` of the function that holds its equations."""
     return lambda equations: Cell(
         name, layer, gates, states, source, use, equations, options or {}, vectors or {},
-        projections, heads, short, torch,
+        diagonals, shifts, projections, heads, variant_of, short, torch,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tidegate.cells import NAMES, PROJECTED, USES, Cell, get_cell
+from tidegate.cells import PROJECTED, TO_TRY, USES, Cell, get_cell
 from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.tasks.architectures import need_memory
@@ -53,7 +53,7 @@ class Estimator(StandsBeside, Saved):
     MOST_REFIT: ClassVar[str] = "up to 10,000 to train on"
     FEW: ClassVar[int] = 10_000  # of more, a tenth held out is not what lacks
 
-    cell: str = option("gru", f"recurrent cell. {USES}", common=True, search=Among(*NAMES))
+    cell: str = option("gru", f"recurrent cell. {USES}", common=True, search=Among(*TO_TRY))
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",

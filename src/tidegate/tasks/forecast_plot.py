@@ -166,13 +166,18 @@ def plot_anomalies(path: str | PathLike[str], found: Anomalies, *, force: bool =
 
     Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
-    series, flags = found.series, found.flags
-    figure, panels = _panels(series.names, f"{int(flags.sum())} of {len(flags)} rows flagged")
-    for c, axes in enumerate(panels):
-        axes.plot(series.times, series.values[:, c], color=_TRUTH, label="known")
-        marked = series.times[flags], series.values[flags, c]
+    flags, panel, begin, drawn = found.flags, found.panel, 0, []
+    for g, one in enumerate(panel.series):
+        own = flags[begin : begin + len(one)]
+        drawn += [(_called(panel, g, c), one, c, own) for c in range(len(one.names))]
+        begin += len(one)
+    title = f"{int(flags.sum())} of {len(flags)} rows flagged"
+    figure, panels = _panels([name for name, *_ in drawn], title)
+    for axes, (_, one, c, own) in zip(panels, drawn, strict=False):
+        axes.plot(one.times, one.values[:, c], color=_TRUTH, label="known")
+        marked = one.times[own], one.values[own, c]
         axes.plot(*marked, color=_MODEL, marker="o", linestyle="", label="flagged")
-    _save(path, figure, panels, series.times, force)
+    _save(path, figure, panels, found.times, force)
 
 
 def _panels(names: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
