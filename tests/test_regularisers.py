@@ -1,4 +1,4 @@
-"""Candidate dropout, zoneout and weight drop: what each does to a step, and that the engine does it."""
+"""Candidate dropout, zoneout and weight drop: what each does to a step, in the engine, too."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from compiled_cells import cells_kept  # noqa: F401  a fixture
 
 import tidegate as tg
 from tidegate.cells import CELLS
+from tidegate.cells.regularised import candidates_of, with_candidate_dropout
 from tidegate.errors import InputError
+from tidegate.nn.functional import recurrence
 
 pytestmark = pytest.mark.usefixtures("cells_kept")
 
 ROWS, INPUTS, UNITS = 4, 5, 64
-WITH_CANDIDATE = [name for name, cell in CELLS.items() if "rnn" not in name]
+WITH_CANDIDATE = [name for name, cell in CELLS.items() if candidates_of(cell)]
 
 
 def one_step(name: str, **options: Any) -> tuple[list[torch.Tensor], ...]:
@@ -58,16 +60,18 @@ def test_zoneout_of_one_state_leaves_the_other():
 
 @pytest.mark.parametrize("name", WITH_CANDIDATE)
 def test_candidate_dropout_drops_what_is_written_and_never_what_is_kept(name):
+    cell = CELLS[name]
     before, new, trained, expected = one_step(name, candidate_dropout=0.5)
-    memory = "c" if "c" in CELLS[name].states else "h"
-    k = list(CELLS[name].states).index(memory)
-    # without a candidate a memory is the share kept of the old one; the other half counts double
-    kept = 2 * new[k] - trained[k]
-    either = torch.minimum((kept / before[k]).abs(), (trained[k] / before[k]).abs())
-    assert (either < 1).all()  # the gate that keeps
-    dropped = (trained[k] / before[k] > 0) & ((trained[k] / before[k]) < 1)
-    assert float(dropped.double().mean()) > 0.25
-    assert not torch.allclose(trained[k], new[k])
+    torch.manual_seed(0)
+    layer = layer_of(name, INPUTS, UNITS, dtype=torch.float64)  # as in one_step
+    x = torch.randn(1, ROWS, INPUTS, dtype=torch.float64)
+    none = torch.full((1, ROWS, len(candidates_of(cell)) * UNITS), -1.0, dtype=torch.float64)
+    dropping, state = with_candidate_dropout(cell), tuple(s[0] for s in before)
+    _, kept = recurrence(dropping, x, state, layer.layer_weights(0), noise=none)
+    k = list(cell.states).index("c" if "c" in cell.states else "h")
+    written = new[k][0] - kept[k]
+    share = shares(kept[k], kept[k] + 2 * written, trained[k][0])
+    assert abs(share - 0.5) < 0.12  # of 256 units
     for got, plain in zip(expected, new, strict=True):
         torch.testing.assert_close(got, plain)
 
@@ -117,7 +121,7 @@ def test_the_engine_draws_and_learns_as_the_reference(lengths):
     masks = [torch.bernoulli(torch.full((ROWS, 19), 0.9)) for _ in range(4)]
     for run in (layer, exact):
         given = iter(masks)
-        run._mask = lambda p, weight, *_, run=run, given=given: (  # pyright: ignore
+        run._mask = lambda p, *_, run=run, given=given: (  # pyright: ignore
             None if p == 0 else next(given).to(run.weight_ih_l0.dtype)
         )
         own = x.to(run.weight_ih_l0.dtype).requires_grad_()
@@ -150,11 +154,6 @@ def test_a_task_learns_with_them_and_its_file_answers_alike(tmp_path):
     plain = copy.copy(again.runtime_.architecture).cell
     assert plain == "gru"
     np.testing.assert_array_equal(again.predict_proba(texts[:3]), model.predict_proba(texts[:3]))
-    network = model.network_.eval()
-    x = torch.randint(2, 5, (4, 3))
-    expected = model.runtime_.outputs(x.numpy()) if hasattr(model.runtime_, "outputs") else None
-    if expected is not None:
-        np.testing.assert_allclose(network(x)[0].detach().numpy(), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
