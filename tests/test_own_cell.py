@@ -427,7 +427,7 @@ REFUSED = {
     "an unknown role": ('"z n"', '{"z": "forgets", "n": ""}', "for z a tidegate.Gate or a role"),
     "a state without meaning": ('"h"', '{"h": 1}', "state.*: expected for h a tidegate.State, got"),
     "a vector of no gate": (
-        'state="h"', 'state="h", vectors={"p": "x"}', "vectors: .* for p gates or states, z, n, h, got x",
+        'state="h"', 'state="h", vectors={"p": "x"}', "for p gates or states, z, n, h, got x",
     ),
     "a vector with a taken name": (
         'state="h"', 'state="h", vectors={"bias_ih": "z"}', "bias_ih: .* name that no other",

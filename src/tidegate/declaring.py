@@ -65,7 +65,8 @@ def cell(
         what is carried from step to step, the output first: ``state="h"``, ``states="h c"``; or a
         dict of a `State` to each
     vectors : dict
-        parameters with one entry per unit, and the gates or states that have one: ``{"peep": "i f o"}``
+        parameters with one entry per unit, and the gates or states that have one of them:
+        ``{"peep": "i f o"}``
     projections : str or names
         matrices [P, H], of which the layer's ``proj_size`` is P
     heads : bool

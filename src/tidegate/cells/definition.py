@@ -33,6 +33,7 @@ class Gate:
     role : str, default ''
         ``keeps`` the old state, ``writes`` to it, ``shows`` it; empty for none of these.  The
         initial weights follow from it (nn/init.py)
+
     """
 
     meaning: str
@@ -61,6 +62,7 @@ class State:
         what it is called in words
     width : str, default 'H'
         ``H``, the layer's units, or ``P``, the values of a projection
+
     """
 
     meaning: str
