@@ -1,8 +1,22 @@
 # The engine without Python: the libraries `kernels` and `sweeps`, for the module and for csrc/tests.
 include(CheckCXXCompilerFlag)
+include(CheckCXXSourceCompiles)
 include_directories(${CMAKE_CURRENT_LIST_DIR})
+if(CMAKE_CXX_COMPILER_ID STREQUAL MSVC)
+  message(FATAL_ERROR "expected gcc, clang or, on Windows, clang-cl, got MSVC, which lacks their vectors: -D CMAKE_CXX_COMPILER=clang-cl")
+endif()
+# clang-cl takes -m and -W as they stand
+if(CMAKE_CXX_COMPILER_FRONTEND_VARIANT STREQUAL MSVC)
+  set(warnings /W3 -Wextra)
+  set(no_contraction /clang:-ffp-contract=off)
+else()
+  set(warnings -Wall -Wextra)
+  set(no_contraction -ffp-contract=off)
+endif()
 set(engine_isas baseline)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+# the compiler tells: on macOS it may compile for the other processor
+check_cxx_source_compiles("#ifndef __x86_64__\n#error\n#endif\nint main() { return 0; }" targets_x86_64)
+if(targets_x86_64)
   list(APPEND engine_isas avx2 avx512)
   check_cxx_compiler_flag(-mavx512bf16 compiles_avx512bf16)
   if(compiles_avx512bf16)
@@ -22,9 +36,12 @@ set(avx512vnni_flags -mavx512vnni ${avx512_flags})
 
 # simd/table.cpp is compiled once per instruction set, in a namespace of its own, so that the linker
 # can never merge code of one set into another.
-set(kernel_options -Wall -Wextra -ffp-contract=off -Wno-maybe-uninitialized -Wno-uninitialized)
-add_library(kernels STATIC
-  ${CMAKE_CURRENT_LIST_DIR}/engine/dispatch.cpp ${CMAKE_CURRENT_LIST_DIR}/engine/own_cells.cpp)
+set(kernel_options ${warnings} ${no_contraction} -Wno-uninitialized)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  list(APPEND kernel_options -Wno-maybe-uninitialized)
+endif()
+add_library(kernels STATIC ${CMAKE_CURRENT_LIST_DIR}/engine/dispatch.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/engine/own_cells.cpp ${CMAKE_CURRENT_LIST_DIR}/engine/processor.cpp)
 target_link_libraries(kernels PUBLIC ${CMAKE_DL_LIBS})
 foreach(isa ${engine_isas})
   add_library(kernels_${isa} OBJECT ${CMAKE_CURRENT_LIST_DIR}/simd/table.cpp)
@@ -80,6 +97,6 @@ set(sweeps_sources engine/layer.cpp engine/memory.cpp engine/part.cpp engine/rea
   threads/openmp.cpp threads/team.cpp threads/threads.cpp)
 list(TRANSFORM sweeps_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 add_library(sweeps STATIC ${sweeps_sources})
-target_compile_options(sweeps PRIVATE -Wall -Wextra)
+target_compile_options(sweeps PRIVATE ${warnings})
 find_package(Threads REQUIRED)
 target_link_libraries(sweeps PUBLIC Threads::Threads ${CMAKE_DL_LIBS})

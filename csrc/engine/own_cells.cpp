@@ -1,6 +1,8 @@
 #include "own_cells.h"
 
+#if !defined(_WIN32)
 #include <dlfcn.h>
+#endif
 
 #include <map>
 #include <mutex>
@@ -18,10 +20,21 @@ std::map<std::pair<std::string, std::string>, const CellKernels*>& loaded() {
     return *cells;
 }
 
-[[noreturn]] void fail(const std::string& path) {
+using Cells = const CellKernels* (*)();
+
+#if defined(_WIN32)
+Cells open_cell(const std::string& path) {
+    throw std::runtime_error(path + ": own cells are compiled on Linux and macOS alone");
+}
+#else
+Cells open_cell(const std::string& path) {
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    void* const found = library ? dlsym(library, "tidegate_cell") : nullptr;
+    if (found) return reinterpret_cast<Cells>(found);
     const char* problem = dlerror();
     throw std::runtime_error(problem ? problem : path + ": not a library of a cell");
 }
+#endif
 
 }  // namespace
 
@@ -37,12 +50,7 @@ std::string own_cell_flags(const std::string& isa) {
 }
 
 std::string load_cell(const std::string& path, const std::string& isa) {
-    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library) fail(path);
-    using Cells = const CellKernels* (*)();
-    const auto cell = reinterpret_cast<Cells>(dlsym(library, "tidegate_cell"));
-    if (!cell) fail(path);
-    const CellKernels* kernels = cell();
+    const CellKernels* kernels = open_cell(path)();
     const std::lock_guard<std::mutex> held(guard);
     loaded()[{isa, kernels->cell->name}] = kernels;
     return kernels->cell->name;

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "engine/memory.h"
+#include "engine/processor.h"
 #include "engine/shared_product.h"
 #include "threads/openmp.h"
 #include "threads/threads.h"
