@@ -6,19 +6,22 @@ before any of it runs.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 from tidegate.errors import InputError
+from tidegate.output import file_lock
 from tidegate.output.writing import write_atomically
+
+_PATIENCE = 0.05  # seconds between looks at another process's lock
 
 
 def folder() -> Path:
@@ -61,7 +64,7 @@ def kept(name: str, make: Callable[[], bytes]) -> Path:
 def is_whole(path: Path) -> bool:
     """Whether all of a library is there, written by this user."""
     try:
-        if path.stat().st_uid != os.getuid():
+        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
             return False
         data = path.read_bytes()
     except OSError:
@@ -73,14 +76,19 @@ def is_whole(path: Path) -> bool:
 def _alone(path: Path) -> Iterator[None]:
     """Hold the lock of what is to be made; the kernel lets go of a process that ends."""
     lock = path.with_suffix(".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
-        with suppress(OSError):  # a file system without locks: two may make the same
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                file_lock.take(descriptor)
+                break
+            except BlockingIOError:
+                time.sleep(_PATIENCE)
+            except OSError:  # a file system without locks: two may make the same
+                break
         yield
-        lock.unlink(missing_ok=True)
     finally:
-        os.close(descriptor)
+        file_lock.remove(lock, descriptor)
 
 
 @cache
