@@ -12,6 +12,7 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tidegate.cells import Cell
+from tidegate.cells.regularised import candidates_of
 from tidegate.nn.arguments import (
     check_cell,
     check_flag,
@@ -128,6 +129,7 @@ class Recurrent(OwnModule, nn.RNNBase):
                 f"got {weight_dropout}; leave it out"
             )
         self.zoneout, self._zoned = zoneout, check_zoneout(self.cell, zoneout)
+        self._candidates = len(candidates_of(self.cell))
         _ = cell_that_runs(self.cell, self._zoned, self.candidate_dropout > 0)
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(  # in torch.nn's words, by which people filter it
@@ -317,8 +319,8 @@ class Recurrent(OwnModule, nn.RNNBase):
             return None
         shape = (*x.shape[:2], self.hidden_size)
         if self.candidate_dropout or self._zoned:
-            drawn = noise_of(self.cell, self._zoned, self.candidate_dropout, shape, like)
-            return torch.cat(drawn, -1)
+            dropped = self._candidates, self.candidate_dropout
+            return torch.cat(noise_of(*dropped, self._zoned, shape, like), -1)
         if self.cell.noises == 0:
             return None
         return torch.randn_like(like.new_empty(*shape[:2], self.cell.noises * shape[2]))

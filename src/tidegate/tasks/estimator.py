@@ -97,7 +97,7 @@ class Estimator(StandsBeside, Saved):
     )
     weight_dropout: float = option(
         0.0,
-        "probability of hiding a recurrent weight, for all steps of a batch at a time (weight drop)",
+        "probability of hiding a recurrent weight, for all steps of a batch at a time",
         at_least=0,
         below=1,
     )
