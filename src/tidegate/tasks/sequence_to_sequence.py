@@ -18,6 +18,7 @@ from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
 from tidegate.runtime.pair_scoring import nats_of_pairs
 from tidegate.tasks.answering import MOST_BEAMS, MOST_PENALTY, Answers
 from tidegate.tasks.estimator import with_default
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.pairs import as_pairs, check_lengths, figures_of
 from tidegate.tasks.splitting import split_parts, thinned
 from tidegate.tasks.two_networks import TwoNetworks
@@ -234,12 +235,14 @@ class SequenceToSequence(Answers, TwoNetworks):
         losses, counts = nats_of_pairs(self.runtime_, *tokens)
         entropy = float(losses.sum() / counts.sum())
         found = self.predict(pairs.inputs)
-        return {
-            **figures_of(found, pairs.answers.tolist(), self.level),
-            "cross_entropy": entropy,
-            "perplexity": math.exp(min(entropy, 700.0)),
-            "n": len(found),
-        }
+        return Measured(
+            {
+                **figures_of(found, pairs.answers.tolist(), self.level),
+                "cross_entropy": entropy,
+                "perplexity": math.exp(min(entropy, 700.0)),
+                "n": len(found),
+            }
+        )
 
     def score(self, sources: Any, targets: Any) -> float:
         """Measure the share of answers that are their targets."""
