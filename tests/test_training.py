@@ -341,6 +341,7 @@ def test_in_a_notebook_a_bar_is_drawn_over(
 
     notebook, shower = types.ModuleType("IPython"), types.ModuleType("IPython.display")
     notebook.get_ipython = lambda: types.SimpleNamespace(kernel=1)  # type: ignore[attr-defined]
+    notebook.version_info = (9, 0)  # type: ignore[attr-defined]  # which matplotlib asks
     shower.display = display  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", notebook)
     monkeypatch.setitem(sys.modules, "IPython.display", shower)

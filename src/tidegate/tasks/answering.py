@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from tidegate.data.text.pairs import Side
 from tidegate.runtime.beam_search import Found, answers
 from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
 from tidegate.training.option_values import check_value
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_BEAMS = 1000
 MOST_PENALTY = 10.0
@@ -67,17 +64,6 @@ class Answers:
         ]
         answer = write.decode(found.tokens.tolist(), copied)
         return Attended(answer, written, pieces, found.attention)
-
-    def plot_attention(self, sources: Any, **choice: Any) -> list[Axes]:
-        """Draw what the answers to texts looked at, a panel for each of the first ones.
-
-        A text, or several; ``choice``: as ``attend`` takes it.  A notebook shows the picture.
-        Raises InputError as ``attend``, and where there is no matplotlib.
-        """
-        from tidegate.tasks.attention_plot import MOST_PANELS, draw_attention
-
-        texts = as_texts([sources] if isinstance(sources, str) else sources)
-        return draw_attention([self.attend(t, **choice) for t in texts[:MOST_PANELS]], shown=True)
 
     @property
     def sides(self) -> tuple[Side, Side]:

@@ -139,7 +139,8 @@ class Classifier(Estimator):
         """
         from tidegate.tasks.label_plot import draw_calibration
 
-        return draw_calibration(*self.judged(inputs, labels), ax, shown=True)
+        log_p, truth = self.judged(inputs, labels)
+        return draw_calibration(log_p, truth, ax, shown=True)
 
     @abstractmethod
     def _log_probabilities(self, inputs: Any) -> np.ndarray:

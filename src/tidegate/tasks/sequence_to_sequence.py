@@ -26,6 +26,8 @@ from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from tidegate.model.checkpoint import ModelFile
     from tidegate.training.transduction import Transduction
 
@@ -247,6 +249,17 @@ class SequenceToSequence(Answers, TwoNetworks):
     def score(self, sources: Any, targets: Any) -> float:
         """Measure the share of answers that are their targets."""
         return self.evaluate(sources, targets)["exact_match"]
+
+    def plot_attention(self, sources: Any, **choice: Any) -> list[Axes]:
+        """Draw what the answers to texts looked at, a panel for each of the first ones.
+
+        A text, or several; ``choice``: as ``attend`` takes it.  A notebook shows the picture.
+        Raises InputError as ``attend``, and where there is no matplotlib.
+        """
+        from tidegate.tasks.attention_plot import MOST_PANELS, draw_attention
+
+        texts = as_texts([sources] if isinstance(sources, str) else sources)
+        return draw_attention([self.attend(t, **choice) for t in texts[:MOST_PANELS]], shown=True)
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         (text,) = as_texts([x])
