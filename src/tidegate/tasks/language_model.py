@@ -17,6 +17,7 @@ from tidegate.data.text.reading import TextEncoder
 from tidegate.data.text.sound import Sound
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
+from tidegate.runtime.connectivity import Question
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
@@ -274,6 +275,12 @@ class LanguageModel(WritesLanguage):
         (text,) = as_texts([x])
         tokens = self._tokens(text)
         return {"": tokens}, [self.encoder_.decode([int(token)]) for token in tokens]
+
+    def _questions(self, read: dict[str, np.ndarray], steps: list[str]) -> list[Question]:
+        tokens = read[""] if read[""].dtype.names is None else read[""]["token"]
+        return [
+            Question(t, t - 1, int(token), steps[t], t) for t, token in enumerate(tokens) if t > 0
+        ]
 
     @classmethod
     def _starts_with(cls) -> tuple[type[TextTask], ...]:

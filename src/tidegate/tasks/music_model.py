@@ -281,6 +281,9 @@ class MusicModel(Composes, Estimator):
             seed=self.seed,
         )
 
+    def _output_names(self) -> list[str]:
+        return list(self.outputs_)
+
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         """One piece, of unknown conditions unless it comes with some: what is read before each of
         its steps; a step is named by its number.
