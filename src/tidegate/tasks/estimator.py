@@ -191,6 +191,22 @@ class Estimator(StandsBeside, Saved):
 
         return draw_history(self.history_, int(self.provenance_["best_step"]), shown=True)
 
+    def plot_gradients(self) -> list[Axes]:
+        """Draw gradients during training by layer, and how much is left of them by distance.
+
+        Of a model that was just fitted with ``gradient_norms``; ``gradients_`` has the figures, a
+        dict for each evaluation.  Raises InputError for another, and as ``plot_history``.
+        """
+        from tidegate.training.gradient_watch import draw_gradients
+
+        if not getattr(self, "gradients_", None):
+            raise InputError(
+                "expected a model that was fitted with it, got one without; fit it again, since a "
+                "model file keeps no gradients",
+                option="gradient_norms",
+            )
+        return draw_gradients(self.gradients_, shown=True)
+
     def history_frame(self) -> DataFrame:
         """``history_`` as a pandas frame, a row for each evaluation.  Raises InputError without."""
         from tidegate.output.html_tables import data_frame
@@ -291,6 +307,7 @@ class Estimator(StandsBeside, Saved):
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)
+        self.gradients_ = list(result.gradients)
         self.provenance_ = {
             **data,
             **started,

@@ -16,10 +16,13 @@ from tidegate.output.pictures import image_of
 from tidegate.output.places import check_folder
 from tidegate.output.writing import write_atomically
 from tidegate.training.curve import as_columns, draw_history
+from tidegate.training.gradient_watch import PICTURE, TABLE
 from tidegate.training.state import LIMITS, TrainingState, read_state, write_state
 
 # Names of what a run writes into its folder.
-FILES = ("config.json", "metrics.csv", "curve.png", "state.safetensors")
+FILES = (
+    "config.json", "metrics.csv", "curve.png", "state.safetensors", TABLE, PICTURE,
+)  # fmt: skip
 # A run may be resumed with other values of these: limits, places and looks.
 MAY_DIFFER = {
     *LIMITS,
@@ -28,6 +31,7 @@ MAY_DIFFER = {
     "force",
     "run_folder",
     "checkpoint_seconds",
+    "gradient_norms",
 }
 
 

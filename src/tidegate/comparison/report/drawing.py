@@ -12,9 +12,9 @@ import numpy as np
 
 from tidegate.cells import title
 from tidegate.comparison.experiments.experiment import BaselineScores, Metric
-from tidegate.comparison.runs.gradient_reach import FADED
 from tidegate.comparison.runs.runs import Run
 from tidegate.output.pictures import image_of, new_figure
+from tidegate.training.gradient_reach import FADED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
