@@ -11,8 +11,27 @@ from torch import Tensor
 import tidegate as tg
 from tidegate import _engine
 from tidegate.cells import CELLS, Cell
+from tidegate.equations.phases import cut
 
 ENGINE_CELLS = tuple(_engine.cells())
+
+
+def _kind(cell: Cell) -> tuple[Any, ...]:
+    """What the machinery around a step sees of a cell, whatever its equations are."""
+    plan = cut(cell)
+    phases = len(plan.forward.phases), len(plan.backward.phases), plan.is_fused
+    return *phases, bool(plan.products), len(cell.states) > 1, cell.is_projected, cell.heads
+
+
+def _one_of_each_kind() -> tuple[str, ...]:
+    found: dict[tuple[Any, ...], str] = {}
+    for cell in sorted(CELLS.values(), key=lambda cell: cell.torch is None):  # torch's first
+        found.setdefault(_kind(cell), cell.name)
+    return tuple(found.values())
+
+
+# For tests of what is around a step.  Those of the steps themselves run over all cells.
+CELL_KINDS = _one_of_each_kind()
 
 
 def layer_of(cell: str | Cell, input_size: int, hidden_size: int, **options: Any) -> tg.Recurrent:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from any_cell import ENGINE_CELLS, layer_of
+from any_cell import CELL_KINDS, layer_of
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.functional import hessian, jacobian
@@ -21,7 +21,6 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
 import tidegate as tg
-from tidegate.cells import CELLS
 
 LENGTHS = torch.tensor([4, 0, 2])
 # torch compiles some of its own forward-mode formulas so
@@ -112,7 +111,7 @@ MODES: dict[str, Callable[[tg.Recurrent, torch.dtype], Any]] = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_derivatives_of_every_mode_equal_those_in_float64(cell: str, mode: str) -> None:
     in_float32_and_float64(cell, MODES[mode])
 
@@ -153,7 +152,7 @@ CHANGES: dict[str, Callable[[Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_an_output_changed_in_place_leaves_the_gradients_right(cell: str, change: str) -> None:
     layer, x = make(cell, bidirectional=True), draw(4, 3, 2).requires_grad_()
     one = make(cell)

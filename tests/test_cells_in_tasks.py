@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from math import prod
+
 import numpy as np
 import pytest
+from any_cell import CELL_KINDS, layer_of
 from command_line import LEARN, TINY, Tidegate
 
 import tidegate as tg
-from tidegate.cells import NAMES, PROJECTED, get_cell
+from tidegate.cells import NAMES, PROJECTED, TO_TRY, get_cell
 from tidegate.errors import InputError
 
 USE = {
@@ -25,8 +29,16 @@ USE = {
 }
 
 
-@pytest.mark.parametrize("task", TINY)
-@pytest.mark.parametrize("cell", NAMES)
+# one cell of each kind in all tasks, the others in one each
+PAIRS = [
+    (cell, task)
+    for k, cell in enumerate(NAMES)
+    for n, task in enumerate(TINY)
+    if get_cell(cell).name in CELL_KINDS or k % len(TINY) == n
+]
+
+
+@pytest.mark.parametrize(("cell", "task"), PAIRS)
 def test_a_task_learns_keeps_and_uses_every_cell(tidegate: Tidegate, task: str, cell: str) -> None:
     options = f"{TINY[task]} --cell {cell} --output m.safetensors"
     learned = tidegate(f"train {task} {LEARN[task]} {options}")
@@ -41,8 +53,43 @@ def test_a_task_learns_keeps_and_uses_every_cell(tidegate: Tidegate, task: str, 
 
 def test_help_says_when_to_take_each_cell(tidegate: Tidegate) -> None:
     told = " ".join(tidegate("train classifier --help").out.split())
-    for name in NAMES:
+    for name in TO_TRY:
         assert f"{name}: {get_cell(name).use}" in told
+    variants = [name for name in NAMES if get_cell(name).variant_of]
+    assert f"to compare them with: {', '.join(variants)}." in told
+
+
+def test_a_search_tries_no_variant_that_is_there_to_be_compared_with() -> None:
+    assert set(NAMES) - set(TO_TRY) == {n for n in NAMES if get_cell(n).variant_of}
+    (cell,) = [f for f in fields(tg.TextClassifier) if f.name == "cell"]
+    assert list(cell.metadata["search"].choices) == TO_TRY
+
+
+def test_cells_are_listed_with_what_they_cost_and_when_to_take_them(tidegate: Tidegate) -> None:
+    told = tidegate("cells --input-size 3 --hidden-size 6 --num-heads 2 --json").json["cells"]
+    assert list(told) == NAMES
+    for name, about in told.items():
+        cell = get_cell(name)
+        heads = {"num_heads": 2} if cell.heads else {}
+        layer = layer_of(cell, 3, 6, **heads)
+        count = sum(p.numel() for p in layer.parameters())
+        letters = {"I": 3, "H": 6, "P": 3, "K": 2}
+        terms = about["formula"].replace("H/K", "3").split(" + ")
+        of_formula = (prod(letters.get(w) or int(w) for w in term.split()) for term in terms)
+        assert about["parameters"] == count == sum(of_formula)
+        assert (about["use"], about["source"]) == (cell.use, cell.source)
+    assert told["lstm"]["cost"] == 1
+    assert told["gru"]["cost"] == 0.75
+    shown = tidegate("cells slstm lstm_nig").out
+    assert "weights 4 H I + 4 H H/K + 8 H = 132 096" in shown
+    assert "0.75 of the LSTM's" in shown
+
+
+def test_cells_that_cannot_be_listed_are_named(tidegate: Tidegate) -> None:
+    assert "expected a cell, one of" in tidegate("cells gruu").err
+    refused = tidegate("cells slstm --hidden-size 6 --num-heads 4")
+    assert refused.code == 2
+    assert "--num-heads: expected a divisor of 6, got 4; take --num-heads = 3" in refused.err
 
 
 def test_new_cells_are_compared_at_equal_parameters(tidegate: Tidegate) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from any_cell import ENGINE_CELLS, layer_of
+from any_cell import CELL_KINDS, layer_of
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
@@ -80,7 +80,7 @@ def assert_equal(ours: list[Tensor], expected: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_a_compiled_layer_runs_the_engine_in_one_graph_and_equals_eager(
     cell: str, dynamic: bool, lengths: str
 ) -> None:
@@ -162,7 +162,7 @@ def test_explain_tells_of_the_operator_inside_a_compiled_function() -> None:
 
 
 @pytest.mark.parametrize("gradients", [True, False], ids=["grad", "no_grad"])
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_a_traced_layer_is_right_on_other_inputs_lengths_and_after_saving(
     cell: str, gradients: bool
 ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import polars
 import pytest
 import torch
+from any_cell import CELL_KINDS
 from command_line import Tidegate, tidegate  # noqa: F401
 
 import tidegate as tg
@@ -109,7 +110,7 @@ def test_each_token_is_predicted_from_the_condition_and_the_tokens_before_it() -
     )
 
 
-@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_every_cell_begins_with_its_condition_on_numpy_as_in_torch(cell: str) -> None:
     model = with_random_states(fitted(cell=cell, max_steps=1))
     texts, conditions = names(4, seed=5)

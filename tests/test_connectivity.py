@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from any_cell import CELL_KINDS
 from streamed_models import TEXT, language_model
 
-from tidegate.cells import CELLS
 from tidegate.runtime import connectivity as module
 from tidegate.runtime.connectivity import connectivity
 
@@ -31,7 +31,7 @@ def gradient_lengths(model: Any, tokens: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_it_is_the_length_of_the_gradient(cell, batch_norm):
     model = language_model(cell=cell, batch_norm=batch_norm)
     tokens = model.encoder_.encode(TEXT[:20])

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from command_line import Tidegate, tidegate  # noqa: F401  a fixture
 
 import tidegate as tg
+from tidegate.data.series.panel import Panel
 from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.tasks.anomalies import Anomalies
@@ -61,7 +63,7 @@ def test_of_rows_alike_the_rate_is_kept_in_the_mean() -> None:
     for _ in range(300):
         series = Series.of(np.arange(200), np.zeros((200, 1)), names=("x",))
         errors = rng.standard_t(3, size=(299, 1))
-        shares.append(Anomalies.of(series, errors, 0.05).flags.mean())
+        shares.append(Anomalies.of(Panel((series,)), [errors], 0.05).flags.mean())
     assert np.mean(shares) == pytest.approx(0.05, abs=0.008)  # three standard errors
 
 
@@ -77,6 +79,50 @@ def test_of_rows_alike_the_rate_is_kept_in_the_mean() -> None:
 def test_what_cannot_be_told_is_said(trained: tg.Forecaster, how: Any, told: str) -> None:
     with pytest.raises(InputError, match=told):
         trained.detect(waves(700), **{"start": 600} | how)
+
+
+def of_shops() -> pd.DataFrame:
+    """Three series, the last too short to score; one value is missing, one is a jump."""
+    frames = []
+    for shop, rows, size in (("a", 400, 1.0), ("b", 300, 1000.0), ("c", 40, 1.0)):
+        sold = waves(rows)[:, 0] * size
+        day = np.arange(rows)
+        frames.append(pd.DataFrame({"shop": shop, "day": day, "sold": sold}))
+    frames[0].loc[380, "sold"] = np.nan
+    frames[1].loc[290, "sold"] += 5000
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_of_several_series_each_is_calibrated_and_scored_by_itself() -> None:
+    table = of_shops()
+    options: dict[str, Any] = {"hidden_sizes": (4,), "max_steps": 3, "verbose": 0}
+    model = tg.Forecaster(horizon=3, context=24, season=12, validate_until=200, **options)
+    roles = {"id": "shop", "time": "day", "target": "sold", "fill_gaps": True}
+    found = model.fit(table, **roles).detect(table, rate=0.05)
+    assert found.ids == ["a"] * 100 + ["b"] * 50
+    assert found.calibrated == 150
+    assert np.isnan(found.scores[80])
+    assert not found.flags[80]
+    assert found.flags[100 + 40]
+    # whatever unit a shop counts in
+    larger = table.assign(sold=np.where(table["shop"] == "a", 60.0, 1.0) * table["sold"])
+    np.testing.assert_allclose(model.detect(larger, rate=0.05).scores, found.scores, rtol=1e-3)
+
+
+def test_the_command_writes_the_series_of_each_row(tidegate: Tidegate) -> None:  # noqa: F811
+    of_shops().to_csv("shops.csv", index=False)
+    roles = "--id shop --time day --target sold --fill-gaps --context 24 --horizon 3"
+    learned = f"train forecaster shops.csv {roles} --validate-until 200 --max-steps 2"
+    assert tidegate(f"{learned} --hidden-sizes 4 -o m.safetensors").code == 0
+    outcome = tidegate("detect m.safetensors shops.csv --rate 0.05 --plot shops.png")
+    assert outcome.code == 0, outcome.err
+    rows = list(csv.DictReader(io.StringIO(outcome.out)))
+    assert list(rows[0]) == ["shop", "day", "score", "flag"]
+    assert [row["shop"] for row in rows] == ["a"] * 100 + ["b"] * 50
+    assert rows[80]["score"] == ""
+    told = tidegate("detect m.safetensors shops.csv --rate 0.05 --json").json
+    assert told["ids"] == [row["shop"] for row in rows]
+    assert told["scores"][80] is None
 
 
 def test_the_command_writes_scores_and_flags(tidegate: Tidegate) -> None:  # noqa: F811

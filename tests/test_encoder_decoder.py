@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from any_cell import CELL_KINDS
 
-from tidegate.cells import CELLS
 from tidegate.model.architecture import Architecture
 from tidegate.model.encoder_decoder import SCORES, EncoderDecoder
 from tidegate.nn.arrays import network_on_arrays, torch_network
@@ -98,7 +98,7 @@ def test_each_state_of_the_decoder_begins_with_a_map_of_the_encoders_both_direct
         torch.testing.assert_close(start[k][place], wanted[None])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 @pytest.mark.parametrize("score", SCORES)
 def test_the_runtime_answers_as_torch_does(cell, score):
     layers = {"cell": cell, "hidden_sizes": (6, 5)}

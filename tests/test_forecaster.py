@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -347,3 +348,13 @@ def test_a_forecast_keeps_the_digits_of_a_large_reading_that_hardly_moves():
     unmoved = windows.forecasts(np.zeros((1, HORIZON), np.float32))
     # rtol: the roundings of scaling in float64 and back
     np.testing.assert_allclose(unmoved, readings[-1], rtol=1e-15)
+
+
+def test_an_array_is_read_as_the_frame_that_it_is_of():
+    frame = pd.DataFrame(
+        {"load": np.sin(np.arange(300) / 4), "heat": np.cos(np.arange(300) / 4)},
+        index=pd.date_range("2024-01-01", periods=300, freq="h"),
+    )
+    model = tg.Forecaster(horizon=3, context=24, max_steps=3, verbose=0).fit(frame)
+    np.testing.assert_array_equal(model.predict(frame.to_numpy()), model.predict(frame))
+    assert model.forecast(frame.to_numpy()).times.tolist() == [300, 301, 302]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from any_cell import CELL_KINDS
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import CELLS
 from tidegate.model.architecture import Architecture
 from tidegate.nn.network import SequenceNetwork
 from tidegate.training.gradient_reach import gradient_reach
@@ -77,7 +77,7 @@ def test_distances_count_from_each_rows_own_end():
     np.testing.assert_allclose(reach, 0.8 ** np.arange(12), rtol=1e-6)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_it_is_the_gradient_of_what_the_network_itself_puts_out(cell):
     """Entering late with the state of step t, and asking autograd for the gradient there."""
     network = make_network(cell)
@@ -101,7 +101,7 @@ def test_it_is_the_gradient_of_what_the_network_itself_puts_out(cell):
     np.testing.assert_allclose(reach, relative.log().mean(1).exp(), rtol=1e-9)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 @pytest.mark.parametrize("readout", ["every", "last", "mean+max"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_every_readout_begins_at_one(cell, readout, bidirectional):

@@ -52,6 +52,7 @@ def _commands() -> list[str]:
         "info",
         "inspect",
         "convert",
+        "cells",
         "bench",
         "sample",
         "compare",

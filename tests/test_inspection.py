@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from any_cell import CELL_KINDS
 from streamed_models import forecaster, language_model, network, sequence_model, text_classifier
 
 import tidegate as tg
@@ -45,7 +46,7 @@ def test_the_outputs_that_the_gates_lead_to_are_the_network_s(cell: str, norm: b
         np.testing.assert_allclose(states_of(cell, gates)[::turn], outputs[:, 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_gates_of_any_cell_have_its_names_and_keep_within_their_bounds(cell: str) -> None:
     net = network(cell=cell, input_size=3)
     x = 3 * np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from any_cell import ENGINE_CELLS, flat, layer_of, random_case, sizes_of
+from any_cell import CELL_KINDS, flat, layer_of, random_case, sizes_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -75,7 +75,7 @@ class Gates:
 
 @pytest.mark.parametrize("per_gate", [False, True], ids=["one mask", "one for each gate"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_masks_scale_what_each_product_sees(name: str, dtype: torch.dtype, per_gate: bool) -> None:
     cell = CELLS[name]
     arrays = random_case(cell, steps=5, rows=3, inputs=4, hidden=6)
@@ -138,7 +138,7 @@ def assert_same(ours: list[Tensor], exact: list[Tensor], tolerance: float) -> No
         torch.testing.assert_close(mine.double(), other, rtol=0, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 @settings(max_examples=10)
 @given(data=st.data())
 def test_masks_go_with_lengths_directions_and_frozen_weights(name: str, data: Any) -> None:
@@ -261,7 +261,7 @@ def test_a_mask_of_another_shape_is_refused_with_both_that_fit(kind: str) -> Non
 # layers draw them
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_a_layer_draws_a_mask_for_each_gate_and_none_in_evaluation(name: str) -> None:
     cell = CELLS[name]
     layer = layer_of(name, 64, 64, dropout_per_gate=True, input_dropout=0.5, recurrent_dropout=0.5)
@@ -301,7 +301,7 @@ def results_of(call: Any, layer: tg.Recurrent, x: Tensor, lengths: Any) -> list[
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's, where a graph breaks
 @pytest.mark.parametrize("lengths", [None, [4, 1]], ids=["full", "ragged"])
-@pytest.mark.parametrize("name", ENGINE_CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_a_compiled_layer_with_masks_for_each_gate_equals_the_eager_one(
     name: str, lengths: Any
 ) -> None:

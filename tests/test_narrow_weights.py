@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from any_cell import random_case
+from any_cell import CELL_KINDS, random_case
 from command_line import TINY as TINY_TASKS
 from command_line import Tidegate
 from hypothesis import given, settings
@@ -63,7 +63,7 @@ TOLERANCE = {"bfloat16": 0.02, "int8": 0.06}
 
 
 @pytest.mark.parametrize("factors", NARROW)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_rounded_factors_stay_near_float32_over_ragged_batches_and_steps(cell, factors):
     rounded, exact, x, state = layers_of(cell, factors)
     lengths = np.array([9, 0, 1, 7, 3])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from any_cell import CELL_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ TIED = {
     [{}, VALUES, {"batch_norm": True}, {"readout": "every"}, TIED, VALUES | {"linear_steps": 3}],
     ids=str,
 )
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_architecture_lists_every_tensor_of_the_network(cell, changes):
     if changes is TIED and CELLS[cell].is_projected:
         changes = {**TIED, "projection_size": 2, "embedding_size": 2}

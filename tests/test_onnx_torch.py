@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from any_cell import ENGINE_CELLS, flat, layer_of, state_of
+from any_cell import CELL_KINDS, ENGINE_CELLS, flat, layer_of, state_of
 from torch import Tensor, nn
 
 import tidegate.onnx
@@ -84,7 +84,7 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("name", ENGINE_CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_a_model_of_any_cell_answers_in_onnx_runtime_as_in_torch(name: str) -> None:
     options, ragged = CHOICES[ENGINE_CELLS.index(name) % len(CHOICES)]
     torch.manual_seed(0)

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from any_cell import layer_of
+from any_cell import CELL_KINDS, layer_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.training.optimizers import (
     WeightAverage,
@@ -49,7 +48,7 @@ def test_default_learning_rate_trains(name: str) -> None:
     assert train(net, optimizer, 300, 1) < before / 4
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_weight_decay_is_for_the_matrices_that_a_cell_declares(cell: str) -> None:
     layer = layer_of(cell, 3, 6, bidirectional=True)
     options = TrainingOptions(optimizer="adamw", weight_decay=0.1)

@@ -168,7 +168,13 @@ def test_phases_come_to_the_new_states_and_all_gradients_of_the_equations(declar
 
 def test_one_phase_is_enough_where_products_take_the_states() -> None:
     single = {name for name, declared in CELLS.items() if len(cut(declared).forward.phases) == 1}
-    assert single == set(CELLS) - {"gru_reset_before", "mgu", "lstm_projected"}
+    cut_by_a_product = {"gru_reset_before", "mgu", "lstm_projected"}
+    assert single == set(CELLS) - cut_by_a_product - {"lstm_norm", "gru_norm"}
+
+
+def test_the_sum_of_a_gates_products_is_kept_as_one_value() -> None:
+    plan = cut(CELLS["lstm_niaf"])  # whose candidate is such a sum
+    assert (len(plan.gates), plan.extra) == (4, 1)  # and tanh(c), as of the LSTM
 
 
 def _declare(equations: Any, **options: Any) -> Cell:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from any_cell import flat, layer_of, random_case, state_of
+from any_cell import CELL_KINDS, flat, layer_of, random_case, state_of
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -175,7 +175,7 @@ def test_a_layer_by_name_is_that_of_its_class(name: str) -> None:
 # what torch does around a layer
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_a_packed_sequence_is_a_batch_with_lengths(name: str) -> None:
     layer = layer_of(name, 3, 6, num_layers=2, bidirectional=True)
     x, lengths = torch.randn(5, 3, 3), [2, 5, 3]
@@ -186,7 +186,7 @@ def test_a_packed_sequence_is_a_batch_with_lengths(name: str) -> None:
     torch.testing.assert_close(flat(packed_final), flat(final))
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_all_weights_are_those_of_the_declaration_in_its_order(name: str) -> None:
     layer = layer_of(name, 3, 6, num_layers=2, bidirectional=True, bias=False)
     kept = [n for n, p in CELLS[name].parameters.items() if not p.is_bias]
@@ -197,7 +197,7 @@ def test_all_weights_are_those_of_the_declaration_in_its_order(name: str) -> Non
     layer.flatten_parameters()
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_a_layer_is_saved_by_torch_and_copied(name: str) -> None:
     layer, file = layer_of(name, 3, 6), io.BytesIO()
     torch.save(layer, file)
@@ -209,7 +209,7 @@ def test_a_layer_is_saved_by_torch_and_copied(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's, where a graph breaks
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 @pytest.mark.parametrize("length", [None, [2, 1]], ids=["full", "ragged"])
 def test_a_compiled_layer_equals_the_eager_one(name: str, length: Any) -> None:
     torch._dynamo.reset()
@@ -224,14 +224,14 @@ def test_a_compiled_layer_equals_the_eager_one(name: str, length: Any) -> None:
     torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_export_and_trace_give_the_same_answers(name: str) -> None:
     layer, x = layer_of(name, 3, 6).eval(), torch.randn(4, 2, 3)
     expected = layer(x)[0]
     torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x)[0], expected)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_autocast_computes_in_float32_and_returns_the_types_of_plain_operations(name: str) -> None:
     layer, x = layer_of(name, 3, 6), torch.randn(4, 2, 3)
     exact, _ = layer(x)
@@ -255,7 +255,7 @@ def _plain(layer: tg.Recurrent, x: torch.Tensor) -> Any:
     return state
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELL_KINDS)
 def test_recurrent_dropout_keeps_one_mask_for_a_whole_sequence(name: str) -> None:
     torch.manual_seed(0)
     layer = layer_of(name, 3, 6, recurrent_dropout=0.5)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from any_cell import CELL_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidegate as tg
-from tidegate.cells import CELLS
 from tidegate.data.sequences.sequences import pad_sequences, with_evidence
 from tidegate.engine import available_threads, compiled, processors
 from tidegate.model.architecture import Architecture
@@ -103,7 +103,7 @@ def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("readout", READOUTS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_outputs_are_those_of_the_torch_network(cell: str, readout: str, kind: str) -> None:
     """Both directions, stacks, batch norm; dropouts are inactive; ragged batches and whole ones."""
     for bidirectional, batch_norm, sizes in (
@@ -144,7 +144,7 @@ def test_the_line_reads_a_row_s_last_steps_and_zeros_before_its_first(steps: int
         assert_same(ours(padded, told), plain(padded, told) + line)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_tied_embeddings_write_and_read_by_one_matrix(cell: str) -> None:
     network = trained(tied(cell))
     ours, theirs = network_on_arrays(network), as_function(network)
@@ -153,7 +153,7 @@ def test_tied_embeddings_write_and_read_by_one_matrix(cell: str) -> None:
     assert_same(ours(padded, steps), theirs(padded, steps))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_from_a_carried_state_go_on_with_the_sequence(cell: str, kind: str) -> None:
     one_way = {"bidirectional": False, "readout": "every", **KINDS[kind]}
@@ -274,7 +274,7 @@ def test_a_relu_network_that_grows_beyond_all_numbers_is_quiet() -> None:
     assert np.isfinite(outputs[1]).all()
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_a_cell_without_a_kernel_runs_on_numpy_and_says_so(
     cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

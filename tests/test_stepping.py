@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from any_cell import CELL_KINDS
 from streamed_models import network
 
 from tidegate.cells import CELLS
@@ -43,7 +44,7 @@ def assert_same(ours: Stepping, plain: Stepping) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 17])
 @pytest.mark.parametrize("readout", READOUTS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_a_step_is_that_of_the_layers_one_by_one(cell: str, readout: str, rows: int) -> None:
     rng = np.random.default_rng(rows)
     for norm in (False, True):

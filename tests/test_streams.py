@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from any_cell import CELL_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamed_models import (
@@ -23,7 +24,6 @@ from streamed_models import (
 )
 
 import tidegate as tg
-from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.runtime.stream import Stream, Streams
 
@@ -202,7 +202,7 @@ def test_step_by_step_a_stream_answers_as_to_the_sequence_so_far(task: str) -> N
         np.testing.assert_array_equal(values_of(stream.answer), values_of(answer))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_cell_streams(cell: str, task: str) -> None:
     case = case_of(task, cell=cell, batch_norm=True)

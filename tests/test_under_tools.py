@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from any_cell import ENGINE_CELLS, layer_of
+from any_cell import CELL_KINDS, layer_of
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,7 +38,7 @@ def gradients(layer: nn.Module, y: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad((y * weights).sum(), list(layer.parameters())))
 
 
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_an_output_made_under_a_dispatch_mode_may_be_changed_in_place(cell: str) -> None:
     layer = layer_of(cell, 5, 7, num_layers=2)
     expected = gradients(layer, layer(X)[0] * 2)
@@ -50,7 +50,7 @@ def test_an_output_made_under_a_dispatch_mode_may_be_changed_in_place(cell: str)
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "after"])
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_an_output_of_a_compiled_layer_may_be_changed_in_place(
     cell: str, inside: bool, backend: str
 ) -> None:
@@ -68,7 +68,7 @@ def test_an_output_of_a_compiled_layer_may_be_changed_in_place(
 
 
 @pytest.mark.parametrize("policy", [CheckpointPolicy.PREFER_RECOMPUTE, CheckpointPolicy.MUST_SAVE])
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_a_selective_checkpoint_has_the_gradients_of_a_plain_call(
     cell: str, policy: CheckpointPolicy
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_selective_checkpoint_has_the_gradients_of_a_plain_call(
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own, within compiled autograd
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_compiled_autograd_sees_that_an_output_was_changed(cell: str) -> None:
     layer = layer_of(cell, 5, 7)
     expected = gradients(layer, layer(X)[0].relu())
@@ -104,7 +104,7 @@ def test_what_only_the_reference_runs_compiles_in_one_graph() -> None:
     torch.testing.assert_close(compiled(of_each)(weights, X), of_each(weights, X))
 
 
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_a_single_step_compiles_in_one_graph(cell: str) -> None:
     layer = layer_of(cell, 5, 7, num_layers=2)
     step = torch.compile(layer.step, backend="aot_eager", fullgraph=True)
@@ -113,7 +113,7 @@ def test_a_single_step_compiles_in_one_graph(cell: str) -> None:
     torch.testing.assert_close(step(X[1], state), layer.step(X[1], state))
 
 
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", CELL_KINDS)
 def test_per_sample_gradients_take_each_samples_length(cell: str) -> None:
     layer = layer_of(cell, 5, 7)
     weights = {name: w.detach() for name, w in layer.named_parameters()}

@@ -22,7 +22,7 @@ from record import Record, markdown
 from torch import Tensor
 
 import tidegate as tg
-from tidegate.bench.shapes import Shape, operations, sizes_of
+from tidegate.bench.shapes import Shape, operations, parse_shape, sizes_of
 from tidegate.bench.timing import in_turns, seconds_per_call
 from tidegate.cells import NAMES, get_cell
 from tidegate.nn.reference import unroll
@@ -116,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, help="default: every core")
     parser.add_argument("--cells", default=",".join(CELLS))
+    parser.add_argument("--shapes", default=",".join(map(str, SHAPES)), help="BxTxIxH, with commas")
     parser.add_argument("--compiled", action="store_true", help="torch.compile's loop, too")
     parser.add_argument("--seconds", type=float, default=10.0, help="of turns, for each row")
     options = parser.parse_args()
@@ -123,7 +124,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     record = Record("cells", ("cell", "shape", "threads"))
-    for shape in SHAPES:
+    for shape in map(parse_shape, options.shapes.split(",")):
         for cell in options.cells.split(","):
             record.add(measured(cell, shape, options.compiled, options.seconds))
     print("\n" + markdown(record.rows, COLUMNS))

@@ -2,6 +2,7 @@
 
     python benchmarks/reproduce/sentiment.py DATA
     python benchmarks/reproduce/sentiment.py DATA --only sst2 --seed 1
+    python benchmarks/reproduce/sentiment.py DATA --only imdb --minutes 1
 
 IMDb: the official split, 25,000 and 25,000 reviews.  SST-2: 6,920 sentences to learn from, and the
 872 of the dev part to judge by, which choose nothing here.  The baseline is a logistic regression
@@ -52,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with imdb/ and sst/")
     parser.add_argument("--only", choices=FILES, help="this data set alone")
+    parser.add_argument("--minutes", type=float, help="of training, preparation included")
     arguments = parsed(parser)
     record = Record("sentiment", ("data", "seed"))
     for name, files in FILES.items():
@@ -59,9 +61,10 @@ def main() -> None:
             continue
         learned, unseen = (reviews(arguments.data / file) for file in files)
         clock = Clock()
-        model = tg.TextClassifier(seed=arguments.seed)
+        model = tg.TextClassifier(seed=arguments.seed, max_minutes=arguments.minutes)
         model.fit(*learned)
-        row: Row = {"data": name, **trained(model, clock), "test": model.evaluate(*unseen)}
+        limit = "" if arguments.minutes is None else f", {arguments.minutes:g} minutes"
+        row: Row = {"data": name + limit, **trained(model, clock), "test": model.evaluate(*unseen)}
         experiment = TextClassification(model, *learned, validation=None, test=unseen)
         (linear,) = experiment.baselines(model)
         record.add(row | {"tfidf_accuracy": linear.held_out, "tfidf": linear.about})

@@ -188,6 +188,736 @@ struct GruLight {
     }
 };
 
+// Li et al. 2018, arXiv:1803.04831, eq. 2, rectified
+// gates: h; states: h
+struct Indrnn {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 1},
+                                                {"bias_ih", Role::kInputBias, 1},
+                                                {"weight_diagonal", Role::kVector, 1}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"indrnn",  kParameters, 3,        kStates, 1,         kOperands, 0,
+                                kProducts, 0,           kForward, 1,       kBackward, 1,         1,
+                                0,         0,           1,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.vector(0);
+            const Vec x2 = at.template before<0>();
+            const Vec v0 = relu(multiply_add(x1, x2, x0));
+            at.template put_state<0>(v0);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.vector(0);
+            const Vec x3 = at.template before<0>();
+            const Vec v0 = positive(x1);
+            const Vec v1 = (x0 * v0);
+            at.put_d_gate(0, v1);
+            at.template put_d_state<0, false>((v1 * x2));
+            at.put_d_vector(0, (v1 * x3));
+        }
+    }
+};
+
+// Danieli et al. 2025, ParaRNN, arXiv:2510.21450, the diagonal GRU; z keeps, as in our gru
+// gates: r, z, n; states: h
+struct GruDiagonal {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"weight_diagonal", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{
+        "gru_diagonal", kParameters, 3, kStates, 1, kOperands, 0, kProducts, 0, kForward, 1,
+        kBackward,      1,           3, 0,       0, 3,         0, 0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.vector(1);
+            const Vec x2 = at.template before<0>();
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.vector(2);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.vector(0);
+            const Vec v0 = sigmoid(multiply_add(x6, x2, x5));
+            const Vec v1 = sigmoid(multiply_add(x1, x2, x0));
+            const Vec v2 = tanh(multiply_add(x4, (v0 * x2), x3));
+            at.template put_state<0>(multiply_add(v1, x2, ((broadcast(1.0f) - v1) * v2)));
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v2);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(1);
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.vector(2);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.template before<0>();
+            const Vec x6 = at.vector(0);
+            const Vec x7 = at.vector(1);
+            const Vec v0 = ((x0 * (broadcast(1.0f) - x1)) * multiply_add(-x2, x2, broadcast(1.0f)));
+            const Vec v1 = (v0 * x3);
+            const Vec v2 = ((v1 * x5) * (x4 * (broadcast(1.0f) - x4)));
+            const Vec v3 = (((x0 * x5) - (x0 * x2)) * (x1 * (broadcast(1.0f) - x1)));
+            const Vec v4 = (x4 * x5);
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v3);
+            at.put_d_gate(2, v0);
+            at.template put_d_state<0, false>(
+                multiply_add(v3, x7, multiply_add(v2, x6, multiply_add(v1, x4, (x0 * x1)))));
+            at.put_d_vector(0, (v2 * x5));
+            at.put_d_vector(1, (v3 * x5));
+            at.put_d_vector(2, (v0 * v4));
+        }
+    }
+};
+
+// Danieli et al. 2025, ParaRNN, arXiv:2510.21450, the diagonal LSTM: coupled gates (i = 1 - f) and
+// peepholes gates: f, g, o; states: h, c
+struct LstmDiagonal {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"weight_diagonal", Role::kVector, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, true}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{
+        "lstm_diagonal", kParameters, 4, kStates, 2, kOperands, 0, kProducts, 0, kForward, 1,
+        kBackward,       1,           3, 1,       0, 5,         0, 0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.vector(2);
+            const Vec x2 = at.template before<0>();
+            const Vec x3 = at.vector(4);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.vector(3);
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.gate(1);
+            const Vec x9 = at.vector(1);
+            const Vec v0 = sigmoid(multiply_add(x6, x7, multiply_add(x5, x2, x4)));
+            const Vec v1 = tanh(multiply_add(x9, x2, x8));
+            const Vec v2 = multiply_add((broadcast(1.0f) - v0), v1, (v0 * x7));
+            const Vec v3 = sigmoid(multiply_add(x3, v2, multiply_add(x1, x2, x0)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(4);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.vector(1);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.vector(2);
+            const Vec x11 = at.vector(3);
+            const Vec x12 = at.template before<0>();
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = (multiply_add(v1, x8, -((v1 * x6))) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v3 = (broadcast(1.0f) - x5);
+            const Vec v4 = ((v1 * v3) * multiply_add(-x6, x6, broadcast(1.0f)));
+            const Vec v5 = multiply_add(v3, x6, (x5 * x8));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v4);
+            at.put_d_gate(2, v0);
+            at.template put_d_state<0, false>(
+                multiply_add(v0, x10, multiply_add(v2, x9, (v4 * x7))));
+            at.template put_d_state<1, false>(multiply_add(v2, x11, (v1 * x5)));
+            at.put_d_vector(0, (v2 * x12));
+            at.put_d_vector(1, (v4 * x12));
+            at.put_d_vector(2, (v0 * x12));
+            at.put_d_vector(3, (v2 * x8));
+            at.put_d_vector(4, (v0 * v5));
+        }
+    }
+};
+
+// Ba et al. 2016, arXiv:1607.06450, placed as in TensorFlow's LayerNormBasicLSTMCell
+// gates: i, f, g, o; states: h, c
+struct LstmNorm {
+    static constexpr Parameter kParameters[] = {
+        {"weight_ih", Role::kInput, 4},    {"weight_hh", Role::kRecurrent, 4},
+        {"bias_ih", Role::kInputBias, 4},  {"bias_hh", Role::kRecurrentBias, 4},
+        {"weight_norm", Role::kVector, 5}, {"bias_norm", Role::kVector, 5}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 4, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u},
+                                             {false, false, 85u},
+                                             {false, false, 255u},
+                                             {false, false, 256u},
+                                             {false, false, 768u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u},
+                                              {false, false, 655360u},
+                                              {false, false, 40960u},
+                                              {false, false, 2688u},
+                                              {false, false, 42u}};
+    static constexpr Cell kCell{"lstm_norm", kParameters, 6, kStates,   2, kOperands, 1,  kProducts,
+                                4,           kForward,    5, kBackward, 5, 4,         15, 0,
+                                10,          10,          20};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.product(1);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.product(0);
+            const Vec x6 = at.gate(2);
+            const Vec x7 = at.product(2);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = (x2 + x3);
+            const Vec v2 = (x4 + x5);
+            const Vec v3 = (x6 + x7);
+            at.put_carried(0, v0);
+            at.put_carried(2, v1);
+            at.put_carried(4, v2);
+            at.put_carried(6, v3);
+            if (at.is_training()) {
+                at.put_extra(0, v0);
+                at.put_extra(3, v1);
+                at.put_extra(6, v2);
+                at.put_extra(9, v3);
+            }
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(0);
+            const Vec x2 = at.carried(2);
+            const Vec x3 = at.mean(2);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(4);
+            const Vec x6 = at.carried(6);
+            const Vec x7 = at.mean(6);
+            const Vec v0 = (x0 - x1);
+            const Vec v1 = (x2 - x3);
+            const Vec v2 = (x4 - x5);
+            const Vec v3 = (x6 - x7);
+            at.put_carried(1, (v0 * v0));
+            at.put_carried(3, (v1 * v1));
+            at.put_carried(5, (v2 * v2));
+            at.put_carried(7, (v3 * v3));
+            if (at.is_training()) {
+                at.put_extra(1, x1);
+                at.put_extra(4, x3);
+                at.put_extra(7, x5);
+                at.put_extra(10, x7);
+            }
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(2);
+            const Vec x1 = at.mean(2);
+            const Vec x2 = at.mean(3);
+            const Vec x3 = at.vector(1);
+            const Vec x4 = at.vector(6);
+            const Vec x5 = at.template before<1>();
+            const Vec x6 = at.carried(4);
+            const Vec x7 = at.mean(4);
+            const Vec x8 = at.mean(5);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.vector(5);
+            const Vec x11 = at.carried(6);
+            const Vec x12 = at.mean(6);
+            const Vec x13 = at.mean(7);
+            const Vec x14 = at.vector(2);
+            const Vec x15 = at.vector(7);
+            const Vec x16 = at.carried(0);
+            const Vec x17 = at.mean(0);
+            const Vec x18 = at.mean(1);
+            const Vec x19 = at.vector(3);
+            const Vec x20 = at.vector(8);
+            const Vec v0 = (x6 - x7);
+            const Vec v1 = rsqrt((x8 + broadcast(1e-05f)));
+            const Vec v2 = (v0 * v1);
+            const Vec v3 = sigmoid((multiply_add(x9, v2, v2) + x10));
+            const Vec v4 = (x0 - x1);
+            const Vec v5 = rsqrt((x2 + broadcast(1e-05f)));
+            const Vec v6 = (v4 * v5);
+            const Vec v7 = sigmoid((multiply_add(x3, v6, v6) + x4));
+            const Vec v8 = (x11 - x12);
+            const Vec v9 = rsqrt((x13 + broadcast(1e-05f)));
+            const Vec v10 = (v8 * v9);
+            const Vec v11 = tanh((multiply_add(x14, v10, v10) + x15));
+            const Vec v12 = (x16 - x17);
+            const Vec v13 = rsqrt((x18 + broadcast(1e-05f)));
+            const Vec v14 = (v12 * v13);
+            const Vec v15 = sigmoid((multiply_add(x19, v14, v14) + x20));
+            at.put_gate(0, v3);
+            at.put_gate(1, v7);
+            at.put_gate(2, v11);
+            at.put_gate(3, v15);
+            at.put_carried(8, multiply_add(v3, v11, (v7 * x5)));
+            if (at.is_training()) {
+                at.put_extra(2, v13);
+                at.put_extra(5, v5);
+                at.put_extra(8, v1);
+                at.put_extra(11, v9);
+            }
+        }
+        if constexpr (Phase == 3) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.template before<1>();
+            const Vec x2 = at.gate(0);
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.mean(8);
+            const Vec v0 = (multiply_add(x2, x3, (x0 * x1)) - x4);
+            at.put_carried(9, (v0 * v0));
+            if (at.is_training()) {
+                at.put_extra(12, x4);
+            }
+        }
+        if constexpr (Phase == 4) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.gate(1);
+            const Vec x2 = at.template before<1>();
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.gate(2);
+            const Vec x5 = at.mean(8);
+            const Vec x6 = at.mean(9);
+            const Vec x7 = at.vector(4);
+            const Vec x8 = at.vector(9);
+            const Vec v0 = rsqrt((x6 + broadcast(1e-05f)));
+            const Vec v1 = (multiply_add(x3, x4, (x1 * x2)) - x5);
+            const Vec v2 = (v1 * v0);
+            const Vec v3 = (multiply_add(x7, v2, v2) + x8);
+            const Vec v4 = tanh(v3);
+            at.template put_state<0>((x0 * v4));
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_extra(13, v0);
+                at.put_extra(14, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.extra(14);
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.extra(1);
+            const Vec x5 = at.extra(2);
+            const Vec x6 = at.template after<1>();
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.gate(0);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.extra(12);
+            const Vec x12 = at.extra(13);
+            const Vec x13 = at.vector(4);
+            const Vec x14 = at.vector(3);
+            const Vec v0 = ((x0 * x1) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = (x3 - x4);
+            const Vec v2 = (v1 * x5);
+            const Vec v3 = multiply_add((x0 * x2), multiply_add(-x1, x1, broadcast(1.0f)), x6);
+            const Vec v4 = (multiply_add(x9, x10, (x7 * x8)) - x11);
+            const Vec v5 = (v4 * x12);
+            const Vec v6 = multiply_add(v3, x13, v3);
+            const Vec v7 = multiply_add(v0, x14, v0);
+            at.put_d_vector(3, (v0 * v2));
+            at.put_d_vector(4, (v3 * v5));
+            at.put_d_vector(8, v0);
+            at.put_d_vector(9, v3);
+            at.put_carried(16, (v6 * x12));
+            at.put_carried(17, ((v6 * v4) * (broadcast(-0.5f) * (x12 * (x12 * x12)))));
+            at.put_carried(18, (v7 * x5));
+            at.put_carried(19, ((v7 * v1) * (broadcast(-0.5f) * (x5 * (x5 * x5)))));
+            at.template put_state_operand<0>();
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(16);
+            const Vec x1 = at.mean(17);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<1>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.extra(12);
+            const Vec x7 = at.carried(18);
+            const Vec x8 = at.mean(19);
+            const Vec x9 = at.extra(0);
+            const Vec x10 = at.extra(1);
+            const Vec v0 = (multiply_add(x4, x5, (x2 * x3)) - x6);
+            const Vec v1 = (x1 * v0);
+            const Vec v2 = (x1 * v0);
+            const Vec v3 = (x9 - x10);
+            const Vec v4 = (x8 * v3);
+            const Vec v5 = (x8 * v3);
+            at.put_carried(12, ((x0 + v1) + v2));
+            at.put_carried(13, -(((x0 + v1) + v2)));
+            at.put_carried(14, ((x7 + v4) + v5));
+            at.put_carried(15, -(((x7 + v4) + v5)));
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(12);
+            const Vec x1 = at.mean(13);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.carried(14);
+            const Vec x4 = at.mean(15);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.extra(6);
+            const Vec x8 = at.extra(7);
+            const Vec x9 = at.extra(8);
+            const Vec x10 = at.template before<1>();
+            const Vec x11 = at.extra(3);
+            const Vec x12 = at.extra(4);
+            const Vec x13 = at.extra(5);
+            const Vec x14 = at.extra(9);
+            const Vec x15 = at.extra(10);
+            const Vec x16 = at.extra(11);
+            const Vec x17 = at.vector(0);
+            const Vec x18 = at.vector(1);
+            const Vec x19 = at.vector(2);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = ((v0 * x5) * (x6 * (broadcast(1.0f) - x6)));
+            const Vec v2 = (x7 - x8);
+            const Vec v3 = (v2 * x9);
+            const Vec v4 = ((v0 * x10) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v5 = (x11 - x12);
+            const Vec v6 = (v5 * x13);
+            const Vec v7 = ((v0 * x6) * multiply_add(-x5, x5, broadcast(1.0f)));
+            const Vec v8 = (x14 - x15);
+            const Vec v9 = (v8 * x16);
+            const Vec v10 = multiply_add(v1, x17, v1);
+            const Vec v11 = multiply_add(v4, x18, v4);
+            const Vec v12 = multiply_add(v7, x19, v7);
+            at.put_d_gate(3, (x3 + x4));
+            at.template put_d_state<1, false>((v0 * x2));
+            at.put_d_vector(0, (v1 * v3));
+            at.put_d_vector(1, (v4 * v6));
+            at.put_d_vector(2, (v7 * v9));
+            at.put_d_vector(5, v1);
+            at.put_d_vector(6, v4);
+            at.put_d_vector(7, v7);
+            at.put_carried(6, (v10 * x9));
+            at.put_carried(7, ((v10 * v2) * (broadcast(-0.5f) * (x9 * (x9 * x9)))));
+            at.put_carried(8, (v11 * x13));
+            at.put_carried(9, ((v11 * v5) * (broadcast(-0.5f) * (x13 * (x13 * x13)))));
+            at.put_carried(10, (v12 * x16));
+            at.put_carried(11, ((v12 * v8) * (broadcast(-0.5f) * (x16 * (x16 * x16)))));
+        }
+        if constexpr (Phase == 3) {
+            const Vec x0 = at.carried(6);
+            const Vec x1 = at.mean(7);
+            const Vec x2 = at.extra(6);
+            const Vec x3 = at.extra(7);
+            const Vec x4 = at.carried(8);
+            const Vec x5 = at.mean(9);
+            const Vec x6 = at.extra(3);
+            const Vec x7 = at.extra(4);
+            const Vec x8 = at.carried(10);
+            const Vec x9 = at.mean(11);
+            const Vec x10 = at.extra(9);
+            const Vec x11 = at.extra(10);
+            const Vec v0 = (x2 - x3);
+            const Vec v1 = (x1 * v0);
+            const Vec v2 = (x1 * v0);
+            const Vec v3 = (x6 - x7);
+            const Vec v4 = (x5 * v3);
+            const Vec v5 = (x5 * v3);
+            const Vec v6 = (x10 - x11);
+            const Vec v7 = (x9 * v6);
+            const Vec v8 = (x9 * v6);
+            at.put_carried(0, ((x0 + v1) + v2));
+            at.put_carried(1, -(((x0 + v1) + v2)));
+            at.put_carried(2, ((x4 + v4) + v5));
+            at.put_carried(3, -(((x4 + v4) + v5)));
+            at.put_carried(4, ((x8 + v7) + v8));
+            at.put_carried(5, -(((x8 + v7) + v8)));
+        }
+        if constexpr (Phase == 4) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(1);
+            const Vec x2 = at.carried(2);
+            const Vec x3 = at.mean(3);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(5);
+            at.put_d_gate(0, (x0 + x1));
+            at.put_d_gate(1, (x2 + x3));
+            at.put_d_gate(2, (x4 + x5));
+        }
+    }
+};
+
+// Ba et al. 2016, arXiv:1607.06450, each gate by itself as in lstm_norm; the candidate's products
+// as in eq. 32 gates: r, z, n; states: h
+struct GruNorm {
+    static constexpr Parameter kParameters[] = {
+        {"weight_ih", Role::kInput, 3},    {"weight_hh", Role::kRecurrent, 3},
+        {"bias_ih", Role::kInputBias, 3},  {"bias_hh", Role::kRecurrentBias, 3},
+        {"weight_norm", Role::kVector, 4}, {"bias_norm", Role::kVector, 4}};
+    static constexpr CellState kStates[] = {{"h", false, false}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 2, true}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kProducts, 0}};
+    static constexpr CellPhase kForward[] = {
+        {false, true, 0u}, {false, false, 85u}, {false, false, 255u}};
+    static constexpr CellPhase kBackward[] = {
+        {false, false, 0u}, {false, false, 43520u}, {false, false, 170u}};
+    static constexpr Cell kCell{"gru_norm", kParameters, 6,        kStates, 1,         kOperands, 1,
+                                kProducts,  3,           kForward, 3,       kBackward, 3,         3,
+                                12,         1,           8,        8,       16};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.product(1);
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.product(0);
+            const Vec x5 = at.product(2);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = (x3 + x4);
+            at.put_carried(0, v0);
+            at.put_carried(2, x2);
+            at.put_carried(4, v1);
+            at.put_carried(6, x5);
+            if (at.is_training()) {
+                at.put_extra(0, v0);
+                at.put_gate(2, x2);
+                at.put_extra(5, v1);
+                at.put_extra(8, x5);
+            }
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(0);
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.mean(2);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(4);
+            const Vec x6 = at.carried(6);
+            const Vec x7 = at.mean(6);
+            const Vec v0 = (x0 - x1);
+            const Vec v1 = (x2 - x3);
+            const Vec v2 = (x4 - x5);
+            const Vec v3 = (x6 - x7);
+            at.put_carried(1, (v0 * v0));
+            at.put_carried(3, (v1 * v1));
+            at.put_carried(5, (v2 * v2));
+            at.put_carried(7, (v3 * v3));
+            if (at.is_training()) {
+                at.put_extra(1, x1);
+                at.put_extra(3, x3);
+                at.put_extra(6, x5);
+                at.put_extra(9, x7);
+            }
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(0);
+            const Vec x2 = at.mean(1);
+            const Vec x3 = at.vector(1);
+            const Vec x4 = at.vector(5);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.mean(2);
+            const Vec x7 = at.mean(3);
+            const Vec x8 = at.vector(2);
+            const Vec x9 = at.vector(6);
+            const Vec x10 = at.carried(4);
+            const Vec x11 = at.mean(4);
+            const Vec x12 = at.mean(5);
+            const Vec x13 = at.vector(0);
+            const Vec x14 = at.vector(4);
+            const Vec x15 = at.carried(6);
+            const Vec x16 = at.mean(6);
+            const Vec x17 = at.mean(7);
+            const Vec x18 = at.vector(3);
+            const Vec x19 = at.vector(7);
+            const Vec x20 = at.template before<0>();
+            const Vec v0 = (x10 - x11);
+            const Vec v1 = rsqrt((x12 + broadcast(1e-05f)));
+            const Vec v2 = (v0 * v1);
+            const Vec v3 = sigmoid((multiply_add(x13, v2, v2) + x14));
+            const Vec v4 = (x0 - x1);
+            const Vec v5 = rsqrt((x2 + broadcast(1e-05f)));
+            const Vec v6 = (v4 * v5);
+            const Vec v7 = sigmoid((multiply_add(x3, v6, v6) + x4));
+            const Vec v8 = rsqrt((x7 + broadcast(1e-05f)));
+            const Vec v9 = rsqrt((x17 + broadcast(1e-05f)));
+            const Vec v10 = (x5 - x6);
+            const Vec v11 = (v10 * v8);
+            const Vec v12 = (x15 - x16);
+            const Vec v13 = (v12 * v9);
+            const Vec v14 = tanh(multiply_add(v3, (multiply_add(x18, v13, v13) + x19),
+                                              (multiply_add(x8, v11, v11) + x9)));
+            at.template put_state<0>(multiply_add(v7, x20, ((broadcast(1.0f) - v7) * v14)));
+            if (at.is_training()) {
+                at.put_gate(0, v3);
+                at.put_gate(1, v7);
+                at.put_extra(2, v5);
+                at.put_extra(4, v8);
+                at.put_extra(7, v1);
+                at.put_extra(10, v9);
+                at.put_extra(11, v14);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(1);
+            const Vec x2 = at.extra(11);
+            const Vec x3 = at.extra(8);
+            const Vec x4 = at.extra(9);
+            const Vec x5 = at.extra(10);
+            const Vec x6 = at.vector(3);
+            const Vec x7 = at.vector(7);
+            const Vec x8 = at.gate(0);
+            const Vec x9 = at.extra(5);
+            const Vec x10 = at.extra(6);
+            const Vec x11 = at.extra(7);
+            const Vec x12 = at.template before<0>();
+            const Vec x13 = at.extra(0);
+            const Vec x14 = at.extra(1);
+            const Vec x15 = at.extra(2);
+            const Vec x16 = at.gate(2);
+            const Vec x17 = at.extra(3);
+            const Vec x18 = at.extra(4);
+            const Vec x19 = at.vector(0);
+            const Vec x20 = at.vector(1);
+            const Vec x21 = at.vector(2);
+            const Vec v0 = ((x0 * (broadcast(1.0f) - x1)) * multiply_add(-x2, x2, broadcast(1.0f)));
+            const Vec v1 = (x3 - x4);
+            const Vec v2 = (v1 * x5);
+            const Vec v3 = (multiply_add(x6, v2, v2) + x7);
+            const Vec v4 = ((v0 * v3) * (x8 * (broadcast(1.0f) - x8)));
+            const Vec v5 = (x9 - x10);
+            const Vec v6 = (v5 * x11);
+            const Vec v7 = (((x0 * x12) - (x0 * x2)) * (x1 * (broadcast(1.0f) - x1)));
+            const Vec v8 = (x13 - x14);
+            const Vec v9 = (v8 * x15);
+            const Vec v10 = (x16 - x17);
+            const Vec v11 = (v10 * x18);
+            const Vec v12 = (v0 * x8);
+            const Vec v13 = multiply_add(v4, x19, v4);
+            const Vec v14 = multiply_add(v7, x20, v7);
+            const Vec v15 = multiply_add(v0, x21, v0);
+            const Vec v16 = multiply_add(v12, x6, v12);
+            at.template put_d_state<0, false>((x0 * x1));
+            at.put_d_vector(0, (v4 * v6));
+            at.put_d_vector(1, (v7 * v9));
+            at.put_d_vector(2, (v0 * v11));
+            at.put_d_vector(3, (v12 * v2));
+            at.put_d_vector(4, v4);
+            at.put_d_vector(5, v7);
+            at.put_d_vector(6, v0);
+            at.put_d_vector(7, v12);
+            at.put_carried(8, (v13 * x11));
+            at.put_carried(9, ((v13 * v5) * (broadcast(-0.5f) * (x11 * (x11 * x11)))));
+            at.put_carried(10, (v14 * x15));
+            at.put_carried(11, ((v14 * v8) * (broadcast(-0.5f) * (x15 * (x15 * x15)))));
+            at.put_carried(12, (v15 * x18));
+            at.put_carried(13, ((v15 * v10) * (broadcast(-0.5f) * (x18 * (x18 * x18)))));
+            at.put_carried(14, (v16 * x5));
+            at.put_carried(15, ((v16 * v1) * (broadcast(-0.5f) * (x5 * (x5 * x5)))));
+            at.template put_state_operand<0>();
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(8);
+            const Vec x1 = at.mean(9);
+            const Vec x2 = at.extra(5);
+            const Vec x3 = at.extra(6);
+            const Vec x4 = at.carried(10);
+            const Vec x5 = at.mean(11);
+            const Vec x6 = at.extra(0);
+            const Vec x7 = at.extra(1);
+            const Vec x8 = at.carried(12);
+            const Vec x9 = at.mean(13);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.extra(3);
+            const Vec x12 = at.carried(14);
+            const Vec x13 = at.mean(15);
+            const Vec x14 = at.extra(8);
+            const Vec x15 = at.extra(9);
+            const Vec v0 = (x2 - x3);
+            const Vec v1 = (x1 * v0);
+            const Vec v2 = (x1 * v0);
+            const Vec v3 = (x6 - x7);
+            const Vec v4 = (x5 * v3);
+            const Vec v5 = (x5 * v3);
+            const Vec v6 = (x10 - x11);
+            const Vec v7 = (x9 * v6);
+            const Vec v8 = (x9 * v6);
+            const Vec v9 = (x14 - x15);
+            const Vec v10 = (x13 * v9);
+            const Vec v11 = (x13 * v9);
+            at.put_carried(0, ((x0 + v1) + v2));
+            at.put_carried(1, -(((x0 + v1) + v2)));
+            at.put_carried(2, ((x4 + v4) + v5));
+            at.put_carried(3, -(((x4 + v4) + v5)));
+            at.put_carried(4, ((x8 + v7) + v8));
+            at.put_carried(5, -(((x8 + v7) + v8)));
+            at.put_carried(6, ((x12 + v10) + v11));
+            at.put_carried(7, -(((x12 + v10) + v11)));
+        }
+        if constexpr (Phase == 2) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(1);
+            const Vec x2 = at.carried(2);
+            const Vec x3 = at.mean(3);
+            const Vec x4 = at.carried(4);
+            const Vec x5 = at.mean(5);
+            const Vec x6 = at.carried(6);
+            const Vec x7 = at.mean(7);
+            at.put_d_gate(0, (x0 + x1));
+            at.put_d_gate(1, (x2 + x3));
+            at.put_d_gate(2, (x4 + x5));
+            at.put_d_product(0, (x6 + x7));
+        }
+    }
+};
+
 // Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM
 // gates: i, f, g, o; states: h, c
 struct Lstm {
@@ -316,6 +1046,579 @@ struct LstmCoupled {
             at.put_d_gate(2, ((x1 * x3) * (x2 * (broadcast(1.0f) - x2))));
             at.template put_d_state<1, false>((v0 * v1));
             at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NIG: no input gate, i = 1
+// gates: f, g, o; states: h, c
+struct LstmNig {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_nig", kParameters, 5,        kStates, 2,         kOperands, 1,
+                                kProducts,  3,           kForward, 1,       kBackward, 1,         3,
+                                1,          0,           2,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.product(2);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.product(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.product(1);
+            const Vec v0 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v1 = tanh((x7 + x8));
+            const Vec v2 = multiply_add(v0, x6, v1);
+            const Vec v3 = sigmoid(multiply_add(x2, v2, (x0 + x1)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(1);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.vector(0);
+            const Vec x8 = at.gate(1);
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = ((v1 * x6) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v3 = multiply_add(x5, x6, x8);
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, (v1 * multiply_add(-x8, x8, broadcast(1.0f))));
+            at.put_d_gate(2, v0);
+            at.template put_d_state<1, false>(multiply_add(v2, x7, (v1 * x5)));
+            at.put_d_vector(0, (v2 * x6));
+            at.put_d_vector(1, (v0 * v3));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NFG: no forget gate, f = 1
+// gates: i, g, o; states: h, c
+struct LstmNfg {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_nfg", kParameters, 5,        kStates, 2,         kOperands, 1,
+                                kProducts,  3,           kForward, 1,       kBackward, 1,         3,
+                                1,          0,           2,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.product(2);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.template before<1>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.product(0);
+            const Vec x6 = at.vector(0);
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.product(1);
+            const Vec v0 = sigmoid(multiply_add(x6, x3, (x4 + x5)));
+            const Vec v1 = tanh((x7 + x8));
+            const Vec v2 = multiply_add(v0, v1, x3);
+            const Vec v3 = sigmoid(multiply_add(x2, v2, (x0 + x1)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(1);
+            const Vec x5 = at.gate(1);
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.vector(0);
+            const Vec x8 = at.template before<1>();
+            const Vec v0 = ((x1 * x2) * multiply_add(-x3, x3, broadcast(1.0f)));
+            const Vec v1 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v2 = (v1 * x4);
+            const Vec v3 = ((x0 + v0) + v2);
+            const Vec v4 = ((v3 * x5) * (x6 * (broadcast(1.0f) - x6)));
+            const Vec v5 = multiply_add(x6, x5, x8);
+            at.put_d_gate(0, v4);
+            at.put_d_gate(1, ((v3 * x6) * multiply_add(-x5, x5, broadcast(1.0f))));
+            at.put_d_gate(2, v1);
+            at.template put_d_state<1, false>(multiply_add(v4, x7, ((x0 + v0) + v2)));
+            at.put_d_vector(0, (v4 * x8));
+            at.put_d_vector(1, (v1 * v5));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NOG: no output gate, o = 1
+// gates: i, f, g; states: h, c
+struct LstmNog {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_nog", kParameters, 5,        kStates, 2,         kOperands, 1,
+                                kProducts,  3,           kForward, 1,       kBackward, 1,         3,
+                                1,          0,           2,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.product(1);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.template before<1>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.product(0);
+            const Vec x6 = at.vector(0);
+            const Vec x7 = at.gate(2);
+            const Vec x8 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x2, x3, (x0 + x1)));
+            const Vec v1 = sigmoid(multiply_add(x6, x3, (x4 + x5)));
+            const Vec v2 = tanh((x7 + x8));
+            const Vec v3 = multiply_add(v1, v2, (v0 * x3));
+            const Vec v4 = tanh(v3);
+            at.template put_state<0>(v4);
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_extra(0, v4);
+                at.put_gate(0, v1);
+                at.put_gate(1, v0);
+                at.put_gate(2, v2);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.extra(0);
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.vector(1);
+            const Vec v0 = multiply_add(x1, multiply_add(-x2, x2, broadcast(1.0f)), x0);
+            const Vec v1 = ((v0 * x3) * (x4 * (broadcast(1.0f) - x4)));
+            const Vec v2 = ((v0 * x7) * (x6 * (broadcast(1.0f) - x6)));
+            at.put_d_gate(0, v1);
+            at.put_d_gate(1, v2);
+            at.put_d_gate(2, ((v0 * x4) * multiply_add(-x3, x3, broadcast(1.0f))));
+            at.template put_d_state<1, false>(
+                multiply_add(v2, x8, multiply_add(v0, x6, (v1 * x5))));
+            at.put_d_vector(0, (v1 * x7));
+            at.put_d_vector(1, (v2 * x7));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NIAF: no input activation function
+// gates: i, f, g, o; states: h, c
+struct LstmNiaf {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4},
+                                                {"weight_ch", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_niaf", kParameters, 5, kStates,   2, kOperands, 1, kProducts,
+                                4,           kForward,    1, kBackward, 1, 4,         1, 0,
+                                3,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.vector(2);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.product(1);
+            const Vec x5 = at.vector(1);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(0);
+            const Vec x8 = at.product(0);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x9, x6, (x7 + x8)));
+            const Vec v1 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v2 = (x10 + x11);
+            const Vec v3 = multiply_add(v0, v2, (v1 * x6));
+            const Vec v4 = sigmoid(multiply_add(x2, v3, (x0 + x1)));
+            const Vec v5 = tanh(v3);
+            at.template put_state<0>((v4 * v5));
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v2);
+                at.put_gate(3, v4);
+                at.put_extra(0, v5);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(2);
+            const Vec x5 = at.gate(2);
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.vector(0);
+            const Vec x8 = at.gate(1);
+            const Vec x9 = at.template before<1>();
+            const Vec x10 = at.vector(1);
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = ((v1 * x5) * (x6 * (broadcast(1.0f) - x6)));
+            const Vec v3 = ((v1 * x9) * (x8 * (broadcast(1.0f) - x8)));
+            const Vec v4 = multiply_add(x6, x5, (x8 * x9));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v3);
+            at.put_d_gate(2, (v1 * x6));
+            at.put_d_gate(3, v0);
+            at.template put_d_state<1, false>(
+                multiply_add(v3, x10, multiply_add(v1, x8, (v2 * x7))));
+            at.put_d_vector(0, (v2 * x9));
+            at.put_d_vector(1, (v3 * x9));
+            at.put_d_vector(2, (v0 * v4));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, NOAF: no output activation function
+// gates: i, f, g, o; states: h, c
+struct LstmNoaf {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4},
+                                                {"weight_ch", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_noaf", kParameters, 5, kStates,   2, kOperands, 1, kProducts,
+                                4,           kForward,    1, kBackward, 1, 4,         0, 0,
+                                3,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.vector(2);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.product(1);
+            const Vec x5 = at.vector(1);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(0);
+            const Vec x8 = at.product(0);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.gate(2);
+            const Vec x11 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x9, x6, (x7 + x8)));
+            const Vec v1 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v2 = tanh((x10 + x11));
+            const Vec v3 = multiply_add(v0, v2, (v1 * x6));
+            const Vec v4 = sigmoid(multiply_add(x2, v3, (x0 + x1)));
+            at.template put_state<0>((v4 * v3));
+            at.template put_state<1>(v3);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v2);
+                at.put_gate(3, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.template before<1>();
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.gate(2);
+            const Vec x7 = at.vector(2);
+            const Vec x8 = at.vector(0);
+            const Vec x9 = at.vector(1);
+            const Vec v0 = multiply_add(x5, x6, (x3 * x4));
+            const Vec v1 = ((x1 * v0) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v2 = multiply_add(v1, x7, multiply_add(x1, x2, x0));
+            const Vec v3 = ((v2 * x6) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v4 = ((v2 * x4) * (x3 * (broadcast(1.0f) - x3)));
+            at.put_d_gate(0, v3);
+            at.put_d_gate(1, v4);
+            at.put_d_gate(2, ((v2 * x5) * multiply_add(-x6, x6, broadcast(1.0f))));
+            at.put_d_gate(3, v1);
+            at.template put_d_state<1, false>(
+                multiply_add(v4, x9, multiply_add(v2, x3, (v3 * x8))));
+            at.put_d_vector(0, (v3 * x4));
+            at.put_d_vector(1, (v4 * x4));
+            at.put_d_vector(2, (v1 * v0));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, CIFG: coupled input and forget gate, f = 1 - i
+// gates: i, g, o; states: h, c
+struct LstmCifg {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 3},
+                                                {"bias_hh", Role::kRecurrentBias, 3},
+                                                {"weight_ch", Role::kVector, 2}};
+    static constexpr CellState kStates[] = {{"h", false, false}, {"c", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_cifg", kParameters, 5, kStates,   2, kOperands, 1, kProducts,
+                                3,           kForward,    1, kBackward, 1, 3,         1, 0,
+                                2,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.product(2);
+            const Vec x2 = at.vector(1);
+            const Vec x3 = at.gate(0);
+            const Vec x4 = at.product(0);
+            const Vec x5 = at.vector(0);
+            const Vec x6 = at.template before<1>();
+            const Vec x7 = at.gate(1);
+            const Vec x8 = at.product(1);
+            const Vec v0 = sigmoid(multiply_add(x5, x6, (x3 + x4)));
+            const Vec v1 = tanh((x7 + x8));
+            const Vec v2 = multiply_add(v0, v1, ((broadcast(1.0f) - v0) * x6));
+            const Vec v3 = sigmoid(multiply_add(x2, v2, (x0 + x1)));
+            const Vec v4 = tanh(v2);
+            at.template put_state<0>((v3 * v4));
+            at.template put_state<1>(v2);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(2, v3);
+                at.put_extra(0, v4);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(2);
+            const Vec x3 = at.extra(0);
+            const Vec x4 = at.vector(1);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.vector(0);
+            const Vec v0 = ((x1 * x3) * (x2 * (broadcast(1.0f) - x2)));
+            const Vec v1 = multiply_add(
+                v0, x4, multiply_add((x1 * x2), multiply_add(-x3, x3, broadcast(1.0f)), x0));
+            const Vec v2 = (((v1 * x6) - (v1 * x7)) * (x5 * (broadcast(1.0f) - x5)));
+            const Vec v3 = (broadcast(1.0f) - x5);
+            const Vec v4 = multiply_add(x5, x6, (v3 * x7));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, ((v1 * x5) * multiply_add(-x6, x6, broadcast(1.0f))));
+            at.put_d_gate(2, v0);
+            at.template put_d_state<1, false>(multiply_add(v2, x8, (v1 * v3)));
+            at.put_d_vector(0, (v2 * x7));
+            at.put_d_vector(1, (v0 * v4));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Greff et al. 2015, arXiv:1503.04069, FGR: full gate recurrence, as in Hochreiter & Schmidhuber
+// 1997 gates: i, f, g, o, i_i, i_f, i_o, f_i, f_f, f_o, o_i, o_f, o_o; states: h, c, i, f, o
+struct LstmFgr {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 13},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 13},
+                                                {"weight_ch", Role::kVector, 3}};
+    static constexpr CellState kStates[] = {{"h", false, false},
+                                            {"c", false, true},
+                                            {"i", false, false},
+                                            {"f", false, false},
+                                            {"o", false, false}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false},
+                                                {2, true, 3, 0, false},
+                                                {3, true, 3, 0, false},
+                                                {4, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {
+        {0, 0, false, 0, 0, Gradient::kGates, 0},  {0, 0, false, 1, 1, Gradient::kGates, 1},
+        {0, 0, false, 2, 2, Gradient::kGates, 2},  {0, 0, false, 3, 3, Gradient::kGates, 3},
+        {0, 1, false, 4, 0, Gradient::kGates, 0},  {0, 1, false, 7, 1, Gradient::kGates, 1},
+        {0, 1, false, 10, 2, Gradient::kGates, 3}, {0, 2, false, 5, 0, Gradient::kGates, 0},
+        {0, 2, false, 8, 1, Gradient::kGates, 1},  {0, 2, false, 11, 2, Gradient::kGates, 3},
+        {0, 3, false, 6, 0, Gradient::kGates, 0},  {0, 3, false, 9, 1, Gradient::kGates, 1},
+        {0, 3, false, 12, 2, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"lstm_fgr", kParameters, 5,        kStates, 5,         kOperands, 4,
+                                kProducts,  13,          kForward, 1,       kBackward, 1,         4,
+                                1,          0,           3,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.product(6);
+            const Vec x3 = at.product(9);
+            const Vec x4 = at.product(12);
+            const Vec x5 = at.vector(2);
+            const Vec x6 = at.gate(1);
+            const Vec x7 = at.product(1);
+            const Vec x8 = at.product(5);
+            const Vec x9 = at.product(8);
+            const Vec x10 = at.product(11);
+            const Vec x11 = at.vector(1);
+            const Vec x12 = at.template before<1>();
+            const Vec x13 = at.gate(0);
+            const Vec x14 = at.product(0);
+            const Vec x15 = at.product(4);
+            const Vec x16 = at.product(7);
+            const Vec x17 = at.product(10);
+            const Vec x18 = at.vector(0);
+            const Vec x19 = at.gate(2);
+            const Vec x20 = at.product(2);
+            const Vec v0 = sigmoid(multiply_add(x18, x12, (x13 + (((x14 + x15) + x16) + x17))));
+            const Vec v1 = sigmoid(multiply_add(x11, x12, (x6 + (((x7 + x8) + x9) + x10))));
+            const Vec v2 = tanh((x19 + x20));
+            const Vec v3 = multiply_add(v0, v2, (v1 * x12));
+            const Vec v4 = sigmoid(multiply_add(x5, v3, (x0 + (((x1 + x2) + x3) + x4))));
+            const Vec v5 = tanh(v3);
+            at.template put_state<0>((v4 * v5));
+            at.template put_state<1>(v3);
+            at.template put_state<2>(v0);
+            at.template put_state<3>(v1);
+            at.template put_state<4>(v4);
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+                at.put_gate(3, v4);
+                at.put_gate(2, v2);
+                at.put_extra(0, v5);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<2>();
+            const Vec x1 = at.template after<1>();
+            const Vec x2 = at.template after<0>();
+            const Vec x3 = at.gate(3);
+            const Vec x4 = at.extra(0);
+            const Vec x5 = at.template after<4>();
+            const Vec x6 = at.vector(2);
+            const Vec x7 = at.gate(2);
+            const Vec x8 = at.gate(0);
+            const Vec x9 = at.vector(0);
+            const Vec x10 = at.gate(1);
+            const Vec x11 = at.template after<3>();
+            const Vec x12 = at.template before<1>();
+            const Vec x13 = at.vector(1);
+            const Vec v0 = (multiply_add(x2, x4, x5) * (x3 * (broadcast(1.0f) - x3)));
+            const Vec v1 = multiply_add(
+                v0, x6, multiply_add((x2 * x3), multiply_add(-x4, x4, broadcast(1.0f)), x1));
+            const Vec v2 = (multiply_add(v1, x7, x0) * (x8 * (broadcast(1.0f) - x8)));
+            const Vec v3 = (multiply_add(v1, x12, x11) * (x10 * (broadcast(1.0f) - x10)));
+            const Vec v4 = multiply_add(x8, x7, (x10 * x12));
+            at.put_d_gate(0, v2);
+            at.put_d_gate(1, v3);
+            at.put_d_gate(2, ((v1 * x8) * multiply_add(-x7, x7, broadcast(1.0f))));
+            at.put_d_gate(3, v0);
+            at.template put_d_state<1, false>(
+                multiply_add(v3, x13, multiply_add(v1, x10, (v2 * x9))));
+            at.put_d_vector(0, (v2 * x12));
+            at.put_d_vector(1, (v3 * x12));
+            at.put_d_vector(2, (v0 * v4));
+            at.template put_state_operand<0>();
+            at.template put_state_operand<1>();
+            at.template put_state_operand<2>();
+            at.template put_state_operand<3>();
         }
     }
 };
@@ -548,6 +1851,94 @@ struct Mgu {
     }
 };
 
+// Feng et al. 2024, Were RNNs all we needed?, arXiv:2410.01201, section 3.1
+// gates: z, n; states: h
+struct Mingru {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 2},
+                                                {"bias_ih", Role::kInputBias, 2}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"mingru",  kParameters, 2,        kStates, 1,         kOperands, 0,
+                                kProducts, 0,           kForward, 1,       kBackward, 1,         2,
+                                0,         0,           0,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.template before<0>();
+            const Vec x2 = at.gate(1);
+            const Vec v0 = sigmoid(x0);
+            at.template put_state<0>(multiply_add(v0, x2, ((broadcast(1.0f) - v0) * x1)));
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<0>();
+            at.put_d_gate(0, (((x0 * x2) - (x0 * x3)) * (x1 * (broadcast(1.0f) - x1))));
+            at.put_d_gate(1, (x0 * x1));
+            at.template put_d_state<0, false>((x0 * (broadcast(1.0f) - x1)));
+        }
+    }
+};
+
+// Feng et al. 2024, Were RNNs all we needed?, arXiv:2410.01201, section 3.2
+// gates: f, i, n; states: h
+struct Minlstm {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 3},
+                                                {"bias_ih", Role::kInputBias, 3}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{}};
+    static constexpr CellProduct kProducts[] = {{}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"minlstm", kParameters, 2,        kStates, 1,         kOperands, 0,
+                                kProducts, 0,           kForward, 1,       kBackward, 1,         3,
+                                0,         0,           0,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.template before<0>();
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.gate(2);
+            const Vec v0 = sigmoid(x0);
+            const Vec v1 = sigmoid(x2);
+            at.template put_state<0>((multiply_add(v1, x3, (v0 * x1)) / (v0 + v1)));
+            if (at.is_training()) {
+                at.put_gate(0, v0);
+                at.put_gate(1, v1);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(0);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<0>();
+            const Vec x4 = at.gate(2);
+            const Vec v0 = (x1 + x2);
+            const Vec v1 = (x0 / v0);
+            const Vec v2 = -((v1 * (multiply_add(x2, x4, (x1 * x3)) / v0)));
+            at.put_d_gate(0, (multiply_add(v1, x3, v2) * (x1 * (broadcast(1.0f) - x1))));
+            at.put_d_gate(1, (multiply_add(v1, x4, v2) * (x2 * (broadcast(1.0f) - x2))));
+            at.put_d_gate(2, (v1 * x2));
+            at.template put_d_state<0, false>((v1 * x1));
+        }
+    }
+};
+
 // Elman 1990, Finding structure in time, with two biases as torch.nn.RNN
 // gates: h; states: h
 struct RnnTanh {
@@ -625,7 +2016,242 @@ struct RnnRelu {
     }
 };
 
-using EngineCells = CellList<Gru, GruResetBefore, GruLight, Lstm, LstmCoupled, LstmPeephole,
-                             LstmProjected, Mgu, RnnTanh, RnnRelu>;
+// Beck et al. 2024, xLSTM, arXiv:2405.04517, eq. 8-17, sigmoid forget gate, as in flashrnn and
+// TiRex gates: i, f, z, o; states: h, c, n, m
+struct Slstm {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4}};
+    static constexpr CellState kStates[] = {
+        {"h", false, false}, {"c", false, true}, {"n", false, true}, {"m", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"slstm",   kParameters, 4,        kStates, 4,         kOperands, 1,
+                                kProducts, 4,           kForward, 1,       kBackward, 1,         4,
+                                4,         0,           0,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.product(1);
+            const Vec x4 = at.template before<3>();
+            const Vec x5 = at.template before<2>();
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.product(0);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.gate(2);
+            const Vec x10 = at.product(2);
+            const Vec v0 = (x6 + x7);
+            const Vec v1 = (x2 + x3);
+            const Vec v2 = exp(minimum(v1, -(v1)));
+            const Vec v3 = log((broadcast(1.0f) + v2));
+            const Vec v4 =
+                multiply_add(-broadcast(1e+30f),
+                             (broadcast(1.0f) - minimum((broadcast(2.0f) * x5), broadcast(1.0f))),
+                             ((minimum(v1, broadcast(0.0f)) - v3) + x4));
+            const Vec v5 = maximum(v4, v0);
+            const Vec v6 = exp((v0 - v5));
+            const Vec v7 = exp((v4 - v5));
+            const Vec v8 = tanh((x9 + x10));
+            const Vec v9 = sigmoid((x0 + x1));
+            const Vec v10 = multiply_add(v6, v8, (v7 * x8));
+            const Vec v11 = multiply_add(v7, x5, v6);
+            at.template put_state<0>(((v9 * v10) / v11));
+            at.template put_state<1>(v10);
+            at.template put_state<2>(v11);
+            at.template put_state<3>(v5);
+            if (at.is_training()) {
+                at.put_gate(0, v6);
+                at.put_gate(1, v7);
+                at.put_gate(2, v8);
+                at.put_gate(3, v9);
+                at.put_extra(0, v1);
+                at.put_extra(1, v2);
+                at.put_extra(2, v3);
+                at.put_extra(3, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<2>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.gate(3);
+            const Vec x6 = at.template after<2>();
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.gate(2);
+            const Vec x9 = at.template after<3>();
+            const Vec x10 = at.extra(0);
+            const Vec x11 = at.extra(2);
+            const Vec x12 = at.template before<3>();
+            const Vec x13 = at.extra(3);
+            const Vec x14 = at.extra(1);
+            const Vec v0 = multiply_add(x2, x3, x4);
+            const Vec v1 = (x1 / v0);
+            const Vec v2 = multiply_add(x4, x8, (x2 * x7));
+            const Vec v3 = (x6 - (v1 * ((x5 * v2) / v0)));
+            const Vec v4 = multiply_add(v1, x5, x0);
+            const Vec v5 = (multiply_add(v4, x8, v3) * x4);
+            const Vec v6 = (multiply_add(v4, x7, (v3 * x3)) * x2);
+            const Vec v7 = ((x9 - v5) - v6);
+            const Vec v8 = (broadcast(2.0f) * x3);
+            const Vec v9 =
+                multiply_add(-broadcast(1e+30f), (broadcast(1.0f) - minimum(v8, broadcast(1.0f))),
+                             ((minimum(x10, broadcast(0.0f)) - x11) + x12));
+            const Vec v10 = positive((v9 - x13));
+            const Vec v11 = positive((x13 - v9));
+            const Vec v12 = (broadcast(0.5f) * ((broadcast(1.0f) + v10) - v11));
+            const Vec v13 = (v7 * v12);
+            const Vec v14 = (v6 + v13);
+            const Vec v15 = ((-(v14) / (broadcast(1.0f) + x14)) * x14);
+            const Vec v16 = -(x10);
+            const Vec v17 = positive((v16 - x10));
+            const Vec v18 = positive((x10 - v16));
+            const Vec v19 = (broadcast(0.5f) * ((broadcast(1.0f) + v17) - v18));
+            const Vec v20 = positive((broadcast(0.0f) - x10));
+            const Vec v21 = positive((x10 - broadcast(0.0f)));
+            const Vec v22 = positive((broadcast(1.0f) - v8));
+            const Vec v23 = positive((v8 - broadcast(1.0f)));
+            at.put_d_gate(0, multiply_add(v7, (broadcast(1.0f) - v12), v5));
+            at.put_d_gate(1, multiply_add(v14, (broadcast(0.5f) * ((broadcast(1.0f) + v20) - v21)),
+                                          multiply_add((v15 * (broadcast(1.0f) - v19)),
+                                                       broadcast(-1.0f), (v15 * v19))));
+            at.put_d_gate(2, ((v4 * x4) * multiply_add(-x8, x8, broadcast(1.0f))));
+            at.put_d_gate(3, ((v1 * v2) * (x5 * (broadcast(1.0f) - x5))));
+            at.template put_d_state<1, false>((v4 * x2));
+            at.template put_d_state<2, false>(
+                multiply_add((-((-(v14)*broadcast(1e+30f))) *
+                              (broadcast(0.5f) * ((broadcast(1.0f) + v22) - v23))),
+                             broadcast(2.0f), (v3 * x2)));
+            at.template put_d_state<3, false>((v6 + v13));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+// Beck et al. 2024, xLSTM, arXiv:2405.04517, eq. 8-17, exponential forget gate
+// gates: i, f, z, o; states: h, c, n, m
+struct SlstmExp {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 4}};
+    static constexpr CellState kStates[] = {
+        {"h", false, false}, {"c", false, true}, {"n", false, true}, {"m", false, true}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 0},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 1},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 2},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 3}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"slstm_exp", kParameters, 4, kStates,   4, kOperands, 1, kProducts,
+                                4,           kForward,    1, kBackward, 1, 4,         2, 0,
+                                0,           0,           0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(3);
+            const Vec x1 = at.product(3);
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.product(1);
+            const Vec x4 = at.template before<3>();
+            const Vec x5 = at.template before<2>();
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.product(0);
+            const Vec x8 = at.template before<1>();
+            const Vec x9 = at.gate(2);
+            const Vec x10 = at.product(2);
+            const Vec v0 = (x6 + x7);
+            const Vec v1 = (x2 + x3);
+            const Vec v2 = multiply_add(
+                -broadcast(1e+30f),
+                (broadcast(1.0f) - minimum((broadcast(2.0f) * x5), broadcast(1.0f))), (v1 + x4));
+            const Vec v3 = maximum(v2, v0);
+            const Vec v4 = exp((v0 - v3));
+            const Vec v5 = exp((v2 - v3));
+            const Vec v6 = tanh((x9 + x10));
+            const Vec v7 = sigmoid((x0 + x1));
+            const Vec v8 = multiply_add(v4, v6, (v5 * x8));
+            const Vec v9 = multiply_add(v5, x5, v4);
+            at.template put_state<0>(((v7 * v8) / v9));
+            at.template put_state<1>(v8);
+            at.template put_state<2>(v9);
+            at.template put_state<3>(v3);
+            if (at.is_training()) {
+                at.put_gate(0, v4);
+                at.put_gate(1, v5);
+                at.put_gate(2, v6);
+                at.put_gate(3, v7);
+                at.put_extra(0, v1);
+                at.put_extra(1, v0);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<1>();
+            const Vec x1 = at.template after<0>();
+            const Vec x2 = at.gate(1);
+            const Vec x3 = at.template before<2>();
+            const Vec x4 = at.gate(0);
+            const Vec x5 = at.gate(3);
+            const Vec x6 = at.template after<2>();
+            const Vec x7 = at.template before<1>();
+            const Vec x8 = at.gate(2);
+            const Vec x9 = at.template after<3>();
+            const Vec x10 = at.extra(0);
+            const Vec x11 = at.template before<3>();
+            const Vec x12 = at.extra(1);
+            const Vec v0 = multiply_add(x2, x3, x4);
+            const Vec v1 = (x1 / v0);
+            const Vec v2 = multiply_add(x4, x8, (x2 * x7));
+            const Vec v3 = (x6 - (v1 * ((x5 * v2) / v0)));
+            const Vec v4 = multiply_add(v1, x5, x0);
+            const Vec v5 = (multiply_add(v4, x8, v3) * x4);
+            const Vec v6 = (multiply_add(v4, x7, (v3 * x3)) * x2);
+            const Vec v7 = ((x9 - v5) - v6);
+            const Vec v8 = (broadcast(2.0f) * x3);
+            const Vec v9 = multiply_add(
+                -broadcast(1e+30f), (broadcast(1.0f) - minimum(v8, broadcast(1.0f))), (x10 + x11));
+            const Vec v10 = positive((v9 - x12));
+            const Vec v11 = positive((x12 - v9));
+            const Vec v12 = (broadcast(0.5f) * ((broadcast(1.0f) + v10) - v11));
+            const Vec v13 = (v7 * v12);
+            const Vec v14 = (v6 + v13);
+            const Vec v15 = positive((broadcast(1.0f) - v8));
+            const Vec v16 = positive((v8 - broadcast(1.0f)));
+            at.put_d_gate(0, multiply_add(v7, (broadcast(1.0f) - v12), v5));
+            at.put_d_gate(1, v14);
+            at.put_d_gate(2, ((v4 * x4) * multiply_add(-x8, x8, broadcast(1.0f))));
+            at.put_d_gate(3, ((v1 * v2) * (x5 * (broadcast(1.0f) - x5))));
+            at.template put_d_state<1, false>((v4 * x2));
+            at.template put_d_state<2, false>(
+                multiply_add((-((-(v14)*broadcast(1e+30f))) *
+                              (broadcast(0.5f) * ((broadcast(1.0f) + v15) - v16))),
+                             broadcast(2.0f), (v3 * x2)));
+            at.template put_d_state<3, false>((v6 + v13));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
+using EngineCells =
+    CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, LstmNorm, GruNorm,
+             Lstm, LstmCoupled, LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg, LstmFgr,
+             LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu, Slstm, SlstmExp>;
 
 }  // namespace tidegate::TIDEGATE_ISA

@@ -24,8 +24,8 @@ struct TestNorm {
     static constexpr CellPhase kBackward[] = {
         {false, false, 0u}, {false, false, 8u}, {false, false, 2u}};
     static constexpr Cell kCell{"test_norm", kParameters, 6, kStates,   1, kOperands, 1, kProducts,
-                                1,           kForward,    3, kBackward, 3, 2,         4, 0,
-                                3,           3,           4};
+                                1,           kForward,    3, kBackward, 3, 2,         3, 0,
+                                3,           2,           4};
     template <int Phase, class At>
     TIDEGATE_INLINE static void forward(const At& at) {
         if constexpr (Phase == 0) {
@@ -33,40 +33,36 @@ struct TestNorm {
             const Vec x1 = at.product(0);
             const Vec x2 = at.gate(1);
             const Vec x3 = at.vector(2);
-            const Vec v0 = sigmoid((x2 + x3));
-            at.put_gate(1, v0);
-            at.put_carried(0, (x0 + x1));
-            at.put_carried(2, x1);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = sigmoid((x2 + x3));
+            at.put_gate(0, v0);
+            at.put_gate(1, v1);
+            at.put_carried(0, v0);
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.mean(0);
+            const Vec v0 = (x0 - x1);
+            at.put_carried(1, (v0 * v0));
             if (at.is_training()) {
                 at.put_extra(0, x1);
             }
         }
-        if constexpr (Phase == 1) {
-            const Vec x0 = at.gate(0);
-            const Vec x1 = at.carried(2);
-            const Vec x2 = at.mean(0);
-            const Vec v0 = ((x0 + x1) - x2);
-            at.put_carried(1, (v0 * v0));
-            if (at.is_training()) {
-                at.put_extra(1, x2);
-            }
-        }
         if constexpr (Phase == 2) {
             const Vec x0 = at.vector(0);
-            const Vec x1 = at.gate(0);
-            const Vec x2 = at.carried(2);
-            const Vec x3 = at.mean(0);
-            const Vec x4 = at.mean(1);
-            const Vec x5 = at.vector(1);
-            const Vec x6 = at.gate(1);
-            const Vec x7 = at.template before<0>();
-            const Vec v0 = rsqrt((x4 + broadcast(0.25f)));
-            const Vec v1 = ((x1 + x2) - x3);
-            const Vec v2 = tanh(multiply_add(x0, (v1 * v0), x5));
-            at.template put_state<0>(multiply_add(broadcast(0.5f), x7, (v2 * x6)));
+            const Vec x1 = at.carried(0);
+            const Vec x2 = at.mean(0);
+            const Vec x3 = at.mean(1);
+            const Vec x4 = at.vector(1);
+            const Vec x5 = at.gate(1);
+            const Vec x6 = at.template before<0>();
+            const Vec v0 = rsqrt((x3 + broadcast(0.25f)));
+            const Vec v1 = (x1 - x2);
+            const Vec v2 = tanh(multiply_add(x0, (v1 * v0), x4));
+            at.template put_state<0>(multiply_add(broadcast(0.5f), x6, (v2 * x5)));
             if (at.is_training()) {
-                at.put_extra(2, v0);
-                at.put_extra(3, v2);
+                at.put_extra(1, v0);
+                at.put_extra(2, v2);
             }
         }
     }
@@ -74,25 +70,24 @@ struct TestNorm {
     TIDEGATE_INLINE static void backward(const At& at) {
         if constexpr (Phase == 0) {
             const Vec x0 = at.template after<0>();
-            const Vec x1 = at.extra(3);
+            const Vec x1 = at.extra(2);
             const Vec x2 = at.gate(1);
             const Vec x3 = at.gate(0);
             const Vec x4 = at.extra(0);
             const Vec x5 = at.extra(1);
-            const Vec x6 = at.extra(2);
-            const Vec x7 = at.vector(0);
+            const Vec x6 = at.vector(0);
             const Vec v0 = ((x0 * x1) * (x2 * (broadcast(1.0f) - x2)));
             const Vec v1 = ((x0 * x2) * multiply_add(-x1, x1, broadcast(1.0f)));
-            const Vec v2 = ((x3 + x4) - x5);
-            const Vec v3 = (v2 * x6);
-            const Vec v4 = (v1 * x7);
+            const Vec v2 = (x3 - x4);
+            const Vec v3 = (v2 * x5);
+            const Vec v4 = (v1 * x6);
             at.put_d_gate(1, v0);
             at.template put_d_state<0, false>((x0 * broadcast(0.5f)));
             at.put_d_vector(0, (v1 * v3));
             at.put_d_vector(1, v1);
             at.put_d_vector(2, v0);
-            at.put_carried(2, (v4 * x6));
-            at.put_carried(3, ((v4 * v2) * (broadcast(-0.5f) * (x6 * (x6 * x6)))));
+            at.put_carried(2, (v4 * x5));
+            at.put_carried(3, ((v4 * v2) * (broadcast(-0.5f) * (x5 * (x5 * x5)))));
             at.template put_state_operand<0>();
         }
         if constexpr (Phase == 1) {
@@ -100,8 +95,7 @@ struct TestNorm {
             const Vec x1 = at.mean(3);
             const Vec x2 = at.gate(0);
             const Vec x3 = at.extra(0);
-            const Vec x4 = at.extra(1);
-            const Vec v0 = ((x2 + x3) - x4);
+            const Vec v0 = (x2 - x3);
             const Vec v1 = (x1 * v0);
             const Vec v2 = (x1 * v0);
             at.put_carried(0, ((x0 + v1) + v2));
@@ -285,7 +279,7 @@ struct TestRatios {
     static constexpr CellPhase kBackward[] = {{false, false, 0u}};
     static constexpr Cell kCell{
         "test_ratios", kParameters, 4, kStates, 3, kOperands, 1, kProducts, 4, kForward, 1,
-        kBackward,     1,           4, 3,       0, 0,         0, 0};
+        kBackward,     1,           4, 2,       0, 0,         0, 0};
     template <int Phase, class At>
     TIDEGATE_INLINE static void forward(const At& at) {
         if constexpr (Phase == 0) {
@@ -299,23 +293,24 @@ struct TestRatios {
             const Vec x7 = at.gate(2);
             const Vec x8 = at.product(2);
             const Vec x9 = at.template before<2>();
-            const Vec v0 = exp((x2 + x3));
-            const Vec v1 = log((broadcast(1.0f) + v0));
-            const Vec v2 = tanh((x7 + x8));
-            const Vec v3 = sigmoid((x0 + x1));
-            const Vec v4 = exp(minimum((x5 + x6), broadcast(1.5f)));
-            const Vec v5 = (multiply_add(v4, v2, (v1 * x4)) / ((broadcast(1.0f) + v1) + v4));
-            const Vec v6 = maximum((broadcast(0.5f) * x9), v4);
-            at.template put_state<0>(((v3 * v5) / multiply_add(v6, v6, broadcast(1.0f))));
-            at.template put_state<1>(v5);
-            at.template put_state<2>(v6);
+            const Vec v0 = (x5 + x6);
+            const Vec v1 = exp(minimum(v0, broadcast(1.5f)));
+            const Vec v2 = exp((x2 + x3));
+            const Vec v3 = log((broadcast(1.0f) + v2));
+            const Vec v4 = tanh((x7 + x8));
+            const Vec v5 = sigmoid((x0 + x1));
+            const Vec v6 = (multiply_add(v1, v4, (v3 * x4)) / ((broadcast(1.0f) + v3) + v1));
+            const Vec v7 = maximum((broadcast(0.5f) * x9), v1);
+            at.template put_state<0>(((v5 * v6) / multiply_add(v7, v7, broadcast(1.0f))));
+            at.template put_state<1>(v6);
+            at.template put_state<2>(v7);
             if (at.is_training()) {
-                at.put_gate(1, v1);
-                at.put_gate(2, v2);
-                at.put_gate(3, v3);
-                at.put_extra(0, v0);
-                at.put_extra(1, x6);
-                at.put_extra(2, v4);
+                at.put_gate(0, v1);
+                at.put_gate(1, v3);
+                at.put_gate(2, v4);
+                at.put_gate(3, v5);
+                at.put_extra(0, v2);
+                at.put_extra(1, v0);
             }
         }
     }
@@ -325,15 +320,14 @@ struct TestRatios {
             const Vec x0 = at.template after<1>();
             const Vec x1 = at.template after<0>();
             const Vec x2 = at.template before<2>();
-            const Vec x3 = at.extra(2);
+            const Vec x3 = at.gate(0);
             const Vec x4 = at.gate(3);
             const Vec x5 = at.gate(1);
             const Vec x6 = at.template after<2>();
             const Vec x7 = at.template before<1>();
             const Vec x8 = at.gate(2);
-            const Vec x9 = at.gate(0);
-            const Vec x10 = at.extra(1);
-            const Vec x11 = at.extra(0);
+            const Vec x9 = at.extra(1);
+            const Vec x10 = at.extra(0);
             const Vec v0 = (broadcast(0.5f) * x2);
             const Vec v1 = maximum(v0, x3);
             const Vec v2 = multiply_add(v1, v1, broadcast(1.0f));
@@ -347,13 +341,12 @@ struct TestRatios {
             const Vec v10 = (broadcast(0.5f) * ((broadcast(1.0f) + v8) - v9));
             const Vec v11 = (multiply_add(v3, x4, x0) / v4);
             const Vec v12 = -((v11 * v5));
-            const Vec v13 = (x9 + x10);
-            const Vec v14 = positive((broadcast(1.5f) - v13));
-            const Vec v15 = positive((v13 - broadcast(1.5f)));
+            const Vec v13 = positive((broadcast(1.5f) - x9));
+            const Vec v14 = positive((x9 - broadcast(1.5f)));
             at.put_d_gate(
                 0, ((multiply_add(v11, x8, multiply_add(v7, (broadcast(1.0f) - v10), v12)) * x3) *
-                    (broadcast(0.5f) * ((broadcast(1.0f) + v14) - v15))));
-            at.put_d_gate(1, ((multiply_add(v11, x7, v12) / (broadcast(1.0f) + x11)) * x11));
+                    (broadcast(0.5f) * ((broadcast(1.0f) + v13) - v14))));
+            at.put_d_gate(1, ((multiply_add(v11, x7, v12) / (broadcast(1.0f) + x10)) * x10));
             at.put_d_gate(2, ((v11 * x3) * multiply_add(-x8, x8, broadcast(1.0f))));
             at.put_d_gate(3, ((v3 * v5) * (x4 * (broadcast(1.0f) - x4))));
             at.template put_d_state<1, false>((v11 * x5));

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -51,13 +52,15 @@ class Parameter:
 
     It stacks ``blocks`` (gates) of ``rows`` rows each; a projection is one block without a name.
     ``columns`` is None for vectors.  Sizes are letters: I input, H hidden, P projection; and H/K,
-    the units of one of K heads.
+    the units of one of K heads.  A vector may stand for what it is one of in other cells: recurrent
+    weights, of which it is the diagonal, or the bias of gates that are normalised before it.
     """
 
     role: Literal["input", "recurrent", "input bias", "recurrent bias", "vector", "projection"]
     blocks: tuple[str, ...]
     rows: str
     columns: str | None = None
+    stands_for: Literal["", "recurrent", "bias"] = ""
 
     @property
     def is_bias(self) -> bool:
@@ -78,12 +81,17 @@ class Cell:
 
     ``gates`` names the blocks of H rows in the weights, in the order of torch.nn's weights.
     ``states`` names the states; the first is the output.  ``vectors`` names parameters with one
-    entry per unit and the gates that have one; ``projections`` names matrices without bias, [P, H].
-    With ``heads`` the recurrent weights are block-diagonal: of K heads each has H/K units and sees
-    only these.  So a gate's block is [H, H/K]; its row h multiplies the units of the head of h.
+    entry per unit and the gates that have one; ``diagonals`` and ``shifts`` those of them that
+    stand for recurrent weights and for biases.  ``projections`` names matrices without bias,
+    [P, H].  With ``heads`` the recurrent weights are block-diagonal: of K heads each has H/K units
+    and sees only these.  So a gate's block is [H, H/K]; its row h multiplies the units of the head
+    of h.
     ``layer`` is the class of layers that runs the cell, and ``options`` are the arguments that
-    choose it there.  ``short`` is another name for it, ``torch`` the name of torch's fused function
-    of the same equations.  ``source`` says where the equations are from, ``use`` when to take them.
+    choose it there.  ``variant_of`` names the cell that it is a variant of, made to be compared
+    with: no search tries it.  ``short`` is another name for it, ``torch`` the name of torch's fused
+    function of the same equations.  ``source`` says where the equations are from, ``use`` when to
+    take them.  ``key`` is what files and the engine know it by: its name, and of a reader's own
+    cell a digest of what it computes, too.
     """
 
     name: str
@@ -95,10 +103,18 @@ class Cell:
     equations: Equations
     options: dict[str, str]
     vectors: dict[str, tuple[str, ...]]
+    diagonals: tuple[str, ...]
+    shifts: tuple[str, ...]
     projections: tuple[str, ...]
     heads: bool
+    variant_of: str | None
     short: str | None
     torch: str | None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """A cell that is given no key is known by its name."""
+        object.__setattr__(self, "key", self.key or self.name)
 
     def step(
         self, ops: Any, w: Any, u: Any, *others: Any
@@ -158,7 +174,9 @@ class Cell:
         found["bias_ih"] = Parameter("input bias", reads, "H")
         if recurs:
             found["bias_hh"] = Parameter("recurrent bias", recurs, "H")
-        found |= {name: Parameter("vector", blocks, "H") for name, blocks in self.vectors.items()}
+        for name, blocks in self.vectors.items():
+            role = "recurrent" if name in self.diagonals else "bias" if name in self.shifts else ""
+            found[name] = Parameter("vector", blocks, "H", stands_for=role)
         found |= {name: Parameter("projection", ("",), "P", "H") for name in self.projections}
         return found
 
@@ -256,8 +274,12 @@ class Cell:
 
     @cached_property
     def bias_of(self) -> dict[str, str]:
-        """For each gate the name of its bias; of two, which are summed, the input's."""
-        biases = [(name, p) for name, p in self.parameters.items() if p.is_bias]
+        """For each gate the name of its bias; of two, which are summed, the input's.
+
+        Of a gate that is normalised it is the vector that stands for one.
+        """
+        of_vectors = [(n, p) for n, p in self.parameters.items() if p.stands_for == "bias"]
+        biases = [*of_vectors, *((n, p) for n, p in self.parameters.items() if p.is_bias)]
         return {gate: name for name, p in reversed(biases) for gate in p.blocks}
 
     @property
@@ -293,6 +315,16 @@ class Cell:
         """Weights of one layer in one direction."""
         return sum(prod(shape) for shape in self.shapes(sizes, bias).values())
 
+    def digest(self) -> str:
+        """Of what the cell computes and how it is laid out, whatever its function is written like.
+
+        It stands in keys; two cells of one name with the same digits are not met.
+        """
+        widths = [(name, state.width) for name, state in self.states.items()]
+        vectors = sorted(self.vectors.items())
+        layout = tuple(self.gates), widths, vectors, self.projections, self.heads
+        return sha256(f"{layout!r}\n{self.trace.text()}".encode()).hexdigest()[:12]
+
     def __reduce__(self) -> tuple[Any, ...]:
         """A cell is serialised as the place where it is defined."""
         place = self.equations.__module__, self.equations.__qualname__
@@ -301,7 +333,7 @@ class Cell:
                 f"cell {self.name}: expected one that its module names, got {'.'.join(place)}; "
                 "declare it at the top of a module"
             )
-        return _defined_in, place
+        return _defined_in, (*place, self.name, self.key)
 
     def __copy__(self) -> Cell:
         return self
@@ -317,8 +349,16 @@ def divisible(units: int, heads: int, units_name: str, heads_name: str) -> str:
     return f"take {heads_name} = {fewer}{more}"
 
 
-def _defined_in(module: str, name: str) -> Cell:
-    return getattr(importlib.import_module(module), name)
+def _defined_in(module: str, place: str, name: str, key: str) -> Cell:
+    """The cell that a module names.  Raises ValueError where it is not what was serialised."""
+    found = getattr(importlib.import_module(module), place, None)
+    if not isinstance(found, Cell) or found.key != key:
+        got = "none" if found is None else "one of other equations"
+        raise ValueError(
+            f"cell {name}: expected in {module} the cell that was serialised, got {got}; define it "
+            "there as it was, then load again"
+        )
+    return found
 
 
 def cell(
@@ -331,13 +371,16 @@ def cell(
     layer: str = "Recurrent",
     options: dict[str, str] | None = None,
     vectors: dict[str, tuple[str, ...]] | None = None,
+    diagonals: tuple[str, ...] = (),
+    shifts: tuple[str, ...] = (),
     projections: tuple[str, ...] = (),
     heads: bool = False,
+    variant_of: str | None = None,
     short: str | None = None,
     torch: str | None = None,
 ) -> Callable[[Equations], Cell]:
     """Make a `Cell` of the function that holds its equations."""
     return lambda equations: Cell(
         name, layer, gates, states, source, use, equations, options or {}, vectors or {},
-        projections, heads, short, torch,
+        diagonals, shifts, projections, heads, variant_of, short, torch,
     )  # fmt: skip

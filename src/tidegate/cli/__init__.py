@@ -1,5 +1,5 @@
 """The command line: ``tidegate train | compare | tune | evaluate | predict | generate | forecast |
-detect | serve | info | inspect | explain | convert | bench | sample | export``.
+detect | serve | info | inspect | explain | convert | cells | bench | sample | export``.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted, 143 ended by SIGTERM, 141 where
 nobody reads the output on.  An error is one line on stderr.

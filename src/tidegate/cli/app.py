@@ -10,6 +10,7 @@ import click
 
 import tidegate
 from tidegate.cli.bench import bench
+from tidegate.cli.cells import cells
 from tidegate.cli.command import Command, Group, Option
 from tidegate.cli.compare import compare_command
 from tidegate.cli.convert import convert
@@ -52,6 +53,7 @@ def tree(arguments: Sequence[str]) -> Group:
             "inspect": inspect,
             "explain": explain,
             "convert": convert,
+            "cells": cells,
             "bench": bench,
             "sample": sample,
             "export": Group("Write a model in the form of other runtimes: onnx.", {"onnx": onnx}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,11 @@ def detect(
     force: bool,
     json: bool,
 ) -> None:
-    """Flag the rows of a series that a forecaster did not expect.
+    """Flag the rows of series that a forecaster did not expect.
 
-    A row's score is the error of the forecast made one row before it, in units of the usual error.
-    Rows that training did not use say which scores are usual; what is above is flagged.
+    A row's score is the error of the forecast made one row before it, in units of the usual error
+    of its series. Rows that training did not use say which scores are usual; what is above is
+    flagged.
 
     Example: tidegate detect load-forecaster.safetensors load.csv --start 2024-01-08 --rate 0.05
     """
@@ -82,10 +84,12 @@ def detect(
     (panel,) = source.read(file_read, learning=False)
     with about_file(file_read):
         found = fitted.detect(panel, start=start, calibrate_until=calibrate_until, rate=rate)
-    times = panel.first.style.write(found.series.times)
-    scores, flags = found.scores.tolist(), found.flags.astype(int).tolist()
+    times = panel.first.style.write(found.times)
+    scores = [None if isnan(score) else score for score in found.scores.tolist()]
+    flags = found.flags.astype(int).tolist()
     form = panel.first.dialect.for_file(output)
-    table = table_of(form, source, times, {"score": scores, "flag": flags}, {})
+    ids = {} if found.ids is None else {panel.id_name: found.ids}
+    table = table_of(form, source, times, {"score": scores, "flag": flags}, ids)
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_anomalies
 
@@ -94,6 +98,7 @@ def detect(
         write_atomically(output, form.content(table, output))
     if json:
         about = {"threshold": found.threshold, "calibration_rows": found.calibrated}
-        print_json({"times": times, "scores": scores, "flags": flags, **about})
+        told_of = {} if found.ids is None else {"ids": found.ids}
+        print_json(told_of | {"times": times, "scores": scores, "flags": flags, **about})
     elif output is None:
         print_text(table, end="")

@@ -16,6 +16,7 @@ from tidegate.equations.expr import (
     StateGradient,
     Unary,
     Vector,
+    is_sum_of_products,
 )
 from tidegate.equations.forward_phases import below
 from tidegate.equations.plan import Backward, Block, Operand, Phase, Place
@@ -74,7 +75,8 @@ class Gradients:
         return [n for n in self._cell.trace.nodes if n in wanted and self._is_kept(n)]
 
     def _is_kept(self, node: Expr) -> bool:
-        return node in self._forward and isinstance(node, Unary | Product | Mean | Input)
+        values = isinstance(node, Unary | Product | Mean | Input) or is_sum_of_products(node)
+        return node in self._forward and values
 
     def passes_through(self, node: Expr) -> bool:
         """Whether it holds a gradient, and not just values of the forward pass."""

@@ -245,6 +245,15 @@ class Product(Expr):
         return (self.a,)
 
 
+def is_sum_of_products(node: Expr) -> bool:
+    """Whether it adds up input products and recurrent ones: what is kept as one value, not two."""
+    return (
+        isinstance(node, Binary)
+        and node.op == "add"
+        and all(isinstance(o, Input | Product) or is_sum_of_products(o) for o in node.operands)
+    )
+
+
 RECURRENT = "weight_hh"  # the parameter whose blocks ``u`` multiplies by
 
 

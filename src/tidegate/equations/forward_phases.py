@@ -14,6 +14,7 @@ from tidegate.equations.expr import (
     State,
     Unary,
     Vector,
+    is_sum_of_products,
 )
 from tidegate.equations.plan import Block, Forward, Operand, Phase, Place
 from tidegate.equations.tracing import Trace
@@ -39,6 +40,11 @@ def levels(trace: Trace) -> dict[Expr, int]:
             needed = [level[u] - isinstance(u, Mean | Product) for u in users]
             level[node] = 0 if node in trace.states.values() else min(needed)
     return level
+
+
+def is_stored(node: Expr) -> bool:
+    """Whether a later phase loads it, and does not compute it anew."""
+    return isinstance(node, Unary) or is_sum_of_products(node)
 
 
 def _is_raw(product: Product) -> bool:
@@ -90,12 +96,12 @@ def forward_phases(
     for q in range(max(level.values()), -1, -1):
 
         def is_leaf(node: Expr, q: int = q) -> bool:
-            late = isinstance(node, Unary) and level[node] < q
+            late = is_stored(node) and level[node] < q
             return not node.operands or late or isinstance(node, Product | Mean)
 
         leaves[q] = below(roots.get(q, ()), is_leaf)
         for node in leaves[q]:
-            if isinstance(node, Unary | Product) and level[node] < q:
+            if (is_stored(node) or isinstance(node, Product)) and level[node] < q:
                 roots.setdefault(level[node], {})[node] = None
                 if node in saved and saved[node].kind == "gate":
                     loaded[node] = True

@@ -17,9 +17,8 @@ from tidegate.equations.expr import (
     Mean,
     Product,
     State,
-    Unary,
 )
-from tidegate.equations.forward_phases import forward_phases, levels
+from tidegate.equations.forward_phases import forward_phases, is_stored, levels
 from tidegate.equations.plan import Operand, Place, Plan
 from tidegate.equations.tracing import Trace
 
@@ -111,7 +110,7 @@ def _last_use(trace: Trace, leaf: Expr, level: dict[Expr, int]) -> int:
         if any(o in reach for o in node.operands):
             ends = isinstance(node, Mean | Product)  # its operand is stored one level below
             last = max(last, level[node] - ends)
-            if not ends and not isinstance(node, Unary):
+            if not ends and not is_stored(node):
                 reach.add(node)
     return last
 

@@ -62,7 +62,7 @@ class _Reader:
             case expr.Constant(value):
                 return Node("state", f"{value:g}")
             case expr.Input(g):
-                return Node("box", "W", f"W_i{g} x", [self.x])
+                return Node("box", "W", name or f"W_i{g} x", [self.x])
             case expr.Product(parameter, g, a):
                 told = f"W_h{g}" if parameter == expr.RECURRENT else f"W_{parameter[7:]}"
                 return Node("box", told, name, [self.node(a)])

@@ -8,9 +8,11 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 from tidegate.cells import CELLS, Cell
+from tidegate.cells.costs import formula
 from tidegate.equations import expr
 
 _FUNCTIONS = {
@@ -40,7 +42,7 @@ class _Printer:
     def _print(self, node: expr.Expr) -> tuple[str, int]:
         match node:
             case expr.Constant(value):
-                return f"{value:g}", _FACTOR
+                return _number(value), _FACTOR
             case expr.Noise(g):
                 return rf"\varepsilon_{{{g.removeprefix('noise ')},t}}", _FACTOR
             case expr.Input(g):
@@ -60,7 +62,7 @@ class _Printer:
             case expr.Mean(a):
                 return rf"\operatorname{{mean}}\!\left({self.print(a)}\right)", _FACTOR
             case expr.Unary("rsqrt", a):
-                return rf"\left({self.print(a)}\right)^{{-1/2}}", _FACTOR
+                return rf"\left({self.print(a)}\right)^{{-1/2}}", _TERM
             case expr.Unary("positive", a):
                 return rf"\mathbb{{1}}\!\left[{self.print(a)} > 0\right]", _FACTOR
             case expr.Unary(op, a):
@@ -72,8 +74,10 @@ class _Printer:
                 return rf"\frac{{{self.print(a)}}}{{{self.print(b)}}}", _FACTOR
             case expr.Binary("mul", expr.Constant(-1.0), b):
                 return rf"-{self.print(b, _TERM)}", _SUM
+            case expr.Binary("mul", expr.Constant(value), b):
+                return f"{_number(value)} {self.print(b, _FACTOR)}", _TERM if value > 0 else _SUM
             case expr.Binary("mul", a, b) if a is b:
-                return rf"{self.print(a, _FACTOR)}^2", _FACTOR
+                return rf"{self.print(a, _FACTOR)}^2", _TERM
             case expr.Binary("mul", a, b):
                 return rf"{self.print(a, _TERM)} \odot {self.print(b, _TERM)}", _TERM
             case expr.Binary("sub", a, b):
@@ -85,12 +89,19 @@ class _Printer:
         raise TypeError(f"cannot print {node}")
 
 
+def _number(value: float) -> str:
+    digits, _, power = f"{value:g}".partition("e")
+    power = f"10^{{{int(power)}}}" if power else ""
+    return power if power and digits == "1" else f"{digits} \\cdot {power}" if power else digits
+
+
 def _symbol(parameter: str, gate: str) -> str:
     """W_hi of the recurrent weights; of others what follows ``weight_``, and the gate."""
     if parameter == expr.RECURRENT:
         return f"W_{{h{gate}}}"
-    name = parameter.removeprefix("weight_")
-    return f"w_{{{name},{gate}}}" if gate else f"W_{{{name}}}"
+    letter = "b" if parameter.startswith("bias_") else "w"
+    name = parameter.removeprefix("weight_").removeprefix("bias_").replace("_", r"\_")
+    return f"{letter}_{{{name},{gate}}}" if gate else f"W_{{{name}}}"
 
 
 def _equations(lines: list[tuple[str, str]]) -> str:
@@ -100,19 +111,37 @@ def _equations(lines: list[tuple[str, str]]) -> str:
 
 def forward_equations(cell: Cell) -> list[tuple[str, str]]:
     """Left and right side of each equation of a step, in the order of computing, LaTeX."""
+    named = _forward_names(cell)
+    printer = _Printer(named)
+    roots = [*cell.trace.gates.values(), *cell.trace.states.values()]
+    order = [e for e in expr.topological(roots) if e in named]
+    return [(named[e], printer.print(e, defining=True)) for e in order]
+
+
+def _forward_names(cell: Cell) -> dict[expr.Expr, str]:
+    """Of gates, states and parts that several take."""
     trace = cell.trace
     named = {e: f"{name}_t" for name, e in {**trace.gates, **trace.states}.items()}
-    printer = _Printer(named)
-    order = [
-        e for e in expr.topological([*trace.gates.values(), *trace.states.values()]) if e in named
-    ]
-    return [(named[e], printer.print(e, defining=True)) for e in order]
+    return _with_parts([*trace.gates.values(), *trace.states.values()], named, "q", 40)
+
+
+def _with_parts(
+    roots: list[expr.Expr], named: dict[expr.Expr, str], letter: str, longest: int
+) -> dict[expr.Expr, str]:
+    """These names, and letters for what is used more than once and would be ``longest`` or more."""
+    nodes = expr.topological(roots)
+    uses = Counter(operand for node in nodes for operand in node.operands)
+    found = dict(named)
+    for node in nodes:
+        shared = node.operands and uses[node] > 1 and node not in found
+        if shared and len(_Printer(found).print(node)) >= longest:
+            found[node] = f"{letter}_{{{len(found) - len(named) + 1}}}"
+    return found
 
 
 def backward_equations(cell: Cell) -> list[tuple[str, str]]:
     """One step of back-propagation through time: gradients before the step from those after it."""
     trace, adjoint = cell.trace, cell.adjoint
-    names = {e: f"{name}_t" for name, e in {**trace.gates, **trace.states}.items()}
     lines = []
     for g, gradient in adjoint.inputs.items():
         if g not in trace.noises:
@@ -125,7 +154,9 @@ def backward_equations(cell: Cell) -> list[tuple[str, str]]:
         lines.append((gradient, rf"\delta {_symbol(parameter, g)}"))
     for s in cell.states:
         lines.append((adjoint.states[s], rf"\delta {s}_{{t-1}}"))
-    named = {**names, **{e: symbol for e, symbol in lines}}
+    known = {**_forward_names(cell), **{e: symbol for e, symbol in lines}}
+    named = _with_parts([e for e, _ in lines], known, "p", 120)
+    lines += [(e, symbol) for e, symbol in named.items() if e not in known]
     position = {e: k for k, e in enumerate(expr.topological([e for e, _ in lines]))}
     lines.sort(key=lambda line: position[line[0]])
     printer = _Printer(named)
@@ -159,16 +190,10 @@ def _section(cell: Cell) -> str:
 
 def cost(cell: Cell) -> str:
     """How many numbers a step multiplies a row by, and what biases and vectors add, in letters."""
-    matrices, vectors = [], []
-    for p in cell.parameters.values():
-        count = f"{len(p.blocks)} " if len(p.blocks) > 1 else ""
-        if p.columns is None:
-            vectors.append(f"{count}{p.rows}")
-        else:
-            matrices.append(f"{count}{p.rows} {p.columns}")
     return (
-        f"Cost: for each row a step multiplies by {' + '.join(matrices)} weights; biases"
-        f"{' and vectors' if cell.vectors else ''} are {' + '.join(vectors)} more numbers."
+        f"Cost: for each row a step multiplies by {formula(cell, vectors=False)} weights; biases"
+        f"{' and vectors' if cell.vectors else ''} are {formula(cell, matrices=False)} more "
+        "numbers."
     )
 
 
@@ -215,11 +240,12 @@ function. δ stands for the gradient of the loss: δh_t is what reaches the stat
 the loss at t and from step t+1), δa_g the gradient of block g's input product W_ig x_t + b_ig and,
 where no δb_g is listed, of its recurrent product too; δb_g is that of the recurrent product where
 the two differ, or of a projection. Over all steps, dL/dW_ig adds up δa_g x_tᵀ and dL/dW_hg adds up
-δb_g vᵀ, v being what W_hg is applied to; that of a vector w adds up δw over rows and steps.
+δb_g vᵀ, v being what W_hg is applied to; that of a vector w adds up δw over rows and steps. The
+letters q and p stand for what several equations share, there and back.
 
 The role of a gate (it keeps the old state, writes to it, or shows it) and that of a parameter
-decide how training starts: recurrent weights are orthogonal, input weights and projections Glorot
-uniform, all else 0."""
+decide how training starts: recurrent weights are orthogonal, those of a unit on itself
+(weight_diagonal) uniform from 0 to 1, input weights and projections Glorot uniform, all else 0."""
     return "\n\n".join([head, *(_section(cell) for cell in CELLS.values())]) + "\n"
 
 

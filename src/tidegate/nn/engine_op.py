@@ -13,12 +13,12 @@ from torch import Tensor
 
 from tidegate.nn import engine_calls, engine_gradients, engine_values
 from tidegate.nn.engine_autograd import (
-    ROLES,
     Call,
     Recurrence,
     engine_gradients_of,
     is_for_the_reference,
     reference_gradients,
+    roles_of,
 )
 from tidegate.nn.engine_reach import is_recorded, is_traced
 from tidegate.nn.step_values import StepValues
@@ -105,7 +105,7 @@ def _operator(
 
 def _declared(cell: str, weights: Sequence[Tensor]) -> list[Tensor | None]:
     """A layer's weights as its cell declares them, None for the biases that it does without."""
-    roles = ROLES[cell]
+    roles = roles_of(cell)
     if len(weights) == len(roles):
         return list(weights)
     given = iter(weights)

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from tidegate.cells import CELLS, Cell
+from tidegate.cells import Cell, get_cell
 from tidegate.engine import compiled
 from tidegate.equations.phases import cut
 from tidegate.equations.plan import Place
@@ -24,7 +24,7 @@ from tidegate.nn.step_values import StepValues
 @cache
 def _places(cell: str) -> dict[str, Place] | None:
     """Where each gate's values are kept; None unless all are."""
-    declared = CELLS[cell]
+    declared = get_cell(cell)
     stores = (store for phase in cut(declared).forward.phases for store in phase.stores)
     kept = {node: place for place, node in stores if place.kind in ("gate", "extra")}
     found = {gate: kept.get(node) for gate, node in declared.trace.gates.items()}
@@ -33,8 +33,8 @@ def _places(cell: str) -> dict[str, Place] | None:
 
 @torch.compiler.assume_constant_result
 def keeps_gates(cell: str) -> bool:
-    """Whether the engine keeps all gates of the cell of this name for the pass back."""
-    return cell in CELLS and _places(cell) is not None
+    """Whether the engine keeps all gates of the cell of this key for the pass back."""
+    return _places(cell) is not None
 
 
 def reason_against(cell: Cell, x: Tensor, path: str) -> str | None:
@@ -47,7 +47,7 @@ def reason_against(cell: Cell, x: Tensor, path: str) -> str | None:
         return "what is recorded holds none of the engine's"
     if x.numel() == 0:
         return "of nothing the engine keeps nothing"
-    return None if keeps_gates(cell.name) else f"the engine keeps not all of {cell.name}"
+    return None if keeps_gates(cell.key) else f"the engine keeps not all of {cell.name}"
 
 
 @torch.no_grad()
@@ -83,7 +83,7 @@ def fill(
         return rows
 
     states = [y.detach().clone(), *map(placed, others)]
-    into.states.update(zip(CELLS[cell].states, states, strict=True))
+    into.states.update(zip(get_cell(cell).states, states, strict=True))
     units = gates.shape[1] // layout.gates
     for gate, place in places.items():
         columns = gates if place.kind == "gate" else extra

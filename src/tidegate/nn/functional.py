@@ -170,7 +170,7 @@ def recurrence(
     if path == "engine":
         weights = _whole(cell, weights) if cell.heads else weights
         return engine_op.run(
-            cell.name, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise, seen
+            cell.key, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise, seen
         )
     if input_mask is not None:
         x, weights = _side_by_side(cell, x, weights, input_mask)

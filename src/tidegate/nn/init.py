@@ -18,7 +18,8 @@ _CHRONO = {"keeps": 1, "writes": -1}
 def initialise_recurrent(layer: Recurrent, forget_bias: float = 1.0) -> None:
     """Input weights and projections Glorot uniform, recurrent ones orthogonal per block, others 0.
 
-    Of a cell with heads the block of each head is orthogonal.
+    Of a cell with heads the block of each head is orthogonal.  A vector that stands for recurrent
+    weights is uniform from 0 to 1 (Li et al. 2018, arXiv:1803.04831, section 4.1).
 
     ``forget_bias``: of a gate that keeps the state beside another one that writes it, as the LSTM's
     forget gate, which so keeps sigmoid(forget_bias) of the cell state at first.  Sources: Glorot &
@@ -36,6 +37,8 @@ def initialise_recurrent(layer: Recurrent, forget_bias: float = 1.0) -> None:
                         nn.init.orthogonal_(of_head)
                 case "input" | "projection":
                     nn.init.xavier_uniform_(block)
+                case "vector" if parameter.stands_for == "recurrent":
+                    nn.init.uniform_(block)
                 case _:
                     nn.init.constant_(block, forget_bias if (name, gate) in forgetting else 0.0)
 
@@ -61,10 +64,10 @@ def initialise_chrono(layer: Recurrent, longest: int) -> None:
         raise ValueError("layer: expected one with biases, got bias=False; make it with them")
     b = torch.empty(0)
     for name, parameter, stacked in _parameters(layer):
-        if not parameter.is_bias:
+        if not parameter.is_bias and parameter.stands_for != "bias":
             continue
         blocks = stacked.chunk(len(parameter.blocks))
-        if parameter.role == "input bias":  # the first of a layer's two, which are summed
+        if parameter.role == "input bias":  # the first of a layer's, which are summed
             b = torch.empty_like(blocks[0]).uniform_(1, longest - 1).log()
         for gate, block in zip(parameter.blocks, blocks, strict=True):
             if gate in signs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,13 @@ from tidegate.nn.described import described
 from tidegate.nn.dropout import dropout
 from tidegate.nn.functional import compact, describe_path, reason_against_torch, recurrence
 from tidegate.nn.reference import State
+from tidegate.nn.regularising import (
+    cell_that_runs,
+    check_below_one,
+    check_zoneout,
+    drop_weights,
+    noise_of,
+)
 from tidegate.nn.step_values import StepValues, named
 from tidegate.nn.torch_tools import OwnModule, one_node
 
@@ -72,6 +79,9 @@ class Recurrent(OwnModule, nn.RNNBase):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         dropout_per_gate: bool = False,
+        candidate_dropout: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        weight_dropout: float = 0.0,
         num_heads: int = 1,
         strict: bool = False,
     ) -> None:
@@ -111,6 +121,15 @@ class Recurrent(OwnModule, nn.RNNBase):
                 "input_dropout: expected below 1, got 1, which reads nothing; give less"
             )
         self.dropout_per_gate = check_flag("dropout_per_gate", dropout_per_gate)
+        self.candidate_dropout = check_below_one("candidate_dropout", candidate_dropout)
+        self.weight_dropout = check_below_one("weight_dropout", weight_dropout)
+        if self.weight_dropout > 0 and self.cell.seen_width is None:
+            raise ValueError(
+                f"weight_dropout: expected 0 for {self.cell.name}, which has no recurrent weights, "
+                f"got {weight_dropout}; leave it out"
+            )
+        self.zoneout, self._zoned = zoneout, check_zoneout(self.cell, zoneout)
+        _ = cell_that_runs(self.cell, self._zoned, self.candidate_dropout > 0)
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(  # in torch.nn's words, by which people filter it
                 "dropout option adds dropout after all but last recurrent layer, so non-zero "
@@ -225,10 +244,11 @@ class Recurrent(OwnModule, nn.RNNBase):
         states = self._initial_state(input, hx, len(input), unbatched=False)
         x = input.unsqueeze(0)
         finals: list[State] = []
+        cell = self._cell_that_runs(training=False)
         for k in range(self.num_layers):
             before = tuple(s[k] for s in states)
             weights = self.layer_weights(k)
-            x, final = recurrence(self.cell, x, before, weights, strict=self.strict, by_steps=True)
+            x, final = recurrence(cell, x, before, weights, strict=self.strict, by_steps=True)
             finals.append(final)
         return x.squeeze(0), self._as_given(_stacked(finals))
 
@@ -240,7 +260,7 @@ class Recurrent(OwnModule, nn.RNNBase):
         """
         masked = self.training and self.recurrent_dropout > 0
         tensors = (*inputs, *self.parameters())
-        return describe_path(self.cell, tensors, masked)
+        return describe_path(self._cell_that_runs(self.training), tensors, masked)
 
     def extra_repr(self) -> str:
         """Show the cell, sizes and what differs from its default, as torch.nn does."""
@@ -249,6 +269,7 @@ class Recurrent(OwnModule, nn.RNNBase):
     def _changed(self, usual: dict[str, Any]) -> str:
         """Sizes and what differs from torch.nn's defaults, from ``usual`` and from our own."""
         own = {"recurrent_dropout": 0.0, "input_dropout": 0.0, "dropout_per_gate": False}
+        own |= {"candidate_dropout": 0.0, "zoneout": 0.0, "weight_dropout": 0.0}
         usual = usual | own | {"num_heads": 1, "strict": False}
         changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
         return ", ".join([super().extra_repr(), *changed])
@@ -275,15 +296,18 @@ class Recurrent(OwnModule, nn.RNNBase):
         seen: Sequence[StepValues] = (),
     ) -> tuple[Tensor, State]:
         finals: list[State] = []
+        cell = self._cell_that_runs(self.training)
         for k in range(self.num_layers):
             if k > 0 and self.dropout > 0:
                 x = dropout(x, self.dropout, self.training)
             outputs = []
             for reverse in (False, True)[: self.directions]:
                 before = tuple(s[len(finals)] for s in states)
-                weights = self.layer_weights(k, reverse)
+                weights = drop_weights(
+                    self.cell, self.layer_weights(k, reverse), self.weight_dropout, self.training
+                )
                 y, final = recurrence(
-                    self.cell, x, before, weights, lengths, reverse,
+                    cell, x, before, weights, lengths, reverse,
                     self._mask(self.recurrent_dropout, "weight_hh", k, before[0]),
                     self._mask(self.input_dropout, "weight_ih", k, before[0]),
                     strict=self.strict, by_steps=is_packed, noise=self._noise(x, before[0]),
@@ -310,9 +334,22 @@ class Recurrent(OwnModule, nn.RNNBase):
 
     def _noise(self, x: Tensor, like: Tensor) -> Tensor | None:
         """What the equations ask for in training, of the type of a state."""
-        if not self.training or self.cell.noises == 0:
+        if not self.training:
             return None
-        return torch.randn_like(like.new_empty(*x.shape[:2], self.cell.noises * self.hidden_size))
+        shape = (*x.shape[:2], self.hidden_size)
+        if self.candidate_dropout or self._zoned:
+            drawn = noise_of(self.cell, self._zoned, self.candidate_dropout, shape, like)
+            return torch.cat(drawn, -1)
+        if self.cell.noises == 0:
+            return None
+        return torch.randn_like(like.new_empty(*shape[:2], self.cell.noises * shape[2]))
+
+    def _cell_that_runs(self, training: bool) -> Cell:
+        """What a call runs: another cell under zoneout, and in training without candidates."""
+        drops = training and self.candidate_dropout > 0
+        if not drops and not self._zoned:
+            return self.cell
+        return cell_that_runs(self.cell, self._zoned, drops)
 
     def _forward_packed(
         self, packed: PackedSequence, hx: Any, lengths: Any, asked: tuple[bool, bool]
@@ -364,7 +401,10 @@ class Recurrent(OwnModule, nn.RNNBase):
 def slow_on_gpu(network: nn.Module) -> str | None:
     """Why recurrent layers of ``network`` would be trained step by step on a GPU; None if not."""
     layers = (module for module in network.modules() if isinstance(module, Recurrent))
-    reasons = (reason_against_torch(layer.cell, layer.recurrent_dropout > 0) for layer in layers)
+    reasons = (
+        reason_against_torch(layer._cell_that_runs(True), layer.recurrent_dropout > 0)
+        for layer in layers
+    )
     return next((reason for reason in reasons if reason is not None), None)
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.equations import bptt
 from tidegate.runtime.network import Network, State
 
@@ -140,7 +140,7 @@ def gradient_lengths(
     if state is None:
         condition = sequence["condition"][:1] if a.condition_size else None
         state = network.initial_state(1, condition)
-    per_row = a.directions * sum(a.hidden_sizes) * len(CELLS[a.cell].trace.nodes)
+    per_row = a.directions * sum(a.hidden_sizes) * len(get_cell(a.cell_that_answers).trace.nodes)
     order = np.argsort([one.length for one in questions], kind="stable")  # alike ones together
     while len(order):
         most = max(1, _VALUES // (per_row * questions[order[0]].length + 1))
@@ -161,7 +161,7 @@ class _Run:
         self, network: Network, x: np.ndarray, questions: Sequence[Question], state: State
     ) -> None:
         a = network.architecture
-        self.network, self.x, self.cell = network, x, CELLS[a.cell]
+        self.network, self.x, self.cell = network, x, get_cell(a.cell_that_answers)
         self.lengths = np.array([one.length for one in questions])
         self.steps = np.array([one.step for one in questions])
         self.columns = np.array([one.column for one in questions])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.cells import CELLS, Cell
+from tidegate.cells import Cell, get_cell
 from tidegate.equations import bptt, expr
 from tidegate.errors import InputError
 from tidegate.output.html_tables import html_table
@@ -137,7 +137,7 @@ def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[
     Raises InputError for so many steps that the values would fill the memory.
     """
     a = network.architecture
-    per_step = a.directions * sum(a.hidden_sizes) * len(CELLS[a.cell].trace.gates) * len(read)
+    per_step = a.directions * sum(a.hidden_sizes) * len(get_cell(a.cell).trace.gates) * len(read)
     if len(steps) * per_step > _LARGEST:
         most = _LARGEST // per_step
         problem = f"expected at most {most} steps, whose gates fill a GiB, got {len(steps)}"
@@ -151,7 +151,7 @@ def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[
 @np.errstate(over="ignore", invalid="ignore")
 def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValues]:
     a = network.architecture
-    cell, found = CELLS[a.cell], []
+    cell, found = get_cell(a.cell_that_answers), []
     x = network.embedded(sequence[:, None])
     condition = sequence["condition"][:1] if a.condition_size and len(sequence) else None
     begun = network.initial_state(1, condition)

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tidegate.cells import NAMES, PROJECTED, USES, get_cell
+from tidegate.cells import PROJECTED, TO_TRY, USES, Cell, get_cell
 from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.tasks.architectures import need_memory
@@ -54,7 +54,7 @@ class Estimator(StandsBeside, Saved):
     MOST_REFIT: ClassVar[str] = "up to 10,000 to train on"
     FEW: ClassVar[int] = 10_000  # of more, a tenth held out is not what lacks
 
-    cell: str = option("gru", f"recurrent cell. {USES}", common=True, search=Among(*NAMES))
+    cell: str = option("gru", f"recurrent cell. {USES}", common=True, search=Among(*TO_TRY))
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",
@@ -82,6 +82,27 @@ class Estimator(StandsBeside, Saved):
         at_least=0,
         below=1,
     )
+    candidate_dropout: float = option(
+        0.0,
+        "probability of dropping a value that a cell proposes for its state, never one that it "
+        "keeps (recurrent dropout without memory loss)",
+        at_least=0,
+        below=1,
+    )
+    zoneout: float = option(
+        0.0,
+        "probability that a unit of each state stays as it was at a step of training; such a "
+        "network's layers are compiled at their first use on a machine",
+        at_least=0,
+        below=1,
+    )
+    weight_dropout: float = option(
+        0.0,
+        "probability of hiding a recurrent weight, for all steps of a batch at a time (weight "
+        "drop)",
+        at_least=0,
+        below=1,
+    )
     chrono: int | None = option(
         None,
         "start with gates that remember up to this many recurrent steps (chrono initialisation), "
@@ -98,6 +119,10 @@ class Estimator(StandsBeside, Saved):
         "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
         "remembers longer at first; `chrono` replaces it",
     )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A reader's own cell becomes an option, and later stands in a file, by its key."""
+        super().__setattr__(name, value.key if isinstance(value, Cell) else value)
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
@@ -239,7 +264,7 @@ class Estimator(StandsBeside, Saved):
         # what a task leaves out it does not have
         none = {"vocabulary_size": None, "input_size": None, "embedding_size": None}
         values: dict[str, Any] = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
-        values["cell"] = get_cell(values["cell"]).name
+        values["cell"] = get_cell(values["cell"]).key
         values["hidden_sizes"] = tuple(values["hidden_sizes"])
         known = {f.name for f in fields(Architecture)}
         try:

@@ -18,7 +18,7 @@ from tidegate.data.series.windows import Windows
 from tidegate.data.source import split_list
 from tidegate.errors import InputError, shown, spelled
 from tidegate.runtime.batches import forecast_windows
-from tidegate.tasks.anomalies import Anomalies
+from tidegate.tasks.anomalies import Anomalies, spans_to_score
 from tidegate.tasks.backtest import Backtest, seasonal_naive_error, spread_of_targets
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.forecast_intervals import losses, spreads, told
@@ -131,40 +131,40 @@ class JudgedForecaster(ForecastPictures, Estimator):
         Rows from ``start``, by default the first one that ``fit`` did not use, to before
         ``calibrate_until``, by default the middle of those there are, say which scores are usual;
         the rows from there on are scored, and flagged so that of usual ones at most a share of
-        ``rate`` is, in expectation.  Raises InputError for too few rows, and for series of several
-        ids.
+        ``rate`` is, in expectation.  Of several series each has a middle and a usual error of its
+        own, and one threshold; those with too few rows are left out.  Missing values have no score.
+        Raises InputError for too few rows.
         """
         held = self._held(data)
-        w, series, panel = self.windowing_, held.series, held.panel
-        if len(panel.series) > 1:
-            some = ", ".join(shown(str(one)) for one in panel.ids[:3])
+        w, panel, told = self.windowing_, held.panel, held.panel.id_name is not None
+        firsts = [
+            self._first_row(held, g) if start is None else one.row_of(start, clipped=told)
+            for g, one in enumerate(panel.series)
+        ]
+        least = 1 if told else w.context  # of series with ids, short ones are read, too
+        spans = spans_to_score(panel, least, firsts, calibrate_until)
+        if not spans:
+            since = self._unseen(panel.ids[int(np.argmax(panel.lengths))])
+            where = "" if start is not None or since is None else f" from {since} on, which the "
+            where += "model has not learned from," if where else ""
             raise InputError(
-                f"expected one series, got {len(panel.series)}, told apart by {panel.id_name} "
-                f"({some}, ...); give the rows of one of them"
+                f"expected 2 rows or more{where} with {least} before them, which are read, got "
+                f"fewer{' in each series' if told else ''}; give newer rows, or an earlier "
+                f"{spelled('start')}"
             )
-        first = self._first_row(held, 0) if start is None else series.row_of(start)
-        first, end = max(first, w.context), len(series)
-        if end - first < 2:
-            raise InputError(
-                f"expected 2 rows or more from {self._unseen(panel.ids[0])} on, which the model "
-                f"has not learned from, got {max(end - first, 0)} with {w.context} rows of context "
-                f"before them; give newer rows, or an earlier {spelled('start')}"
-            )
-        middle = (first + end) // 2 if calibrate_until is None else series.row_of(calibrate_until)
-        if not first < middle < end:
-            raise InputError(
-                f"expected a moment after row {first} and before the last row, {end - 1}, got row "
-                f"{middle}; choose another",
-                option="calibrate_until",
-            )
-        need_finite(series.rows(first - w.context, end))
-        stack = self._stack(panel)
-        starts = stack.zero[0] + np.arange(first, end) - w.context
-        every, errors = Windows(w, stack.rows, starts), []
-        for chunk in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
-            part = every.at(chunk)
-            errors.append(part.asked(1)[:, 0] - forecast_windows(self.runtime_, part)[:, 0])
-        return Anomalies.of(series.rows(middle, end), np.concatenate(errors), rate)
+        stack = self._stack(panel, [max(first, least) for first in firsts])
+        errors, rows = [], []
+        for g, (first, middle, end) in spans.items():
+            need_finite(panel.series[g].rows(max(first - w.context, 0), end))
+            starts = stack.zero[g] + np.arange(first, end) - w.context
+            every, found = Windows(w, stack.rows, starts), []
+            for chunk in np.split(starts, range(_CHUNK, len(starts), _CHUNK)):
+                part = every.at(chunk)
+                found.append(part.asked(1)[:, 0] - forecast_windows(self.runtime_, part)[:, 0])
+            errors.append(np.concatenate(found))
+            rows.append(panel.series[g].rows(middle, end))
+        ids = tuple(panel.ids[g] for g in spans)
+        return Anomalies.of(Panel(tuple(rows), ids, panel.id_name), errors, rate)
 
     def _named_figures(self, stack: Stack, starts: np.ndarray) -> dict[str, dict[str, float]]:
         figures = self._figures(stack, starts)

@@ -159,14 +159,18 @@ def plot_anomalies(path: str | PathLike[str], found: Anomalies, *, force: bool =
 
 def draw_anomalies(found: Anomalies, *, shown: bool = False) -> list[Axes]:
     """What ``plot_anomalies`` writes; the axes, one for each column.  ``shown``: by pyplot."""
-    series, flags = found.series, found.flags
+    flags, panel, begin, drawn = found.flags, found.panel, 0, []
+    for g, one in enumerate(panel.series):
+        own = flags[begin : begin + len(one)]
+        drawn += [(_called(panel, g, c), one, c, own) for c in range(len(one.names))]
+        begin += len(one)
     title = f"{int(flags.sum())} of {len(flags)} rows flagged"
-    panels = _panels(series.names, title, shown)
-    for c, axes in enumerate(panels):
-        axes.plot(series.times, series.values[:, c], color=_TRUTH, label="known")
-        marked = series.times[flags], series.values[flags, c]
+    panels = _panels([name for name, *_ in drawn], title, shown)
+    for axes, (_, one, c, own) in zip(panels, drawn, strict=False):
+        axes.plot(one.times, one.values[:, c], color=_TRUTH, label="known")
+        marked = one.times[own], one.values[own, c]
         axes.plot(*marked, color=_MODEL, marker="o", linestyle="", label="flagged")
-    return _finished(panels, series.times)
+    return _finished(panels, found.times)
 
 
 def _panels(names: Sequence[str], title: str, shown: bool) -> list[Axes]:

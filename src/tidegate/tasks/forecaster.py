@@ -15,6 +15,7 @@ from tidegate.data.series.held import Forecast
 from tidegate.data.series.line import fold_count, line_folds, line_steps
 from tidegate.data.series.panel import Panel, Stack
 from tidegate.data.series.series import Series
+from tidegate.data.series.wandering import mostly_wander
 from tidegate.data.series.windows import Windows
 from tidegate.data.text.conditions import Conditions
 from tidegate.errors import InputError, shown
@@ -177,7 +178,8 @@ class Forecaster(ForecastOptions):
         judged = with_weights(self.runtime_, result.judged)
         if line is not None:
             folds = line_folds(line, train, validation, steps)
-            blend = Blend.of(judged, line, folds, w)
+            wandering = mostly_wander(panel.before(cuts))
+            blend = Blend.of(judged, line, folds, w, wandering=wandering)
             judged = blend.applied(judged, line, line)
             self.metrics_ |= self._errors(judged, validation)
             kept = line if not result.refit_steps else line.fitted_to(everything, steps)
@@ -210,9 +212,21 @@ class Forecaster(ForecastOptions):
         than the context, for values that are not finite, and for quantiles that are not between 0
         and 1, or beyond those that the held-out windows could tell.
         """
-        levels = () if quantiles is None else checked_levels(quantiles)
         held = self._held(data)
-        panel, w = held.panel, self.windowing_
+        return held.give_back(self._ahead(held.panel, quantiles))
+
+    def predict(self, data: Any) -> np.ndarray:
+        """Forecast values only: [horizon, series], or [horizon] for data of one dimension.
+
+        Of series with ids as many horizons, one after the other.
+        """
+        held = self._held(data)
+        values = self._ahead(held.panel).values
+        return values[:, 0] if held.flat else values
+
+    def _ahead(self, panel: Panel, quantiles: Sequence[float] | None = None) -> Forecast:
+        levels = () if quantiles is None else checked_levels(quantiles)
+        w = self.windowing_
         last = self._last_windows(panel)
         values = forecast_windows(self.runtime_, last)  # [G, horizon, C]
         times = np.concatenate([one.future_times(w.horizon) for one in panel.series])
@@ -224,16 +238,7 @@ class Forecaster(ForecastOptions):
             ahead = replace(ahead, levels=levels, quantiles=told)
         if panel.id_name is not None:
             ahead = replace(ahead, ids=tuple(i for i in panel.ids for _ in range(w.horizon)))
-        return held.give_back(ahead)
-
-    def predict(self, data: Any) -> np.ndarray:
-        """Forecast values only: [horizon, series], or [horizon] for data of one dimension.
-
-        Of series with ids as many horizons, one after the other.
-        """
-        held = self._held(data)
-        values = self.forecast(held.panel).values
-        return values[:, 0] if held.flat else values
+        return ahead
 
     def _last_windows(self, panel: Panel) -> Windows:
         """The last rows of each series, as many as the context.

@@ -11,7 +11,7 @@ from tidegate.model.encoder_decoder import EncoderDecoder
 
 AnyArchitecture = TypeVar("AnyArchitecture", Architecture, EncoderDecoder)
 
-_LARGEST = 64.0  # times the hidden sizes: beyond what any two cells differ by
+_LARGEST = 2.0**14  # times the hidden sizes: one cell may grow as H, another as H * H
 
 
 def with_equal_parameters(
@@ -20,8 +20,9 @@ def with_equal_parameters(
     """``architecture`` with another cell, and hidden sizes such that its parameters are as many.
 
     All sizes are multiplied by the same number and rounded, each up or down: whichever comes
-    closest.  One unit more or less is all that is left between the two, which is within 2 % from
-    128 units on.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
+    closest.  One unit more or less is all that is left between the two, which is within 2 % where
+    both have 128 units or more.  Raises InputError for ``tie_embeddings``, where the size is the
+    embedding's.
     """
     if architecture.tie_embeddings:
         raise InputError(
@@ -40,7 +41,7 @@ def with_equal_parameters(
         ]
 
     low, high = 1 / _LARGEST, _LARGEST
-    while high / low > 1 + 1e-6:  # bisection: parameters grow with the sizes
+    while high / low > 1 + 1e-9:  # bisection: parameters grow with the sizes
         middle = (low * high) ** 0.5
         if scaled(middle)[0].parameter_count() < wanted:
             low = middle

@@ -20,7 +20,7 @@ _NOT_WRITTEN: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
-Cell = str | float
+Cell = str | float | None  # None: an empty one
 
 
 def check_table_name(path: str | PathLike[str]) -> None:
@@ -92,7 +92,7 @@ class Dialect:
 
     def _as_text(self, name: str, cell: Cell) -> str:
         # a float of Python's is written with as many digits as tell it from its neighbours
-        text = cell if isinstance(cell, str) else repr(cell)
+        text = "" if cell is None else cell if isinstance(cell, str) else repr(cell)
         if name in self.commas and _NUMBER.fullmatch(text):
             text = text.replace(".", ",")
         return text
