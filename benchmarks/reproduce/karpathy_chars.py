@@ -9,8 +9,9 @@ the test, which those weights read once.  One layer of 64 or 128 units: 50 epoch
 which reads characters as one-hot vectors; here they are embedded.  Each row of the paper's table
 holds models of nearly equal numbers of weights (from memory), so that its GRU and RNN may have more
 units than the LSTM they are named after: with one-hot characters an RNN of 140 units and a GRU of
-76 have as many weights as an LSTM of 64, an RNN of 272 and a GRU of 151 as one of 128.  ``best``:
-three GRUs of 512, 60 minutes on all cores; ``defaults``: no option but five minutes; ``counts``: those, with counted n-grams beside the network.
+76 have as many weights as an LSTM of 64, an RNN of 272 and a GRU of 151 as one of 128. ``best``:
+three GRUs of 512, 60 minutes on all cores; ``defaults``: no option but five minutes; ``counts``:
+those, with counted n-grams beside the network.
 """
 
 from __future__ import annotations
