@@ -65,16 +65,17 @@ if(amx IN_LIST engine_isas)
   target_compile_definitions(kernels PRIVATE TIDEGATE_AMX)
 endif()
 
-# A reader's own cell is compiled apart (src/tidegate/compiling): with these flags, of these headers,
-# which must be the ones that the engine was compiled of.
-list(JOIN kernel_options " " own_cell_options)
+# A reader's own cell is compiled apart (src/tidegate/compiling), by gcc or clang, whichever made the
+# engine: with these flags, of these headers, which must be the ones that the engine was compiled of.
 set(own_cell_flags "|")
-foreach(isa baseline avx2 avx512)
-  if(isa IN_LIST engine_isas)
-    list(JOIN ${isa}_flags " " flags)
-    string(APPEND own_cell_flags "${isa} ${own_cell_options} ${flags}|")
-  endif()
-endforeach()
+if(NOT WIN32)
+  foreach(isa baseline avx2 avx512)
+    if(isa IN_LIST engine_isas)
+      list(JOIN ${isa}_flags " " flags)
+      string(APPEND own_cell_flags "${isa} -ffp-contract=off -w ${flags}|")
+    endif()
+  endforeach()
+endif()
 set(own_cell_headers engine/cell.h engine/inline.h engine/kernels.h engine/sweeps.h)
 file(GLOB simd_headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_LIST_DIR}
   ${CMAKE_CURRENT_LIST_DIR}/simd/*.h)

@@ -11,7 +11,6 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from any_cell import flat, layer_of, state_of
+from compiled_cells import cells_kept  # noqa: F401  a fixture
 
 import tidegate as tg
 from tidegate import _engine, cell, gates, states
@@ -70,15 +70,7 @@ def declared(text: str, name: str, file: str = "<a notebook>") -> Any:
     return names[name]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where cells are kept in this file, in which the compiler takes half the time."""
-    folder, flags = tmp_path_factory.mktemp("cells"), list(compiler._FLAGS)
-    flags[flags.index("-O3")] = "-O1"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIDEGATE_CACHE", str(folder))
-        patch.setattr(compiler, "_FLAGS", flags)
-        yield folder
+pytestmark = pytest.mark.usefixtures("cells_kept")
 
 
 @pytest.fixture
@@ -435,7 +427,7 @@ REFUSED = {
     "an unknown role": ('"z n"', '{"z": "forgets", "n": ""}', "for z a tidegate.Gate or a role"),
     "a state without meaning": ('"h"', '{"h": 1}', "state.*: expected for h a tidegate.State, got"),
     "a vector of no gate": (
-        'state="h"', 'state="h", vectors={"p": "x"}', "vectors: .* for p gates of z, n, got x",
+        'state="h"', 'state="h", vectors={"p": "x"}', "for p gates or states, z, n, h, got x",
     ),
     "a vector with a taken name": (
         'state="h"', 'state="h", vectors={"bias_ih": "z"}', "bias_ih: .* name that no other",

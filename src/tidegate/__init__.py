@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.nn.cell_layers import GRUCell, LSTMCell, RNNCell
     from tidegate.nn.layers import GRU, LSTM, RNN
     from tidegate.nn.recurrent_layer import Recurrent
+    from tidegate.nn.stack import Stack
     from tidegate.tasks import load
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
@@ -41,6 +42,7 @@ _HOME_OF = {
     "LSTM": "tidegate.nn.layers",
     "GRU": "tidegate.nn.layers",
     "Recurrent": "tidegate.nn.recurrent_layer",
+    "Stack": "tidegate.nn.stack",
     "RNNCell": "tidegate.nn.cell_layers",
     "LSTMCell": "tidegate.nn.cell_layers",
     "GRUCell": "tidegate.nn.cell_layers",
@@ -91,6 +93,7 @@ __all__ = [
     "SeriesTagger",
     "SeriesToSeries",
     "SequenceToSequence",
+    "Stack",
     "State",
     "TextClassifier",
     "TextRegressor",

@@ -65,7 +65,8 @@ def cell(
         what is carried from step to step, the output first: ``state="h"``, ``states="h c"``; or a
         dict of a `State` to each
     vectors : dict
-        parameters with one entry per unit, and the gates that have one: ``{"peep": "i f o"}``
+        parameters with one entry per unit, and the gates or states that have one of them:
+        ``{"peep": "i f o"}``
     projections : str or names
         matrices [P, H], of which the layer's ``proj_size`` is P
     heads : bool
@@ -178,8 +179,9 @@ class _Declaration:
                 )
         for name, blocks in made.vectors.items():
             for gate in blocks:
-                if gate not in made.gates:
+                if gate not in made.gates and gate not in made.states:
+                    known = ", ".join((*made.gates, *made.states))
                     raise self._wrong(
-                        f"vectors: expected for {name} gates of {', '.join(made.gates)}, got "
-                        f"{gate}; take these, or declare it"
+                        f"vectors: expected for {name} gates or states, {known}, got {gate}; take "
+                        "these, or declare it"
                     )

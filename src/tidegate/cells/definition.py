@@ -22,8 +22,18 @@ Equations = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
 class Gate:
     """A block of H units in the weights.
 
-    ``role``: ``keeps`` the old state, ``writes`` to it, ``shows`` it; empty for none of these.  The
-    initial weights follow from it (nn/init.py).
+    >>> from tidegate import Gate
+    >>> Gate("forget gate", "keeps").role
+    'keeps'
+
+    Parameters
+    ----------
+    meaning : str
+        what it is called in words
+    role : str, default ''
+        ``keeps`` the old state, ``writes`` to it, ``shows`` it; empty for none of these.  The
+        initial weights follow from it (nn/init.py)
+
     """
 
     meaning: str
@@ -40,7 +50,20 @@ class Gate:
 
 @dataclass(frozen=True)
 class State:
-    """What a cell carries from step to step: ``width`` is H units, or P of a projection."""
+    """What a cell carries from step to step.
+
+    >>> from tidegate import State
+    >>> State("cell state").width
+    'H'
+
+    Parameters
+    ----------
+    meaning : str
+        what it is called in words
+    width : str, default 'H'
+        ``H``, the layer's units, or ``P``, the values of a projection
+
+    """
 
     meaning: str
     width: Literal["H", "P"] = "H"

@@ -20,15 +20,13 @@ Probabilities = tuple[tuple[str, float], ...]  # of states, by name
 
 
 def candidates_of(cell: Cell) -> tuple[str, ...]:
-    """The gates that propose a new state: watched, without a role, and squashed by no sigmoid."""
-    activations = ("tanh", "relu")
-    return tuple(
-        name
-        for name, gate in cell.gates.items()
-        if not gate.role
-        and isinstance(node := cell.trace.gates.get(name), expr.Unary)
-        and node.op in activations
-    )
+    """The gates that propose a new state: watched, without a role, no sigmoid and no state."""
+    states, found = set(map(id, cell.trace.states.values())), []
+    for name, node in cell.trace.gates.items():
+        scales = isinstance(node, expr.Unary) and node.op == "sigmoid"
+        if name in cell.gates and not (cell.gates[name].role or scales or id(node) in states):
+            found.append(name)
+    return tuple(found)
 
 
 @cache

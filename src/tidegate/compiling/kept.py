@@ -61,7 +61,7 @@ def kept(name: str, make: Callable[[], bytes]) -> Path:
 def is_whole(path: Path) -> bool:
     """Whether all of a library is there, written by this user."""
     try:
-        if path.stat().st_uid != os.getuid():
+        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
             return False
         data = path.read_bytes()
     except OSError:
@@ -73,14 +73,13 @@ def is_whole(path: Path) -> bool:
 def _alone(path: Path) -> Iterator[None]:
     """Hold the lock of what is to be made; the kernel lets go of a process that ends."""
     lock = path.with_suffix(".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
         with suppress(OSError):  # a file system without locks: two may make the same
             file_lock.take(descriptor, wait=True)
         yield
-        lock.unlink(missing_ok=True)
     finally:
-        os.close(descriptor)
+        file_lock.remove(lock, descriptor)
 
 
 @cache

@@ -63,7 +63,8 @@ def _load(cell: Cell, isa: str) -> str | None:
                 f"{e}; name a folder that programs may run from in the environment variable "
                 "TIDEGATE_CACHE"
             ) from e
-    except CannotCompileError as e:
+    except (CannotCompileError, OSError) as error:
+        e = f"{error}; free some space" if isinstance(error, OSError) else error
         reason = f"the engine has no kernel for {cell.name}: {e}"
         warnings.warn(
             f"the cell {cell.name} runs step by step, which is slow: {e}", RuntimeWarning,

@@ -68,6 +68,17 @@ _OWN = {
         "heads K of a cell that is declared with them, a divisor of hidden_size: the recurrent "
         "weights of each see its own H/K units only",
     ),
+    "hidden_sizes": ("sequence of int", "units of each layer, from the first to the last"),
+    "residual": (
+        "bool",
+        "whether what enters a layer is added to what leaves it, by way of a linear map where "
+        "their widths differ (He et al. 2016, arXiv:1512.03385)",
+    ),
+    "norm": (
+        "bool",
+        "whether what enters a layer is normalised over its values at each step (layer "
+        "normalisation, Ba et al. 2016, arXiv:1607.06450), but not what goes past the layer",
+    ),
     "strict": (
         "bool",
         "whether a call raises RuntimeError where only the slow step-by-step path could run",

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from tidegate.cells import Cell, Probabilities, regularised, zoneout_of
-from tidegate.cells.regularised import candidates_of
 from tidegate.nn.dropout import dropout
 
 Weights = list[Tensor | None]
@@ -48,9 +47,9 @@ def cell_that_runs(cell: Cell, zoneout: Probabilities, candidate_dropout: bool) 
 
 
 def noise_of(
-    cell: Cell,
-    zoneout: Probabilities,
+    candidates: int,
     candidate_dropout: float,
+    zoneout: Probabilities,
     shape: tuple[int, ...],
     like: Tensor,
 ) -> list[Tensor]:
@@ -62,7 +61,7 @@ def noise_of(
     found = []
     if candidate_dropout:
         keep = 1 - candidate_dropout
-        for _ in candidates_of(cell):
+        for _ in range(candidates):
             found.append(_drawn(keep, shape, like) / keep - 1)
     for _, probability in zoneout:
         found.append(_drawn(probability, shape, like) - probability)
