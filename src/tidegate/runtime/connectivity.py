@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -71,15 +71,15 @@ def questions_of(
         if a.readout == "every":
             for t, column in enumerate(outputs[:, 0].argmax(-1).tolist()):
                 length = T if a.bidirectional else t + 1
-                found.append(Question(length, t, column, title + names[column], t, series))
+                found.append(Question(length, t, column, title + names[int(column)], t, series))
             continue
         order = np.argsort(-outputs[0], kind="stable") if by_step else np.arange(a.output_size)
         for column in order[:_MOST_FINAL].tolist():
-            found.append(Question(T, T - 1, column, title + names[column], None, series))
+            found.append(Question(T, T - 1, column, title + names[int(column)], None, series))
         if by_step:
             column = int(order[0])
             for t in range(max(0, T - _MOST_STEPS), T):
-                found.append(Question(t + 1, t, column, title + names[column], t, series))
+                found.append(Question(t + 1, t, column, title + names[int(column)], t, series))
     return found
 
 
@@ -198,7 +198,7 @@ class _Run:
         scores = (features * by_output).sum(-1) + network.output_bias[self.columns]
         for k in reversed(range(len(self.passes))):
             width = by_steps.shape[-1] // len(self.passes[k])
-            total = np.zeros(())
+            total: Any = 0.0
             for d, (run, weights) in enumerate(
                 zip(self.passes[k], network.layer_weights(k), strict=True)
             ):

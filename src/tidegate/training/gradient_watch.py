@@ -62,8 +62,8 @@ class GradientWatch:
         norms = []
         for parameters in self._layers.values():
             found = [p.grad.detach() for p in parameters if p.grad is not None]
-            own = torch._foreach_norm(found) if found else [torch.zeros(())]
-            norms.append(torch.linalg.vector_norm(torch.stack([n.cpu() for n in own])))
+            own = [torch.linalg.vector_norm(one).cpu() for one in found] or [torch.zeros(())]
+            norms.append(torch.linalg.vector_norm(torch.stack(own)))
         self._since.append(torch.stack(norms))
 
     def evaluated(self, step: int) -> str:
