@@ -30,7 +30,6 @@ PAGES = (
     ROOT / "docs" / "results-tasks.md",
     ROOT / "docs" / "onnx.md",
     ROOT / "docs" / "serving.md",
-    ROOT / "docs" / "wheels.md",
 )
 _TABLE = re.compile(r"<!-- table: (\w+) -->.*?<!-- /table -->", re.DOTALL)
 _WORDS = re.compile(r"<!-- words: (\w+) -->.*?<!-- /words -->", re.DOTALL)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import tidegate as tg
+from tidegate.compiling.compiler import find_headers
 from tidegate.engine import EngineLayer, compiled
 
 DATA = Path(__file__).parent / "data"
@@ -104,6 +105,7 @@ def main() -> None:
     with_torch = parser.parse_args().torch
     assert with_torch == (importlib.util.find_spec("torch") is not None), "torch: there or not?"
     name, sets = where_it_is(), every_instruction_set()
+    find_headers()  # which a reader's own cell is compiled of; raises
     threads_share_the_work()
     the_command_answers()
     if with_torch:

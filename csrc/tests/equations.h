@@ -77,6 +77,58 @@ inline std::vector<Reals> mgu(const Row& row) {
     })};
 }
 
+// A unit's own past stands for a product; so no unit sees another.
+inline std::vector<Reals> indrnn(const Row& row) {
+    return {row.each(
+        [&](Index j) { return std::max(row.w(0, j) + row.vector(0, j) * row.before[0][j], 0.0); })};
+}
+
+inline std::vector<Reals> mingru(const Row& row) {
+    return {row.each([&](Index j) {
+        const double z = sigmoid(row.w(0, j));
+        return row.before[0][j] + z * (row.w(1, j) - row.before[0][j]);
+    })};
+}
+
+inline std::vector<Reals> gru_diagonal(const Row& row) {
+    return {row.each([&](Index j) {
+        const double h = row.before[0][j];
+        const double r = sigmoid(row.w(0, j) + row.vector(0, j) * h);
+        const double z = sigmoid(row.w(1, j) + row.vector(1, j) * h);
+        return (1 - z) * std::tanh(row.w(2, j) + row.vector(2, j) * r * h) + z * h;
+    })};
+}
+
+inline std::vector<Reals> lstm_diagonal(const Row& row) {
+    Reals h(row.layer.H), c(row.layer.H);
+    for (Index j = 0; j < row.layer.H; ++j) {
+        const double h0 = row.before[0][j], c0 = row.before[1][j];
+        // vectors: f, g, o of h, then f, o of c
+        const double f = sigmoid(row.w(0, j) + row.vector(0, j) * h0 + row.vector(3, j) * c0);
+        c[j] = f * c0 + (1 - f) * std::tanh(row.w(1, j) + row.vector(1, j) * h0);
+        h[j] = sigmoid(row.w(2, j) + row.vector(2, j) * h0 + row.vector(4, j) * c[j]) *
+               std::tanh(c[j]);
+    }
+    return {h, c};
+}
+
+// Gates i, f, z, o; states h, c, n, m. What has less than half in n has not begun.
+inline std::vector<Reals> slstm(const Row& row) {
+    const Index H = row.layer.H;
+    Reals h(H), c(H), n(H), m(H);
+    for (Index j = 0; j < H; ++j) {
+        const double i = row.sum(0, j),
+                     kept = row.before[3][j] - std::log1p(std::exp(-row.sum(1, j)));
+        const bool begun = row.before[2][j] >= 0.5;
+        m[j] = begun ? std::max(kept, i) : i;
+        const double writes = std::exp(i - m[j]), keeps = begun ? std::exp(kept - m[j]) : 0;
+        c[j] = keeps * row.before[1][j] + writes * std::tanh(row.sum(2, j));
+        n[j] = keeps * row.before[2][j] + writes;
+        h[j] = sigmoid(row.sum(3, j)) * c[j] / n[j];
+    }
+    return {h, c, n, m};
+}
+
 inline std::vector<Reals> test_norm(const Row& row) {
     const double H = static_cast<double>(row.layer.H);
     const Reals a = row.each([&](Index j) { return row.sum(0, j); });
@@ -173,6 +225,11 @@ inline const std::map<std::string, Step> kSteps{{"rnn_tanh", rnn_tanh},
                                                 {"gru", gru},
                                                 {"gru_reset_before", gru_reset_before},
                                                 {"mgu", mgu},
+                                                {"indrnn", indrnn},
+                                                {"mingru", mingru},
+                                                {"gru_diagonal", gru_diagonal},
+                                                {"lstm_diagonal", lstm_diagonal},
+                                                {"slstm", slstm},
                                                 {"test_norm", test_norm},
                                                 {"test_two_products", test_two_products},
                                                 {"test_no_products", test_no_products},

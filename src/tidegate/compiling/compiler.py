@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from hashlib import sha256
@@ -36,6 +37,8 @@ class Compiler(NamedTuple):
 
 def find_compiler() -> Compiler:
     """The one that CXX names, else the first of the usual names.  Raises CannotCompileError."""
+    if sys.platform == "win32":
+        raise CannotCompileError("got Windows; use Linux or macOS, where own cells are compiled")
     told = shlex.split(os.environ.get("CXX", ""))
     for command in [told] if told else [[name] for name in _NAMES]:
         if place := shutil.which(command[0]):

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,8 +19,6 @@ from pathlib import Path
 from tidegate.errors import InputError
 from tidegate.output import file_lock
 from tidegate.output.writing import write_atomically
-
-_PATIENCE = 0.05  # seconds between looks at another process's lock
 
 
 def folder() -> Path:
@@ -78,14 +75,8 @@ def _alone(path: Path) -> Iterator[None]:
     lock = path.with_suffix(".lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
-        while True:
-            try:
-                file_lock.take(descriptor)
-                break
-            except BlockingIOError:
-                time.sleep(_PATIENCE)
-            except OSError:  # a file system without locks: two may make the same
-                break
+        with suppress(OSError):  # a file system without locks: two may make the same
+            file_lock.take(descriptor, wait=True)
         yield
     finally:
         file_lock.remove(lock, descriptor)

@@ -37,6 +37,7 @@ from tidegate.nn.regularising import (
     drop_weights,
     noise_of,
 )
+from tidegate.nn.step_values import StepValues, named
 from tidegate.nn.torch_tools import OwnModule, one_node
 
 
@@ -176,7 +177,10 @@ class Recurrent(OwnModule, nn.RNNBase):
         input: Tensor | PackedSequence,
         hx: Tensor | tuple[Tensor, ...] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Any, Any]:
+        *,
+        return_gates: bool = False,
+        return_states: bool = False,
+    ) -> tuple[Any, ...]:
         """Run the layer over whole sequences.
 
         input: [T, B, I] ([B, T, I] if ``batch_first``; [T, I] for one sequence) or a
@@ -188,14 +192,23 @@ class Recurrent(OwnModule, nn.RNNBase):
 
         Returns y and the final state of every layer.  y: hidden states of the last layer at every
         step, [T, B, directions * H], with the dimensions in the order of the input.  The state has
-        the form of ``hx``.  With ``proj_size``, the H of h and y is ``proj_size``.  Raises
-        ValueError, TypeError or RuntimeError, where torch.nn does, naming the argument, what was
-        expected and what came.
+        the form of ``hx``.  With ``proj_size``, the H of h and y is ``proj_size``.
+
+        return_gates: return a third value, a dict of every gate of every layer and direction by the
+        names of ``model.inspect``: ``layer_0.z``, and backwards ``layer_0.z_reverse``.  Each is
+        [T, B, H], in the form of the input, zero from a row's length on.  RNN has no gates.
+        return_states: one more dict, of the states of every step: ``layer_0.h``, ``layer_0.c``.
+        No gradient flows through either.  They cost a forward pass of training; on a GPU, in
+        torch.compile and in other types than float32 they are computed step by step.
+
+        Raises ValueError, TypeError or RuntimeError, where torch.nn does, naming the argument, what
+        was expected and what came.
         """
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx, lengths)
+            return self._forward_packed(input, hx, lengths, (return_gates, return_states))
         if isinstance(input, Proxy):
-            return one_node(self, input, hx=hx, lengths=lengths)
+            asked = {"return_gates": return_gates or None, "return_states": return_states or None}
+            return one_node(self, input, hx=hx, lengths=lengths, **asked)
         order = "[B, T, I]" if self.batch_first else "[T, B, I]"
         check_input(input, {3: order, 2: "[T, I]"}, self._weight("weight_ih_l0"))
         unbatched = input.dim() == 2
@@ -205,12 +218,18 @@ class Recurrent(OwnModule, nn.RNNBase):
             x = input.transpose(0, 1) if self.batch_first else input
         steps, batch, _ = x.shape
         states = self._initial_state(x, hx, batch, unbatched)
-        y, final = self._stack(x, states, check_lengths(lengths, steps, batch))
+        asked = return_gates, return_states
+        seen = [StepValues() for _ in self._names()] if any(asked) else []
+        y, final = self._stack(x, states, check_lengths(lengths, steps, batch), seen=seen)
+
+        def as_input(over_time: Tensor) -> Tensor:
+            if unbatched:
+                return over_time.squeeze(1)
+            return over_time.transpose(0, 1) if self.batch_first else over_time
+
         if unbatched:
-            y, final = y.squeeze(1), tuple(s.squeeze(1) for s in final)
-        elif self.batch_first:
-            y = y.transpose(0, 1)
-        return y, self._as_given(final)
+            final = tuple(s.squeeze(1) for s in final)
+        return as_input(y), self._as_given(final), *named(self._names(), seen, as_input, asked)
 
     def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Run one step of a stream, without dropout: input [B, I] -> y [B, H] and the new state.
@@ -276,6 +295,7 @@ class Recurrent(OwnModule, nn.RNNBase):
         states: tuple[Sequence[Tensor], ...],
         lengths: Tensor | None,
         is_packed: bool = False,
+        seen: Sequence[StepValues] = (),
     ) -> tuple[Tensor, State]:
         finals: list[State] = []
         cell = self._cell_that_runs(self.training)
@@ -293,6 +313,7 @@ class Recurrent(OwnModule, nn.RNNBase):
                     self._mask(self.recurrent_dropout, "weight_hh", k, before[0]),
                     self._mask(self.input_dropout, "weight_ih", k, before[0]),
                     strict=self.strict, by_steps=is_packed, noise=self._noise(x, before[0]),
+                    seen=seen[len(finals)] if seen else None,
                 )  # fmt: skip
                 outputs.append(y)
                 finals.append(final)
@@ -333,8 +354,8 @@ class Recurrent(OwnModule, nn.RNNBase):
         return cell_that_runs(self.cell, self._zoned, drops)
 
     def _forward_packed(
-        self, packed: PackedSequence, hx: Any, lengths: Any
-    ) -> tuple[PackedSequence, Any]:
+        self, packed: PackedSequence, hx: Any, lengths: Any, asked: tuple[bool, bool]
+    ) -> tuple[Any, ...]:
         if lengths is not None:
             raise ValueError(
                 "lengths: expected none beside a PackedSequence, which holds its own, got some; "
@@ -343,13 +364,19 @@ class Recurrent(OwnModule, nn.RNNBase):
         x, true_lengths = pad_packed_sequence(packed)  # rows in the caller's order
         check_input(x, {3: "packed steps [.., I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(x, hx, x.shape[1], unbatched=False)
-        y, final = self._stack(x, states, true_lengths, is_packed=True)
+        seen = [StepValues() for _ in self._names()] if any(asked) else []
+        y, final = self._stack(x, states, true_lengths, is_packed=True, seen=seen)
         if packed.sorted_indices is not None:
-            y = y[:, packed.sorted_indices]
             true_lengths = true_lengths[packed.sorted_indices.cpu()]
-        data, _ = torch._VF._pack_padded_sequence(y, true_lengths, False)  # pyright: ignore
-        given = packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
-        return PackedSequence(data, *given), self._as_given(final)
+
+        def as_input(over_time: Tensor) -> PackedSequence:
+            if packed.sorted_indices is not None:
+                over_time = over_time[:, packed.sorted_indices]
+            data, _ = torch._VF._pack_padded_sequence(over_time, true_lengths, False)  # pyright: ignore
+            given = packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
+            return PackedSequence(data, *given)
+
+        return as_input(y), self._as_given(final), *named(self._names(), seen, as_input, asked)
 
     def _as_given(self, state: State) -> Any:
         return state[0] if len(state) == 1 else state

@@ -13,11 +13,13 @@ if sys.platform == "win32":
     # Nobody else can read what is locked; so it is a byte that no lock file has.
     _BEYOND = 1 << 30
 
-    def take(descriptor: int) -> None:
-        """Lock the open file; raises BlockingIOError where another process has, else OSError."""
+    def take(descriptor: int, *, wait: bool = False) -> None:
+        """Lock the open file.  Where another process has: raises BlockingIOError, or waits, though
+        ten seconds at most.
+        """
         os.lseek(descriptor, _BEYOND, os.SEEK_SET)
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         except OSError as e:
             if e.errno not in (errno.EACCES, errno.EDEADLK):
                 raise
@@ -34,9 +36,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def take(descriptor: int) -> None:
-        """Lock the open file; raises BlockingIOError where another process has, else OSError."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def take(descriptor: int, *, wait: bool = False) -> None:
+        """Lock the open file.  Where another process has: raises BlockingIOError, or waits."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
     def remove(path: Path, descriptor: int) -> None:
         """Remove a lock file of ours and let go of it, in this order: no other can hold it."""

@@ -24,7 +24,8 @@ from tidegate.training.preparation import Preparation
 from tidegate.training.search_space import Among, Span, Widths
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
@@ -195,9 +196,8 @@ class Estimator(StandsBeside, Saved):
 
         learned = None
         if self.__sklearn_is_fitted__():
-            count = self.runtime_.architecture.parameter_count()
-            learned = {"parameters": count, **self.metrics_}
-        return as_html(type(self).__name__, self._changed(), learned)
+            learned = self.runtime_.architecture, self.metrics_, self.provenance_
+        return as_html(type(self).__name__, self.TASK, self._changed(), learned)
 
     def summary(self) -> None:
         """Print a table of the network's layers: output shapes and numbers of weights."""
@@ -205,14 +205,37 @@ class Estimator(StandsBeside, Saved):
 
         print(summary_text(type(self).__name__, self.runtime_.architecture))
 
-    def plot_history(self) -> Figure:
+    def plot_history(self) -> list[Axes]:
         """Draw losses and figures over the training steps, with the step of the best weights.
 
-        A notebook shows the picture; elsewhere, ``figure.savefig("history.png")`` saves it.
+        A notebook shows the picture, and so does ``plt.show()``; ``axes[0].figure.savefig`` saves
+        it.  Raises InputError where there is no matplotlib.
         """
         from tidegate.training.curve import draw_history
 
-        return draw_history(self.history_, int(self.provenance_["best_step"]))
+        return draw_history(self.history_, int(self.provenance_["best_step"]), shown=True)
+
+    def plot_gradients(self) -> list[Axes]:
+        """Draw gradients during training by layer, and how much is left of them by distance.
+
+        Of a model that was just fitted with ``gradient_norms``; ``gradients_`` has the figures, a
+        dict for each evaluation.  Raises InputError for another, and as ``plot_history``.
+        """
+        from tidegate.training.gradient_watch import draw_gradients
+
+        if not getattr(self, "gradients_", None):
+            raise InputError(
+                "expected a model that was fitted with it, got one without; fit it again, since a "
+                "model file keeps no gradients",
+                option="gradient_norms",
+            )
+        return draw_gradients(self.gradients_, shown=True)
+
+    def history_frame(self) -> DataFrame:
+        """``history_`` as a pandas frame, a row for each evaluation.  Raises InputError without."""
+        from tidegate.output.html_tables import data_frame
+
+        return data_frame(self.history_)
 
     # the network, and what the tasks build on
 
@@ -308,6 +331,7 @@ class Estimator(StandsBeside, Saved):
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)
+        self.gradients_ = list(result.gradients)
         self.provenance_ = {
             **data,
             **started,

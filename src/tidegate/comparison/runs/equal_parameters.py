@@ -21,7 +21,8 @@ def with_equal_parameters(
 
     All sizes are multiplied by the same number and rounded, each up or down: whichever comes
     closest.  One unit more or less is all that is left between the two, which is within 2 % where
-    both have 128 units or more.  Raises InputError for ``tie_embeddings``, where the size is the embedding's.
+    both have 128 units or more.  Raises InputError for ``tie_embeddings``, where the size is the
+    embedding's.
     """
     if architecture.tie_embeddings:
         raise InputError(
