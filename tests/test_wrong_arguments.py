@@ -34,6 +34,9 @@ OF_LAYERS = OF_CELLS | {
     "recurrent_dropout": [*PROBABILITIES, 1],
     "input_dropout": [*PROBABILITIES, 1],
     "dropout_per_gate": FLAGS,
+    "candidate_dropout": [*PROBABILITIES, 1],
+    "zoneout": [*PROBABILITIES, 1],
+    "weight_dropout": [*PROBABILITIES, 1],
 }
 
 

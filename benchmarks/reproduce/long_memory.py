@@ -30,8 +30,8 @@ from torch.nn import functional as F  # noqa: N812
 import tidegate as tg
 from tidegate.cells import get_cell
 from tidegate.comparison.report.drawing import Reach, as_png, faded, reaches
-from tidegate.comparison.runs.gradient_reach import gradient_reach
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
+from tidegate.training.gradient_reach import gradient_reach
 
 CELLS = ("rnn", "lstm", "gru")
 SEEDS = (0, 1, 2)  # of adding; copying, which takes ten minutes and more, has the first alone

@@ -1,18 +1,11 @@
 // Which instruction set's kernels run.
-#if defined(TIDEGATE_BFLOAT16)
-#include <cpuid.h>
-#endif
-#if defined(TIDEGATE_AMX)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 
 #include "kernels.h"
+#include "processor.h"
 #define TIDEGATE_ISA dispatch  // only the constants of math.h are used here
 #include "simd/math.h"
 
@@ -44,12 +37,8 @@ const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> found{&baseline::table};
 #if defined(TIDEGATE_X86)
-    __builtin_cpu_init();
-    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (has_avx2) found.push_back(&avx2::table);
-    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-        found.push_back(&avx512::table);
+    if (has_avx2()) found.push_back(&avx2::table);
+    if (has_avx512()) found.push_back(&avx512::table);
 #endif
     return found;
 }
@@ -78,32 +67,12 @@ std::atomic<const Kernels*>& in_use() {
 }  // namespace
 
 #if defined(TIDEGATE_BFLOAT16)
-namespace {
-
-bool has_bfloat16() {
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));  // avx512_bf16
-}
-
-#if defined(TIDEGATE_AMX)
-// The processor has the instructions, and the system lets this process use the tiles' registers.
-bool has_amx() {
-    unsigned a, b, c, d;
-    constexpr unsigned kTile = 1u << 24, kBfloat16 = 1u << 22;  // cpuid 7.0, edx
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & kTile) || !(d & kBfloat16)) return false;
-    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // Linux 5.16: asm/prctl.h
-    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-#endif
-
-}  // namespace
-
 std::vector<const Kernels*> available_rounding_kernels() {
     std::vector<const Kernels*> found;
-    if (available_kernels().back() != &avx512::table || !has_bfloat16()) return found;
+    if (!has_avx512_bfloat16()) return found;
     found.push_back(&avx512bf16::table);
 #if defined(TIDEGATE_AMX)
-    if (has_amx()) found.push_back(&amx::table);
+    if (has_amx_bfloat16()) found.push_back(&amx::table);
 #endif
     return found;
 }
@@ -121,21 +90,11 @@ const Kernels* rounding_kernels() { return nullptr; }
 const Kernels* inference_kernels(Factors factors) {
 #if defined(TIDEGATE_X86)
     if (factors == Factors::kInt8) {
-        __builtin_cpu_init();
-        static const bool has = __builtin_cpu_supports("avx512vnni");
+        static const bool has = has_avx512_vnni();
         return has && &kernels() == &avx512::table ? &avx512vnni::table : nullptr;
     }
 #endif
     return factors == Factors::kBfloat16 ? rounding_kernels() : nullptr;
-}
-
-bool is_intel() {
-#if defined(TIDEGATE_X86)
-    __builtin_cpu_init();
-    return __builtin_cpu_is("intel");
-#else
-    return false;
-#endif
 }
 
 const Kernels& kernels() { return *in_use().load(std::memory_order_relaxed); }

@@ -98,9 +98,6 @@ enum class Factors { kFloat32, kBfloat16, kInt8 };
 // That of kInt8 has no way back: null in its table.
 const Kernels* inference_kernels(Factors factors);
 
-// Whether Intel made this processor.
-bool is_intel();
-
 // Replaces the set in use, for the whole process; throws as above.
 void select_isa(const char* name);
 

@@ -25,7 +25,7 @@ struct Pass {
 
     Pass(const std::string& name, const Schedule& schedule, const List<Input>& weights,
          const MaybeOut& gates, bool rounded)
-        : kernels(kernels_of(rounded)),
+        : kernels(kernels_of(rounded, name)),
           kernel(cell_named(kernels, name)),
           cell(*kernel.cell),
           T(schedule.steps),
@@ -181,8 +181,9 @@ void new_layer(StreamedLayer* self, const std::string& name, const List<Input>& 
         return is_bias ? Use::kTakes : Use::kNeeds;
     });
     checked_threads(threads);
-    const Kernels& chosen =
-        kernels_for(factors, std::max(I, std::max<std::int64_t>(sizes.hidden, sizes.projected)));
+    const std::int64_t most = std::max(I, std::max<std::int64_t>(sizes.hidden, sizes.projected));
+    const Kernels& rounding = kernels_for(factors, most);
+    const Kernels& chosen = find_cell(rounding, name) ? rounding : plain;
     const CellKernels& kernel = cell_named(chosen, name);
     nb::gil_scoped_release released;
     new (self) StreamedLayer(chosen, kernel, I, sizes, given, threads);

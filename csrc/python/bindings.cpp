@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "engine/memory.h"
+#include "engine/processor.h"
 #include "engine/shared_product.h"
 #include "threads/openmp.h"
 #include "threads/threads.h"
@@ -166,6 +167,12 @@ NB_MODULE(_engine, m) {
             names.emplace_back(kernels().cells[i].cell->name);
         return names;
     });
+    m.def(
+        "has_cell", [](const std::string& name) { return find_cell(kernels(), name) != nullptr; },
+        "name"_a);
+    m.def("load_cell", load_cell, "path"_a, "isa"_a);
+    m.def("own_cell_flags", own_cell_flags, "isa"_a);
+    m.attr("own_cell_headers") = own_cell_headers();
     m.def("multiply", multiply_arrays, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
           "bias"_a.noconvert().none(), "adds"_a, "rounded"_a, "threads"_a);
     m.def("softmax_cross_entropy", softmax_cross_entropy, "logits"_a.noconvert(),

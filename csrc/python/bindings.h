@@ -12,6 +12,7 @@
 
 #include "engine/kernels.h"
 #include "engine/limits.h"
+#include "engine/own_cells.h"
 
 namespace tidegate {
 
@@ -90,9 +91,14 @@ inline const Kernels& kernels_of(bool rounded) {
     return rounding ? *rounding : kernels();
 }
 
+// The same for a cell; one that was compiled apart is in the set in use alone.
+inline const Kernels& kernels_of(bool rounded, const std::string& cell) {
+    const Kernels& found = kernels_of(rounded);
+    return find_cell(found, cell) ? found : kernels();
+}
+
 inline const CellKernels& cell_named(const Kernels& kernels, const std::string& name) {
-    for (int i = 0; i < kernels.cell_count; ++i)
-        if (name == kernels.cells[i].cell->name) return kernels.cells[i];
+    if (const CellKernels* found = find_cell(kernels, name)) return *found;
     throw std::invalid_argument("cell: expected one the engine has, got '" + name + "'");
 }
 

@@ -18,8 +18,9 @@ namespace {
 
 using namespace tests;
 
-// Of the largest value: float32, up to 33 steps of 64 units.
-constexpr double kTolerance = 2e-5;
+// Of the largest value: float32, up to 33 steps of 64 units. Layer normalisation divides by a
+// spread of few units, which may be small: 2.9e-5 was seen with it, 2e-5 without.
+constexpr double kTolerance = 5e-5;
 // Factors of 8 bits. What many steps make of their errors has no bound worth a name: so values are
 // compared up to kRoundedSteps. A rounded factor may put a unit of relu to the other side of its
 // bend.

@@ -1,7 +1,8 @@
 #include "openmp.h"
 
+#if !defined(_WIN32)
 #include <dlfcn.h>
-#include <pthread.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -11,6 +12,7 @@
 
 #include "crowd.h"
 #include "flush.h"
+#include "fork.h"
 
 namespace tidegate {
 namespace {
@@ -38,14 +40,19 @@ void in_each_thread(int threads, void (*change)(void*)) {
 }  // namespace
 
 bool adopt_openmp(const char* path) {
-    static const int registered = pthread_atfork(nullptr, nullptr, forget);
+    static const bool registered = in_forked_child(forget);
     (void)registered;
+#if defined(_WIN32)
+    (void)path;  // torch's runtime has no GOMP_parallel there
+    return false;
+#else
     void* library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
     if (!library) return false;
     omp_processors = reinterpret_cast<Processors>(dlsym(library, "omp_get_num_procs"));
     const auto found = reinterpret_cast<Parallel>(dlsym(library, "GOMP_parallel"));
     if (found) gomp_parallel = found;
     return found != nullptr;
+#endif
 }
 
 bool on_openmp(int threads, void (*task)(void*), void* context) {

@@ -1,7 +1,9 @@
 #include "threads.h"
 
+#if defined(__linux__)
 #include <pthread.h>
 #include <sched.h>
+#endif
 
 #include <atomic>
 #include <chrono>
@@ -13,6 +15,7 @@
 
 #include "crowd.h"
 #include "flush.h"
+#include "fork.h"
 #include "openmp.h"
 
 namespace tidegate {
@@ -161,7 +164,7 @@ std::atomic<Pool*> pool{nullptr};
 void forget_pool() { pool = nullptr; }
 
 Pool& own_pool() {
-    static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
+    static const bool registered = in_forked_child(forget_pool);
     (void)registered;
     Pool* current = pool.load();
     if (!current) {

@@ -13,10 +13,14 @@ from tidegate.registration import import_with_torch
 
 if TYPE_CHECKING:
     from tidegate.acceleration.accelerate import accelerate
+    from tidegate.cells.definition import Gate, State
     from tidegate.comparison.compare import compare
+    from tidegate.declaring import cell
+    from tidegate.equations.expr import gates, states
     from tidegate.nn.cell_layers import GRUCell, LSTMCell, RNNCell
     from tidegate.nn.layers import GRU, LSTM, RNN
     from tidegate.nn.recurrent_layer import Recurrent
+    from tidegate.nn.stack import Stack
     from tidegate.tasks import load
     from tidegate.tasks.classifier import TextClassifier
     from tidegate.tasks.forecaster import Forecaster
@@ -38,6 +42,7 @@ _HOME_OF = {
     "LSTM": "tidegate.nn.layers",
     "GRU": "tidegate.nn.layers",
     "Recurrent": "tidegate.nn.recurrent_layer",
+    "Stack": "tidegate.nn.stack",
     "RNNCell": "tidegate.nn.cell_layers",
     "LSTMCell": "tidegate.nn.cell_layers",
     "GRUCell": "tidegate.nn.cell_layers",
@@ -52,9 +57,14 @@ _HOME_OF = {
     "SeriesTagger": "tidegate.tasks.series_tagger",
     "SequenceToSequence": "tidegate.tasks.sequence_to_sequence",
     "SeriesToSeries": "tidegate.tasks.series_to_series",
+    "Gate": "tidegate.cells.definition",
+    "State": "tidegate.cells.definition",
     "accelerate": "tidegate.acceleration.accelerate",
+    "cell": "tidegate.declaring",
     "compare": "tidegate.comparison.compare",
+    "gates": "tidegate.equations.expr",
     "load": "tidegate.tasks",
+    "states": "tidegate.equations.expr",
     "tune": "tidegate.tuning.tune",
 }
 # modules that people name without an import of their own, as they do torch.onnx
@@ -71,6 +81,7 @@ __all__ = [
     "RNN",
     "Forecaster",
     "GRUCell",
+    "Gate",
     "LSTMCell",
     "LanguageModel",
     "MusicModel",
@@ -82,12 +93,17 @@ __all__ = [
     "SeriesTagger",
     "SeriesToSeries",
     "SequenceToSequence",
+    "Stack",
+    "State",
     "TextClassifier",
     "TextRegressor",
     "__version__",
     "accelerate",
+    "cell",
     "compare",
+    "gates",
     "load",
+    "states",
     "tune",
 ]
 

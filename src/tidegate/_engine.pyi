@@ -86,6 +86,20 @@ def schedule(
 def cells() -> list[str]:
     """The cells the engine has."""
 
+def has_cell(name: str) -> bool:
+    """Whether the set in use has this cell, or one of this name was loaded for it."""
+
+def load_cell(path: str, isa: str) -> str:
+    """The name of a cell that was compiled apart for ``isa``, which the engine has from now on.
+
+    Raises RuntimeError for a file that is no such library.
+    """
+
+def own_cell_flags(isa: str) -> str:
+    """The compiler's flags for such a library; empty where it cannot be made for ``isa``."""
+
+own_cell_headers: str  # a digest of the headers that the engine was compiled of
+
 class Flushed:
     """Context in which denormals count as zero, in the caller and in a team of OpenMP threads."""
 

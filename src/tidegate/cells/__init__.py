@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import Any
 
 from tidegate.cells.definition import Cell
+from tidegate.cells.regularised import Probabilities, with_candidate_dropout, with_zoneout
 from tidegate.errors import InputError, shown
 
 
@@ -31,15 +33,66 @@ USES = " ".join(
     ]
 )
 PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
+_OWN: dict[str, Cell] = {}  # readers' own cells of this process, by name and by key
 
 
-def get_cell(name: str) -> Cell:
-    """The cell called ``name``, which may be its short name.  Raises InputError."""
-    cell = _NAMED.get(name) if isinstance(name, str) else None
+def add_own(cell: Cell) -> None:
+    """Let `get_cell` find a reader's own cell by its key and, until the next of it, by its name.
+
+    Raises ValueError, with the line of its definition, for a name that is taken.
+    """
+    if cell.name in _NAMED:
+        raise cell.trace.refusal(
+            "expected a name that no cell of tidegate has, got one of these; call it otherwise"
+        )
+    _OWN[cell.name] = _OWN[cell.key] = cell
+
+
+def regularised(cell: Cell, zoneout: Probabilities = (), candidate_dropout: bool = False) -> Cell:
+    """The cell with dropout of its candidates, and with zoneout of some states, or as it is.
+
+    `get_cell` finds it by its key from then on.
+    """
+    made = with_candidate_dropout(cell) if candidate_dropout else cell
+    made = with_zoneout(made, zoneout) if zoneout else made
+    if made is not cell:
+        _OWN.setdefault(made.key, made)
+    return made
+
+
+def zoneout_of(cell: Cell, probability: float) -> Probabilities:
+    """The same for each state of H units, which those of a projection are not."""
+    free = [name for name, state in cell.states.items() if state.width == "H"]
+    return tuple((name, probability) for name in free) if probability else ()
+
+
+def get_cell(name: str | Cell) -> Cell:
+    """The cell called ``name``: its name, its short name or its key.  Raises InputError."""
+    if isinstance(name, Cell):
+        return name
+    places = (CELLS, _NAMED, _OWN) if isinstance(name, str) else ()
+    cell = next((place[name] for place in places if name in place), None)
     if cell is None:
-        known = ", ".join(NAMES)
-        raise InputError(f"expected a cell, one of {known}, got {shown(name)}; choose one of these")
+        raise InputError(unknown(name))
     return cell
+
+
+def get_own(key: str) -> Cell | None:
+    """The reader's own cell of this key, if this process has it."""
+    found = _OWN.get(key)
+    return found if found is not None and found.key == key else None
+
+
+def unknown(name: Any) -> str:
+    """What to tell of a name that no cell has."""
+    own, _, digest = name.partition("@") if isinstance(name, str) else ("", "", "")
+    if digest and own.isidentifier():
+        there = "one of other equations" if own in _OWN else "none of this name"
+        return (
+            f"expected the reader's own cell {own}, whose code no file holds, got {there}; define "
+            "it as it was before loading, with @tidegate.cell"
+        )
+    return f"expected a cell, one of {', '.join(NAMES)}, got {shown(name)}; choose one of these"
 
 
 def cell_of(layer: str, *, projected: bool = False, **options: str) -> Cell:
@@ -63,4 +116,20 @@ def title(cell: str) -> str:
     return f"{name.upper()} {form.replace('_', ' ')}".strip()
 
 
-__all__ = ["CELLS", "NAMES", "PROJECTED", "TO_TRY", "USES", "Cell", "cell_of", "get_cell", "title"]
+__all__ = [
+    "CELLS",
+    "NAMES",
+    "PROJECTED",
+    "TO_TRY",
+    "USES",
+    "Cell",
+    "Probabilities",
+    "add_own",
+    "cell_of",
+    "get_cell",
+    "get_own",
+    "regularised",
+    "title",
+    "unknown",
+    "zoneout_of",
+]

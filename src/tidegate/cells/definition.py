@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -21,8 +22,18 @@ Equations = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
 class Gate:
     """A block of H units in the weights.
 
-    ``role``: ``keeps`` the old state, ``writes`` to it, ``shows`` it; empty for none of these.  The
-    initial weights follow from it (nn/init.py).
+    >>> from tidegate import Gate
+    >>> Gate("forget gate", "keeps").role
+    'keeps'
+
+    Parameters
+    ----------
+    meaning : str
+        what it is called in words
+    role : str, default ''
+        ``keeps`` the old state, ``writes`` to it, ``shows`` it; empty for none of these.  The
+        initial weights follow from it (nn/init.py)
+
     """
 
     meaning: str
@@ -39,7 +50,20 @@ class Gate:
 
 @dataclass(frozen=True)
 class State:
-    """What a cell carries from step to step: ``width`` is H units, or P of a projection."""
+    """What a cell carries from step to step.
+
+    >>> from tidegate import State
+    >>> State("cell state").width
+    'H'
+
+    Parameters
+    ----------
+    meaning : str
+        what it is called in words
+    width : str, default 'H'
+        ``H``, the layer's units, or ``P``, the values of a projection
+
+    """
 
     meaning: str
     width: Literal["H", "P"] = "H"
@@ -89,7 +113,8 @@ class Cell:
     choose it there.  ``variant_of`` names the cell that it is a variant of, made to be compared
     with: no search tries it.  ``short`` is another name for it, ``torch`` the name of torch's fused
     function of the same equations.  ``source`` says where the equations are from, ``use`` when to
-    take them.
+    take them.  ``key`` is what files and the engine know it by: its name, and of a reader's own
+    cell a digest of what it computes, too.
     """
 
     name: str
@@ -108,6 +133,11 @@ class Cell:
     variant_of: str | None
     short: str | None
     torch: str | None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """A cell that is given no key is known by its name."""
+        object.__setattr__(self, "key", self.key or self.name)
 
     def step(
         self, ops: Any, w: Any, u: Any, *others: Any
@@ -308,6 +338,16 @@ class Cell:
         """Weights of one layer in one direction."""
         return sum(prod(shape) for shape in self.shapes(sizes, bias).values())
 
+    def digest(self) -> str:
+        """Of what the cell computes and how it is laid out, whatever its function is written like.
+
+        It stands in keys; two cells of one name with the same digits are not met.
+        """
+        widths = [(name, state.width) for name, state in self.states.items()]
+        vectors = sorted(self.vectors.items())
+        layout = tuple(self.gates), widths, vectors, self.projections, self.heads
+        return sha256(f"{layout!r}\n{self.trace.text()}".encode()).hexdigest()[:12]
+
     def __reduce__(self) -> tuple[Any, ...]:
         """A cell is serialised as the place where it is defined."""
         place = self.equations.__module__, self.equations.__qualname__
@@ -316,7 +356,7 @@ class Cell:
                 f"cell {self.name}: expected one that its module names, got {'.'.join(place)}; "
                 "declare it at the top of a module"
             )
-        return _defined_in, place
+        return _defined_in, (*place, self.name, self.key)
 
     def __copy__(self) -> Cell:
         return self
@@ -332,8 +372,16 @@ def divisible(units: int, heads: int, units_name: str, heads_name: str) -> str:
     return f"take {heads_name} = {fewer}{more}"
 
 
-def _defined_in(module: str, name: str) -> Cell:
-    return getattr(importlib.import_module(module), name)
+def _defined_in(module: str, place: str, name: str, key: str) -> Cell:
+    """The cell that a module names.  Raises ValueError where it is not what was serialised."""
+    found = getattr(importlib.import_module(module), place, None)
+    if not isinstance(found, Cell) or found.key != key:
+        got = "none" if found is None else "one of other equations"
+        raise ValueError(
+            f"cell {name}: expected in {module} the cell that was serialised, got {got}; define it "
+            "there as it was, then load again"
+        )
+    return found
 
 
 def cell(

@@ -63,7 +63,11 @@ class Measure(NamedTuple):
         metavar="WHEN",
         help="forecaster: time at which to stop (default: the last row)",
     ),
-    written_beside("--plot", "forecaster: picture of the last forecasts to draw, .png or .svg"),
+    written_beside(
+        "--plot",
+        "picture to draw, .png or .svg. forecaster: the last forecasts; classifiers: which labels "
+        "are taken for which, and how often they are right by their probability",
+    ),
     FORCE,
     JSON,
     told=later_options(*(task.source for task in TASKS.values())),
@@ -85,7 +89,7 @@ def evaluate(
     from tidegate.tasks import load
 
     if plot is not None:
-        from tidegate.tasks.forecast_plot import check_plot_path
+        from tidegate.output.pictures import check_plot_path
 
         check_plot_path(plot, inputs=(model, file), force=force)
     fitted: Any = load(model)
@@ -122,6 +126,11 @@ def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
     labels = _known_labels(fitted, asked.source, asked.file, labels)
     figures: dict[str, Any] = fitted.evaluate(inputs, labels)
     matrix = fitted.confusion_matrix(inputs, labels)
+    if asked.plot is not None:
+        from tidegate.tasks.label_plot import plot_labels
+
+        judged = fitted.judged(inputs, labels)
+        plot_labels(asked.plot, matrix, fitted.classes_.tolist(), *judged, force=asked.force)
     if matrix.ndim == 3:
         return _label_sets(fitted, figures, matrix, asked)
     if asked.json:
@@ -194,8 +203,8 @@ def _known_labels(
 
 # By a task's name in a model file.
 MEASURES = {
-    "text-classifier": Measure(_labels),
-    "series-classifier": Measure(_labels),
+    "text-classifier": Measure(_labels, frozenset({"plot"})),
+    "series-classifier": Measure(_labels, frozenset({"plot"})),
     "text-regressor": Measure(_plain),
     "series-regressor": Measure(_plain),
     "language-model": Measure(_plain),

@@ -24,8 +24,6 @@ from tidegate.cli.show import print_json, print_text
 from tidegate.data.files.reading import taken
 from tidegate.data.sources import TimeSeries
 
-FAN = (0.1, 0.25, 0.75, 0.9)  # drawn where no quantiles are asked for
-
 
 def levels(text: str) -> tuple[float, ...]:
     """The quantiles in a text such as ``0.1,0.5,0.9``.  Raises BadParameter for others."""
@@ -87,6 +85,8 @@ def forecast(
         ahead = fitted.forecast(panel, quantiles=quantiles)
         fan = ahead
         if plot is not None and quantiles is None and fitted.error_quantiles_ is not None:
+            from tidegate.tasks.forecast_pictures import FAN
+
             fan = fitted.forecast(panel, quantiles=FAN)
     times = panel.first.style.write(ahead.times)
     form = panel.first.dialect.for_file(output)

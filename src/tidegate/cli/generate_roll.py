@@ -79,7 +79,7 @@ def write_piece(fitted: Any, wanted: Wanted, told: dict[str, Any]) -> None:
 
 def _check_places(fitted: Any, wanted: Wanted) -> None:
     """Raise InputError for files that cannot be written, before anything is."""
-    from tidegate.tasks.forecast_plot import check_plot_path
+    from tidegate.output.pictures import check_plot_path
     from tidegate.tasks.roll_files import check_piece_path
 
     output, plot = wanted.output, wanted.plot

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.cli.command import Option, command
 from tidegate.cli.options import later_options
-from tidegate.cli.parameters import FORCE, JSON, MODEL, inputs_to_ask_about, output_option
+from tidegate.cli.parameters import (
+    FORCE,
+    JSON,
+    MODEL,
+    inputs_to_ask_about,
+    output_option,
+    written_beside,
+)
 from tidegate.cli.reading import about_file, names_a_column, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import File, taken
@@ -34,6 +41,12 @@ if TYPE_CHECKING:
     output_option(
         "every gate's value at each step to write: .npz, or a table .csv, .tsv or .jsonl"
     ),
+    written_beside(
+        "--html",
+        "page to write, .html, that needs nothing else: the gates at each step, their time-scales, "
+        "and on which steps each answer hangs",
+    ),
+    written_beside("--plot", "picture of every gate's units over the steps, .png or .svg"),
     FORCE,
     JSON,
     told=later_options(*(task.source for task in TASKS.values())),
@@ -43,6 +56,8 @@ def inspect(
     file: str,
     row: int,
     output: Path | None,
+    html: Path | None,
+    plot: Path | None,
     told: dict[str, Any],
     force: bool,
     json: bool,
@@ -50,22 +65,38 @@ def inspect(
     """Show what a model's gates do while it reads a text, a sequence, or the last rows of series.
 
     Of each gate of each layer: the mean over all steps and units, and the shares of values within a
-    tenth of the range from its bounds, where it is closed or open.  It needs no torch.
+    tenth of the range from its bounds, where it is closed or open; of a gate that keeps the state
+    the median of the units' time-scales, 1 / (1 - mean), in steps.  With --html a page that also
+    answers: on which words does this label hang?  It needs no torch.
 
     Example: echo 'not bad at all' | tidegate inspect reviews-text-classifier.safetensors -
+    --html gates.html
     """
+    from tidegate.output.pictures import check_plot_path
     from tidegate.output.places import check_output, never_ours
     from tidegate.output.writing import write_atomically
+    from tidegate.runtime.gates_plot import plot_gates
     from tidegate.tasks import load
+    from tidegate.tasks.inspecting import page_of
 
     if output is not None:
         _check_name(output)
         check_output(output, inputs=(model, file), force=force, ours=never_ours)
+    if html is not None:
+        _check_page(html)
+        check_output(html, inputs=(model, file), force=force)
+    if plot is not None:
+        check_plot_path(plot, inputs=(model, file), force=force)
     fitted = load(model)
     read = taken(file)
     given = _input(source_for(fitted, told), read, row, table=names_a_column(told))
     with about_file(read):
         found = fitted.inspect(given)
+        page = None if html is None else page_of(fitted, given, found, _title(model, file, row))
+    if html is not None and page is not None:
+        write_atomically(html, page.encode())
+    if plot is not None:
+        plot_gates(plot, found, force=force)
     if output is not None:
         write_atomically(output, _content(found, output))
     if json:
@@ -96,11 +127,16 @@ def _input(source: Any, file: File, row: int, *, table: bool) -> Any:
 
 
 def _line(one: GateValues) -> list[str]:
+    import numpy as np
+
     near = ["", ""]
     if one.saturated is not None:
         shares = zip(one.saturated, one.bounds, strict=True)
         near = [f"{share:4.0%} near {bound:g}" for share, bound in shares]
-    return [printable(one.name), one.meaning, f"mean {one.mean:7.3f}", *near]
+    lasts = ""
+    if one.keeps and one.values.size:
+        lasts = f"time-scale {float(np.median(one.time_scales)):.3g} steps"
+    return [printable(one.name), one.meaning, f"mean {one.mean:7.3f}", *near, lasts]
 
 
 def _told(one: GateValues) -> dict[str, Any]:
@@ -109,7 +145,19 @@ def _told(one: GateValues) -> dict[str, Any]:
         "name": one.name, "series": one.series or None, "layer": one.layer,
         "backward": one.backward, "gate": one.gate, "meaning": one.meaning, "mean": one.mean,
         "saturated": one.saturated, "values": one.values.tolist(),
+        "time_scales": one.time_scales.tolist() if one.keeps and one.values.size else None,
     }  # fmt: skip
+
+
+def _title(model: Path, file: str, row: int) -> str:
+    read = "standard input" if file == "-" else Path(file).name
+    return printable(f"{model.stem} reads {read}, {row}")
+
+
+def _check_page(html: Path) -> None:
+    if html.suffix.lower() != ".html":
+        problem = f"expected the ending of a page, .html, got {html.suffix.lower()!r}"
+        raise InputError(f"{problem}; rename it", file=html, option="html")
 
 
 def _check_name(output: Path) -> None:

@@ -178,7 +178,7 @@ def predict(
     Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
     if plot is not None:
-        from tidegate.tasks.forecast_plot import check_plot_path
+        from tidegate.output.pictures import check_plot_path
 
         check_plot_path(plot, inputs=(model, file), force=force)
     fitted = load_for("predict", model)

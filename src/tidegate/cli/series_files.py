@@ -26,7 +26,7 @@ def check_files(
         if output is not None and os.path.realpath(plot) == os.path.realpath(output):
             problem = "expected another file than the output's, got the same; name another"
             raise InputError(problem, file=plot, option="plot")
-        from tidegate.tasks.forecast_plot import check_plot_path
+        from tidegate.output.pictures import check_plot_path
 
         check_plot_path(plot, inputs=inputs, force=force)
 

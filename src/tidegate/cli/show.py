@@ -16,6 +16,7 @@ from typing import Any
 from tidegate.errors import InputError
 from tidegate.intervals import wilson, with_interval
 from tidegate.output.writing import own_descriptor
+from tidegate.tasks.measured import lines_of
 from tidegate.terminal import UNSAFE, elided, printable, say
 
 _NARROWEST = 20  # columns of a table's values, however narrow the terminal is
@@ -99,14 +100,11 @@ def _notes_on(figures: Mapping[str, Any]) -> dict[str, str]:
 def beside_baselines(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures with those of cheap and trivial predictions beside them, not below, and notes."""
     notes = _notes_on(figures)
-    baselines = ("baseline", "naive", "seasonal_naive", "mean")
-    others = {f"{b}_{name}" for b in baselines for name in figures if f"{b}_{name}" in figures}
     told = {}
-    for name, value in figures.items():
-        if name in others or name.removesuffix("_series") in notes and name.endswith("_series"):
+    for name, value, beside in lines_of(figures):
+        if name.removesuffix("_series") in notes and name.endswith("_series"):
             continue
-        beside = [b for b in baselines if f"{b}_{name}" in figures]
-        shown = [f"{b.replace('_', ' ')} {as_text(figures[f'{b}_{name}'])}" for b in beside]
+        shown = [f"{b.replace('_', ' ')} {as_text(own)}" for b, own in beside.items()]
         note = notes.get(name, "")
         if note.startswith("undefined"):
             told[name] = note

@@ -18,7 +18,6 @@ from tidegate.comparison.report.advice import Candidate, Scores, advise
 from tidegate.comparison.report.drawing import Reach
 from tidegate.comparison.report.page import FIGURES, REPORT, write
 from tidegate.comparison.report.result import PICTURES, Comparison
-from tidegate.comparison.runs.gradient_reach import gradient_reach
 from tidegate.comparison.runs.progress import RunsProgress
 from tidegate.comparison.runs.runs import (
     Failure,
@@ -36,6 +35,7 @@ from tidegate.model.checkpoint import is_model_file
 from tidegate.output.lock import lock
 from tidegate.output.places import check_folder, check_output, is_marked, refuse_inputs
 from tidegate.tasks.estimator import Estimator
+from tidegate.training.gradient_reach import gradient_reach
 from tidegate.training.option_values import check_value, plain
 
 _SAMPLE = 300  # tokens that a language model writes for the report

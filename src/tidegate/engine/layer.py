@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.cells import CELLS, Cell
+from tidegate.cells import Cell, get_cell
 from tidegate.engine import compiled
 from tidegate.engine.threads import shares_units, threads_worth
 
@@ -19,37 +19,38 @@ Array = NDArray[np.float32]
 class EngineLayer:
     """One recurrent layer in one direction, for inference on numpy arrays.
 
-    cell: one of ``engine.compiled.cells()``.  weights: the cell's parameters by name
-    (``tidegate.cells.CELLS[cell].parameters``), numpy float32, with the gates in the order that the
-    cell declares, which is torch.nn's; biases may be left out, all of them.  The constructor copies
-    them, packed: ``packed``.  ``input_size`` is I, ``hidden_size`` H, ``state_sizes`` the width of
-    each state, the first of which is the output.  Several threads may call ``forward`` at a time,
-    but only one thread at a time may call ``step``.  ``factors``: ``float32``, or how factors of
-    products are rounded: ``bfloat16``, summed in float32; or ``int8``, each row by a scale of its
-    own, summed exactly.  Where the processor has no instruction for it
-    (``engine.compiled.inference_isa``), float32 is what runs.  Raises TypeError or ValueError that
-    names the argument, what was expected and what came.
+    cell: one of ``engine.compiled.cells()``, or the key of one that was loaded. weights: the cell's
+    parameters by name (``tidegate.cells.get_cell(cell).parameters``), numpy float32, with the gates
+    in the order that the cell declares, which is torch.nn's; biases may be left out, all of them.
+    The constructor copies them, packed: ``packed``. ``input_size`` is I, ``hidden_size`` H,
+    ``state_sizes`` the width of each state, the first of which is the output. Several threads may
+    call ``forward`` at a time, but only one thread at a time may call ``step``. ``factors``:
+    ``float32``, or how factors of products are rounded: ``bfloat16``, summed in float32; or
+    ``int8``, each row by a scale of its own, summed exactly. Where the processor has no instruction
+    for it (``engine.compiled.inference_isa``), float32 is what runs. Raises TypeError or ValueError
+    that names the argument, what was expected and what came.
     """
 
     def __init__(self, cell: str, weights: Mapping[str, Array], factors: str = "float32") -> None:
         if not isinstance(cell, str):
             raise TypeError(f"cell: expected a name, got {type(cell).__name__}; give one")
-        if cell not in compiled.cells():
+        if not compiled.has_cell(cell):
             known = ", ".join(compiled.cells())
             raise ValueError(
                 f"cell: expected one the engine has, {known}; got {cell!r}; choose one"
             )
-        given, sizes = _checked_weights(CELLS[cell], weights)
-        if CELLS[cell].heads:
+        declared = get_cell(cell)
+        given, sizes = _checked_weights(declared, weights)
+        if declared.heads:
             given["weight_hh"] = _whole(given["weight_hh"], sizes["H"])
-        padded = given | _noise_of_zeros(CELLS[cell], given)
-        parameters = [padded.get(name) for name in CELLS[cell].parameters]
+        padded = given | _noise_of_zeros(declared, given)
+        parameters = [padded.get(name) for name in declared.parameters]
         self.packed = self._layer = compiled.Layer(cell, parameters, factors=factors)
         self.input_size, self.hidden_size = sizes["I"], sizes["H"]
         self.product_size = len(given["weight_ih"])
-        self.state_sizes = CELLS[cell].state_sizes(sizes)
-        self._letters = [f"[B, {state.width}]" for state in CELLS[cell].states.values()]
-        roles = {name: p.role for name, p in CELLS[cell].parameters.items()}
+        self.state_sizes = declared.state_sizes(sizes)
+        self._letters = [f"[B, {state.width}]" for state in declared.states.values()]
+        roles = {name: p.role for name, p in declared.parameters.items()}
         by_role = {
             role: sum(given[n].size for n in given if roles[n] == role) for role in _PRODUCTS
         }

@@ -274,12 +274,22 @@ def as_expr(value: Any) -> Expr:
 
 
 def states(**new: Any) -> dict[str, Any]:
-    """Name the new states of a step; the first is the layer's output."""
+    """Name the new states of a step; the first is the layer's output.
+
+    >>> from tidegate import states
+    >>> states(h=0.5, c=1.0)
+    {'h': 0.5, 'c': 1.0}
+    """
     return new
 
 
 def gates(**values: Any) -> dict[str, Any]:
-    """Name the values of a step that are worth watching."""
+    """Name the values of a step that are worth watching.
+
+    >>> from tidegate import gates
+    >>> gates(z=0.25)
+    {'z': 0.25}
+    """
     return values
 
 

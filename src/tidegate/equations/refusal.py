@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dis
+import linecache
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,8 +56,16 @@ def refusal(
     kind: Callable[[str], Kind] = ValueError,
 ) -> Kind:
     """The error that says what, of which cell and where."""
-    where = f"{line.file}:{line.number}: " if line else ""
+    where = f"{_shown(line)}: " if line else ""
     return kind(f"{where}{cell}: {problem}" if cell else f"{where}{problem}")
+
+
+def _shown(line: Line) -> str:
+    """File and line; of a notebook's cell, whose file nobody knows, the statement itself."""
+    statement = linecache.getline(line.file, line.number).strip()
+    if statement and not os.path.exists(line.file):
+        return f"line {line.number}, {statement}"
+    return f"{line.file}:{line.number}"
 
 
 def refusal_here(problem: str, kind: Callable[[str], Kind] = ValueError) -> Kind:

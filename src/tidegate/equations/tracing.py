@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -62,6 +62,18 @@ class Trace:
     def inputs(self) -> dict[str, Input]:
         """The input product of each gate that has one, and each noise."""
         return {e.gate: e for e in self.nodes if isinstance(e, Input)}
+
+    def text(self) -> str:
+        """The graph, line by line: the same for the same operations, whoever writes them."""
+        results = {f"state {n}": e for n, e in self.states.items()}
+        results |= {f"gate {n}": e for n, e in self.gates.items()}
+        number = {node: k for k, node in enumerate(topological(results.values()))}
+        lines = []
+        for node in number:
+            values = [getattr(node, field.name) for field in fields(node)]  # pyright: ignore
+            parts = [f"%{number[v]}" if isinstance(v, Expr) else repr(v) for v in values]
+            lines.append(" ".join([type(node).__name__, *parts]))
+        return "\n".join([*lines, *(f"{name} %{number[e]}" for name, e in results.items())])
 
     def refusal(self, problem: str, node: Expr | None = None) -> ValueError:
         """The error at the line that makes ``node``, or at the cell's declaration."""

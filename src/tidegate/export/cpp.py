@@ -150,8 +150,8 @@ def _table(kind: str, name: str, rows: list[list[str]]) -> str:
     return f"static constexpr {kind} {name}[] = {{{text}}};"
 
 
-def write_cell(cell: Cell) -> str:
-    """One struct: the tables of a cell, and its phases on vectors of 16, 8 or 4 units."""
+def write_cell(cell: Cell, struct: str) -> str:
+    """The struct of a cell: its tables, and its phases on vectors of 16, 8 or 4 units."""
     plan = cut(cell)
     forward, backward = plan.forward, plan.backward
     parameters = [
@@ -164,16 +164,14 @@ def write_cell(cell: Cell) -> str:
     ]
     return "\n".join(
         [
-            f"// {cell.source}",
-            f"// gates: {', '.join(cell.gates)}; states: {', '.join(cell.states)}",
-            f"struct {class_name(cell)} {{",
+            f"struct {struct} {{",
             _table("Parameter", "kParameters", parameters),
             _table("CellState", "kStates", states),
             _table("CellOperand", "kOperands", _operands(plan)),
             _table("CellProduct", "kProducts", _products(cell, plan)),
             _table("CellPhase", "kForward", _phases(forward.phases, plan.is_fused)),
             _table("CellPhase", "kBackward", _phases(backward.phases, False)),
-            f'static constexpr Cell kCell{{"{cell.name}", kParameters, {len(parameters)},',
+            f'static constexpr Cell kCell{{"{cell.key}", kParameters, {len(parameters)},',
             f"kStates, {len(states)}, kOperands, {len(plan.operands)},",
             f"kProducts, {len(plan.products)}, kForward, {len(forward.phases)},",
             f"kBackward, {len(backward.phases)}, {len(plan.gates)}, {plan.extra},",
@@ -230,6 +228,33 @@ def class_name(cell: Cell) -> str:
     return "".join(part.capitalize() for part in cell.name.split("_"))
 
 
+def _described(cell: Cell) -> str:
+    """The struct, below what a reader of the header wants to know."""
+    lines = [
+        f"// {cell.source}",
+        f"// gates: {', '.join(cell.gates)}; states: {', '.join(cell.states)}",
+    ]
+    return "\n".join([*lines, write_cell(cell, class_name(cell))])
+
+
+def write_library(cell: Cell) -> str:
+    """The source of a library that has the time loops of one cell, for the engine to load."""
+    return f"""\
+#include "engine/kernels.h"
+#include "simd/backward.h"
+#include "simd/math.h"
+
+namespace tidegate::TIDEGATE_ISA {{
+{write_cell(cell, "Own")}
+static constexpr CellKernels kKernels{{&Own::kCell, forward_sweep<Own>, backward_sweep<Own>}};
+}}
+
+extern "C" __attribute__((visibility("default"))) const tidegate::CellKernels* tidegate_cell() {{
+    return &tidegate::TIDEGATE_ISA::kKernels;
+}}
+"""
+
+
 def write_header(cells: Iterable[Cell], origin: str, list_name: str) -> str:
     """The whole header, in clang-format's layout; ``origin``: how it is made, and of what."""
     cells = list(cells)
@@ -246,7 +271,7 @@ def write_header(cells: Iterable[Cell], origin: str, list_name: str) -> str:
             "",
             "namespace tidegate::TIDEGATE_ISA {",
             "",
-            "\n\n".join(map(write_cell, cells)),
+            "\n\n".join(map(_described, cells)),
             "",
             f"using {list_name} = CellList<{', '.join(map(class_name, cells))}>;",
             "",

@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.errors import InputError, spelled
 from tidegate.interchange.layers import (
     Dense,
@@ -115,7 +115,7 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
 def _recurrent(
     a: Architecture, tensors: Mapping[str, np.ndarray], k: int, every: bool
 ) -> Recurrent:
-    cell, directions = CELLS[a.cell], []
+    cell, directions = get_cell(a.cell_that_answers), []
     for suffix in ("", "_reverse")[: a.directions]:
         names = {name: f"recurrent.{k}.{name}_l0{suffix}" for name in cell.parameters}
         parameters = {name: tensors[key] for name, key in names.items()}

@@ -8,18 +8,20 @@ from math import prod
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from tidegate.cells import CELLS
+from tidegate.cells import CELLS, get_cell, get_own, regularised, unknown, zoneout_of
 from tidegate.errors import shown, spelled
 
 READOUTS = ("last", "mean", "max")
 MAX_LAYERS = 64
+# of recurrent layers; names of options, of fields here, and of arguments of nn's layers
+REGULARISERS = ("recurrent_dropout", "candidate_dropout", "zoneout", "weight_dropout")
 KERNELS = 84  # of convolutions over a sequence (data/sequences/convolutions.py)
 EVIDENCE_KINDS = 3  # of a word itself, of its pair with the word before, of its letters
 
 
 def smallest_hidden_size(cell: str, projection_size: int | None) -> int:
     """Units that a layer must have: more than its projection, where its cell has one."""
-    return (projection_size or 1) + 1 if CELLS[cell].is_projected else 1
+    return (projection_size or 1) + 1 if get_cell(cell).is_projected else 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Architecture:
     what stands in the columns beside it (data/text/rows.py): they are the same at each token.
     ``sentences``: the first layer reads each sentence of a document by itself, and what the readout
     sums up of a sentence is a step of the layers above (Li, Luong & Jurafsky 2015,
-    arXiv:1506.01057; Yang et al. 2016, without attention).
+    arXiv:1506.01057; Yang et al. 2016, without attention).  ``recurrent_dropout``,
+    ``candidate_dropout``, ``zoneout`` and ``weight_dropout`` are of each recurrent layer
+    (nn/described.py), and of these zoneout alone changes what a trained network answers.
     """
 
     cell: str
@@ -79,14 +83,19 @@ class Architecture:
     condition_size: int = 0
     columns_size: int = 0
     sentences: bool = False
+    candidate_dropout: float = 0.0
+    zoneout: float = 0.0
+    weight_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
             if not good:
                 raise ValueError(f"{name}: expected {expected}, got {shown(getattr(self, name))}")
 
-        need(self.cell in CELLS, "cell", "one of " + ", ".join(CELLS))
-        projected = CELLS[self.cell].is_projected
+        if self.cell not in CELLS and get_own(self.cell) is None:
+            need("@" in self.cell, "cell", "one of " + ", ".join(CELLS))
+            raise ValueError(f"cell: {unknown(self.cell)}")
+        projected = get_cell(self.cell).is_projected
         none = "none for " + self.cell + ", which has no projection"
         need(projected or self.projection_size is None, "projection_size", none)
         tokens = self.vocabulary_size is not None
@@ -121,7 +130,7 @@ class Architecture:
             "readout",
             "'every' or a sum of " + ", ".join(READOUTS) + ", such as 'last+max'",
         )
-        for name in ("embedding_dropout", "dropout", "recurrent_dropout"):
+        for name in ("embedding_dropout", "dropout", *REGULARISERS):
             need(0 <= getattr(self, name) < 1, name, "a probability in [0, 1)")
         self._check_words(need)
         forward = tokens and self.readout == "every" and not self.bidirectional
@@ -148,6 +157,12 @@ class Architecture:
             fits = low <= value <= bound if self.letters else value == 0
             need(fits, name, f"{low} to {bound} with letters, else 0")
         need(every or not self.crf, "crf", "none but for an output at every step")
+
+    @property
+    def cell_that_answers(self) -> str:
+        """The key of the cell that the layers run when they do not train: zoneout changes it."""
+        cell = get_cell(self.cell)
+        return regularised(cell, zoneout_of(cell, self.zoneout)).key
 
     @property
     def directions(self) -> int:
@@ -178,18 +193,18 @@ class Architecture:
         """How many numbers a word's letters give, both directions together; 0 without letters."""
         if not self.letters:
             return 0
-        return 2 * CELLS[self.cell].state_sizes(self.letter_sizes())[0]
+        return 2 * get_cell(self.cell).state_sizes(self.letter_sizes())[0]
 
     def layer_output_sizes(self) -> list[int]:
         """Width of what each recurrent layer puts out, all directions together."""
-        cell = CELLS[self.cell]
+        cell = get_cell(self.cell)
         return [self.directions * cell.state_sizes(sizes)[0] for sizes in self._own_sizes()]
 
     def _own_sizes(self) -> list[dict[str, int]]:
         return [self._with_projection(h) for h in self.hidden_sizes]
 
     def _with_projection(self, hidden: int) -> dict[str, int]:
-        projects = CELLS[self.cell].is_projected
+        projects = get_cell(self.cell).is_projected
         return {"H": hidden, "P": (self.projection_size or hidden // 2) if projects else 0}
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -202,16 +217,16 @@ class Architecture:
         if self.letters:
             shapes["spelling.embedding.weight"] = (self.letters, self.letter_embedding_size)
             for suffix in ("", "_reverse"):
-                for name, shape in CELLS[self.cell].shapes(self.letter_sizes()).items():
+                for name, shape in get_cell(self.cell).shapes(self.letter_sizes()).items():
                     shapes[f"spelling.recurrent.{name}_l0{suffix}"] = shape
         if self.condition_size:
             for k, sizes in enumerate(self.layer_sizes()):
-                widths = CELLS[self.cell].state_sizes(sizes)
-                for state, width in zip(CELLS[self.cell].states, widths, strict=True):
+                widths = get_cell(self.cell).state_sizes(sizes)
+                for state, width in zip(get_cell(self.cell).states, widths, strict=True):
                     shapes[f"initial.{k}.{state}.weight"] = (width, self.condition_size)
         for k, sizes in enumerate(self.layer_sizes()):
             for suffix in ("", "_reverse")[: self.directions]:
-                for name, shape in CELLS[self.cell].shapes(sizes).items():
+                for name, shape in get_cell(self.cell).shapes(sizes).items():
                     shapes[f"recurrent.{k}.{name}_l0{suffix}"] = shape
         if self.batch_norm:
             for k, width in enumerate(self.layer_output_sizes()[:-1]):

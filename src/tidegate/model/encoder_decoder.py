@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.errors import shown
 from tidegate.model.architecture import Architecture
 
@@ -112,7 +112,7 @@ class EncoderDecoder:
 
     def starts(self) -> list[tuple[int, str, int, int]]:
         """Of each state of the decoder: layer, name, width, and that of the encoder's states."""
-        cell, found = CELLS[self.cell], []
+        cell, found = get_cell(self.cell), []
         for k, sizes in enumerate(self.target.layer_sizes()):
             for name, width in zip(cell.states, cell.state_sizes(sizes), strict=True):
                 found.append((k, name, width, self.source.directions * width))

@@ -46,10 +46,38 @@ _OWN = {
         "bool",
         "whether each gate has masks of its own (the paper's untied weights), as Keras draws them",
     ),
+    "candidate_dropout": (
+        "float",
+        "probability of dropping a candidate, the value that a cell proposes for its state, in "
+        "training only: what is kept is never dropped (Semeniuta et al. 2016, arXiv:1603.05118); "
+        "drawn for each unit and step",
+    ),
+    "zoneout": (
+        "float or dict",
+        "probability that a unit of a state stays as it was, in training; otherwise its new value "
+        "is what is to be expected (Krueger et al. 2017, arXiv:1606.01305); drawn for each unit "
+        "and step, one number for all states of H units, or a dict of some, {'c': 0.5, 'h': 0.05}",
+    ),
+    "weight_dropout": (
+        "float",
+        "probability of hiding a recurrent weight, in training only, the same one at all steps of "
+        "a call (DropConnect as in Merity et al. 2018, arXiv:1708.02182)",
+    ),
     "num_heads": (
         "int",
         "heads K of a cell that is declared with them, a divisor of hidden_size: the recurrent "
         "weights of each see its own H/K units only",
+    ),
+    "hidden_sizes": ("sequence of int", "units of each layer, from the first to the last"),
+    "residual": (
+        "bool",
+        "whether what enters a layer is added to what leaves it, by way of a linear map where "
+        "their widths differ (He et al. 2016, arXiv:1512.03385)",
+    ),
+    "norm": (
+        "bool",
+        "whether what enters a layer is normalised over its values at each step (layer "
+        "normalisation, Ba et al. 2016, arXiv:1607.06450), but not what goes past the layer",
     ),
     "strict": (
         "bool",

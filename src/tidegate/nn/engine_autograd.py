@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tidegate.cells import CELLS
+from tidegate.cells import CELLS, get_cell
 from tidegate.nn import engine_calls, engine_gradients, reference
 from tidegate.nn.engine_reach import is_recorded, reason_against_memory
 
@@ -26,7 +26,14 @@ _keeps_graph: Callable[[], bool] = getattr(
     "_get_current_graph_task_keep_graph",
     lambda: True,
 )
-ROLES = {name: tuple(p.role for p in cell.parameters.values()) for name, cell in CELLS.items()}
+_ROLES = {name: tuple(p.role for p in cell.parameters.values()) for name, cell in CELLS.items()}
+
+
+def roles_of(cell: str) -> tuple[str, ...]:
+    """The roles of the parameters of the cell of this key."""
+    if cell not in _ROLES:
+        _ROLES[cell] = tuple(p.role for p in get_cell(cell).parameters.values())
+    return _ROLES[cell]
 
 
 class Call(NamedTuple):
@@ -45,7 +52,7 @@ class Call(NamedTuple):
 def _read_by_backward(call: Call, needs: tuple[bool, ...]) -> tuple[bool, ...]:
     """Which of x, the states and the weights the gradients that are needed are made from."""
     of_x, _, of_weights = call.parts(needs)
-    roles = ROLES[call.cell]
+    roles = roles_of(call.cell)
     learned = {role for role, needed in zip(roles, of_weights, strict=True) if needed}
     of_others = {"input": of_x, "input bias": False, "recurrent bias": False}
     others = (of_others.get(role, True) for role in roles)
@@ -185,7 +192,7 @@ def reference_gradients(
     x, state, weights = call.parts(inputs)
     with torch.enable_grad():
         y, final = reference.unroll(
-            CELLS[call.cell], x, tuple(state), weights, lengths, call.reverse, mask, input_mask,
+            get_cell(call.cell), x, tuple(state), weights, lengths, call.reverse, mask, input_mask,
             noise,
         )  # fmt: skip
     reached = [(o, g) for o, g in zip((y, *final), incoming, strict=True) if g is not None]

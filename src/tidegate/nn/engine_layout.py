@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
+from tidegate.compiling.kernels import reason_against_kernels
 from tidegate.equations.phases import cut
 from tidegate.equations.plan import Operand
 
@@ -73,8 +74,10 @@ def _rows(weight: Tensor | None) -> int:
 
 @cache
 def layout_of(cell: str) -> Layout:
-    """The layout of the cell of this name."""
-    declared = CELLS[cell]
+    """The layout of the cell of this key.  Raises RuntimeError where the engine cannot run it."""
+    declared = get_cell(cell)
+    if declared.key != declared.name and (against := reason_against_kernels(declared)) is not None:
+        raise RuntimeError(against)  # recorded where the engine could
     plan, names = cut(declared), list(declared.parameters)
     parameters = declared.parameters.values()
     gradients = plan.backward.gradients

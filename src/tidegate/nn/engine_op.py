@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tidegate.nn import engine_calls, engine_gradients
+from tidegate.nn import engine_calls, engine_gradients, engine_values
 from tidegate.nn.engine_autograd import (
-    ROLES,
     Call,
     Recurrence,
     engine_gradients_of,
     is_for_the_reference,
     reference_gradients,
+    roles_of,
 )
 from tidegate.nn.engine_reach import is_recorded, is_traced
+from tidegate.nn.step_values import StepValues
 
 State = tuple[Tensor, ...]
 
@@ -35,13 +36,15 @@ def run(
     recurrent_mask: Tensor | None = None,
     input_mask: Tensor | None = None,
     noise: Tensor | None = None,
+    seen: StepValues | None = None,
 ) -> tuple[Tensor, State]:
     """The output of one layer in one direction; float32 on the CPU, ``cell`` in the engine.
 
     x: [T, B, I]; state: [B, its width] each; weights: as the cell declares its parameters, None for
     a bias that is not there; lengths: int64 [B] on the CPU or None; recurrent_mask: [B, W], or
     [G, B, W], or None; input_mask: [G, B, I] or None; noise: [T, B, noises*H] or None.
-    Returns y, zero from each row's length on, and the final state.
+    ``seen`` receives gates and states of every step, outside of recordings.  Returns y, zero from
+    each row's length on, and the final state.
     """
     inputs = (x, *state, *weights)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
@@ -60,10 +63,17 @@ def run(
         y, *outputs = Recurrence.apply(  # pyright: ignore[reportGeneralTypeIssues]
             call, lengths, recurrent_mask, input_mask, noise, *inputs
         )
+    elif seen is not None:
+        y, *outputs = engine_calls.forward(
+            cell, x, state, weights, lengths, recurrent_mask, reverse, True, input_mask, noise
+        )
     else:
         y, *outputs = engine_calls.infer(
             cell, x, state, weights, lengths, recurrent_mask, reverse, input_mask, noise
         )
+    if seen is not None:
+        saved = outputs[len(state) :]
+        engine_values.fill(seen, cell, x, weights, lengths, reverse, y, saved)
     return y, tuple(outputs[: len(state)])
 
 
@@ -95,7 +105,7 @@ def _operator(
 
 def _declared(cell: str, weights: Sequence[Tensor]) -> list[Tensor | None]:
     """A layer's weights as its cell declares them, None for the biases that it does without."""
-    roles = ROLES[cell]
+    roles = roles_of(cell)
     if len(weights) == len(roles):
         return list(weights)
     given = iter(weights)

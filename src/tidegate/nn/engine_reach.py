@@ -12,6 +12,7 @@ from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
 
 from tidegate.cells import CELLS, Cell
+from tidegate.compiling.kernels import reason_against_kernels
 from tidegate.engine import compiled
 
 _CELLS = frozenset(compiled.cells())
@@ -73,7 +74,8 @@ def are_wrapped(tensors: Sequence[Tensor]) -> bool:
 def reason_against(cell: Cell, tensors: Sequence[Tensor]) -> str | None:
     """Why the engine cannot run a layer on these tensors, its input first; None if it can."""
     x = tensors[0]
-    if cell.name not in _CELLS or CELLS.get(cell.name) is not cell:
+    is_own = cell.key != cell.name
+    if not is_own and (cell.name not in _CELLS or CELLS.get(cell.name) is not cell):
         return f"the engine has no kernel for {cell.name}"
     if not x.is_cpu:
         return f"the engine runs on the CPU, but the input is on {x.device}"
@@ -81,11 +83,18 @@ def reason_against(cell: Cell, tensors: Sequence[Tensor]) -> str | None:
         return f"the engine computes in float32, but the input is {x.dtype}"
     if torch._C._are_functorch_transforms_active():
         return f"the engine has no rule for {transform_around(tensors)}"
+    if is_own and (against := _reason_against_own(cell)) is not None:
+        return against
     if torch.compiler.is_compiling():  # no tensor is there yet
         return None
     if forward_ad._current_level >= 0 and _has_tangent(tensors):
         return f"the engine has no rule for {transform_around(tensors)}"
     return reason_against_memory(tensors)
+
+
+@torch.compiler.assume_constant_result  # it cannot trace a compiler
+def _reason_against_own(cell: Cell) -> str | None:
+    return reason_against_kernels(cell)
 
 
 def reason_against_memory(tensors: Sequence[Tensor]) -> str | None:

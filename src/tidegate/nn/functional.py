@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.backends.cudnn import rnn as cudnn_rnn
 
 from tidegate.cells import Cell
-from tidegate.nn import engine_op, engine_reach, reference
+from tidegate.nn import engine_op, engine_reach, engine_values, reference
 from tidegate.nn.products import rounds
 from tidegate.nn.reference import State, Weights
+from tidegate.nn.step_values import StepValues
 
 
 def compact(cell: Cell, weights: Weights) -> None:
@@ -111,6 +112,7 @@ def recurrence(
     strict: bool = False,
     by_steps: bool = False,
     noise: Tensor | None = None,
+    seen: StepValues | None = None,
 ) -> tuple[Tensor, State]:
     """The output of one layer in one direction at every step.
 
@@ -120,7 +122,8 @@ def recurrence(
     [B, I] or [G, B, I]: the same at every step, of the type of x, gates in the order of the
     weights' blocks.  The engine makes as many multiplications with masks as without.  noise: for
     a cell whose equations ask for it, standard normal numbers [T, B, ``cell.noises`` * H], None for
-    zeros.
+    zeros.  ``seen`` receives gates and states of every step: from what the engine keeps where it
+    runs outside of recordings, else from the reference, since torch's kernels keep none.
 
     Returns y [T, B, the output's width], zero from each row's length on, and the final state.
     ``by_steps``: torch.nn runs such a call step by step, which shows in its types under autocast.
@@ -136,11 +139,18 @@ def recurrence(
             y, final = recurrence(
                 cell, x.float(), tuple(s.float() for s in state), [*map(_exact, weights)], lengths,
                 reverse, _exact(recurrent_mask), _exact(input_mask), strict, noise=_exact(noise),
+                seen=seen,
             )  # fmt: skip
         return y.to(types[0]), tuple(s.to(t) for s, t in zip(final, types, strict=True))
     path, reason = choose_path(cell, tensors, recurrent_mask is not None, lengths is not None)
     if any(tensor.requires_grad for tensor in given):
         path, reason = "reference", "a mask or noise is to be learned, which only it can"
+    if (
+        seen is not None
+        and path != "none"
+        and (against := engine_values.reason_against(cell, x, path))
+    ):
+        path, reason = "reference", f"gates or states of every step are asked for, and {against}"
     if strict and path == "reference" and x.numel() > 0:
         raise RuntimeError(
             f"strict: expected a fused path, got the step-by-step one: {reason}; change that, or "
@@ -153,14 +163,14 @@ def recurrence(
         if lengths is not None:
             lengths = lengths.to(x.device)
         return reference.unroll(
-            cell, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise
+            cell, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise, seen
         )
     if input_mask is not None and input_mask.dim() == 2:
         x, input_mask = x * input_mask, None
     if path == "engine":
         weights = _whole(cell, weights) if cell.heads else weights
         return engine_op.run(
-            cell.name, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise
+            cell.key, x, state, weights, lengths, reverse, recurrent_mask, input_mask, noise, seen
         )
     if input_mask is not None:
         x, weights = _side_by_side(cell, x, weights, input_mask)

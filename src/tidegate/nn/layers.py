@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from tidegate.cells import cell_of
@@ -45,13 +47,17 @@ class RNN(_AsInTorch):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         dropout_per_gate: bool = False,
+        candidate_dropout: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        weight_dropout: float = 0.0,
         strict: bool = False,
     ) -> None:
         super().__init__(
             cell_of("RNN", nonlinearity=nonlinearity), input_size, hidden_size, num_layers, bias,
             batch_first, dropout, bidirectional, 0, device, dtype,
             recurrent_dropout=recurrent_dropout, input_dropout=input_dropout,
-            dropout_per_gate=dropout_per_gate, strict=strict,
+            dropout_per_gate=dropout_per_gate, candidate_dropout=candidate_dropout,
+            zoneout=zoneout, weight_dropout=weight_dropout, strict=strict,
         )  # fmt: skip
 
 
@@ -86,6 +92,9 @@ class LSTM(_AsInTorch):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         dropout_per_gate: bool = False,
+        candidate_dropout: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        weight_dropout: float = 0.0,
         strict: bool = False,
     ) -> None:
         projected = not isinstance(proj_size, int) or proj_size != 0
@@ -93,7 +102,8 @@ class LSTM(_AsInTorch):
             cell_of("LSTM", projected=projected), input_size, hidden_size, num_layers, bias,
             batch_first, dropout, bidirectional, proj_size, device, dtype,
             recurrent_dropout=recurrent_dropout, input_dropout=input_dropout,
-            dropout_per_gate=dropout_per_gate, strict=strict,
+            dropout_per_gate=dropout_per_gate, candidate_dropout=candidate_dropout,
+            zoneout=zoneout, weight_dropout=weight_dropout, strict=strict,
         )  # fmt: skip
 
 
@@ -126,11 +136,15 @@ class GRU(_AsInTorch):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         dropout_per_gate: bool = False,
+        candidate_dropout: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        weight_dropout: float = 0.0,
         strict: bool = False,
     ) -> None:
         super().__init__(
             cell_of("GRU", reset=reset), input_size, hidden_size, num_layers, bias, batch_first,
             dropout, bidirectional, 0, device, dtype,
             recurrent_dropout=recurrent_dropout, input_dropout=input_dropout,
-            dropout_per_gate=dropout_per_gate, strict=strict,
+            dropout_per_gate=dropout_per_gate, candidate_dropout=candidate_dropout,
+            zoneout=zoneout, weight_dropout=weight_dropout, strict=strict,
         )  # fmt: skip

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import CELLS
-from tidegate.model.architecture import Architecture
+from tidegate.cells import get_cell
+from tidegate.model.architecture import REGULARISERS, Architecture
 from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
 from tidegate.nn.recurrent_layer import Recurrent
@@ -95,7 +95,9 @@ class SequenceNetwork(nn.Module):
         self.initial = None
         if a.condition_size:
             self.initial = nn.ModuleList(map(self._initial_maps, a.layer_sizes()))
-        drops = CELLS[a.cell].seen_width is not None  # a cell without such weights has none to drop
+        regularisers = {name: getattr(a, name) for name in REGULARISERS}
+        if get_cell(a.cell).seen_width is None:  # no weights read the state: none to drop
+            regularisers["recurrent_dropout"] = 0.0
         self.recurrent = nn.ModuleList(
             Recurrent(
                 a.cell,
@@ -103,7 +105,7 @@ class SequenceNetwork(nn.Module):
                 sizes["H"],
                 bidirectional=a.bidirectional,
                 proj_size=sizes["P"],
-                recurrent_dropout=a.recurrent_dropout if drops else 0.0,
+                **regularisers,
             )
             for sizes in a.layer_sizes()
         )
@@ -133,7 +135,9 @@ class SequenceNetwork(nn.Module):
     def _initial_maps(self, sizes: dict[str, int]) -> nn.ModuleDict:
         """From the condition to each state of a layer; nothing at first."""
         a, maps = self.architecture, nn.ModuleDict()
-        for name, width in zip(CELLS[a.cell].states, CELLS[a.cell].state_sizes(sizes), strict=True):
+        for name, width in zip(
+            get_cell(a.cell).states, get_cell(a.cell).state_sizes(sizes), strict=True
+        ):
             maps[name] = nn.Linear(a.condition_size, width, bias=False)
             nn.init.zeros_(maps[name].weight)  # pyright: ignore[reportArgumentType]
         return maps
@@ -227,7 +231,7 @@ class SequenceNetwork(nn.Module):
         return [
             tuple(
                 bias.new_zeros(a.directions, batch_size, width)
-                for width in CELLS[a.cell].state_sizes(sizes)
+                for width in get_cell(a.cell).state_sizes(sizes)
             )
             for sizes in a.layer_sizes()
         ]

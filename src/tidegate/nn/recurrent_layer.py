@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tidegate.cells import Cell
+from tidegate.cells.regularised import candidates_of
 from tidegate.nn.arguments import (
     check_cell,
     check_flag,
@@ -29,6 +30,14 @@ from tidegate.nn.described import described
 from tidegate.nn.dropout import dropout
 from tidegate.nn.functional import compact, describe_path, reason_against_torch, recurrence
 from tidegate.nn.reference import State
+from tidegate.nn.regularising import (
+    cell_that_runs,
+    check_below_one,
+    check_zoneout,
+    drop_weights,
+    noise_of,
+)
+from tidegate.nn.step_values import StepValues, named
 from tidegate.nn.torch_tools import OwnModule, one_node
 
 
@@ -71,6 +80,9 @@ class Recurrent(OwnModule, nn.RNNBase):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         dropout_per_gate: bool = False,
+        candidate_dropout: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        weight_dropout: float = 0.0,
         num_heads: int = 1,
         strict: bool = False,
     ) -> None:
@@ -110,6 +122,16 @@ class Recurrent(OwnModule, nn.RNNBase):
                 "input_dropout: expected below 1, got 1, which reads nothing; give less"
             )
         self.dropout_per_gate = check_flag("dropout_per_gate", dropout_per_gate)
+        self.candidate_dropout = check_below_one("candidate_dropout", candidate_dropout)
+        self.weight_dropout = check_below_one("weight_dropout", weight_dropout)
+        if self.weight_dropout > 0 and self.cell.seen_width is None:
+            raise ValueError(
+                f"weight_dropout: expected 0 for {self.cell.name}, which has no recurrent weights, "
+                f"got {weight_dropout}; leave it out"
+            )
+        self.zoneout, self._zoned = zoneout, check_zoneout(self.cell, zoneout)
+        self._candidates = len(candidates_of(self.cell))
+        _ = cell_that_runs(self.cell, self._zoned, self.candidate_dropout > 0)
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(  # in torch.nn's words, by which people filter it
                 "dropout option adds dropout after all but last recurrent layer, so non-zero "
@@ -155,7 +177,10 @@ class Recurrent(OwnModule, nn.RNNBase):
         input: Tensor | PackedSequence,
         hx: Tensor | tuple[Tensor, ...] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Any, Any]:
+        *,
+        return_gates: bool = False,
+        return_states: bool = False,
+    ) -> tuple[Any, ...]:
         """Run the layer over whole sequences.
 
         input: [T, B, I] ([B, T, I] if ``batch_first``; [T, I] for one sequence) or a
@@ -167,14 +192,23 @@ class Recurrent(OwnModule, nn.RNNBase):
 
         Returns y and the final state of every layer.  y: hidden states of the last layer at every
         step, [T, B, directions * H], with the dimensions in the order of the input.  The state has
-        the form of ``hx``.  With ``proj_size``, the H of h and y is ``proj_size``.  Raises
-        ValueError, TypeError or RuntimeError, where torch.nn does, naming the argument, what was
-        expected and what came.
+        the form of ``hx``.  With ``proj_size``, the H of h and y is ``proj_size``.
+
+        return_gates: return a third value, a dict of every gate of every layer and direction by the
+        names of ``model.inspect``: ``layer_0.z``, and backwards ``layer_0.z_reverse``.  Each is
+        [T, B, H], in the form of the input, zero from a row's length on.  RNN has no gates.
+        return_states: one more dict, of the states of every step: ``layer_0.h``, ``layer_0.c``.
+        No gradient flows through either.  They cost a forward pass of training; on a GPU, in
+        torch.compile and in other types than float32 they are computed step by step.
+
+        Raises ValueError, TypeError or RuntimeError, where torch.nn does, naming the argument, what
+        was expected and what came.
         """
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx, lengths)
+            return self._forward_packed(input, hx, lengths, (return_gates, return_states))
         if isinstance(input, Proxy):
-            return one_node(self, input, hx=hx, lengths=lengths)
+            asked = {"return_gates": return_gates or None, "return_states": return_states or None}
+            return one_node(self, input, hx=hx, lengths=lengths, **asked)
         order = "[B, T, I]" if self.batch_first else "[T, B, I]"
         check_input(input, {3: order, 2: "[T, I]"}, self._weight("weight_ih_l0"))
         unbatched = input.dim() == 2
@@ -184,12 +218,18 @@ class Recurrent(OwnModule, nn.RNNBase):
             x = input.transpose(0, 1) if self.batch_first else input
         steps, batch, _ = x.shape
         states = self._initial_state(x, hx, batch, unbatched)
-        y, final = self._stack(x, states, check_lengths(lengths, steps, batch))
+        asked = return_gates, return_states
+        seen = [StepValues() for _ in self._names()] if any(asked) else []
+        y, final = self._stack(x, states, check_lengths(lengths, steps, batch), seen=seen)
+
+        def as_input(over_time: Tensor) -> Tensor:
+            if unbatched:
+                return over_time.squeeze(1)
+            return over_time.transpose(0, 1) if self.batch_first else over_time
+
         if unbatched:
-            y, final = y.squeeze(1), tuple(s.squeeze(1) for s in final)
-        elif self.batch_first:
-            y = y.transpose(0, 1)
-        return y, self._as_given(final)
+            final = tuple(s.squeeze(1) for s in final)
+        return as_input(y), self._as_given(final), *named(self._names(), seen, as_input, asked)
 
     def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Run one step of a stream, without dropout: input [B, I] -> y [B, H] and the new state.
@@ -206,10 +246,11 @@ class Recurrent(OwnModule, nn.RNNBase):
         states = self._initial_state(input, hx, len(input), unbatched=False)
         x = input.unsqueeze(0)
         finals: list[State] = []
+        cell = self._cell_that_runs(training=False)
         for k in range(self.num_layers):
             before = tuple(s[k] for s in states)
             weights = self.layer_weights(k)
-            x, final = recurrence(self.cell, x, before, weights, strict=self.strict, by_steps=True)
+            x, final = recurrence(cell, x, before, weights, strict=self.strict, by_steps=True)
             finals.append(final)
         return x.squeeze(0), self._as_given(_stacked(finals))
 
@@ -221,7 +262,7 @@ class Recurrent(OwnModule, nn.RNNBase):
         """
         masked = self.training and self.recurrent_dropout > 0
         tensors = (*inputs, *self.parameters())
-        return describe_path(self.cell, tensors, masked)
+        return describe_path(self._cell_that_runs(self.training), tensors, masked)
 
     def extra_repr(self) -> str:
         """Show the cell, sizes and what differs from its default, as torch.nn does."""
@@ -230,6 +271,7 @@ class Recurrent(OwnModule, nn.RNNBase):
     def _changed(self, usual: dict[str, Any]) -> str:
         """Sizes and what differs from torch.nn's defaults, from ``usual`` and from our own."""
         own = {"recurrent_dropout": 0.0, "input_dropout": 0.0, "dropout_per_gate": False}
+        own |= {"candidate_dropout": 0.0, "zoneout": 0.0, "weight_dropout": 0.0}
         usual = usual | own | {"num_heads": 1, "strict": False}
         changed = (f"{n}={getattr(self, n)}" for n, v in usual.items() if getattr(self, n) != v)
         return ", ".join([super().extra_repr(), *changed])
@@ -253,20 +295,25 @@ class Recurrent(OwnModule, nn.RNNBase):
         states: tuple[Sequence[Tensor], ...],
         lengths: Tensor | None,
         is_packed: bool = False,
+        seen: Sequence[StepValues] = (),
     ) -> tuple[Tensor, State]:
         finals: list[State] = []
+        cell = self._cell_that_runs(self.training)
         for k in range(self.num_layers):
             if k > 0 and self.dropout > 0:
                 x = dropout(x, self.dropout, self.training)
             outputs = []
             for reverse in (False, True)[: self.directions]:
                 before = tuple(s[len(finals)] for s in states)
-                weights = self.layer_weights(k, reverse)
+                weights = drop_weights(
+                    self.cell, self.layer_weights(k, reverse), self.weight_dropout, self.training
+                )
                 y, final = recurrence(
-                    self.cell, x, before, weights, lengths, reverse,
+                    cell, x, before, weights, lengths, reverse,
                     self._mask(self.recurrent_dropout, "weight_hh", k, before[0]),
                     self._mask(self.input_dropout, "weight_ih", k, before[0]),
                     strict=self.strict, by_steps=is_packed, noise=self._noise(x, before[0]),
+                    seen=seen[len(finals)] if seen else None,
                 )  # fmt: skip
                 outputs.append(y)
                 finals.append(final)
@@ -289,13 +336,26 @@ class Recurrent(OwnModule, nn.RNNBase):
 
     def _noise(self, x: Tensor, like: Tensor) -> Tensor | None:
         """What the equations ask for in training, of the type of a state."""
-        if not self.training or self.cell.noises == 0:
+        if not self.training:
             return None
-        return torch.randn_like(like.new_empty(*x.shape[:2], self.cell.noises * self.hidden_size))
+        shape = (*x.shape[:2], self.hidden_size)
+        if self.candidate_dropout or self._zoned:
+            dropped = self._candidates, self.candidate_dropout
+            return torch.cat(noise_of(*dropped, self._zoned, shape, like), -1)
+        if self.cell.noises == 0:
+            return None
+        return torch.randn_like(like.new_empty(*shape[:2], self.cell.noises * shape[2]))
+
+    def _cell_that_runs(self, training: bool) -> Cell:
+        """What a call runs: another cell under zoneout, and in training without candidates."""
+        drops = training and self.candidate_dropout > 0
+        if not drops and not self._zoned:
+            return self.cell
+        return cell_that_runs(self.cell, self._zoned, drops)
 
     def _forward_packed(
-        self, packed: PackedSequence, hx: Any, lengths: Any
-    ) -> tuple[PackedSequence, Any]:
+        self, packed: PackedSequence, hx: Any, lengths: Any, asked: tuple[bool, bool]
+    ) -> tuple[Any, ...]:
         if lengths is not None:
             raise ValueError(
                 "lengths: expected none beside a PackedSequence, which holds its own, got some; "
@@ -304,13 +364,19 @@ class Recurrent(OwnModule, nn.RNNBase):
         x, true_lengths = pad_packed_sequence(packed)  # rows in the caller's order
         check_input(x, {3: "packed steps [.., I]"}, self._weight("weight_ih_l0"))
         states = self._initial_state(x, hx, x.shape[1], unbatched=False)
-        y, final = self._stack(x, states, true_lengths, is_packed=True)
+        seen = [StepValues() for _ in self._names()] if any(asked) else []
+        y, final = self._stack(x, states, true_lengths, is_packed=True, seen=seen)
         if packed.sorted_indices is not None:
-            y = y[:, packed.sorted_indices]
             true_lengths = true_lengths[packed.sorted_indices.cpu()]
-        data, _ = torch._VF._pack_padded_sequence(y, true_lengths, False)  # pyright: ignore
-        given = packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
-        return PackedSequence(data, *given), self._as_given(final)
+
+        def as_input(over_time: Tensor) -> PackedSequence:
+            if packed.sorted_indices is not None:
+                over_time = over_time[:, packed.sorted_indices]
+            data, _ = torch._VF._pack_padded_sequence(over_time, true_lengths, False)  # pyright: ignore
+            given = packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
+            return PackedSequence(data, *given)
+
+        return as_input(y), self._as_given(final), *named(self._names(), seen, as_input, asked)
 
     def _as_given(self, state: State) -> Any:
         return state[0] if len(state) == 1 else state
@@ -337,7 +403,10 @@ class Recurrent(OwnModule, nn.RNNBase):
 def slow_on_gpu(network: nn.Module) -> str | None:
     """Why recurrent layers of ``network`` would be trained step by step on a GPU; None if not."""
     layers = (module for module in network.modules() if isinstance(module, Recurrent))
-    reasons = (reason_against_torch(layer.cell, layer.recurrent_dropout > 0) for layer in layers)
+    reasons = (
+        reason_against_torch(layer._cell_that_runs(True), layer.recurrent_dropout > 0)
+        for layer in layers
+    )
     return next((reason for reason in reasons if reason is not None), None)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.cells import Cell
+from tidegate.nn.step_values import StepValues
 
 State = tuple[Tensor, ...]
 Weights = Sequence[Tensor | None]  # as a cell declares its parameters; None for a bias that lacks
@@ -28,20 +29,24 @@ def unroll(
     recurrent_mask: Tensor | None = None,
     input_mask: Tensor | None = None,
     noise: Tensor | None = None,
+    seen: StepValues | None = None,
 ) -> tuple[Tensor, State]:
     """Run ``cell`` over x [T, B, I] from ``state`` ([B, its width] each).
 
     ``lengths`` [B] in steps: outputs from a row's length on are zero and its final state is the
     one at its last true step, where the reverse direction starts.  Masks: see `Step`.
-    ``noise``: [T, B, H of each noise, side by side]; None for zeros.  Returns y, [T, B, the
-    output's width], and the final state.
+    ``noise``: [T, B, H of each noise, side by side]; None for zeros.  ``seen`` receives what is to
+    be looked at.  Returns y, [T, B, the output's width], and the final state.
     """
     step = Step(cell, weights, recurrent_mask, input_mask)
     products = step.of_inputs(x)
     steps = range(x.shape[0])
     outputs: list[Tensor] = []
+    watched: list[tuple[State, dict[str, Tensor]]] = []
     for t in reversed(steps) if reverse else steps:
-        new = step(products[t], state, None if noise is None else noise[t])
+        new, gates = step.watched(products[t], state, None if noise is None else noise[t])
+        if seen is not None:
+            watched.append((new, gates))
         if lengths is None:
             state, y_t = new, new[0]
         else:
@@ -49,9 +54,39 @@ def unroll(
             state = tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
             y_t = torch.where(alive, new[0], 0.0)
         outputs.append(y_t)
+    if seen is not None:
+        turned = watched[::-1] if reverse else watched
+        _fill(seen, cell, turned, state, products, lengths)
     if not outputs:
         return products.new_zeros(0, *state[0].shape), state
     return torch.stack(outputs[::-1] if reverse else outputs), state
+
+
+def _fill(
+    into: StepValues,
+    cell: Cell,
+    watched: Sequence[tuple[State, dict[str, Tensor]]],
+    state: State,
+    products: Tensor,
+    lengths: Tensor | None,
+) -> None:
+    """Keep what was watched at each step, in the order of the steps; ``state``: of the last."""
+    T, B, columns = products.shape  # noqa: N806
+    gate_shape = 0, B, columns // len(cell.parameters["weight_ih"].blocks)
+    outside = None
+    if lengths is not None:
+        outside = torch.arange(T, device=lengths.device)[:, None, None] >= lengths[:, None]
+
+    def over_time(values: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+        if not values:
+            return products.new_zeros(shape)
+        stacked = torch.stack([value.detach() for value in values])
+        return stacked if outside is None else stacked.masked_fill(outside, 0.0)
+
+    for gate in cell.trace.gates:
+        into.gates[gate] = over_time([gates[gate] for _, gates in watched], gate_shape)
+    for k, name in enumerate(cell.states):
+        into.states[name] = over_time([new[k] for new, _ in watched], (0, *state[k].shape))
 
 
 class Step:
@@ -104,6 +139,12 @@ class Step:
 
     def __call__(self, products: Tensor, state: State, noise: Tensor | None = None) -> State:
         """The new state, of one step's input products [B, G*H], the state before and noise."""
+        return self.watched(products, state, noise)[0]
+
+    def watched(
+        self, products: Tensor, state: State, noise: Tensor | None = None
+    ) -> tuple[State, dict[str, Tensor]]:
+        """The new state and the gates by name."""
         w = _Gates(_split(products, self._inputs, -1))
         u = self._recurrent_products(state[0])
         ops: Any = Operations
@@ -112,7 +153,7 @@ class Step:
                 units = products.shape[-1] // len(self._inputs)
                 noise = products.new_zeros(len(products), self._cell.noises * units)
             ops = _NoisyOperations(noise.chunk(self._cell.noises, -1))
-        return self._cell.step(ops, w, u, *self._further, *state)[0]
+        return self._cell.step(ops, w, u, *self._further, *state)
 
     def _recurrent_products(self, h: Tensor) -> _Gates:
         """``u`` of the equations; the gates that take the output state as it is share a product."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.nn.network import SequenceNetwork
 
 
@@ -36,7 +36,7 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
         widths = a.layer_output_sizes()
         of_direction = [slice(direction * w, (direction + 1) * w) for w in widths]
         suffix = ("", "_reverse")[direction]
-        parameters = CELLS[a.cell].parameters.items()
+        parameters = get_cell(a.cell).parameters.items()
         reads_input = {f"{name}_l0": p.role == "input" for name, p in parameters}
         for name, tensor in source.state_dict().items():
             part, *place = name.split(".")

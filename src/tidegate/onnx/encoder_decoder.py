@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.model.architecture import Architecture
 from tidegate.onnx.checking import need_same, session_of
 from tidegate.onnx.graph import Graph, axes, cast, tensor
@@ -68,7 +68,7 @@ def encoder_model(runtime: EncoderDecoderRuntime, opset: int, version: str) -> A
     outputs = []
     for k in range(len(a.hidden_sizes)):
         y, ends = writer.whole_layer(k, writer.normalised(k, y), lengths, inside)
-        for name, directions in zip(CELLS[a.cell].states, ends, strict=True):
+        for name, directions in zip(get_cell(a.cell).states, ends, strict=True):
             read = directions[0]
             if len(directions) > 1:
                 read = graph.node("Concat", *directions, axis=-1)
@@ -109,7 +109,7 @@ def decoder_model(runtime: EncoderDecoderRuntime, opset: int, version: str) -> A
     outputs = []
     x = writer.embedded({given: given})
     for k in range(len(a.hidden_sizes)):
-        before = [_state(k, name) for name in CELLS[a.cell].states]
+        before = [_state(k, name) for name in get_cell(a.cell).states]
         after = writer.step(k, writer.normalised(k, x), before)
         for name, value in zip(before, after, strict=True):
             graph.named(value, f"{name}_out")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import Cell, get_cell
 from tidegate.errors import InputError, spelled
 from tidegate.onnx.cells import Step
 from tidegate.onnx.counts import Counts
@@ -114,7 +114,7 @@ def step_model(
     given = inputs_of(network, "batch")
     x = writer.embedded({name: name for name, _, _ in given})
     for k, sizes in enumerate(a.layer_sizes()):
-        cell = CELLS[a.cell]
+        cell = get_cell(a.cell)
         widths = zip(cell.states, cell.state_sizes(sizes), strict=True)
         before = [state(f"layer_{k}_{name}", width) for name, width in widths]
         after = writer.step(k, writer.normalised(k, x), before)
@@ -231,7 +231,8 @@ class NetworkWriter:
         x = graph.node("Gather", self.weight("spelling.embedding.weight"), words, axis=0)
         weights, sizes = self.network.spelling_weights(), a.letter_sizes()
         inside = true_steps(graph, x, lengths)
-        _, last = self.recurrence(weights, sizes, x, lengths, inside)
+        cell = get_cell(self.architecture.cell)
+        _, last = self.recurrence(cell, weights, sizes, x, lengths, inside)
         spelled = graph.node("Concat", *last[0], axis=-1)
         before = graph.node("Shape", beside)
         before = graph.node("Slice", before, axes(graph, 0), axes(graph, -1))
@@ -308,10 +309,12 @@ class NetworkWriter:
         """The same with each of the cell's states: of both directions, if there are two."""
         sizes = self.architecture.layer_sizes()[k]
         weights = self.network.layer_weights(k)
-        return self.recurrence(weights, sizes, x, lengths, inside, begun)
+        cell = get_cell(self.architecture.cell_that_answers)
+        return self.recurrence(cell, weights, sizes, x, lengths, inside, begun)
 
     def recurrence(
         self,
+        cell: Cell,
         weights: Sequence[Weights],
         sizes: Mapping[str, int],
         x: str,
@@ -319,8 +322,8 @@ class NetworkWriter:
         inside: str,
         begun: list[str] | None = None,
     ) -> tuple[str, list[list[str]]]:
-        """The same of a layer of the network's cell, by the weights of its directions."""
-        graph, cell = self.graph, CELLS[self.architecture.cell]
+        """The same of a layer of ``cell``, by the weights of its directions."""
+        graph = self.graph
         if is_standard(cell):
             direction = _DIRECTIONS[len(weights) == 2]
             first = axes(graph, 0)
@@ -351,7 +354,7 @@ class NetworkWriter:
 
     def step(self, k: int, x: str, before: list[str]) -> list[str]:
         """The states [B, W] of layer ``k`` after one step that reads x [B, I]."""
-        graph, cell = self.graph, CELLS[self.architecture.cell]
+        graph, cell = self.graph, get_cell(self.architecture.cell_that_answers)
         sizes, weights = self.architecture.layer_sizes()[k], self.network.layer_weights(k)
         if not is_standard(cell):
             step = Step(cell, self._arrays, weights[0], sizes)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript import evaluator
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.onnx.cells import Step
 from tidegate.onnx.graph import Body, Value, axes, cast, scan_directions
 from tidegate.onnx.layers import is_standard, operator, scanned, true_steps
@@ -36,7 +36,7 @@ def recurrence(
     """One layer in one direction: what the operator returns, but for what training saves."""
     if training or any(given is not None for given in (mask, input_mask, noise)):
         raise ValueError("expected a model in evaluation mode, got one in training; call eval()")
-    declared = CELLS[cell]
+    declared = get_cell(cell)
     graph = _Nodes()
     names = [
         name
@@ -73,7 +73,7 @@ def recurrence(
 def _sizes(cell: str, weights: dict[str, Value]) -> dict[str, int]:
     """I, H and P, from the shapes of the weights."""
     sizes = {"I": 0, "H": 0, "P": 0}
-    for name, parameter in CELLS[cell].parameters.items():
+    for name, parameter in get_cell(cell).parameters.items():
         if name in weights:
             rows, *columns = (int(size) for size in weights[name].shape)
             sizes[parameter.rows] = rows // len(parameter.blocks)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.errors import InputError
+from tidegate.output import file_lock
 from tidegate.output.writing import is_special, own_descriptor, write_all
 
 # What flock fails with on file systems that have no locks, such as some network ones.
@@ -50,15 +51,14 @@ def lock(path: Path, subject: str | os.PathLike[str], expected: str) -> Iterator
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        file_lock.remove(path, descriptor)
 
 
 def _taken(path: Path, subject: str | os.PathLike[str], expected: str) -> int:
     """The descriptor of the lock file, whose lock is ours."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as e:
             raise InputError(
                 f"expected {expected}, got: {e.strerror} for its lock {path.name}; free some "
@@ -91,7 +91,7 @@ def _taken(path: Path, subject: str | os.PathLike[str], expected: str) -> int:
 def _lock(descriptor: int) -> bool:
     """Take the lock; False where another process holds it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file_lock.take(descriptor)
     except BlockingIOError:
         return False
     except OSError as e:
@@ -110,8 +110,9 @@ def _record() -> bytes:
 
 def _owner(descriptor: int) -> dict[str, Any]:
     """What the lock file says; nothing where it is not written yet, or damaged."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
     try:
-        owner = json.loads(os.pread(descriptor, 4096, 0))
+        owner = json.loads(os.read(descriptor, 4096))
     except ValueError:
         return {}
     return owner if isinstance(owner, dict) and type(owner.get("process")) is int else {}
@@ -127,10 +128,13 @@ def _told(owner: dict[str, Any]) -> str:
 
 
 def _lives(owner: dict[str, Any]) -> bool:
-    """Whether the owner runs; of another machine nobody can tell, so it does."""
+    """Whether the owner runs; of another machine nobody can tell, so it does.
+
+    Nor is it asked on Windows, where the signal 0 would end it.
+    """
     if not owner:
         return False
-    if owner.get("host") != socket.gethostname():
+    if sys.platform == "win32" or owner.get("host") != socket.gethostname():
         return True
     try:
         os.kill(owner["process"], 0)

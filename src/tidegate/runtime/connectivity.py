@@ -1,48 +1,254 @@
-"""How much a language model's word for a token hangs on each token before it.
+"""How much what a network says hangs on each step that it has read.
 
-The length of the gradient of the token's logit with respect to each earlier token's vector, as
-Madsen 2019, "Visualizing memorization in RNNs", Distill, doi:10.23915/distill.00016, draws it.
+The length of the gradient of an output with respect to what is read at each step, as Madsen 2019,
+"Visualizing memorization in RNNs", Distill, doi:10.23915/distill.00016, draws it for the logit of a
+language model's next token.  By the cell's equations on numpy, there and back.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.equations import bptt
-from tidegate.runtime.network import Network
+from tidegate.runtime.network import Network, State
 
 _WINDOW: Final = 200  # tokens that the gradient is followed back through
+_MOST_FINAL: Final = 8
+_MOST_STEPS: Final = 256
+_VALUES: Final = 1 << 25  # of all steps and rows at a time, which take 128 MiB
 
 
-@np.errstate(over="ignore", invalid="ignore")
+class Question(NamedTuple):
+    """What is asked of a network: of its first ``length`` steps that ``column`` of its outputs
+    which it puts out at ``step``; or, of a network that puts out once, after all of them.
+
+    ``name``: what the output stands for; ``at``: the step that it is about, or None of the whole
+    sequence; ``series``: which of those read is meant, or "".
+    """
+
+    length: int
+    step: int
+    column: int
+    name: str
+    at: int | None = None
+    series: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Connectivity:
+    """How much answers hang on steps: ``lengths`` float64 [questions, steps] of gradients.
+
+    0 for what is not read.  ``scores`` float64 [questions]: the outputs themselves.  ``steps``:
+    what is read at each, in words.
+    """
+
+    steps: tuple[str, ...]
+    questions: tuple[Question, ...]
+    lengths: np.ndarray
+    scores: np.ndarray
+
+
+def questions_of(
+    network: Network, read: Mapping[str, np.ndarray], names: Sequence[str], *, by_step: bool = True
+) -> list[Question]:
+    """What one would ask of a network that reads these sequences.
+
+    Of one that puts out at every step: the greatest output there.  Of another: each output, the
+    greatest one first, eight at most; and with ``by_step`` the greatest one again, had the sequence
+    ended at each of the last 256 steps.  ``names``: those of the outputs.
+    """
+    found, a = [], network.architecture
+    for series, sequence in read.items():
+        T, title = len(sequence), f"{series} ".lstrip()  # noqa: N806
+        if not T:
+            continue
+        outputs = network(sequence[:, None])
+        if a.readout == "every":
+            for t, column in enumerate(outputs[:, 0].argmax(-1).tolist()):
+                length = T if a.bidirectional else t + 1
+                found.append(Question(length, t, column, title + names[int(column)], t, series))
+            continue
+        order = np.argsort(-outputs[0], kind="stable") if by_step else np.arange(a.output_size)
+        for column in order[:_MOST_FINAL].tolist():
+            found.append(Question(T, T - 1, column, title + names[int(column)], None, series))
+        if by_step:
+            column = int(order[0])
+            for t in range(max(0, T - _MOST_STEPS), T):
+                found.append(Question(t + 1, t, column, title + names[int(column)], t, series))
+    return found
+
+
+def connected(
+    network: Network,
+    read: Mapping[str, np.ndarray],
+    steps: Sequence[str],
+    questions: Sequence[Question],
+    width: int | None = None,
+) -> Connectivity:
+    """The answers to ``questions`` of sequences, [T] or [T, I], by their series.
+
+    ``width``: how many of the I numbers are read at the step itself; None: all.
+    """
+    lengths = np.zeros((len(questions), len(steps)))
+    scores = np.zeros(len(questions))
+    for series, sequence in read.items():
+        rows = [k for k, one in enumerate(questions) if one.series == series]
+        asked = [questions[k] for k in rows]
+        if asked:
+            lengths[rows], scores[rows] = gradient_lengths(network, sequence, asked, width=width)
+    return Connectivity(tuple(steps), tuple(questions), lengths, scores)
+
+
 def connectivity(network: Network, tokens: np.ndarray) -> np.ndarray:
     """The connectivity of the last of ``tokens`` [T] with each before it, float64 [T - 1].
 
     Of the last 200 at most, which end the result.  For a language model's network in one direction,
-    without conditions.  This runs the cell's equations on numpy, there and back.
+    without conditions.
     """
-    a, target = network.architecture, int(tokens[-1])
     before, read = np.split(tokens[:-1], [max(0, len(tokens) - 1 - _WINDOW)])
-    state = network.initial_state(1)
+    state = None
     if len(before):
-        _, state = network.features(before[:, None], None, state)
-    x, cell, runs = network.embedded(read[:, None]), CELLS[a.cell], []
-    for k in range(len(a.hidden_sizes)):
-        if k > 0 and a.batch_norm:
-            scale, shift = network.norm(k - 1)
-            x = x * scale + shift
-        (weights,) = network.layer_weights(k)
-        runs.append((bptt.forward(cell, x, state[k], weights), weights))
-        x = runs[-1][0].y
-    gradient = np.zeros_like(x)
-    gradient[-1, 0] = network.output_weight[target]
-    for k in reversed(range(len(runs))):
-        run, weights = runs[k]
-        ends = tuple(np.zeros_like(one) for one in run.state)
-        gradient, _, _ = bptt.backward(cell, run, weights, gradient, ends)
-        if k > 0 and a.batch_norm:
-            gradient = gradient * network.norm(k - 1)[0]
-    return np.linalg.norm(gradient[:, 0].astype(np.float64), axis=-1)
+        _, state = network.features(before[:, None], None, None)
+    asked = Question(len(read), len(read) - 1, int(tokens[-1]), "")
+    return gradient_lengths(network, read, [asked], state)[0][0]
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def gradient_lengths(
+    network: Network,
+    sequence: np.ndarray,
+    questions: Sequence[Question],
+    state: State | None = None,
+    width: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """‖d output / d what is read at a step‖, [questions, T], and the outputs [questions].
+
+    sequence: [T] or [T, I], as the network reads it; it begins with ``state``, of one row (None:
+    with that of a sequence).  Of tokens the gradient is by their vectors, of numbers by the first
+    ``width`` of a step.
+    """
+    lengths = np.zeros((len(questions), len(sequence)))
+    scores = np.zeros(len(questions))
+    if not len(sequence):
+        return lengths, scores
+    a, x = network.architecture, network.embedded(sequence[:, None])  # [T, 1, I]
+    if state is None:
+        condition = sequence["condition"][:1] if a.condition_size else None
+        state = network.initial_state(1, condition)
+    per_row = a.directions * sum(a.hidden_sizes) * len(get_cell(a.cell_that_answers).trace.nodes)
+    order = np.argsort([one.length for one in questions], kind="stable")  # alike ones together
+    while len(order):
+        most = max(1, _VALUES // (per_row * questions[order[0]].length + 1))
+        rows, order = order[:most], order[most:]
+        several = [questions[k] for k in rows]
+        longest = max(one.length for one in several)
+        run = _Run(network, x[:longest].repeat(len(rows), 1), several, state)
+        gradient, scores[rows] = run.gradient()
+        seen = gradient[..., :width].astype(np.float64)
+        lengths[rows, :longest] = np.linalg.norm(seen, axis=-1).T
+    return lengths, scores
+
+
+class _Run:
+    """A batch of a question each, there and back; a row's steps after its length count nothing."""
+
+    def __init__(
+        self, network: Network, x: np.ndarray, questions: Sequence[Question], state: State
+    ) -> None:
+        a = network.architecture
+        self.network, self.x, self.cell = network, x, get_cell(a.cell_that_answers)
+        self.lengths = np.array([one.length for one in questions])
+        self.steps = np.array([one.step for one in questions])
+        self.columns = np.array([one.column for one in questions])
+        self.rows, count = np.arange(len(questions)), len(questions)
+        self.inside = np.arange(len(x))[:, None] < self.lengths  # [T, B]
+        # each row's true steps the other way around, for those that are read backwards
+        t = np.arange(len(x))[:, None]
+        self.turn = np.where(self.inside, self.lengths - 1 - t, t)
+        self.state = [tuple(s.repeat(count, 0) for s in one) for one in state]
+        self.passes: list[list[bptt.Unrolled]] = []
+        for k in range(len(a.hidden_sizes)):
+            if k > 0 and a.batch_norm:
+                scale, shift = network.norm(k - 1)
+                x = x * scale + shift
+            self.passes.append([])
+            outputs = []
+            for backward, weights in enumerate(network.layer_weights(k)):
+                begun = self.state[k * a.directions + backward]
+                read = self._turned(x) if backward else x
+                run = bptt.forward(self.cell, read, begun, weights)
+                self.passes[-1].append(run)
+                outputs.append(self._turned(run.y) if backward else run.y)
+            self.outputs = [np.where(self.inside[..., None], y, 0) for y in outputs]
+            x = np.concatenate(self.outputs, axis=-1)
+
+    def _turned(self, values: np.ndarray) -> np.ndarray:
+        return values[self.turn, self.rows]
+
+    def gradient(self) -> tuple[np.ndarray, np.ndarray]:
+        """By what is read at each step, [T, B, I], and the outputs themselves [B]."""
+        network, a = self.network, self.network.architecture
+        by_output = network.output_weight[self.columns]  # [B, F]
+        features, by_steps = self._features(by_output)
+        scores = (features * by_output).sum(-1) + network.output_bias[self.columns]
+        for k in reversed(range(len(self.passes))):
+            width = by_steps.shape[-1] // len(self.passes[k])
+            total: Any = 0.0
+            for d, (run, weights) in enumerate(
+                zip(self.passes[k], network.layer_weights(k), strict=True)
+            ):
+                own = by_steps[..., d * width : (d + 1) * width]
+                own = np.where(self.inside[..., None], own, 0)
+                ends = tuple(np.zeros_like(s) for s in run.state)
+                own = self._turned(own) if d else own
+                by_input, _, _ = bptt.backward(self.cell, run, weights, own, ends)
+                total = total + (self._turned(by_input) if d else by_input)
+            by_steps = total
+            if k > 0 and a.batch_norm:
+                by_steps = by_steps * network.norm(k - 1)[0]
+        if a.linear_steps:
+            of_columns = network.tensors["linear.weight"][self.columns]  # [B, steps * I]
+            of_columns = of_columns.reshape(len(self.rows), a.linear_steps, -1)
+            for back in range(1, a.linear_steps + 1):
+                t = self.lengths - back
+                known = t >= 0
+                by_steps[t[known], self.rows[known]] += of_columns[known, -back]
+                scores[known] += (
+                    of_columns[known, -back] * self.x[t[known], self.rows[known]]
+                ).sum(-1)
+        return by_steps, scores
+
+    def _features(self, by_features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the dense layer sees [B, F], and the gradient by the last layer's outputs."""
+        directions = len(self.outputs)
+        by_steps = np.zeros((*self.x.shape[:2], sum(y.shape[-1] for y in self.outputs)), np.float32)
+        if self.network.architecture.readout == "every":
+            by_steps[self.steps, self.rows] = by_features
+            return np.concatenate([y[self.steps, self.rows] for y in self.outputs], -1), by_steps
+        parts, read, at = self.network.architecture.readout.split("+"), [], 0
+        for part in parts:
+            begin = 0
+            for d, y in enumerate(self.outputs):
+                width = y.shape[-1]
+                into = by_steps[..., begin : begin + width]
+                seen, of = by_features[:, at : at + width], np.arange(width)
+                if part == "last":
+                    t = np.zeros_like(self.lengths) if d else self.lengths - 1
+                    read.append(y[t, self.rows])
+                    into[t, self.rows] += seen
+                elif part == "mean":
+                    read.append(y.sum(0) / self.lengths[:, None])
+                    into += seen / self.lengths[:, None]
+                else:
+                    highest = np.where(self.inside[..., None], y, -np.inf).argmax(0)  # [B, H]
+                    places = highest, self.rows[:, None], of
+                    read.append(y[places])
+                    into[places] += seen
+                at, begin = at + width, begin + width
+        assert at == by_features.shape[1], (at, directions)
+        return np.concatenate(read, -1), by_steps

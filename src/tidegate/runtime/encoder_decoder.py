@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights
 from tidegate.runtime.network import Network, State, digest_of
@@ -65,7 +65,7 @@ class EncoderDecoderRuntime:
         a = self.architecture
         features, final = self.source.features(sources, lengths)
         rows = self.source.output(features).swapaxes(0, 1)
-        directions, start, names = a.source.directions, [], CELLS[a.cell].states
+        directions, start, names = a.source.directions, [], get_cell(a.cell).states
         for k in range(len(a.hidden_sizes)):
             ends = final[k * directions : (k + 1) * directions]
             read = (np.concatenate(parts, axis=1) for parts in zip(*ends, strict=True))
@@ -162,7 +162,7 @@ class Decoding:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return tuple(CELLS[self._runtime.architecture.cell].states)
+        return tuple(get_cell(self._runtime.architecture.cell).states)
 
 
 def _under(prefix: str, tensors: Mapping[str, Array]) -> dict[str, Array]:

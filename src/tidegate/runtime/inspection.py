@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.cells import CELLS, Cell
+from tidegate.cells import Cell, get_cell
 from tidegate.equations import bptt, expr
 from tidegate.errors import InputError
+from tidegate.output.html_tables import html_table
 from tidegate.runtime.network import Network
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _NEAR = 0.1  # of a gate's range: Karpathy, Johnson and Fei-Fei 2015, arXiv:1506.02078, section 4.2
 _STEPS = 64  # whose values are held at a time; each step holds all of its equations' values
@@ -25,7 +30,8 @@ class GateValues:
 
     ``series``: which of several series that the network reads each by itself; else "".  ``layer``
     counts from 0.  ``gate`` and ``meaning`` are the cell's own.  ``bounds``: between which all
-    values lie, as the equations say; infinite where they say none.
+    values lie, as the equations say; infinite where they say none.  ``keeps``: whether it keeps
+    what a state held, as the cell declares.
     """
 
     series: str
@@ -35,6 +41,7 @@ class GateValues:
     meaning: str
     bounds: tuple[float, float]
     values: np.ndarray
+    keeps: bool = False
 
     @property
     def name(self) -> str:
@@ -48,17 +55,37 @@ class GateValues:
         return float(self.values.mean(dtype=np.float64)) if self.values.size else float("nan")
 
     @property
+    def time_scales(self) -> np.ndarray:
+        """1 / (1 - mean) of each unit over the steps, float64 [H], in steps; infinite at 1.
+
+        How long what a state holds would last if a gate that keeps it stayed so: after so many
+        steps about a share of 1/e of it is left (Tallec & Ollivier 2018, arXiv:1804.11188).
+        """
+        with np.errstate(divide="ignore"):
+            return 1 / np.maximum(1 - self.values.mean(0, dtype=np.float64), 0)
+
+    @property
+    def saturated_by_step(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """``saturated`` at each step, over the units, float64 [T] each."""
+        near = self._near()
+        return None if near is None else (near[0].mean(1), near[1].mean(1))
+
+    @property
     def saturated(self) -> tuple[float, float] | None:
         """The shares of values within a tenth of the range from the lower bound and the upper.
 
         None where there is no such bound, or no step.
         """
+        near = self._near()
+        return None if near is None else (float(near[0].mean()), float(near[1].mean()))
+
+    def _near(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which values are within a tenth of the range from the lower bound and the upper."""
         low, high = self.bounds
         if not np.isfinite(self.bounds).all() or not self.values.size:
             return None
         near = _NEAR * (high - low)
-        below, above = self.values < low + near, self.values > high - near
-        return float(below.mean()), float(above.mean())
+        return self.values < low + near, self.values > high - near
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +99,27 @@ class Inspection:
     def gates(self) -> dict[str, np.ndarray]:
         """The values of every gate, float32 [T, H], by its name: ``layer_0.z``."""
         return {one.name: one.values for one in self.watched}
+
+    def plot(self) -> list[Axes]:
+        """Draw each gate's units over the steps, a panel for each; a notebook shows the picture.
+
+        Raises InputError where there is no matplotlib.
+        """
+        from tidegate.runtime.gates_plot import draw_gates
+
+        return draw_gates(self, shown=True)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each gate."""
+        rows = []
+        for one in self.watched:
+            near = one.saturated
+            shares = ["", ""] if near is None else [f"{share:.0%}" for share in near]
+            scale = one.time_scales if one.keeps and one.values.size else ()
+            told = f"{np.median(scale):.3g}" if len(scale) else ""
+            rows.append([one.name, one.meaning, f"{one.mean:.3f}", *shares, told])
+        head = ["", "", "mean", "closed", "open", "median time-scale (steps)"]
+        return html_table(head, rows, f"gates over {len(self.steps)} steps")
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} of {len(self.steps)} steps"]
@@ -89,7 +137,7 @@ def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[
     Raises InputError for so many steps that the values would fill the memory.
     """
     a = network.architecture
-    per_step = a.directions * sum(a.hidden_sizes) * len(CELLS[a.cell].trace.gates) * len(read)
+    per_step = a.directions * sum(a.hidden_sizes) * len(get_cell(a.cell).trace.gates) * len(read)
     if len(steps) * per_step > _LARGEST:
         most = _LARGEST // per_step
         problem = f"expected at most {most} steps, whose gates fill a GiB, got {len(steps)}"
@@ -103,7 +151,7 @@ def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[
 @np.errstate(over="ignore", invalid="ignore")
 def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValues]:
     a = network.architecture
-    cell, found = CELLS[a.cell], []
+    cell, found = get_cell(a.cell_that_answers), []
     x = network.embedded(sequence[:, None])
     condition = sequence["condition"][:1] if a.condition_size and len(sequence) else None
     begun = network.initial_state(1, condition)
@@ -123,6 +171,7 @@ def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValu
                     GateValues(
                         series, k, backward == 1, gate, about.meaning if about else "",
                         _bounds(cell.trace.gates[gate]), values[turn],
+                        bool(about and about.role == "keeps"),
                     )
                 )  # fmt: skip
         x = np.concatenate(outputs, axis=-1)

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from tidegate.cells import CELLS, Cell
-from tidegate.engine import EngineLayer, compiled
+from tidegate.cells import Cell, get_cell
+from tidegate.compiling.kernels import reason_against_kernels
+from tidegate.engine import EngineLayer
 from tidegate.equations import bptt
 from tidegate.runtime.products import Array
 
@@ -43,15 +44,17 @@ def layer_of(
 
     Warns where the engine has no kernel for the cell.
     """
-    if cell in compiled.cells():
+    declared = get_cell(cell)
+    against = reason_against_kernels(declared)
+    if against is None:
         return EngineLayer(cell, parameters, factors)
-    warnings.warn(
-        f"the engine has no kernel for the cell {cell}, so numpy runs it step by step, which is "
-        "slow; build the engine again",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return NumpyLayer(CELLS[cell], parameters, sizes)
+    if declared.key == declared.name:  # of a reader's own cell it was said already
+        warnings.warn(
+            f"{against}, so numpy runs it step by step, which is slow; build the engine again",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return NumpyLayer(declared, parameters, sizes)
 
 
 class NumpyLayer:

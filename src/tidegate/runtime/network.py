@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.engine import EngineLayer, compiled
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
@@ -48,10 +48,10 @@ class Network:
         weights: Weights = "float32",
     ) -> None:
         self.architecture, self.weights = architecture, weights
-        a = architecture
+        a, answers = architecture, architecture.cell_that_answers
         self.tensors = {n: np.ascontiguousarray(tensors[n], np.float32) for n in a.tensor_shapes()}
         self._layers = [
-            [layer_of(a.cell, own, sizes, weights) for own in self.layer_weights(k)]
+            [layer_of(answers, own, sizes, weights) for own in self.layer_weights(k)]
             for k, sizes in enumerate(a.layer_sizes())
         ]
         self._spelling = None
@@ -135,7 +135,7 @@ class Network:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Those of the states of each layer, as the cell has them."""
-        return tuple(CELLS[self.architecture.cell].states)
+        return tuple(get_cell(self.architecture.cell).states)
 
     def initial_state(self, batch_size: int, condition: Array | None = None) -> State:
         """What ``batch_size`` rows begin with: zeros, or what a ``condition`` [B, C] makes."""

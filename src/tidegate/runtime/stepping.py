@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.data.series.scaling import FARTHEST, Scaler
 from tidegate.engine import threads_worth
 from tidegate.runtime.network import Network
@@ -28,7 +28,7 @@ class Stepping:
         assert not a.bidirectional  # the other direction begins at the end
         self._network = network
         self._state = network.initial_state(batch_size)
-        names = CELLS[a.cell].states
+        names = get_cell(a.cell).states
         self.arrays: Arrays = {
             f"recurrent.{k}.{name}": array
             for k, layer in enumerate(self._state)

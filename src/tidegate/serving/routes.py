@@ -13,6 +13,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from tidegate.output.views import with_views
 from tidegate.serving import metrics
 from tidegate.serving.bodies import Member, check_media_type, parsed, read_body
 from tidegate.serving.models import chosen
@@ -56,7 +57,7 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 async def _page(_service: Service, _request: Request, _told: dict[str, Any]) -> Response:
-    page = (files("tidegate.serving") / "page.html").read_text(encoding="utf-8")
+    page = with_views((files("tidegate.serving") / "page.html").read_text(encoding="utf-8"))
     headers = {"content-security-policy": content_policy(page)}
     return Response(page, headers=headers, media_type="text/html")
 

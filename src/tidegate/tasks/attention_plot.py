@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from os import PathLike
+from typing import TYPE_CHECKING
 
-from tidegate.output.places import MARK
-from tidegate.output.writing import write_atomically
+from tidegate.output.pictures import new_figure, write_picture
 from tidegate.tasks.answering import Attended
-from tidegate.tasks.forecast_plot import check_plot_path
 from tidegate.terminal import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_PANELS = 6  # answers drawn; the first ones of more
 _CELL = 0.24  # inches of a token
@@ -26,19 +27,21 @@ def plot_attention(
 
     Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
-    from matplotlib.figure import Figure  # not pyplot, which looks for a display
+    write_picture(path, draw_attention(attended)[0].figure, force=force)
 
-    picture_format = check_plot_path(path, force=force)
-    shown = attended[:MOST_PANELS]
+
+def draw_attention(attended: Sequence[Attended], *, shown: bool = False) -> list[Axes]:
+    """What ``plot_attention`` writes; the axes, one for each answer.  ``shown``: by pyplot."""
+    drawn = attended[:MOST_PANELS]
     sizes = [
         (max(1, len(one.read[:_MOST_TOKENS])), max(1, len(one.written[:_MOST_TOKENS])))
-        for one in shown
+        for one in drawn
     ]
     width = 1.2 + _CELL * max(w for w, _ in sizes)
     heights = [0.6 + _CELL * h for _, h in sizes]
-    figure = Figure(figsize=(max(3.0, width), sum(heights)), dpi=120, layout="constrained")
-    panels = figure.subplots(len(shown), squeeze=False, height_ratios=heights)[:, 0]
-    for axes, one in zip(panels, shown, strict=True):
+    figure = new_figure((max(3.0, width), sum(heights)), shown=shown)
+    panels = list(figure.subplots(len(drawn), squeeze=False, height_ratios=heights)[:, 0])
+    for axes, one in zip(panels, drawn, strict=True):
         weights = one.weights[:_MOST_TOKENS, :_MOST_TOKENS]
         if weights.size:
             axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="equal")
@@ -50,10 +53,7 @@ def plot_attention(
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    image = io.BytesIO()
-    mark = {"Software" if picture_format == "png" else "Creator": MARK}
-    figure.savefig(image, format=picture_format, metadata=mark)
-    write_atomically(path, image.getvalue())
+    return panels
 
 
 def _label(token: str) -> str:

@@ -14,11 +14,14 @@ from tidegate.data.files.items import Label, as_labels, look_alikes
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.label_figures import confusion, label_figures
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.weights import check_class_weight, label_weights, normalised, sample_weights
 from tidegate.terminal import say
 from tidegate.training.options import option
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from tidegate.model.checkpoint import ModelFile
 
 
@@ -109,13 +112,35 @@ class Classifier(Estimator):
         largest probability (Naeini et al. 2015, AAAI; Guo et al. 2017, arXiv:1706.04599).  ``n``:
         number of inputs.
         """
-        log_p, truth = self._judged(inputs, labels)
-        return label_figures(log_p, truth) | {"n": len(truth)}
+        log_p, truth = self.judged(inputs, labels)
+        return Measured(label_figures(log_p, truth) | {"n": len(truth)})
 
     def confusion_matrix(self, inputs: Any, labels: Any) -> np.ndarray:
         """Count inputs by true label (row) and predicted label (column), as in ``classes_``."""
-        log_p, truth = self._judged(inputs, labels)
+        log_p, truth = self.judged(inputs, labels)
         return confusion(log_p.argmax(1), truth, len(self.classes_))
+
+    def plot_confusion_matrix(self, inputs: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+        """Draw ``confusion_matrix``, coloured by shares of rows, on ``ax`` or a new figure.
+
+        A notebook shows the picture.  Raises InputError as ``evaluate``, of inputs with several
+        labels each, and where there is no matplotlib.
+        """
+        from tidegate.tasks.label_plot import draw_confusion
+
+        log_p, truth = self.judged(inputs, labels)
+        matrix = confusion(log_p.argmax(1), truth, len(self.classes_))
+        return draw_confusion(matrix, self.classes_.tolist(), ax, shown=True)
+
+    def plot_calibration(self, inputs: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+        """Draw how often predicted labels are right by their probability (`calibration_error`).
+
+        As ``plot_confusion_matrix``.
+        """
+        from tidegate.tasks.label_plot import draw_calibration
+
+        log_p, truth = self.judged(inputs, labels)
+        return draw_calibration(log_p, truth, ax, shown=True)
 
     @abstractmethod
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
@@ -125,7 +150,7 @@ class Classifier(Estimator):
     def _known(self, inputs: Any) -> list[Any]:
         """The inputs as a list, [N].  Raises InputError."""
 
-    def _judged(self, inputs: Any, labels: Any) -> tuple[np.ndarray, ...]:
+    def judged(self, inputs: Any, labels: Any) -> tuple[np.ndarray, ...]:
         """Log-probabilities [N, labels], and positions of the true labels in ``classes_`` [N]."""
         known = self._known(inputs)
         truth = self._indices(self._labels(known, labels))

@@ -13,6 +13,7 @@ from tidegate.errors import InputError
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.kinds.label_sets import LabelSets
 from tidegate.tasks.kinds.one_label import OneLabel
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.text_estimator import TextEstimator, Told
 from tidegate.tasks.weights import presence_weights, sample_weights
 from tidegate.training.options import documented
@@ -107,7 +108,7 @@ class TextClassifier(TextEstimator, Classifier):
         """
         known = self._known(texts)
         truth = self._answers(known, labels)
-        return self.kind_.figures(self._outputs(known), truth) | {"n": len(truth)}
+        return Measured(self.kind_.figures(self._outputs(known), truth) | {"n": len(truth)})
 
     def confusion_matrix(self, texts: Any, labels: Any) -> np.ndarray:
         """Count texts by true label (row) and predicted label (column), as in ``classes_``.

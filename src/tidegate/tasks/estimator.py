@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tidegate.cells import PROJECTED, TO_TRY, USES, get_cell
+from tidegate.cells import PROJECTED, TO_TRY, USES, Cell, get_cell
 from tidegate.errors import InputError, written
 from tidegate.model.architecture import Architecture, smallest_hidden_size
 from tidegate.tasks.architectures import need_memory
@@ -24,7 +24,8 @@ from tidegate.training.preparation import Preparation
 from tidegate.training.search_space import Among, Span, Widths
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
@@ -82,6 +83,26 @@ class Estimator(StandsBeside, Saved):
         at_least=0,
         below=1,
     )
+    candidate_dropout: float = option(
+        0.0,
+        "probability of dropping a value that a cell proposes for its state, never one that it "
+        "keeps (recurrent dropout without memory loss)",
+        at_least=0,
+        below=1,
+    )
+    zoneout: float = option(
+        0.0,
+        "probability that a unit of each state stays as it was at a step of training; such a "
+        "network's layers are compiled at their first use on a machine",
+        at_least=0,
+        below=1,
+    )
+    weight_dropout: float = option(
+        0.0,
+        "probability of hiding a recurrent weight, for all steps of a batch at a time",
+        at_least=0,
+        below=1,
+    )
     chrono: int | None = option(
         None,
         "start with gates that remember up to this many recurrent steps (chrono initialisation), "
@@ -98,6 +119,10 @@ class Estimator(StandsBeside, Saved):
         "initial bias of a forget gate, where a cell has one beside its input gate; a larger one "
         "remembers longer at first; `chrono` replaces it",
     )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A reader's own cell becomes an option, and later stands in a file, by its key."""
+        super().__setattr__(name, value.key if isinstance(value, Cell) else value)
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
@@ -172,9 +197,8 @@ class Estimator(StandsBeside, Saved):
 
         learned = None
         if self.__sklearn_is_fitted__():
-            count = self.runtime_.architecture.parameter_count()
-            learned = {"parameters": count, **self.metrics_}
-        return as_html(type(self).__name__, self._changed(), learned)
+            learned = self.runtime_.architecture, self.metrics_, self.provenance_
+        return as_html(type(self).__name__, self.TASK, self._changed(), learned)
 
     def summary(self) -> None:
         """Print a table of the network's layers: output shapes and numbers of weights."""
@@ -182,14 +206,37 @@ class Estimator(StandsBeside, Saved):
 
         print(summary_text(type(self).__name__, self.runtime_.architecture))
 
-    def plot_history(self) -> Figure:
+    def plot_history(self) -> list[Axes]:
         """Draw losses and figures over the training steps, with the step of the best weights.
 
-        A notebook shows the picture; elsewhere, ``figure.savefig("history.png")`` saves it.
+        A notebook shows the picture, and so does ``plt.show()``; ``axes[0].figure.savefig`` saves
+        it.  Raises InputError where there is no matplotlib.
         """
         from tidegate.training.curve import draw_history
 
-        return draw_history(self.history_, int(self.provenance_["best_step"]))
+        return draw_history(self.history_, int(self.provenance_["best_step"]), shown=True)
+
+    def plot_gradients(self) -> list[Axes]:
+        """Draw gradients during training by layer, and how much is left of them by distance.
+
+        Of a model that was just fitted with ``gradient_norms``; ``gradients_`` has the figures, a
+        dict for each evaluation.  Raises InputError for another, and as ``plot_history``.
+        """
+        from tidegate.training.gradient_watch import draw_gradients
+
+        if not getattr(self, "gradients_", None):
+            raise InputError(
+                "expected a model that was fitted with it, got one without; fit it again, since a "
+                "model file keeps no gradients",
+                option="gradient_norms",
+            )
+        return draw_gradients(self.gradients_, shown=True)
+
+    def history_frame(self) -> DataFrame:
+        """``history_`` as a pandas frame, a row for each evaluation.  Raises InputError without."""
+        from tidegate.output.html_tables import data_frame
+
+        return data_frame(self.history_)
 
     # the network, and what the tasks build on
 
@@ -217,7 +264,7 @@ class Estimator(StandsBeside, Saved):
         # what a task leaves out it does not have
         none = {"vocabulary_size": None, "input_size": None, "embedding_size": None}
         values: dict[str, Any] = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
-        values["cell"] = get_cell(values["cell"]).name
+        values["cell"] = get_cell(values["cell"]).key
         values["hidden_sizes"] = tuple(values["hidden_sizes"])
         known = {f.name for f in fields(Architecture)}
         try:
@@ -285,6 +332,7 @@ class Estimator(StandsBeside, Saved):
         self.network_ = network
         self.metrics_ = dict(result.metrics)
         self.history_ = as_columns(result.history)
+        self.gradients_ = list(result.gradients)
         self.provenance_ = {
             **data,
             **started,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tidegate.errors import InputError
+from tidegate.output.pictures import image_of, new_figure
 from tidegate.output.places import MARK, check_output
 from tidegate.output.writing import write_atomically
 from tidegate.tasks.explaining import Explanation
@@ -98,12 +98,10 @@ def _title(one: Explanation, column: int) -> str:
 
 
 def _picture(explanations: Sequence[Explanation], unit: str, ending: str) -> bytes:
-    from matplotlib.figure import Figure  # not pyplot, which looks for a display
-
     panels = [(one, k) for one in explanations for k in range(len(one.names))][:MOST_PANELS]
     counts = [min(_MOST_BARS, len(one.words)) for one, _ in panels]
     heights = [0.9 + 0.22 * count for count in counts]
-    figure = Figure(figsize=(6.5, sum(heights)), dpi=120, layout="constrained")
+    figure = new_figure((6.5, sum(heights)))
     axes_of = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
     for axes, (one, column), count in zip(axes_of, panels, counts, strict=True):
         of_words = one.contributions[:, column]
@@ -116,8 +114,4 @@ def _picture(explanations: Sequence[Explanation], unit: str, ending: str) -> byt
         axes.axvline(0, color="black", linewidth=0.8)
         axes.spines[["top", "right", "left"]].set_visible(False)
     axes_of[-1].set_xlabel(f"by how much the {unit} falls without the word")
-    image = io.BytesIO()
-    figure.savefig(
-        image, format=ending, metadata={"Software" if ending == "png" else "Creator": MARK}
-    )
-    return image.getvalue()
+    return image_of(figure, ending)

@@ -7,6 +7,7 @@ so the weights of the trained network take a and c in, and nothing else need kno
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
 
 _OF_PREPARING = 0.5  # of the time for preparing: what a straight line may take
+_CLEARLY = 1.64  # standard errors of the gain: by chance one line in twenty has as much
 _STRETCHES = 4  # of a part at least, though they be shorter than a horizon
 
 
@@ -85,11 +87,15 @@ class Blend:
     line_mse: float
 
     @classmethod
-    def of(cls, trained: Run, line: Line, folds: Sequence[Fold], w: Windowing) -> Self:
+    def of(
+        cls, trained: Run, line: Line, folds: Sequence[Fold], w: Windowing, *, wandering: bool
+    ) -> Self:
         """Weights of what ``trained`` puts out and of its ``line``.
 
         Where windows are too few to agree on any, they are those of the naive forecast or of the
-        line alone, whichever had the lesser error.
+        line alone, whichever had the lesser error.  Of series that are ``wandering`` like random
+        walks the line must have it clearly: there the last value is the best forecast, and a line
+        that does better does so by chance.
 
         They are chosen on the windows that the lines of ``folds`` have not seen; the first fold's
         are those that the network has not seen either.
@@ -110,7 +116,7 @@ class Blend:
                 stretches.append(_stretches(fold.unseen, rows))
                 sums.append(_products(y - naive, straight, np.zeros_like(y), bands))
         by_folds = _Weighed.of(stretches, sums)
-        alone, _ = by_folds.trusted(by_folds.better())
+        alone, _ = by_folds.trusted(by_folds.better(_CLEARLY if wandering else 0.0))
         _, trust = by_folds.trusted()
         stretches, sums, wrong = [], [], np.zeros(3)
         unseen = folds[0].unseen
@@ -213,11 +219,16 @@ class _Weighed:
         np.add.at(products, number, np.concatenate(sums))
         return cls(products)
 
-    def better(self) -> np.ndarray:
-        """Weights [bands, 2] of that which does better: the naive forecast or the line alone."""
+    def better(self, clearly: float) -> np.ndarray:
+        """Weights [bands, 2] of that which does better: the naive forecast or the line alone.
+
+        The line's gain must be more than ``clearly`` times its standard error.
+        """
         none = np.zeros((self.products.shape[1], 2))
         line = none + [1.0, 0.0]
-        return min(none, line, key=lambda weights: self._errors(weights).sum())
+        gains = -self._errors(line)
+        error = math.sqrt(gains.var(ddof=1) / len(gains)) if len(gains) > 1 else math.inf
+        return line if gains.mean() > (clearly * error if clearly else 0.0) else none
 
     def trusted(
         self, before: np.ndarray | None = None, most: float = 1.0

@@ -22,17 +22,18 @@ from tidegate.tasks.anomalies import Anomalies, spans_to_score
 from tidegate.tasks.backtest import Backtest, seasonal_naive_error, spread_of_targets
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.forecast_intervals import losses, spreads, told
+from tidegate.tasks.forecast_pictures import FAN, ForecastPictures
+from tidegate.tasks.measured import Measured
 
 Moment = str | int | float  # a time, a row number or a fraction, as Series.row_of reads it
 Spans = Sequence[tuple[int, int]]  # of each series the rows from the first to before the last
 
 _CHUNK = 2048  # windows evaluated at once, which bounds memory on long series
 _UNDEFINED = ("mase", "smape", "weighted_quantile_loss")  # of some series
-_FAN = (0.1, 0.25, 0.75, 0.9)  # of a backtest
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class JudgedForecaster(Estimator):
+class JudgedForecaster(ForecastPictures, Estimator):
     """A forecaster that compares its forecasts with known rows; inputs follow ``windowing_``.
 
     ``error_quantiles_``, if it has any, are what it misses on held-out windows.  ``statics_``, if
@@ -81,7 +82,7 @@ class JudgedForecaster(Estimator):
         Raises InputError for too few rows.
         """
         stack, starts = self._judged(self._held(data), start, end)
-        return _averaged(self._named_figures(stack, starts), len(starts))
+        return Measured(_averaged(self._named_figures(stack, starts), len(starts)))
 
     def evaluate_series(
         self, data: Any, start: Moment | None = None, end: Moment | None = None
@@ -239,8 +240,8 @@ class JudgedForecaster(Estimator):
         made = Backtest.of(part, values, stack.times_ahead(starts))
         if self.error_quantiles_ is None:
             return made
-        spread = self.error_quantiles_.at(_FAN)[:, None] * spreads(self.error_quantiles_, part)
-        return replace(made, levels=_FAN, quantiles=values + spread)
+        spread = self.error_quantiles_.at(FAN)[:, None] * spreads(self.error_quantiles_, part)
+        return replace(made, levels=FAN, quantiles=values + spread)
 
     def _stack(self, panel: Panel, asked: Sequence[int] | None = None) -> Stack:
         """The series below each other; those with ids may be asked for the row ``asked`` each."""

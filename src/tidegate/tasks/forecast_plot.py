@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,41 +11,19 @@ import numpy as np
 from tidegate.data.series.held import Forecast
 from tidegate.data.series.panel import Panel
 from tidegate.data.series.series import Series
-from tidegate.errors import InputError
-from tidegate.output.places import MARK, check_output
-from tidegate.output.writing import write_atomically
+from tidegate.output.pictures import new_figure, write_picture
 from tidegate.tasks.backtest import Backtest
 from tidegate.terminal import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from tidegate.tasks.anomalies import Anomalies
-
-FORMATS = ("png", "svg", "pdf")
 
 _MOST_PANELS = 12  # series drawn; the first ones of more
 _HISTORY = 5  # horizons of past shown before a forecast
 _WINDOWS = 7  # of a backtest: the last ones
 _TRUTH, _MODEL, _NAIVE = "#333333", "#d1495b", "#6f9fc8"
-
-
-def check_plot_path(
-    path: str | PathLike[str], *, inputs: Iterable[str | PathLike[str]] = (), force: bool = False
-) -> str:
-    """The format that a file's ending names.
-
-    Raises InputError for another, and for a file that ``output.places.check_output`` refuses.
-    """
-    ending = Path(path).suffix.lower().lstrip(".")
-    if ending not in FORMATS:
-        endings = ", ".join(f".{known}" for known in FORMATS)
-        raise InputError(
-            f"expected the ending of a picture, {endings}, got {ending!r}; rename it", file=path
-        )
-    check_output(path, inputs=inputs, force=force)
-    return ending
 
 
 def plot_forecast(
@@ -59,6 +35,11 @@ def plot_forecast(
     Quantiles of the forecast are drawn as a fan.
     Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
+    write_picture(path, draw_forecast(data, forecast)[0].figure, force=force)
+
+
+def draw_forecast(data: Series | Panel, forecast: Forecast, *, shown: bool = False) -> list[Axes]:
+    """What ``plot_forecast`` writes; the axes, one for each series.  ``shown``: by pyplot."""
     panel = Panel((data,)) if isinstance(data, Series) else data
     horizon = len(forecast.times) // len(panel.series)
     drawn = [
@@ -66,7 +47,7 @@ def plot_forecast(
         for g, one in enumerate(panel.series)
         for c in range(len(forecast.names))
     ]
-    figure, panels = _panels([name for name, *_ in drawn], "forecast")
+    panels = _panels([name for name, *_ in drawn], "forecast", shown)
     times = []
     for axes, (_, series, c, rows) in zip(panels, drawn, strict=False):
         ahead = forecast.times[rows]
@@ -88,7 +69,7 @@ def plot_forecast(
         axes.plot(*line, color=_MODEL, label="forecast")
         axes.axvline(ahead[0], color="0.8", linewidth=0.8, zorder=0)  # pyright: ignore
         times.append(series.times)
-    _save(path, figure, panels, np.concatenate(times), force)
+    return _finished(panels, np.concatenate(times))
 
 
 def _called(panel: Panel, g: int, c: int) -> str:
@@ -132,6 +113,13 @@ def plot_backtest(
     Of several by the ids of their series each gets a panel.  Quantiles are drawn as a fan.
     Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
+    write_picture(path, draw_backtest(backtests)[0].figure, force=force)
+
+
+def draw_backtest(
+    backtests: Backtest | Mapping[Any, Backtest], *, shown: bool = False
+) -> list[Axes]:
+    """What ``plot_backtest`` writes; the axes, one for each series.  ``shown``: by pyplot."""
     last = slice(-_WINDOWS, None)
     several = {"": backtests} if isinstance(backtests, Backtest) else backtests
     drawn = [
@@ -140,7 +128,7 @@ def plot_backtest(
         for c, name in enumerate(of.names)
     ]
     title = "forecasts, each made where a line begins"
-    figure, panels = _panels([name for name, *_ in drawn], title)
+    panels = _panels([name for name, *_ in drawn], title, shown)
     every = []
     for axes, (_, backtest, c) in zip(panels, drawn, strict=False):
         times = backtest.times[last]
@@ -158,7 +146,7 @@ def plot_backtest(
         for origin in times[:, 0]:
             axes.axvline(origin, color="0.85", linewidth=0.8, zorder=0)
         every.append(times.ravel())
-    _save(path, figure, panels, np.concatenate(every), force)
+    return _finished(panels, np.concatenate(every))
 
 
 def plot_anomalies(path: str | PathLike[str], found: Anomalies, *, force: bool = False) -> None:
@@ -166,42 +154,43 @@ def plot_anomalies(path: str | PathLike[str], found: Anomalies, *, force: bool =
 
     Raises InputError for a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
+    write_picture(path, draw_anomalies(found)[0].figure, force=force)
+
+
+def draw_anomalies(found: Anomalies, *, shown: bool = False) -> list[Axes]:
+    """What ``plot_anomalies`` writes; the axes, one for each column.  ``shown``: by pyplot."""
     flags, panel, begin, drawn = found.flags, found.panel, 0, []
     for g, one in enumerate(panel.series):
         own = flags[begin : begin + len(one)]
         drawn += [(_called(panel, g, c), one, c, own) for c in range(len(one.names))]
         begin += len(one)
     title = f"{int(flags.sum())} of {len(flags)} rows flagged"
-    figure, panels = _panels([name for name, *_ in drawn], title)
+    panels = _panels([name for name, *_ in drawn], title, shown)
     for axes, (_, one, c, own) in zip(panels, drawn, strict=False):
         axes.plot(one.times, one.values[:, c], color=_TRUTH, label="known")
         marked = one.times[own], one.values[own, c]
         axes.plot(*marked, color=_MODEL, marker="o", linestyle="", label="flagged")
-    _save(path, figure, panels, found.times, force)
+    return _finished(panels, found.times)
 
 
-def _panels(names: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
+def _panels(names: Sequence[str], title: str, shown: bool) -> list[Axes]:
     """One panel under the other for each series, with a common time axis."""
-    # not pyplot: it takes twice as long to import, and looks for a display
-    from matplotlib.figure import Figure
-
-    shown = names[:_MOST_PANELS]
-    if len(shown) < len(names):
-        title += f" (the first {len(shown)} of {len(names)} series)"
-    size = (9, 1.4 + max(1.5 * len(shown), 2.6))
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
-    panels = list(figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0])
-    for axes, name in zip(panels, shown, strict=True):
+    drawn = names[:_MOST_PANELS]
+    if len(drawn) < len(names):
+        title += f" (the first {len(drawn)} of {len(names)} series)"
+    figure = new_figure((9, 1.4 + max(1.5 * len(drawn), 2.6)), shown=shown)
+    panels = list(figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0])
+    for axes, name in zip(panels, drawn, strict=True):
         axes.set_ylabel(printable(name), parse_math=False)  # a name is no formula
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
-    return figure, panels
+    return panels
 
 
-def _save(path: Any, figure: Figure, panels: list[Axes], times: np.ndarray, force: bool) -> None:
+def _finished(panels: list[Axes], times: np.ndarray) -> list[Axes]:
+    """The panels with their time axis and what lines mean."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    picture_format = check_plot_path(path, force=force)
     bottom = panels[-1]
     if np.issubdtype(times.dtype, np.datetime64):
         locator = AutoDateLocator()
@@ -209,8 +198,6 @@ def _save(path: Any, figure: Figure, panels: list[Axes], times: np.ndarray, forc
         bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     bottom.set_xlabel("time")
     handles, labels = panels[0].get_legend_handles_labels()
+    figure = panels[0].figure
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    image = io.BytesIO()
-    mark = {"Software" if picture_format == "png" else "Creator": MARK}
-    figure.savefig(image, format=picture_format, metadata=mark)
-    write_atomically(path, image.getvalue())
+    return panels

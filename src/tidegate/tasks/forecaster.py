@@ -15,10 +15,12 @@ from tidegate.data.series.held import Forecast
 from tidegate.data.series.line import fold_count, line_folds, line_steps
 from tidegate.data.series.panel import Panel, Stack
 from tidegate.data.series.series import Series
+from tidegate.data.series.wandering import mostly_wander
 from tidegate.data.series.windows import Windows
 from tidegate.data.text.conditions import Conditions
 from tidegate.errors import InputError, shown
 from tidegate.runtime.batches import forecast_windows
+from tidegate.runtime.connectivity import Question, questions_of
 from tidegate.tasks.backtest import seasonal_naive_error
 from tidegate.tasks.forecast_blend import Blend, line_in_time, start_from_line, with_weights
 from tidegate.tasks.forecast_figures import need_finite
@@ -176,7 +178,8 @@ class Forecaster(ForecastOptions):
         judged = with_weights(self.runtime_, result.judged)
         if line is not None:
             folds = line_folds(line, train, validation, steps)
-            blend = Blend.of(judged, line, folds, w)
+            wandering = mostly_wander(panel.before(cuts))
+            blend = Blend.of(judged, line, folds, w, wandering=wandering)
             judged = blend.applied(judged, line, line)
             self.metrics_ |= self._errors(judged, validation)
             kept = line if not result.refit_steps else line.fitted_to(everything, steps)
@@ -283,6 +286,14 @@ class Forecaster(ForecastOptions):
         begins = len(series) - w.context + w.segment * np.arange(w.steps)
         steps = series.style.write(every[begins.clip(min=0)])
         return dict(zip(names, read, strict=True)), [str(step) for step in steps]
+
+    def _questions(self, read: dict[str, np.ndarray], steps: list[str]) -> list[Question]:  # noqa: ARG002
+        return questions_of(self.runtime_, read, self._output_names(), by_step=False)
+
+    def _output_names(self) -> list[str]:
+        w = self.windowing_
+        series = w.names if w.rows_per_window == 1 else ("",)
+        return [f"{one} +{h + 1}".strip() for one in series for h in range(w.horizon)]
 
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import ForecastStream

@@ -67,9 +67,22 @@ def _auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
 
 
-def _calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
-    """Naeini et al. 2015; a bin holds its lower edge."""
-    edges = np.linspace(0, 1, _BINS + 1, dtype=np.float32)
+def calibration_bins(
+    confidences: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of 15 bins of equal width the number of inputs, the share that is right, and the mean
+    probability; NaN for those of an empty bin.  A bin holds its lower edge; the last one, 1 too.
+    """
+    edges = np.linspace(0, 1, _BINS + 1, dtype=np.float32)[1:-1]
     bins = np.searchsorted(edges, confidences, side="right")
-    sums = [np.bincount(bins, weights=w, minlength=_BINS + 2) for w in (right, confidences)]
-    return float(np.abs(sums[0] - sums[1]).sum() / len(right))
+    counts = np.bincount(bins, minlength=_BINS)
+    sums = [np.bincount(bins, weights=w, minlength=_BINS) for w in (right, confidences)]
+    with np.errstate(invalid="ignore"):
+        return counts, sums[0] / counts, sums[1] / counts
+
+
+def _calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
+    """Naeini et al. 2015."""
+    counts, accuracies, means = calibration_bins(confidences, right)
+    gaps = np.abs(accuracies - means)[counts > 0]
+    return float((gaps * counts[counts > 0]).sum() / len(right))

@@ -17,12 +17,14 @@ from tidegate.data.text.reading import TextEncoder
 from tidegate.data.text.sound import Sound
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
+from tidegate.runtime.connectivity import Question
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
 from tidegate.tasks.by_level import by_level
 from tidegate.tasks.counting import Counted
 from tidegate.tasks.language_writing import WritesLanguage
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.sound_files import RATE
 from tidegate.tasks.splitting import one_text, split_text
 from tidegate.tasks.start import Start, start_from_models
@@ -246,19 +248,21 @@ class LanguageModel(WritesLanguage):
             text = ConditionedTexts.of(text, conditions)
         self._check_conditions_fit(isinstance(text, ConditionedTexts))
         if isinstance(text, ConditionedTexts):
-            return self._evaluate_conditioned(text)
+            return Measured(self._evaluate_conditioned(text))
         text = one_text(text)
         opening, _ = self._frame()
         result = score(network, self._tokens(text), opening, self.counts_)
         if result.tokens == 0:
             raise InputError("expected a text of at least 2 tokens to predict, got less; give more")
         characters = result.tokens if self.encoder_.level == "char" else len(text)
-        return {
-            "cross_entropy": result.cross_entropy,
-            "bits_per_character": result.nats / math.log(2) / characters,
-            "perplexity": math.exp(min(result.cross_entropy, 700.0)),
-            "tokens": result.tokens,
-        }
+        return Measured(
+            {
+                "cross_entropy": result.cross_entropy,
+                "bits_per_character": result.nats / math.log(2) / characters,
+                "perplexity": math.exp(min(result.cross_entropy, 700.0)),
+                "tokens": result.tokens,
+            }
+        )
 
     def score(self, text: Any, *, conditions: Any = None) -> float:
         """Measure minus the cross-entropy, in nats per token; larger is better."""
@@ -271,6 +275,12 @@ class LanguageModel(WritesLanguage):
         (text,) = as_texts([x])
         tokens = self._tokens(text)
         return {"": tokens}, [self.encoder_.decode([int(token)]) for token in tokens]
+
+    def _questions(self, read: dict[str, np.ndarray], steps: list[str]) -> list[Question]:
+        tokens = read[""] if read[""].dtype.names is None else read[""]["token"]
+        return [
+            Question(t, t - 1, int(token), steps[t], t) for t, token in enumerate(tokens) if t > 0
+        ]
 
     @classmethod
     def _starts_with(cls) -> tuple[type[TextTask], ...]:

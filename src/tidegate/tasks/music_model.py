@@ -20,6 +20,7 @@ from tidegate.runtime.rolls import (
 )
 from tidegate.tasks.composing import Composes
 from tidegate.tasks.estimator import Estimator, with_default
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.pieces import (
     STEPS_PER_BEAT,
     Pieces,
@@ -220,7 +221,7 @@ class MusicModel(Composes, Estimator):
         A model of pieces with conditions is given them as ``fit`` is; a category that training did
         not have is unknown.  Raises InputError for pieces that cannot be used.
         """
-        return self._figures(self._asked(rolls, conditions))
+        return Measured(self._figures(self._asked(rolls, conditions)))
 
     def score(self, rolls: Pieces, *, conditions: Any = None) -> float:
         """Measure minus the nats per step; larger is better."""
@@ -279,6 +280,9 @@ class MusicModel(Composes, Estimator):
             input_dropout=self.input_dropout,
             seed=self.seed,
         )
+
+    def _output_names(self) -> list[str]:
+        return list(self.outputs_)
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         """One piece, of unknown conditions unless it comes with some: what is read before each of

@@ -12,6 +12,7 @@ from tidegate.data.files.items import as_items
 from tidegate.data.series.scaling import Scaler
 from tidegate.errors import InputError
 from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.number_figures import number_figures
 from tidegate.tasks.weights import sample_weights
 
@@ -60,7 +61,7 @@ class Regressor(Estimator):
         known = self._known(X)
         truth = self._numbers(known, y)
         figures = number_figures(self.predict(known), truth, float(self.target_.mean[0]))
-        return figures | {"n": len(truth)}
+        return Measured(figures | {"n": len(truth)})
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import RegressorTags

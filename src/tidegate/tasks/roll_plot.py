@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tidegate.data.sequences.rolls.rolls import pitches_of
-from tidegate.output.places import MARK
-from tidegate.output.writing import write_atomically
-from tidegate.tasks.forecast_plot import check_plot_path
+from tidegate.output.pictures import new_figure, write_picture
 from tidegate.terminal import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MOST_NAMED = 60  # outputs that are named each; of more, some
 _PROMPT, _WRITTEN = "#6f9fc8", "#d1495b"
@@ -30,21 +31,27 @@ def plot_roll(
     Outputs below the first and above the last that is ever on are left out.  Raises InputError for
     a path that ``check_plot_path`` refuses; ``force`` replaces any file.
     """
-    from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
+    write_picture(path, draw_roll(roll, outputs, prompt=prompt).figure, force=force)
 
-    kind = check_plot_path(path, force=force)
+
+def draw_roll(
+    roll: np.ndarray, outputs: tuple[str, ...], *, prompt: int = 0, shown: bool = False
+) -> Axes:
+    """What ``plot_roll`` writes.  ``shown``: by pyplot."""
     (on,) = np.nonzero(roll.any(0))
     first, last = (int(on[0]), int(on[-1])) if len(on) else (0, roll.shape[1] - 1)
-    shown = roll[:, first : last + 1].astype(int)
-    shown[prompt:] *= 2
+    colour_of = roll[:, first : last + 1].astype(int)
+    colour_of[prompt:] *= 2
     rows = last + 1 - first
-    figure = Figure(figsize=(min(4 + len(roll) / 16, 40), 2 + min(rows, 88) / 8))
-    axes = figure.subplots()
+    size = (min(4 + len(roll) / 16, 40), 2 + min(rows, 88) / 8)
+    axes = new_figure(size, shown=shown, dpi=100).subplots()
+
+    from matplotlib.colors import ListedColormap
+
     colours = ListedColormap(["white", _PROMPT, _WRITTEN])
     extent = (0, max(len(roll), 1), first - 0.5, last + 0.5)
     axes.imshow(
-        shown.T, cmap=colours, vmin=0, vmax=2, aspect="auto", origin="lower",
+        colour_of.T, cmap=colours, vmin=0, vmax=2, aspect="auto", origin="lower",
         interpolation="nearest", extent=extent,
     )  # fmt: skip
     every = 12 if pitches_of(outputs) is not None and rows > 24 else -(-rows // _MOST_NAMED)
@@ -55,7 +62,4 @@ def plot_roll(
     axes.set_title("blue: prompt, red: written" if 0 < prompt < len(roll) else "written")
     axes.grid(axis="y", color="#e0e0e0", linewidth=0.5)
     axes.set_axisbelow(False)
-    held = io.BytesIO()
-    about = {"Software" if kind == "png" else "Creator": MARK}
-    figure.savefig(held, format=kind, dpi=100, bbox_inches="tight", metadata=about)
-    write_atomically(path, held.getvalue())
+    return axes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.data.sequences.mixing import best_mixture, log_loss, squared_error
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def keep_apart(network: SequenceNetwork) -> None:
         network.linear.weight.zero_()
         for name, tensor in network.recurrent[0].named_parameters():
             if (
-                CELLS[a.cell].parameters[name.removesuffix("_reverse")[: -len("_l0")]].role
+                get_cell(a.cell).parameters[name.removesuffix("_reverse")[: -len("_l0")]].role
                 == "input"
             ):
                 tensor[..., -outputs:] = 0

@@ -64,6 +64,9 @@ class ReadsSequences(Estimator):
         (read,) = self._read(as_sequences([x], self.inputs_.channels))
         return {"": read}, [str(k * self.inputs_.segment) for k in range(len(read))]
 
+    def _width_of_step(self) -> int | None:
+        return self.inputs_.input_size  # beside it stands what the evidence says of the whole
+
     def _stream(self, network: Network, batch_size: int | None) -> Stream:
         from tidegate.runtime.number_streams import SequenceStream
         from tidegate.runtime.whole_streams import WholeStream

@@ -18,6 +18,7 @@ from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
 from tidegate.runtime.pair_scoring import nats_of_pairs
 from tidegate.tasks.answering import MOST_BEAMS, MOST_PENALTY, Answers
 from tidegate.tasks.estimator import with_default
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.pairs import as_pairs, check_lengths, figures_of
 from tidegate.tasks.splitting import split_parts, thinned
 from tidegate.tasks.two_networks import TwoNetworks
@@ -25,6 +26,8 @@ from tidegate.training.budget import Closing
 from tidegate.training.options import documented, option
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from tidegate.model.checkpoint import ModelFile
     from tidegate.training.transduction import Transduction
 
@@ -234,16 +237,29 @@ class SequenceToSequence(Answers, TwoNetworks):
         losses, counts = nats_of_pairs(self.runtime_, *tokens)
         entropy = float(losses.sum() / counts.sum())
         found = self.predict(pairs.inputs)
-        return {
-            **figures_of(found, pairs.answers.tolist(), self.level),
-            "cross_entropy": entropy,
-            "perplexity": math.exp(min(entropy, 700.0)),
-            "n": len(found),
-        }
+        return Measured(
+            {
+                **figures_of(found, pairs.answers.tolist(), self.level),
+                "cross_entropy": entropy,
+                "perplexity": math.exp(min(entropy, 700.0)),
+                "n": len(found),
+            }
+        )
 
     def score(self, sources: Any, targets: Any) -> float:
         """Measure the share of answers that are their targets."""
         return self.evaluate(sources, targets)["exact_match"]
+
+    def plot_attention(self, sources: Any, **choice: Any) -> list[Axes]:
+        """Draw what the answers to texts looked at, a panel for each of the first ones.
+
+        A text, or several; ``choice``: as ``attend`` takes it.  A notebook shows the picture.
+        Raises InputError as ``attend``, and where there is no matplotlib.
+        """
+        from tidegate.tasks.attention_plot import MOST_PANELS, draw_attention
+
+        texts = as_texts([sources] if isinstance(sources, str) else sources)
+        return draw_attention([self.attend(t, **choice) for t in texts[:MOST_PANELS]], shown=True)
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         (text,) = as_texts([x])

@@ -22,6 +22,7 @@ from tidegate.runtime.series_answers import (
     series_figures,
     waves,
 )
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.splitting import split_parts
 from tidegate.tasks.two_networks import TwoNetworks
 from tidegate.training.budget import Closing
@@ -161,7 +162,7 @@ class SeriesToSeries(TwoNetworks):
         should be, where lengths differ.  ``n``: number of pairs.  Raises InputError.
         """
         pairs = as_series_pairs(X, Y, self.inputs_.channels, len(self.target_.mean))
-        return {**self._figures(pairs), "n": len(pairs.sources)}
+        return Measured({**self._figures(pairs), "n": len(pairs.sources)})
 
     def score(self, X: Any, Y: Any) -> float:
         """Measure minus the mean squared error in deviations of the training part."""

@@ -9,6 +9,7 @@ from tidegate.errors import InputError, spelled
 if TYPE_CHECKING:
     import numpy as np
 
+    from tidegate.runtime.connectivity import Connectivity, Question
     from tidegate.runtime.inspection import Inspection
     from tidegate.runtime.network import Network
     from tidegate.runtime.stream import Stream, Streams
@@ -33,6 +34,39 @@ class Streamed:
         network = self.runtime_
         read, steps = self._read_one(x)
         return inspected(network, read, steps)
+
+    def connectivity(self, x: Any) -> Connectivity:
+        """How much the model's answers to one input hang on each step that it reads.
+
+        x: as ``inspect`` takes it.  ``connectivity(x).lengths``, float64 [questions, steps], are
+        the lengths of the gradients of answers with respect to what is read at each step (Madsen
+        2019, doi:10.23915/distill.00016); ``questions`` says which: of a language model each
+        token that comes, of a tagger each step's label, of others each output, and the likeliest
+        one had the input ended at each step.  What counted evidence and n-grams add to answers is
+        left out.  Raises InputError as ``inspect``, and for a model of an encoder and a decoder.
+        """
+        from tidegate.runtime.connectivity import connected
+
+        read, steps = self._read_one(x)
+        questions = self._questions(read, steps)
+        return connected(self.runtime_, read, steps, questions, self._width_of_step())
+
+    def _questions(self, read: dict[str, np.ndarray], steps: list[str]) -> list[Question]:  # noqa: ARG002
+        """Which answers are looked at."""
+        from tidegate.runtime.connectivity import questions_of
+
+        return questions_of(self.runtime_, read, self._output_names())
+
+    def _output_names(self) -> list[str]:
+        """What each output of the network stands for."""
+        count, labels = self.runtime_.architecture.output_size, getattr(self, "classes_", ())
+        if len(labels) == count:
+            return [str(label) for label in labels]
+        return ["the number"] if count == 1 else [f"output {k + 1}" for k in range(count)]
+
+    def _width_of_step(self) -> int | None:
+        """How many of the numbers that are read at a step are of that step; None: all."""
+        return None
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         """What the network reads of one input, by series or under "", and its steps in words."""

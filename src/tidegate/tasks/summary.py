@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from tidegate.cells import title as title_of
 from tidegate.model.architecture import Architecture
 from tidegate.model.encoder_decoder import EncoderDecoder
+from tidegate.output.html_tables import html_table
+from tidegate.tasks.measured import figures_table
 
 
 class Layer(NamedTuple):
@@ -106,21 +108,45 @@ def summary_text(title: str, architecture: Architecture | EncoderDecoder) -> str
     return "\n".join([title, *lines, total])
 
 
-def as_html(name: str, changed: Mapping[str, Any], fitted: Mapping[str, Any] | None) -> str:
-    """An estimator as a small table: options that differ from their defaults, then what it learned.
+def as_html(
+    name: str,
+    task: str,
+    changed: Mapping[str, Any],
+    learned: tuple[Architecture | EncoderDecoder, Mapping[str, Any], Mapping[str, Any]] | None,
+) -> str:
+    """An estimator for a notebook: options that differ from their defaults, then what it learned.
 
-    ``fitted`` is None for one that has learned nothing.
+    ``learned``: the architecture, the figures and the provenance; None where nothing is.
     """
-    state = "not fitted" if fitted is None else "fitted"
-    parts = [f"<b>{html.escape(name)}</b> ({state})"]
-    for title, values in (("options", changed), ("learned", fitted or {})):
-        if values:
-            rows = "".join(
-                f"<tr><td>{html.escape(key)}</td><td>{html.escape(_short(value))}</td></tr>"
-                for key, value in values.items()
-            )
-            parts.append(f"<table><tr><th colspan=2>{title}</th></tr>{rows}</table>")
-    return "<div>" + "".join(parts) + "</div>"
+    state = "not fitted" if learned is None else "fitted"
+    parts = [f"<b>{html.escape(name)}</b> ({html.escape(task)}, {state})"]
+    if changed:
+        rows = [[key, _short(value)] for key, value in changed.items()]
+        parts.append(html_table([], rows, "options that differ from the defaults"))
+    if learned is not None:
+        architecture, figures, about = learned
+        rows = [
+            [one.name, one.kind, one.output, _spaced(one.parameters)]
+            for one in layers_of(architecture)
+        ]
+        rows.append(["", "", "", _spaced(architecture.parameter_count())])
+        layers = "layers; T steps, B sequences"
+        parts.append(html_table(["", "kind", "output", "parameters"], rows, layers))
+        of_test = {n.removeprefix("test_"): v for n, v in figures.items() if n.startswith("test_")}
+        of_both = {n: v for n, v in figures.items() if not n.startswith("test_")}
+        split = {"validation": of_both} | ({"test": of_test} if of_test else {})
+        parts.append(figures_table(split, _beside(about)))
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _beside(about: Mapping[str, Any]) -> str:
+    """Under what figures stand: how long was trained, and what the baseline is."""
+    told = []
+    if {"steps", "training_seconds"} <= set(about):
+        told.append(f"{about['steps']} steps in {about['training_seconds']:g} s")
+    if "baseline" in about:
+        told.append(f"baseline {about['baseline']}")
+    return "; ".join(["figures", *told])
 
 
 def _spaced(number: int) -> str:

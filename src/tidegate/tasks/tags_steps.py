@@ -16,6 +16,7 @@ from tidegate.errors import InputError, shown
 from tidegate.runtime.batches import step_outputs
 from tidegate.runtime.tags import decoded, log_probabilities, losses
 from tidegate.tasks.estimator import Estimator
+from tidegate.tasks.measured import Measured
 from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.tag_figures import table_of, tag_figures
 from tidegate.training.budget import Closing
@@ -79,7 +80,7 @@ class TagsSteps(Estimator):
         unknown = int(sum((of_one == UNKNOWN).sum() for of_one in truth))
         if unknown:
             figures["unknown_labels"] = unknown
-        return {**figures, self.WHOLES: len(known), "n": sum(map(len, known))}
+        return Measured({**figures, self.WHOLES: len(known), "n": sum(map(len, known))})
 
     def table(self, inputs: Any, labels: Any) -> dict[str, dict[str, float]]:
         """Measure precision, recall, F1 and number of each kind of entity, or of each label."""

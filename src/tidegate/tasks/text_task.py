@@ -127,7 +127,7 @@ class TextTask(Estimator):
         for name, expected in start.decides.items():
             own = getattr(self, name)
             if name == "cell":
-                own = get_cell(own).name
+                own = get_cell(own).key
             elif name == "hidden_sizes" and own is not None:
                 own = tuple(own)
             if own != expected and not self._left_open(name):

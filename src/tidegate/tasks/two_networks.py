@@ -12,6 +12,7 @@ from tidegate.tasks.estimator import Estimator
 
 if TYPE_CHECKING:
     from tidegate.nn.encoder_decoder import EncoderDecoderNetwork
+    from tidegate.runtime.connectivity import Connectivity
     from tidegate.runtime.inspection import Inspection
     from tidegate.runtime.stream import Stream
 
@@ -25,6 +26,13 @@ class TwoNetworks(Estimator):
         from tidegate.runtime.inspection import inspected
 
         return inspected(self.runtime_.source, *self._read_one(x))
+
+    def connectivity(self, x: Any) -> Connectivity:  # noqa: ARG002
+        """None: answers are written by a second network, after the first.  Raises InputError."""
+        raise InputError(
+            "expected a model of one network, got an encoder and a decoder; what its answers look "
+            "at is shown by attend and plot_attention, where it has attention"
+        )
 
     def stream(self, batch_size: int | None = None) -> Stream:  # noqa: ARG002
         """No stream: an answer begins when its source is known to the end.  Raises InputError."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tidegate.output.pictures import new_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 History = Mapping[str, Sequence[float]]
 
@@ -35,28 +35,20 @@ def as_rows(columns: History) -> list[dict[str, float]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def draw_history(history: History, best_step: int) -> Figure:
+def draw_history(history: History, best_step: int, *, shown: bool = False) -> list[Axes]:
     """Losses over the optimiser steps on one axis, and the task's figures below them.
 
     What is measured on the validation part stands beside the training loss where it is the same
-    quantity.  The best weights, of ``best_step`` (0: none), are marked.
+    quantity.  The best weights, of ``best_step`` (0: none), are marked.  ``shown``: by pyplot.
     """
-    # not pyplot: it takes twice as long to import, and looks for a display
-    from matplotlib.figure import Figure
+    names = _figures_of(history)
+    figure = new_figure((7, 3 + 1.8 * len(names)), shown=shown)
+
     from matplotlib.ticker import MaxNLocator
 
-    class Picture(Figure):
-        """A figure that a notebook shows."""
-
-        def _repr_png_(self) -> bytes:
-            return png_of(self)
-
-    names = _figures_of(history)
-    size = (7, 3 + 1.8 * len(names))
-    picture = Picture(figsize=size, dpi=120, layout="constrained")
     ratios = [2.4, *[1.6] * len(names)]
     panels = list(
-        picture.subplots(
+        figure.subplots(
             1 + len(names), sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
         )[:, 0]
     )
@@ -77,16 +69,7 @@ def draw_history(history: History, best_step: int) -> Figure:
         panel.legend(frameon=False, fontsize="small")
     panels[-1].set_xlabel("optimiser step")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # no half steps
-    return picture
-
-
-def png_of(figure: Figure) -> bytes:
-    """The picture as a PNG file's bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    image = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(image)
-    return image.getvalue()
+    return panels
 
 
 def hindsight(history: History, best_step: int, chosen_by: str) -> str | None:

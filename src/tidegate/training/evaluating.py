@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from tidegate.training.budget import bought
+from tidegate.training.gradient_watch import GradientWatch
 from tidegate.training.keeping import Keeper
 from tidegate.training.learner import Learner
 from tidegate.training.limits import Limits
@@ -43,6 +44,7 @@ class Evaluations:
         clock: Callable[[], float],
         slowness: Callable[[], float],
         prepared_s: float,
+        gradients: GradientWatch | None = None,
     ) -> None:
         self.objective, self.options, self.processes = objective, options, processes
         self.learner, self.keeper, self.precision = learner, keeper, precision
@@ -50,7 +52,7 @@ class Evaluations:
         self.evaluate_every = options.steps_between_evaluations(limits.steps_in_epoch)
         self.planned, self.sampling_s, self.prepared_s = False, 0.0, prepared_s
         self.watcher = present_watcher()
-        self._clock, self._slowness = clock, slowness
+        self._clock, self._slowness, self._gradients = clock, slowness, gradients
 
     def after_step(self, progress: Progress) -> None:
         """What is due after a step: to plan, to evaluate, to sample."""
@@ -93,6 +95,8 @@ class Evaluations:
             self.budget.saving_s = self.keeper.saving_s
         self.budget.slowness = self.processes.first(self._slowness)
         self.keeper.add_row(at)
+        if self._gradients is not None:
+            progress.say(self._gradients.evaluated(at.step))
         if self.watcher is not None:
             self.watcher.evaluated(self.limits.fraction(at, at.step), row)
 

@@ -14,7 +14,7 @@ from tidegate.data.series.windows import Windows
 from tidegate.nn.network import SequenceNetwork
 from tidegate.runtime.batches import Run, window_outputs
 from tidegate.training.judging import as_function
-from tidegate.training.objective import StepResult, TaskObjective
+from tidegate.training.objective import LastAnswers, StepResult, TaskObjective
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 
@@ -58,6 +58,12 @@ class Forecasting(TaskObjective):
         order = np.random.default_rng(self.seed).permutation(self.validation.answered)
         for first in range(0, len(order), self.batch_size):
             yield _batch(self.validation, order[first : first + self.batch_size])
+
+    def last_answers(self) -> LastAnswers | None:
+        for inputs, targets in self.validation_batches():
+            lengths = torch.full((inputs.shape[1],), len(inputs))
+            return inputs, lengths, targets.nan_to_num()
+        return None
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, targets = batch

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tidegate.nn.network import SequenceNetwork, detach_state
 from tidegate.runtime.scoring import IGNORED, score
 from tidegate.training.judging import TorchReader, forgotten, nats
-from tidegate.training.objective import StepResult
+from tidegate.training.objective import LastAnswers, StepResult
 from tidegate.training.writing import WritingObjective, figures_of
 
 _FRESH_STARTS = 0.05  # of a stream's steps, those before which its state is forgotten
@@ -93,6 +93,11 @@ class LanguageModelling(WritingObjective):
             tokens = torch.from_numpy(self.validation[first + starts + places].astype(np.int64))
             fresh = torch.ones(streams, dtype=torch.bool)
             yield tokens[:-1], self._targets(tokens[1:]), fresh
+
+    def last_answers(self) -> LastAnswers | None:
+        for inputs, targets, _ in self.validation_batches():
+            return inputs, torch.full((inputs.shape[1],), len(inputs)), targets[-1]
+        return None
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:
         inputs, targets, fresh = batch

@@ -17,6 +17,7 @@ from tidegate.nn.recurrent_layer import slow_on_gpu
 from tidegate.training.budget import REFIT, Budget, Closing, ending_s
 from tidegate.training.curve import COLUMNS, as_columns, hindsight, went_back
 from tidegate.training.evaluating import Evaluations
+from tidegate.training.gradient_watch import GradientWatch
 from tidegate.training.interruption import interruption_noted
 from tidegate.training.keeping import Keeper
 from tidegate.training.learner import Learner
@@ -105,6 +106,11 @@ class _Run:
         self.position = self.keeper.restore(self.learner, objective, everything)
         self.precision = Precision(options, processes, self.position)
         self.resumed, self.worked_before = time.monotonic(), time.process_time()
+        self.gradients = None
+        if options.gradient_norms and processes.rank == 0:
+            path = None if folder is None else folder.path
+            named = self.learner.named_parameters
+            self.gradients = GradientWatch(objective, named, path, self.position.step)
         self.began = self.resumed - self.position.seconds
         self.prepared_s = self.resumed - preparation.began
 
@@ -139,6 +145,7 @@ class _Run:
             clock=self._clock,
             slowness=self._slowness,
             prepared_s=self.prepared_s,
+            gradients=self.gradients,
         )
 
     def to_the_end(self, progress: Progress) -> TrainingResult:
@@ -203,6 +210,7 @@ class _Run:
             share=at.share,
             refit_steps=at.refit_steps,
             precision=self.precision.told(),
+            gradients=() if self.gradients is None else tuple(self.gradients.rows),
         )
 
     def _train_epoch(
@@ -245,6 +253,8 @@ class _Run:
             saved_step = self.keeper.saved_step
             folder = options.run_folder if saved_step else None
             raise not_finite(at, loss, learner.named_parameters, folder, saved_step)
+        if self.gradients is not None and not at.refit_from:
+            self.gradients.stepped()
         at.learning_rate = self.limits.learning_rate(at)
         learner.move(at.learning_rate, norm, length, at.step + 1)
 

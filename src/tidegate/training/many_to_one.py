@@ -14,7 +14,7 @@ from tidegate.data.sequences.sequences import pad_sequences
 from tidegate.nn.network import SequenceNetwork
 from tidegate.runtime.batches import outputs_of
 from tidegate.training.judging import as_function, network_inputs
-from tidegate.training.objective import StepResult, TaskObjective
+from tidegate.training.objective import LastAnswers, StepResult, TaskObjective
 
 # Another form of a sequence with the same answer, drawn anew whenever it is learned from.
 Variation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -96,6 +96,15 @@ class ManyToOne(TaskObjective):
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]
             yield _batch([sequences[i] for i in rows], rows, answers, self.weights[1])
+
+    def last_answers(self) -> LastAnswers | None:
+        for inputs, lengths, answers, *_ in self.validation_batches():
+            if not (lengths > 0).all():
+                continue
+            if answers.is_floating_point() and answers.dim() == 1:
+                answers = answers[:, None]
+            return inputs, lengths, answers
+        return None
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, lengths, answers, *weights = batch

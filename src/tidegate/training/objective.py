@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from tidegate.nn.network import SequenceNetwork
+from tidegate.nn.network import Inputs, SequenceNetwork
 
 
 class TrainingError(RuntimeError):
@@ -28,6 +28,11 @@ class StepResult(NamedTuple):
     loss: Tensor
     count: int
     carry: Any = None
+
+
+# Sequences as the network reads them, their lengths [B], 1 or more, and the answer at the last step
+# of each: classes int64 [B], numbers float [B, O], or which are held, bool [B, O].
+LastAnswers = tuple[Inputs, Tensor, Tensor]
 
 
 class Objective(Protocol):
@@ -80,6 +85,10 @@ class Objective(Protocol):
         """From now on ``evaluate`` measures a fixed part, the same in every run, of this share."""
         ...
 
+    def last_answers(self) -> LastAnswers | None:
+        """Some sequences and the answers at their last steps; None where there is no such thing."""
+        ...
+
     def at_step(self, step: int, network: nn.Module) -> str | None:
         """Text to print after optimiser step ``step`` (from 1), such as a sample; mostly None."""
         ...
@@ -114,6 +123,9 @@ class TaskObjective(ABC):
     def arrays(self) -> Iterator[np.ndarray]:
         """All that the two parts hold."""
 
+    def last_answers(self) -> LastAnswers | None:
+        return None
+
     def at_step(self, step: int, network: nn.Module) -> str | None:  # noqa: ARG002
         return None
 
@@ -142,7 +154,7 @@ class TrainingResult:
     ``stopped`` names the limit reached: epochs, fewest_steps, max_steps, max_minutes or patience.
     After that, all data were learned from for ``refit_steps``; ``judged`` are the weights from
     before, by name, whose figures these are.  ``precision`` is that of the products: float32,
-    bfloat16, or bfloat16 until step N.
+    bfloat16, or bfloat16 until step N.  ``gradients``: `GradientWatch.rows`, if any.
     """
 
     history: list[dict[str, float]]
@@ -156,3 +168,4 @@ class TrainingResult:
     share: float = 1.0
     refit_steps: int = 0
     precision: str = "float32"
+    gradients: tuple[dict[str, float], ...] = ()

@@ -216,6 +216,12 @@ class TrainingOptions:
     run_folder: Path | None = option(
         None, "folder for the settings, metrics, curve and training state of the run"
     )
+    gradient_norms: bool = option(
+        False,
+        "at each evaluation say how long the gradient of each layer is, and how much of it is left "
+        "so many steps back: whether gradients explode or vanish. `run_folder` gets gradients.csv "
+        "and gradients.png; the weights stay the same",
+    )
     checkpoint_seconds: float = option(
         60.0,
         "seconds between two saves of the training state (0: save after every step)",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
 from tidegate.terminal import say
 from tidegate.training.curve import COLUMNS
+from tidegate.training.notebook_bar import NotebookBar, in_notebook
 
 _REFRESH_S = 0.1
 
@@ -19,8 +19,8 @@ _REFRESH_S = 0.1
 class Progress:
     """What ``verbose`` says: 0 nothing, 1 a bar, 2 a line per evaluation; with both, texts.
 
-    The bar stands on stderr if that is a terminal, or in the cell of a notebook; lines and texts
-    go to stdout.
+    The bar stands on stderr if that is a terminal, or in the cell of a notebook, there with the
+    curves so far; lines and texts go to stdout.
     """
 
     def __init__(self, verbose: int, unit: str) -> None:
@@ -30,6 +30,7 @@ class Progress:
         self._loss: float | None = None
         self._figure = ""
         self._units = 0.0
+        self._rows: list[Mapping[str, float]] = []
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -67,6 +68,9 @@ class Progress:
     def evaluated(self, row: Mapping[str, float], metric: str) -> None:
         """An evaluation is done: its row of the history, in which ``metric`` counts most."""
         self._figure = f"{metric.replace('_', ' ')} {row[metric]:.4g}"
+        self._rows.append(row)
+        if self._bar is not None:
+            self._bar.evaluated(self._rows)
         # an evaluation is no training: leave its time out of the rate
         self._units, self._counted_since = 0.0, time.monotonic()
         if self._lines:
@@ -102,41 +106,14 @@ class Bar(Protocol):
 
     def show(self, fraction: float, about: str, figures: str) -> None: ...
 
+    def evaluated(self, rows: Sequence[Mapping[str, float]]) -> None: ...
+
 
 def live_bar() -> Bar | None:
     """The bar for where this runs; None where a line cannot be drawn over."""
-    interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if hasattr(interactive, "kernel"):  # as in a notebook, not in a terminal
+    if in_notebook():
         return NotebookBar()
     return TerminalBar() if sys.stderr.isatty() else None
-
-
-class NotebookBar:
-    """Plain HTML, which every notebook shows without an extension."""
-
-    def start(self) -> None:
-        from IPython.display import display  # pyright: ignore[reportMissingImports]
-
-        self._place = display(_Html(""), display_id=True)
-
-    def stop(self) -> None:
-        """What was shown last stays."""
-
-    def show(self, fraction: float, about: str, figures: str) -> None:
-        told = html.escape(f"{about}  {fraction:.0%}  {figures}").replace("  ", "&ensp;")
-        bar = f'<progress value="{fraction:.4f}" max="1" style="width:20em"></progress>'
-        self._place.update(_Html(f"{bar}&ensp;{told}"))
-
-
-class _Html:
-    def __init__(self, content: str) -> None:
-        self._content = content
-
-    def _repr_html_(self) -> str:
-        return self._content
-
-    def __repr__(self) -> str:
-        return "training"
 
 
 class TerminalBar:
@@ -152,6 +129,9 @@ class TerminalBar:
 
     def show(self, fraction: float, about: str, figures: str) -> None:
         self._lines.update(self._task, completed=fraction, description=about, figures=figures)
+
+    def evaluated(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """A line has no room for curves."""
 
 
 @cache

@@ -12,13 +12,17 @@ from typing import Any, Self
 
 from tidegate.errors import InputError, shown, spelled
 from tidegate.output.lock import lock
+from tidegate.output.pictures import image_of
 from tidegate.output.places import check_folder
 from tidegate.output.writing import write_atomically
-from tidegate.training.curve import as_columns, draw_history, png_of
+from tidegate.training.curve import as_columns, draw_history
+from tidegate.training.gradient_watch import PICTURE, TABLE
 from tidegate.training.state import LIMITS, TrainingState, read_state, write_state
 
 # Names of what a run writes into its folder.
-FILES = ("config.json", "metrics.csv", "curve.png", "state.safetensors")
+FILES = (
+    "config.json", "metrics.csv", "curve.png", "state.safetensors", TABLE, PICTURE,
+)  # fmt: skip
 # A run may be resumed with other values of these: limits, places and looks.
 MAY_DIFFER = {
     *LIMITS,
@@ -27,6 +31,7 @@ MAY_DIFFER = {
     "force",
     "run_folder",
     "checkpoint_seconds",
+    "gradient_norms",
 }
 
 
@@ -136,7 +141,7 @@ class RunFolder:
 
     def draw_curve(self, rows: list[dict[str, float]], best_step: int) -> None:
         """The losses and figures over the steps, as curve.png."""
-        picture = png_of(draw_history(as_columns(rows), best_step))
+        picture = image_of(draw_history(as_columns(rows), best_step)[0].figure)
         write_atomically(self.path / "curve.png", picture)
 
     def _lock(self) -> None:

@@ -19,7 +19,7 @@ from tidegate.nn.network import SequenceNetwork
 from tidegate.runtime.repeats import Reading
 from tidegate.runtime.rolls import RollsAndConditions, outputs_by_step, roll_figures
 from tidegate.training.judging import as_function
-from tidegate.training.objective import StepResult, TaskObjective
+from tidegate.training.objective import LastAnswers, StepResult, TaskObjective
 from tidegate.training.text_modelling import UNTOLD
 
 _POOL = 16  # batches among which sequences of like lengths are brought together
@@ -128,6 +128,13 @@ class StepOutputs(TaskObjective):
         for first in range(0, len(self.validation), self.batch_size):
             rows = range(first, min(first + self.batch_size, len(self.validation)))
             yield _batch([(self.judged_by[i], self.validation[i]) for i in rows])
+
+    def last_answers(self) -> LastAnswers | None:
+        for inputs, lengths, targets in self.validation_batches():
+            if (lengths > 0).all():
+                last = targets[lengths - 1, torch.arange(len(lengths))]
+                return inputs, lengths, last > 0
+        return None
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, lengths, targets = batch

@@ -16,7 +16,7 @@ from tidegate.nn.network import SequenceNetwork
 from tidegate.runtime.batches import step_outputs
 from tidegate.training.judging import as_function, network_inputs
 from tidegate.training.many_to_one import Variation, batches_of_like_lengths
-from tidegate.training.objective import StepResult, TaskObjective
+from tidegate.training.objective import LastAnswers, StepResult, TaskObjective
 
 # Sequences, [T] or [T, I] each, and the labels of their steps, int64 [T] each.
 Tagged = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
@@ -84,6 +84,12 @@ class Tagging(TaskObjective):
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]
             yield _batch([sequences[i] for i in rows], [labels[i] for i in rows])
+
+    def last_answers(self) -> LastAnswers | None:
+        for inputs, lengths, labels in self.validation_batches():
+            if (lengths > 0).all():
+                return inputs, lengths, labels[lengths - 1, torch.arange(len(lengths))]
+        return None
 
     def loss(self, network: nn.Module, batch: Any, carry: Any) -> StepResult:  # noqa: ARG002
         inputs, lengths, labels = batch

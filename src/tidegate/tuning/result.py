@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tidegate.comparison.experiments.experiment import Metric
-from tidegate.comparison.report.drawing import as_png
+from tidegate.comparison.report.drawing import as_png, drawn
 from tidegate.errors import written
+from tidegate.output.html_tables import data_frame, html_table, html_text
 from tidegate.tuning.gain import Gain
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
     from tidegate.tasks.estimator import Estimator
 
@@ -76,13 +80,16 @@ class Tuning:
         return sorted(done, key=lambda t: t.value or 0.0)
 
     def __str__(self) -> str:
+        parts = [_as_text(self.table[:_SHOWN], self.metric), self._about, self._mattered()]
+        return "\n\n".join([*parts, self.verdict, f"Train the winner with:\n{self.how_to_train}"])
+
+    @property
+    def _about(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self._counts().items())
-        about = (
+        return (
             f"{len(self.trials)} trials ({counts}), the best first, by {self.metric.label} on the "
             f"validation part; each {self.limits}."
         )
-        parts = [_as_text(self.table[:_SHOWN], self.metric), about, self._mattered()]
-        return "\n\n".join([*parts, self.verdict, f"Train the winner with:\n{self.how_to_train}"])
 
     @property
     def verdict(self) -> str:
@@ -110,13 +117,31 @@ class Tuning:
         states = [t.state for t in self.trials]
         return {state: states.count(state) for state in dict.fromkeys(states)}
 
-    def plot_importances(self) -> Figure:
-        """Draw how much each dimension mattered; ``figure.savefig("importances.png")`` saves it."""
-        from matplotlib.figure import Figure
+    def plot_importances(self) -> Axes:
+        """Draw how much each dimension mattered; a notebook shows the picture.
 
-        figure = Figure(figsize=(5.2, 3.5), dpi=180, layout="constrained")
-        self._draw(figure)
-        return figure
+        Raises InputError where there is no matplotlib.
+        """
+        return drawn(self._draw, shown=True).axes[0]
+
+    def to_frame(self) -> DataFrame:
+        """All trials as a pandas frame, a row for each.  Raises InputError without pandas."""
+        return data_frame([
+            {
+                "trial": t.number, "state": t.state, self.metric.name: t.value,
+                "seconds": t.seconds, "parameters": t.parameters, **t.options,
+            }
+            for t in self.trials
+        ])  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the best trials, what mattered, the gain."""
+        (head, *rows) = _table(self.table[:_SHOWN], self.metric)
+        return "".join([
+            html_table(head, rows),
+            *map(html_text, [self._about, self._mattered(), self.verdict]),
+            f"<pre>{escape(self.how_to_train)}</pre>",
+        ])  # fmt: skip
 
     @property
     def picture(self) -> bytes:
@@ -161,8 +186,8 @@ def _plain(trial: Tried) -> dict[str, Any]:
     return about | {"options": options, "drawn": dict(trial.drawn)}
 
 
-def _as_text(trials: Sequence[Tried], metric: Metric) -> str:
-    """The table in lines of text: a column for each trial, so that it fits on a terminal."""
+def _table(trials: Sequence[Tried], metric: Metric) -> list[list[str]]:
+    """A column for each trial, so that it fits on a terminal; the first has the names."""
     names = list(dict.fromkeys(name for t in trials for name in t.options))
     heads = ["trial", metric.label, "seconds", "parameters", *(n.replace("_", " ") for n in names)]
     columns = [heads]
@@ -171,13 +196,19 @@ def _as_text(trials: Sequence[Tried], metric: Metric) -> str:
         size = "" if t.parameters is None else f"{t.parameters:,}".replace(",", " ")
         values = [_value(t.options[name]) if name in t.options else "" for name in names]
         columns.append([number, f"{t.value:.4g}", f"{t.seconds:.3g}", size, *values])
-    widths = [max(map(len, column)) for column in columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _as_text(trials: Sequence[Tried], metric: Metric) -> str:
+    """The table in lines of text."""
+    rows = _table(trials, metric)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if k else cell.ljust(width)
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for row in zip(*columns, strict=True)
+        for row in rows
     )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from tidegate.cells import title
 from tidegate.comparison.experiments.experiment import BaselineScores, Metric
-from tidegate.comparison.runs.gradient_reach import FADED
 from tidegate.comparison.runs.runs import Run
-from tidegate.output.places import MARK
+from tidegate.output.pictures import image_of, new_figure
+from tidegate.training.gradient_reach import FADED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,11 +47,7 @@ def faded(reach: np.ndarray) -> int | None:
 
 def as_png(draw: Draw) -> bytes:
     """A picture on white."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    image = io.BytesIO()
-    FigureCanvasAgg(_drawn(draw)).print_png(image, metadata={"Software": MARK})
-    return image.getvalue()
+    return image_of(drawn(draw))
 
 
 def as_svg(draw: Draw, name: str) -> str:
@@ -60,7 +56,7 @@ def as_svg(draw: Draw, name: str) -> str:
 
     ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     with mpl.rc_context({**dict.fromkeys(ink, _INK), "svg.hashsalt": name}):
-        figure = _drawn(draw)
+        figure = drawn(draw)
         image = io.StringIO()
         figure.savefig(image, format="svg", transparent=True, metadata={"Date": None})
     svg = image.getvalue().replace(_INK, "currentColor")
@@ -150,11 +146,9 @@ def _told(reach: np.ndarray) -> str:
     return f"not in {len(reach) - 1}" if steps is None else str(steps)
 
 
-def _drawn(draw: Draw) -> Figure:
-    # not pyplot: it takes twice as long to import, and looks for a display
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 3.5), dpi=180, layout="constrained")
+def drawn(draw: Draw, *, shown: bool = False) -> Figure:
+    """The picture; ``shown``: by pyplot."""
+    figure = new_figure((5.2, 3.5), shown=shown, dpi=180)
     draw(figure)
     return figure
 

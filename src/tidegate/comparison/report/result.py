@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tidegate.cells import title
 from tidegate.comparison.experiments.experiment import BaselineScores, Metric
 from tidegate.comparison.report.advice import Advice
-from tidegate.comparison.report.drawing import Draw, Reach, curves, faded, reaches
-from tidegate.comparison.report.table import Row, as_text, rows_of
+from tidegate.comparison.report.drawing import Draw, Reach, curves, drawn, faded, reaches
+from tidegate.comparison.report.table import Row, as_text, cells_of, columns_of, rows_of
 from tidegate.comparison.runs.runs import Failure, Run
+from tidegate.output.html_tables import data_frame, html_table, html_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 # Names of the pictures.
 PICTURES = ("curve-time", "curve-steps", "gradient-reach")
@@ -84,6 +89,34 @@ class Comparison:
             reaches(self.reach),
         )
         return dict(zip(PICTURES, draws, strict=True))
+
+    def plot_curves(self, across: Literal["seconds", "step"] = "seconds") -> Axes:
+        """Draw validation figures over the training time, or over the optimiser ``step``.
+
+        A notebook shows the picture.  Raises InputError where there is no matplotlib.
+        """
+        draw = curves(self.runs, self.baselines, self.metric, across)
+        return drawn(draw, shown=True).axes[0]
+
+    def plot_gradient_reach(self) -> Axes:
+        """Draw how far back gradients reach, before and after training; as ``plot_curves``."""
+        return drawn(reaches(self.reach), shown=True).axes[0]
+
+    def to_frame(self) -> DataFrame:
+        """The table as a pandas frame, the best row first.  Raises InputError without pandas."""
+        rows = [row.to_json() for row in self.rows]
+        ends = [row["interval"] or (None, None) for row in rows]
+        for row, (low, high) in zip(rows, ends, strict=True):
+            row |= {"interval": None, "accuracy_low": low, "accuracy_high": high}
+            del row["interval"]
+        return data_frame(rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table of the report and the advice."""
+        head = columns_of(self.metric, self.held_out, self.rows[0].accuracy is not None)
+        rows = [cells_of(row, self.held_out) for row in self.rows]
+        told = [self.about_figures, *(f"failed: {text}" for text in self.problems)]
+        return "".join([html_table(head, rows), *map(html_text, [*told, str(self.advice)])])
 
     def to_json(self) -> dict[str, Any]:
         """All figures, in JSON's types (a figure may be NaN)."""

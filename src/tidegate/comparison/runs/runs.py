@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import CELLS
+from tidegate.cells import get_cell
 from tidegate.comparison.experiments.experiment import Experiment, Figures
 from tidegate.comparison.runs.equal_parameters import with_equal_parameters
 from tidegate.errors import InputError
@@ -148,7 +148,7 @@ def places_of(model: Estimator, folder: Path) -> tuple[Path, Path]:
 
 def projection_of(model: Estimator, cell: str) -> int | None:
     """The option projection_size for this cell: it is for the cells that have a projection."""
-    return model.projection_size if CELLS[cell].is_projected else None
+    return model.projection_size if get_cell(cell).is_projected else None
 
 
 def copy_of(model: Estimator, **changed: Any) -> Any:
