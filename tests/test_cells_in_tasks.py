@@ -86,7 +86,7 @@ def test_cells_are_listed_with_what_they_cost_and_when_to_take_them(tidegate: Ti
 
 
 def test_cells_that_cannot_be_listed_are_named(tidegate: Tidegate) -> None:
-    assert "expected a cell, one of" in tidegate("cells gruu").err
+    assert "expected a cell, such as gru" in tidegate("cells gruu").err
     refused = tidegate("cells slstm --hidden-size 6 --num-heads 4")
     assert refused.code == 2
     assert "--num-heads: expected a divisor of 6, got 4; take --num-heads = 3" in refused.err

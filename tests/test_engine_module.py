@@ -131,13 +131,15 @@ def _passes(cell: str, per_gate: bool) -> dict[str, tuple[Callable[..., Any], li
     plan, declared = cut(CELLS[cell]), CELLS[cell].parameters
     weights, x = draw(cell)
     widths = CELLS[cell].state_sizes(sizes_of(CELLS[cell], I, H))
-    n, seen = T * B, weights["weight_hh"].shape[1]
+    n, recurrent = T * B, declared.get("weight_hh")
 
     def array(*shape: int) -> np.ndarray:
         return generator.normal(size=shape).astype(np.float32)
 
-    blocks = len(declared["weight_hh"].blocks)
-    mask = array(blocks, B, seen) if per_gate else array(B, seen)
+    mask = None
+    if recurrent is not None:
+        seen = weights["weight_hh"].shape[1]
+        mask = array(len(recurrent.blocks), B, seen) if per_gate else array(B, seen)
     given = [None if declared[k].role.startswith("input") else w for k, w in weights.items()]
     state, final = ([array(B, w) for w in widths] for _ in range(2))
     gates, extra = array(n, len(plan.gates) * H), array(n, plan.extra * H) if plan.extra else None

@@ -210,7 +210,7 @@ WRONG = {
         "expected a sum with test_fraction",
     ),
     "level": (lambda: small(level="letter").fit(TEXT), "level: expected one of char, word, bpe"),
-    "cell": (lambda: small(cell="gruu").fit(TEXT), "expected a cell, one of"),
+    "cell": (lambda: small(cell="gruu").fit(TEXT), "expected a cell, such as gru"),
     "sizes": (
         lambda: small(hidden_sizes=(0,)).fit(TEXT),
         "hidden_sizes: expected a tuple of",

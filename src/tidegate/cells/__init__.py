@@ -25,6 +25,7 @@ _NAMED = {cell.short: cell for cell in CELLS.values() if cell.short} | CELLS
 NAMES = [cell.short or name for name, cell in CELLS.items()]  # as a person writes them
 _VARIANTS = [name for name in NAMES if _NAMED[name].variant_of]
 TO_TRY = [name for name in NAMES if name not in _VARIANTS]  # by those who search
+_FIRST = [name for name in TO_TRY if _NAMED[name].torch]
 # for help texts
 USES = " ".join(
     [
@@ -92,7 +93,8 @@ def unknown(name: Any) -> str:
             f"expected the reader's own cell {own}, whose code no file holds, got {there}; define "
             "it as it was before loading, with @tidegate.cell"
         )
-    return f"expected a cell, one of {', '.join(NAMES)}, got {shown(name)}; choose one of these"
+    known = ", ".join(_FIRST)
+    return f"expected a cell, such as {known}, got {shown(name)}; tidegate cells lists all of them"
 
 
 def cell_of(layer: str, *, projected: bool = False, **options: str) -> Cell:

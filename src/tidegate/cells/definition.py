@@ -244,7 +244,7 @@ class Cell:
         """
         if not self.heads:
             return 1
-        rows, columns = map(int, weights[expr.RECURRENT].shape)
+        rows, columns = (int(n) for n in weights[expr.RECURRENT].shape)  # of a trace: tensors
         units, rest = divmod(rows, len(self.parameters[expr.RECURRENT].blocks))
         if rest or columns < 1 or units % columns:
             raise ValueError(

@@ -5,6 +5,7 @@ This is the seam: the one place that decides which code runs a recurrence.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -212,7 +213,11 @@ def _checked_masks(
 
 
 def _head_count(cell: Cell, weights: Weights) -> int:
-    return cell.head_count(dict(zip(cell.parameters, weights, strict=True)))
+    if not cell.heads:
+        return 1
+    with warnings.catch_warnings():  # sizes of weights are as good as constants in a trace
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        return cell.head_count(dict(zip(cell.parameters, weights, strict=True)))
 
 
 def _checked_noise(cell: Cell, x: Tensor, weights: Weights, noise: Tensor) -> Tensor:

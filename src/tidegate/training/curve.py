@@ -23,6 +23,7 @@ _TRAINING, _VALIDATION, _FIGURE = "#3b75af", "#d1495b", "#3a8a5f"
 _MOST_FIGURES = 2  # panels below the losses
 _LONG = 5  # evaluations after the best
 _WIDE_RANGE = 30.0  # between largest and smallest, from which on a scale is logarithmic
+_MOST = 1e100  # of a figure that a logarithmic axis can hold
 
 
 def as_columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
@@ -144,5 +145,5 @@ def _draw(axes: Axes, history: History, name: str, label: str, colour: str) -> N
     values = np.array(history[name], dtype=float)
     axes.plot(list(history["step"]), values, ".-", color=colour, label=label)
     known: Any = values[np.isfinite(values)]
-    if len(known) and known.min() > 0 and known.max() > _WIDE_RANGE * known.min():
+    if len(known) and known.min() > 0 and _WIDE_RANGE * known.min() < known.max() < _MOST:
         axes.set_yscale("log")

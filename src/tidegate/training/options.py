@@ -219,8 +219,8 @@ class TrainingOptions:
     gradient_norms: bool = option(
         False,
         "at each evaluation say how long the gradient of each layer is, and how much of it is left "
-        "so many steps back: whether gradients explode or vanish. `run_folder` gets gradients.csv "
-        "and gradients.png; the weights stay the same",
+        "so many steps back: whether gradients explode or vanish. The folder of the run gets "
+        "gradients.csv and gradients.png; the weights stay the same",
     )
     checkpoint_seconds: float = option(
         60.0,
