@@ -75,7 +75,8 @@ def outputs_and_gradients(call: Any, layer: nn.Module, x: Tensor, **options: Any
 
 
 def assert_equal(ours: list[Tensor], expected: list[Tensor]) -> None:
-    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
+    # the products' order may differ, and norms of seven units divide by what may be small
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)

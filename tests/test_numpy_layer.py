@@ -96,6 +96,6 @@ def test_steps_rows_and_padding_change_nothing(declared: Cell) -> None:
 def test_a_cell_without_kernel_runs_on_numpy_with_a_warning(monkeypatch: Any) -> None:
     x, state, weights, layer = case(CELLS["gru"])
     monkeypatch.setattr(kernels.compiled, "has_cell", lambda _: False)
-    with pytest.warns(RuntimeWarning, match="no kernel for the cell gru, so numpy runs it step by"):
+    with pytest.warns(RuntimeWarning, match="no kernel for gru, so numpy runs it step by"):
         made = layers.layer_of("gru", weights, {"I": 3, "H": 6, "P": 0})
     np.testing.assert_array_equal(made.forward(x, state)[0], layer.forward(x, state)[0])

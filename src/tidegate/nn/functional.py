@@ -213,8 +213,8 @@ def _checked_masks(
 
 
 def _head_count(cell: Cell, weights: Weights) -> int:
-    if not cell.heads:
-        return 1
+    if not engine_reach.is_traced():
+        return cell.head_count(dict(zip(cell.parameters, weights, strict=True)))
     with warnings.catch_warnings():  # sizes of weights are as good as constants in a trace
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         return cell.head_count(dict(zip(cell.parameters, weights, strict=True)))
