@@ -11,6 +11,7 @@ from torch import Tensor
 import tidegate as tg
 from tidegate import _engine
 from tidegate.cells import CELLS, Cell
+from tidegate.equations.expr import Mean
 from tidegate.equations.phases import cut
 
 ENGINE_CELLS = tuple(_engine.cells())
@@ -32,6 +33,11 @@ def _one_of_each_kind() -> tuple[str, ...]:
 
 # For tests of what is around a step.  Those of the steps themselves run over all cells.
 CELL_KINDS = _one_of_each_kind()
+
+
+def slack(cell: Cell) -> int:
+    """By how much a tolerance is to be multiplied: a norm over 2 units may divide by little."""
+    return 20 if any(isinstance(node, Mean) for node in cell.trace.nodes) else 1
 
 
 def layer_of(cell: str | Cell, input_size: int, hidden_size: int, **options: Any) -> tg.Recurrent:
