@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tidegate as tg
-from tidegate.cells import CELLS, NAMES
+from tidegate.cells import CELLS
 from tidegate.cells.definition import Cell, Gate, State, cell
 from tidegate.equations import bptt
 from tidegate.equations.expr import gates, states
@@ -116,9 +116,11 @@ def test_a_cell_that_no_module_names_is_copied_and_not_pickled() -> None:
 # its arguments
 
 
-def test_an_unknown_cell_is_refused_with_the_list_of_cells() -> None:
+def test_an_unknown_cell_is_refused_with_some_that_there_are() -> None:
     for name in ("gruu", "GRU", ""):
-        with pytest.raises(InputError, match=f"one of {', '.join(NAMES)}, got {name!r}"):
+        with pytest.raises(
+            InputError, match=f"such as gru, .*, got {name!r}; tidegate cells lists"
+        ):
             tg.Recurrent(name, 3, 5)
     with pytest.raises(TypeError, match="cell: expected a name or a tidegate.cells.Cell, got type"):
         tg.Recurrent(tg.GRU, 3, 5)  # pyright: ignore[reportArgumentType]

@@ -185,7 +185,7 @@ def test_options_of_compare_are_given_as_the_messages_say(tidegate: Tidegate) ->
     line = f"compare book.txt --task language-model {TINY['language-model']}"
     line = line.replace("--max-steps 4", "--max-steps 1")
     for typed, advice in (
-        ("--cells x", "one of gru, .*choose one of these"),
+        ("--cells x", "such as gru, .*tidegate cells lists all of them"),
         ("--cells gru,gru", "such as gru,lstm.*name each once"),
         ("--seeds 0", "option --seeds: .*at least 1"),
         ("-o none/found", "make it first"),

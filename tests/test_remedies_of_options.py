@@ -43,7 +43,7 @@ CASES = {
         "whole numbers at least 1, such as 64,32",
         f"{MODEL} --hidden-sizes 64,32",
     ),
-    "cell": (f"{MODEL} --cell gruu", "one of gru, .*choose one", f"{MODEL} --cell rnn"),
+    "cell": (f"{MODEL} --cell gruu", "such as gru, .*tidegate cells lists", f"{MODEL} --cell rnn"),
     "choices": (f"{MODEL} --schedule x", "one of cosine, linear", f"{MODEL} --schedule linear"),
     "tied": (
         f"{MODEL} --tie-embeddings --embedding-size 8",
