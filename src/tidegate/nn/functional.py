@@ -216,7 +216,8 @@ def _head_count(cell: Cell, weights: Weights) -> int:
     if not engine_reach.is_traced():
         return cell.head_count(dict(zip(cell.parameters, weights, strict=True)))
     with warnings.catch_warnings():  # sizes of weights are as good as constants in a trace
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        of_traces = torch.jit.TracerWarning  # pyright: ignore[reportPrivateImportUsage]
+        warnings.simplefilter("ignore", of_traces)
         return cell.head_count(dict(zip(cell.parameters, weights, strict=True)))
 
 
