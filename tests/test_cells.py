@@ -6,7 +6,7 @@ import torch
 from any_cell import random_case
 from numpy.testing import assert_allclose
 
-from tidegate.cells import CELLS, NAMES, get_cell
+from tidegate.cells import CELLS, get_cell
 from tidegate.equations import bptt
 from tidegate.errors import InputError
 
@@ -147,6 +147,6 @@ def test_watched_gates_are_within_their_ranges():
     assert all((gates[g] > 0).all() and (gates[g] < 1).all() for g in "ifo")
 
 
-def test_unknown_cell_is_refused_with_the_list_of_cells():
-    with pytest.raises(InputError, match=f"one of {', '.join(NAMES)}, got 'gruu'"):
+def test_unknown_cell_is_refused_with_some_that_there_are():
+    with pytest.raises(InputError, match="such as gru, .*, got 'gruu'; tidegate cells lists all"):
         get_cell("gruu")
