@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,15 +62,27 @@ def write_picture(path: str | PathLike[str], figure: Figure | Any, *, force: boo
 def check_plot_path(
     path: str | PathLike[str], *, inputs: Iterable[str | PathLike[str]] = (), force: bool = False
 ) -> str:
-    """The format that a file's ending names.
+    """The format that a picture's ending names, as `check_ending` does."""
+    return check_ending(path, FORMATS, "a picture", inputs=inputs, force=force)
+
+
+def check_ending(
+    path: str | PathLike[str],
+    formats: Sequence[str],
+    what: str,
+    *,
+    inputs: Iterable[str | PathLike[str]],
+    force: bool,
+) -> str:
+    """Which of the formats of ``what`` a file's ending names.
 
     Raises InputError for another, and for a file that ``output.places.check_output`` refuses.
     """
     ending = Path(path).suffix.lower().lstrip(".")
-    if ending not in FORMATS:
-        endings = ", ".join(f".{known}" for known in FORMATS)
+    if ending not in formats:
+        endings = ", ".join(f".{known}" for known in formats)
         raise InputError(
-            f"expected the ending of a picture, {endings}, got {ending!r}; rename it", file=path
+            f"expected the ending of {what}, {endings}, got {ending!r}; rename it", file=path
         )
     check_output(path, inputs=inputs, force=force)
     return ending

@@ -5,13 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
-from tidegate.errors import InputError
-from tidegate.output.pictures import image_of, new_figure
-from tidegate.output.places import MARK, check_output
+from tidegate.output.pictures import check_ending, image_of, new_figure
+from tidegate.output.places import MARK
 from tidegate.output.writing import write_atomically
 from tidegate.tasks.explaining import Explanation
 from tidegate.terminal import printable
@@ -38,17 +36,8 @@ word. Point at a word to see how much.</p>
 def check_page_path(
     path: str | PathLike[str], *, inputs: Iterable[str | PathLike[str]] = (), force: bool = False
 ) -> str:
-    """The format that a file's ending names.
-
-    Raises InputError for another, and for a file that ``output.places.check_output`` refuses.
-    """
-    ending = Path(path).suffix.lower().lstrip(".")
-    if ending not in _FORMATS:
-        endings = ", ".join(f".{known}" for known in _FORMATS)
-        problem = f"expected the ending of a page or a picture, {endings}, got {ending!r}"
-        raise InputError(f"{problem}; rename it", file=path)
-    check_output(path, inputs=inputs, force=force)
-    return ending
+    """The format that a file's ending names, as `check_ending` does."""
+    return check_ending(path, _FORMATS, "a page or a picture", inputs=inputs, force=force)
 
 
 def write_explanations(
