@@ -106,6 +106,12 @@ def space_of(
                 "one of them",
                 option="space",
             )
+        if told and f.name == "hidden_sizes" and not isinstance(model.cell, str):
+            raise InputError(
+                f"expected no {told[0]} beside a cell for each of several layers, got it; fix "
+                f"{spelled('hidden_sizes')}, or give one cell for all",
+                option="space",
+            )
         left = getattr(model, f.name) == f.default
         if f.name in fixed or f.name in decided or not (left or told):
             continue
