@@ -34,6 +34,7 @@ USES = " ".join(
     ]
 )
 PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
+HEADED = ", ".join(name for name, cell in CELLS.items() if cell.heads)
 _OWN: dict[str, Cell] = {}  # readers' own cells of this process, by name and by key
 
 
@@ -120,6 +121,7 @@ def title(cell: str) -> str:
 
 __all__ = [
     "CELLS",
+    "HEADED",
     "NAMES",
     "PROJECTED",
     "TO_TRY",

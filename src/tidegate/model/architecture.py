@@ -66,7 +66,7 @@ class Architecture:
     layers above (Li, Luong & Jurafsky 2015, arXiv:1506.01057; Yang et al. 2016, without attention).
     ``recurrent_dropout``, ``candidate_dropout``, ``zoneout`` and ``weight_dropout`` are of each
     recurrent layer (nn/described.py), and of these zoneout alone changes what a trained network
-    answers.
+    answers.  ``num_heads``: those of each recurrent layer whose cell has heads.
     """
 
     cell: str | tuple[str, ...]
@@ -98,6 +98,7 @@ class Architecture:
     weight_dropout: float = 0.0
     residual: bool = False
     layer_norm: bool = False
+    num_heads: int = 1
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
@@ -158,12 +159,23 @@ class Architecture:
         forward = tokens and self.readout == "every" and not self.bidirectional
         fits = 0 <= self.condition_size <= (2**16 if forward and not self.letters else 0)
         need(fits, "condition_size", "0 to 65536 for tokens that are predicted, else 0")
+        self._check_heads(need)
         if self.tie_embeddings:
             predicts = self.readout == "every" and self.output_size == self.vocabulary_size
             need(predicts, "tie_embeddings", "it for a network that predicts tokens")
             width = f"{self.feature_size}, the last of {spelled('hidden_sizes')}, with "
             width += spelled("tie_embeddings")
             need(self.embedding_size == self.feature_size, "embedding_size", width)
+
+    def _check_heads(self, need: Callable[[bool, str, str], None]) -> None:
+        """Raise ValueError, by way of ``need``, for heads that a layer cannot have."""
+        need(1 <= self.num_heads <= 2**20, "num_heads", "at least 1")
+        headed = any(cell.heads for cell in self.layer_cells)
+        none = "1 for " + ", ".join(dict.fromkeys(self.cells)) + ", which has no heads"
+        need(headed or self.num_heads == 1, "num_heads", none)
+        for cell, hidden in zip(self.layer_cells, self.hidden_sizes, strict=True):
+            fits = not cell.heads or hidden % self.num_heads == 0
+            need(fits, "num_heads", f"a divisor of {hidden}, a layer's units")
 
     def _check_words(self, need: Callable[[bool, str, str], None]) -> None:
         """Raise ValueError, by way of ``need``, for letters or a CRF that cannot be."""
@@ -213,7 +225,9 @@ class Architecture:
         return parts * self.layer_output_sizes()[-1]
 
     def layer_sizes(self) -> list[dict[str, int]]:
-        """Of each recurrent layer its sizes by letter: I input, H hidden, P projection or 0."""
+        """Of each recurrent layer its sizes by letter: I input, H hidden, P projection or 0, and of
+        a cell with heads K.
+        """
         first = self.embedding_size if self.input_size is None else self.input_size
         assert first is not None  # held by __post_init__
         first += self.spelling_size + self.condition_size
@@ -241,7 +255,10 @@ class Architecture:
 
     def _own_sizes(self) -> list[dict[str, int]]:
         both = zip(self.layer_cells, self.hidden_sizes, strict=True)
-        return [self._with_projection(cell, hidden) for cell, hidden in both]
+        return [
+            self._with_projection(cell, hidden) | ({"K": self.num_heads} if cell.heads else {})
+            for cell, hidden in both
+        ]
 
     def _with_projection(self, cell: Cell, hidden: int) -> dict[str, int]:
         projected = (self.projection_size or hidden // 2) if cell.is_projected else 0
@@ -297,9 +314,13 @@ class Architecture:
         cell: str | tuple[str, ...],
         hidden_sizes: tuple[int, ...],
         projection_size: int | None,
+        num_heads: int,
     ) -> Architecture:
         """The same with other recurrent layers."""
-        changed = {"cell": cell, "hidden_sizes": hidden_sizes, "projection_size": projection_size}
+        changed = {
+            "cell": cell, "hidden_sizes": hidden_sizes, "projection_size": projection_size,
+            "num_heads": num_heads,
+        }  # fmt: skip
         return replace(self, **changed)
 
     def to_json(self) -> dict[str, Any]:

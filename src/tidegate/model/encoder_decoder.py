@@ -62,7 +62,7 @@ class EncoderDecoder:
         need(alike, "target", "tokens or numbers, as source reads", "others")
         of_tokens = b.vocabulary_size in (None, b.output_size)
         need(of_tokens, "target", "an output per token", b.output_size)
-        layers = ("cell", "hidden_sizes", "projection_size", "residual", "layer_norm")
+        layers = ("cell", "hidden_sizes", "projection_size", "residual", "layer_norm", "num_heads")
         same = all(getattr(a, name) == getattr(b, name) for name in layers)
         need(same, "target", "the cell and the layers of source", b.hidden_sizes)
         width = f"{b.feature_size}, the decoder's features"
@@ -144,10 +144,12 @@ class EncoderDecoder:
         cell: str | tuple[str, ...],
         hidden_sizes: tuple[int, ...],
         projection_size: int | None,
+        num_heads: int,
     ) -> EncoderDecoder:
         """The same with other recurrent layers in both networks."""
         layers = {
             "cell": cell, "hidden_sizes": hidden_sizes, "projection_size": projection_size,
+            "num_heads": num_heads,
         }  # fmt: skip
         target = replace(self.target, **layers)
         source = replace(self.source, **layers, output_size=target.feature_size)

@@ -110,6 +110,7 @@ class SequenceNetwork(nn.Module):
             norm=[False, *(a.layer_norm for _ in later)],
             bidirectional=a.bidirectional,
             proj_size=[sizes["P"] for sizes in a.layer_sizes()],
+            num_heads=[sizes.get("K", 1) for sizes in a.layer_sizes()],
             **regularisers,
         )
         if self.spelling is not None:

@@ -172,7 +172,7 @@ class NetworkWriter:
     ) -> tuple[str, list[list[str]]]:
         """The same with each of the cell's final states: of both directions, if there are two."""
         sizes = self.architecture.layer_sizes()[k]
-        weights = self.network.layer_weights(k)
+        weights = self.network.whole_weights(k)
         cell = self.architecture.answering_cells[k]
         x = self.normalised(k, x)
         y, final = self.recurrence(cell, weights, sizes, self.read(k, x), lengths, inside, begun)
@@ -245,7 +245,7 @@ class NetworkWriter:
 
     def _stepped(self, k: int, x: str, before: list[str]) -> list[str]:
         graph, cell = self.graph, self.architecture.answering_cells[k]
-        sizes, weights = self.architecture.layer_sizes()[k], self.network.layer_weights(k)
+        sizes, weights = self.architecture.layer_sizes()[k], self.network.whole_weights(k)
         if not is_standard(cell):
             step = Step(cell, self._arrays, weights[0], sizes)
             return step.states(graph, step.inputs(graph, x), before)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.engine import EngineLayer, compiled
+from tidegate.engine.layer import whole_matrix
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
 from tidegate.runtime.between import Between
@@ -204,6 +205,15 @@ class Network:
     def layer_weights(self, k: int) -> list[dict[str, Array]]:
         """Of each direction of layer ``k`` the weights, by the names that the cell declares."""
         return self._weights_under(f"recurrent.{k}.", self.architecture.directions)
+
+    def whole_weights(self, k: int) -> list[dict[str, Array]]:
+        """The same with matrices that are whole, of zeros between heads."""
+        found = self.layer_weights(k)
+        if self.architecture.layer_cells[k].heads:
+            hidden = self.architecture.hidden_sizes[k]
+            for own in found:
+                own["weight_hh"] = whole_matrix(own["weight_hh"], hidden)
+        return found
 
     def spelling_weights(self) -> list[dict[str, Array]]:
         """Those of each direction of the layer that reads letters."""

@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tidegate.cells import PROJECTED, Cell, get_cell
+from tidegate.cells import HEADED, PROJECTED, Cell, get_cell
+from tidegate.cells.definition import divisible
 from tidegate.errors import InputError, shown, spelled, written
 from tidegate.model.architecture import READOUTS, Architecture, one_or_each, smallest_hidden_size
 
@@ -35,7 +36,10 @@ def cells_of(given: str | Sequence[str]) -> str | tuple[str, ...]:
 
 
 def check_layers(
-    cell: str | Sequence[str], sizes: Sequence[int] | None, projection_size: int | None
+    cell: str | Sequence[str],
+    sizes: Sequence[int] | None,
+    projection_size: int | None,
+    num_heads: int,
 ) -> None:
     """Raise InputError naming the option that cannot be used; ``sizes``: None: left to the task."""
     names = cell_names(cell)
@@ -48,6 +52,12 @@ def check_layers(
             f"expected none for {', '.join(names)}, which has no projection, got "
             f"{projection_size}; leave it out, or choose a cell that has one: {PROJECTED}",
             option="projection_size",
+        )
+    if num_heads > 1 and not any(one.heads for one in cells):
+        raise InputError(
+            f"expected 1 for {', '.join(names)}, which has no heads, got {num_heads}; leave it "
+            f"out, or choose a cell that has them: {HEADED}",
+            option="num_heads",
         )
     if sizes is None:
         return
@@ -62,6 +72,12 @@ def check_layers(
             option="cell",
         )
     for name, size in zip(names * (len(sizes) // len(names)), sizes, strict=True):
+        if get_cell(name).heads and size % num_heads:
+            advice = divisible(size, num_heads, spelled("hidden_sizes"), spelled("num_heads"))
+            raise InputError(
+                f"expected a divisor of {size}, a layer's units, got {num_heads}; {advice}",
+                option="num_heads",
+            )
         least = smallest_hidden_size(name, projection_size)
         if size < least:
             raise InputError(

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tidegate.cells import PROJECTED, TO_TRY, USES
+from tidegate.cells import HEADED, PROJECTED, TO_TRY, USES
 from tidegate.errors import InputError, spelled
 from tidegate.model.architecture import Architecture
 from tidegate.tasks.architectures import cells_as_given, cells_of, check_layers, need_memory
@@ -71,6 +71,12 @@ class Estimator(StandsBeside, Saved):
         None,
         "size of what each recurrent layer puts out, for cells that project it "
         f"({PROJECTED}; default: half of the layer's units)",
+        at_least=1,
+    )
+    num_heads: int = option(
+        1,
+        f"heads of layers whose cell has them ({HEADED}), a divisor of its units: the recurrent "
+        "weights of each see its own units alone, which saves weights, not time",
         at_least=1,
     )
     batch_norm: bool = option(False, "add batch normalisation between recurrent layers")
@@ -138,7 +144,7 @@ class Estimator(StandsBeside, Saved):
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
-        check_layers(self.cell, self.hidden_sizes, self.projection_size)
+        check_layers(self.cell, self.hidden_sizes, self.projection_size, self.num_heads)
         if self.layer_norm and self.batch_norm:
             raise InputError(
                 f"expected it without {spelled('batch_norm')}, got both; leave one of them out",

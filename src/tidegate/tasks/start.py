@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Model = str | PathLike[str] | Estimator
 Models = Model | Sequence[Model]
 # What models for two directions must have in common.
-_SIZES = ("cell", "hidden_sizes", "projection_size", "batch_norm", "layer_norm", "residual")
+_SIZES = (
+    *("cell", "hidden_sizes", "projection_size", "num_heads"),
+    *("batch_norm", "layer_norm", "residual"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,10 @@ def layers_of(architecture: Architecture | EncoderDecoder) -> list[Layer]:
         if f"recurrent.norms.{k}" in counts:
             read = a.layer_sizes()[k]["I"]
             add(f"recurrent.norms.{k}", "LayerNorm", read, counts[f"recurrent.norms.{k}"])
-        kind = f"{cell}, both directions" if a.bidirectional else cell
+        kind = cell
+        if a.layer_cells[k].heads and a.num_heads > 1:
+            kind += f", {a.num_heads} heads"
+        kind += ", both directions" if a.bidirectional else ""
         add(f"recurrent.{k}", kind, width, counts[f"recurrent.{k}"])
         if k > 0 and a.residual:
             mapped = counts.get(f"recurrent.shortcuts.{k}", 0)
