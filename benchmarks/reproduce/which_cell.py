@@ -112,7 +112,6 @@ def measure(task: str, cells: list[str], seeds: int, folder: Path) -> list[Row]:
                 "parameters": runs[0].parameters,
                 "validation": [run.validation[name] for run in runs],
                 "test": [run.held_out[name] for run in runs],
-                "seconds": [run.history[-1]["seconds"] for run in runs],
             }
         )
     return rows
@@ -132,7 +131,6 @@ COLUMNS: dict[str, Any] = {
     "figure": lambda row: row["metric"].replace("_", " "),
     "test, mean": lambda row: f"**{np.mean(row['test']):.4g}**",
     "of each seed": lambda row: ", ".join(f"{value:.4g}" for value in row["test"]),
-    "seconds": lambda row: round(float(np.mean(row["seconds"]))),
 }
 
 
