@@ -117,8 +117,8 @@ def measure(task: str, cells: list[str], seeds: int, folder: Path) -> list[Row]:
     return rows
 
 
-def best_first(rows: list[Row]) -> list[Row]:
-    """Of each task in turn, by the mean over seeds: all figures are losses."""
+def grouped(rows: list[Row]) -> list[Row]:
+    """Of each task in turn, the least mean over seeds first: all figures are losses."""
     order = list(TASKS)
     return sorted(rows, key=lambda row: (order.index(row["task"]), np.mean(row["test"])))
 
@@ -145,7 +145,7 @@ def main() -> None:
     for task in [arguments.only] if arguments.only else TASKS:
         for row in measure(task, arguments.cells.split(","), arguments.seeds, arguments.data):
             record.add(row)
-    print("\n" + markdown(best_first(record.rows), COLUMNS))
+    print("\n" + markdown(grouped(record.rows), COLUMNS))
 
 
 if __name__ == "__main__":
