@@ -264,7 +264,5 @@ def test_a_comparison_and_a_search_know_stacks_for_what_they_are(tidegate: Tideg
     assert shown.code == 0, shown.err
     assert not {"cell", "units", "layers"} & {line.split()[0] for line in shown.out.splitlines()}
     model = tg.TextClassifier(cell="lstm,gru", hidden_sizes=(6, 5))
-    with pytest.raises(
-        InputError, match="option cell: expected one for all layers, of which"
-    ):
+    with pytest.raises(InputError, match="option cell: expected one for all layers, of which"):
         space_of(model, narrowed={"layers": (1, 3)})
