@@ -139,6 +139,15 @@ def test_panels_stand_in_one_order_and_what_is_required_first(tidegate: Tidegate
         ("info", "missing argument 'MODEL'; see tidegate info --help"),
         ("info m n", "unexpected extra argument (n); see tidegate info --help"),
         (
+            "train forecaster f.csv --target OT --resume runs/f",
+            "(runs/f); --resume takes no value: leave it out; see tidegate train forecaster --help",
+        ),
+        (
+            "train classifier f.csv --text the review --label y",
+            "(review); a value with spaces needs quotes, as in --text 'the review'; "
+            "see tidegate train classifier --help",
+        ),
+        (
             "train forecaster f.csv",
             "missing option '--target'; see tidegate train forecaster --help",
         ),
