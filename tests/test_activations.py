@@ -105,8 +105,8 @@ def mixed(names: list[str]) -> Any:
 def test_the_engine_computes_each_activation_and_its_gradients(names: list[str]) -> None:
     """The gradient of each share is that of its activation alone."""
     torch.manual_seed(0)
-    layer = layer_of(mixed(names), 4, 9, strict=True)
-    exact = layer_of(layer.cell, 4, 9, dtype=torch.float64)
+    layer: Any = layer_of(mixed(names), 4, 9, strict=True)
+    exact: Any = layer_of(layer.cell, 4, 9, dtype=torch.float64)
     with torch.no_grad():
         layer.weight_ih_l0.mul_(5)  # so that all pieces are met
         layer.share_l0.mul_(0.5)
@@ -128,7 +128,7 @@ def test_numbers_of_an_activation_may_be_learned() -> None:
     def leaking(ops, w, u, slope, h):  # noqa: ANN001, ANN202
         return states(h=ops.leaky_relu(w.n + u.n(h), slope.n)), gates()
 
-    layer = layer_of(leaking, 3, 4, dtype=torch.float64)
+    layer: Any = layer_of(leaking, 3, 4, dtype=torch.float64)
     x = torch.randn(1, 2, 3, dtype=torch.float64)
     a = F.linear(x, layer.weight_ih_l0, layer.bias_ih_l0) + layer.bias_hh_l0
     torch.testing.assert_close(layer(x)[0], F.prelu(a.flatten(0, 1), layer.slope_l0)[None])
@@ -221,14 +221,14 @@ def test_nodes_of_onnx_are_read_and_what_has_no_operator_is_made_of_others(tmp_p
     first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
     onnx.save(model, first)
     x = rng.normal(size=(5, 2, 3)).astype(np.float32)
-    (expected,) = InferenceSession(first.read_bytes()).run(None, {"x": x})
+    expected: Any = InferenceSession(first.read_bytes()).run(None, {"x": x})[0]
     network = read(first)
     assert sum(isinstance(layer, Activate) for layer in network.layers) == len(kinds)
     expected = expected.swapaxes(0, 1)
     rows = x.swapaxes(0, 1)
     np.testing.assert_allclose(network.predict(rows), expected, rtol=1e-4, atol=1e-5)
     write(network, second)  # of an opset without Gelu and Mish
-    (again,) = InferenceSession(second.read_bytes()).run(None, {"x": rows})
+    again: Any = InferenceSession(second.read_bytes()).run(None, {"x": rows})[0]
     np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-5)
 
 

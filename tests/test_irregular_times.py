@@ -112,15 +112,16 @@ def test_a_table_s_column_of_times_tells_how_long_steps_took(tmp_path: Path) -> 
 def test_rows_of_a_series_are_numbered_and_know_how_long_they_took(tmp_path: Path) -> None:
     path = tmp_path / "level.csv"
     path.write_text("t,level\n0,5\n0.5,4\n3,1\n3.25,\n9,\n")
-    told = {"path": path, "time": "t", "target": ("level",)}
+    told: dict[str, Any] = {"path": path, "time": "t", "target": ("level",)}
     one = SeriesTable(**told, elapsed=True).read().first
     assert_array_equal(one.times, [0, 1, 2])
     assert one.known_names == ("elapsed",)
     assert one.known is not None
     assert_array_equal(one.known[:, 0], [0, 0.5, 2.5, 0.25, 5.75])  # of rows to come, too
-    for options in ({"every": "1"}, {"time": None}):
+    others: list[dict[str, Any]] = [{"every": "1"}, {"time": None}]
+    for options in others:
         with pytest.raises(InputError, match="expected a column of times beside it, and rows as"):
-            SeriesTable(**told | options, elapsed=True).read()
+            SeriesTable(**{**told, **options}, elapsed=True).read()
 
 
 def leaks(count: int, seed: int) -> tuple[list[np.ndarray], list[str]]:

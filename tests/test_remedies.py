@@ -115,7 +115,11 @@ CASES = {
         "",
     ),
     "opening hours": (
-        FORECAST, table(*OPEN), "read the time between them with --elapsed", same, "--elapsed",
+        FORECAST,
+        table(*OPEN),
+        "read the time between them with --elapsed",
+        same,
+        "--elapsed",
     ),
     "uneven": (
         FORECAST,

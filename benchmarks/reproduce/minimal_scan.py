@@ -40,7 +40,8 @@ def scanned(kept: Tensor, written: Tensor) -> Tensor:
 
 def measured(steps: int, rows: int, units: int) -> dict[str, Any]:
     """Milliseconds of each part."""
-    layer, narrow = Recurrent("mingru", units, units), Recurrent("mingru", 1, units)
+    layer: Any = Recurrent("mingru", units, units)
+    narrow = Recurrent("mingru", 1, units)
     x, one = torch.randn(steps, rows, units), torch.randn(steps, rows, 1)
     weight, bias = layer.weight_ih_l0, layer.bias_ih_l0
     z, n = F.linear(x, weight, bias).chunk(2, -1)
