@@ -226,8 +226,8 @@ class TimeSeries(Source):
     )
     elapsed: bool = source_option(
         "read rows at irregular times as they stand, and how much time lies between them, in days "
-        "if they are dates, which --cell gru_decay lets the state fade by; of rows to forecast the "
-        "times are known, too, and stand in the table",
+        "if they are dates, by which the cell gru_decay lets its state fade; of rows to forecast "
+        "the times are known, too, and stand in the table",
         None,
         default=False,
     )

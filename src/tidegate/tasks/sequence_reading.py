@@ -23,9 +23,9 @@ def elapsed_option() -> Any:
     """Whether steps are read with the times between them."""
     return option(
         False,
-        "read how much time lies between steps, which --cell gru_decay lets the state fade by: of "
-        "a table from its column of times, in days if they are dates; of arrays, .npz and .ts the "
-        "last channel is the time since the step before",
+        "read how much time lies between steps, by which the cell gru_decay lets its state fade; "
+        "of a table from its column of times, in days if they are dates; of arrays, .npz and .ts "
+        "the last channel is the time since the step before",
     )
 
 
