@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import LEARN, TINY, Tidegate, tidegate  # noqa: F401  a fixture
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
 from streamed_models import text_classifier
@@ -213,3 +215,34 @@ def test_a_search_as_a_frame_and_its_picture_are_its_trials() -> None:
     shares = [bar.get_bbox().width for bar in axes.patches][::-1]  # pyright: ignore
     np.testing.assert_allclose(shares, [100 * share for share in found.importances.values()])
     assert is_shown(axes)
+
+
+@pytest.mark.parametrize("task", ["classifier", "series-classifier"])
+def test_the_command_draws_labels_of_texts_and_of_sequences(
+    tidegate: Tidegate,  # noqa: F811
+    task: str,
+) -> None:
+    file, _, told = LEARN[task].partition(" ")
+    assert tidegate(f"train {task} {file} {told} {TINY[task]} -o m.safetensors").code == 0
+    figures = tidegate(f"evaluate m.safetensors {file} {told} --json").json
+    drawn = tidegate(f"evaluate m.safetensors {file} {told} --json --plot labels.png")
+    assert drawn.json == figures
+    assert Path("labels.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_draws_no_labels_of_texts_that_have_several(
+    tidegate: Tidegate,  # noqa: F811
+) -> None:
+    line = "graded.csv --text review --label tags --labels-separator ;"
+    assert tidegate(f"train classifier {line} {TINY['classifier']} -o m.safetensors").code == 0
+    refused = tidegate("evaluate m.safetensors graded.csv --plot labels.png")
+    assert "expected a model of one label for each text to draw, got one of several" in refused.err
+    assert not Path("labels.png").exists()
+
+
+def test_no_figure_of_a_forecaster_is_called_validation_twice(
+    tidegate: Tidegate,  # noqa: F811
+) -> None:
+    trained = tidegate(f"train forecaster {LEARN['forecaster']} {TINY['forecaster']} --loss mae")
+    assert "validation loss " in trained.out
+    assert "validation validation" not in trained.out
