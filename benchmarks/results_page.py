@@ -26,6 +26,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "results.md",
+    ROOT / "docs" / "results-cells.md",
     ROOT / "docs" / "results-elsewhere.md",
     ROOT / "docs" / "results-tasks.md",
     ROOT / "docs" / "onnx.md",

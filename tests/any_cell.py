@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,23 @@ def _kind(cell: Cell) -> tuple[Any, ...]:
     return *phases, bool(plan.products), len(cell.states) > 1, cell.is_projected, cell.heads
 
 
-def _one_of_each_kind() -> tuple[str, ...]:
+def _shape(cell: Cell) -> tuple[Any, ...]:
+    """What a network sees of a cell: its states, and the sizes of its weights."""
+    recurrent = "weight_hh" in cell.parameters
+    return len(cell.states), recurrent, cell.is_projected, cell.heads
+
+
+def _one_of_each(kind: Callable[[Cell], tuple[Any, ...]]) -> tuple[str, ...]:
     found: dict[tuple[Any, ...], str] = {}
     for cell in sorted(CELLS.values(), key=lambda cell: cell.torch is None):  # torch's first
-        found.setdefault(_kind(cell), cell.name)
+        found.setdefault(kind(cell), cell.name)
     return tuple(found.values())
 
 
-# For tests of what is around a step.  Those of the steps themselves run over all cells.
-CELL_KINDS = _one_of_each_kind()
+# For tests of what is around a step, and of what is around a network.  Those of the steps
+# themselves run over all cells.
+CELL_KINDS = _one_of_each(_kind)
+CELL_SHAPES = _one_of_each(_shape)
 
 
 def slack(cell: Cell) -> int:

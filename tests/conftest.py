@@ -8,6 +8,8 @@ from typing import Any
 # Of numpy's and scipy's products, before these are loaded: two processes of tests with two threads
 # each, on two cores, wait for each other five times as long as they compute.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# For the same reason OpenMP's threads, torch's and the engine's, sleep while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hypothesis
 import pytest

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from any_cell import CELL_KINDS, layer_of
+from any_cell import CELL_SHAPES, layer_of
 from command_line import LEARN, TINY, Tidegate
 
 import tidegate as tg
@@ -29,12 +29,12 @@ USE = {
 }
 
 
-# one cell of each kind in all tasks, the others in one each
+# one cell of each shape in all tasks, the others in one each
 PAIRS = [
     (cell, task)
     for k, cell in enumerate(NAMES)
     for n, task in enumerate(TINY)
-    if get_cell(cell).name in CELL_KINDS or k % len(TINY) == n
+    if get_cell(cell).name in CELL_SHAPES or k % len(TINY) == n
 ]
 
 

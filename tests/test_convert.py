@@ -179,6 +179,19 @@ def test_a_tidegate_model_s_network_gives_what_the_model_gives(
     np.testing.assert_allclose(read(path).predict(tokens.T, lengths), expected, atol=1e-6)
 
 
+def test_layers_of_different_cells_are_taken_and_what_goes_past_them_is_refused(
+    tmp_path: Path,
+) -> None:
+    made = replace(model_files.TEXT, cell=("lstm", "gru"), hidden_sizes=(3, 4))
+    path, network = saved(tmp_path / "m.safetensors", made)
+    tokens = np.random.default_rng(1).integers(0, 5, (6, 3))
+    np.testing.assert_allclose(read(path).predict(tokens.T), network(tokens), atol=1e-6)
+    for name in ("residual", "layer_norm"):
+        path, _ = saved(tmp_path / f"{name}.safetensors", replace(made, **{name: True}))
+        with pytest.raises(InputError, match=f"train it with {name}=False, or .* export onnx"):
+            read(path)
+
+
 def test_of_a_readout_of_two_parts_the_recurrent_layers_are_taken(tmp_path: Path) -> None:
     path, _ = saved(tmp_path / "m.safetensors", replace(model_files.TEXT, readout="last+max"))
     network = read(path)

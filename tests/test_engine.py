@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +114,44 @@ def run_reference(cell, x, state, weights, lengths, reverse, mask):
     return reference.unroll(CELLS[cell], x, state, weights, lengths, reverse, mask)
 
 
+layer_of_shape = cache(Layer)
+
+
+@cache
+def exact_results(
+    cell: str, shape: tuple[int, ...], ragged: bool, reverse: bool, masked: str | None, bias: bool
+) -> list[torch.Tensor]:
+    """What the reference gives, reckoned once for all instruction sets and ways to share out."""
+    options = chosen(cell, shape, ragged, reverse, masked, bias)
+    layer = layer_of_shape(cell, *shape, bias=bias)
+    return [t.detach() for t in layer.results(run_reference, torch.float64, **options)]
+
+
+def chosen(
+    cell: str, shape: tuple[int, ...], ragged: bool, reverse: bool, masked: str | None, bias: bool
+) -> dict[str, Any]:
+    layer = layer_of_shape(cell, *shape, bias=bias)
+    return {
+        "lengths": layer.lengths if ragged else None,
+        "reverse": reverse,
+        "mask": getattr(layer, masked) if masked else None,
+    }
+
+
+def assert_equals_the_reference(
+    cell: str,
+    shape: tuple[int, ...],
+    ragged: bool = False,
+    reverse: bool = False,
+    masked: str | None = None,
+    bias: bool = True,
+) -> None:
+    case = cell, shape, ragged, reverse, masked, bias
+    layer = layer_of_shape(cell, *shape, bias=bias)
+    ours = layer.results(engine_op.run, torch.float32, **chosen(*case))
+    assert_same(ours, exact_results(*case))
+
+
 def assert_same(ours: list[torch.Tensor], exact: list[torch.Tensor], summed: float = 1) -> None:
     """``summed``: how large a sum of what gradients are sums of may be, however small it is."""
     for mine, other in zip(ours, exact, strict=True):
@@ -127,10 +167,8 @@ def assert_same(ours: list[torch.Tensor], exact: list[torch.Tensor], summed: flo
     ids=str,
 )
 def test_outputs_and_gradients_equal_the_reference(cell: str, shape) -> None:
-    layer = Layer(cell, *shape)
     for reverse in (False, True):
-        ours = layer.results(engine_op.run, torch.float32, reverse=reverse)
-        assert_same(ours, layer.results(run_reference, torch.float64, reverse=reverse))
+        assert_equals_the_reference(cell, shape, reverse=reverse)
 
 
 @pytest.mark.usefixtures("_isa", "_shared_out")
@@ -140,41 +178,41 @@ def test_ragged_masked_and_without_bias(cell: str, shape) -> None:
     for ragged, reverse, masked, bias in itertools.product(
         [True, False], [True, False], [None, "mask", "mask_per_gate"], [True, False]
     ):
-        layer = Layer(cell, *shape, bias=bias)
-        options = {
-            "lengths": layer.lengths if ragged else None,
-            "reverse": reverse,
-            "mask": getattr(layer, masked) if masked else None,
-        }
-        ours = layer.results(engine_op.run, torch.float32, **options)
-        assert_same(ours, layer.results(run_reference, torch.float64, **options))
+        assert_equals_the_reference(cell, shape, ragged, reverse, masked, bias)
 
 
-@pytest.mark.usefixtures("_isa", "_shared_out")
 @pytest.mark.parametrize("cell", CELL_KINDS)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(st.sampled_from((1, 2, 33)), SIZES, SIZES, SIZES),
     ragged=st.booleans(),
     reverse=st.booleans(),
     threads=st.integers(1, 2),
 )
-def test_any_shape_equals_the_reference(cell, shape, ragged, reverse, threads) -> None:
+def test_any_shape_equals_the_reference(
+    cell, shape, ragged, reverse, threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.set_num_threads(threads)
     if slack(CELLS[cell]) > 1:  # a norm over few units multiplies errors step after step
         shape = (*shape[:3], max(shape[3], 17))
     layer = Layer(cell, *shape)
     lengths = layer.lengths if ragged else None
-    ours = layer.results(engine_op.run, torch.float32, lengths, reverse)
     exact = layer.results(run_reference, torch.float64, lengths, reverse)
     # each token adds about as much to a weight's gradient as reaches its input; and of the many
     # sums that are drawn, some are half as far again from what they should be as most
     each = float(exact[1 + len(layer.state)].abs().max()) if exact[0].numel() else 1.0
     summed = 1.5 * (shape[0] * shape[1]) ** 0.5 * max(1.0, each)
-    assert_same(ours, exact, summed=slack(CELLS[cell]) * summed)
+    before = _engine.isa()
+    try:
+        for isa, by_units in itertools.product(_engine.available_isas(), (False, True)):
+            _engine.select_isa(isa)
+            monkeypatch.setattr(engine_calls, "shares_units", lambda *_, by=by_units: by)
+            ours = layer.results(engine_op.run, torch.float32, lengths, reverse)
+            assert_same(ours, exact, summed=slack(CELLS[cell]) * summed)
+    finally:
+        _engine.select_isa(before)
 
 
-@pytest.mark.usefixtures("_isa")
 @pytest.mark.parametrize("cell", _engine.cells())
 def test_two_layers_in_both_directions_equal_the_reference(cell: str) -> None:
     torch.manual_seed(0)
@@ -188,8 +226,16 @@ def test_two_layers_in_both_directions_equal_the_reference(cell: str) -> None:
         loss = (y * weights.to(dtype)).sum() + state[0].square().sum()
         return [y, *torch.autograd.grad(loss, [inputs, *layer.parameters()])]
 
-    ours = results(layer, torch.float32)
-    assert_same(ours, results(layer.double(), torch.float64))
+    before, ours = _engine.isa(), {}
+    try:
+        for isa in _engine.available_isas():
+            _engine.select_isa(isa)
+            ours[isa] = results(layer, torch.float32)
+    finally:
+        _engine.select_isa(before)
+    exact = results(layer.double(), torch.float64)
+    for of_isa in ours.values():
+        assert_same(of_isa, exact)
 
 
 @pytest.mark.parametrize("cell", CELL_KINDS)

@@ -178,20 +178,24 @@ def test_a_fitted_estimator_comes_back_whole(fitted, there_and_back, tmp_path):
     again.save(tmp_path / "model.safetensors")  # nothing that the file needs was lost
 
 
-def test_an_unfitted_estimator_comes_back_and_learns(there_and_back):
+@pytest.fixture(scope="module")
+def learned() -> tg.TextClassifier:
+    return text_classifier(seed=7).fit(TEXTS, MOODS)
+
+
+def test_an_unfitted_estimator_comes_back_and_learns(learned, there_and_back):
     again = there_and_back(text_classifier(seed=7))
     assert again.get_params() == text_classifier(seed=7).get_params()
     with pytest.raises(NotFittedError):
         again.predict(TEXTS)
-    expected = text_classifier(seed=7).fit(TEXTS, MOODS).predict_proba(TEXTS)
+    expected = learned.predict_proba(TEXTS)
     np.testing.assert_array_equal(again.fit(TEXTS, MOODS).predict_proba(TEXTS), expected)
 
 
-def test_a_model_from_a_file_comes_back_too(there_and_back, tmp_path):
-    model = FITTED["TextClassifier"]()
-    model.save(tmp_path / "m.safetensors")
+def test_a_model_from_a_file_comes_back_too(learned, there_and_back, tmp_path):
+    learned.save(tmp_path / "m.safetensors")
     again = there_and_back(tg.TextClassifier.load(tmp_path / "m.safetensors"))
-    np.testing.assert_array_equal(again.predict_proba(TEXTS[:3]), model.predict_proba(TEXTS[:3]))
+    np.testing.assert_array_equal(again.predict_proba(TEXTS[:3]), learned.predict_proba(TEXTS[:3]))
 
 
 def test_a_clone_forgets_what_was_learned(fitted):

@@ -12,7 +12,7 @@ from any_cell import flat, layer_of, state_of
 from compiled_cells import cells_kept  # noqa: F401  a fixture
 
 import tidegate as tg
-from tidegate.cells import CELLS
+from tidegate.cells import CELLS, may_stay
 from tidegate.cells.regularised import candidates_of, with_candidate_dropout
 from tidegate.errors import InputError
 from tidegate.nn.functional import recurrence
@@ -55,8 +55,8 @@ def shares(first: torch.Tensor, second: torch.Tensor, got: torch.Tensor) -> floa
 @pytest.mark.parametrize("name", CELLS)
 def test_under_zoneout_a_unit_stays_or_is_the_new_one_and_else_what_is_expected(name):
     before, new, trained, expected = one_step(name, zoneout=0.3)
-    for k, state in enumerate(CELLS[name].states.values()):
-        share = 0.3 if state.width == "H" else 0.0  # what is projected has no units
+    for k, state in enumerate(CELLS[name].states):
+        share = 0.3 if state in may_stay(CELLS[name]) else 0.0
         if share:
             assert abs(shares(before[k], new[k], trained[k]) - share) < 0.1  # of 256 units
         torch.testing.assert_close(expected[k], share * before[k] + (1 - share) * new[k])
@@ -66,6 +66,38 @@ def test_zoneout_of_one_state_leaves_the_other():
     before, new, trained, _ = one_step("lstm", zoneout={"c": 0.5})
     assert 0.3 < shares(before[1], new[1], trained[1]) < 0.7
     torch.testing.assert_close(trained[0], new[0])  # h is that of the step's own memory
+
+
+def test_what_zoneout_may_keep_has_a_meaning_by_itself():
+    """What is projected has no units, and the sLSTM's memory is exp(m) c beside exp(m) n."""
+    unlike = {name: may_stay(cell) for name, cell in CELLS.items()}
+    unlike = {n: kept for n, kept in unlike.items() if kept != tuple(CELLS[n].states)}
+    assert unlike == {"lstm_projected": ("c",), "slstm": ("h",), "slstm_exp": ("h",)}
+    for state in ("c", "n", "m"):
+        with pytest.raises(ValueError, match=f"expected h of slstm, got '{state}', .* the scale m"):
+            layer_of("slstm", INPUTS, UNITS, zoneout={state: 0.1})
+
+
+@pytest.mark.parametrize("zoneout", [0.0, 0.5, {"h": 0.5}])
+def test_under_zoneout_an_slstm_remembers_the_same_whatever_the_scale(zoneout):
+    """Input gates of another order of magnitude change m, and neither c / n nor the output."""
+    torch.manual_seed(0)
+    layer = layer_of("slstm", INPUTS, UNITS, dtype=torch.float64, zoneout=zoneout)
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        other.bias_ih_l0[:UNITS] += 30.0
+    x, found = torch.randn(9, ROWS, INPUTS, dtype=torch.float64), []
+    for one in (layer, other):
+        torch.manual_seed(1)
+        found.append(one(x))
+        found.append(one.eval()(x))
+    for (y, (h, c, n, m)), (same, (_, other_c, other_n, other_m)) in zip(
+        found[:2], found[2:], strict=True
+    ):
+        torch.testing.assert_close(y, same)
+        torch.testing.assert_close(y[-1], h[0])
+        torch.testing.assert_close(c / n, other_c / other_n)
+        assert float((other_m - m).detach().min()) > 29
 
 
 @pytest.mark.parametrize("name", WITH_CANDIDATE)

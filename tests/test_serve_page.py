@@ -144,7 +144,7 @@ def test_the_last_days_can_be_dragged_by_mouse_and_by_keys_and_the_forecast_foll
     shown.mouse.move(x, y - 60, steps=4)
     shown.mouse.up()
     shown.wait_for_function(_TOLD_IS_NOT, arg=told)
-    assert shown.locator("circle").last.bounding_box()["y"] < box["y"] - 20
+    shown.wait_for_function(_LAST_IS_ABOVE, arg=box["y"] - 20)
     told, value = shown.text_content("[role=status]"), last.get_attribute("aria-valuenow")
     last.focus()
     shown.keyboard.press("ArrowDown")
@@ -157,6 +157,8 @@ def test_the_last_days_can_be_dragged_by_mouse_and_by_keys_and_the_forecast_foll
                             ".getAttribute('aria-valuenow') === '12'")  # fmt: skip
 
 
+_LAST_IS_ABOVE = """y => [...document.querySelectorAll("circle")].at(-1)
+    ?.getBoundingClientRect().y < y"""
 _TOLD_IS_NOT = "text => document.querySelector('[role=status]').textContent !== text"
 
 

@@ -15,7 +15,7 @@ T, B, I = 7, 4, 5  # noqa: E741
 def test_without_more_it_is_the_layer_of_as_many_layers():
     torch.manual_seed(0)
     stack, layer = tg.Stack(I, (6, 6), "lstm"), tg.LSTM(I, 6, num_layers=2)
-    for k, own in enumerate(stack.layers):
+    for k, own in enumerate(stack):
         for name, parameter in own.named_parameters():
             parameter.data = getattr(layer, name.replace("_l0", f"_l{k}")).data
     x = torch.randn(T, B, I)
@@ -35,14 +35,14 @@ def stack_of(**options: object) -> tg.Stack:
 
 def test_each_layer_is_its_cell_after_its_norm_beside_its_shortcut():
     stack, x = stack_of(), torch.randn(T, B, I)
-    assert [layer.cell.name for layer in stack.layers] == ["lstm", "gru"]
-    first = stack.layers[0](x)[0] + x @ stack.shortcuts[0].weight.T
+    assert [layer.cell.name for layer in stack] == ["lstm", "gru"]
+    first = stack[0](x)[0] + x @ stack.shortcuts[0].weight.T
     normed = torch.nn.functional.layer_norm(first, (6,))
-    second = stack.layers[1](normed)[0] + first @ stack.shortcuts[1].weight.T
+    second = stack[1](normed)[0] + first @ stack.shortcuts[1].weight.T
     torch.testing.assert_close(stack(x)[0], second)
     same = tg.Stack(I, (I,), residual=True)
     assert not [*same.shortcuts.parameters()]
-    torch.testing.assert_close(same(x)[0], same.layers[0](x)[0] + x)
+    torch.testing.assert_close(same(x)[0], same[0](x)[0] + x)
 
 
 def test_padding_is_zero_and_changes_nothing():
@@ -75,8 +75,8 @@ def test_steps_of_a_stream_and_batch_first_are_the_whole():
 
 def test_dropout_stands_before_each_layer_but_the_first_and_options_reach_their_layer():
     stack = stack_of(dropout=(0.5, 0.5), recurrent_dropout=(0.2, 0.0), zoneout=[{"c": 0.1}, 0.0])
-    assert [layer.recurrent_dropout for layer in stack.layers] == [0.2, 0.0]
-    assert [layer.zoneout for layer in stack.layers] == [{"c": 0.1}, 0.0]
+    assert [layer.recurrent_dropout for layer in stack] == [0.2, 0.0]
+    assert [layer.zoneout for layer in stack] == [{"c": 0.1}, 0.0]
     plain, x = stack_of(dropout=(0.5, 0.0), residual=False), torch.randn(T, B, I)
     torch.testing.assert_close(plain.train()(x)[0], plain.eval()(x)[0])
     assert stack_of().explain().splitlines()[1].startswith("1: engine: the engine's gru")

@@ -1,161 +1,33 @@
-"""A search of options: what is drawn, kept, stopped, and what is said of the gain."""
+"""A search of options: which trials there are, what stops them, and what is kept."""
 
 from __future__ import annotations
 
 import json
 import math
-import re
-import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from command_line import LEARN, TINY, Tidegate
+from searches import SPACE, classifier, database, fails_after, searched, texts
 
 import tidegate as tg
 from tidegate.comparison.experiments.answered import AnsweredExperiment
 from tidegate.comparison.experiments.experiment import Metric
-from tidegate.comparison.report.advice import Scores, margin
 from tidegate.errors import InputError
-from tidegate.tasks import TASKS, task_class
-from tidegate.training.options import option
-from tidegate.training.search_space import Span, search_of
 from tidegate.training.watching import watched_by
 from tidegate.tuning import search as searching
 from tidegate.tuning import tune as tuning
 from tidegate.tuning.fingerprint import fingerprint
-from tidegate.tuning.gain import Gain
 from tidegate.tuning.progress import TuningProgress
 from tidegate.tuning.search import Watch, _Behind
 from tidegate.tuning.space import space_of
 from tidegate.tuning.study import open_study
 from tidegate.tuning.tune import SearchInterrupted
-
-SPACE: Any = {"cell": ["gru", "mgu"], "units": (4, 8), "layers": [1], "embedding_size": (4, 8)}
-
-
-def texts(count: int = 60) -> tuple[list[str], list[str]]:
-    words = ["lovely", "dreadful"]
-    said = [f"{words[i % 2]} film number {i}" for i in range(count)]
-    return said, [words[i % 2] for i in range(count)]
-
-
-def classifier(**options: Any) -> tg.TextClassifier:
-    return tg.TextClassifier(**{"verbose": 0, "max_steps": 10, "evidence": False, **options})
-
-
-def searched(*data: Any, **how: Any) -> Any:
-    how = {"trials": 3, "seeds": 0, "space": SPACE, **how}
-    return tg.tune(how.pop("model", classifier()), *(data or texts()), **how)
-
-
-def database(tmp_path: Any) -> str:
-    return f"sqlite:///{tmp_path}/study.db"
-
-
-# the space
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_every_task_says_what_is_searched(task: str) -> None:
-    common = {"cell", "units", "layers", "learning_rate", "weight_decay", "batch_size", "dropout"}
-    assert common <= set(space_of(task_class(task)()).dimensions)
-
-
-def test_an_option_that_says_how_it_is_searched_takes_part_without_more() -> None:
-    @dataclass(kw_only=True, eq=False, repr=False)
-    class Other(tg.SequenceRegressor):
-        width: float = option(1.0, "a width", above=0, search=Span(0.5, 2.0))
-
-    assert space_of(Other()).to_json()["width"] == "0.5 to 2"
-
-
-def test_an_option_that_a_task_lists_again_is_searched_as_before() -> None:
-    (own,) = (f for f in fields(tg.TextClassifier) if f.name == "learning_rate")
-    assert own.metadata["search"] is None
-    assert search_of(tg.TextClassifier, "learning_rate") is not None
-    assert str(space_of(tg.TextClassifier()).dimensions["learning_rate"]).startswith("0.0001 to")
-
-
-def test_the_learning_rate_follows_the_optimizer() -> None:
-    rates = space_of(tg.Forecaster(optimizer="sgd")).dimensions["learning_rate"]
-    assert (rates.low, rates.high) == (pytest.approx(0.02), pytest.approx(2.0))
-
-
-def test_what_was_given_is_not_searched() -> None:
-    names = set(space_of(classifier(cell="lstm"), ["dropout"]).dimensions)
-    assert not {"cell", "dropout"} & names
-    assert {"units", "learning_rate"} <= names
-    sizes = set(space_of(classifier(hidden_sizes=(8,))).dimensions)
-    assert not {"units", "layers"} & sizes
-
-
-def test_weights_that_are_taken_over_leave_sizes_and_cell_alone() -> None:
-    names = set(space_of(classifier(init_from="some.safetensors")).dimensions)
-    assert not {"cell", "units", "layers", "embedding_size"} & names
-    assert {"dropout", "learning_rate"} <= names
-
-
-def test_numbers_have_three_digits_so_that_the_command_is_exact() -> None:
-    others = [f.name for f in fields(tg.TextClassifier) if f.name != "learning_rate"]
-    space = space_of(classifier(), others)
-    assert space.options({"learning_rate": 0.00123456}) == {"learning_rate": 0.00123}
-
-
-@pytest.mark.parametrize(
-    ("space", "said"),
-    [
-        ({"colour": (1, 2)}, "expected one of .*units.*, got 'colour'; correct its name"),
-        ({"units": (64, 16)}, "least value of units before the largest, got 64:16; turn them"),
-        ({"units": (1.5, 3.5)}, "whole numbers at least 1.*give other values for units"),
-        ({"units": (0, 16)}, "at least 1.*, got .*; give other values for units"),
-        ({"dropout": (0.1, 1.0)}, "below 1, got 1.0.*; give other values for dropout"),
-        ({"cell": ["gru", "tree"]}, "expected a cell.*got 'tree'.*; give other values for cell"),
-        ({"cell": []}, "expected values for cell, got none; give one or more"),
-        ({"learning_rate": ["fast"]}, "expected numbers for learning_rate, got"),
-    ],
-)
-def test_a_wrong_space_is_told_in_one_line(space: Any, said: str) -> None:
-    with pytest.raises(InputError, match=f"^option space: .*{said}"):
-        space_of(classifier(), (), space)
-
-
-def test_an_option_cannot_be_fixed_and_searched() -> None:
-    with pytest.raises(InputError, match="expected no cell, since cell is fixed"):
-        space_of(classifier(), ["cell"], {"cell": ["gru", "lstm"]})
-
-
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [
-        ({"trials": None}, "expected minutes or trials, got neither; say how long"),
-        ({"trials": 0}, "option trials: expected .*at least 1, got 0"),
-        ({"minutes": -1.0}, "option minutes: expected .*above 0, got -1"),
-        ({"seeds": -1}, "option seeds: expected .*at least 0"),
-        ({"pruner": "rose"}, "option pruner: expected one of median, hyperband, none, got 'rose'"),
-        ({"fix": ["colour"]}, "option fix: expected options of TextClassifier, got 'colour'"),
-        ({"resume": True}, "option resume: expected a storage .*got none; name it"),
-        ({"storage": "nonsense"}, "option storage: expected the URL .*sqlite:///.*got 'nonsense'"),
-        ({"storage": "sqlite:////none/x.db"}, "option storage: .*unable to open database file"),
-    ],
-)
-def test_a_wrong_argument_is_told_in_one_line(how: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        searched(**how)
-
-
-def test_a_password_is_not_shown() -> None:
-    with pytest.raises(InputError) as e:
-        searched(storage="postgresql+none://me:secret@host/studies")
-    assert "secret" not in str(e.value)
-    assert "me:***@host" in str(e.value)
-
 
 # trials
 
@@ -211,18 +83,6 @@ def test_a_search_whose_trials_all_fail_ends(monkeypatch: pytest.MonkeyPatch) ->
     fails_after(monkeypatch, 1, RuntimeError("no memory"), times=99)
     with pytest.raises(InputError, match="10 that failed .*RuntimeError: no memory; narrow the"):
         searched(trials=50)
-
-
-def fails_after(monkeypatch: pytest.MonkeyPatch, runs: int, error: Any, times: int) -> None:
-    fit, count = tg.TextClassifier.fit, [0]
-
-    def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
-        count[0] += 1
-        if runs < count[0] <= runs + times:
-            raise error
-        return fit(self, *args, **kwargs)
-
-    monkeypatch.setattr(tg.TextClassifier, "fit", failing)
 
 
 # stopped early
@@ -455,153 +315,3 @@ def test_a_trial_is_stopped_at_the_end_of_the_time() -> None:
     watch = Watch("loss", None, time.monotonic() - 1, lambda _: None)
     with pytest.raises(searching._OutOfTime):
         watch.wants_figures(0.5)
-
-
-# the gain
-
-
-def scores(mean: float, seed: int, seeds: int, examples: int) -> Scores:
-    losses = mean + 0.01 * np.random.default_rng(seed).standard_normal((seeds, examples))
-    return Scores([float(one.mean()) for one in losses], losses)
-
-
-def gain(winner: float, defaults: float, seeds: int = 3, examples: int = 100) -> Gain:
-    mine, theirs = (scores(m, k, seeds, examples) for k, m in enumerate((winner, defaults)))
-    found = margin("winner", mine, "defaults", theirs, "test")
-    return Gain(
-        defaults=defaults, winner=winner, seeds=seeds, examples="texts", label="loss", margin=found
-    )
-
-
-def test_a_gain_beyond_noise_is_told_with_its_size() -> None:
-    said = str(gain(0.5, 0.6))
-    assert said.startswith("Gain: loss: defaults 0.6, winner 0.5, 17 % lower than the defaults'")
-    assert "p < 0.001 on the same 100 held-out texts" in said
-
-
-@pytest.mark.parametrize(
-    ("winner", "defaults", "examples", "said"),
-    [
-        (0.6, 0.5, 100, "No gain: the winner of the search is no better on the part held out."),
-        (0.5, 0.5001, 100, "No gain beyond noise: the difference may be chance."),
-        (0.5, 0.5001, 8, "No gain beyond noise: .*and 8 texts are few to tell by."),
-    ],
-)
-def test_no_gain_is_said_where_there_is_none(
-    winner: float, defaults: float, examples: int, said: str
-) -> None:
-    assert re.match(said, str(gain(winner, defaults, examples=examples)))
-
-
-def test_no_gain_is_said_on_pure_noise() -> None:
-    rng = np.random.default_rng(3)
-    inputs = [" ".join(rng.choice(list("abcdefgh"), 6)) for _ in range(80)]
-    labels = rng.choice(["x", "y"], 80).tolist()
-    result = searched(inputs, labels, trials=4, seeds=2)
-    assert result.verdict.startswith("No gain")
-    assert result.gain is None or not result.gain.beyond_noise
-
-
-def test_defaults_and_winner_are_measured_alike() -> None:
-    fast = {"space": {**SPACE, "learning_rate": (0.05, 0.1)}, "model": classifier(max_steps=3)}
-    result = searched(trials=3, seeds=2, **fast)
-    assert result.gain is not None, "no trial was better"
-    assert result.gain.seeds == 2
-    assert result.gain.margin.part == "test"
-    assert result.gain.margin.examples == 12 == result.held_out
-    assert result.model.cell == result.best.options["cell"]
-    assert result.model.seed in (1, 2)
-    assert result.model.max_steps == 3
-
-
-# the command
-
-
-@pytest.mark.parametrize("about", TASKS.values(), ids=lambda about: about.command)
-def test_the_command_that_trains_the_winner_runs(tidegate: Tidegate, about: Any) -> None:
-    tiny = TINY[about.command].replace("--validate-until 0.9", "")
-    file, _, columns = LEARN[about.command].partition(" ")
-    line = f"tune {about.command} {file} {columns} {tiny} --trials 2 --seeds 1 --json --verbose 0"
-    told = tidegate(line)
-    assert told.code == 0, told.err
-    found = told.json
-    assert found["task"] == next(name for name, one in TASKS.items() if one is about)
-    assert sum(found["trials"].values()) == 2
-    assert found["command"].startswith(f"tidegate train {about.command} {file} ")
-    trained = tidegate(f"{shlex.join(shlex.split(found['command'])[1:])} --json -o w.safetensors")
-    assert trained.code == 0, trained.err
-    model = tg.load("w.safetensors")
-    for name, value in found["best"]["options"].items():
-        kept = getattr(model, name)
-        assert (list(kept) if isinstance(kept, tuple) else kept) == value
-
-
-LINE = f"tune classifier reviews.csv --text review --label sentiment {TINY['classifier']}"
-
-
-def test_a_search_ends_with_table_picture_and_command(tidegate: Tidegate, tmp_path: Any) -> None:
-    told = tidegate(f"{LINE} --trials 3 --seeds 1 --verbose 0 --space learning_rate=1e-2:1e-1")
-    assert told.code == 0, told.err
-    assert "trial" in told.out
-    assert "\nTrain the winner with:\ntidegate train classifier reviews.csv" in told.out
-    folder = tmp_path / "reviews-text-classifier-tuning"
-    assert (folder / "study.db").stat().st_size > 0
-    assert b"made by tidegate" in (folder / "importances.png").read_bytes()
-    more = tidegate(f"{LINE} --trials 1 --seeds 0 --verbose 0 --space learning_rate=1e-2:1e-1")
-    assert more.code == 2
-    assert "add trials to it with --resume" in more.err
-    line = f"{LINE} --trials 2 --seeds 0 --space learning_rate=1e-2:1e-1 --resume"
-    resumed = tidegate(f"{line} --json")
-    assert resumed.json["trials"] == {"complete": 5}
-    assert set(resumed.json["importances"]) == set(resumed.json["table"][0]["drawn"])
-
-
-def test_an_interrupted_search_says_what_is_done_and_how_to_go_on(
-    tidegate: Tidegate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fails_after(monkeypatch, 2, KeyboardInterrupt(), times=1)
-    told = tidegate(f"{LINE} --trials 4")
-    assert told.code == 130
-    assert "Train the winner with:" in told.out
-    assert told.err.startswith("interrupted; go on with: tidegate tune classifier reviews.csv")
-    assert told.err.rstrip().endswith("--trials 4 --resume")
-
-
-def test_the_space_is_shown_without_a_file(tidegate: Tidegate) -> None:
-    told = tidegate("tune forecaster --show-space --fix cell=lstm --space units=16:64")
-    assert told.code == 0, told.err
-    assert "units of hidden_sizes   16 to 64, logarithmic" in told.out
-    assert "\ncell " not in told.out
-    assert "loss                    mse, mae, huber" in told.out
-
-
-@pytest.mark.parametrize(
-    ("typed", "advice"),
-    [
-        ("", "expected --max-minutes or --trials, got neither; say how long to search"),
-        ("--max-minutes 0", "option --max-minutes: expected a number above 0, got 0.0"),
-        ("--trials 1 --fix cell", "option --fix: expected OPTION=VALUE, got 'cell'; write it so"),
-        ("--trials 1 --fix hue=3", "option --fix: expected an option of the network .*got 'hue'"),
-        ("--trials 1 --fix bidirectional=2", "option --bidirectional: expected yes or no, got '2'"),
-        ("--trials 1 --fix dropout=2", "option --dropout: expected a number at least 0 and below"),
-        ("--trials 1 --space units", "option --space: expected NAME=LOW:HIGH or NAME=A,B,C, got"),
-        ("--trials 1 --space dropout=a:b", "option --space: expected numbers for dropout, got 'a'"),
-        ("--trials 1 --dropout 0.1 --space dropout=0:0.2", "expected no dropout, since --dropout"),
-        ("--trials 1 --pruner x", "option --pruner: expected one of median, hyperband, none"),
-        ("--trials 1 --resume", "option --resume: expected a study to go on with, got none"),
-        ("--trials 1 --storage x", "option --storage: expected the URL of a database"),
-        ("--trials 1 -o a%b", "a folder whose name a URL can hold.*name another with -o"),
-        ("--trials 1 -o reviews.csv", "expected a folder to write to, got the file"),
-    ],
-)
-def test_a_wrong_line_is_told_in_one_line(tidegate: Tidegate, typed: str, advice: str) -> None:
-    told = tidegate(f"{LINE} {typed}")
-    assert told.code == 2
-    assert re.search(advice, told.err), told.err
-    assert told.err.count("\n") == 1
-
-
-def test_without_a_file_the_command_says_so(tidegate: Tidegate) -> None:
-    told = tidegate("tune classifier --text review --label sentiment --trials 1")
-    assert told.code == 2
-    assert "FILE" in told.err

@@ -112,14 +112,13 @@ def measure(task: str, cells: list[str], seeds: int, folder: Path) -> list[Row]:
                 "parameters": runs[0].parameters,
                 "validation": [run.validation[name] for run in runs],
                 "test": [run.held_out[name] for run in runs],
-                "seconds": [run.history[-1]["seconds"] for run in runs],
             }
         )
     return rows
 
 
-def best_first(rows: list[Row]) -> list[Row]:
-    """Of each task in turn, by the mean over seeds: all figures are losses."""
+def grouped(rows: list[Row]) -> list[Row]:
+    """Of each task in turn, the least mean over seeds first: all figures are losses."""
     order = list(TASKS)
     return sorted(rows, key=lambda row: (order.index(row["task"]), np.mean(row["test"])))
 
@@ -132,7 +131,6 @@ COLUMNS: dict[str, Any] = {
     "figure": lambda row: row["metric"].replace("_", " "),
     "test, mean": lambda row: f"**{np.mean(row['test']):.4g}**",
     "of each seed": lambda row: ", ".join(f"{value:.4g}" for value in row["test"]),
-    "seconds": lambda row: round(float(np.mean(row["seconds"]))),
 }
 
 
@@ -147,7 +145,7 @@ def main() -> None:
     for task in [arguments.only] if arguments.only else TASKS:
         for row in measure(task, arguments.cells.split(","), arguments.seeds, arguments.data):
             record.add(row)
-    print("\n" + markdown(best_first(record.rows), COLUMNS))
+    print("\n" + markdown(grouped(record.rows), COLUMNS))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,12 @@ import pkgutil
 from typing import Any
 
 from tidegate.cells.definition import Cell
-from tidegate.cells.regularised import Probabilities, with_candidate_dropout, with_zoneout
+from tidegate.cells.regularised import (
+    Probabilities,
+    scales_of,
+    with_candidate_dropout,
+    with_zoneout,
+)
 from tidegate.errors import InputError, shown
 
 
@@ -36,6 +41,7 @@ USES = " ".join(
     ]
 )
 PROJECTED = ", ".join(name for name, cell in CELLS.items() if cell.is_projected)
+HEADED = ", ".join(name for name, cell in CELLS.items() if cell.heads)
 _OWN: dict[str, Cell] = {}  # readers' own cells of this process, by name and by key
 
 
@@ -64,9 +70,17 @@ def regularised(cell: Cell, zoneout: Probabilities = (), candidate_dropout: bool
 
 
 def zoneout_of(cell: Cell, probability: float) -> Probabilities:
-    """The same for each state of H units, which those of a projection are not."""
-    free = [name for name, state in cell.states.items() if state.width == "H"]
-    return tuple((name, probability) for name in free) if probability else ()
+    """The same for each state that may stay as it was while others are new."""
+    return tuple((name, probability) for name in may_stay(cell)) if probability else ()
+
+
+def may_stay(cell: Cell) -> tuple[str, ...]:
+    """The states that zoneout is for: of H units, which those of a projection are not, and with a
+    meaning of their own, which those have not that are at one scale with others (`scales_of`).
+    """
+    scales = scales_of(cell)
+    tied = {*scales, *scales.values()}
+    return tuple(n for n, state in cell.states.items() if state.width == "H" and n not in tied)
 
 
 def get_cell(name: str | Cell) -> Cell:
@@ -122,6 +136,7 @@ def title(cell: str) -> str:
 
 __all__ = [
     "CELLS",
+    "HEADED",
     "NAMES",
     "PROJECTED",
     "TO_TRY",
@@ -132,6 +147,7 @@ __all__ = [
     "cell_of",
     "get_cell",
     "get_own",
+    "may_stay",
     "regularised",
     "title",
     "unknown",

@@ -30,6 +30,27 @@ def candidates_of(cell: Cell) -> tuple[str, ...]:
 
 
 @cache
+def scales_of(cell: Cell) -> dict[str, str]:
+    """The states that mean nothing without another, which is their common scale: of each its name.
+
+    Such a scale is m of c' = exp(a - m') c + ..., as that of the sLSTM, whose memory is exp(m) c: c
+    of one step beside m of another is another memory.
+    """
+    found = {}
+    new = {id(node): name for name, node in cell.trace.states.items()}
+    for node in cell.trace.nodes:
+        if not (isinstance(node, expr.Binary) and node.op == "mul"):
+            continue
+        for old, factor in ((node.a, node.b), (node.b, node.a)):
+            if not (isinstance(old, expr.State) and isinstance(factor, expr.Unary)):
+                continue
+            by = factor.a if factor.op == "exp" else None
+            if isinstance(by, expr.Binary) and by.op == "sub" and id(by.b) in new:
+                found[old.name] = new[id(by.b)]
+    return found
+
+
+@cache
 def with_candidate_dropout(cell: Cell) -> Cell:
     """The same with each candidate scaled by 1 + noise: of mean one where the noise has mean zero.
 

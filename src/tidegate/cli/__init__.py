@@ -8,6 +8,7 @@ nobody reads the output on.  An error is one line on stderr.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -139,6 +140,25 @@ def _is_training_error(error: Exception) -> bool:
 def _usage_problem(error: click.UsageError) -> str:
     """Click's words for a usage error, and the command whose help says more."""
     problem = error.format_message().rstrip(".")
-    path = error.ctx.command_path if error.ctx is not None else "tidegate"
+    path, remedy = "tidegate", ""
+    if error.ctx is not None:
+        path, remedy = error.ctx.command_path, _remedy_of_stray(problem, error.ctx)
     stop = "" if problem.endswith("?") else ";"
-    return f"{problem[:1].lower()}{problem[1:]}{stop} see {path} --help"
+    return f"{problem[:1].lower()}{problem[1:]}{stop}{remedy} see {path} --help"
+
+
+def _remedy_of_stray(problem: str, context: click.Context) -> str:
+    """What to do about a word that belongs to nothing, by the option that it was written behind."""
+    found = re.search(r"unexpected extra arguments? \((\S+?)[ )]", problem)
+    words = context.obj.arguments
+    if found is None or found[1] not in words[1:]:
+        return ""
+    at = words.index(found[1], 1)
+    for parameter in context.command.params:
+        names = (*parameter.opts, *parameter.secondary_opts)
+        if words[at - 1] in names and getattr(parameter, "is_flag", False):
+            return f" {words[at - 1]} takes no value: leave it out;"
+        if words[at - 2 : at - 1] and words[at - 2] in names:
+            value = f"'{words[at - 1]} {found[1]}'"
+            return f" a value with spaces needs quotes, as in {words[at - 2]} {value};"
+    return ""

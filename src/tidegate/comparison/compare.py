@@ -24,8 +24,8 @@ from tidegate.comparison.runs.runs import (
     Run,
     copy_of,
     equal_sizes,
+    options_of,
     places_of,
-    projection_of,
     run_all,
     seconds_per_epoch,
 )
@@ -103,7 +103,7 @@ def compare(
             cell=cell,
             seed=seed,
             hidden_sizes=sizes.get(cell, model.hidden_sizes),
-            projection_size=projection_of(model, cell),
+            **options_of(model, cell),
         )
         for seed in range(model.seed, model.seed + seeds)  # after some of the runs, cells are even
         for cell in cells
@@ -122,7 +122,7 @@ def compare(
             models,
             folder=folder,
             provenance=provenance or {},
-            begin=lambda m: progress.begin(f"{title(m.cell)}, seed {m.seed}"),
+            begin=lambda m: progress.begin(f"{title(str(m.cell))}, seed {m.seed}"),
         ):
             progress.done(_said(outcome, experiment))
             (runs if isinstance(outcome, Run) else failures).append(outcome)  # pyright: ignore
@@ -140,8 +140,9 @@ def compare(
 
 def for_cells(model: Estimator, cells: Sequence[str]) -> Any:
     """A copy of ``model`` with that of the cells which takes the most options, to check them."""
+    has_heads, projects = model.num_heads > 1, model.projection_size is not None
     declared = [get_cell(cell) for cell in cells]
-    first = next((cell for cell in declared if cell.is_projected), declared[0])
+    first = max(declared, key=lambda c: has_heads * c.heads + projects * c.is_projected)
     return copy_of(model, cell=first.name)
 
 

@@ -42,7 +42,7 @@ class EngineLayer:
         declared = get_cell(cell)
         given, sizes = _checked_weights(declared, weights)
         if declared.heads:
-            given["weight_hh"] = _whole(given["weight_hh"], sizes["H"])
+            given["weight_hh"] = whole_matrix(given["weight_hh"], sizes["H"])
         padded = given | _noise_of_zeros(declared, given)
         parameters = [padded.get(name) for name in declared.parameters]
         self.packed = self._layer = compiled.Layer(cell, parameters, factors=factors)
@@ -203,7 +203,7 @@ def _checked_weights(
     return dense, sizes
 
 
-def _whole(weight_hh: Array, hidden_size: int) -> Array:
+def whole_matrix(weight_hh: Array, hidden_size: int) -> Array:
     """[G*H, H] of [G*H, H/K], with zeros where a head sees nothing.
 
     The engine has products with whole matrices.

@@ -7,7 +7,6 @@ from os import PathLike
 
 import numpy as np
 
-from tidegate.cells import get_cell
 from tidegate.errors import InputError, spelled
 from tidegate.interchange.layers import (
     Dense,
@@ -80,6 +79,15 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
             + ", or write it for ONNX Runtime, line and all, with tidegate export onnx",
             file=path,
         )
+    if a.has_shortcuts or (a.layer_norm and len(a.hidden_sizes) > 1):
+        between = "residual" if a.has_shortcuts else "layer_norm"
+        raise InputError(
+            "expected recurrent layers one after the other, got a network with shortcuts or layer "
+            "norms between them, which a stack of layers has no place for; train it with "
+            f"{spelled(between, False)}, or write it for ONNX Runtime, all of it, with tidegate "
+            "export onnx",
+            file=path,
+        )
     layers: list[Layer] = []
     if a.vocabulary_size is not None:
         layers.append(Embedding("embedding", tensors["embedding.weight"]))
@@ -115,7 +123,7 @@ def read_tidegate(path: str | PathLike[str], _: Answers) -> Network:
 def _recurrent(
     a: Architecture, tensors: Mapping[str, np.ndarray], k: int, every: bool
 ) -> Recurrent:
-    cell, directions = get_cell(a.cell_that_answers), []
+    cell, directions = a.answering_cells[k], []
     for suffix in ("", "_reverse")[: a.directions]:
         names = {name: f"recurrent.{k}.{name}_l0{suffix}" for name in cell.parameters}
         parameters = {name: tensors[key] for name, key in names.items()}

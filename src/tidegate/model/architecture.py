@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from math import prod
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from tidegate.cells import CELLS, get_cell, get_own, regularised, unknown, zoneout_of
+from tidegate.cells import CELLS, Cell, get_cell, get_own, regularised, unknown, zoneout_of
 from tidegate.errors import shown, spelled
 
 READOUTS = ("last", "mean", "max")
@@ -24,42 +24,52 @@ def smallest_hidden_size(cell: str, projection_size: int | None) -> int:
     return (projection_size or 1) + 1 if get_cell(cell).is_projected else 1
 
 
+def one_or_each(cells: Sequence[str]) -> str | tuple[str, ...]:
+    """The cells of all layers as an `Architecture` has them: one name where all are the same."""
+    return cells[0] if len(set(cells)) == 1 else tuple(cells)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Tokens or values in, stacked recurrent layers, one dense layer out.
 
-    Exactly one of ``vocabulary_size`` (tokens, with ``embedding_size``) and ``input_size``
-    (values) is set.  ``hidden_sizes`` has one entry per recurrent layer.  ``readout`` is
-    ``every`` (an output at each step) or a sum such as ``last+max``: what of the last layer's
-    states, over a row's true steps, the dense layer sees.  ``tie_embeddings``: the dense layer's
-    weight is that of the embedding (Press & Wolf 2017, arXiv:1608.05859), so that its features must
-    be as wide.  ``evidence_size``: numbers beside each token (data/text/evidence.py), of which a
-    linear map is added to the token's vector.  ``projection_size``: of the output of each layer of
-    a cell that projects it; None for half of each layer's hidden size, and for other cells.
-    ``linear_steps``: with it the output is the dense layer's plus a linear map of a row's last so
-    many true steps, of which those before the row's beginning are zero: a straight line beside the
-    network (as in Lai et al. 2018, LSTNet, arXiv:1703.07015, and He et al. 2015, arXiv:1512.03385,
-    which learns what a shortcut leaves).  ``letters``: with it a word is also read letter by
-    letter, in both directions, by a layer of the same cell with ``letter_hidden_size`` units, whose
-    final states stand beside the token's vector (Lample et al. 2016, arXiv:1603.01360); it is the
-    number of different letters, none and the unknown one included, each a vector of
-    ``letter_embedding_size`` numbers, and ``word_length`` of them are read of a word.  ``crf``: the
-    outputs of a step are weights of labels in a linear-chain conditional random field (Lafferty et
-    al. 2001), to which ``transitions.weight`` gives those of neighbouring labels.
-    ``condition_size``: numbers that say of a sequence as a whole what it is to be: they stand
-    beside every token's vector, and a linear map of them is what each layer's state begins with, so
-    that none is known where all are zero (as a picture sets the state in Karpathy & Fei-Fei 2015,
-    arXiv:1412.2306, and a label stands beside each input in Graves 2013, arXiv:1308.0850).
-    ``columns_size``: how many of the numbers of evidence, the last ones, say of a text as a whole
-    what stands in the columns beside it (data/text/rows.py): they are the same at each token.
-    ``sentences``: the first layer reads each sentence of a document by itself, and what the readout
-    sums up of a sentence is a step of the layers above (Li, Luong & Jurafsky 2015,
-    arXiv:1506.01057; Yang et al. 2016, without attention).  ``recurrent_dropout``,
-    ``candidate_dropout``, ``zoneout`` and ``weight_dropout`` are of each recurrent layer
-    (nn/described.py), and of these zoneout alone changes what a trained network answers.
+    Exactly one of ``vocabulary_size`` (tokens, with ``embedding_size``) and ``input_size`` (values)
+    is set.  ``hidden_sizes`` has one entry per recurrent layer, and so has ``cell`` where layers
+    have different ones.  ``residual``: from the second layer on, what a layer reads is added to
+    what it puts out, by way of a linear map where their widths differ (He et al. 2015,
+    arXiv:1512.03385); ``layer_norm``: from there on a layer reads what is normalised over its
+    values at each step (Ba et al. 2016, arXiv:1607.06450), which what is added is not.  Both are as
+    nn/stack.py has them.  ``readout`` is ``every`` (an output at each step) or a sum such as
+    ``last+max``: what of the last layer's outputs, over a row's true steps, the dense layer sees.
+    ``tie_embeddings``: the dense layer's weight is that of the embedding (Press & Wolf 2017,
+    arXiv:1608.05859), so that its features must be as wide.  ``evidence_size``: numbers beside each
+    token (data/text/evidence.py), of which a linear map is added to the token's vector.
+    ``projection_size``: of the output of each layer of a cell that projects it; None for half of
+    each layer's hidden size, and for other cells.  ``linear_steps``: with it the output is the
+    dense layer's plus a linear map of a row's last so many true steps, of which those before the
+    row's beginning are zero: a straight line beside the network (as in Lai et al. 2018, LSTNet,
+    arXiv:1703.07015, and He et al. 2015, arXiv:1512.03385, which learns what a shortcut leaves).
+    ``letters``: with it a word is also read letter by letter, in both directions, by a layer of the
+    first layer's cell with ``letter_hidden_size`` units, whose final states stand beside the
+    token's vector (Lample et al. 2016, arXiv:1603.01360); it is the number of different letters,
+    none and the unknown one included, each a vector of ``letter_embedding_size`` numbers, and
+    ``word_length`` of them are read of a word.  ``crf``: the outputs of a step are weights of
+    labels in a linear-chain conditional random field (Lafferty et al. 2001), to which
+    ``transitions.weight`` gives those of neighbouring labels.  ``condition_size``: numbers that say
+    of a sequence as a whole what it is to be: they stand beside every token's vector, and a linear
+    map of them is what each layer's state begins with, so that none is known where all are zero (as
+    a picture sets the state in Karpathy & Fei-Fei 2015, arXiv:1412.2306, and a label stands beside
+    each input in Graves 2013, arXiv:1308.0850).  ``columns_size``: how many of the numbers of
+    evidence, the last ones, say of a text as a whole what stands in the columns beside it
+    (data/text/rows.py): they are the same at each token.  ``sentences``: the first layer reads each
+    sentence of a document by itself, and what the readout sums up of a sentence is a step of the
+    layers above (Li, Luong & Jurafsky 2015, arXiv:1506.01057; Yang et al. 2016, without attention).
+    ``recurrent_dropout``, ``candidate_dropout``, ``zoneout`` and ``weight_dropout`` are of each
+    recurrent layer (nn/described.py), and of these zoneout alone changes what a trained network
+    answers.  ``num_heads``: those of each recurrent layer whose cell has heads.
     """
 
-    cell: str
+    cell: str | tuple[str, ...]
     vocabulary_size: int | None
     input_size: int | None
     embedding_size: int | None
@@ -86,18 +96,33 @@ class Architecture:
     candidate_dropout: float = 0.0
     zoneout: float = 0.0
     weight_dropout: float = 0.0
+    residual: bool = False
+    layer_norm: bool = False
+    num_heads: int = 1
 
     def __post_init__(self) -> None:
         def need(good: bool, name: str, expected: str) -> None:
             if not good:
                 raise ValueError(f"{name}: expected {expected}, got {shown(getattr(self, name))}")
 
-        if self.cell not in CELLS and get_own(self.cell) is None:
-            need("@" in self.cell, "cell", "one of " + ", ".join(CELLS))
-            raise ValueError(f"cell: {unknown(self.cell)}")
-        projected = get_cell(self.cell).is_projected
-        none = "none for " + self.cell + ", which has no projection"
+        layers = len(self.hidden_sizes)
+        need(1 <= layers <= MAX_LAYERS, "hidden_sizes", f"1 to {MAX_LAYERS} sizes")
+        several = isinstance(self.cell, tuple)
+        fits = not several or (len(self.cell) == layers and len(set(self.cell)) > 1)
+        each = f"one for all layers, or one for each of {layers}, as many as "
+        need(fits, "cell", each + spelled("hidden_sizes"))
+        for cell in self.cells:
+            if cell not in CELLS and get_own(cell) is None:
+                need("@" in cell, "cell", "one of " + ", ".join(CELLS))
+                raise ValueError(f"cell: {unknown(cell)}")
+        projected = any(cell.is_projected for cell in self.layer_cells)
+        none = "none for " + ", ".join(dict.fromkeys(self.cells)) + ", which has no projection"
         need(projected or self.projection_size is None, "projection_size", none)
+        need(
+            not (self.batch_norm and self.layer_norm),
+            "layer_norm",
+            "none beside " + spelled("batch_norm"),
+        )
         tokens = self.vocabulary_size is not None
         need(tokens != (self.input_size is not None), "input_size", "either it or vocabulary_size")
         need(tokens == (self.embedding_size is not None), "embedding_size", "it just for tokens")
@@ -107,8 +132,6 @@ class Architecture:
         need(fits, "evidence_size", "three numbers per label, for tokens")
         most = 0 if self.readout == "every" else self.evidence_size
         need(0 <= self.columns_size <= most, "columns_size", f"0 to {most}")
-        layers = len(self.hidden_sizes)
-        need(1 <= layers <= MAX_LAYERS, "hidden_sizes", f"1 to {MAX_LAYERS} sizes")
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
             value = getattr(self, name)
             need(value is None or 1 <= value <= 2**31, name, "a size from 1 to 2147483648")
@@ -120,9 +143,9 @@ class Architecture:
         need(fits or not self.sentences, "sentences", expected)
         size = self.projection_size
         need(size is None or size >= 1, "projection_size", "a size of at least 1")
-        least = smallest_hidden_size(self.cell, size)
-        fits = all(least <= h <= 2**20 for h in self.hidden_sizes)
-        need(fits, "hidden_sizes", f"sizes from {least} to 1048576")
+        for cell, hidden in zip(self.cells, self.hidden_sizes, strict=True):
+            least = smallest_hidden_size(cell, size)
+            need(least <= hidden <= 2**20, "hidden_sizes", f"sizes from {least} to 1048576")
         parts = self.readout.split("+")
         pooled = set(parts) <= set(READOUTS) and len(set(parts)) == len(parts)
         need(
@@ -136,6 +159,7 @@ class Architecture:
         forward = tokens and self.readout == "every" and not self.bidirectional
         fits = 0 <= self.condition_size <= (2**16 if forward and not self.letters else 0)
         need(fits, "condition_size", "0 to 65536 for tokens that are predicted, else 0")
+        self._check_heads(need)
         if self.tie_embeddings:
             predicts = self.readout == "every" and self.output_size == self.vocabulary_size
             need(predicts, "tie_embeddings", "it for a network that predicts tokens")
@@ -143,13 +167,23 @@ class Architecture:
             width += spelled("tie_embeddings")
             need(self.embedding_size == self.feature_size, "embedding_size", width)
 
+    def _check_heads(self, need: Callable[[bool, str, str], None]) -> None:
+        """Raise ValueError, by way of ``need``, for heads that a layer cannot have."""
+        need(1 <= self.num_heads <= 2**20, "num_heads", "at least 1")
+        headed = any(cell.heads for cell in self.layer_cells)
+        none = "1 for " + ", ".join(dict.fromkeys(self.cells)) + ", which has no heads"
+        need(headed or self.num_heads == 1, "num_heads", none)
+        for cell, hidden in zip(self.layer_cells, self.hidden_sizes, strict=True):
+            fits = not cell.heads or hidden % self.num_heads == 0
+            need(fits, "num_heads", f"a divisor of {hidden}, a layer's units")
+
     def _check_words(self, need: Callable[[bool, str, str], None]) -> None:
         """Raise ValueError, by way of ``need``, for letters or a CRF that cannot be."""
         every = self.readout == "every" and not self.tie_embeddings
         words = self.vocabulary_size is not None and every
         fits = 2 <= self.letters <= 2**21 if self.letters else True
         need(fits and (words or not self.letters), "letters", "at least 2, for labels of tokens")
-        least = smallest_hidden_size(self.cell, self.projection_size)
+        least = smallest_hidden_size(self.cells[0], self.projection_size)
         most = {"letter_embedding_size": 2**20, "letter_hidden_size": 2**20, "word_length": 2**16}
         for name, bound in most.items():
             low = least if name == "letter_hidden_size" else 1
@@ -159,10 +193,26 @@ class Architecture:
         need(every or not self.crf, "crf", "none but for an output at every step")
 
     @property
-    def cell_that_answers(self) -> str:
-        """The key of the cell that the layers run when they do not train: zoneout changes it."""
-        cell = get_cell(self.cell)
-        return regularised(cell, zoneout_of(cell, self.zoneout)).key
+    def cells(self) -> tuple[str, ...]:
+        """The name of each recurrent layer's cell."""
+        if isinstance(self.cell, str):
+            return (self.cell,) * len(self.hidden_sizes)
+        return self.cell
+
+    @property
+    def layer_cells(self) -> list[Cell]:
+        """That of each recurrent layer."""
+        return [get_cell(name) for name in self.cells]
+
+    @property
+    def answering_cells(self) -> list[Cell]:
+        """What each layer runs when it does not train: zoneout makes another cell of its own."""
+        return [regularised(cell, zoneout_of(cell, self.zoneout)) for cell in self.layer_cells]
+
+    @property
+    def has_shortcuts(self) -> bool:
+        """Whether what the last layer puts out is more than its state."""
+        return self.residual and len(self.hidden_sizes) > 1
 
     @property
     def directions(self) -> int:
@@ -175,7 +225,9 @@ class Architecture:
         return parts * self.layer_output_sizes()[-1]
 
     def layer_sizes(self) -> list[dict[str, int]]:
-        """Of each recurrent layer its sizes by letter: I input, H hidden, P projection or 0."""
+        """Of each recurrent layer its sizes by letter: I input, H hidden, P projection or 0, and of
+        a cell with heads K.
+        """
         first = self.embedding_size if self.input_size is None else self.input_size
         assert first is not None  # held by __post_init__
         first += self.spelling_size + self.condition_size
@@ -186,26 +238,31 @@ class Architecture:
 
     def letter_sizes(self) -> dict[str, int]:
         """Those of the layer that reads letters."""
-        return {"I": self.letter_embedding_size} | self._with_projection(self.letter_hidden_size)
+        own = self._with_projection(self.layer_cells[0], self.letter_hidden_size)
+        return {"I": self.letter_embedding_size} | own
 
     @property
     def spelling_size(self) -> int:
         """How many numbers a word's letters give, both directions together; 0 without letters."""
         if not self.letters:
             return 0
-        return 2 * get_cell(self.cell).state_sizes(self.letter_sizes())[0]
+        return 2 * self.layer_cells[0].state_sizes(self.letter_sizes())[0]
 
     def layer_output_sizes(self) -> list[int]:
         """Width of what each recurrent layer puts out, all directions together."""
-        cell = get_cell(self.cell)
-        return [self.directions * cell.state_sizes(sizes)[0] for sizes in self._own_sizes()]
+        both = zip(self.layer_cells, self._own_sizes(), strict=True)
+        return [self.directions * cell.state_sizes(sizes)[0] for cell, sizes in both]
 
     def _own_sizes(self) -> list[dict[str, int]]:
-        return [self._with_projection(h) for h in self.hidden_sizes]
+        both = zip(self.layer_cells, self.hidden_sizes, strict=True)
+        return [
+            self._with_projection(cell, hidden) | ({"K": self.num_heads} if cell.heads else {})
+            for cell, hidden in both
+        ]
 
-    def _with_projection(self, hidden: int) -> dict[str, int]:
-        projects = get_cell(self.cell).is_projected
-        return {"H": hidden, "P": (self.projection_size or hidden // 2) if projects else 0}
+    def _with_projection(self, cell: Cell, hidden: int) -> dict[str, int]:
+        projected = (self.projection_size or hidden // 2) if cell.is_projected else 0
+        return {"H": hidden, "P": projected}
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the network's state_dict."""
@@ -217,17 +274,23 @@ class Architecture:
         if self.letters:
             shapes["spelling.embedding.weight"] = (self.letters, self.letter_embedding_size)
             for suffix in ("", "_reverse"):
-                for name, shape in get_cell(self.cell).shapes(self.letter_sizes()).items():
+                for name, shape in self.layer_cells[0].shapes(self.letter_sizes()).items():
                     shapes[f"spelling.recurrent.{name}_l0{suffix}"] = shape
+        layers = list(zip(self.layer_cells, self.layer_sizes(), strict=True))
         if self.condition_size:
-            for k, sizes in enumerate(self.layer_sizes()):
-                widths = get_cell(self.cell).state_sizes(sizes)
-                for state, width in zip(get_cell(self.cell).states, widths, strict=True):
+            for k, (cell, sizes) in enumerate(layers):
+                for state, width in zip(cell.states, cell.state_sizes(sizes), strict=True):
                     shapes[f"initial.{k}.{state}.weight"] = (width, self.condition_size)
-        for k, sizes in enumerate(self.layer_sizes()):
+        for k, (cell, sizes) in enumerate(layers):
             for suffix in ("", "_reverse")[: self.directions]:
-                for name, shape in get_cell(self.cell).shapes(sizes).items():
+                for name, shape in cell.shapes(sizes).items():
                     shapes[f"recurrent.{k}.{name}_l0{suffix}"] = shape
+        for k, width in enumerate(self.layer_output_sizes()):
+            read = layers[k][1]["I"]
+            if k > 0 and self.layer_norm:
+                shapes |= {f"recurrent.norms.{k}.{n}": (read,) for n in ("weight", "bias")}
+            if k > 0 and self.residual and read != width:
+                shapes[f"recurrent.shortcuts.{k}.weight"] = (width, read)
         if self.batch_norm:
             for k, width in enumerate(self.layer_output_sizes()[:-1]):
                 for name in ("weight", "bias", "running_mean", "running_var"):
@@ -247,15 +310,22 @@ class Architecture:
         return sum(prod(shape) for name, shape in shapes if ".running_" not in name)
 
     def with_layers(
-        self, cell: str, hidden_sizes: tuple[int, ...], projection_size: int | None
+        self,
+        cell: str | tuple[str, ...],
+        hidden_sizes: tuple[int, ...],
+        projection_size: int | None,
+        num_heads: int,
     ) -> Architecture:
         """The same with other recurrent layers."""
-        changed = {"cell": cell, "hidden_sizes": hidden_sizes, "projection_size": projection_size}
+        changed = {
+            "cell": cell, "hidden_sizes": hidden_sizes, "projection_size": projection_size,
+            "num_heads": num_heads,
+        }  # fmt: skip
         return replace(self, **changed)
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name, but for those that are as their default."""
-        values = {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
+        values = {n: list(v) if type(v) is tuple else v for n, v in asdict(self).items()}
         return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
 
     @classmethod
@@ -274,6 +344,10 @@ class Architecture:
                     raise ValueError(
                         f"hidden_sizes: expected a list of integers, got {shown(value)}"
                     )
+                value = tuple(value)
+            elif name == "cell" and isinstance(value, list):
+                if not all(type(v) is str for v in value):
+                    raise ValueError(f"cell: expected a name or a list of them, got {shown(value)}")
                 value = tuple(value)
             else:
                 allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)

@@ -19,7 +19,8 @@ Format 2
                     ``series-regressor``, ``series-tagger``, ``tagger``, ``music``,
                     ``sequence-to-sequence`` or ``series-to-series``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
-                    a default are there just where they differ from it.  ``linear_steps`` is 0 for a
+                    a default are there just where they differ from it.  ``cell`` is a name, or a
+                    list of one for each layer where they differ.  ``linear_steps`` is 0 for a
                     task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
                     ``letters`` and ``crf`` are a tagger's alone, ``condition_size`` a
                     language-model's, and ``columns_size`` and ``sentences`` a text-classifier's or

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from tidegate.cells import get_cell
 from tidegate.errors import shown
 from tidegate.model.architecture import Architecture
 
@@ -63,11 +62,8 @@ class EncoderDecoder:
         need(alike, "target", "tokens or numbers, as source reads", "others")
         of_tokens = b.vocabulary_size in (None, b.output_size)
         need(of_tokens, "target", "an output per token", b.output_size)
-        same = (a.cell, a.hidden_sizes, a.projection_size) == (
-            b.cell,
-            b.hidden_sizes,
-            b.projection_size,
-        )
+        layers = ("cell", "hidden_sizes", "projection_size", "residual", "layer_norm", "num_heads")
+        same = all(getattr(a, name) == getattr(b, name) for name in layers)
         need(same, "target", "the cell and the layers of source", b.hidden_sizes)
         width = f"{b.feature_size}, the decoder's features"
         need(a.output_size == b.feature_size, "source", f"outputs of {width}", a.output_size)
@@ -95,7 +91,7 @@ class EncoderDecoder:
         return self.target.output_size
 
     @property
-    def cell(self) -> str:
+    def cell(self) -> str | tuple[str, ...]:
         return self.source.cell
 
     @property
@@ -112,8 +108,9 @@ class EncoderDecoder:
 
     def starts(self) -> list[tuple[int, str, int, int]]:
         """Of each state of the decoder: layer, name, width, and that of the encoder's states."""
-        cell, found = get_cell(self.cell), []
-        for k, sizes in enumerate(self.target.layer_sizes()):
+        found = []
+        both = zip(self.target.layer_cells, self.target.layer_sizes(), strict=True)
+        for k, (cell, sizes) in enumerate(both):
             for name, width in zip(cell.states, cell.state_sizes(sizes), strict=True):
                 found.append((k, name, width, self.source.directions * width))
         return found
@@ -143,11 +140,16 @@ class EncoderDecoder:
         return sum(prod(shape) for name, shape in shapes if ".running_" not in name)
 
     def with_layers(
-        self, cell: str, hidden_sizes: tuple[int, ...], projection_size: int | None
+        self,
+        cell: str | tuple[str, ...],
+        hidden_sizes: tuple[int, ...],
+        projection_size: int | None,
+        num_heads: int,
     ) -> EncoderDecoder:
         """The same with other recurrent layers in both networks."""
         layers = {
             "cell": cell, "hidden_sizes": hidden_sizes, "projection_size": projection_size,
+            "num_heads": num_heads,
         }  # fmt: skip
         target = replace(self.target, **layers)
         source = replace(self.source, **layers, output_size=target.feature_size)

@@ -56,7 +56,8 @@ _OWN = {
         "float or dict",
         "probability that a unit of a state stays as it was, in training; otherwise its new value "
         "is what is to be expected (Krueger et al. 2017, arXiv:1606.01305); drawn for each unit "
-        "and step, one number for all states of H units, or a dict of some, {'c': 0.5, 'h': 0.05}",
+        "and step, one number for all states of H units, or a dict of some, {'c': 0.5, 'h': 0.05}; "
+        "not of states at a scale that is a state, as c, n and m of the sLSTM",
     ),
     "weight_dropout": (
         "float",

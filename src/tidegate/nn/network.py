@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from tidegate.cells import get_cell
+from tidegate.cells import Cell
 from tidegate.model.architecture import REGULARISERS, Architecture
 from tidegate.nn.dropout import dropout
 from tidegate.nn.init import initialise_chrono, initialise_recurrent
-from tidegate.nn.recurrent_layer import Recurrent
 from tidegate.nn.spelling import Spelling
+from tidegate.nn.stack import Stack
 from tidegate.runtime.sentences import grouped
 
 NetworkState = list[tuple[Tensor, ...]]
@@ -94,27 +94,31 @@ class SequenceNetwork(nn.Module):
         self.spelling = Spelling(a) if a.letters else None
         self.initial = None
         if a.condition_size:
-            self.initial = nn.ModuleList(map(self._initial_maps, a.layer_sizes()))
-        regularisers = {name: getattr(a, name) for name in REGULARISERS}
-        if get_cell(a.cell).seen_width is None:  # no weights read the state: none to drop
-            regularisers["recurrent_dropout"] = 0.0
-        self.recurrent = nn.ModuleList(
-            Recurrent(
-                a.cell,
-                sizes["I"],
-                sizes["H"],
-                bidirectional=a.bidirectional,
-                proj_size=sizes["P"],
-                **regularisers,
-            )
-            for sizes in a.layer_sizes()
+            self.initial = nn.ModuleList(map(self._initial_maps, a.layer_cells, a.layer_sizes()))
+        regularisers: dict[str, Any] = {name: getattr(a, name) for name in REGULARISERS}
+        # where no weights read the state, there are none to drop
+        regularisers["recurrent_dropout"] = [
+            0.0 if cell.seen_width is None else a.recurrent_dropout for cell in a.layer_cells
+        ]
+        later = range(1, len(a.hidden_sizes))
+        self.recurrent = Stack(
+            [sizes["I"] for sizes in a.layer_sizes()],
+            a.hidden_sizes,
+            a.cells,
+            dropout=a.dropout,
+            residual=[False, *(a.residual for _ in later)],
+            norm=[False, *(a.layer_norm for _ in later)],
+            bidirectional=a.bidirectional,
+            proj_size=[sizes["P"] for sizes in a.layer_sizes()],
+            num_heads=[sizes.get("K", 1) for sizes in a.layer_sizes()],
+            **regularisers,
         )
         if self.spelling is not None:
             initialise_recurrent(self.spelling.recurrent, forget_bias)
         for layer in self.recurrent:
-            initialise_recurrent(layer, forget_bias)  # pyright: ignore[reportArgumentType]
+            initialise_recurrent(layer, forget_bias)
             if chrono is not None:
-                initialise_chrono(layer, chrono)  # pyright: ignore[reportArgumentType]
+                initialise_chrono(layer, chrono)
         between = a.layer_output_sizes()[:-1] if a.batch_norm else ()
         self.norms = nn.ModuleList(map(SequenceBatchNorm, between))
         self.dense = nn.Linear(a.feature_size, a.output_size)
@@ -132,12 +136,10 @@ class SequenceNetwork(nn.Module):
             self.transitions = nn.Linear(a.output_size + 1, a.output_size + 1, bias=False)
             nn.init.zeros_(self.transitions.weight)
 
-    def _initial_maps(self, sizes: dict[str, int]) -> nn.ModuleDict:
+    def _initial_maps(self, cell: Cell, sizes: dict[str, int]) -> nn.ModuleDict:
         """From the condition to each state of a layer; nothing at first."""
         a, maps = self.architecture, nn.ModuleDict()
-        for name, width in zip(
-            get_cell(a.cell).states, get_cell(a.cell).state_sizes(sizes), strict=True
-        ):
+        for name, width in zip(cell.states, cell.state_sizes(sizes), strict=True):
             maps[name] = nn.Linear(a.condition_size, width, bias=False)
             nn.init.zeros_(maps[name].weight)  # pyright: ignore[reportArgumentType]
         return maps
@@ -199,22 +201,21 @@ class SequenceNetwork(nn.Module):
             x = x.flatten(0, 1)[torch.from_numpy(groups.tokens).to(x.device)]
             lengths = torch.from_numpy(groups.lengths)
         final: NetworkState = []
-        for k, layer in enumerate(self.recurrent):
-            if k > 0:
-                if self.norms:
-                    x = self.norms[k - 1](x, lengths)
-                x = dropout(x, a.dropout, self.training)
+        for k in range(len(self.recurrent)):
+            if k > 0 and self.norms:
+                x = self.norms[k - 1](x, lengths)
             before = None if state is None else state[k]
             if before is not None and len(before) == 1:
                 before = before[0]
-            x, after = layer(x, before, lengths)
+            x, after = self.recurrent.run(k, x, before, lengths)
             final.append(after if isinstance(after, tuple) else (after,))
             if k == 0 and groups is not None:
                 sums = self._read_out(x, final[0][0], lengths)
                 x = sums[torch.from_numpy(groups.places).to(x.device)]
                 lengths = torch.from_numpy(groups.counts)
         if a.readout != "every":
-            x = self._read_out(x, final[-1][0], lengths)
+            last = self._last(x, lengths) if a.has_shortcuts else final[-1][0]
+            x = self._read_out(x, last, lengths)
         return dropout(x, a.dropout, self.training), final
 
     def _begun(self, condition: Tensor) -> NetworkState:
@@ -230,14 +231,20 @@ class SequenceNetwork(nn.Module):
         a, bias = self.architecture, self.dense.bias
         return [
             tuple(
-                bias.new_zeros(a.directions, batch_size, width)
-                for width in get_cell(a.cell).state_sizes(sizes)
+                bias.new_zeros(a.directions, batch_size, width) for width in cell.state_sizes(sizes)
             )
-            for sizes in a.layer_sizes()
+            for cell, sizes in zip(a.layer_cells, a.layer_sizes(), strict=True)
         ]
 
+    def _last(self, y: Tensor, lengths: Tensor | None) -> Tensor:
+        """What each direction put out at its own last step, [D, B, W] of y [T, B, D*W]."""
+        rows = torch.arange(y.shape[1], device=y.device)
+        ends = torch.full_like(rows, len(y)) if lengths is None else lengths.to(y.device)
+        halves = y.chunk(self.architecture.directions, dim=-1)
+        return torch.stack([halves[0][(ends - 1).clamp(min=0), rows], *(h[0] for h in halves[1:])])
+
     def _read_out(self, y: Tensor, h: Tensor, lengths: Tensor | None) -> Tensor:
-        """[B, features] of the last layer's outputs y [T, B, D*H] and final state h [D, B, H]."""
+        """[B, features] of the last layer's outputs y [T, B, D*H] and its last ones h [D, B, H]."""
         features = []
         for part in self.architecture.readout.split("+"):
             if part == "last":  # each direction's own last step

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tidegate.cells import Cell, Probabilities, regularised, zoneout_of
+from tidegate.cells import Cell, Probabilities, may_stay, regularised, zoneout_of
+from tidegate.cells.regularised import scales_of
 from tidegate.nn.dropout import dropout
 
 Weights = list[Tensor | None]
@@ -26,11 +27,18 @@ def check_below_one(name: str, value: Any) -> float:
 
 
 def check_zoneout(cell: Cell, value: Any) -> Probabilities:
-    """Each state's probability above 0, of one number for all states of H units, or of a dict."""
-    free = [name for name, state in cell.states.items() if state.width == "H"]
+    """Each state's probability above 0, of one number for all that may stay, or of a dict."""
+    free = may_stay(cell)
     if not isinstance(value, Mapping):
         return zoneout_of(cell, check_below_one("zoneout", value))
     for name in value:
+        scale = scales_of(cell).get(name, name)
+        if scale in scales_of(cell).values():
+            raise ValueError(
+                f"zoneout: expected {' or '.join(free) or 'no state'} of {cell.name}, got "
+                f"{name!r}, which means something at the scale {scale} of the same step alone; "
+                "leave it out"
+            )
         if name not in free:
             raise ValueError(
                 f"zoneout: expected states of H units, {' or '.join(free) or 'none'}, got "

@@ -23,7 +23,7 @@ class Spelling(nn.Module):
         self.embedding = nn.Embedding(architecture.letters, sizes["I"])
         nn.init.normal_(self.embedding.weight, std=sizes["I"] ** -0.5)
         self.recurrent = Recurrent(
-            architecture.cell, sizes["I"], sizes["H"], bidirectional=True, proj_size=sizes["P"]
+            architecture.cells[0], sizes["I"], sizes["H"], bidirectional=True, proj_size=sizes["P"]
         )
 
     def forward(self, letters: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,9 @@ class Stack(nn.Module):
     """Recurrent layers one after the other, each with its own cell, width and options.
 
     What is said of a layer is one value for all of them, or a list with one for each.  ``residual``
-    and ``norm`` stand around a layer as in pre-norm networks: y = x + layer(norm(x)).
+    and ``norm`` stand around a layer as in pre-norm networks: y = x + layer(norm(x)).  ``stack[k]``
+    is a layer, of ``len(stack)``, and ``run`` runs it with what stands around it; for networks that
+    change what passes between layers, ``input_size`` may be a list, too.
 
     >>> import tidegate as tg, torch
     >>> stack = tg.Stack(5, (16, 8), cell=("lstm", "gru"), residual=True, dropout=0.1)
@@ -35,7 +37,7 @@ class Stack(nn.Module):
 
     def __init__(
         self,
-        input_size: int,
+        input_size: int | Sequence[int],
         hidden_sizes: Sequence[int],
         cell: str | Cell | Sequence[str | Cell] = "gru",
         *,
@@ -65,7 +67,8 @@ class Stack(nn.Module):
         if not sizes:
             raise ValueError("hidden_sizes: expected one size at least, got none; write (128,)")
         self.batch_first = check_flag("batch_first", batch_first)
-        count, width = len(sizes), check_size("input_size", input_size)
+        count = len(sizes)
+        given = _each("input_size", input_size, count, check_size)
         self.dropout = _each("dropout", dropout, count, check_probability)
         residuals = _each("residual", residual, count, check_flag)
         norms = _each("norm", norm, count, check_flag)
@@ -78,17 +81,29 @@ class Stack(nn.Module):
             "bias": bias, "strict": strict,
         }  # fmt: skip
         options = {name: _each(name, value, count) for name, value in of_layers.items()}
-        self.layers, self.norms, self.shortcuts = (nn.ModuleList() for _ in range(3))
+        self.norms, self.shortcuts = nn.ModuleList(), nn.ModuleList()
+        one, wide = not isinstance(input_size, Sequence), given[0]
         for k, size in enumerate(sizes):
+            width = wide if one else given[k]
             own = {name: values[k] for name, values in options.items()}
             layer = Recurrent(cells[k], width, size, **own)
             wide = layer.state_sizes[0] * layer.directions
-            self.layers.append(layer)
+            self.add_module(str(k), layer)
             self.norms.append(nn.LayerNorm(width) if norms[k] else nn.Identity())
             maps = residuals[k] and width != wide
             self.shortcuts.append(nn.Linear(width, wide, bias=False) if maps else nn.Identity())
-            width = wide
-        self.residual, self.output_size = residuals, width
+        self.residual, self.output_size = residuals, wide
+
+    def __len__(self) -> int:
+        return len(self.residual)
+
+    def __getitem__(self, k: int) -> Recurrent:
+        layer = self._modules[str(range(len(self))[k])]
+        assert isinstance(layer, Recurrent)
+        return layer
+
+    def __iter__(self) -> Iterator[Recurrent]:
+        return map(self.__getitem__, range(len(self)))
 
     def forward(
         self,
@@ -107,16 +122,29 @@ class Stack(nn.Module):
         steps, batch = x.shape[:2]
         given = check_lengths(lengths, steps, batch)
         finals = []
-        for k, layer in enumerate(self.layers):
-            y, final = layer(self._entering(k, x), None if hx is None else hx[k], given)
-            if self.residual[k]:
-                y = y + self.shortcuts[k](x)
-                if given is not None:
-                    inside = torch.arange(steps)[:, None] < given
-                    y = torch.where(inside.to(y.device)[..., None], y, 0.0)
+        for k in range(len(self)):
+            x, final = self.run(k, x, None if hx is None else hx[k], given)
             finals.append(final)
-            x = y
         return (x.transpose(0, 1) if self.batch_first else x), finals
+
+    def run(
+        self, k: int, x: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run layer ``k`` with what stands around it: x [T, B, its input] -> y [T, B, width].
+
+        ``state``, ``lengths`` and the final state are those of the layer.  y is zero from each
+        sequence's length on.
+        """
+        entering = self.norms[k](x)
+        if k > 0:
+            entering = dropped(entering, self.dropout[k], self.training)
+        y, final = self[k](entering, state, lengths)
+        if self.residual[k]:
+            y = y + self.shortcuts[k](x)
+            if lengths is not None:
+                inside = torch.arange(len(x), device=y.device)[:, None] < lengths.to(y.device)
+                y = torch.where(inside[..., None], y, 0.0)
+        return y, final
 
     def step(self, input: Tensor, hx: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
         """Run one step of a stream, without dropout: input [B, I] -> y [B, width], new states.
@@ -124,19 +152,15 @@ class Stack(nn.Module):
         Raises ValueError for a bidirectional layer, which needs future steps.
         """
         x, finals = input, []
-        for k, layer in enumerate(self.layers):
-            y, final = layer.step(self.norms[k](x), None if hx is None else hx[k])  # pyright: ignore
+        for k, layer in enumerate(self):
+            y, final = layer.step(self.norms[k](x), None if hx is None else hx[k])
             x = y + self.shortcuts[k](x) if self.residual[k] else y
             finals.append(final)
         return x, finals
 
-    def _entering(self, k: int, x: Tensor) -> Tensor:
-        x = self.norms[k](x)
-        return dropped(x, self.dropout[k], self.training) if k > 0 else x
-
     def explain(self) -> str:
         """Say of each layer which path would run it now, and why."""
-        return "\n".join(f"{k}: {layer.explain()}" for k, layer in enumerate(self.layers))  # pyright: ignore
+        return "\n".join(f"{k}: {layer.explain()}" for k, layer in enumerate(self))
 
 
 def _each(name: str, value: Any, count: int, check: Any = None) -> list[Any]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 
-from tidegate.cells import get_cell
 from tidegate.nn.network import SequenceNetwork
 
 
@@ -19,7 +18,8 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
     One source with as many directions is taken over as it is.  Else every source reads in one: the
     first in the network's forward direction, the second in its reverse one.  Their embeddings come
     to stand side by side, and weights on what a source did not see start at zero, so that its
-    states on a text are those it had.  Sizes must fit: this is the caller's to see to.
+    states on a text are those it had.  That sizes fit, and that no layer norm is over what another
+    direction puts out, is the caller's to see to.
     """
     target = network.state_dict()
     if [s.architecture.directions for s in sources] == [network.architecture.directions]:
@@ -36,18 +36,24 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
         widths = a.layer_output_sizes()
         of_direction = [slice(direction * w, (direction + 1) * w) for w in widths]
         suffix = ("", "_reverse")[direction]
-        parameters = get_cell(a.cell).parameters.items()
-        reads_input = {f"{name}_l0": p.role == "input" for name, p in parameters}
+        reads_input = [
+            {f"{name}_l0": p.role == "input" for name, p in cell.parameters.items()}
+            for cell in a.layer_cells
+        ]
         for name, tensor in source.state_dict().items():
             part, *place = name.split(".")
             if part == "embedding":
                 target[name][:, embedded] = tensor
             elif part == "norms":
                 target[name][of_direction[int(place[0])]] = tensor
+            elif part == "recurrent" and place[0] == "shortcuts":
+                k = int(place[1])
+                target[name][of_direction[k]] = 0
+                target[name][of_direction[k], of_direction[k - 1]] = tensor
             elif part == "recurrent":
                 weights, k = target[name + suffix], int(place[0])
                 columns = slice(None)
-                if reads_input[place[1]]:
+                if reads_input[k][place[1]]:
                     columns = embedded if k == 0 else of_direction[k - 1]
                 weights.zero_()
                 weights[..., columns] = tensor

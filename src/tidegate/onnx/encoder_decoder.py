@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import get_cell
 from tidegate.model.architecture import Architecture
 from tidegate.onnx.checking import need_same, session_of
 from tidegate.onnx.graph import Graph, axes, cast, tensor
 from tidegate.onnx.layers import true_steps
-from tidegate.onnx.network import OUTPUT, NetworkWriter
+from tidegate.onnx.network import OUTPUT
 from tidegate.onnx.rows import LENGTHS
+from tidegate.onnx.writer import NetworkWriter
 from tidegate.runtime.encoder_decoder import EncoderDecoderRuntime
 
 TOKENS, VALUES, MEMORY, ATTENTION = "tokens", "values", "memory", "attention"
@@ -66,9 +66,9 @@ def encoder_model(runtime: EncoderDecoderRuntime, opset: int, version: str) -> A
     lengths = graph.node("Identity", LENGTHS)
     inside = true_steps(graph, y, lengths)
     outputs = []
-    for k in range(len(a.hidden_sizes)):
-        y, ends = writer.whole_layer(k, writer.normalised(k, y), lengths, inside)
-        for name, directions in zip(get_cell(a.cell).states, ends, strict=True):
+    for k, names in enumerate(runtime.source.state_names):
+        y, ends = writer.whole_layer(k, y, lengths, inside)
+        for name, directions in zip(names, ends, strict=True):
             read = directions[0]
             if len(directions) > 1:
                 read = graph.node("Concat", *directions, axis=-1)
@@ -108,12 +108,11 @@ def decoder_model(runtime: EncoderDecoderRuntime, opset: int, version: str) -> A
     inputs = [tensor(given, kind, ["batch", *sizes])]
     outputs = []
     x = writer.embedded({given: given})
-    for k in range(len(a.hidden_sizes)):
-        before = [_state(k, name) for name in get_cell(a.cell).states]
-        after = writer.step(k, writer.normalised(k, x), before)
+    for k, names in enumerate(runtime.target.state_names):
+        before = [_state(k, name) for name in names]
+        x, after = writer.step(k, x, before)
         for name, value in zip(before, after, strict=True):
             graph.named(value, f"{name}_out")
-        x = after[0]
     for k, name, width, _ in a.starts():
         inputs.append(tensor(_state(k, name), np.float32, ["batch", width]))
         outputs.append(tensor(f"{_state(k, name)}_out", np.float32, ["batch", width]))

@@ -41,8 +41,8 @@ class ConditionedStream(Stream):
         conditions = np.tile(self._condition, (rows, 1))
         self._net = Stepping(self._network, rows)
         begun = self._network.initial_state(rows, conditions)
-        for k, layer in enumerate(begun):
-            for name, array in zip(self._network.state_names, layer, strict=True):
+        for k, (names, layer) in enumerate(zip(self._network.state_names, begun, strict=True)):
+            for name, array in zip(names, layer, strict=True):
                 self._net.arrays[f"recurrent.{k}.{name}"][:] = array
         if rows:
             self._net.step(with_condition(np.full(rows, self._opening), conditions))

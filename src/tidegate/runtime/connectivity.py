@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tidegate.cells import get_cell
 from tidegate.equations import bptt
 from tidegate.runtime.network import Network, State
 
@@ -140,7 +139,8 @@ def gradient_lengths(
     if state is None:
         condition = sequence["condition"][:1] if a.condition_size else None
         state = network.initial_state(1, condition)
-    per_row = a.directions * sum(a.hidden_sizes) * len(get_cell(a.cell_that_answers).trace.nodes)
+    nodes = [len(cell.trace.nodes) for cell in a.answering_cells]
+    per_row = a.directions * sum(n * h for n, h in zip(nodes, a.hidden_sizes, strict=True))
     order = np.argsort([one.length for one in questions], kind="stable")  # alike ones together
     while len(order):
         most = max(1, _VALUES // (per_row * questions[order[0]].length + 1))
@@ -161,7 +161,7 @@ class _Run:
         self, network: Network, x: np.ndarray, questions: Sequence[Question], state: State
     ) -> None:
         a = network.architecture
-        self.network, self.x, self.cell = network, x, get_cell(a.cell_that_answers)
+        self.network, self.x, self.cells = network, x, a.answering_cells
         self.lengths = np.array([one.length for one in questions])
         self.steps = np.array([one.step for one in questions])
         self.columns = np.array([one.column for one in questions])
@@ -172,18 +172,20 @@ class _Run:
         self.turn = np.where(self.inside, self.lengths - 1 - t, t)
         self.state = [tuple(s.repeat(count, 0) for s in one) for one in state]
         self.passes: list[list[bptt.Unrolled]] = []
-        for k in range(len(a.hidden_sizes)):
-            if k > 0 and a.batch_norm:
-                scale, shift = network.norm(k - 1)
-                x = x * scale + shift
+        self.entering: list[np.ndarray] = []  # what each layer and its shortcut are given
+        for k, cell in enumerate(self.cells):
+            x = network.between.normalised(k, x)
+            entering = network.between.read(k, x)
+            self.entering.append(x)
             self.passes.append([])
             outputs = []
             for backward, weights in enumerate(network.layer_weights(k)):
                 begun = self.state[k * a.directions + backward]
-                read = self._turned(x) if backward else x
-                run = bptt.forward(self.cell, read, begun, weights)
+                read = self._turned(entering) if backward else entering
+                run = bptt.forward(cell, read, begun, weights)
                 self.passes[-1].append(run)
                 outputs.append(self._turned(run.y) if backward else run.y)
+            outputs = network.between.added(k, x, outputs)
             self.outputs = [np.where(self.inside[..., None], y, 0) for y in outputs]
             x = np.concatenate(self.outputs, axis=-1)
 
@@ -199,18 +201,22 @@ class _Run:
         for k in reversed(range(len(self.passes))):
             width = by_steps.shape[-1] // len(self.passes[k])
             total: Any = 0.0
+            by_steps = np.where(self.inside[..., None], by_steps, 0)
             for d, (run, weights) in enumerate(
                 zip(self.passes[k], network.layer_weights(k), strict=True)
             ):
                 own = by_steps[..., d * width : (d + 1) * width]
-                own = np.where(self.inside[..., None], own, 0)
                 ends = tuple(np.zeros_like(s) for s in run.state)
                 own = self._turned(own) if d else own
-                by_input, _, _ = bptt.backward(self.cell, run, weights, own, ends)
+                by_input, _, _ = bptt.backward(self.cells[k], run, weights, own, ends)
                 total = total + (self._turned(by_input) if d else by_input)
+            total = network.between.read_back(k, self.entering[k], total)
+            if network.between.has_shortcut(k):
+                matrix = network.between.shortcut(k)
+                total = total + (by_steps if matrix is None else by_steps @ matrix)
             by_steps = total
             if k > 0 and a.batch_norm:
-                by_steps = by_steps * network.norm(k - 1)[0]
+                by_steps = by_steps * network.between.batch_norms[k - 1][0]
         if a.linear_steps:
             of_columns = network.tensors["linear.weight"][self.columns]  # [B, steps * I]
             of_columns = of_columns.reshape(len(self.rows), a.linear_steps, -1)

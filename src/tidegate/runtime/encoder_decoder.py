@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.cells import get_cell
 from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights
 from tidegate.runtime.network import Network, State, digest_of
@@ -65,8 +64,8 @@ class EncoderDecoderRuntime:
         a = self.architecture
         features, final = self.source.features(sources, lengths)
         rows = self.source.output(features).swapaxes(0, 1)
-        directions, start, names = a.source.directions, [], get_cell(a.cell).states
-        for k in range(len(a.hidden_sizes)):
+        directions, start = a.source.directions, []
+        for k, names in enumerate(self.source.state_names):
             ends = final[k * directions : (k + 1) * directions]
             read = (np.concatenate(parts, axis=1) for parts in zip(*ends, strict=True))
             maps = (f"start.{k}.{name}" for name in names)
@@ -134,8 +133,8 @@ class Decoding:
     ) -> None:
         self._runtime, self._memory, self._beams = runtime, memory, beams
         self._stepping = Stepping(runtime.target, len(memory) * beams)
-        for k, states in enumerate(start):
-            for name, state in zip(self._names, states, strict=True):
+        for k, (names, states) in enumerate(zip(runtime.target.state_names, start, strict=True)):
+            for name, state in zip(names, states, strict=True):
                 self._stepping.arrays[f"recurrent.{k}.{name}"][:] = state.repeat(beams, axis=0)
 
     def step(self, tokens: np.ndarray) -> tuple[Array, Array]:
@@ -159,10 +158,6 @@ class Decoding:
         for name, array in self._stepping.arrays.items():
             fewer.arrays[name][:] = array[rows]
         self._stepping, self._memory = fewer, self._memory.of(sources)
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(get_cell(self._runtime.architecture.cell).states)
 
 
 def _under(prefix: str, tensors: Mapping[str, Array]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.cells import Cell, get_cell
+from tidegate.cells import Cell
 from tidegate.equations import bptt, expr
 from tidegate.errors import InputError
 from tidegate.output.html_tables import html_table
@@ -137,7 +137,9 @@ def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[
     Raises InputError for so many steps that the values would fill the memory.
     """
     a = network.architecture
-    per_step = a.directions * sum(a.hidden_sizes) * len(get_cell(a.cell).trace.gates) * len(read)
+    gates = [len(cell.trace.gates) for cell in a.layer_cells]
+    per_step = sum(n * hidden for n, hidden in zip(gates, a.hidden_sizes, strict=True))
+    per_step *= a.directions * len(read)
     if len(steps) * per_step > _LARGEST:
         most = _LARGEST // per_step
         problem = f"expected at most {most} steps, whose gates fill a GiB, got {len(steps)}"
@@ -150,20 +152,18 @@ def inspected(network: Network, read: Mapping[str, np.ndarray], steps: Sequence[
 
 @np.errstate(over="ignore", invalid="ignore")
 def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValues]:
-    a = network.architecture
-    cell, found = get_cell(a.cell_that_answers), []
+    a, found = network.architecture, []
     x = network.embedded(sequence[:, None])
     condition = sequence["condition"][:1] if a.condition_size and len(sequence) else None
     begun = network.initial_state(1, condition)
-    for k, sizes in enumerate(a.layer_sizes()):
-        if k > 0 and a.batch_norm:
-            scale, shift = network.norm(k - 1)
-            x = x * scale + shift
+    for k, (cell, sizes) in enumerate(zip(a.answering_cells, a.layer_sizes(), strict=True)):
+        x = network.between.normalised(k, x)
+        entering = network.between.read(k, x)
         outputs = []
         for backward, weights in enumerate(network.layer_weights(k)):
             turn = slice(None, None, -1 if backward else 1)
             state = begun[k * a.directions + backward]
-            y, gates = _unrolled(cell, x[turn], weights, state, sizes["H"])
+            y, gates = _unrolled(cell, entering[turn], weights, state, sizes["H"])
             outputs.append(y[turn])
             for gate, values in gates.items():
                 about = cell.gates.get(gate)
@@ -174,7 +174,7 @@ def _gates(network: Network, series: str, sequence: np.ndarray) -> list[GateValu
                         bool(about and about.role == "keeps"),
                     )
                 )  # fmt: skip
-        x = np.concatenate(outputs, axis=-1)
+        x = np.concatenate(network.between.added(k, x, outputs), axis=-1)
     return found
 
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
-from tidegate.cells import get_cell
 from tidegate.engine import EngineLayer, compiled
+from tidegate.engine.layer import whole_matrix
 from tidegate.model.architecture import Architecture
 from tidegate.model.narrow import Weights
+from tidegate.runtime.between import Between
 from tidegate.runtime.layers import layer_of
 from tidegate.runtime.probabilities import nats_of
 from tidegate.runtime.products import Array, linear
+from tidegate.runtime.readouts import ends_of, last_steps, outside_of, pooled
 from tidegate.runtime.scoring import IGNORED
 from tidegate.runtime.sentences import grouped
 
-_EPSILON = np.float32(1e-5)  # added to variances, as torch.nn.BatchNorm1d does
 _PACKED = 1 << 18  # weights of a dense layer that are held twice, to be at hand in each step
 _MOST_PRODUCTS = 1 << 22  # numbers of the first layer's products of all tokens, held for steps
-_SUMMED_STEPS = 64  # added up one after the other; their sums then are, so that little is lost
 
 State = list[tuple[Array, ...]]  # of each layer and direction in turn, the cell's states [B, ...]
 
@@ -48,17 +48,17 @@ class Network:
         weights: Weights = "float32",
     ) -> None:
         self.architecture, self.weights = architecture, weights
-        a, answers = architecture, architecture.cell_that_answers
+        a = architecture
         self.tensors = {n: np.ascontiguousarray(tensors[n], np.float32) for n in a.tensor_shapes()}
         self._layers = [
-            [layer_of(answers, own, sizes, weights) for own in self.layer_weights(k)]
-            for k, sizes in enumerate(a.layer_sizes())
+            [layer_of(cell.key, own, sizes, weights) for own in self.layer_weights(k)]
+            for k, (cell, sizes) in enumerate(zip(a.answering_cells, a.layer_sizes(), strict=True))
         ]
         self._spelling = None
         if a.letters:
             layers, sizes = self.spelling_weights(), a.letter_sizes()
-            self._spelling = [layer_of(a.cell, own, sizes, weights) for own in layers]
-        self._norms = [self.norm(k) for k in range(len(a.hidden_sizes) - 1) if a.batch_norm]
+            self._spelling = [layer_of(a.cells[0], own, sizes, weights) for own in layers]
+        self.between = Between(a, self.tensors)
         tied = "embedding.weight" if a.tie_embeddings else "dense.weight"
         self.output_weight, self.output_bias = self.tensors[tied], self.tensors["dense.bias"]
         self.stepping = threading.Lock()  # a layer of the engine takes one step at a time
@@ -75,7 +75,7 @@ class Network:
     def __call__(self, inputs: np.ndarray, lengths: np.ndarray | None = None) -> Array:
         outputs = self.output(self.features(inputs, lengths)[0])
         if self.architecture.linear_steps:
-            last = _last_steps(inputs, lengths, self.architecture.linear_steps)
+            last = last_steps(inputs, lengths, self.architecture.linear_steps)
             outputs += linear(last, self.tensors["linear.weight"])
         return outputs
 
@@ -92,14 +92,9 @@ class Network:
             return (y[0] if len(y) == 1 else np.concatenate(y, axis=-1)), final
         if self.architecture.sentences:
             lengths = inputs["sentence"].max(0)
-        return self._pooled(y, final[-len(y) :], lengths), final
-
-    def _pooled(self, y: list[Array], final: State, lengths: np.ndarray | None) -> Array:
-        """What the readout sums up of a layer's outputs, one for each direction, [B, F]."""
-        outside, pairs = _outside(y[0], lengths), list(zip(y, final, strict=True))
-        parts = self.architecture.readout.split("+")
-        read = [_read_out(p, *one, lengths, outside) for p in parts for one in pairs]
-        return np.concatenate(read, axis=-1)
+        shortcuts = self.architecture.has_shortcuts
+        ends = ends_of(y, lengths) if shortcuts else [states[0] for states in final[-len(y) :]]
+        return pooled(self.architecture.readout, y, ends, lengths), final
 
     @np.errstate(over="ignore", invalid="ignore")
     def run(
@@ -110,7 +105,7 @@ class Network:
         if self.architecture.sentences:
             groups = grouped(inputs["sentence"])
             x, lengths = x.reshape(-1, x.shape[-1])[groups.tokens], groups.lengths
-        outside = _outside(x, lengths)
+        outside = outside_of(x, lengths)
         if state is None and self.architecture.condition_size:
             state = self.initial_state(inputs.shape[1], inputs["condition"][0])
         final: State = []
@@ -118,32 +113,33 @@ class Network:
         for k, directions in enumerate(self._layers):
             if k > 0:
                 x = y[0] if len(y) == 1 else np.concatenate(y, axis=-1)
-                if self._norms:
-                    x = _normalised(x, *self._norms[k - 1])
-                    if outside is not None:
-                        x[outside] = 0.0
-            y = []
+                x = self.between.normalised(k, x, outside)
+            read, y = self.between.read(k, x), []
             for d, layer in enumerate(directions):
                 before = None if state is None else state[len(final)]
-                outputs, after = layer.forward(x, before, lengths, reverse=d == 1)
+                outputs, after = layer.forward(read, before, lengths, reverse=d == 1)
                 y.append(outputs)
                 final.append(after)
+            y = self.between.added(k, x, y, outside)
             if k == 0 and groups is not None:
-                y, lengths = [self._pooled(y, final, lengths)[groups.places]], groups.counts
+                ends = [states[0] for states in final]
+                y = [pooled(self.architecture.readout, y, ends, lengths)[groups.places]]
+                lengths = groups.counts
+                outside = outside_of(y[0], lengths)
         return y, final
 
     @property
-    def state_names(self) -> tuple[str, ...]:
-        """Those of the states of each layer, as the cell has them."""
-        return tuple(get_cell(self.architecture.cell).states)
+    def state_names(self) -> list[tuple[str, ...]]:
+        """Of each layer those of the states, as its cell has them."""
+        return [tuple(cell.states) for cell in self.architecture.layer_cells]
 
     def initial_state(self, batch_size: int, condition: Array | None = None) -> State:
         """What ``batch_size`` rows begin with: zeros, or what a ``condition`` [B, C] makes."""
         state = [layer.initial_state(batch_size) for one in self._layers for layer in one]
         if condition is not None:
             condition = np.ascontiguousarray(condition)
-            for k, layer in enumerate(state):
-                for name, own in zip(self.state_names, layer, strict=True):
+            for k, (names, layer) in enumerate(zip(self.state_names, state, strict=True)):
+                for name, own in zip(names, layer, strict=True):
                     linear(condition, self.tensors[f"initial.{k}.{name}.weight"], out=own)
         return state
 
@@ -177,9 +173,10 @@ class Network:
         with self.stepping:
             x = self._first_step(inputs, state[0])
             for k, (layer,) in enumerate(self._layers[1:], start=1):
-                if self._norms:
-                    x = _normalised(x.copy(), *self._norms[k - 1])
-                x = layer.step(x, state[k])
+                if self.between.batch_norms:
+                    x = self.between.normalised(k, x.copy())
+                y = layer.step(self.between.read(k, x), state[k])
+                (x,) = self.between.added(k, x, [y])
         return x
 
     def _first_step(self, inputs: np.ndarray, state: tuple[Array, ...]) -> Array:
@@ -209,6 +206,15 @@ class Network:
         """Of each direction of layer ``k`` the weights, by the names that the cell declares."""
         return self._weights_under(f"recurrent.{k}.", self.architecture.directions)
 
+    def whole_weights(self, k: int) -> list[dict[str, Array]]:
+        """The same with matrices that are whole, of zeros between heads."""
+        found = self.layer_weights(k)
+        if self.architecture.layer_cells[k].heads:
+            hidden = self.architecture.hidden_sizes[k]
+            for own in found:
+                own["weight_hh"] = whole_matrix(own["weight_hh"], hidden)
+        return found
+
     def spelling_weights(self) -> list[dict[str, Array]]:
         """Those of each direction of the layer that reads letters."""
         return self._weights_under("spelling.recurrent.", 2)
@@ -225,17 +231,20 @@ class Network:
         ]
 
     def reading(self, state: State, **arrays: Any) -> compiled.Reading | None:
-        """What steps ``state``, in one direction, in one call; None where a layer runs on numpy.
+        """What steps ``state``, in one direction, in one call; None where numpy has a part in it.
 
         ``arrays``: those of ``compiled.Reading`` that a stream gathers beside the states.
         """
         layers = [layer for (layer,) in self._layers]
+        a = self.architecture
+        if a.has_shortcuts or a.layer_norm:
+            return None
         if not all(isinstance(layer, EngineLayer) for layer in layers):
             return None
         return compiled.Reading(
             [layer.packed for layer in layers if isinstance(layer, EngineLayer)],
             [array for one in state for array in one],
-            [array for norm in self._norms for array in norm],
+            [array for norm in self.between.batch_norms for array in norm],
             self._dense if self.packs_outputs else None,
             **arrays,
         )
@@ -248,13 +257,6 @@ class Network:
     @cached_property
     def _dense(self) -> compiled.Dense:
         return compiled.Dense(self.output_weight, self.output_bias)
-
-    def norm(self, k: int) -> tuple[Array, Array]:
-        """What a batch norm with its running statistics multiplies by and adds."""
-        names = ("weight", "bias", "running_mean", "running_var")
-        weight, bias, mean, variance = (self.tensors[f"norms.{k}.{name}"] for name in names)
-        scale = weight / np.sqrt(variance + _EPSILON)
-        return np.asarray(scale, np.float32), np.asarray(bias - mean * scale, np.float32)
 
     def embedded(self, inputs: np.ndarray) -> Array:
         """What the first layer reads."""
@@ -298,54 +300,3 @@ def digest_of(architecture: Any, tensors: Mapping[str, np.ndarray]) -> str:
     for tensor in tensors.values():
         hashed.update(tensor.tobytes())
     return hashed.hexdigest()
-
-
-def _last_steps(x: Array, lengths: np.ndarray | None, steps: int) -> Array:
-    """The last ``steps`` true steps of x [T, B, I], zeros before the first, [B, steps * I]."""
-    rows = x.shape[1]
-    last = np.zeros((steps, *x.shape[1:]), np.float32)
-    if lengths is None:
-        known = x[-steps:]
-        last[steps - len(known) :] = known
-    else:
-        places = np.arange(-steps, 0)[:, None] + lengths  # [steps, B]
-        known = places >= 0
-        last[known] = x[places.clip(0), np.arange(rows)][known]
-    return last.swapaxes(0, 1).reshape(rows, -1)
-
-
-def _outside(inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray | None:
-    """Which steps are padding, [T, B]; None where none is."""
-    if lengths is None or (lengths == len(inputs)).all():
-        return None
-    return np.arange(len(inputs))[:, None] >= lengths
-
-
-def _normalised(x: Array, scale: Array, shift: Array) -> Array:
-    x *= scale
-    x += shift
-    return x
-
-
-def _read_out(
-    part: str,
-    y: Array,
-    final: Sequence[Array],
-    lengths: np.ndarray | None,
-    outside: np.ndarray | None,
-) -> Array:
-    """[B, H] of one direction's outputs y [T, B, H], zero outside, and its final states."""
-    if part == "last":
-        return final[0]
-    if part == "mean":
-        blocks = range(0, len(y), _SUMMED_STEPS)
-        total = np.sum([y[t : t + _SUMMED_STEPS].sum(0) for t in blocks], axis=0)
-        steps = np.float32(len(y)) if lengths is None else np.maximum(lengths, 1)[:, None]
-        return (total / steps).astype(np.float32, copy=False)
-    if outside is None or lengths is None:
-        return y.max(0)
-    y[outside] = -np.inf
-    highest = y.max(0)
-    y[outside] = 0.0
-    highest[lengths == 0] = 0.0
-    return highest

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tidegate.cells import get_cell
 from tidegate.data.series.scaling import FARTHEST, Scaler
 from tidegate.engine import threads_worth
 from tidegate.runtime.network import Network
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.runtime.products import Array
+from tidegate.runtime.readouts import ends_of
 
 Arrays = dict[str, np.ndarray]  # of a stream's rows, [B, ...] each
 
@@ -19,8 +19,9 @@ class Stepping:
 
     ``arrays``: all that is remembered of them, by name, [B, ...] each: the states of every layer,
     as ``recurrent.0.h``; ``steps`` int64, how many were read; and of the readout the sum of the
-    last layer's outputs, ``readout.mean`` float64, and the largest, ``readout.max``.  With a
-    ``scaler`` also ``last`` float64, the last values that were read, scaled.
+    last layer's outputs, ``readout.mean`` float64, and the largest, ``readout.max``; where these
+    are more than its state also the last ones, ``readout.last``.  With a ``scaler`` also ``last``
+    float64, the last values that were read, scaled.
     """
 
     def __init__(self, network: Network, batch_size: int, scaler: Scaler | None = None) -> None:
@@ -28,13 +29,14 @@ class Stepping:
         assert not a.bidirectional  # the other direction begins at the end
         self._network = network
         self._state = network.initial_state(batch_size)
-        names = get_cell(a.cell).states
         self.arrays: Arrays = {
             f"recurrent.{k}.{name}": array
-            for k, layer in enumerate(self._state)
+            for k, (names, layer) in enumerate(zip(network.state_names, self._state, strict=True))
             for name, array in zip(names, layer, strict=True)
         }
         self._output = self._state[-1][0]
+        if a.has_shortcuts:
+            self._output = self.arrays["readout.last"] = np.zeros_like(self._output)
         self._steps = self.arrays["steps"] = np.zeros(batch_size, np.int64)
         self._parts = ["last"] if a.readout == "every" else a.readout.split("+")
         self._sum = self._highest = last = None
@@ -84,7 +86,7 @@ class Stepping:
             with self._network.stepping:
                 self._reading.step(x)
             return
-        self._network.step(inputs, self._state)
+        self._output[:] = self._network.step(inputs, self._state)
         self._steps += 1
         if self._sum is not None:
             self._sum += self._output
@@ -100,6 +102,10 @@ class Stepping:
         for own, after in zip(self._state, final, strict=True):
             for array, new in zip(own, after, strict=True):
                 array[:] = new
+        if self._network.architecture.has_shortcuts:
+            read = np.flatnonzero(np.full(len(self._steps), len(y)) if lengths is None else lengths)
+            (last,) = ends_of([y], lengths)
+            self._output[read] = last[read]
         self._steps += len(inputs) if lengths is None else lengths
         if self._sum is not None:  # the outputs of steps outside are zero
             self._sum += y.sum(0, dtype=np.float64)

@@ -18,6 +18,7 @@ from tidegate.runtime.conditioned_stream import ConditionedStream, tokens_of
 from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import TextsAndConditions, text_nats, total
 from tidegate.runtime.writing import Watch, text_to_its_end
+from tidegate.tasks.architectures import cell_names
 from tidegate.tasks.by_level import by_level
 from tidegate.tasks.conditioned import Conditioned
 from tidegate.tasks.language_options import LanguageOptions
@@ -150,7 +151,7 @@ class ConditionedLanguage(Conditioned, LanguageOptions):
     def _projects(self) -> bool:
         from tidegate.cells import get_cell
 
-        return get_cell(self.cell).is_projected
+        return get_cell(cell_names(self.cell)[-1]).is_projected
 
     def _text_frame(self) -> tuple[int, int]:
         """The tokens that open and close a text."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tidegate.cells import PROJECTED, TO_TRY, USES, Cell, get_cell
-from tidegate.errors import InputError, written
-from tidegate.model.architecture import Architecture, smallest_hidden_size
-from tidegate.tasks.architectures import need_memory
+from tidegate.cells import HEADED, PROJECTED, TO_TRY, USES
+from tidegate.errors import InputError, spelled
+from tidegate.model.architecture import Architecture
+from tidegate.tasks.architectures import cells_as_given, cells_of, check_layers, need_memory
 from tidegate.tasks.beside import StandsBeside
 from tidegate.tasks.model_file import version_of
 from tidegate.tasks.saved import Saved
@@ -54,7 +54,12 @@ class Estimator(StandsBeside, Saved):
     MOST_REFIT: ClassVar[str] = "up to 10,000 to train on"
     FEW: ClassVar[int] = 10_000  # of more, a tenth held out is not what lacks
 
-    cell: str = option("gru", f"recurrent cell. {USES}", common=True, search=Among(*TO_TRY))
+    cell: str | tuple[str, ...] = option(
+        "gru",
+        f"recurrent cell of all layers, or one for each: lstm,gru. {USES}",
+        common=True,
+        search=Among(*TO_TRY),
+    )
     hidden_sizes: tuple[int, ...] = option(
         (128,),
         "units in each recurrent layer: 128 is one layer, 128,64 are two",
@@ -68,7 +73,19 @@ class Estimator(StandsBeside, Saved):
         f"({PROJECTED}; default: half of the layer's units)",
         at_least=1,
     )
+    num_heads: int = option(
+        1,
+        f"heads of layers whose cell has them ({HEADED}), a divisor of its units: the recurrent "
+        "weights of each see its own units alone, which saves weights, not time",
+        at_least=1,
+    )
     batch_norm: bool = option(False, "add batch normalisation between recurrent layers")
+    layer_norm: bool = option(False, "add layer normalisation between recurrent layers")
+    residual: bool = option(
+        False,
+        "from the second recurrent layer on, add what a layer reads to what it puts out, by way of "
+        "a linear map where their widths differ; what is added passes by layer normalisation",
+    )
     dropout: float = option(
         0.0,
         "probability of dropping a value between recurrent layers and before the output",
@@ -122,33 +139,16 @@ class Estimator(StandsBeside, Saved):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A reader's own cell becomes an option, and later stands in a file, by its key."""
-        super().__setattr__(name, value.key if isinstance(value, Cell) else value)
+        super().__setattr__(name, cells_as_given(value) if name == "cell" else value)
 
     def check(self) -> None:
         """Raise InputError naming the first option whose value cannot be used."""
         super().check()
-        try:
-            cell = get_cell(self.cell)
-        except InputError as e:
-            raise InputError(str(e), option="cell") from None
-        if self.projection_size is not None and not cell.is_projected:
+        check_layers(self.cell, self.hidden_sizes, self.projection_size, self.num_heads)
+        if self.layer_norm and self.batch_norm:
             raise InputError(
-                f"expected none for {self.cell}, which has no projection, got "
-                f"{self.projection_size}; leave it out, or choose a cell that has one: {PROJECTED}",
-                option="projection_size",
-            )
-        sizes: Sequence[int] | None = self.hidden_sizes
-        if sizes is None:  # left to the task
-            return
-        if len(sizes) == 0:
-            problem = "expected one size per layer, got none; give one or more, such as"
-            raise InputError(f"{problem} {written((128,))}", option="hidden_sizes")
-        least = smallest_hidden_size(cell.name, self.projection_size)
-        if min(sizes) < least:
-            raise InputError(
-                f"expected {least} units or more in each layer, since the projection of "
-                f"{self.cell} is smaller, got {min(sizes)}; give more units",
-                option="hidden_sizes",
+                f"expected it without {spelled('batch_norm')}, got both; leave one of them out",
+                option="layer_norm",
             )
 
     def check_training(self) -> None:
@@ -264,7 +264,7 @@ class Estimator(StandsBeside, Saved):
         # what a task leaves out it does not have
         none = {"vocabulary_size": None, "input_size": None, "embedding_size": None}
         values: dict[str, Any] = none | {"embedding_dropout": 0.0} | self.get_params() | of_task
-        values["cell"] = get_cell(values["cell"]).key
+        values["cell"] = cells_of(values["cell"])
         values["hidden_sizes"] = tuple(values["hidden_sizes"])
         known = {f.name for f in fields(Architecture)}
         try:

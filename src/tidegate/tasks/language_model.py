@@ -21,6 +21,7 @@ from tidegate.runtime.connectivity import Question
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
 from tidegate.runtime.scoring import score
+from tidegate.tasks.architectures import cell_names
 from tidegate.tasks.by_level import by_level
 from tidegate.tasks.counting import Counted
 from tidegate.tasks.language_writing import WritesLanguage
@@ -303,14 +304,14 @@ class LanguageModel(WritesLanguage):
     def _decided(self, level: str, decided: dict[str, Any]) -> dict[str, Any]:
         """The options that are decided already, and those that the level decides."""
         given = {**vars(self), **decided}
-        projected = get_cell(given["cell"]).is_projected
+        projected = get_cell(cell_names(given["cell"])[-1]).is_projected
         return decided | by_level(level, given, given["projection_size"] if projected else 0)
 
     def _initial(self, architecture: Architecture) -> dict[str, Any]:
         initial = super()._initial(architecture)
         # a matrix that is the output's, too, must give logits of size 1
         if self.embedding_scale is None and not architecture.tie_embeddings:
-            has_cell_state = len(get_cell(architecture.cell).states) > 1
+            has_cell_state = len(architecture.layer_cells[0].states) > 1
             initial["embedding_scale"] = 1.0 if has_cell_state else 0.3  # docs/results.md
         return initial
 

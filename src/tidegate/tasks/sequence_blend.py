@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.cells import get_cell
 from tidegate.data.sequences.mixing import best_mixture, log_loss, squared_error
 
 if TYPE_CHECKING:
@@ -41,10 +40,8 @@ def keep_apart(network: SequenceNetwork) -> None:
     with torch.no_grad():
         network.linear.weight.zero_()
         for name, tensor in network.recurrent[0].named_parameters():
-            if (
-                get_cell(a.cell).parameters[name.removesuffix("_reverse")[: -len("_l0")]].role
-                == "input"
-            ):
+            declared = name.removesuffix("_reverse").removesuffix("_l0")
+            if a.layer_cells[0].parameters[declared].role == "input":
                 tensor[..., -outputs:] = 0
     network.linear.weight.requires_grad_(False)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tidegate.data.text.encoders import TextEncoder, WordEncoder
 from tidegate.data.text.vectors import read_vectors
-from tidegate.errors import InputError
+from tidegate.errors import InputError, spelled
 from tidegate.model.checkpoint import load_model
 from tidegate.tasks.estimator import Estimator
 from tidegate.terminal import path_text
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Model = str | PathLike[str] | Estimator
 Models = Model | Sequence[Model]
 # What models for two directions must have in common.
-_SIZES = ("cell", "hidden_sizes", "projection_size", "batch_norm")
+_SIZES = (
+    *("cell", "hidden_sizes", "projection_size", "num_heads"),
+    *("batch_norm", "layer_norm", "residual"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,14 @@ class ModelStart(Start):
         from tidegate.nn.transfer import transfer
 
         sources = [model.network_ for model in self.models]
+        a = network.architecture
+        if a.layer_norm and sources[0].architecture.directions < a.directions:
+            raise InputError(
+                f"expected models that know no {spelled('layer_norm')}, which is over both "
+                f"directions here, got {self.origin}; train it without, or read in one direction "
+                f"with {spelled('bidirectional', False)}",
+                option="init_from",
+            )
         transfer(network, sources, dense=self.whole)
         directions = sum(source.architecture.directions for source in sources)
         fresh = ["reverse direction"] if directions < network.architecture.directions else []

@@ -33,8 +33,7 @@ def layers_of(architecture: Architecture | EncoderDecoder) -> list[Layer]:
         if ".running_" not in tensor:
             name = tensor.rsplit(".", 1)[0]
             counts[name] = counts.get(name, 0) + prod(shape)
-    cell = title_of(a.cell)
-    found = []
+    cells, found = [title_of(cell) for cell in a.cells], []
 
     def add(name: str, kind: str, width: int, parameters: int, steps: str = "T, ") -> None:
         found.append(Layer(name, kind, f"[{steps}B, {width}]", parameters))
@@ -45,15 +44,25 @@ def layers_of(architecture: Architecture | EncoderDecoder) -> list[Layer]:
             add("evidence", "Linear, added", a.embedding_size, counts["evidence"])
     if a.letters:
         both = counts["spelling.embedding"] + counts["spelling.recurrent"]
-        add("spelling", f"{cell} over letters, both directions", a.spelling_size, both)
+        add("spelling", f"{cells[0]} over letters, both directions", a.spelling_size, both)
     if a.condition_size:
         states = sum(n for name, n in counts.items() if name.startswith("initial."))
         add(
             "initial", "Linear of the condition, each state", states // a.condition_size, states, ""
         )
-    for k, width in enumerate(a.layer_output_sizes()):
-        kind = f"{cell}, both directions" if a.bidirectional else cell
+    for k, (cell, width) in enumerate(zip(cells, a.layer_output_sizes(), strict=True)):
+        if f"recurrent.norms.{k}" in counts:
+            read = a.layer_sizes()[k]["I"]
+            add(f"recurrent.norms.{k}", "LayerNorm", read, counts[f"recurrent.norms.{k}"])
+        kind = cell
+        if a.layer_cells[k].heads and a.num_heads > 1:
+            kind += f", {a.num_heads} heads"
+        kind += ", both directions" if a.bidirectional else ""
         add(f"recurrent.{k}", kind, width, counts[f"recurrent.{k}"])
+        if k > 0 and a.residual:
+            mapped = counts.get(f"recurrent.shortcuts.{k}", 0)
+            kind = "Linear past the layer, added" if mapped else "Past the layer, added"
+            add(f"recurrent.shortcuts.{k}", kind, width, mapped)
         if f"norms.{k}" in counts:
             add(f"norms.{k}", "BatchNorm", width, counts[f"norms.{k}"])
     steps = "T, " if a.readout == "every" else ""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.cells import get_cell
 from tidegate.data.text.reading import TextEncoder, train_encoder
 from tidegate.errors import InputError, shown, spelled, written
 from tidegate.model.architecture import Architecture
+from tidegate.tasks.architectures import cells_of
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.start import Start, load_models, model_names, start_from_vectors
 from tidegate.terminal import say
@@ -127,7 +127,7 @@ class TextTask(Estimator):
         for name, expected in start.decides.items():
             own = getattr(self, name)
             if name == "cell":
-                own = get_cell(own).key
+                own = cells_of(own)
             elif name == "hidden_sizes" and own is not None:
                 own = tuple(own)
             if own != expected and not self._left_open(name):

@@ -51,13 +51,13 @@ def gradient_reach(
         inputs = inputs._replace(condition=inputs.condition.double())
     elif inputs.is_floating_point():
         inputs = inputs.double()
-    layer_inputs, outputs = _of_last_layer(network, inputs, lengths)
+    layer_inputs, outputs, past = _of_last_layer(network, inputs, lengths)
     layer = network.recurrent[-1]
-    step = reference.Step(layer.cell, layer.layer_weights(0))  # pyright: ignore
+    step = reference.Step(layer.cell, layer.layer_weights(0))
     rows = torch.arange(len(lengths))
     with torch.enable_grad():
         products = step.of_inputs(layer_inputs)
-        widths: tuple[int, ...] = layer.state_sizes  # pyright: ignore
+        widths = layer.state_sizes
         state = tuple(products.new_zeros(len(rows), w, requires_grad=True) for w in widths)
         steps: list[Tensor] = []
         for t in range(len(products)):
@@ -67,6 +67,8 @@ def gradient_reach(
             state = tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
         backward = outputs[lengths - 1, rows][:, widths[0] :]  # has read the last step alone
         seen = torch.cat([state[0], backward], dim=1)  # of one step mean, max and last are the same
+        if past is not None:  # a shortcut gives it as much, whatever the states are
+            seen = seen + past[lengths - 1, rows]
         read = network.output(seen.repeat(1, network.architecture.readout.count("+") + 1))
         if targets.dtype == torch.bool:  # several labels, each held or not
             loss = F.binary_cross_entropy_with_logits(read, targets.double(), reduction="sum")
@@ -80,18 +82,26 @@ def gradient_reach(
 
 def _of_last_layer(
     network: SequenceNetwork, inputs: Inputs, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What the last recurrent layer reads [T, B, I] and puts out [T, B, directions * H]."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What the last recurrent layer reads [T, B, I] and puts out [T, B, directions * H], and what
+    goes past it to be added, or None.
+    """
     import torch
 
-    seen = []
-    hook = network.recurrent[-1].register_forward_hook(
-        lambda _, arguments, results: seen.extend((arguments[0], results[0]))
-    )
+    seen, past = [], []
+    hooks = [
+        network.recurrent[-1].register_forward_hook(
+            lambda _, arguments, results: seen.extend((arguments[0], results[0]))
+        ),
+        network.recurrent.shortcuts[-1].register_forward_hook(
+            lambda _, __, result: past.append(result)
+        ),
+    ]
     with torch.no_grad():
         network.features(inputs, lengths)
-    hook.remove()
-    return seen[0], seen[1]
+    for hook in hooks:
+        hook.remove()
+    return seen[0], seen[1], past[0] if past else None
 
 
 def _relative(norms: np.ndarray, lengths: np.ndarray) -> np.ndarray:

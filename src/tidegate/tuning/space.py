@@ -109,6 +109,8 @@ def space_of(
         left = getattr(model, f.name) == f.default
         if f.name in fixed or f.name in decided or not (left or told):
             continue
+        if f.name == "hidden_sizes":
+            _check_widths(model)
         dimensions = tuple(
             _narrowed(d, narrowed[d.name], model, f.name) if d.name in narrowed else d
             for d in dimensions
@@ -123,6 +125,23 @@ def space_of(
     if not searched:
         raise InputError("expected options to search, got all of them fixed; fix fewer")
     return Space(searched)
+
+
+def _check_widths(model: Estimator) -> None:
+    """Raise InputError for options that some hidden sizes would not fit."""
+    sizes = spelled("hidden_sizes")
+    if not isinstance(model.cell, str):
+        raise InputError(
+            f"expected one for all layers, of which {sizes} are searched, got one for each; fix "
+            "the sizes, or give one cell",
+            option="cell",
+        )
+    if model.num_heads > 1:
+        raise InputError(
+            f"expected 1 beside {sizes} that are searched, which it must divide, got "
+            f"{model.num_heads}; fix the sizes, too",
+            option="num_heads",
+        )
 
 
 def resolved(model: Any, option: str) -> Any:

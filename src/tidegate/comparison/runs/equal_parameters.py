@@ -15,14 +15,17 @@ _LARGEST = 2.0**14  # times the hidden sizes: one cell may grow as H, another as
 
 
 def with_equal_parameters(
-    architecture: AnyArchitecture, cell: str, projection_size: int | None = None
+    architecture: AnyArchitecture,
+    cell: str,
+    projection_size: int | None = None,
+    num_heads: int = 1,
 ) -> AnyArchitecture:
     """``architecture`` with another cell, and hidden sizes such that its parameters are as many.
 
-    All sizes are multiplied by the same number and rounded, each up or down: whichever comes
-    closest.  One unit more or less is all that is left between the two, which is within 2 % where
-    both have 128 units or more.  Raises InputError for ``tie_embeddings``, where the size is the
-    embedding's.
+    All sizes are multiplied by the same number and rounded, each up or down, to a multiple of
+    ``num_heads``: whichever comes closest.  One unit of each head more or less is all that is left
+    between the two, which is within 2 % where both have 128 units or more and no heads.  Raises
+    InputError for ``tie_embeddings``, where the size is the embedding's.
     """
     if architecture.tie_embeddings:
         raise InputError(
@@ -35,9 +38,13 @@ def with_equal_parameters(
 
     def scaled(factor: float) -> list[AnyArchitecture]:
         sizes = (h * factor for h in architecture.hidden_sizes)
-        around = [sorted({max(least, int(size)), max(least, int(size) + 1)}) for size in sizes]
+        counts = [int(size / num_heads) for size in sizes]
+        around = [
+            sorted({max(least, n) * num_heads, max(least, n + 1) * num_heads}) for n in counts
+        ]
         return [
-            architecture.with_layers(cell, s, projection_size) for s in itertools.product(*around)
+            architecture.with_layers(cell, s, projection_size, num_heads)
+            for s in itertools.product(*around)
         ]
 
     low, high = 1 / _LARGEST, _LARGEST

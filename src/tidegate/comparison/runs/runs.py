@@ -83,15 +83,13 @@ def equal_sizes(
     How many those are depends on the data: one step of training shows it.
     """
     free = {"epochs": None, "fewest_steps": None, "max_minutes": None}
-    tried = copy_of(
-        model, cell=cells[0], projection_size=projection_of(model, cells[0]), **free, max_steps=1
-    )
+    tried = copy_of(model, cell=cells[0], **options_of(model, cells[0]), **free, max_steps=1)
     experiment.fit(tried)
     architecture = tried.runtime_.architecture
     return {
         cell: architecture.hidden_sizes
         if cell == cells[0]
-        else with_equal_parameters(architecture, cell, projection_of(model, cell)).hidden_sizes
+        else with_equal_parameters(architecture, cell, **options_of(model, cell)).hidden_sizes
         for cell in cells
     }
 
@@ -112,6 +110,7 @@ def run_all(
     """
     for model in models:
         begin(model)
+        assert isinstance(model.cell, str)
         path = None
         if folder is not None:
             path, run_folder = places_of(model, folder)
@@ -146,9 +145,13 @@ def places_of(model: Estimator, folder: Path) -> tuple[Path, Path]:
     return folder / f"{name}.safetensors", folder / "runs" / name
 
 
-def projection_of(model: Estimator, cell: str) -> int | None:
-    """The option projection_size for this cell: it is for the cells that have a projection."""
-    return model.projection_size if get_cell(cell).is_projected else None
+def options_of(model: Estimator, cell: str) -> dict[str, Any]:
+    """The options that are for the cells which have a projection, or heads, as this cell has."""
+    declared = get_cell(cell)
+    return {
+        "projection_size": model.projection_size if declared.is_projected else None,
+        "num_heads": model.num_heads if declared.heads else 1,
+    }
 
 
 def copy_of(model: Estimator, **changed: Any) -> Any:
