@@ -57,6 +57,11 @@ def add_own(cell: Cell) -> None:
     _OWN[cell.name] = _OWN[cell.key] = cell
 
 
+def add_stored(cell: Cell) -> None:
+    """Let `get_cell` find by its key a cell that a file brought, unless it is known already."""
+    _OWN.setdefault(cell.key, cell)
+
+
 def regularised(cell: Cell, zoneout: Probabilities = (), candidate_dropout: bool = False) -> Cell:
     """The cell with dropout of its candidates, and with zoneout of some states, or as it is.
 
@@ -144,6 +149,7 @@ __all__ = [
     "Cell",
     "Probabilities",
     "add_own",
+    "add_stored",
     "cell_of",
     "get_cell",
     "get_own",

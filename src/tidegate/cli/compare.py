@@ -68,7 +68,7 @@ _COMPARISON = (
         "--cells",
         metavar="NAME,...",
         default="rnn,lstm,gru",
-        help=f"cells to compare, some of {', '.join(NAMES)}",
+        help=f"cells to compare, some of {', '.join(NAMES)}, or your own as path/to/file.py:name",
         panel=_PANEL,
     ),
     Option(
