@@ -239,7 +239,7 @@ def test_a_pickle_of_other_equations_is_refused(monkeypatch):
         pickle.loads(data)
 
 
-def test_a_task_learns_with_it_and_its_file_asks_for_it(tmp_path, monkeypatch):
+def test_a_task_learns_with_it_and_its_file_brings_it_or_asks_for_it(tmp_path, monkeypatch):
     texts, moods = ["a lovely film", "a dreadful film"] * 12, ["good", "bad"] * 12
     model = tg.TextClassifier(
         cell=mine, hidden_sizes=(4,), embedding_size=4, epochs=None, max_steps=3, verbose=0
@@ -248,6 +248,12 @@ def test_a_task_learns_with_it_and_its_file_asks_for_it(tmp_path, monkeypatch):
     again = tg.load(tmp_path / "m.safetensors")
     assert again.cell == mine.key
     np.testing.assert_array_equal(again.predict_proba(texts[:3]), model.predict_proba(texts[:3]))
+    monkeypatch.setattr("tidegate.cells._OWN", {})
+    declared(MINE.format(name="mine", factor=3), "mine")
+    again = tg.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again.predict_proba(texts[:3]), model.predict_proba(texts[:3]))
+    monkeypatch.setattr("tidegate.model.checkpoint.own_cells", lambda _: [])
+    again.save(tmp_path / "m.safetensors")  # as of a cell that a file cannot hold
     monkeypatch.setattr("tidegate.cells._OWN", {})
     with pytest.raises(InputError, match="own cell mine, .* got none of this name; define it"):
         tg.load(tmp_path / "m.safetensors")

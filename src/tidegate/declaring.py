@@ -6,8 +6,14 @@ Its function is one step in the language of `tidegate.equations.expr`, as those 
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import ModuleType
 from typing import Any, TypeVar, get_args
 
 from tidegate.cells import Cell, add_own
@@ -15,6 +21,7 @@ from tidegate.cells.definition import Equations, Gate, Role, State
 from tidegate.cells.definition import cell as declared
 from tidegate.equations.phases import cut
 from tidegate.equations.refusal import first_line, refusal
+from tidegate.errors import InputError, shown
 
 Kind = TypeVar("Kind", Gate, State)
 Names = str | Iterable[str]
@@ -100,6 +107,57 @@ def cell(
         return made
 
     return declare
+
+
+def cell_at(place: str) -> Cell:
+    """The cell that ``package.module:name`` or ``path/to/file.py:name`` declares; it is imported.
+
+    Raises InputError, one line.
+    """
+    where, _, name = place.rpartition(":")
+    try:
+        module = _of_file(where) if where.endswith(".py") else importlib.import_module(where)
+    except ModuleNotFoundError as e:
+        if e.name is None or not f"{where}.".startswith(f"{e.name}."):
+            raise _unusable(where, e) from e
+        raise InputError(
+            f"expected a module that Python finds, got {shown(where)}; name its file, as in "
+            f"path/to/file.py:{name}",
+            option="cell",
+        ) from None
+    except Exception as e:
+        raise _unusable(where, e) from e
+    found = vars(module).get(name)
+    if not isinstance(found, Cell):
+        known = [n for n, value in vars(module).items() if isinstance(value, Cell)]
+        there = f"one that {where} declares, {', '.join(known) or 'none at present'}"
+        raise InputError(
+            f"expected {there}, got {shown(name)}; declare it with @tidegate.cell", option="cell"
+        )
+    return found
+
+
+def _of_file(path: str) -> ModuleType:
+    if not os.path.isfile(path):
+        raise InputError(f"expected a file, got {shown(path)}; correct its path", option="cell")
+    digest = hashlib.sha256(os.path.realpath(path).encode(errors="surrogateescape")).hexdigest()
+    name = f"tidegate_cells_{digest[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # of a name that ends in .py
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _unusable(where: str, e: Exception) -> InputError:
+    if isinstance(e, InputError):
+        return e
+    problem = " ".join(f"{type(e).__name__}: {e}".split())
+    return InputError(
+        f"expected a module to import, got {shown(where)}, which fails: {problem}; correct it",
+        option="cell",
+    )
 
 
 class _Declaration:

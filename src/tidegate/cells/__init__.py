@@ -34,7 +34,9 @@ _FIRST = [name for name in TO_TRY if _NAMED[name].torch]
 # for help texts
 USES = " ".join(
     [
-        *(f"{name}: {_NAMED[name].use}" for name in TO_TRY),
+        *(f"{name}: {_NAMED[name].use}" for name in _FIRST),
+        f"Others: {', '.join(name for name in TO_TRY if name not in _FIRST)}; tidegate cells says "
+        "when to take which.",
         f"Variants of others, to compare them with: {', '.join(_VARIANTS)}.",
     ]
 )
@@ -53,6 +55,11 @@ def add_own(cell: Cell) -> None:
             "expected a name that no cell of tidegate has, got one of these; call it otherwise"
         )
     _OWN[cell.name] = _OWN[cell.key] = cell
+
+
+def add_stored(cell: Cell) -> None:
+    """Let `get_cell` find by its key a cell that a file brought, unless it is known already."""
+    _OWN.setdefault(cell.key, cell)
 
 
 def regularised(cell: Cell, zoneout: Probabilities = (), candidate_dropout: bool = False) -> Cell:
@@ -142,6 +149,7 @@ __all__ = [
     "Cell",
     "Probabilities",
     "add_own",
+    "add_stored",
     "cell_of",
     "get_cell",
     "get_own",

@@ -34,6 +34,7 @@ from tidegate.machine import describe
 from tidegate.model.checkpoint import is_model_file
 from tidegate.output.lock import lock
 from tidegate.output.places import check_folder, check_output, is_marked, refuse_inputs
+from tidegate.tasks.architectures import cells_as_given
 from tidegate.tasks.estimator import Estimator
 from tidegate.training.gradient_reach import gradient_reach
 from tidegate.training.option_values import check_value, plain
@@ -141,9 +142,9 @@ def compare(
 def for_cells(model: Estimator, cells: Sequence[str]) -> Any:
     """A copy of ``model`` with that of the cells which takes the most options, to check them."""
     has_heads, projects = model.num_heads > 1, model.projection_size is not None
-    declared = [get_cell(cell) for cell in cells]
+    declared = [get_cell(cell) for cell in cells_as_given(cells)]
     first = max(declared, key=lambda c: has_heads * c.heads + projects * c.is_projected)
-    return copy_of(model, cell=first.name)
+    return copy_of(model, cell=first.key)
 
 
 def _check_places(
@@ -169,7 +170,7 @@ def _checked(cells: Sequence[str], seeds: int) -> list[str]:
     """The cells' own names.  Raises InputError."""
     try:
         several = isinstance(cells, list | tuple)
-        names = [get_cell(cell).name for cell in cells] if several else []
+        names = [get_cell(cell).key for cell in cells_as_given(cells)] if several else []
     except InputError as e:
         raise InputError(str(e), option="cells") from None
     if not names or len(set(names)) < len(names):

@@ -27,6 +27,9 @@ Format 2
                     text-regressor's.  Of a ``sequence-to-sequence`` or ``series-to-series`` model
                     exactly the fields of encoder_decoder.EncoderDecoder, two of which are such
                     objects.
+  ``cells``         MAY be there where ``cell`` names readers' own ones, and nowhere else: a list
+                    of these, in the order of layers, as cells/stored.py has them: names, and steps
+                    as lists of operations.  Without it a reader must know them by their keys.
   ``encoder``       object: how text becomes tokens (of a ``sequence-to-sequence`` model two of
                     these, ``source`` and ``target``); null unless TASK_PARTS names it for the task,
                     and so are the next two.
@@ -118,6 +121,7 @@ from tidegate.model.container import (
 from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import Weights, narrowed, widened
 from tidegate.model.numbers import REMEDY, check_numbers, verify
+from tidegate.model.own_cells import add_own_cells, own_cells, own_keys
 from tidegate.model.tensors import SEQUENCE_TASKS, check_tensors, weights_of
 from tidegate.output.writing import write_atomically
 
@@ -192,6 +196,8 @@ def save_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     tensors |= {f"test.{name}": array for name, array in model.test_vector.items()}
     values: dict[str, Any] = {"format": FORMAT} | {key: getattr(model, key) for key in _KEYS}
     values["architecture"] = model.architecture.to_json()
+    if own := own_cells(model.architecture):
+        values["cells"] = own
     values["metrics"] = {k: None if math.isnan(v) else v for k, v in model.metrics.items()}
     values["history"] = {
         k: [v if math.isfinite(v) else None for v in column] for k, column in model.history.items()
@@ -267,8 +273,8 @@ def _check_values(values: Any) -> dict[str, Any]:
         older = type(found) is int and found < FORMAT
         remedy = "train the model again" if older else "a newer tidegate may read it"
         raise ValueError(f"format: expected {FORMAT}, got {shown(found)}; {remedy}")
-    if set(values) != {"format", *_KEYS}:
-        different = sorted(set(values) ^ {"format", *_KEYS})
+    if set(values) - {"cells"} != {"format", *_KEYS}:
+        different = sorted((set(values) - {"cells"}) ^ {"format", *_KEYS})
         raise ValueError(
             f"metadata: expected exactly the specified keys, got or missed {shown(different)}"
         )
@@ -281,8 +287,11 @@ def _check_values(values: Any) -> dict[str, Any]:
             wanted = kind
         if not isinstance(values[part], wanted):
             raise ValueError(f"{part}: expected {_NAMES[wanted]} for a {task}, got another value")
+    own = add_own_cells(values["cells"]) if "cells" in values else []
     two = task in TWO_NETWORKS
     architecture = (EncoderDecoder if two else Architecture).from_json(values["architecture"])
+    if own and own != own_keys(architecture):
+        raise ValueError("cells: expected those that the architecture names, got others")
     of_tokens = "encoder" in TASK_PARTS[task]
     if two and of_tokens != (architecture.vocabulary_size is not None):
         read = "tokens" if of_tokens else "numbers"

@@ -8,21 +8,29 @@ from typing import Any
 
 from tidegate.cells import HEADED, PROJECTED, Cell, get_cell
 from tidegate.cells.definition import divisible
+from tidegate.declaring import cell_at
 from tidegate.errors import InputError, shown, spelled, written
 from tidegate.model.architecture import READOUTS, Architecture, one_or_each, smallest_hidden_size
 
 
 def cells_as_given(value: Any) -> Any:
-    """What is given as ``cell``: a name, a cell by its key, or several, which become a tuple."""
-    if isinstance(value, Cell):
-        return value.key
-    if isinstance(value, str):
-        names = tuple(name.strip() for name in value.split(","))
-        return value if len(names) == 1 else names
+    """What is given as ``cell``: a name, a reader's own cell by its key, or several, a tuple then.
+
+    ``package.module:name`` and ``path/to/file.py:name`` are own ones, which are imported.  Raises
+    InputError where they cannot be.
+    """
+    if isinstance(value, str) and "," in value:
+        value = [name.strip() for name in value.split(",")]
     if not isinstance(value, list | tuple):
-        return value
-    names = tuple(cell.key if isinstance(cell, Cell) else cell for cell in value)
+        return _key_of(value)
+    names = tuple(map(_key_of, value))
     return value if names == value else names  # the same one, as scikit-learn expects
+
+
+def _key_of(value: Any) -> Any:
+    if isinstance(value, str) and ":" in value:
+        value = cell_at(value)
+    return value.key if isinstance(value, Cell) else value
 
 
 def cell_names(given: str | Sequence[str]) -> tuple[str, ...]:

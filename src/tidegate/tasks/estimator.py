@@ -56,7 +56,8 @@ class Estimator(StandsBeside, Saved):
 
     cell: str | tuple[str, ...] = option(
         "gru",
-        f"recurrent cell of all layers, or one for each: lstm,gru. {USES}",
+        "recurrent cell of all layers, or one for each: lstm,gru; your own as path/to/file.py:name "
+        f"or package.module:name. {USES}",
         common=True,
         search=Among(*TO_TRY),
     )
