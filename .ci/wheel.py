@@ -83,7 +83,7 @@ def bare(environment: Path) -> dict[str, str]:
 
 def tried(wheel: Path, python: str, folder: Path, *, torch: bool) -> None:
     """The wheel in a fresh environment of this interpreter; ``torch``: then with ours, too."""
-    environment = folder / Path(python).name
+    environment = folder / "environment"
     run(python, "-m", "venv", environment)
     own, variables = environment / "bin" / "python", bare(environment)
     pip = [own, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -112,11 +112,11 @@ def main(others: Sequence[str]) -> None:
     built, figures = build(archived())
     wheel = repaired(built)
     with tempfile.TemporaryDirectory() as name:
-        for python in (sys.executable, *others):
+        for place, python in enumerate((sys.executable, *others)):  # some have the same name
             found = shutil.which(python)
             if found is None:
                 raise SystemExit(f"expected an interpreter, got {python}, which is not here")
-            tried(wheel, found, Path(name), torch=python == sys.executable)
+            tried(wheel, found, Path(name) / str(place), torch=place == 0)
     with zipfile.ZipFile(wheel) as archive:
         unpacked = sum(file.file_size for file in archive.infolist())
     sizes = {"megabytes": wheel.stat().st_size, "megabytes_unpacked": unpacked}

@@ -31,6 +31,7 @@ PAGES = (
     ROOT / "docs" / "results-tasks.md",
     ROOT / "docs" / "onnx.md",
     ROOT / "docs" / "serving.md",
+    ROOT / "docs" / "wheels.md",
 )
 _TABLE = re.compile(r"<!-- table: (\w+) -->.*?<!-- /table -->", re.DOTALL)
 _WORDS = re.compile(r"<!-- words: (\w+) -->.*?<!-- /words -->", re.DOTALL)
@@ -130,9 +131,12 @@ def current(text: str) -> str:
 
     def words(found: re.Match[str]) -> str:
         said = getattr(importlib.import_module("results_words"), found[1])(rows_of)
-        return f"<!-- words: {found[1]} -->{said}<!-- /words -->"
+        # a line that begins with a comment is all comment to Markdown, and no paragraph
+        begins = "\n" if text[: text.index(found[0])].endswith("\n") else ""
+        return f"<!-- words: {found[1]} -->{begins}{said}<!-- /words -->"
 
-    return _WORDS.sub(words, _TABLE.sub(table, text))
+    text = _TABLE.sub(table, text)
+    return _WORDS.sub(words, text)
 
 
 def main() -> int:

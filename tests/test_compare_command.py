@@ -122,6 +122,8 @@ def test_help_without_a_task_says_which_there_are(tidegate: Tidegate) -> None:
     [
         ("compare book.txt", "--task"),
         ("compare book.txt --task poetry", "option --task: expected one of classifier, "),
+        ("compare book.txt --task poetry --text a", "option --task: expected one of classifier, "),
+        ("compare book.txt --text a", "missing option '--task'"),
         (f"{line('language-model')} --cells gruu", "gruu"),
         (f"{line('language-model')} --seeds 0", "option --seeds"),
         (f"{line('language-model')} --dropout 2", "option --dropout"),

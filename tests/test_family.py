@@ -56,6 +56,13 @@ def lstm_diagonal(w: Any, u: Any, v: Any, h: Tensor, c: Tensor) -> Any:  # noqa:
     return sigmoid(w.o + own.o * h + peep.o * c) * torch.tanh(c), c
 
 
+def gru_decay(w: Any, u: Any, v: Any, h: Tensor) -> Any:  # noqa: ARG001
+    """GRU-D's decay, of all that is read; then torch's GRU."""
+    h = torch.exp(-torch.clamp(w.d, min=0)) * h
+    r, z = sigmoid(w.r + u(h).r), sigmoid(w.z + u(h).z)
+    return (torch.lerp(torch.tanh(w.n + r * u(h).n), h, z),)
+
+
 def lstm_norm(w: Any, u: Any, v: Any, h: Tensor, c: Tensor) -> Any:
     """TensorFlow's LayerNormBasicLSTMCell."""
     gain, shift = v["weight_norm"], v["bias_norm"]
@@ -95,7 +102,8 @@ def exponential(w: Any, of: Any, log_f: Tensor, c: Tensor, n: Tensor, m: Tensor)
 BY_HAND: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     f.__name__: f
     for f in (
-        indrnn, mingru, minlstm, gru_diagonal, lstm_diagonal, lstm_norm, gru_norm, slstm, slstm_exp,
+        indrnn, mingru, minlstm, gru_diagonal, lstm_diagonal, gru_decay, lstm_norm, gru_norm, slstm,
+        slstm_exp,
     )
 }  # fmt: skip
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from chromium import grave_problems
-from streamed_models import language_model, text_classifier
+from streamed_models import forecaster, language_model, sequence_model, text_classifier
 
+import tidegate as tg
 from tidegate.tasks.inspecting import page_of
 
 TEXT = "the good film, so bad"
+STEPS = np.random.default_rng(0).normal(size=(8, 2))
 
 
 @pytest.fixture
@@ -21,9 +23,9 @@ def shown(browser: Any, tmp_path: Path) -> Iterator[Any]:
     """Opens a model's page; what it complains of and asks for is counted in the end."""
     complaints, asked, pages = [], [], []
 
-    def show(model: Any) -> Any:
+    def show(model: Any, x: Any = TEXT) -> Any:
         path = tmp_path / "page.html"
-        path.write_text(page_of(model, TEXT, model.inspect(TEXT), "a model"), encoding="utf-8")
+        path.write_text(page_of(model, x, model.inspect(x), "a model"), encoding="utf-8")
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text))
@@ -92,11 +94,27 @@ def test_time_scales_and_shares_of_closed_units_are_shown_by_step(shown: Any) ->
     assert page.locator("td.gate").first.text_content().endswith("%")
 
 
-@pytest.mark.parametrize("make", [text_classifier, language_model])
+def test_rows_of_a_forecaster_are_tinted_by_what_each_row_ahead_hangs_on(shown: Any) -> None:
+    model = forecaster()
+    page, hangs = shown(model, STEPS), model.connectivity(STEPS)
+    assert page.locator(".token").count() == len(hangs.steps)
+    names = page.locator("#asked option").all_text_contents()
+    assert names == [one.name for one in hangs.questions]
+    for k in (0, len(names) - 1):
+        page.select_option("#asked", str(k))
+        np.testing.assert_allclose(tints(page), shares(hangs.lengths[k]), atol=1e-3)
+
+
+@pytest.mark.parametrize(("make", "x"), [
+    (text_classifier, TEXT),
+    (language_model, TEXT),
+    (forecaster, STEPS),
+    (lambda: sequence_model(tg.SequenceClassifier), STEPS),
+], ids=["labels", "text", "forecasts", "sequences"])  # fmt: skip
 def test_it_fits_small_and_large_screens_and_axe_finds_nothing_serious(
-    shown: Any, make: Any
+    shown: Any, make: Any, x: Any
 ) -> None:
-    page = shown(make())
+    page = shown(make(), x)
     page.locator(".token").nth(2).focus()
     for width in (360, 390, 1280):
         page.set_viewport_size({"width": width, "height": 800})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ REFERENCES = {
     "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
     "log": np.log,
     "rsqrt": lambda x: 1 / np.sqrt(x),
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
 }
 
 
@@ -74,6 +76,7 @@ def test_sigmoid_far_below_zero_is_nothing() -> None:
         ("sigmoid", 1.7e-38, 0.5, 1.0),
         ("log", np.nan, -np.inf, np.inf),
         ("rsqrt", np.nan, np.inf, 0.0),
+        ("erf", -1.0, 0.0, 1.0),
     ],
 )
 def test_limits_and_nan(

@@ -122,7 +122,7 @@ STATEMENTS = {
     "a rounded value": ("n = round(n)", "n = n + 0", TypeError, "cannot take this"),
     "an unknown operation": (
         "n = ops.sin(n)", "n = ops.tanh(n)", AttributeError,
-        "ops.sin: expected one of sigmoid, tanh, .*mean, noise; write it with these",
+        "ops.sin: expected one of sigmoid, tanh, .*mean, noise, hard_sigmoid, .*; write it with",
     ),
     "noise of a value": (
         "n = ops.noise(n)", "n = n + 0.1 * ops.noise()", TypeError,

@@ -114,7 +114,13 @@ CASES = {
         replaced("2016-01-11,", "2016-01-10,3\n2016-01-11,"),
         "",
     ),
-    "opening hours": (FORECAST, table(*OPEN), "number the rows and name that", row_numbers, ""),
+    "opening hours": (
+        FORECAST,
+        table(*OPEN),
+        "read the time between them with --elapsed",
+        same,
+        "--elapsed",
+    ),
     "uneven": (
         FORECAST,
         table(*GAP, "2016-01-29 01:00,3"),

@@ -26,6 +26,7 @@ TEXTS, LABELS = [f"film {i}" for i in range(20)], ["a", "b"] * 10
 ROWS = np.random.default_rng(0).normal(size=(20, 9))
 DAYS = pd.date_range("2016-01-01", periods=60)
 FRAME = pd.DataFrame({"v": np.arange(60) % 7 + 0.5}, index=DAYS)
+HOLED = FRAME.assign(v=FRAME["v"].where(DAYS[7] != DAYS))
 TWO = pl.DataFrame({"a": DAYS.to_numpy(), "b": DAYS.to_numpy(), "v": FRAME["v"].to_numpy()})
 SERIES = Series.of(np.arange(9), np.arange(9.0))
 NESTED = {"x": [[1.0, 2.0], [3.0]], "y": [[1.0, 2.0], [3.0]]}
@@ -53,6 +54,18 @@ def writer(text: str, **options: Any) -> tg.LanguageModel:
 CASES: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
     "infinite": (
         lambda: as_sequences([[1.0, np.inf]]), "put NaN", lambda: as_sequences([[1.0, np.nan]]),
+    ),
+    "a missing value": (
+        lambda: forecast(HOLED), "fit with fill_gaps=True",
+        lambda: tg.Forecaster(**PLAIN, horizon=2, context=7).fit(
+            HOLED, fill_gaps=True
+        ),
+    ),
+    "a missing row": (
+        lambda: forecast(FRAME.drop(DAYS[7])), "fit with fill_gaps=True",
+        lambda: tg.Forecaster(**PLAIN, horizon=2, context=7).fit(
+            FRAME.drop(DAYS[7]), fill_gaps=True
+        ),
     ),
     "four dimensions": (
         lambda: as_sequences(np.ones((2, 3, 1, 1))), "reshape it",

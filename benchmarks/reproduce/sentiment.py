@@ -63,7 +63,7 @@ def main() -> None:
         clock = Clock()
         model = tg.TextClassifier(seed=arguments.seed, max_minutes=arguments.minutes)
         model.fit(*learned)
-        limit = "" if arguments.minutes is None else f", {arguments.minutes:g} minutes"
+        limit = "" if arguments.minutes is None else f", {arguments.minutes:g} min"
         row: Row = {"data": name + limit, **trained(model, clock), "test": model.evaluate(*unseen)}
         experiment = TextClassification(model, *learned, validation=None, test=unseen)
         (linear,) = experiment.baselines(model)

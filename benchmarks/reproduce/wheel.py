@@ -90,12 +90,11 @@ def _of(module: str, kind: str) -> Callable[[dict[str, Any]], float]:
 COLUMNS: dict[str, Any] = {
     "MB": lambda r: r["megabytes"],
     "MB unpacked": lambda r: r["megabytes_unpacked"],
-    "build, s": lambda r: r["seconds"],
-    "of processor": lambda r: r["cpu_seconds"],
+    "build, s of processor": lambda r: r["cpu_seconds"],
     "step of a layer, µs": _of("wheel", "layer"),
-    "linked": _of("linked", "layer"),
+    "the same, linked": _of("linked", "layer"),
     "step of a stream, µs": _of("wheel", "stream"),
-    "linked ": _of("linked", "stream"),
+    "the same, linked ": _of("linked", "stream"),
 }
 
 

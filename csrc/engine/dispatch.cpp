@@ -30,9 +30,9 @@ TIDEGATE_DECLARE(amx)
 TIDEGATE_DECLARE(avx512vnni)
 #endif
 
-const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp, dispatch::kTanhMaxUlp,
+const ErrorBounds kErrorBounds{dispatch::kExpMaxUlp,     dispatch::kTanhMaxUlp,
                                dispatch::kSigmoidMaxUlp, dispatch::kLogMaxUlp,
-                               dispatch::kRsqrtMaxUlp};
+                               dispatch::kRsqrtMaxUlp,   dispatch::kErfMaxUlp};
 
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> found{&baseline::table};

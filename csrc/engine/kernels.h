@@ -42,7 +42,7 @@ struct Product {
 struct Kernels {
     const char* isa;
     bool rounded;  // factors of products, to bfloat16 or, of the set for inference, to 8 bits
-    Elementwise exp, tanh, sigmoid, log, rsqrt;
+    Elementwise exp, tanh, sigmoid, log, rsqrt, erf;
     // y [rows, outputs] = x [rows, inputs] W^T + b with W [outputs, inputs] and b (or null) packed
     // before, 64-byte aligned, and workspace of its own.
     std::ptrdiff_t (*affine_panel_floats)(std::ptrdiff_t outputs, std::ptrdiff_t inputs);
@@ -74,7 +74,7 @@ struct Kernels {
 
 // Largest errors in units in the last place, as stated in simd/math.h.
 struct ErrorBounds {
-    double exp, tanh, sigmoid, log, rsqrt;
+    double exp, tanh, sigmoid, log, rsqrt, erf;
 };
 extern const ErrorBounds kErrorBounds;
 

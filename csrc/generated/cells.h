@@ -139,6 +139,90 @@ struct GruResetBefore {
     }
 };
 
+// Che et al. 2018, GRU-D, arXiv:1606.01865, eq. 10-16: the decay of the hidden state
+// gates: d, r, z, n; states: h
+struct GruDecay {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 4},
+                                                {"weight_hh", Role::kRecurrent, 3},
+                                                {"bias_ih", Role::kInputBias, 4},
+                                                {"bias_hh", Role::kRecurrentBias, 3}};
+    static constexpr CellState kStates[] = {{"h", false, true}};
+    static constexpr CellOperand kOperands[] = {{-1, true, 3, 0, false}};
+    static constexpr CellProduct kProducts[] = {{1, 0, false, 0, 0, Gradient::kGates, 1},
+                                                {1, 0, false, 1, 1, Gradient::kGates, 2},
+                                                {1, 0, false, 2, 2, Gradient::kProducts, 0}};
+    static constexpr CellPhase kForward[] = {{false, false, 0u}, {false, false, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}, {false, false, 0u}};
+    static constexpr Cell kCell{"gru_decay", kParameters, 4, kStates,   1, kOperands, 1, kProducts,
+                                3,           kForward,    2, kBackward, 2, 4,         2, 1,
+                                0,           0,           1};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(0);
+            const Vec x1 = at.template before<0>();
+            const Vec v0 = relu(x0);
+            const Vec v1 = exp(-(v0));
+            at.put_gate(0, v1);
+            at.template put_operand<0>((v1 * x1));
+            if (at.is_training()) {
+                at.put_extra(0, v0);
+            }
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.gate(2);
+            const Vec x1 = at.product(1);
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.gate(1);
+            const Vec x4 = at.product(0);
+            const Vec x5 = at.product(2);
+            const Vec x6 = at.gate(0);
+            const Vec x7 = at.template before<0>();
+            const Vec v0 = sigmoid((x3 + x4));
+            const Vec v1 = sigmoid((x0 + x1));
+            const Vec v2 = tanh(multiply_add(v0, x5, x2));
+            at.template put_state<0>(multiply_add(v1, (x6 * x7), ((broadcast(1.0f) - v1) * v2)));
+            if (at.is_training()) {
+                at.put_gate(1, v0);
+                at.put_gate(2, v1);
+                at.put_gate(3, v2);
+                at.put_extra(1, x5);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(2);
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.extra(1);
+            const Vec x4 = at.gate(1);
+            const Vec x5 = at.gate(0);
+            const Vec x6 = at.template before<0>();
+            const Vec v0 = ((x0 * (broadcast(1.0f) - x1)) * multiply_add(-x2, x2, broadcast(1.0f)));
+            const Vec v1 = (x5 * x6);
+            at.put_d_gate(1, ((v0 * x3) * (x4 * (broadcast(1.0f) - x4))));
+            at.put_d_gate(2, (((x0 * v1) - (x0 * x2)) * (x1 * (broadcast(1.0f) - x1))));
+            at.put_d_gate(3, v0);
+            at.put_d_product(0, (v0 * x4));
+            at.put_carried(0, (x0 * x1));
+            at.template put_operand<0>(v1);
+        }
+        if constexpr (Phase == 1) {
+            const Vec x0 = at.carried(0);
+            const Vec x1 = at.operand_gradient(0);
+            const Vec x2 = at.gate(0);
+            const Vec x3 = at.template before<0>();
+            const Vec x4 = at.extra(0);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = positive(x4);
+            at.put_d_gate(0, ((((v0 * x3) * x2) * broadcast(-1.0f)) * v1));
+            at.template put_d_state<0, false>((v0 * x2));
+        }
+    }
+};
+
 // Ravanelli et al. 2018, arXiv:1803.10225, without the batch normalisation of its inputs
 // gates: z, n; states: h
 struct GruLight {
@@ -2250,8 +2334,9 @@ struct SlstmExp {
 };
 
 using EngineCells =
-    CellList<Gru, GruResetBefore, GruLight, Indrnn, GruDiagonal, LstmDiagonal, LstmNorm, GruNorm,
-             Lstm, LstmCoupled, LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg, LstmFgr,
-             LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu, Slstm, SlstmExp>;
+    CellList<Gru, GruResetBefore, GruDecay, GruLight, Indrnn, GruDiagonal, LstmDiagonal, LstmNorm,
+             GruNorm, Lstm, LstmCoupled, LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg,
+             LstmFgr, LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu, Slstm,
+             SlstmExp>;
 
 }  // namespace tidegate::TIDEGATE_ISA

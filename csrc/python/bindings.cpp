@@ -136,6 +136,7 @@ NB_MODULE(_engine, m) {
     m.def("sigmoid", [](const Input& x) { return apply(kernels().sigmoid, x); }, "x"_a.noconvert());
     m.def("log", [](const Input& x) { return apply(kernels().log, x); }, "x"_a.noconvert());
     m.def("rsqrt", [](const Input& x) { return apply(kernels().rsqrt, x); }, "x"_a.noconvert());
+    m.def("erf", [](const Input& x) { return apply(kernels().erf, x); }, "x"_a.noconvert());
     m.def("isa", [] { return std::string(kernels().isa); });
     m.def("available_isas", [] {
         std::vector<std::string> names;
@@ -154,11 +155,9 @@ NB_MODULE(_engine, m) {
     });
     m.def("error_bounds", [] {
         const auto& bounds = kErrorBounds;
-        return std::map<std::string, double>{{"exp", bounds.exp},
-                                             {"tanh", bounds.tanh},
-                                             {"sigmoid", bounds.sigmoid},
-                                             {"log", bounds.log},
-                                             {"rsqrt", bounds.rsqrt}};
+        return std::map<std::string, double>{{"exp", bounds.exp},         {"tanh", bounds.tanh},
+                                             {"sigmoid", bounds.sigmoid}, {"log", bounds.log},
+                                             {"rsqrt", bounds.rsqrt},     {"erf", bounds.erf}};
     });
 
     m.def("cells", [] {

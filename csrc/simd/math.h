@@ -55,6 +55,7 @@ constexpr double kTanhMaxUlp = 3.0;
 constexpr double kSigmoidMaxUlp = 2.5;
 constexpr double kLogMaxUlp = 1.5;
 constexpr double kRsqrtMaxUlp = 1.5;
+constexpr double kErfMaxUlp = 8.0;
 
 // sigmoid(x) below this is returned as sigmoid(-87) = 1.6e-38.
 constexpr float kSigmoidLowest = -87.0f;
@@ -139,6 +140,24 @@ TIDEGATE_INLINE Vec rsqrt(Vec x) {
     for (int lane = 0; lane < kLanes; ++lane) root[lane] = __builtin_sqrtf(x[lane]);
     return broadcast(1.0f) / root;
 #endif
+}
+
+// All x: max error kErfMaxUlp, odd, |erf| <= 1. Rational approximation of Eigen's for float32.
+TIDEGATE_INLINE Vec erf(Vec x) {
+    const Vec c = clamp(x, -4.0f, 4.0f), s = c * c;
+    Vec p = broadcast(-2.72614225801306e-10f);
+    p = multiply_add(p, s, broadcast(2.77068142495902e-08f));
+    p = multiply_add(p, s, broadcast(-2.10102402082508e-06f));
+    p = multiply_add(p, s, broadcast(-5.69250639462346e-05f));
+    p = multiply_add(p, s, broadcast(-7.34990630326855e-04f));
+    p = multiply_add(p, s, broadcast(-2.95459980854025e-03f));
+    p = multiply_add(p, s, broadcast(-1.60960333262415e-02f));
+    Vec q = broadcast(-1.45660718464996e-05f);
+    q = multiply_add(q, s, broadcast(-2.13374055278905e-04f));
+    q = multiply_add(q, s, broadcast(-1.68282697438203e-03f));
+    q = multiply_add(q, s, broadcast(-7.37332916720468e-03f));
+    q = multiply_add(q, s, broadcast(-1.42647390514189e-02f));
+    return clamp(c * (p / q), -1.0f, 1.0f);
 }
 
 // A NaN in either comes out.

@@ -1,4 +1,4 @@
-// exp, tanh, sigmoid, log, rsqrt and softmax of one instruction set keep the bounds that
+// exp, tanh, sigmoid, log, rsqrt, erf and softmax of one instruction set keep the bounds that
 // simd/math.h states, on arrays of every length up to 40 and no float beyond. tests/test_math.py
 // asks more, where Python runs.
 //
@@ -96,6 +96,7 @@ int main(int count, char** arguments) {
         check(
             "rsqrt", kernels->rsqrt, [](double x) { return 1 / std::sqrt(x); }, bounds.rsqrt,
             least);
+        check("erf", kernels->erf, [](double x) { return std::erf(x); }, bounds.erf, all);
         check_softmax(*kernels);
         return failures ? 1 : 0;
     }

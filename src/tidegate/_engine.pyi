@@ -17,6 +17,7 @@ def log(x: NDArray[np.float32]) -> NDArray[np.float32]:
 def rsqrt(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 / sqrt(x): inf at 0, NaN below."""
 
+def erf(x: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def isa() -> str:
     """Instruction set in use: the best available one, or what TIDEGATE_ISA named at import."""
 

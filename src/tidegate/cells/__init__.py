@@ -34,7 +34,9 @@ _FIRST = [name for name in TO_TRY if _NAMED[name].torch]
 # for help texts
 USES = " ".join(
     [
-        *(f"{name}: {_NAMED[name].use}" for name in TO_TRY),
+        *(f"{name}: {_NAMED[name].use}" for name in _FIRST),
+        f"Others: {', '.join(name for name in TO_TRY if name not in _FIRST)}; tidegate cells says "
+        "when to take which.",
         f"Variants of others, to compare them with: {', '.join(_VARIANTS)}.",
     ]
 )

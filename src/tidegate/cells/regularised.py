@@ -20,10 +20,12 @@ Probabilities = tuple[tuple[str, float], ...]  # of states, by name
 
 
 def candidates_of(cell: Cell) -> tuple[str, ...]:
-    """The gates that propose a new state: watched, without a role, no sigmoid and no state."""
+    """The gates that propose a new state: watched, without a role, no state and nothing that
+    scales, which a sigmoid and an exponential are.
+    """
     states, found = set(map(id, cell.trace.states.values())), []
     for name, node in cell.trace.gates.items():
-        scales = isinstance(node, expr.Unary) and node.op == "sigmoid"
+        scales = isinstance(node, expr.Unary) and node.op in ("sigmoid", "exp")
         if name in cell.gates and not (cell.gates[name].role or scales or id(node) in states):
             found.append(name)
     return tuple(found)

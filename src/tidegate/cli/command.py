@@ -44,7 +44,8 @@ def command(
     """The command that runs the decorated function; its ``help`` is the docstring.
 
     The function is given each of ``parameters`` by name, and of each of ``groups`` one dict of its
-    options' values by name.
+    options' values by name.  Options of one name in several groups are one, the last of them, whose
+    value each group has.
     """
     return lambda run: Command(run, parameters, groups, help)
 
@@ -59,7 +60,8 @@ class Command(click.Command):
         groups: Mapping[str, Sequence[Option]],
         help: str | None,
     ) -> None:
-        own = [*parameters, *(option for options in groups.values() for option in options)]
+        grouped = [option for options in groups.values() for option in options]
+        own = [*parameters, *{option.name: option for option in grouped}.values()]
         hidden = sum(getattr(parameter, "hidden", False) for parameter in own)
         super().__init__(
             run.__name__,
@@ -72,10 +74,13 @@ class Command(click.Command):
         self.groups = {name: [option.name for option in of] for name, of in groups.items()}
 
     def invoke(self, ctx: click.Context) -> Any:
-        values = dict(ctx.params)
-        for group, names in self.groups.items():
-            values[group] = {name: values.pop(name) for name in names}
-        return ctx.invoke(self.run, **values)
+        grouped = {
+            group: {name: ctx.params[name] for name in names}
+            for group, names in self.groups.items()
+        }
+        inside = {name for names in self.groups.values() for name in names}
+        alone = {name: value for name, value in ctx.params.items() if name not in inside}
+        return ctx.invoke(self.run, **alone, **grouped)
 
     def get_help(self, ctx: click.Context) -> str:
         arguments = [p for p in self.params if isinstance(p, Argument)]

@@ -158,6 +158,8 @@ def compare_command(arguments: Sequence[str]) -> Command:
             say(f"\n{result}\n\nreport: {report}")
             say(f"best model of the advised cell: {result.best.path}")
 
+    if named is None:  # options of a task are unknown as long as the task is: say that alone
+        compare.context_settings = {"ignore_unknown_options": True, "allow_extra_args": True}
     return compare
 
 

@@ -124,12 +124,12 @@ def _forecasts(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
 def _labels(fitted: Classifier, data: Any, asked: Asked) -> dict[str, Any]:
     inputs, labels = data
     labels = _known_labels(fitted, asked.source, asked.file, labels)
+    judged = None if asked.plot is None else fitted.judged(inputs, labels)  # may refuse
     figures: dict[str, Any] = fitted.evaluate(inputs, labels)
     matrix = fitted.confusion_matrix(inputs, labels)
-    if asked.plot is not None:
+    if asked.plot is not None and judged is not None:
         from tidegate.tasks.label_plot import plot_labels
 
-        judged = fitted.judged(inputs, labels)
         plot_labels(asked.plot, matrix, fitted.classes_.tolist(), *judged, force=asked.force)
     if matrix.ndim == 3:
         return _label_sets(fitted, figures, matrix, asked)

@@ -216,7 +216,10 @@ class TrainingRun:
         validated, tested = self._counts(test)
         chosen = accuracy_told(validation, validated, self._inputs())
         told = accuracy_told(test, tested, self._inputs())
-        rows = {k if own else f"validation {k}": v for k, v in beside_baselines(chosen).items()}
+        rows = {
+            k if own or k.startswith("validation") else f"validation {k}": v
+            for k, v in beside_baselines(chosen).items()
+        }
         rows |= {f"test {k}": v for k, v in beside_baselines(told).items()}
         rows |= {"parameters": self.model.runtime_.architecture.parameter_count()}
         rows |= {"training time": clock(about["training_seconds"])}

@@ -41,6 +41,12 @@ class SequenceSource(PredictableSource):
         COLUMNS,
         default=(),
     )
+    elapsed: bool = source_option(
+        "read how much time lies between steps: of a table from its column of times, of .npz and "
+        ".ts from the last channel",
+        None,
+        default=False,
+    )
 
     @property
     @abstractmethod
@@ -55,7 +61,7 @@ class SequenceSource(PredictableSource):
         """Values, N arrays [T, I], and answers [N]."""
         if learning and _kind(file):  # later, what is told may be of the training's table
             given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
-            given = [name for name in given if name != "encoding"]  # of a .ts, too
+            given = [name for name in given if name not in ("encoding", "elapsed")]  # of a .ts, too
             if given:
                 problem = "expected none, for it is about tables"
                 got = f"got {getattr(self, given[0])!r}; leave it out"
@@ -80,6 +86,7 @@ class SequenceSource(PredictableSource):
                 id=self.id,
                 time=self.time,
                 values=self.values,
+                elapsed=self.elapsed,
                 answer=self.answer_column,
                 layout=self.layout(),
                 **self._form(),

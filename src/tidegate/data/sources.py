@@ -6,7 +6,7 @@ Readers are imported when they are used, so that help texts are fast.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from tidegate.data.files.reading import File
@@ -224,6 +224,13 @@ class TimeSeries(Source):
         "STEP",
         default=None,
     )
+    elapsed: bool = source_option(
+        "read rows at irregular times as they stand, and how much time lies between them, in days "
+        "if they are dates, by which the cell gru_decay lets its state fade; of rows to forecast "
+        "the times are known, too, and stand in the table",
+        None,
+        default=False,
+    )
 
     def read(self, file: File, *, learning: bool) -> tuple[Any]:
         from tidegate.data.series.tables import SeriesTable
@@ -247,6 +254,7 @@ class TimeSeries(Source):
             static=self.static,
             fill_gaps=self.fill_gaps,
             every=self.every,
+            elapsed=self.elapsed,
             layout=self.layout(),
         )
         return (table.read(),)
@@ -259,7 +267,12 @@ class TimeSeries(Source):
         outdone = {"no_time"} if given.get("time") is not None else set()
         outdone |= {"time_column"} if given.get("no_time") else set()
         kept = {name: value for name, value in provenance.items() if name not in outdone}
-        return super().as_in_training(kept, given)
+        made = super().as_in_training(kept, given)
+        if not made.elapsed:
+            return made
+        from tidegate.data.series.tables import ELAPSED
+
+        return replace(made, known=tuple(name for name in made.known if name != ELAPSED))
 
     @property
     def time_column(self) -> str | None:

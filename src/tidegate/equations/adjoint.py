@@ -49,7 +49,7 @@ def adjoint(forward: Trace) -> Adjoint:
         add(node, StateGradient(name))
     nodes = forward.nodes
     for node in reversed(nodes):
-        if node not in gradient or not node.operands:
+        if node not in gradient or not node.operands or _is_flat(node):
             continue
         for operand, term in zip(node.operands, _chain(node, gradient[node]), strict=True):
             if not isinstance(operand, Constant):
@@ -81,6 +81,14 @@ def adjoint(forward: Trace) -> Adjoint:
     )
 
 
+_TWO_OVER_ROOT_OF_PI = 1.1283791670955126
+
+
+def _is_flat(node: Expr) -> bool:
+    """Whether it hands on no gradient: what jumps, whose slope is 0 on both sides."""
+    return isinstance(node, Unary) and node.op == "positive"
+
+
 def _chain(node: Expr, g: Expr) -> tuple[Expr, ...]:
     """The gradient that ``node`` hands to each of its operands, given its own, ``g``."""
     match node:
@@ -94,6 +102,8 @@ def _chain(node: Expr, g: Expr) -> tuple[Expr, ...]:
             return (g * node,)
         case Unary("log", a):
             return (g / a,)
+        case Unary("erf", a):
+            return (g * (_TWO_OVER_ROOT_OF_PI * Unary("exp", Constant(-1.0) * (a * a))),)
         case Unary("rsqrt"):
             return (g * (-0.5 * (node * (node * node))),)
         case Binary("add"):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import erf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tidegate.equations import expr
+from tidegate.equations.activations import with_activations
 
 if TYPE_CHECKING:
     from tidegate.cells import Cell
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 Weights = Mapping[str, np.ndarray]  # a layer's parameters in one direction, by name
 
 
+@with_activations
 class Operations:
     """What a cell's equations call, on arrays of any float type."""
 
@@ -41,6 +44,10 @@ class Operations:
     @staticmethod
     def rsqrt(a: np.ndarray) -> np.ndarray:
         return 1 / np.sqrt(a)
+
+    @staticmethod
+    def erf(a: np.ndarray) -> np.ndarray:
+        return np.vectorize(erf, otypes=[np.float64])(a).astype(np.asarray(a).dtype)
 
     @staticmethod
     def positive(a: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ A cell is a plain function of one time step, ``equations(ops, w, u, *parameters,
 - ``parameters`` are the cell's further ones, in the order in which it declares them: vectors with
   one entry per unit, ``p.g`` for gate ``g``; or a projection, called as ``p(v)`` = W v
 - ``states`` are the states before the step
-- ``ops`` offers the functions of `FUNCTIONS` and `COMPARISONS`; ``mean``, the mean over the units
-  of each row; and ``noise()``, standard normal numbers [B, H], at each call and step others in
-  training, zeros otherwise.  The rest is ``+``, ``-``, ``*`` and ``/`` by element.
+- ``ops`` offers the functions of `FUNCTIONS` and `COMPARISONS`, and those of activations.py, which
+  are made of these; ``mean``, the mean over the units of each row; and ``noise()``, standard normal
+  numbers [B, H], at each call and step others in training, zeros otherwise.  The rest is ``+``,
+  ``-``, ``*`` and ``/`` by element.
 
 It returns ``states(...)``, the new states by name, and ``gates(...)``, the values worth watching.
 Called with arrays it computes; called with symbols (tracing.py) it becomes a small graph, from
@@ -24,9 +25,10 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from tidegate.equations.activations import ACTIVATIONS
 from tidegate.equations.refusal import Line, is_tracing, refusal_here, statement
 
-FUNCTIONS = ("sigmoid", "tanh", "relu", "exp", "log", "rsqrt")
+FUNCTIONS = ("sigmoid", "tanh", "relu", "exp", "log", "rsqrt", "erf")
 COMPARISONS = ("maximum", "minimum")
 
 
@@ -79,7 +81,7 @@ class Expr:
     __hash__ = object.__hash__
 
     def __getattr__(self, name: str) -> NoReturn:
-        known = name in (*FUNCTIONS, *COMPARISONS, "mean")
+        known = name in (*FUNCTIONS, *COMPARISONS, *ACTIVATIONS, "mean")
         advice = f"write ops.{name}(a)" if known else f"write it with {_OFFERED}"
         raise refusal_here(f"a value of a step has no .{name}; {advice}", AttributeError)
 
@@ -98,7 +100,10 @@ class Expr:
         return ()
 
 
-_OFFERED = f"+, -, *, / and ops.{', ops.'.join((*FUNCTIONS, *COMPARISONS, 'mean', 'noise'))}"
+_OFFERED = (
+    f"+, -, *, / and ops.{', ops.'.join((*FUNCTIONS, *COMPARISONS, 'mean', 'noise'))} or an "
+    f"activation such as ops.{', ops.'.join(list(ACTIVATIONS)[:3])}"
+)
 _NO_BRANCH = (
     "a step cannot branch on a value, which differs from unit to unit, or compare it; write "
     "ops.maximum(a, b), ops.minimum(a, b) or a gate between the two"
@@ -130,7 +135,7 @@ def _refusing(problem: str) -> Callable[..., NoReturn]:
 
 def _refuse_call(function: str) -> NoReturn:
     advice = {"sqrt": "1 / ops.rsqrt(a)", "clip": "ops.maximum(low, ops.minimum(a, high))"}
-    offered = function in (*FUNCTIONS, *COMPARISONS, "mean")
+    offered = function in (*FUNCTIONS, *COMPARISONS, *ACTIVATIONS, "mean")
     way = advice.get(function, f"ops.{function}" if offered else f"it with {_OFFERED}")
     raise refusal_here(
         f"{function}: a step is called on symbols, too, which only ops takes; write {way}",

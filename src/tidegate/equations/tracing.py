@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+from tidegate.equations.activations import ACTIVATIONS
 from tidegate.equations.expr import (
     COMPARISONS,
     FUNCTIONS,
@@ -106,7 +107,7 @@ def trace(
         **{name: _product(name, name, "") for name in projections},
     }
     declared, returned = first_line(equations), last_line(equations)
-    ops = _SymbolOps()
+    ops = SymbolOps()
     arguments = (ops, w, u, *further.values(), *before)
     try:
         inspect.signature(equations).bind(*arguments)
@@ -163,7 +164,7 @@ def trace(
     return traced
 
 
-class _SymbolOps:
+class SymbolOps:
     """The operations on symbols."""
 
     def __init__(self) -> None:
@@ -181,10 +182,12 @@ class _SymbolOps:
         return self.noises[-1]
 
     def __getattr__(self, name: str) -> Callable[..., Expr]:
+        if name in ACTIVATIONS:
+            return partial(self._activation, name)
         if name not in _OPERATIONS:
+            known = ", ".join((*_OPERATIONS, "noise", *ACTIVATIONS))
             raise refusal_here(
-                f"ops.{name}: expected one of {', '.join(_OPERATIONS)}, noise; write it with these",
-                AttributeError,
+                f"ops.{name}: expected one of {known}; write it with these", AttributeError
             )
         count, make = _OPERATIONS[name]
 
@@ -198,6 +201,22 @@ class _SymbolOps:
             return make(*map(as_expr, operands))
 
         return operation
+
+    def _activation(self, name: str, *operands: Any) -> Expr:
+        _, _, *numbers = inspect.signature(ACTIVATIONS[name]).parameters
+        if not 1 <= len(operands) <= 1 + len(numbers):
+            most = f" and up to {len(numbers)} numbers" if numbers else ""
+            raise refusal_here(
+                f"ops.{name}: expected 1 value{most}, got {len(operands)}; write ops.{name}(a)",
+                TypeError,
+            )
+        value, *others = map(as_expr, operands)
+        return ACTIVATIONS[name](self, value, *others)
+
+    @staticmethod
+    def positive(a: Expr) -> Expr:
+        """Of activations alone: a gradient learns nothing from what jumps."""
+        return Unary("positive", as_expr(a))
 
 
 _OPERATIONS: dict[str, tuple[int, Callable[..., Expr]]] = {

@@ -21,6 +21,7 @@ _FUNCTIONS = {
     "relu": r"\operatorname{relu}",
     "exp": r"\exp",
     "log": r"\log",
+    "erf": r"\operatorname{erf}",
     "maximum": r"\max",
     "minimum": r"\min",
 }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.errors import shown
+from tidegate.interchange.activations import Activation
 from tidegate.interchange.keras_config import LayerConfig, Values, Weights, inner_object
 from tidegate.interchange.keras_recurrent import RECURRENT, bidirectional, recurrent
 from tidegate.interchange.layers import (
@@ -39,6 +40,13 @@ _POOLS = {
 _PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
     "Softmax": {"axis": (-1, [-1])},
     "ReLU": {"max_value": (None,), "negative_slope": (None, 0), "threshold": (None, 0)},
+}
+
+
+# Layers of one function with a number: its name in Keras 3, before, and what it is by itself.
+_SLOPED = {
+    "LeakyReLU": ("LeakyRelu", "negative_slope", "alpha", 0.3),
+    "ELU": ("Elu", "alpha", "alpha", 1.0),
 }
 
 
@@ -80,6 +88,10 @@ def _plain_layer(config: LayerConfig) -> Layer:
         _check_plain(config, _PLAIN.get(kind, {}))
         said = config.values.get("activation") if kind == "Activation" else kind.lower()
         return Activate(name, config.activation("activation", said, softmax=True))
+    if kind in _SLOPED:
+        activation, key, older, usual = _SLOPED[kind]
+        slope = config.number(older if older in config.values else key, usual)
+        return Activate(name, Activation(activation, slope))
     if kind in _POOLS:
         others = config.values.get("data_format") == "channels_first"
         if config.values.get("keepdims") or others:

@@ -130,6 +130,10 @@ class _KerasLayer:
                 config["center"] = shift is not None
                 arrays = [a for a in (scale, shift, mean, variance) if a is not None]
                 return "BatchNormalization", config, {"": arrays}
+            case Activate(_, Activation("LeakyRelu", slope)):
+                return "LeakyReLU", {"negative_slope": slope}, {}
+            case Activate(_, Activation("Elu", alpha)):
+                return "ELU", {"alpha": alpha}, {}
             case Activate(_, activation):
                 return "Activation", {"activation": self._activation(activation)}, {}
             case Dropout(_, rate):

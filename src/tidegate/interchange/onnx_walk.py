@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.errors import shown
-from tidegate.interchange.activations import IDENTITY, SOFTMAX, Activation, from_onnx
+from tidegate.interchange.activations import IDENTITY, SOFTMAX, of_onnx_node
 from tidegate.interchange.layers import (
     Activate,
     Dense,
@@ -30,7 +30,6 @@ _PASSED = ("Identity", "Dropout")
 # TensorProto's numbers of types that hold all that is cast to them here: float32 and float64 of
 # numbers, int32 and int64 of tokens
 _WIDE = {True: (1, 11), False: (6, 7)}
-_ELEMENTWISE = ("Relu", "Tanh", "Sigmoid", "HardSigmoid", "Softsign", "Softplus", "Elu")
 
 
 class Unread(ValueError):
@@ -234,14 +233,8 @@ class Walk:
             axis = whole(attributes, "axis", -1 if self._graph.opset >= 13 else 1)
             if axis not in (-1, len(self._labels) - 1) or self._labels[-1] != "F":
                 raise self._unread(node)
-            found: Activation = SOFTMAX
-        elif node.op_type in _ELEMENTWISE:
-            numbers = [
-                [v] if isinstance(v := attributes.get(key), float) else []
-                for key in ("alpha", "beta")
-            ]
-            (found,) = from_onnx([node.op_type], *numbers)
-        else:
+            found = SOFTMAX
+        elif (found := of_onnx_node(node.op_type, attributes)) is None:
             raise self._unread(node)
         last = self.layers[-1] if self.layers else None
         if isinstance(last, Dense) and last.activation == IDENTITY and "D" not in self._labels:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.equations.expr import topological
 from tidegate.errors import InputError
-from tidegate.interchange.activations import IDENTITY, Activation
+from tidegate.interchange.activations import IDENTITY, NAMES, Activation
 from tidegate.interchange.conventions import into
 from tidegate.interchange.forms import USUAL
 from tidegate.interchange.layers import (
@@ -23,7 +24,19 @@ from tidegate.interchange.network import Network
 
 OPSET = 17  # read by older runtimes, too
 _DIRECTIONS = {(False,): "forward", (True,): "reverse", (False, True): "bidirectional"}
-_WITH_NUMBERS = {"Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu"}
+_WITH_NUMBERS = {
+    "Affine",
+    "LeakyRelu",
+    "ThresholdedRelu",
+    "ScaledTanh",
+    "HardSigmoid",
+    "Elu",
+    "Celu",
+}
+_OPERATORS = {
+    *("Tanh", "Sigmoid", "Relu", "LeakyRelu", "HardSigmoid", "Elu", "Celu", "Selu", "Softsign"),
+    *("Softplus", "ThresholdedRelu", "Softmax", "HardSwish", "Exp"),
+}
 _WITH_BETA = {"Affine", "ScaledTanh", "HardSigmoid"}
 
 
@@ -83,9 +96,9 @@ class _Writer:
                 else:
                     y = self.node("MatMul", x, self.array(weight.T), name=name)
                     y = y if bias is None else self.node("Add", y, self.array(bias))
-                return self._activation(activation, y, name, "")
+                return self._activation(activation, y, "")
             case Activate(_, activation):
-                return self._activation(activation, x, name, name)
+                return self._activation(activation, x, name)
             case Normalisation(_, scale, shift, mean, variance, epsilon):
                 ones = np.ones_like(mean)
                 values = [ones if scale is None else scale, 0 * ones if shift is None else shift]
@@ -105,12 +118,18 @@ class _Writer:
             "take it out of the network"
         )
 
-    def _activation(self, activation: Activation, x: str, layer: str, name: str) -> str:
+    def _activation(self, activation: Activation, x: str, name: str) -> str:
         if activation == IDENTITY:
             return x
-        if activation.name in ("Affine", "ScaledTanh"):
-            raise InputError(f"layer {layer}: ONNX has no operator {activation}; take Tanh")
-        return self.node(activation.name, x, name=name, **_numbers(activation))
+        if activation.name in _OPERATORS:
+            return self.node(activation.name, x, name=name, **_numbers(activation))
+        from tidegate.onnx.cells import elementwise
+
+        symbol, root = activation.graph()  # what has no operator is made of those that there are
+        values: dict[Any, Any] = {symbol: x}
+        for node in topological([root], values):
+            values[node] = elementwise(self.graph, node, values)
+        return values[root]
 
     def _recurrent(self, layer: Recurrent, x: str) -> str:
         form = layer.known_form
@@ -127,6 +146,11 @@ class _Writer:
         attributes: dict[str, Any] = {
             "hidden_size": layer.sizes["H"], "direction": _DIRECTIONS[reverse],
         }  # fmt: skip
+        if strange := [str(a) for a in form.activations if a.name not in NAMES]:
+            raise InputError(
+                f"layer {layer.name}: expected activations that ONNX's operators have, such as "
+                f"{', '.join(NAMES[:3])}, got {', '.join(strange)}; take network.to_torch()"
+            )
         if form.activations != USUAL[form.family]:
             both = form.activations * len(reverse)
             attributes["activations"] = [a.name for a in both]

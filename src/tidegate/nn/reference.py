@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from tidegate.cells import Cell
+from tidegate.equations.activations import with_activations
 from tidegate.nn.step_values import StepValues
 
 State = tuple[Tensor, ...]
@@ -230,6 +231,7 @@ class _Gates:
             setattr(self, gate, value)
 
 
+@with_activations
 class Operations:
     """What a cell's equations call, on tensors."""
 
@@ -239,6 +241,7 @@ class Operations:
     exp = staticmethod(torch.exp)
     log = staticmethod(torch.log)
     rsqrt = staticmethod(torch.rsqrt)
+    erf = staticmethod(torch.erf)
 
     @staticmethod
     def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
@@ -247,6 +250,10 @@ class Operations:
     @staticmethod
     def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
         return torch.minimum(*_tensors(a, b))
+
+    @staticmethod
+    def positive(a: Tensor) -> Tensor:
+        return (a > 0).to(a.dtype)
 
     @staticmethod
     def mean(a: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ FUNCTIONS = {
     "exp": ("Exp",),
     "log": ("Log",),
     "rsqrt": ("Sqrt", "Reciprocal"),
+    "erf": ("Erf",),
 }
 BINARY = {
     "add": "Add",
@@ -94,8 +95,8 @@ class Step:
             if node in values:  # one of several products of one operand
                 continue
             match node:
-                case expr.Constant(value):
-                    values[node] = graph.constant(np.array(value, np.float32))
+                case expr.Constant() | expr.Unary() | expr.Binary():
+                    values[node] = elementwise(graph, node, values)
                 case expr.Noise():  # in training alone
                     values[node] = graph.constant(np.zeros((1, self._height), np.float32))
                 case expr.Input(gate):
@@ -104,12 +105,6 @@ class Step:
                     values[node] = of_state[name]
                 case expr.Vector(parameter, gate):
                     values[node] = self._vectors[parameter, gate]
-                case expr.Unary(op, a):
-                    values[node] = values[a]
-                    for name in FUNCTIONS[op]:
-                        values[node] = graph.node(name, values[node])
-                case expr.Binary(op, a, b):
-                    values[node] = graph.node(BINARY[op], values[a], values[b])
                 case expr.Mean(a):
                     total = summed(graph, values[a], -1, keep=True)
                     units = graph.constant(np.array(self._width(a), np.float32))
@@ -164,6 +159,24 @@ class Step:
         blocks = np.arange(len(declared.blocks) * self._sizes[declared.rows])
         blocks = blocks.reshape(len(declared.blocks), -1) + 1
         return np.concatenate([blocks[declared.blocks.index(gate)] for gate in gates])
+
+
+def elementwise(graph: Builder, node: expr.Expr, values: Mapping[expr.Expr, Value]) -> Value:
+    """What a number, a function or an operation of two is, given its operands' ``values``."""
+    match node:
+        case expr.Constant(value):
+            return graph.constant(np.array(value, np.float32))
+        case expr.Unary("positive", a):
+            above = graph.node("Greater", values[a], graph.constant(np.zeros((), np.float32)))
+            return graph.node("Cast", above, to=1)  # to float32
+        case expr.Unary(op, a):
+            found = values[a]
+            for name in FUNCTIONS[op]:
+                found = graph.node(name, found)
+            return found
+        case expr.Binary(op, a, b):
+            return graph.node(BINARY[op], values[a], values[b])
+    raise TypeError(f"no operator for {node}")
 
 
 def _linear(graph: Builder, x: Value, matrix: Value, bias: Value | None) -> Value:

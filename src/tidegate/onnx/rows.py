@@ -81,11 +81,11 @@ class SequenceRows:
         places = graph.node("Min", places, graph.node("Unsqueeze", last, axes(graph, 1)))
         places = graph.node("Unsqueeze", places, axes(graph, 2))
         values = graph.node("GatherND", values, places, batch_dims=1)
-        shape = axes(graph, 0, -1, inputs.segment * inputs.channels)
+        shape = axes(graph, 0, -1, inputs.segment * inputs.columns)
         values = graph.node("Reshape", values, shape)
         if beside:
             told = beside[0] if len(beside) == 1 else graph.node("Concat", *beside, axis=2)
-            width = self.reading.input_size - inputs.segment * inputs.channels
+            width = self.reading.input_size - inputs.segment * inputs.columns
             rows = _shape(graph, size_of(graph, values, 0), steps, axes(graph, width))
             values = graph.node("Concat", values, graph.node("Expand", told, rows), axis=2)
         values = graph.node("Transpose", cast(graph, values, np.float32), perm=[1, 0, 2])
@@ -96,13 +96,39 @@ class SequenceRows:
         inputs, evidence = self.reading.inputs, self.reading.evidence
         values = _filled(graph, _scaled(graph, ROWS, inputs.scaler))
         if not inputs.own_scale and evidence is None:
-            return values, []
+            return self._with_times(graph, values, values, counts), []
         shape, mean, magnitude = _own_scale(graph, values, counts)
         beside = [mean, magnitude] if inputs.own_scale else []
         if evidence is not None:
             told = evidence_of(graph, evidence, shape, values, magnitude, counts)
             beside.append(graph.node("Unsqueeze", told, axes(graph, 1)))
-        return shape if inputs.own_scale else values, beside
+        shape = shape if inputs.own_scale else values
+        return self._with_times(graph, shape, values, counts), beside
+
+    def _with_times(self, graph: Graph, shape: str, values: str, counts: str) -> str:
+        """``shape`` with elapsed times as they stand in ``values``, and as they follow."""
+        inputs = self.reading.inputs
+        if not inputs.elapsed:
+            return shape
+        ends = np.iinfo(np.int64).max
+        last = graph.node("Slice", values, axes(graph, -1), axes(graph, ends), axes(graph, 2))
+        parts = [last]
+        if inputs.channels > 1:
+            others = axes(graph, 0), axes(graph, -1), axes(graph, 2)
+            parts.insert(0, graph.node("Slice", shape, *others))
+        if inputs.elapsed == 2:
+            later = graph.node("Slice", last, axes(graph, 1), axes(graph, ends), axes(graph, 1))
+            one = graph.node("Slice", last, axes(graph, 0), axes(graph, 1), axes(graph, 1))
+            later = graph.node("Concat", later, one, axis=1)
+            follows = graph.node(
+                "Sub", graph.node("Unsqueeze", counts, axes(graph, 1)), whole(graph, 1)
+            )
+            numbers = graph.node(
+                "Range", whole(graph, 0), size_of(graph, values, 1), whole(graph, 1)
+            )
+            follows = graph.node("Unsqueeze", graph.node("Less", numbers, follows), axes(graph, 2))
+            parts.append(graph.node("Where", follows, later, graph.constant(np.zeros(()))))
+        return parts[0] if len(parts) == 1 else graph.node("Concat", *parts, axis=2)
 
     def answered(self, graph: Graph, output: str) -> tuple[str, Any, list[int | str]]:
         if self.target is None:

@@ -203,11 +203,17 @@ def _bounds(node: expr.Expr) -> tuple[float, float]:
             return value, value
         case expr.Unary("sigmoid", _):
             return 0.0, 1.0
-        case expr.Unary("tanh", _):
+        case expr.Unary("tanh" | "erf", _):
             return -1.0, 1.0
         case expr.Unary("relu", a):
             low, high = _bounds(a)
             return max(low, 0.0), max(high, 0.0)
+        case expr.Unary("exp", a):
+            low, high = np.exp(_bounds(a))
+            return float(low), float(high)
+        case expr.Binary("mul", expr.Constant(factor), a) if factor:
+            ends = sorted(factor * end for end in _bounds(a))
+            return ends[0], ends[1]
         case expr.Binary("sub", a, b):
             (low, high), (least, most) = _bounds(a), _bounds(b)
             return low - most, high - least

@@ -118,6 +118,15 @@ class TextClassifier(TextEstimator, Classifier):
         known = self._known(texts)
         return self.kind_.confusion(self._outputs(known), self._answers(known, labels))
 
+    def judged(self, texts: Any, labels: Any) -> tuple[np.ndarray, ...]:
+        """As `Classifier.judged`.  Raises InputError of texts with several labels each."""
+        if not isinstance(self.kind_, OneLabel):
+            raise InputError(
+                "expected a model of one label for each text to draw, got one of several; take the "
+                "figures of evaluate"
+            )
+        return super().judged(texts, labels)
+
     @property
     def thresholds_(self) -> np.ndarray:
         """From which probability on each label is predicted, where texts have several, [labels]."""

@@ -17,7 +17,7 @@ from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.sequence_blend import blended, keep_apart, trust
-from tidegate.tasks.sequence_reading import ReadsSequences
+from tidegate.tasks.sequence_reading import ReadsSequences, elapsed_option
 from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.weights import sample_weights
 from tidegate.training.budget import Closing
@@ -60,6 +60,7 @@ class SequenceEstimator(ReadsSequences):
         "strong ones; without it in those of the training part, so that a stream need not read all "
         "values anew for each answer",
     )
+    elapsed: bool = elapsed_option()
     crop: float = option(
         0.1,
         "cut off up to this fraction of each training sequence, at random; so few sequences give "
@@ -138,7 +139,7 @@ class SequenceEstimator(ReadsSequences):
         def prepare(count: int) -> None:
             taken = some[:count]
             of_some = [sequences[i] for i in taken]
-            self.inputs_ = SequenceInputs.fit(of_some, self.segment, self.own_scale)
+            self._learn_scale(of_some)
             self._learn_evidence(of_some, answers[taken], np.ones(count), self._answer_size)
 
         part = self._part_prepared(self.INPUTS, len(some), prepare)
@@ -149,6 +150,11 @@ class SequenceEstimator(ReadsSequences):
         train, drawn, test = (([sequences[i] for i in part], answers[part]) for part in rows)
         weights = counts[rows[0]], counts[rows[1]] if judges is None else None
         return train, judges or drawn, test, weights
+
+    def _learn_scale(self, sequences: list[np.ndarray]) -> SequenceInputs:
+        """Set ``inputs_``."""
+        self.inputs_ = SequenceInputs.fit(sequences, self.segment, self.own_scale, self._times_read)
+        return self.inputs_
 
     def _default_fraction(self, count: int) -> float:
         """What is held out of ``count`` sequences: evidence learns from that part, too."""
@@ -206,7 +212,7 @@ class SequenceEstimator(ReadsSequences):
         of both, one after the other, if both may be learned from; ``tested`` counts the sequences
         of the test part.
         """
-        self.inputs_ = inputs = SequenceInputs.fit(train[0], self.segment, self.own_scale)
+        inputs = self._learn_scale(train[0])
         both = [*train[0], *validation[0]]
         answers = np.concatenate([train[1], validation[1]])
         others = np.zeros(len(validation[0])) if counts[1] is None else counts[1]

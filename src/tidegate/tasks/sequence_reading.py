@@ -11,6 +11,7 @@ from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.data.sequences.reading import SequenceReading
 from tidegate.errors import InputError, spelled
 from tidegate.tasks.estimator import Estimator
+from tidegate.training.options import option
 
 if TYPE_CHECKING:
     from tidegate.model.checkpoint import ModelFile
@@ -18,12 +19,24 @@ if TYPE_CHECKING:
     from tidegate.runtime.stream import Stream
 
 
+def elapsed_option() -> Any:
+    """Whether steps are read with the times between them."""
+    return option(
+        False,
+        "read how much time lies between steps, by which the cell gru_decay lets its state fade; "
+        "of a table from its column of times, in days if they are dates; of arrays, .npz and .ts "
+        "the last channel is the time since the step before",
+    )
+
+
 class ReadsSequences(Estimator):
     """A task on sequences, which ``inputs_`` scales and cuts; ``evidence_`` reads whole ones."""
 
     SCALING_PARTS: ClassVar[frozenset[str]] = frozenset({"inputs"})  # of the model file
 
-    evidence: bool  # an option of the task
+    evidence: bool  # options of the task
+    elapsed: bool
+    bidirectional: bool
     inputs_: SequenceInputs
 
     def __sklearn_tags__(self) -> Any:
@@ -45,6 +58,11 @@ class ReadsSequences(Estimator):
         learned = learn_evidence(filled, answers, counts, labels)
         self.evidence_, left_out, self._strength = learned
         return left_out
+
+    @property
+    def _times_read(self) -> int:
+        """As ``SequenceInputs.elapsed`` has it."""
+        return self.elapsed * (1 + self.bidirectional)
 
     @property
     def _reading(self) -> SequenceReading:

@@ -12,7 +12,7 @@ from tidegate.baselines.tagged import Tagged
 from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
 from tidegate.errors import spelled
 from tidegate.tasks.estimator import with_default
-from tidegate.tasks.sequence_reading import ReadsSequences
+from tidegate.tasks.sequence_reading import ReadsSequences, elapsed_option
 from tidegate.tasks.tags_steps import Read, TagsSteps
 from tidegate.terminal import say
 from tidegate.training.options import documented, option
@@ -59,6 +59,7 @@ class SeriesTagger(ReadsSequences, TagsSteps):
     MOST_REFIT: ClassVar[str] = "up to 200,000 steps"
     FEW: ClassVar[int] = 200_000
 
+    elapsed: bool = elapsed_option()
     piece: int = option(
         512,
         "learn from longer sequences in pieces of this many steps; they are predicted whole",
@@ -101,7 +102,7 @@ class SeriesTagger(ReadsSequences, TagsSteps):
         self._learn_classes(whole[0].labels)
         self.evidence_ = None
         parts = train, held_out, test = self._some_prepared(whole, self._prepare)
-        self.inputs_ = SequenceInputs.fit(list(train.inputs), 1, own_scale=False)
+        self._learn_scale(train)
         alone = not held_out.steps  # then the weights that fit the training part best are kept
         learned = self._pieces(self._read_labelled(train))
         judged = learned if alone else self._read_labelled(held_out)
@@ -146,8 +147,11 @@ class SeriesTagger(ReadsSequences, TagsSteps):
 
     def _prepare(self, part: Tagged) -> None:
         """Set ``inputs_``, and read the part as the network does."""
-        self.inputs_ = SequenceInputs.fit(list(part.inputs), 1, own_scale=False)
+        self._learn_scale(part)
         self._read_labelled(part)
+
+    def _learn_scale(self, part: Tagged) -> None:
+        self.inputs_ = SequenceInputs.fit(list(part.inputs), 1, False, self._times_read)
 
     def _pieces(self, read: Read) -> Read:
         """Long sequences in pieces."""

@@ -27,39 +27,56 @@ class SequenceInputs:
     two numbers that scaling so has taken away: the sequence's mean, in standard deviations of the
     training part, and the decimal logarithm of its own deviation in that unit.  Without
     ``own_scale`` it reads the values in standard deviations of the training part alone, so that
-    what it reads of a step does not depend on what follows.  ``segment``
-    consecutive values make one recurrent step (Lin et al. 2023, SegRNN, arXiv:2308.11200), the last
-    one filled up with the last value.
+    what it reads of a step does not depend on what follows.  ``elapsed``: the last channel is the
+    time since the step before, which is read in units of its mean, 0 being no time; of 2, the time
+    until the next step is read, too, 0 at the last one, which is what a reading backwards has gone
+    through.  ``segment`` consecutive values make one recurrent step (Lin et al. 2023, SegRNN,
+    arXiv:2308.11200), the last one filled up with the last value.
     """
 
     scaler: Scaler
     segment: int
     own_scale: bool = True
+    elapsed: int = 0
 
     @classmethod
-    def fit(cls, sequences: list[np.ndarray], segment: int | None, own_scale: bool = True) -> Self:
+    def fit(
+        cls,
+        sequences: list[np.ndarray],
+        segment: int | None,
+        own_scale: bool = True,
+        elapsed: int = 0,
+    ) -> Self:
         """Scaled by the values of ``sequences``; the default segment is a twelfth of their length.
 
-        Raises InputError for a channel without any value.
+        Raises InputError for a channel without any value, and for times that go back.
         """
         rows = np.concatenate(sequences)
         if np.isnan(rows).all(axis=0).any():
             channel = int(np.isnan(rows).all(axis=0).argmax())
             raise InputError(f"channel {channel + 1}: expected some values, got none; leave it out")
         scalers = [Scaler.fit(column[~np.isnan(column), None]) for column in rows.T]
+        if elapsed:
+            scalers[-1] = _of_elapsed(rows[:, -1])
         mean, scale = (np.concatenate([getattr(s, n) for s in scalers]) for n in ("mean", "scale"))
         median = float(np.median([len(sequence) for sequence in sequences]))
         segment = segment or max(1, round(median / _STEPS))
-        return cls(scaler=Scaler(mean, scale), segment=segment, own_scale=own_scale)
+        scaler = Scaler(mean, scale)
+        return cls(scaler=scaler, segment=segment, own_scale=own_scale, elapsed=elapsed)
 
     @property
     def channels(self) -> int:
         return len(self.scaler.mean)
 
     @property
+    def columns(self) -> int:
+        """Values that are read of each step; beside them stands what is said of all steps."""
+        return self.channels + (self.elapsed == 2)
+
+    @property
     def input_size(self) -> int:
         """Values that one recurrent step reads."""
-        return self.channels * (self.segment + (2 if self.own_scale else 0))
+        return self.columns * self.segment + (2 * self.channels if self.own_scale else 0)
 
     def filled(self, sequence: np.ndarray) -> np.ndarray:
         """Values [T, C] in standard deviations of the training part, none missing, float64."""
@@ -67,47 +84,72 @@ class SequenceInputs:
         return np.where(np.isnan(values), 0.0, values)
 
     def scaled(self, sequence: np.ndarray) -> np.ndarray:
-        """Values [T, C] as shape, mean and magnitude, float32 [T, 3 C]; else scaled, [T, C]."""
+        """Values [T, C] as shape, mean and magnitude, float32 [T, columns + 2 C]; else scaled."""
         return self.shaped(self.filled(sequence))
 
     def shaped(self, values: np.ndarray) -> np.ndarray:
         """What ``scaled`` gives of a sequence that ``filled`` gave."""
-        if not self.own_scale:
-            return values.astype(np.float32)
-        mean, deviation = values.mean(axis=0), values.std(axis=0)
-        shape = (values - mean) / np.where(deviation > FLAT, deviation, np.inf)
-        whole = np.concatenate([mean, np.log10(deviation + FLAT)])
-        whole = np.broadcast_to(whole, (len(values), len(whole)))
-        return np.concatenate([shape, whole], axis=1).astype(np.float32)
+        parts = [values]
+        if self.own_scale:
+            mean, deviation = values.mean(axis=0), values.std(axis=0)
+            shape = (values - mean) / np.where(deviation > FLAT, deviation, np.inf)
+            whole = np.concatenate([mean, np.log10(deviation + FLAT)])
+            parts = [shape, np.broadcast_to(whole, (len(values), len(whole)))]
+        if self.elapsed:  # whatever the scale of the sequence, a day is a day
+            parts[0] = np.concatenate([parts[0][:, :-1], values[:, -1:]], axis=1)
+        if self.elapsed == 2:
+            parts.insert(1, np.append(values[1:, -1:], np.zeros((1, 1)), axis=0))
+        return np.concatenate(parts, axis=1).astype(np.float32)
 
     def segments(self, scaled: np.ndarray) -> np.ndarray:
         """What ``scaled`` gave as recurrent steps, float32 [ceil(T / segment), input_size].
 
         Columns that are alike at every step may stand behind it; they are read at every one.
         """
-        shape, whole = np.split(scaled, [self.channels], axis=1)
+        shape, whole = np.split(scaled, [self.columns], axis=1)
         missing = -len(shape) % self.segment
         shape = np.concatenate([shape, np.repeat(shape[-1:], missing, axis=0)])
-        steps = shape.reshape(-1, self.channels * self.segment)
+        steps = shape.reshape(-1, self.columns * self.segment)
         return np.concatenate([steps, whole[: len(steps)]], axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Keys: scaler, segment; and own_scale where it is false."""
-        values = {"scaler": self.scaler.to_json(), "segment": self.segment}
-        return values if self.own_scale else values | {"own_scale": False}
+        """Keys: scaler, segment; own_scale where it is false, and elapsed where it is not 0."""
+        values: dict[str, Any] = {"scaler": self.scaler.to_json(), "segment": self.segment}
+        values |= {} if self.own_scale else {"own_scale": False}
+        return values | ({"elapsed": self.elapsed} if self.elapsed else {})
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
         """What ``to_json`` gave.  Raises ValueError for keys, types or sizes out of schema."""
-        if not isinstance(values, dict) or set(values) - {"own_scale"} != {"scaler", "segment"}:
+        added = {"own_scale", "elapsed"}
+        if not isinstance(values, dict) or set(values) - added != {"scaler", "segment"}:
             raise ValueError("inputs: expected an object with the keys scaler and segment")
         if values.get("own_scale", False) is not False:
             raise ValueError(f"own_scale: expected false or none, got {values['own_scale']!r}")
+        elapsed = values.get("elapsed", 0)
+        if type(elapsed) is not int or (not 1 <= elapsed <= 2 and "elapsed" in values):
+            raise ValueError(f"elapsed: expected 1, 2 or none, got {elapsed!r}")
         segment = values["segment"]
         if type(segment) is not int or not 1 <= segment <= 2**31:
             raise ValueError(f"segment: expected a whole number from 1, got {segment!r}")
         scaler = Scaler.from_json(values["scaler"])
-        return cls(scaler=scaler, segment=segment, own_scale="own_scale" not in values)
+        own_scale = "own_scale" not in values
+        return cls(scaler=scaler, segment=segment, own_scale=own_scale, elapsed=elapsed)
+
+
+def _of_elapsed(times: np.ndarray) -> Scaler:
+    """The scale of times since the step before, [T], of which 1 is to be the mean.
+
+    Raises InputError for times that go back.
+    """
+    known = times[~np.isnan(times)]
+    if (known < 0).any():
+        raise InputError(
+            f"expected the time since the step before as the last channel, got {known.min()}; "
+            "sort steps by time, or leave elapsed out"
+        )
+    mean = known.mean()
+    return Scaler(np.zeros(1), np.array([mean if mean > 0 else 1.0]))
 
 
 def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:

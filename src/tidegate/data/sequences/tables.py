@@ -13,9 +13,10 @@ from tidegate.data.files.numerals import as_floats
 from tidegate.data.files.tables import Table, read_table
 from tidegate.data.files.text_frame import is_text
 from tidegate.data.sequences.sequences import Answers, SequenceSet
+from tidegate.data.times.grid import elapsed
 from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["SequenceTable", "as_numbers", "check_times", "groups_of", "one_of_each"]
+__all__ = ["SequenceTable", "as_numbers", "times_of", "groups_of", "one_of_each"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class SequenceTable:
     of its cells are empty.  ``values`` are by default all columns without another role.  ``answer``
     is the column of labels or numbers, the same on all rows of a sequence.  ``by_step``: every row
     is a step and has an answer of its own; without an ``id`` column all are one sequence.
+    ``elapsed``: the time since the step before, 0 at the first, is one more value of each step; of
+    dates in days.
     """
 
     path: str | PathLike[str]
@@ -37,6 +40,7 @@ class SequenceTable:
     answer: str | None = None
     channels: int = 1
     by_step: bool = False
+    elapsed: bool = False
     layout: Layout = PLAIN
 
     def read(self, answers: Answers) -> SequenceSet:
@@ -66,9 +70,14 @@ class SequenceTable:
             sequence_names = [str(row + 1) for row in range(frame.height)]
         else:
             groups, sequence_names = self._groups(table)
-            if self.time is not None:
-                check_times(table, self.time, groups)
             values = [cells[rows] for rows in groups]
+            if self.time is not None:
+                times = times_of(table, self.time, groups)
+                if self.elapsed:
+                    values = [
+                        np.c_[of, elapsed(times[rows])]
+                        for of, rows in zip(values, groups, strict=True)
+                    ]
         found = None
         if asked is not None and answers == "labels":
             labels = np.array(table.labels(asked))
@@ -96,6 +105,11 @@ class SequenceTable:
             problem = "expected none for a table with a whole sequence in each row"
             raise InputError(
                 f"{problem}, got {self.time!r}; or give {spelled('id')}, too", option="time"
+            )
+        if self.elapsed and self.time is None:
+            raise InputError(
+                f"expected a column of times beside it, got none; give {spelled('time', 'COLUMN')}",
+                option="elapsed",
             )
         if self.channels != 1 and self.id is not None:
             problem = "expected none for a table with a row per step"
@@ -133,8 +147,11 @@ def groups_of(table: Table, column: str) -> tuple[list[np.ndarray], list[str]]:
     return np.split(order, np.cumsum(np.bincount(rank))[:-1]), names[begun].tolist()
 
 
-def check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
-    """Raise InputError unless times rise within every sequence."""
+def times_of(table: Table, column: str, groups: list[np.ndarray]) -> np.ndarray:
+    """The times of rows, numbers or datetime64.
+
+    Raises InputError unless they rise within every sequence.
+    """
     cells = table.frame[column]
     times = as_numbers(cells)
     if times is None:
@@ -146,6 +163,7 @@ def check_times(table: Table, column: str, groups: list[np.ndarray]) -> None:
             first, then = shown(str(cells[before])), shown(str(cells[row]))
             problem = f"expected a time after {first}, got {then}"
             raise table.error(row, f"{problem}; sort the rows of an id by time", column)
+    return times
 
 
 def _answers(

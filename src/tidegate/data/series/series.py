@@ -17,7 +17,7 @@ from tidegate.data.files.dialect import Dialect
 from tidegate.data.times.frequencies import binned, step_named
 from tidegate.data.times.grid import Step, advance, grid_positions
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError, shown, spelled
 
 __all__ = ["Series", "filled", "rows_given"]
 
@@ -90,19 +90,20 @@ class Series:
             wrong = np.isinf(array) if fill_gaps else ~np.isfinite(array)
             if wrong.any():
                 row, channel = np.argwhere(wrong)[0].tolist()
-                problem = f"expected finite numbers in {array_names[channel]!r}, got "
-                raise RowError(
-                    f"{problem}{array[row, channel]}; fill it in, such as with the value before",
-                    row,
-                )
+                value = array[row, channel]
+                problem = f"expected finite numbers in {array_names[channel]!r}, got {value}"
+                remedy = "fill it in, such as with the value before"
+                remedy += f", or fit with {spelled('fill_gaps', True)}" if np.isnan(value) else ""
+                raise RowError(f"{problem}; {remedy}", row)
         if every is None:
             step, positions = grid_positions(times)
         gaps = np.flatnonzero(np.diff(positions) != 1)
         if len(gaps) and not fill_gaps:
             row = int(gaps[0]) + 1
             due = advance(times[:row], step, 1)[0]
+            remedy = f"fit with {spelled('fill_gaps', True)}, or number the rows as times"
             problem = f"expected {due}, got {times[row]}"
-            raise RowError(f"{problem}; insert the missing rows, or number the rows as times", row)
+            raise RowError(f"{problem}; insert the missing rows, {remedy}", row)
         made = cls(times, step, names, table, covariate_names, extra)
         beforehand = beforehand if known_names else None
         made = replace(made, known_names=known_names, known=beforehand, gaps=fill_gaps)

@@ -15,13 +15,14 @@ from tidegate.data.series.columns import listed
 from tidegate.data.series.panel import Panel, one_step, static_cells
 from tidegate.data.series.series import Series, rows_given
 from tidegate.data.times.frequencies import binned, step_named
-from tidegate.data.times.grid import Step, advance, grid_positions
+from tidegate.data.times.grid import Step, advance, elapsed, grid_positions
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle
 from tidegate.errors import InputError, shown, spelled
 
 __all__ = ["ALL", "SeriesTable", "read_series"]
 
 ALL: Final = "*"  # for the targets: all other columns that hold numbers
+ELAPSED: Final = "elapsed"  # what is known of each row, where the time since the last one is read
 
 _PARTS: Final = frozenset(["year", "month", "day", "hour", "minute"])
 _FILLABLE: Final = 0.1  # share of rows that may be missing before filling them invents the series
@@ -40,7 +41,8 @@ class SeriesTable:
     Missing rows and missing values (empty, NA, NaN, ?) are an InputError with the line; with
     ``fill_gaps`` they are missing in the series, too.  ``every`` names a step, to which rows at any
     times are brought by means; steps without rows are missing.  With ``known`` columns last rows
-    without any value are those whose values are to come.
+    without any value are those whose values are to come.  ``elapsed``: rows at any times are read
+    in their order, and numbered; of each the time since the row before, of dates in days, is known.
     """
 
     path: str | PathLike[str]
@@ -52,16 +54,24 @@ class SeriesTable:
     static: tuple[str, ...] = ()
     fill_gaps: bool = False
     every: str | None = None
+    elapsed: bool = False
     layout: Layout = PLAIN
 
     def read(self) -> Panel:
         """The series of the table, a panel of one without an id.  Raises InputError."""
+        if self.elapsed and (self.time is None or self.every is not None):
+            got = "none" if self.time is None else spelled("every", self.every)
+            raise InputError(
+                f"expected a column of times beside it, and rows as they stand, got {got}; give "
+                f"{spelled('time', 'COLUMN')} alone",
+                option="elapsed",
+            )
         table = read_table(self.path, layout=self.layout)
         about = [name for name in (self.time, self.id) if name is not None] + [*self.static]
         names = self.target
         if names == (ALL,) and ALL not in table.frame.columns:
             names = _holding_numbers(table, without={*about, *self.covariate, *self.known})
-        roles = [*about, *names, *self.covariate, *self.known]
+        roles = [*about, *names, *self.covariate, *self.known, *[ELAPSED] * self.elapsed]
         if not names or len(set(roles)) != len(roles):
             problem = f"expected one time column and targets, each once, got {', '.join(roles)}"
             raise InputError(f"{problem}; name every column once", file=self.path)
@@ -151,8 +161,12 @@ class _Read:
         told, table, style = self.told, self.table, self.style
         times = self.times[rows] if told.time is not None else np.arange(len(rows))
         values, covariates, known = (array[rows] for array in self.numbers)
+        names, covariate_names, known_names = self.columns
         fills = told.fill_gaps or told.every is not None
         try:
+            if told.elapsed:
+                known, known_names = np.c_[known, elapsed(times, style)], (*known_names, ELAPSED)
+                times, style = np.arange(len(rows)), AS_NUMPY
             if told.every is None:
                 step, positions = grid_positions(times, style)
             else:
@@ -174,12 +188,11 @@ class _Read:
         if count > _SPARSEST * len(times):
             problem = f"expected gaps that can be filled, got {len(times)} rows for {count} times"
             raise InputError(f"{problem}; bring the rows to a regular grid", file=told.path)
-        last = rows_given(values) if told.known else len(times)
+        last = rows_given(values) if known_names else len(times)
         if not fills:
             self._check_holes(rows[:last], np.column_stack([values, covariates])[:last])
         if told.known and told.every is None:
             self._check_known(rows, known)
-        names, covariate_names, known_names = self.columns
         made = Series(
             times,
             step,
@@ -249,8 +262,8 @@ def _gap(times: np.ndarray, style: TimeStyle, step: Step, positions: np.ndarray,
     if missing <= _FILLABLE * (positions[-1] + 1):
         filled = f"carry the last value forward with {spelled('fill_gaps', True)}"
         return f"{problem}; insert them, or {filled}"
-    numbered = f"number the rows and name that column with {spelled('time', 'COLUMN')}"
-    remedy = f"{numbered}, or bring them to a regular grid with {spelled('every', 'STEP')}"
+    counted = f"read the time between them with {spelled('elapsed', True)}"
+    remedy = f"{counted}, or bring them to a regular grid with {spelled('every', 'STEP')}"
     return f"{problem}: too many to fill in; {remedy}"
 
 

@@ -47,14 +47,7 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
     """
     if len(times) < 2:
         raise RowError(f"expected two times or more, got {len(times)}; give more rows", 0)
-    rises = times[1:] > times[:-1]
-    if not rises.all():
-        row = int(np.argmin(rises)) + 1
-        before, got = style.write(times[row - 1 : row + 1])
-        if times[row] == times[row - 1]:
-            raise RowError(f"expected each time once, got {got} again; keep one row of them", row)
-        problem = f"expected rows sorted by time, got {got} after {before}"
-        raise RowError(f"{problem}; sort them by time", row)
+    _need_rising(times, style)
     if times.dtype.kind == "f":
         step, positions, good = _decimal_grid(times)
     elif times.dtype.kind == "M" and _are_business_days(times):
@@ -76,6 +69,27 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
             remedy = f"write the months alone, such as {month}"
         raise RowError(f"{problem}; {remedy}", row)
     return step, positions
+
+
+def elapsed(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> np.ndarray:
+    """The time since the one before, float64 [N], of dates in days; 0 at the first.
+
+    Raises RowError (InputError) for times [N] that do not increase, written in their ``style``.
+    """
+    _need_rising(times, style)
+    since = np.diff(times, prepend=times[:1])
+    return since / np.timedelta64(1, "D") if since.dtype.kind == "m" else since.astype(np.float64)
+
+
+def _need_rising(times: np.ndarray, style: TimeStyle) -> None:
+    rises = times[1:] > times[:-1]
+    if not rises.all():
+        row = int(np.argmin(rises)) + 1
+        before, got = style.write(times[row - 1 : row + 1])
+        if times[row] == times[row - 1]:
+            raise RowError(f"expected each time once, got {got} again; keep one row of them", row)
+        problem = f"expected rows sorted by time, got {got} after {before}"
+        raise RowError(f"{problem}; sort them by time", row)
 
 
 def _even_grid(times: np.ndarray) -> tuple[Step, np.ndarray, np.ndarray]:
