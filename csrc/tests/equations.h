@@ -112,6 +112,17 @@ inline std::vector<Reals> lstm_diagonal(const Row& row) {
     return {h, c};
 }
 
+// Gates d, r, z, n, of which the first has no recurrent block.
+inline std::vector<Reals> gru_decay(const Row& row) {
+    const Reals h =
+        row.each([&](Index j) { return std::exp(-std::max(row.w(0, j), 0.0)) * row.before[0][j]; });
+    return {row.each([&](Index j) {
+        const double r = sigmoid(row.w(1, j) + row.u(0, j, h));
+        const double z = sigmoid(row.w(2, j) + row.u(1, j, h));
+        return (1 - z) * std::tanh(row.w(3, j) + r * row.u(2, j, h)) + z * h[j];
+    })};
+}
+
 // Gates i, f, z, o; states h, c, n, m. What has less than half in n has not begun.
 inline std::vector<Reals> slstm(const Row& row) {
     const Index H = row.layer.H;
@@ -229,6 +240,7 @@ inline const std::map<std::string, Step> kSteps{{"rnn_tanh", rnn_tanh},
                                                 {"mingru", mingru},
                                                 {"gru_diagonal", gru_diagonal},
                                                 {"lstm_diagonal", lstm_diagonal},
+                                                {"gru_decay", gru_decay},
                                                 {"slstm", slstm},
                                                 {"test_norm", test_norm},
                                                 {"test_two_products", test_two_products},

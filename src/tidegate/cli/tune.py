@@ -219,7 +219,7 @@ def tune_command(task: str, arguments: Sequence[str]) -> Command:
             else:
                 say(str(found))
             return
-        told_of_source = typed_ones(told)
+        told_of_source = {n: v for n, v in typed_ones(told).items() if n not in options}
 
         def training_line(searched: Mapping[str, Any]) -> str:
             validated = {} if validation is None else {"validation": validation}
