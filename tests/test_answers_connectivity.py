@@ -81,6 +81,18 @@ def test_a_classifier_is_asked_of_each_label_and_had_the_text_ended_at_each_step
     np.testing.assert_allclose(found.lengths[by_step[-1]], found.lengths[0])
 
 
+def test_a_prompt_shows_on_which_steps_each_answer_hangs_most() -> None:
+    hangs = text_classifier().connectivity("the good film, so bad")
+    first, *told = repr(hangs).split("\n  ")
+    assert first == f"Connectivity of {len(hangs.questions)} answers, {len(hangs.steps)} steps"
+    final = [k for k, one in enumerate(hangs.questions) if one.at is None]
+    assert len(told) == len(final) == 3
+    for line, k in zip(told, final, strict=True):
+        most = int(hangs.lengths[k].argmax())
+        name = hangs.questions[k].name
+        assert line.startswith(f"{name}: hangs most on {hangs.steps[most]} (step {most}), ")
+
+
 def test_a_language_model_is_asked_of_each_token_that_comes() -> None:
     from tidegate.runtime.connectivity import connectivity
 

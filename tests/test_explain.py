@@ -138,6 +138,22 @@ def test_the_command_explains_a_text_and_the_texts_of_a_file(
     assert tidegate(f"explain {model} 'a lovely film' -o page.html").code == 0  # its own file
 
 
+def test_a_text_of_a_file_is_told_before_the_next_is_read(
+    tidegate: Tidegate, regressor: tg.TextRegressor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regressor.save("m.safetensors")
+    Path("two.txt").write_text("a lovely film\na dreadful one\n")
+    one = explaining._explained
+
+    def once(model: Any, text: str) -> Any:
+        if "dreadful" in text:
+            raise KeyboardInterrupt
+        return one(model, text)
+
+    monkeypatch.setattr(explaining, "_explained", once)
+    assert "a lovely film" in tidegate("explain m.safetensors two.txt").out
+
+
 @pytest.mark.parametrize(("line", "problem"), [
     ("explain m.safetensors", "expected a text, or a file to check on with --check, got neither"),
     ("explain m.safetensors a --check b", "got both"),

@@ -77,6 +77,7 @@ def explain(
     Example: tidegate explain reviews-text-classifier.safetensors "not bad at all"
     """
     from tidegate.tasks import load
+    from tidegate.tasks.explaining import explained
 
     if (asked is None) == (check is None):
         got = "neither" if asked is None else "both"
@@ -105,7 +106,11 @@ def explain(
         if check is not None:
             _tell_check(fitted.faithfulness(inputs), fitted, json=json)
             return
-        found = fitted.explain(inputs)
+        found = []
+        for one in explained(fitted, inputs):  # each is told once it is known: a file takes minutes
+            found.append(one)
+            if not json:
+                _tell(one, top)
     if output is not None:
         from tidegate.tasks.explanation_page import write_explanations
 
@@ -113,8 +118,6 @@ def explain(
     if json:
         print_json({"explanations": [one.to_json() for one in found]})
         return
-    for one in found:
-        _tell(one, top)
     if output is not None:
         say(f"written: {output}")
 

@@ -17,6 +17,7 @@ from tidegate.equations import bptt
 from tidegate.runtime.network import Network, State
 
 _WINDOW: Final = 200  # tokens that the gradient is followed back through
+_MOST_TOLD: Final = 3
 _MOST_FINAL: Final = 8
 _MOST_STEPS: Final = 256
 _VALUES: Final = 1 << 25  # of all steps and rows at a time, which take 128 MiB
@@ -38,7 +39,7 @@ class Question(NamedTuple):
     series: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Connectivity:
     """How much answers hang on steps: ``lengths`` float64 [questions, steps] of gradients.
 
@@ -50,6 +51,16 @@ class Connectivity:
     questions: tuple[Question, ...]
     lengths: np.ndarray
     scores: np.ndarray
+
+    def __repr__(self) -> str:
+        """Of the answers to the whole: the three steps that each hangs on most."""
+        lines = [f"{type(self).__name__} of {len(self.questions)} answers, {len(self.steps)} steps"]
+        for one, lengths in zip(self.questions, self.lengths, strict=True):
+            if one.at is None:
+                most = np.argsort(-lengths, kind="stable")[:_MOST_TOLD].tolist()
+                steps = ", ".join(f"{self.steps[k]} (step {k})" for k in most)
+                lines.append(f"{one.name}: hangs most on {steps}")
+        return "\n  ".join(lines)
 
 
 def questions_of(

@@ -10,7 +10,7 @@ many random ones (comprehensiveness: DeYoung et al. 2020, ERASER, arXiv:1911.034
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -106,9 +106,9 @@ class Faithfulness:
         return {"faithful": self.holds, "texts": self.texts, "falls": falls}
 
 
-def explained(model: Any, texts: Any) -> list[Explanation]:
+def explained(model: Any, texts: Any) -> Iterator[Explanation]:
     """What each word of each text carries, by leaving it out.  Raises InputError."""
-    return [_explained(model, text) for text in model._known(texts)]
+    return (_explained(model, text) for text in model._known(texts))
 
 
 def _explained(model: Any, text: Any) -> Explanation:

@@ -254,7 +254,7 @@ class TextEstimator(TextOptions):
         """
         from tidegate.tasks.explaining import explained
 
-        return explained(self, texts)
+        return list(explained(self, texts))
 
     def faithfulness(self, texts: Any, *, seed: int = 0) -> Faithfulness:
         """Whether explanations name what carries answers: how far these fall without it.
