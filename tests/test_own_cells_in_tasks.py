@@ -48,6 +48,12 @@ def plain(ops, w, u, h):
     return states(h=0.5 * h + 0.5 * n), gates(n=n)
 
 
+@cell(gates="n", state="h")
+def bent(ops, w, u, h):
+    n = ops.gelu(w.n + u.n(h)) + ops.hard_shrink(w.n)
+    return states(h=0.5 * h + 0.5 * n), gates(n=n)
+
+
 number = 3
 '''
 
@@ -113,7 +119,7 @@ def test_own_cells_are_compared(tidegate: Tidegate, cells: Any) -> None:
 WRONG = {
     "none.py:plain": "expected a file, got 'none.py'; correct its path",
     "no_such.module:plain": "got 'no_such.module'; name its file, as in path/to/file.py:plain",
-    "mine.py:other": "expected one that mine.py declares, remembering, plain, got 'other'; declare",
+    "mine.py:other": "one that mine.py declares, remembering, plain, bent, got 'other'; declare",
     "mine.py:number": "got 'number'; declare it with @tidegate.cell",
     "wrong.py:plain": "got 'wrong.py', which fails: ZeroDivisionError: division by zero; correct",
     "needs.py:plain": "got 'needs.py', which fails: ModuleNotFoundError: No module named 'no_such'",
@@ -135,7 +141,7 @@ def test_a_place_without_a_cell_is_told_in_one_line(
     assert len(refused.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["remembering", "plain"])
+@pytest.mark.parametrize("name", ["remembering", "plain", "bent"])
 def test_a_cell_is_restored_as_it_was(cells: Any, name: str) -> None:
     own = cells[name]
     again = restored(json.loads(json.dumps(stored(own))))

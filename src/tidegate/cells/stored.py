@@ -21,6 +21,7 @@ MAX_OPERATIONS, MAX_NAMES = 300, 64
 MAX_WRITTEN_OUT = 100_000
 _NAME = re.compile("[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 _TEXT = 200  # characters of a meaning
+_UNARY = (*expr.FUNCTIONS, "positive")  # of which activations are made
 _BINARY = ("add", "sub", "mul", "div", *expr.COMPARISONS)
 _KEYS = {
     *("name", "gates", "states", "vectors", "projections", "heads"),
@@ -184,7 +185,7 @@ def _nodes(
                 made = expr.Product(name, gate, nodes[_index(a, nodes)])
             case ["mean", a]:
                 made = expr.Mean(nodes[_index(a, nodes)])
-            case [str(op), a] if op in expr.FUNCTIONS:
+            case [str(op), a] if op in _UNARY:
                 made = expr.Unary(op, nodes[_index(a, nodes)])
             case [str(op), a, b] if op in _BINARY:
                 made = expr.Binary(op, nodes[_index(a, nodes)], nodes[_index(b, nodes)])
