@@ -13,7 +13,9 @@ from tidegate.nn.network import SequenceNetwork
 from tidegate.training.gradient_reach import gradient_reach
 
 
-def make_network(cell, *, readout="last", bidirectional=False, hidden_sizes=(3,), outputs=2):
+def make_network(
+    cell, *, readout="last", bidirectional=False, hidden_sizes=(3,), outputs=2, **around
+):
     torch.manual_seed(0)
     return SequenceNetwork(
         Architecture(
@@ -29,6 +31,7 @@ def make_network(cell, *, readout="last", bidirectional=False, hidden_sizes=(3,)
             embedding_dropout=0.0,
             dropout=0.5,
             recurrent_dropout=0.5,
+            **around,
         )
     ).eval()
 
@@ -95,6 +98,28 @@ def test_it_is_the_gradient_of_what_the_network_itself_puts_out(cell):
             outputs, _ = network(inputs[t + 1 :], state=state)
         else:
             outputs = network.output(h[0])
+        loss = F.cross_entropy(outputs, targets, reduction="sum")
+        norms.append(torch.autograd.grad(loss, h)[0][0].norm(dim=1))
+    relative = torch.stack(norms[::-1]) / norms[-1]  # [distance, B]
+    np.testing.assert_allclose(reach, relative.log().mean(1).exp(), rtol=1e-9)
+
+
+def test_what_goes_past_the_last_layer_is_in_what_the_network_puts_out():
+    network = make_network("gru", hidden_sizes=(4, 3), residual=True, layer_norm=True)
+    inputs, lengths, targets = batch([6, 6, 6, 6], classes=True)
+    reach = gradient_reach(network, inputs, lengths, targets)
+
+    network, inputs = network.double(), inputs.double()
+    features, (_, (last,)) = network.features(inputs)
+    past, norms = (features - last[0]).detach(), []
+    for t in range(6):
+        with torch.no_grad():
+            _, (below, (h,)) = network(inputs[: t + 1])
+        h.requires_grad_()
+        if t < 5:
+            outputs, _ = network(inputs[t + 1 :], state=[below, (h,)])
+        else:
+            outputs = network.output(h[0] + past)
         loss = F.cross_entropy(outputs, targets, reduction="sum")
         norms.append(torch.autograd.grad(loss, h)[0][0].norm(dim=1))
     relative = torch.stack(norms[::-1]) / norms[-1]  # [distance, B]

@@ -44,7 +44,8 @@ def of_values(**more: Any) -> Network:
 
 @pytest.mark.parametrize("task", TINY)
 def test_a_task_learns_keeps_and_uses_a_stack(tidegate: Tidegate, task: str) -> None:
-    options = TINY[task].replace("--hidden-sizes 4", STACK) + " --output m.safetensors"
+    options = TINY[task].replace("--hidden-sizes 4", STACK).replace("steps 4", "steps 1")
+    options += " --output m.safetensors"
     learned = tidegate(f"train {task} {LEARN[task]} {options}")
     assert learned.code == 0, learned.err
     about = tidegate("info m.safetensors --json").json["architecture"]

@@ -12,7 +12,6 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tidegate.cells import Cell
-from tidegate.cells.regularised import candidates_of
 from tidegate.nn.arguments import (
     check_cell,
     check_flag,
@@ -30,19 +29,13 @@ from tidegate.nn.described import described
 from tidegate.nn.dropout import dropout
 from tidegate.nn.functional import compact, describe_path, reason_against_torch, recurrence
 from tidegate.nn.reference import State
-from tidegate.nn.regularising import (
-    cell_that_runs,
-    check_below_one,
-    check_zoneout,
-    drop_weights,
-    noise_of,
-)
+from tidegate.nn.regularising import Regularised, drop_weights
 from tidegate.nn.step_values import StepValues, named
 from tidegate.nn.torch_tools import OwnModule, one_node
 
 
 @described
-class Recurrent(OwnModule, nn.RNNBase):
+class Recurrent(Regularised, OwnModule, nn.RNNBase):
     """Stacked recurrent layers of any cell, called as torch.nn's are.  Equations: docs/cells.md.
 
     RNN, LSTM and GRU are this class with torch.nn's signatures.  The names of parameters, their
@@ -106,32 +99,10 @@ class Recurrent(OwnModule, nn.RNNBase):
         self.proj_size = check_projection(self.cell, proj_size, self.hidden_size)
         self.num_heads = check_heads(self.cell, num_heads, self.hidden_size)
         self.dropout = check_probability("dropout", dropout)
-        self.recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
-        if recurrent_dropout > 0 and self.cell.seen_width is None:
-            raise ValueError(
-                f"recurrent_dropout: expected 0 for {self.cell.name}, whose state no weights read, "
-                f"got {recurrent_dropout}; leave it out"
-            )
-        if recurrent_dropout == 1:
-            raise ValueError(
-                "recurrent_dropout: expected below 1, got 1, which cuts the state; give less"
-            )
-        self.input_dropout = check_probability("input_dropout", input_dropout)
-        if input_dropout == 1:
-            raise ValueError(
-                "input_dropout: expected below 1, got 1, which reads nothing; give less"
-            )
-        self.dropout_per_gate = check_flag("dropout_per_gate", dropout_per_gate)
-        self.candidate_dropout = check_below_one("candidate_dropout", candidate_dropout)
-        self.weight_dropout = check_below_one("weight_dropout", weight_dropout)
-        if self.weight_dropout > 0 and self.cell.seen_width is None:
-            raise ValueError(
-                f"weight_dropout: expected 0 for {self.cell.name}, which has no recurrent weights, "
-                f"got {weight_dropout}; leave it out"
-            )
-        self.zoneout, self._zoned = zoneout, check_zoneout(self.cell, zoneout)
-        self._candidates = len(candidates_of(self.cell))
-        _ = cell_that_runs(self.cell, self._zoned, self.candidate_dropout > 0)
+        self._regularise(
+            recurrent_dropout, input_dropout, dropout_per_gate, candidate_dropout, zoneout,
+            weight_dropout,
+        )  # fmt: skip
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(  # in torch.nn's words, by which people filter it
                 "dropout option adds dropout after all but last recurrent layer, so non-zero "
@@ -319,39 +290,6 @@ class Recurrent(OwnModule, nn.RNNBase):
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return x, _stacked(finals)
-
-    def _mask(self, probability: float, weight: str, layer: int, like: Tensor) -> Tensor | None:
-        """What hides some of the values that a weight sees, for each sequence or also each gate.
-
-        ``like``: a state, [B, ..].
-        """
-        if not self.training or probability == 0:
-            return None
-        heads = self.num_heads if weight == "weight_hh" else 1
-        shape = like.shape[0], heads * self._weight(f"{weight}_l{layer}").shape[1]
-        if self.dropout_per_gate:
-            shape = len(self.cell.parameters[weight].blocks), *shape
-        keep = 1 - probability
-        return torch.bernoulli(like.new_full(shape, keep)) / keep
-
-    def _noise(self, x: Tensor, like: Tensor) -> Tensor | None:
-        """What the equations ask for in training, of the type of a state."""
-        if not self.training:
-            return None
-        shape = (*x.shape[:2], self.hidden_size)
-        if self.candidate_dropout or self._zoned:
-            dropped = self._candidates, self.candidate_dropout
-            return torch.cat(noise_of(*dropped, self._zoned, shape, like), -1)
-        if self.cell.noises == 0:
-            return None
-        return torch.randn_like(like.new_empty(*shape[:2], self.cell.noises * shape[2]))
-
-    def _cell_that_runs(self, training: bool) -> Cell:
-        """What a call runs: another cell under zoneout, and in training without candidates."""
-        drops = training and self.candidate_dropout > 0
-        if not drops and not self._zoned:
-            return self.cell
-        return cell_that_runs(self.cell, self._zoned, drops)
 
     def _forward_packed(
         self, packed: PackedSequence, hx: Any, lengths: Any, asked: tuple[bool, bool]
