@@ -18,9 +18,10 @@ namespace {
 
 using namespace tests;
 
-// Of the largest value: float32, up to 33 steps of 64 units. Layer normalisation divides by a
-// spread of few units, which may be small: 2.9e-5 was seen with it, 2e-5 without.
-constexpr double kTolerance = 5e-5;
+// Of the largest value: float32, up to 33 steps of 64 units; 2e-5 was seen. A step that takes means
+// normalises by them: it divides by the spread of its units, and that of three may be so small that
+// a step multiplies what the one before it rounded. Of 40 million values one was 5.6e-5 off.
+constexpr double kTolerance = 5e-5, kToleranceOfMeans = 5e-4;
 // Factors of 8 bits. What many steps make of their errors has no bound worth a name: so values are
 // compared up to kRoundedSteps. A rounded factor may put a unit of relu to the other side of its
 // bend.
@@ -170,6 +171,12 @@ std::string kind_of(const Cell& cell) {
     return kind;
 }
 
+bool takes_means(const Cell& cell) {
+    for (int phase = 0; phase < cell.forward_phases; ++phase)
+        if (cell.forward[phase].means) return true;
+    return false;
+}
+
 // Every shape with fresh draws of the options.
 void check_cell(const Kernels& kernels, const CellKernels& kernel, Random& random) {
     const Index sizes[] = {1, 3, 17, 64};
@@ -213,6 +220,7 @@ int main(int count, char** arguments) {
         const std::string name = each.cell->name;
         if (!reference::kSteps.count(name) && by_hand.count(kind_of(*each.cell))) continue;
         ++checked;
+        tolerance = takes_means(*each.cell) ? kToleranceOfMeans : kTolerance;
         if (kernels->rounded)
             tolerance = name == "rnn_relu" ? kRoundedReluTolerance : kRoundedTolerance;
         check_cell(*kernels, each, random);
