@@ -7,6 +7,7 @@ function here.  Each is given ``rows_of``, which reads the rows of a result file
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -93,3 +94,24 @@ def batches_gain(rows_of: RowsOf) -> str:
         "times one at a time: small networks miss it, because their weights stay in the cache "
         "and a review alone is read fast."
     )
+
+
+def random_shapes(rows_of: RowsOf) -> str:
+    """Of each cell, mode and rival, how many times as long it took on shapes drawn by a seed."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows_of("random-shapes"):
+        for rival, ratio in row["ratios"].items():
+            found.setdefault((row["cell"], row["mode"], rival), []).append(ratio)
+    lines = [
+        "| cell | mode | beside | shapes | geometric mean | lowest tenth | lowest | below 1.1 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (cell, mode, rival), ratios in sorted(found.items()):
+        mean = statistics.geometric_mean(ratios)
+        tenth, below = statistics.quantiles(ratios, n=10)[0], sum(r < 1.1 for r in ratios)
+        name = {"torch": "torch.nn", "onnxruntime": "ONNX Runtime"}[rival]
+        lines.append(
+            f"| {cell} | {mode} | {name} | {len(ratios)} | **{mean:.2f}** | {tenth:.2f} | "
+            f"{min(ratios):.2f} | {below} |"
+        )
+    return "\n" + "\n".join(lines) + "\n"

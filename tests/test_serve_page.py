@@ -84,9 +84,11 @@ def test_a_text_is_judged_as_one_types(page, client):
         assert shown.text_content(".said") == model.predict([text])[0]
     shown.wait_for_function(_TEXT_OF, arg=[".text", "so good, not bad"])
     assert shown.locator(".weighed").all_text_contents() == ["so", "good", ",", "not", "bad"]
-    heads = shown.locator("thead th").all_text_contents()
-    assert heads == list(model.inspect("so good, not bad").steps)
+    found = model.inspect("so good, not bad")
+    assert shown.locator("thead th").all_text_contents() == list(found.steps)
     assert shown.locator("tbody tr").count() == 6  # three gates in each of two layers
+    means = found.watched[0].values.mean(axis=-1)
+    assert shown.text_content(".range") == f"{means.min():.2f} – {means.max():.2f}"
 
 
 def test_a_text_goes_on_as_one_chooses_and_each_token_tells_what_else_could_stand(page, client):

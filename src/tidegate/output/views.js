@@ -42,16 +42,21 @@ const shade = (share, text) =>
 
 const nameOf = g => `${g.meaning || g.gate}, layer ${g.layer + 1}${g.backward ? ", backwards" : ""}`;
 
-// Each gate's means by step, or what "texts" says of them.  A bound that there is not is the least, or the greatest, mean.
+// Each gate's means by step, or what "texts" says of them.  A row's colours go from its least value to its greatest: means over
+// many units stay near the middle of the gate's range, where all colours would be alike.
 function gatesTable({steps, gates}) {
   const row = g => {
-    const low = g.bounds[0] ?? Math.min(...g.means), high = g.bounds[1] ?? Math.max(...g.means);
-    return make("tr", {}, make("th", {scope: "row", text: nameOf(g)}),
-      ...g.means.map((mean, k) => shade((mean - low) / (high - low || 1), g.texts?.[k] ?? mean.toFixed(2))));
+    const low = Math.min(...g.means), high = Math.max(...g.means);
+    const told = k => g.texts?.[k] ?? g.means[k].toFixed(2);
+    const [least, greatest] = [low, high].map(bound => told(g.means.indexOf(bound)));
+    return make("tr", {}, make("th", {scope: "row"}, nameOf(g),
+      make("span", {className: "range", text: least === greatest ? least : `${least} – ${greatest}`})),
+      ...g.means.map((mean, k) => shade((mean - low) / (high - low || 1), told(k))));
   };
   const heads = steps.map(step => make("th", {scope: "col", text: visible(step)}));
   return wide("Mean of each gate at each step", make("thead", {}, make("tr", {}, make("td"), ...heads)),
     make("tbody", {}, ...gates.map(row)));
 }
 
-const ABOUT_GATES = "Mean over a layer's units: the stronger the colour, the more open the gate.";
+const COLOURS = "In each row the colours go from the least value to the greatest; both stand below its name.";
+const ABOUT_GATES = `Mean over a layer's units: the greater, the more open the gate. ${COLOURS}`;

@@ -258,7 +258,8 @@ def _gap(times: np.ndarray, style: TimeStyle, step: Step, positions: np.ndarray,
     """What is wrong where rows are missing before ``row``, and what to do."""
     missing = int((np.diff(positions) - 1).sum())
     due, got = style.write(np.concatenate([advance(times[:row], step, 1), times[row : row + 1]]))
-    problem = f"expected {due}, got {got} ({missing} rows missing in all)"
+    rows = "1 row" if missing == 1 else f"{missing} rows"
+    problem = f"expected {due}, got {got} ({rows} missing in all)"
     if missing <= _FILLABLE * (positions[-1] + 1):
         filled = f"carry the last value forward with {spelled('fill_gaps', True)}"
         return f"{problem}; insert them, or {filled}"
