@@ -34,7 +34,7 @@ bench: $(PEERS)
 	$(BIN)/tidegate bench --output benchmarks/results/layers.json --force
 	$(BIN)/python -m tidegate.bench.report
 
-check: ready web sanitize neon
+check: ready web sanitize neon docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
