@@ -22,7 +22,7 @@ AARCH64 := $(shell command -v aarch64-linux-gnu-g++)
 QEMU := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 CONFIGURE_TESTS = $(BIN)/cmake -S csrc/tests -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test check bench docs generate ready web sanitize neon wheel
+.PHONY: demo test check bench docs generate ready web sanitize neon site wheel
 
 demo: ready
 	$(BIN)/python examples/demo.py
@@ -34,7 +34,7 @@ bench: $(PEERS)
 	$(BIN)/tidegate bench --output benchmarks/results/layers.json --force
 	$(BIN)/python -m tidegate.bench.report
 
-check: ready web sanitize neon docs
+check: ready web sanitize neon site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -51,6 +51,11 @@ check: ready web sanitize neon docs
 docs: $(DOCS)
 	$(BIN)/python -m sphinx -b html --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "the site: docs/_build/html/index.html"
+
+# The same as a part of the check, where what builds it can be installed.
+site: ready
+	@if $(MAKE) --no-print-directory $(DOCS); then $(MAKE) --no-print-directory docs; \
+	    else echo "site: NOT CHECKED, pip could not install its packages"; fi
 
 # The engine's C++ tests under gcc's sanitizers: memory and undefined behaviour, then threads; and
 # the Python module, given wrong arguments. Python does not load what the module must find first.
