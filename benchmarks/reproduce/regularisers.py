@@ -4,7 +4,7 @@
     python benchmarks/reproduce/regularisers.py --cells lstm --shapes 64x200x128x128
 
 A forward and a backward pass of layers of the same cell, sizes and weights, on the same input: one
-plain, and one for each option that draws something in training.  The least time of each is given
+plain, and one for each option that draws something in training.  The median time of each is given
 as a multiple of the plain layer's.  Cells that zoneout or dropout of candidates makes are compiled
 before they are timed.
 """

@@ -8,12 +8,12 @@ states of the cell that it is made of.  Both take numbers for each unit and step
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from tidegate.cells.definition import Cell
+from tidegate.cells.graphs import arrays
 from tidegate.equations import expr
 
 Probabilities = tuple[tuple[str, float], ...]  # of states, by name
@@ -69,7 +69,8 @@ def with_candidate_dropout(cell: Cell) -> Cell:
         )
 
     def equations(ops: Any, w: Any, u: Any, *others: Any) -> tuple[dict, dict]:
-        leaf, product = _arrays(cell, w, u, others)
+        names = (*cell.vectors, *cell.projections, *cell.states)
+        leaf, product = arrays(names, w, u, others)
         values: dict[expr.Expr, Any] = {}
         expr.evaluate(dict(enumerate(candidates)), leaf, ops, product, values)
         for node in candidates:
@@ -78,29 +79,6 @@ def with_candidate_dropout(cell: Cell) -> Cell:
         return new, expr.evaluate(cell.trace.gates, leaf, ops, product, values)
 
     return _made(cell, "candidate_dropout", equations)
-
-
-def _arrays(
-    cell: Cell, w: Any, u: Any, others: tuple[Any, ...]
-) -> tuple[Callable[[expr.Expr], Any], Callable[[expr.Product, Any], Any]]:
-    """What stands for the leaves of a cell's graph, and what multiplies, in a step's arguments."""
-    names = (*cell.vectors, *cell.projections, *cell.states)
-    given = dict(zip(names, others, strict=True))
-
-    def leaf(node: expr.Expr) -> Any:
-        match node:
-            case expr.Input(gate):
-                return getattr(w, gate)
-            case expr.Vector(parameter, gate):
-                return getattr(given[parameter], gate)
-            case expr.State(name):
-                return given[name]
-        raise TypeError(f"no array for {node}")
-
-    def product(node: expr.Product, value: Any) -> Any:
-        return (getattr(u, node.gate) if node.gate else given[node.parameter])(value)
-
-    return leaf, product
 
 
 @cache

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from tidegate.cells.definition import Cell, Gate, Role, State, cell
+from tidegate.cells.graphs import arrays
 from tidegate.equations import expr
 from tidegate.equations.phases import cut
 from tidegate.equations.tracing import Trace
@@ -98,24 +99,9 @@ def restored(values: Any) -> Cell:
 def _cell(name: str, gates: Any, states: Any, vectors: Any, projections: Any, heads: bool,
           trace: Trace) -> Cell:  # fmt: skip
     def equations(ops: Any, w: Any, u: Any, *others: Any) -> tuple[dict, dict]:
-        given = dict(zip((*vectors, *projections, *states), others, strict=True))
         drawn = {noise: ops.noise() for noise in trace.noises}
-
-        def leaf(node: expr.Expr) -> Any:
-            match node:
-                case expr.Noise(gate):
-                    return drawn[gate]
-                case expr.Input(gate):
-                    return getattr(w, gate)
-                case expr.Vector(parameter, gate):
-                    return getattr(given[parameter], gate)
-                case expr.State(state):
-                    return given[state]
-            raise TypeError(f"no array for {node}")
-
-        def product(node: expr.Product, value: Any) -> Any:
-            return (getattr(u, node.gate) if node.gate else given[node.parameter])(value)
-
+        names = (*vectors, *projections, *states)
+        leaf, product = arrays(names, w, u, others, drawn)
         values: dict[expr.Expr, Any] = {}
         new = expr.evaluate(trace.states, leaf, ops, product, values)
         return new, expr.evaluate(trace.gates, leaf, ops, product, values)

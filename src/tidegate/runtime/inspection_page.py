@@ -57,14 +57,12 @@ def inspection_page(
 
 def _gate(one: GateValues) -> dict[str, Any]:
     steps = one.values.astype(np.float64)
-    bounds = [float(b) if np.isfinite(b) else None for b in one.bounds]
     shares = one.saturated_by_step
     return {
         "gate": one.gate,
         "meaning": f"{one.series} {one.meaning}".strip(),
         "layer": one.layer,
         "backward": one.backward,
-        "bounds": bounds,
         "means": [_rounded(v) for v in steps.mean(1).tolist()],
         "low": None if shares is None else [_rounded(v) for v in shares[0].tolist()],
         "high": None if shares is None else [_rounded(v) for v in shares[1].tolist()],
