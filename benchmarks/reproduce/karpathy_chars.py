@@ -10,8 +10,8 @@ which reads characters as one-hot vectors; here they are embedded.  Each row of 
 holds models of nearly equal numbers of weights (from memory), so that its GRU and RNN may have more
 units than the LSTM they are named after: with one-hot characters an RNN of 140 units and a GRU of
 76 have as many weights as an LSTM of 64, an RNN of 272 and a GRU of 151 as one of 128. ``best``:
-three GRUs of 512, 60 minutes on all cores; ``defaults``: no option but five minutes; ``counts``:
-those, with counted n-grams beside the network.
+three GRUs of 512 with counted n-grams beside them, 60 minutes on all cores; ``defaults``: no option
+but five minutes; ``counts``: those, with counted n-grams.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ BEST: dict[str, Any] = {
     "learning_rate": 3e-3,
     "weight_decay": 0.2,
     "precision": "bfloat16",
+    "counts": True,
 }
-
 
 MINUTES = {"best": 60.0, "defaults": 5.0, "counts": 5.0}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from tidegate.cells import Cell, Probabilities, may_stay, regularised, zoneout_of
 from tidegate.cells.regularised import candidates_of, scales_of
 from tidegate.nn.arguments import check_flag, check_probability
-from tidegate.nn.dropout import dropout
+from tidegate.nn.dropout import drawn, dropout
 
 Weights = list[Tensor | None]
 
@@ -159,7 +159,7 @@ def noise_of(
 
 def _drawn(probability: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Ones with this probability, else zeros: the same ones whatever the type of ``like``."""
-    return (torch.rand(shape, dtype=torch.float32, device=like.device) < probability).to(like.dtype)
+    return drawn(probability, shape, like.device).to(like.dtype)
 
 
 def drop_weights(cell: Cell, weights: Weights, probability: float, training: bool) -> Weights:
