@@ -253,6 +253,16 @@ def test_columns_of_an_array_are_chosen_by_number() -> None:
     np.testing.assert_array_equal(model.predict(block), small().fit(wind).forecast(wind).values)
 
 
+def test_an_array_s_known_columns_are_read_after_its_last_value() -> None:
+    block = np.c_[VALUES[:, :1], np.arange(len(VALUES)) % 5]
+    model = small().fit(block, known=1)
+    block[-HORIZON:, 0] = np.nan
+    ahead = model.forecast(block)
+    np.testing.assert_array_equal(ahead.times, np.arange(ROWS - HORIZON, ROWS))
+    block[-HORIZON:, 1] += 3
+    assert not np.allclose(model.forecast(block).values, ahead.values)
+
+
 def test_digits_that_are_months_go_on_as_months() -> None:
     months = pd.date_range("1990-01", periods=ROWS, freq="MS").strftime("%Y%m").astype(int)
     for data in (COLUMN.assign(when=months), PANDAS.set_axis(months.rename("when"))):

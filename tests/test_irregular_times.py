@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from command_line import Tidegate
@@ -109,12 +111,14 @@ def test_a_table_s_column_of_times_tells_how_long_steps_took(tmp_path: Path) -> 
         SequenceTable(path=path, id="who", values=("pulse",), elapsed=True).read(None)
 
 
-def test_rows_of_a_series_are_numbered_and_know_how_long_they_took(tmp_path: Path) -> None:
+def test_rows_of_a_series_keep_their_times_and_know_how_long_they_took(tmp_path: Path) -> None:
     path = tmp_path / "level.csv"
     path.write_text("t,level\n0,5\n0.5,4\n3,1\n3.25,\n9,\n")
     told: dict[str, Any] = {"path": path, "time": "t", "target": ("level",)}
     one = SeriesTable(**told, elapsed=True).read().first
-    assert_array_equal(one.times, [0, 1, 2])
+    assert_array_equal(one.times, [0, 0.5, 3])
+    assert_array_equal(one.future_times(2), [3.25, 9])
+    assert_array_equal(one.rows(0, 1).future_times(3), [0.5, 3, 3.25])
     assert one.known_names == ("elapsed",)
     assert one.known is not None
     assert_array_equal(one.known[:, 0], [0, 0.5, 2.5, 0.25, 5.75])  # of rows to come, too
@@ -192,10 +196,96 @@ def test_commands_read_irregular_rows_without_a_grid(tidegate: Tidegate) -> None
         Path(f"next{k}.csv").write_text("\n".join(["t,level", *rows, *later]))
     soon, late = (tidegate(f"forecast m.safetensors next{k}.csv") for k in range(2))
     assert soon.code == late.code == 0, soon.err
-    assert soon.out.startswith("row,level\n200,")
-    assert soon.out != late.out
+    assert soon.out.startswith(f"t,level\n{at[-1] + 0.1:.3f},")
+    assert late.out.startswith(f"t,level\n{at[-1] + 2.5:.3f},")
+    assert soon.out.split(",")[-1] != late.out.split(",")[-1]
+    frame, later = (pl.read_csv(f"{name}.csv") for name in ("level", "next0"))
+    model = tg.Forecaster(
+        cell="gru_decay", horizon=2, context=6, season=1, hidden_sizes=(4,), max_steps=3, verbose=0
+    ).fit(frame, time="t", target="level", elapsed=True)
+    expected = [float(row.split(",")[1]) for row in soon.out.split()[1:]]
+    assert_allclose(model.forecast(later)["level"], expected, rtol=1e-6)
+    model.save("p.safetensors")
+    assert tidegate("forecast p.safetensors next0.csv").out == soon.out
     refused = tidegate("forecast m.safetensors level.csv")  # nobody says for when
     assert refused.code == 2
+
+
+FORECAST: dict[str, Any] = {
+    "cell": "gru_decay", "horizon": 2, "context": 6, "season": 1, "hidden_sizes": (4,),
+    "max_steps": 3, "verbose": 0, "baseline": False,
+}  # fmt: skip
+GAPS = np.random.default_rng(3).exponential(1.0, 90).round(3)
+GAPS[0] = 0
+AT = np.datetime64("2024-01-01") + (np.cumsum(GAPS) * 86_400).astype("timedelta64[s]")
+LEVEL = np.r_[np.sin(np.cumsum(GAPS[:-2])), np.nan, np.nan]  # of two rows the times alone
+
+
+def test_frames_of_every_library_and_arrays_give_one_forecast_for_the_times_asked_for() -> None:
+    frame = pd.DataFrame({"when": AT, "level": LEVEL})
+    model = tg.Forecaster(**FORECAST).fit(frame[:-2], time="when", elapsed=True)
+    ahead = model.forecast(frame)
+    assert ahead["when"].tolist() == frame["when"][-2:].tolist()
+    indexed = model.forecast(frame.set_index("when")["level"])
+    assert indexed.index.tolist() == frame["when"][-2:].tolist()
+    assert_array_equal(indexed, ahead["level"])
+    polars = pl.DataFrame({"when": frame["when"].to_list(), "level": LEVEL})
+    assert_array_equal(model.forecast(polars)["when"].to_list(), frame["when"][-2:].tolist())
+    assert_array_equal(model.forecast(polars)["level"], ahead["level"])
+    # an array has the days since the row before, which count from its first row
+    days = np.diff(AT, prepend=AT[:1]) / np.timedelta64(1, "D")
+    array = np.c_[LEVEL, days]
+    of_array = tg.Forecaster(**FORECAST).fit(array[:-2], elapsed=True).forecast(array)
+    assert_allclose(of_array.values[:, 0], ahead["level"], rtol=1e-5)
+    assert_allclose(of_array.times, np.cumsum(days)[-2:])
+
+
+def test_moments_of_irregular_rows_are_named_by_their_times() -> None:
+    frame = pd.DataFrame({"when": AT, "level": LEVEL})[:-2]
+    model = tg.Forecaster(**FORECAST, validate_until=str(AT[60])).fit(
+        frame, time="when", elapsed=True
+    )
+    assert model.unseen_from_ == str(AT[60])
+    assert model.evaluate(frame)["n"] == len(frame) - 60 - 1
+    found = model.detect(frame, start=str(AT[60]), calibrate_until=str(AT[75]), rate=0.2)
+    assert_array_equal(found.times, AT[75:-2])
+
+
+def test_wrong_irregular_times_of_frames_are_told_as_the_command_tells_them() -> None:
+    frame = pd.DataFrame({"when": AT, "level": LEVEL})
+    model = tg.Forecaster(**FORECAST)
+
+    def refused(data: Any, match: str, **told: Any) -> None:
+        with pytest.raises(InputError, match=match):
+            model.fit(data, elapsed=True, **told)
+
+    refused(frame[["level"]][:-2], "expected a column of times beside it.*give time='COLUMN'")
+    refused(frame[:-2], "got every='D'; give time='COLUMN' alone", time="when", every="D")
+    refused(frame[:-2][::-1], "expected rows sorted by time", time="when")
+    refused(LEVEL[:-2], "the time since the row before as one more column")
+    model.fit(frame[:-2], time="when", elapsed=True)
+    with pytest.raises(InputError, match="2 rows after the last value.* with their times, got 0"):
+        model.forecast(frame[:-2])
+    numbered = frame.assign(when=np.cumsum(GAPS))
+    with pytest.raises(InputError, match="expected dates as times, as in training"):
+        model.forecast(numbered)
+    with pytest.raises(InputError, match="read the time between them with elapsed=True"):
+        tg.Forecaster(**FORECAST).fit(frame[:-2], time="when")
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_dates_in_a_frame_of_a_sequence_are_days_since_the_row_before(library: Any) -> None:
+    X, y = leaks(30, 4)
+    frames = []
+    for x in X:
+        at = AT[0] + (np.cumsum(x[:, 1]) * 86_400).astype("timedelta64[s]")
+        frames.append(library.DataFrame({"drop": x[:, 0], "when": at.astype("datetime64[us]")}))
+    options = OPTIONS | {"max_steps": 3}
+    of_arrays = tg.SequenceClassifier(**options, elapsed=True).fit(X, y).predict_proba(X)
+    model = tg.SequenceClassifier(**options, elapsed=True).fit(frames, y)
+    assert_allclose(model.predict_proba(frames), of_arrays, atol=1e-4)  # whole seconds
+    with pytest.raises(InputError, match="sequence 0: row 1: expected rows sorted by time"):
+        model.predict([frames[0][::-1]])
 
 
 def test_a_tagger_s_command_reads_times_in_training_and_after_it(tidegate: Tidegate) -> None:

@@ -39,7 +39,7 @@ def table_of(
     ids: dict[str, list[Any]],
 ) -> str:
     """A table of ``columns`` by name, behind those of ids and of times where there are such."""
-    name = "row" if source.elapsed else source.time_column  # of rows at any times, numbers
+    name = source.time_column
     timed = {} if name is None else {name: times}
     every = ids | timed | columns
     return form.text([*every], [*every.values()])

@@ -6,7 +6,7 @@ Readers are imported when they are used, so that help texts are fast.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from tidegate.data.files.reading import File
@@ -267,12 +267,7 @@ class TimeSeries(Source):
         outdone = {"no_time"} if given.get("time") is not None else set()
         outdone |= {"time_column"} if given.get("no_time") else set()
         kept = {name: value for name, value in provenance.items() if name not in outdone}
-        made = super().as_in_training(kept, given)
-        if not made.elapsed:
-            return made
-        from tidegate.data.series.tables import ELAPSED
-
-        return replace(made, known=tuple(name for name in made.known if name != ELAPSED))
+        return super().as_in_training(kept, given)
 
     @property
     def time_column(self) -> str | None:

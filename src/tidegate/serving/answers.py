@@ -14,7 +14,7 @@ import numpy as np
 
 from tidegate.data.series.series import Series
 from tidegate.data.text.tokens import TokenEncoder
-from tidegate.data.times.grid import advance, time_type
+from tidegate.data.times.grid import Uneven, advance, time_type
 from tidegate.errors import InputError, shown
 from tidegate.runtime.text_streams import NextToken
 from tidegate.tasks.classification import Classifier
@@ -114,6 +114,9 @@ def series_of(fitted: Any, request: dict[str, Any]) -> Series:
     """The rows of a request as a series; without times they follow one another as in training."""
     w = fitted.windowing_
     columns = (*w.names, *w.covariate_names)
+    if w.known_names:
+        w.need_past_alone()
+    assert not isinstance(w.step, Uneven)  # of which more is known
     try:
         rows: np.ndarray = np.array(request["rows"], np.float64)
     except (TypeError, ValueError):

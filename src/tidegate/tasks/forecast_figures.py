@@ -15,7 +15,7 @@ from tidegate.data.series.naive import mean_known, near_zero
 from tidegate.data.series.panel import Panel, Stack
 from tidegate.data.series.series import Series
 from tidegate.data.series.windows import Windows
-from tidegate.data.source import split_list
+from tidegate.data.times.grid import time_type
 from tidegate.errors import InputError, shown, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.anomalies import Anomalies, spans_to_score
@@ -23,6 +23,7 @@ from tidegate.tasks.backtest import Backtest, seasonal_naive_error, spread_of_ta
 from tidegate.tasks.estimator import Estimator
 from tidegate.tasks.forecast_intervals import losses, spreads, told
 from tidegate.tasks.forecast_pictures import FAN, ForecastPictures
+from tidegate.tasks.forecast_roles import roles_again
 from tidegate.tasks.measured import Measured
 
 Moment = str | int | float  # a time, a row number or a fraction, as Series.row_of reads it
@@ -285,7 +286,7 @@ class JudgedForecaster(ForecastPictures, Estimator):
         unseen, series = self._unseen(held.panel.ids[g]), held.panel.series[g]
         if unseen is None or not held.timed:
             return 0
-        return int(np.searchsorted(series.times, time_of(unseen, series.times.dtype)))
+        return int(np.searchsorted(series.times, time_of(unseen, time_type(self.windowing_.step))))
 
     def _held(self, data: Any) -> Held:
         """The series in ``data``.  Raises InputError for one of another kind than in training.
@@ -294,26 +295,7 @@ class JudgedForecaster(ForecastPictures, Estimator):
         """
         self.runtime_  # noqa: B018  raises where there is none
         w, data = self.windowing_, opened(data)
-        kept = self.provenance_
-        roles: dict[str, Any] = {
-            "fill_gaps": bool(kept.get("fill_gaps")),
-            "every": kept.get("every"),
-        }
-        if (columns := getattr(data, "columns", None)) is not None:
-            there = {str(name) for name in columns}
-            for role in ("time", "id"):
-                name = self.provenance_.get(f"{role}_column")
-                roles[role] = name if name in there else None
-            wanted = {"target": w.names, "covariate": w.covariate_names, "known": w.known_names}
-            if roles["id"] is not None:
-                wanted["static"] = split_list(self.provenance_.get("static_columns", ""))
-            if lacking := [n for names in wanted.values() for n in names if n not in there]:
-                raise InputError(
-                    f"expected the columns it was trained on, got none called {', '.join(lacking)} "
-                    f"among {', '.join(sorted(there))}; give the same columns"
-                )
-            roles |= {role: list(names) for role, names in wanted.items()}
-        held = held_series(data, **roles)
+        held = held_series(data, **roles_again(data, w, self.provenance_))
         return held.as_in_training(w.names, w.covariate_names, w.step, w.known_names)
 
 

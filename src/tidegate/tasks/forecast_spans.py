@@ -12,7 +12,6 @@ from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season, longer_seasons
 from tidegate.data.series.series import Series, filled
 from tidegate.data.series.windowing import Windowing, choose_context, choose_segment
-from tidegate.data.source import as_list
 from tidegate.data.times.calendar import calendar_parts
 from tidegate.errors import InputError, spelled
 
@@ -123,26 +122,9 @@ def gaps_told(panel: Panel) -> str:
     )
 
 
-def roles_told(panel: Panel, every: str | None) -> dict[str, str | bool]:
-    """Which columns are what and how they are read, as a source has it in a model file."""
-    told: dict[str, str | bool] = {
-        "target_columns": as_list(panel.first.names),
-        "covariate_columns": as_list(panel.first.covariate_names),
-    }
-    if panel.first.known_names:
-        told["known_columns"] = as_list(panel.first.known_names)
-    if panel.id_name is not None:
-        told["id_column"] = panel.id_name
-    if panel.statics:
-        told["static_columns"] = as_list(tuple(panel.statics))
-    if any(one.gaps for one in panel.series):
-        told["fill_gaps"] = True
-    return told if every is None else told | {"every": str(every)}
-
-
 def unseen_from(panel: Panel) -> str | dict[str, str]:
     """The time after the last row of each series, by id where they have some."""
-    after = [str(one.future_times(1)[0]) if len(one) else "" for one in panel.series]
+    after = [str(one.end) if len(one) else "" for one in panel.series]
     if panel.id_name is None:
         return after[0]
     return {str(i): time for i, time in zip(panel.ids, after, strict=True) if time}

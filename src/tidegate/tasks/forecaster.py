@@ -14,11 +14,10 @@ from tidegate.data.series.frames import held_series
 from tidegate.data.series.held import Forecast
 from tidegate.data.series.line import fold_count, line_folds, line_steps
 from tidegate.data.series.panel import Panel, Stack
-from tidegate.data.series.series import Series
 from tidegate.data.series.wandering import mostly_wander
 from tidegate.data.series.windows import Windows
 from tidegate.data.text.conditions import Conditions
-from tidegate.errors import InputError, shown
+from tidegate.errors import InputError
 from tidegate.runtime.batches import forecast_windows
 from tidegate.runtime.connectivity import Question, questions_of
 from tidegate.tasks.backtest import seasonal_naive_error
@@ -26,12 +25,12 @@ from tidegate.tasks.forecast_blend import Blend, line_in_time, start_from_line, 
 from tidegate.tasks.forecast_figures import need_finite
 from tidegate.tasks.forecast_intervals import calibrated, need_quantiles, spreads
 from tidegate.tasks.forecast_options import ForecastOptions
+from tidegate.tasks.forecast_roles import need_known, roles_told
 from tidegate.tasks.forecast_scaling import scaling_in, scaling_of
 from tidegate.tasks.forecast_spans import (
     end_given,
     first_asked,
     gaps_told,
-    roles_told,
     spans_of,
     unseen_from,
     windowing_of,
@@ -83,6 +82,7 @@ class Forecaster(ForecastOptions):
         static: Any = (),
         fill_gaps: bool = False,
         every: str | None = None,
+        elapsed: bool = False,
     ) -> Self:
         """Train on the rows before ``train_until``.
 
@@ -92,7 +92,7 @@ class Forecaster(ForecastOptions):
         used, and TrainingError for a loss that is not finite.
 
         data: a frame or Series of pandas or polars, or an array [N] or [N, series].  Rows are
-            evenly spaced in time.
+            evenly spaced in time, unless ``every`` or ``elapsed`` is given.
         time: the column of times, by default pandas' index or the only column of times.
         target: the columns to forecast, by default all other columns.
         covariate: more columns to read; their future values need not be known.
@@ -105,10 +105,15 @@ class Forecaster(ForecastOptions):
         every: the step to which rows at irregular times are brought by means, as pandas names it:
             ``15min``, ``h``, ``D``, ``B``, ``W``, ``MS``, ...; of times that count a number.  Steps
             without rows are missing.
+        elapsed: rows at irregular times are read as they stand, with the time since the row before,
+            in days if times are dates, by which the cell ``gru_decay`` lets its state fade; of an
+            array the last column is that time.  Of rows to forecast it is known: ``forecast`` reads
+            their times in rows after the last one with a value.
         """
         self.check_training()
         held = held_series(data, time=time, target=target, covariate=covariate, known=known, id=id,
-                           static=static, fill_gaps=fill_gaps, every=every)  # fmt: skip
+                           static=static, fill_gaps=fill_gaps, every=every,
+                           elapsed=elapsed)  # fmt: skip
         panel = held.panel
         spans = spans_of(self, panel)
         cuts, ends = zip(*spans, strict=True)
@@ -201,7 +206,8 @@ class Forecaster(ForecastOptions):
 
         The forecast reads the last rows of ``data``, as many as the context has.  A pandas or
         polars frame or Series gives a frame or Series of that library, whose times continue those
-        of ``data``.  Anything else gives a Forecast, with times, names and values.
+        of ``data``; irregular times are those of its rows without values.  Anything else gives a
+        Forecast, with times, names and values.
 
         ``quantiles``, such as (0.1, 0.5, 0.9): a column of each beside each series' forecast, such
         as ``OT q0.1``, which what comes stays below with that probability (data/series/
@@ -260,22 +266,10 @@ class Forecaster(ForecastOptions):
         ]
         for one, name in zip(tails, panel.ids, strict=True):
             need_finite(one.rows(max(len(one) - w.context, 0), len(one)))
-            self._need_known(one, name)
+            need_known(one, w, name)
         lengths = [len(one) for one in tails]
         stack = self._stack(replace(panel, series=tuple(tails)), lengths)
         return Windows(w, stack.rows, stack.zero + np.array(lengths) - w.context)
-
-    def _need_known(self, series: Series, one: Any) -> None:
-        """Raise InputError unless all is known of the horizon that must be."""
-        w = self.windowing_
-        told = 0 if series.known is None else len(series.known) - len(series)
-        if w.known_names and told < w.horizon:
-            whose = f" of {shown(str(one))}" if one != "" else ""
-            raise InputError(
-                f"expected {w.horizon} rows after the last value{whose}, the horizon, with "
-                f"{', '.join(w.known_names)}, got {told}; add rows, with {', '.join(w.names)} "
-                "left empty"
-            )
 
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
         panel, w = self._held(x).panel.alone(0), self.windowing_

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.baselines.sequences import labels_within
-from tidegate.data.sequences.inputs import as_sequences
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
 from tidegate.tasks.sequence_estimator import SequenceEstimator
@@ -100,7 +99,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         return self._indices(self._labels(sequences, y))
 
     def _known(self, inputs: Any) -> list[np.ndarray]:
-        return as_sequences(inputs, self.inputs_.channels)
+        return self._sequences(inputs, self.inputs_.channels)
 
     def _log_probabilities(self, inputs: Any) -> np.ndarray:
         return log_softmax(self._outputs(inputs))

@@ -11,7 +11,7 @@ import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.data.sequences.evidence import MAX_LABELS
-from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
+from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.sequences.reading import beside_steps
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
@@ -117,12 +117,12 @@ class SequenceEstimator(ReadsSequences):
         those if they were given apart.  Raises InputError.
         """
         self.check_training()
-        sequences = as_sequences(X)
+        sequences = self._sequences(X)
         answers = self._learn_answers(sequences, y)
         counts = sample_weights(sample_weight, len(sequences))
         judges: Part | None = None
         if validation is not None:
-            others = as_sequences(validation[0], sequences[0].shape[1])
+            others = self._sequences(validation[0], sequences[0].shape[1])
             judges = others, self._answers(others, validation[1])
         fraction = self.validation_fraction
         if fraction is None:
@@ -313,7 +313,7 @@ class SequenceEstimator(ReadsSequences):
     def _outputs(self, sequences: Any) -> np.ndarray:
         """The network's outputs for sequences as a user gives them, float32 [N, O]."""
         network = self.runtime_
-        read = self._read(as_sequences(sequences, self.inputs_.channels))
+        read = self._read(self._sequences(sequences, self.inputs_.channels))
         return outputs_of(network, read, network.architecture.output_size)
 
     def _start(self, network: SequenceNetwork) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def elapsed_option() -> Any:
         False,
         "read how much time lies between steps, by which the cell gru_decay lets its state fade; "
         "of a table from its column of times, in days if they are dates; of arrays, .npz and .ts "
-        "the last channel is the time since the step before",
+        "the last channel is the time since the step before, of data frames it may be dates",
     )
 
 
@@ -78,8 +78,12 @@ class ReadsSequences(Estimator):
                 raise InputError(f"sequence {i}: {e}") from None
         return self._reading.of(filled)
 
+    def _sequences(self, given: Any, channels: int | None = None) -> list[np.ndarray]:
+        """What a user gives as sequences.  Raises InputError."""
+        return as_sequences(given, channels, elapsed=self.elapsed)
+
     def _read_one(self, x: Any) -> tuple[dict[str, np.ndarray], list[str]]:
-        (read,) = self._read(as_sequences([x], self.inputs_.channels))
+        (read,) = self._read(self._sequences([x], self.inputs_.channels))
         return {"": read}, [str(k * self.inputs_.segment) for k in range(len(read))]
 
     def _width_of_step(self) -> int | None:

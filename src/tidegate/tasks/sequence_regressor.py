@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tidegate.baselines.sequences import numbers_within
-from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.series.scaling import Scaler
 from tidegate.tasks.regression import Regressor
 from tidegate.tasks.sequence_estimator import SequenceEstimator
@@ -86,7 +85,7 @@ class SequenceRegressor(SequenceEstimator, Regressor):
         return self._conclude(self.evaluate(*test) if len(test[0]) else {})
 
     def _known(self, inputs: Any) -> list[np.ndarray]:
-        return as_sequences(inputs, self.inputs_.channels)
+        return self._sequences(inputs, self.inputs_.channels)
 
     def _answers(self, sequences: list[np.ndarray], y: Any) -> np.ndarray:
         return self._numbers(sequences, y)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.baselines.steps import steps_within
 from tidegate.baselines.tagged import Tagged
-from tidegate.data.sequences.inputs import SequenceInputs, as_sequences
+from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.errors import spelled
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.sequence_reading import ReadsSequences, elapsed_option
@@ -163,7 +163,7 @@ class SeriesTagger(ReadsSequences, TagsSteps):
         return found
 
     def _known(self, inputs: Any) -> list[np.ndarray]:
-        return as_sequences(inputs)
+        return self._sequences(inputs)
 
     def _label_rows(self, labels: Any) -> list[Any]:
         if isinstance(labels, np.ndarray) and labels.ndim == 2:
@@ -171,7 +171,7 @@ class SeriesTagger(ReadsSequences, TagsSteps):
         return super()._label_rows(labels)
 
     def encode(self, known: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return self._read(as_sequences(list(known), self.inputs_.channels))
+        return self._read(self._sequences(list(known), self.inputs_.channels))
 
     def _learned(self) -> dict[str, Any]:
         return {"labels": self.classes_.tolist()} | super()._learned()

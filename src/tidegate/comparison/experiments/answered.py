@@ -34,7 +34,7 @@ class AnsweredExperiment(Experiment):
         self, model: Any, inputs: Any, answers: Any, *, validation: Any, test: Any
     ) -> None:
         whole, chosen, tested = (
-            None if given is None else self._part(*given)
+            None if given is None else self._part(model, *given)
             for given in ((inputs, answers), validation, test)
         )
         assert whole is not None
@@ -48,7 +48,7 @@ class AnsweredExperiment(Experiment):
         self.examples = self.unit
 
     @abstractmethod
-    def _part(self, inputs: Any, answers: Any) -> Answered:
+    def _part(self, model: Any, inputs: Any, answers: Any) -> Answered:
         """What a user gave.  Raises InputError."""
 
     @abstractmethod

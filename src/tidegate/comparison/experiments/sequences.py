@@ -17,7 +17,6 @@ from tidegate.baselines.sequences import (
 from tidegate.comparison.experiments.answered import CROSS_ENTROPY, AnsweredExperiment
 from tidegate.comparison.experiments.experiment import Metric
 from tidegate.data.files.items import as_labels
-from tidegate.data.sequences.inputs import as_sequences
 
 
 class _Sequences(AnsweredExperiment):
@@ -35,8 +34,8 @@ class SequenceClassification(_Sequences):
     def _fitted(self, model: Any) -> list[Baseline]:  # noqa: ARG002
         return [NearestNeighbour.fit(self.train), ConvolvedLabels.fit(self.train)]
 
-    def _part(self, inputs: Any, answers: Any) -> Answered:
-        return Answered(as_sequences(inputs), np.array(as_labels(answers)))
+    def _part(self, model: Any, inputs: Any, answers: Any) -> Answered:
+        return Answered(model._sequences(inputs), np.array(as_labels(answers)))
 
     def _targets(self, model: Any, answers: np.ndarray) -> np.ndarray:
         return np.searchsorted(model.classes_, answers)
@@ -54,8 +53,8 @@ class SequenceRegression(_Sequences):
             ConvolvedNumbers.fit(self.train),
         ]
 
-    def _part(self, inputs: Any, answers: Any) -> Answered:
-        return Answered(as_sequences(inputs), np.asarray(answers, dtype=np.float64))
+    def _part(self, model: Any, inputs: Any, answers: Any) -> Answered:
+        return Answered(model._sequences(inputs), np.asarray(answers, dtype=np.float64))
 
     def _targets(self, model: Any, answers: np.ndarray) -> np.ndarray:
         return model.target_.transform(answers[:, None])

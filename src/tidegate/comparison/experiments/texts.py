@@ -36,7 +36,7 @@ class _Texts(AnsweredExperiment):
         how = {"lowercase": model.lowercase, "seconds": math.inf}
         return [self._kind.baseline(self.train, self.validation, **how)]
 
-    def _part(self, inputs: Any, answers: Any) -> Answered:
+    def _part(self, model: Any, inputs: Any, answers: Any) -> Answered:  # noqa: ARG002
         known = self._model._known(inputs)
         return Answered(known, self._model._answers(known, answers))
 

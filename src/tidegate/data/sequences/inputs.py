@@ -7,8 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from tidegate.data.series.columns import array_of, rows_of
+from tidegate.data.series.columns import array_of, opened, rows_of
 from tidegate.data.series.scaling import Scaler
+from tidegate.data.times.frames import column_axis, looks_like_times
+from tidegate.data.times.grid import elapsed_between
+from tidegate.data.times.styles import RowError
 from tidegate.errors import InputError, shown
 
 __all__ = ["SequenceInputs", "as_sequences"]
@@ -152,11 +155,15 @@ def _of_elapsed(times: np.ndarray) -> Scaler:
     return Scaler(np.zeros(1), np.array([mean if mean > 0 else 1.0]))
 
 
-def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
+def as_sequences(
+    inputs: Any, channels: int | None = None, *, elapsed: bool = False
+) -> list[np.ndarray]:
     """Arrays [T, C] or [T] in a list, or one [N, T, C] or [N, T], as float64 [T, C] each.
 
     The list may be a column, an array a frame or column of pandas or polars; a frame's rows are
-    sequences of one channel, or of its columns where their cells are sequences.
+    sequences of one channel, or of its columns where their cells are sequences.  ``elapsed``:
+    where the last column of a sequence's frame holds dates, the days since the row before stand for
+    them.
 
     NaN is a missing value.  Raises InputError for other shapes, values that are not numbers or
     infinite, no steps, and another number of channels than ``channels`` or the first one's.
@@ -164,7 +171,9 @@ def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
     sequences = []
     for i, item in enumerate(rows_of(inputs)):
         try:
-            array = array_of(item)
+            array = _with_days(item) if elapsed else array_of(item)
+        except RowError as error:  # of dates that do not rise
+            raise InputError(f"sequence {i}: {error}") from None
         except (TypeError, ValueError):
             got = f"{type(item).__name__} {shown(item, 40)}"
             raise InputError(
@@ -187,6 +196,17 @@ def as_sequences(inputs: Any, channels: int | None = None) -> list[np.ndarray]:
             raise InputError(f"sequence {i}: {problem}; {remedy}")
         sequences.append(array)
     return sequences
+
+
+def _with_days(item: Any) -> np.ndarray:
+    """What ``array_of`` gives, with the days since the row before for dates in a last column."""
+    frame = opened(item)
+    if not hasattr(frame, "get_column"):
+        return array_of(item)
+    *others, last = frame.columns
+    if not looks_like_times(dates := frame.get_column(last)):
+        return array_of(item)
+    return np.c_[array_of(frame.select(others)), elapsed_between(column_axis(dates).times)]
 
 
 def _carried_forward(sequence: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from tidegate.data.files.numerals import as_floats
 from tidegate.data.files.tables import Table, read_table
 from tidegate.data.files.text_frame import is_text
 from tidegate.data.sequences.sequences import Answers, SequenceSet
-from tidegate.data.times.grid import elapsed
+from tidegate.data.times.grid import elapsed_between
 from tidegate.errors import InputError, shown, spelled
 
 __all__ = ["SequenceTable", "as_numbers", "times_of", "groups_of", "one_of_each"]
@@ -75,7 +75,7 @@ class SequenceTable:
                 times = times_of(table, self.time, groups)
                 if self.elapsed:
                     values = [
-                        np.c_[of, elapsed(times[rows])]
+                        np.c_[of, elapsed_between(times[rows])]
                         for of, rows in zip(values, groups, strict=True)
                     ]
         found = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +12,11 @@ import numpy as np
 from tidegate.data.series.columns import floats_of, listed, numbers_in, opened
 from tidegate.data.series.held import Forecast, Held
 from tidegate.data.series.panel import Panel, one_step, static_cells
-from tidegate.data.series.series import Series
+from tidegate.data.series.series import Series, need_times
 from tidegate.data.times.frames import Axis, column_axis, index_axis, looks_like_times
 from tidegate.errors import InputError, shown
 
-__all__ = ["held_series"]
+__all__ = ["are_numbered", "held_series"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class _Roles:
     static: Any
     fill_gaps: bool
     every: str | None
+    elapsed: bool
 
 
 def held_series(
@@ -43,6 +45,7 @@ def held_series(
     static: Any = (),
     fill_gaps: bool = False,
     every: str | None = None,
+    elapsed: bool = False,
 ) -> Held:
     """The series in a Series, a Panel, a data frame, a column or an array [N] or [N, C].
 
@@ -51,7 +54,8 @@ def held_series(
     all that is left and none; an array's columns are numbered from 0.  ``id`` names a column that
     tells several series apart, ``static`` columns that say the same in all rows of a series.
     ``fill_gaps``: rows and values may be missing.  ``every``: the step to which rows at irregular
-    times are brought.  Raises InputError.
+    times are brought.  ``elapsed``: the time between rows is read; of an array the last column is
+    the time since the row before.  Raises InputError.
     """
     if isinstance(data, Series):
         data = Panel((data,))
@@ -61,7 +65,7 @@ def held_series(
     if hasattr(data, "to_native") and not len(data):
         raise InputError("expected rows, one for each time, got none; add some")
     roles = _Roles(time=time, target=target, covariate=covariate, known=known, id=id,
-                   static=static, fill_gaps=fill_gaps, every=every)  # fmt: skip
+                   static=static, fill_gaps=fill_gaps, every=every, elapsed=elapsed)  # fmt: skip
     if hasattr(data, "get_column"):
         return _of_frame(data, roles)
     for name in ("time", "id", "static"):
@@ -92,9 +96,18 @@ def _of_array(data: Any, roles: _Roles) -> Held:
             f"expected numbers [N] or [N, series], got shape {list(values.shape)}; "
             "give one series per column"
         )
+    times = np.arange(len(table))
+    if roles.elapsed:
+        if table.shape[1] < 2:
+            raise InputError(
+                "expected the time since the row before as one more column, the last one, got "
+                f"numbers {list(values.shape)}; add it, or give a data frame with times",
+                option="elapsed",
+            )
+        table, times = table[:, :-1], np.cumsum(table[:, -1])
     names = ["value"] if flat else [f"value_{i}" for i in range(table.shape[1])]
     columns = {name: table[:, i] for i, name in enumerate(names)}
-    series = _series_of(np.arange(len(table)), columns, _parted(names, roles), roles)
+    series = _series_of(times, columns, _parted(names, roles), roles)
     return Held(
         panel=Panel((series,)),
         timed=False,
@@ -104,16 +117,24 @@ def _of_array(data: Any, roles: _Roles) -> Held:
     )
 
 
+def are_numbered(names: Sequence[str]) -> bool:
+    """Whether columns are called as those of an array are."""
+    return all(re.fullmatch(r"value_[0-9]+", name) for name in names)
+
+
 def _of_column(column: Any, roles: _Roles) -> Held:
     """A Series of pandas, with its index, or of polars, without times."""
     import narwhals as nw
 
     name = column.name
     axis = index_axis(column)
+    if roles.elapsed:
+        need_times(told=_tells_times(axis), every=roles.every)
     values = numbers_in(column, "value" if name is None else str(name))
     times = np.arange(len(values)) if axis is None else axis.times
     called = ["value" if name is None else str(name)]
-    series = Series.of(times, values, names=called, fill_gaps=roles.fill_gaps, every=roles.every)
+    series = Series.of(times, values, names=called, fill_gaps=roles.fill_gaps, every=roles.every,
+                       elapsed=roles.elapsed)  # fmt: skip
 
     def give_back(forecast: Forecast) -> Any:
         if forecast.levels:  # a frame, with a column for each quantile
@@ -143,6 +164,8 @@ def _of_frame(frame: Any, roles: _Roles) -> Held:
         axis = column_axis(frame.get_column(labels[time_column]))
     else:
         axis = index_axis(frame)
+    if roles.elapsed:
+        need_times(told=_tells_times(axis), every=roles.every)
     others = [name for name in labels if name != time_column]
     id_name = None if roles.id is None else _chosen(roles.id, others, (), "id")[0]
     if id_name is not None and axis is not None and axis.numbered:
@@ -212,7 +235,13 @@ def _series_of(
         known_names=known_names or None,
         fill_gaps=roles.fill_gaps,
         every=roles.every,
+        elapsed=roles.elapsed,
     )
+
+
+def _tells_times(axis: Axis | None) -> bool:
+    """Whether these are times, and no numbers that an index gives rows."""
+    return axis is not None and not axis.numbered
 
 
 def _groups(column: Any, name: str) -> tuple[tuple[Any, ...], list[np.ndarray]]:

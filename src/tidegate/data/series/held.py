@@ -10,7 +10,7 @@ import numpy as np
 
 from tidegate.data.series.panel import Panel
 from tidegate.data.series.series import Series
-from tidegate.data.times.grid import Step, step_to_json
+from tidegate.data.times.grid import Spacing, Uneven, step_to_json
 from tidegate.errors import InputError
 
 __all__ = ["Forecast", "Held"]
@@ -77,7 +77,7 @@ class Held:
         self,
         names: tuple[str, ...],
         covariate_names: tuple[str, ...],
-        step: Step,
+        step: Spacing,
         known_names: tuple[str, ...] = (),
     ) -> Held:
         """The same, with the names of the training where the data have none.
@@ -97,6 +97,10 @@ class Held:
                     f"expected the {what} it was trained on, {', '.join(expected) or 'none'}, in "
                     f"this order, got {', '.join(got) or 'none'}; give the same columns"
                 )
+        if isinstance(step, Uneven) and first.step != step:
+            raise InputError(
+                f"expected {step_to_json(step)} as times, as in training, got others; give such"
+            )
         if self.timed and step_to_json(step) != step_to_json(first.step):
             raise InputError(
                 f"expected rows {step_to_json(step)} apart, as in training, got "
@@ -127,6 +131,7 @@ def _named(
             known=known if known_names else None,
         )
         return made.without_future()
-    if not covariate_names and not known_names and len(series.names) == len(names):
+    told = series.covariate_names, series.known_names
+    if (covariate_names, known_names) == told and len(series.names) == len(names):
         return replace(series, names=names)
     return series

@@ -187,10 +187,13 @@ class Stack:
 
 def _known_of(series: Series, w: Windowing) -> np.ndarray:
     """What is known of the rows, and of those of a horizon after them as far as it is told."""
-    times = np.concatenate([series.times, series.future_times(w.horizon)])
-    parts = [calendar_numbers(times, w.calendar)] if w.calendar else []
+    rows = len(series) + w.horizon
+    parts = []
+    if w.calendar:
+        times = np.concatenate([series.times, series.future_times(w.horizon)])
+        parts.append(calendar_numbers(times, w.calendar))
     if w.known_scaler is not None:
         assert series.known is not None
-        told = w.known_scaler.transform(series.known[: len(times)])
-        parts.insert(0, np.pad(told, ((0, len(times) - len(told)), (0, 0))))
+        told = w.known_scaler.transform(series.known[:rows])
+        parts.insert(0, np.pad(told, ((0, rows - len(told)), (0, 0))))
     return np.concatenate(parts, axis=1).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from tidegate.data.series.scaling import power_of_two
-from tidegate.data.times.grid import BusinessDay, Step
+from tidegate.data.times.grid import BusinessDay, Spacing, Uneven
 
 __all__ = ["guess_season", "longer_seasons"]
 
@@ -17,7 +17,7 @@ _CLEAR: Final = 0.1  # autocorrelation that a season has, and by which half a se
 _STRONG: Final = 0.3  # that of a peak at a lag that the calendar does not know
 
 
-def guess_season(step: Step, values: np.ndarray | None = None) -> int:
+def guess_season(step: Spacing, values: np.ndarray | None = None) -> int:
     """Rows in a season: a day below one day's step, 7 days, 5 business days, 52 weeks, 12 months.
 
     Other steps: the first clear peak of the autocorrelation of values [N, C] after differencing;
@@ -29,7 +29,7 @@ def guess_season(step: Step, values: np.ndarray | None = None) -> int:
     return season if values is None or len(values) > season else 1
 
 
-def longer_seasons(step: Step, values: np.ndarray, season: int) -> tuple[int, ...]:
+def longer_seasons(step: Spacing, values: np.ndarray, season: int) -> tuple[int, ...]:
     """Seasons of values [N, C] that are longer than ``season``, ascending; mostly none or one.
 
     Without trend and the profile of the first season, the values of rows one season apart are
@@ -55,9 +55,9 @@ def _repeats(correlation: np.ndarray, lag: int, season: int, least: float) -> bo
     return bool(correlation[lag] > max(least, correlation[half] + least))
 
 
-def _of_calendar(step: Step, season: int) -> list[int]:
+def _of_calendar(step: Spacing, season: int) -> list[int]:
     """Longer seasons of the calendar, in rows."""
-    if isinstance(step, int | float):
+    if isinstance(step, int | float | Uneven):
         return []
     if season in _WHOLE and _of_step(step) == season:
         return [_WHOLE[season]]
@@ -88,11 +88,11 @@ def _autocorrelation(values: np.ndarray) -> np.ndarray:
     return (correlation / power).mean(axis=1)
 
 
-def _of_step(step: Step) -> int | None:
+def _of_step(step: Spacing) -> int | None:
     """A season of the calendar, None where the step tells of none."""
     if isinstance(step, BusinessDay):
         return 5
-    if not isinstance(step, int | float):
+    if not isinstance(step, int | float | Uneven):
         unit, length = np.datetime_data(step.dtype)[0], int(step.astype(np.int64))
         if unit == "M":
             return 12 // length if 12 % length == 0 else 1

@@ -1,4 +1,4 @@
-"""Regular time series: channels on a grid of times.
+"""Time series: channels on a grid of times, or on rows at irregular times.
 
 Arrays are [N, C]: N rows in time order, C channels.
 """
@@ -15,29 +15,32 @@ import numpy as np
 
 from tidegate.data.files.dialect import Dialect
 from tidegate.data.times.frequencies import binned, step_named
-from tidegate.data.times.grid import Step, advance, grid_positions
+from tidegate.data.times.grid import Spacing, Uneven, advance, elapsed_between, grid_positions
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds
 from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["Series", "filled", "rows_given"]
+__all__ = ["ELAPSED", "Series", "filled", "need_times", "rows_given"]
+
+ELAPSED: Final = "elapsed"  # what is known of each row, where the time since the last one is read
 
 _DIGITS: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One or several channels on a regular grid of times, with covariates on the same rows.
+    """One or several channels over times, with covariates on the same rows.
 
     ``times`` [N] is datetime64[s] or [us] (UTC where the source named a zone), int64 or float64;
     ``values`` float64 [N, C]; ``covariates`` float64 [N, K]; ``style`` how the source writes times,
     ``dialect`` how it is written if it is the text of a table.  ``known`` [N + F, L] are further
     covariates, of which F rows after the last one are told, too.  ``gaps``: values may be
-    missing; they are NaN.
+    missing; they are NaN.  Of rows at irregular times (``Uneven``) the last of ``known`` is the
+    time since the row before, called ``ELAPSED``, and ``later`` [F] are the times of those F rows.
     Build it with ``Series.of`` or ``read_series``.
     """
 
     times: np.ndarray
-    step: Step
+    step: Spacing
     names: tuple[str, ...]
     values: np.ndarray
     covariate_names: tuple[str, ...]
@@ -47,6 +50,7 @@ class Series:
     known_names: tuple[str, ...] = ()
     known: np.ndarray | None = None
     gaps: bool = False
+    later: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -61,14 +65,16 @@ class Series:
         known_names: Sequence[str] | None = None,
         fill_gaps: bool = False,
         every: Any = None,
+        elapsed: bool = False,
     ) -> Series:
         """The series of arrays: times [N] (dates or numbers), values [N] or [N, C].
 
         With ``known`` columns last rows without any value are those whose values are to come.  With
         ``fill_gaps`` missing rows and values are as ``with_gaps`` has them.  ``every`` names a
-        step, to which rows at any times are brought by means; steps without rows are gaps.  Raises
-        InputError for shapes that disagree, values that are not finite, times that are not sorted
-        and gapless.
+        step, to which rows at any times are brought by means; steps without rows are gaps.
+        ``elapsed``: rows at irregular times stay as they are; the time since the row before, of
+        dates in days, is known of each.  Raises InputError for shapes that disagree, values that
+        are not finite, times that are not sorted and gapless.
         """
         times = _times(times)
         table = _channels(values, len(times), "values")
@@ -79,6 +85,10 @@ class Series:
         names = _names(names, table.shape[1], "value")
         covariate_names = _names(covariate_names, extra.shape[1], "covariate")
         known_names = _names(known_names, beforehand.shape[1], "known")
+        if elapsed:
+            need_times(told=True, every=every)
+            beforehand = np.c_[beforehand, elapsed_between(times)]
+            known_names = (*known_names, ELAPSED)
         if every is not None:
             step = step_named(every)
             bins = binned(times, step)
@@ -95,10 +105,12 @@ class Series:
                 remedy = "fill it in, such as with the value before"
                 remedy += f", or fit with {spelled('fill_gaps', True)}" if np.isnan(value) else ""
                 raise RowError(f"{problem}; {remedy}", row)
-        if every is None:
+        if elapsed:
+            step, positions = Uneven(times.dtype.kind == "M"), np.arange(len(times))
+        elif every is None:
             step, positions = grid_positions(times)
         gaps = np.flatnonzero(np.diff(positions) != 1)
-        if len(gaps) and not fill_gaps:
+        if len(gaps) and not fill_gaps and not isinstance(step, Uneven):
             row = int(gaps[0]) + 1
             due = advance(times[:row], step, 1)[0]
             remedy = f"fit with {spelled('fill_gaps', True)}, or number the rows as times"
@@ -118,8 +130,10 @@ class Series:
         columns = [self.covariates] if self.known is None else [self.covariates, self.known]
         if count == len(self) and all(np.isfinite(array).all() for array in columns):
             return self
-        times = np.concatenate([self.times[:1], advance(self.times[:1], self.step, count - 1)])
-        times[positions] = self.times
+        times = self.times
+        if not isinstance(self.step, Uneven):  # which have no rows between them
+            times = np.concatenate([times[:1], advance(times[:1], self.step, count - 1)])
+            times[positions] = self.times
 
         def spread(array: np.ndarray) -> np.ndarray:
             full = np.full((count, array.shape[1]), np.nan)
@@ -145,7 +159,15 @@ class Series:
             times=self.times[:last],
             values=self.values[:last],
             covariates=self.covariates[:last],
+            later=self._later(last),
         )
+
+    def _later(self, last: int) -> np.ndarray | None:
+        """The times that are told of rows from ``last`` on; None on a grid."""
+        if not isinstance(self.step, Uneven):
+            return None
+        beyond = self.times[:0] if self.later is None else self.later
+        return np.concatenate([self.times[last:], beyond])
 
     def __len__(self) -> int:
         return len(self.times)
@@ -159,6 +181,7 @@ class Series:
             values=self.values[part],
             covariates=self.covariates[part],
             known=None if self.known is None else self.known[first:],
+            later=self._later(last),
         )
 
     def row_of(self, moment: str | int | float, *, clipped: bool = False) -> int:
@@ -192,9 +215,9 @@ class Series:
             if not 0 <= int(number) <= n:
                 raise InputError(f"expected a row from 0 to {n}, got {number}; choose one of them")
             return int(number)
-        after_last = self.future_times(1)
-        if time is None or not (clipped or self.times[0] <= time <= after_last[0]):
-            first, last = self.style.write(np.concatenate([self.times[:1], after_last]))
+        end = self.end
+        if time is None or not (clipped or self.times[0] <= time <= end):
+            first, last = self.style.write(np.array([self.times[0], end]))
             problem = f"expected a time from {first} to {last}, got {moment!r}"
             raise InputError(f"{problem}; a row number or a fraction such as 0.8 also serves")
         return int(np.searchsorted(self.times, time))
@@ -209,8 +232,30 @@ class Series:
         return AS_NUMPY.read(text) if time is None else time
 
     def future_times(self, horizon: int) -> np.ndarray:
-        """The ``horizon`` times after the last one, [horizon]."""
+        """The ``horizon`` times after the last one, [horizon]; off a grid those that are told."""
+        if isinstance(self.step, Uneven):
+            return self.times[:0] if self.later is None else self.later[:horizon]
         return advance(self.times, self.step, horizon)
+
+    @property
+    def end(self) -> Any:
+        """The first time after the last row: of the next one, else the first one possible."""
+        if len(after := self.future_times(1)):
+            return after[0]
+        last = self.times[-1]
+        return np.nextafter(last, np.inf) if last.dtype.kind == "f" else last + 1
+
+
+def need_times(*, told: bool, every: Any) -> None:
+    """Raise InputError unless the times are ``told`` between which the time is read."""
+    if told and every is None:
+        return
+    got = spelled("every", every) if told else "none"
+    raise InputError(
+        f"expected a column of times beside it, and rows as they stand, got {got}; give "
+        f"{spelled('time', 'COLUMN')} alone",
+        option="elapsed",
+    )
 
 
 def filled(values: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -13,16 +13,15 @@ from tidegate.data.files.formats import PLAIN, Layout
 from tidegate.data.files.tables import Table, read_table
 from tidegate.data.series.columns import listed
 from tidegate.data.series.panel import Panel, one_step, static_cells
-from tidegate.data.series.series import Series, rows_given
+from tidegate.data.series.series import ELAPSED, Series, need_times, rows_given
 from tidegate.data.times.frequencies import binned, step_named
-from tidegate.data.times.grid import Step, advance, elapsed, grid_positions
+from tidegate.data.times.grid import Step, Uneven, advance, elapsed_between, grid_positions
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle
 from tidegate.errors import InputError, shown, spelled
 
 __all__ = ["ALL", "SeriesTable", "read_series"]
 
 ALL: Final = "*"  # for the targets: all other columns that hold numbers
-ELAPSED: Final = "elapsed"  # what is known of each row, where the time since the last one is read
 
 _PARTS: Final = frozenset(["year", "month", "day", "hour", "minute"])
 _FILLABLE: Final = 0.1  # share of rows that may be missing before filling them invents the series
@@ -41,8 +40,8 @@ class SeriesTable:
     Missing rows and missing values (empty, NA, NaN, ?) are an InputError with the line; with
     ``fill_gaps`` they are missing in the series, too.  ``every`` names a step, to which rows at any
     times are brought by means; steps without rows are missing.  With ``known`` columns last rows
-    without any value are those whose values are to come.  ``elapsed``: rows at any times are read
-    in their order, and numbered; of each the time since the row before, of dates in days, is known.
+    without any value are those whose values are to come.  ``elapsed``: rows at irregular times stay
+    as they are; the time since the row before, of dates in days, is known of each.
     """
 
     path: str | PathLike[str]
@@ -59,13 +58,8 @@ class SeriesTable:
 
     def read(self) -> Panel:
         """The series of the table, a panel of one without an id.  Raises InputError."""
-        if self.elapsed and (self.time is None or self.every is not None):
-            got = "none" if self.time is None else spelled("every", self.every)
-            raise InputError(
-                f"expected a column of times beside it, and rows as they stand, got {got}; give "
-                f"{spelled('time', 'COLUMN')} alone",
-                option="elapsed",
-            )
+        if self.elapsed:
+            need_times(told=self.time is not None, every=self.every)
         table = read_table(self.path, layout=self.layout)
         about = [name for name in (self.time, self.id) if name is not None] + [*self.static]
         names = self.target
@@ -165,9 +159,10 @@ class _Read:
         fills = told.fill_gaps or told.every is not None
         try:
             if told.elapsed:
-                known, known_names = np.c_[known, elapsed(times, style)], (*known_names, ELAPSED)
-                times, style = np.arange(len(rows)), AS_NUMPY
-            if told.every is None:
+                known = np.c_[known, elapsed_between(times, style)]
+                known_names = (*known_names, ELAPSED)
+                step, positions = Uneven(times.dtype.kind == "M"), np.arange(len(rows))
+            elif told.every is None:
                 step, positions = grid_positions(times, style)
             else:
                 step = step_named(told.every)
@@ -180,7 +175,7 @@ class _Read:
                 problem = _several_series(table.frame, self.roles, times) or problem
             raise table.error(int(rows[error.row]), problem, told.time) from None
         gaps = np.flatnonzero(np.diff(positions) > 1)
-        if len(gaps) and not fills:
+        if len(gaps) and not fills and not isinstance(step, Uneven):
             row = int(gaps[0]) + 1
             problem = _gap(times, style, step, positions, row)
             raise table.error(int(rows[row]), problem, told.time)

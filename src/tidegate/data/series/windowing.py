@@ -24,7 +24,7 @@ import numpy as np
 
 from tidegate.data.series.scaling import Scaler
 from tidegate.data.times.calendar import CALENDAR, calendar_size
-from tidegate.data.times.grid import Step, step_from_json, step_to_json
+from tidegate.data.times.grid import Spacing, step_from_json, step_to_json
 from tidegate.errors import InputError, shown, spelled
 
 _MOST_STEPS = 2**31  # of context, horizon, season and segment
@@ -45,7 +45,7 @@ class Windowing:
 
     names: tuple[str, ...]
     covariate_names: tuple[str, ...]
-    step: Step
+    step: Spacing
     context: int
     horizon: int
     season: int
@@ -83,7 +83,7 @@ class Windowing:
             raise InputError(
                 "expected a model that reads past rows alone, got one that is told more, of the "
                 f"horizon or of whole series; train without {spelled('known')}, "
-                f"{spelled('calendar')} and {spelled('static')}"
+                f"{spelled('elapsed')}, {spelled('calendar')} and {spelled('static')}"
             )
 
     @property

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from tidegate.data.times.grid import BusinessDay, Step
+from tidegate.data.times.grid import BusinessDay, Spacing, Uneven
 
 __all__ = ["CALENDAR", "calendar_numbers", "calendar_parts", "calendar_size"]
 
@@ -16,11 +16,11 @@ CALENDAR: Final = {"day": 2, "week": 3, "year": 2}
 _DAY: Final = np.timedelta64(86_400_000_000, "us")
 
 
-def calendar_parts(step: Step) -> tuple[str, ...]:
-    """The parts of the calendar that rows so far apart differ in; none of rows that only count."""
+def calendar_parts(step: Spacing) -> tuple[str, ...]:
+    """The parts of the calendar that rows so far apart differ in; none where no calendar says."""
     if isinstance(step, BusinessDay):
         return ("week", "year")
-    if isinstance(step, int | float):
+    if isinstance(step, int | float | Uneven):
         return ()
     if np.datetime_data(step.dtype)[0] == "M":
         return ("year",) if int(step.astype(np.int64)) % 12 else ()

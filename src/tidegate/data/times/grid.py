@@ -2,7 +2,7 @@
 
 Times are datetime64[s] or [us] (UTC where the source named a zone), int64 or float64; a step is an
 int or float for times that count, else a timedelta64 in seconds, microseconds or calendar months,
-or a business day.
+or a business day.  Rows at irregular times have no grid; they are `Uneven`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from tidegate.errors import spelled
 
 __all__ = [
     "BusinessDay",
+    "Spacing",
     "Step",
+    "Uneven",
     "advance",
+    "elapsed_between",
     "grid_positions",
     "step_from_json",
     "step_to_json",
@@ -32,7 +35,18 @@ class BusinessDay:
     """The step from one of Monday to Friday to the next."""
 
 
+@dataclass(frozen=True)
+class Uneven:
+    """Between rows at irregular times, which no step leads to; those to come must be told.
+
+    ``dated``: they are dates, so that what lies between them is in days.
+    """
+
+    dated: bool
+
+
 Step = int | float | np.timedelta64 | BusinessDay
+Spacing = Step | Uneven
 
 _DAY: Final = 86_400  # seconds
 _UNITS: Final = ((604_800, "week"), (_DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -61,8 +75,9 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
         before, got = style.write(times[row - 1 : row + 1])
         problem = f"expected times {_spoken(step)} apart, got {got} after {before}"
         remedy = (
-            f"bring them to a regular grid with {spelled('every', 'STEP')}, or number the rows and "
-            f"name that column with {spelled('time', 'COLUMN')}"
+            f"read the time between them with {spelled('elapsed', True)}, bring them to a regular "
+            f"grid with {spelled('every', 'STEP')}, or number the rows and name that column with "
+            f"{spelled('time', 'COLUMN')}"
         )
         if (month := _one_of_each_month(times)) is not None:
             problem = f"expected the same day of each month, or the last, got {got} after {before}"
@@ -71,7 +86,7 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
     return step, positions
 
 
-def elapsed(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> np.ndarray:
+def elapsed_between(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> np.ndarray:
     """The time since the one before, float64 [N], of dates in days; 0 at the first.
 
     Raises RowError (InputError) for times [N] that do not increase, written in their ``style``.
@@ -187,15 +202,22 @@ def _spoken(step: Step) -> str:
     return f"{length // size} {name}{'s' if length != size else ''}"
 
 
-def time_type(step: Step) -> str:
+def time_type(step: Spacing) -> str:
     """The dtype of times that are so far apart."""
+    if isinstance(step, Uneven):
+        return "datetime64[us]" if step.dated else "float64"
     if isinstance(step, int | float):
         return "int64" if isinstance(step, int) else "float64"
     return "datetime64[us]"
 
 
-def step_to_json(step: Step) -> str:
-    """A step as text: "1" or "0.5" (times that count), "3600s", "500000us", "1M" or "1B"."""
+def step_to_json(step: Spacing) -> str:
+    """A step as text: "1" or "0.5" (times that count), "3600s", "500000us", "1M" or "1B".
+
+    Of rows at irregular times what these are: "dates" or "numbers".
+    """
+    if isinstance(step, Uneven):
+        return "dates" if step.dated else "numbers"
     if isinstance(step, BusinessDay):
         return "1B"
     if isinstance(step, int | float):
@@ -203,8 +225,10 @@ def step_to_json(step: Step) -> str:
     return f"{int(step.astype(np.int64))}{np.datetime_data(step.dtype)[0]}"
 
 
-def step_from_json(text: Any) -> Step:
+def step_from_json(text: Any) -> Spacing:
     """The step that ``step_to_json`` wrote.  Raises ValueError for anything else."""
+    if text in ("dates", "numbers"):
+        return Uneven(text == "dates")
     if text == "1B":
         return BusinessDay()
     match = re.fullmatch(r"([1-9][0-9]{0,17})(s|us|M)?", text) if isinstance(text, str) else None
@@ -214,4 +238,4 @@ def step_from_json(text: Any) -> Step:
     decimal = r"[0-9]{1,20}(\.[0-9]{1,30})?(e[+-][0-9]{1,3})?"
     if isinstance(text, str) and re.fullmatch(decimal, text) and 0 < float(text) < np.inf:
         return float(text)
-    raise ValueError(f"a step must read like 1, 0.5, 3600s, 1M or 1B, got {text!r}")
+    raise ValueError(f"a step must read like 1, 0.5, 3600s, 1M, 1B or dates, got {text!r}")
