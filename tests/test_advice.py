@@ -38,11 +38,11 @@ def candidate(title, validation, held_out=None, parameters=1000, seconds=1.0, ex
     )
 
 
-def baseline(figure, name="ridge", validation=None, examples=1000):
+def baseline(figure, name="ridge", validation=None, examples=1000, part=""):
     validation = figure if validation is None else validation
     losses = losses_of(figure, examples)
     return BaselineScores(
-        name=name, about="", validation=validation, held_out=figure, losses=losses
+        name=name, about="", validation=validation, held_out=figure, losses=losses, part=part
     )
 
 
@@ -103,6 +103,23 @@ def test_a_cell_that_is_cheap_but_clearly_worse_is_not_advised_because_few_runs_
     assert not advised.margins[0].told_apart
     assert advised.cell == "GRU"
     assert "Take the GRU, which did best; it has 200 % more weights than the RNN." in str(advised)
+
+
+def test_a_baseline_that_learned_from_a_part_is_no_measure_of_one_that_learns_from_all():
+    caveat = "; nothing is known of one that learns from all."
+
+    def sentence(figure, part):
+        advised = advise([GRU], [baseline(figure, part=part)], LOSS, "test")
+        return next(one for one in advised.sentences if "baseline" in one)
+
+    told = sentence(0.9, "904 of 18,539 texts")
+    assert "beats the baselines" in told
+    assert "ridge of 904 of 18,539 texts 0.9, GRU" in told
+    assert caveat in told
+    assert caveat not in sentence(0.9, "")
+    ahead = sentence(0.01, "904 of 18,539 texts")
+    assert ahead.startswith("A baseline beats")
+    assert caveat not in ahead
 
 
 def test_equal_weights_leave_it_to_the_time():

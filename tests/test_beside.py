@@ -11,7 +11,7 @@ import pytest
 
 import tidegate as tg
 from tidegate.baselines import windows
-from tidegate.baselines.baseline import Answered
+from tidegate.baselines.baseline import Answered, Baseline
 from tidegate.baselines.sequences import labels_within, numbers_within
 from tidegate.data.series.line import fit_line
 from tidegate.data.text.ngrams import KneserNey
@@ -89,7 +89,7 @@ def test_the_command_shows_the_baseline_beside_its_own_figure_and_in_the_json(
 def test_where_ridges_on_convolutions_would_take_too_long_a_cheaper_method_stands_beside():
     part = Answered(list(SEQUENCES[:, :, None]), (SEQUENCES[:, -1] > 0).astype(int))
     assert labels_within(part, 20, 5.0).name == "ridge on convolutions"
-    assert "of 60 sequences" in labels_within(part, 0, 0.12).about
+    assert "of 60 sequences" in labels_within(part, 0, 0.12).part
     assert labels_within(part, 20, 0.01).name == "1-nearest neighbour"
     many = Answered(part.inputs * 20, np.arange(1200) // 4)
     assert labels_within(many, 0, 60.0).name == "1-nearest neighbour"
@@ -143,15 +143,21 @@ def test_a_text_that_a_baseline_cannot_read_does_not_end_the_run(capsys):
     assert "baseline" not in model.provenance_
 
 
-def beside(**figures):
-    return Beside(
-        name="counting",
-        about="pairs",
-        validation=figures,
-        test={},
-        seconds=1.0,
-        figures=lambda _: figures,
-    )
+class Counting(Baseline):
+    name, about = "counting", "pairs"
+
+    def __init__(self, part=""):
+        self.part = part
+
+    def losses(self, part):
+        raise NotImplementedError
+
+    def figures(self, part):
+        raise NotImplementedError
+
+
+def beside(part="", **figures):
+    return Beside(baseline=Counting(part), validation=figures, test={}, seconds=1.0)
 
 
 ENDED = {"steps": 100, "best_step": 100, "epochs": 2.5, "training_seconds": 590.0}
@@ -170,6 +176,20 @@ def test_who_is_ahead_is_judged_by_the_proper_score():
         "(0.66 % lower)"
     )
     assert beside(mse=2.0).verdict({"mse": 1.0}, ENDED).startswith("ahead of counting")
+
+
+def test_who_is_ahead_of_a_baseline_of_a_part_says_that_of_the_whole_nothing_is_known():
+    caveat = "; nothing is known of one that learns from all"
+    one = beside("904 of 18,539 texts", mse=1.0)
+    for mse, word in ((0.5, "ahead of"), (1.0, "level with")):
+        told = one.verdict({"mse": mse}, ENDED)
+        assert told.startswith(f"{word} counting (pairs, of 904 of 18,539 texts) on the")
+        assert told.endswith(caveat)
+    behind = one.verdict({"mse": 2.0}, ENDED | {"stopped_by": "epochs"})
+    assert behind.startswith("behind counting (pairs, of 904 of 18,539 texts)")
+    assert caveat not in behind
+    assert one.provenance["baseline"] == "counting: pairs, of 904 of 18,539 texts"
+    assert caveat not in beside(mse=1.0).verdict({"mse": 0.5}, ENDED)
 
 
 def test_a_network_that_was_judged_on_a_part_of_the_validation_part_is_said_to_be():

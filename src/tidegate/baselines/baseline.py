@@ -12,12 +12,19 @@ class Baseline(ABC):
     """A fitted method that costs little; ``about`` says in a few words which it is.
 
     ``fit`` of each learns from the training part alone; a penalty, or another one number, is the
-    one that does best on the validation part.
+    one that does best on the validation part.  ``part``: what of the training part it learned from,
+    where that is not all of it, such as "904 of 18,539 texts".
     """
 
     name: str
     about: str
+    part: str = ""
     parameters: int | None = None
+
+    @property
+    def told(self) -> str:
+        """``about``, with the part that it learned from."""
+        return f"{self.about}, of {self.part}" if self.part else self.about
 
     @abstractmethod
     def losses(self, part: Any) -> np.ndarray:
@@ -54,9 +61,14 @@ def sampled(part: Answered, share: float) -> Answered:
     return part.rows(np.union1d(rows, np.asarray(first, int)))
 
 
-def told_of(kept: int, count: int, what: str) -> str:
-    """What to add to ``about`` where only some of ``count`` examples were learned from."""
-    return "" if kept == count else f", of {kept:,} of {count:,} {what}"
+def part_of(kept: int, count: int, what: str) -> str:
+    """The ``part`` of a baseline that has learned from so many of ``count`` examples."""
+    return "" if kept == count else f"{kept:,} of {count:,} {what}"
+
+
+def caveat(part: str) -> str:
+    """What a comparison adds in which a network is not behind a baseline of such a ``part``."""
+    return "; nothing is known of one that learns from all" if part else ""
 
 
 class Labelling(Baseline):

@@ -7,19 +7,25 @@ from typing import Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Baseline
+from tidegate.baselines.baseline import Baseline, part_of
 from tidegate.data.text.ngrams import KneserNey
 
 _TOKENS_A_SECOND = 200_000  # counted, all lengths together, on one core
 
 
+def last_of(kept: int, count: int) -> str:
+    """The ``part`` of a baseline that has counted so many tokens at the end of a text."""
+    part = part_of(kept, count, "tokens")
+    return part and f"the last {part}"
+
+
 class CountedTokens(Baseline):
     """N-grams, interpolated with modified Kneser-Ney smoothing; parts are tokens, int [T]."""
 
-    def __init__(self, counted: KneserNey, of: str) -> None:
+    def __init__(self, counted: KneserNey, part: str) -> None:
         self._counted = counted
         self.name = f"{counted.length}-grams"
-        self.about = f"interpolated, modified Kneser-Ney{of}"
+        self.about, self.part = "interpolated, modified Kneser-Ney", part
         self.parameters = counted.ngrams
 
     @classmethod
@@ -39,8 +45,8 @@ class CountedTokens(Baseline):
         """
         most = min(len(train), max(10_000, seconds * _TOKENS_A_SECOND))
         kept = train[len(train) - int(most) :]
-        of = "" if len(kept) == len(train) else f", of the last {len(kept):,} tokens"
-        return cls(KneserNey.fit(kept, validation, size, never_target), of)
+        part = last_of(len(kept), len(train))
+        return cls(KneserNey.fit(kept, validation, size, never_target), part)
 
     def losses(self, part: np.ndarray) -> np.ndarray:
         """Nats of all tokens but the first, [T - 1]; 0 for those never predicted."""

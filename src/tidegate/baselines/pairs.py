@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Baseline, sampled, told_of
+from tidegate.baselines.baseline import Answered, Baseline, part_of, sampled
 from tidegate.data.text.edit_distance import character_errors
 
 _LONGEST = (2, 3, 4, 5)  # n-grams: how long they may be is chosen on the validation part
@@ -21,7 +21,7 @@ class NearestAnswer(Baseline):
 
     name = "nearest neighbour"
 
-    def __init__(self, longest: int, train: Answered, of: str) -> None:
+    def __init__(self, longest: int, train: Answered, part: str) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         options: dict[str, Any] = {"dtype": np.float32, "sublinear_tf": True}
@@ -30,7 +30,8 @@ class NearestAnswer(Baseline):
         )
         self._known = self._vectorizer.fit_transform(train.inputs)
         self._answers = train.answers
-        self.about = f"the answer of the most similar source, n-grams of 1 to {longest}{of}"
+        self.about = f"the answer of the most similar source, n-grams of 1 to {longest}"
+        self.part = part
 
     @classmethod
     def fit(cls, train: Answered, validation: Answered, *, seconds: float = math.inf) -> Self:
@@ -40,9 +41,9 @@ class NearestAnswer(Baseline):
         """
         characters = len(_LONGEST) * sum(map(len, train.inputs))
         some = sampled_pairs(train, seconds * _CHARACTERS_A_SECOND / max(characters, 1))
-        of = told_of(len(some.inputs), len(train.inputs), "pairs")
+        part = part_of(len(some.inputs), len(train.inputs), "pairs")
         judges = validation.rows(np.arange(min(_MOST, len(validation.inputs))))
-        models = [cls(longest, some, of) for longest in _LONGEST]
+        models = [cls(longest, some, part) for longest in _LONGEST]
         return min(models, key=lambda model: float(model.losses(judges).mean()))
 
     def predict(self, sources: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Labelling, Valued, sampled, told_of
+from tidegate.baselines.baseline import Answered, Labelling, Valued, part_of, sampled
 from tidegate.data.sequences.evidence import MAX_LABELS, learn_evidence
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.series.scaling import Scaler
@@ -54,10 +54,10 @@ class NearestNeighbour(Labelling):
 
     name = "1-nearest neighbour"
 
-    def __init__(self, features: Resampled, nearest: Any, sureness: float, of: str) -> None:
+    def __init__(self, features: Resampled, nearest: Any, sureness: float, part: str) -> None:
         self._features, self._nearest, self._sureness = features, nearest, sureness
         self.classes = nearest.classes_
-        self.about = f"Euclidean distance{of}"
+        self.about, self.part = "Euclidean distance", part
 
     @classmethod
     def fit(cls, train: Answered, *, asked: int = 0, seconds: float = math.inf) -> Self:
@@ -73,7 +73,7 @@ class NearestNeighbour(Labelling):
         others = nearest.kneighbors(known[tried], min(2, len(known)))[1]  # itself the first
         right = some.answers[others[:, -1]] == some.answers[tried]
         sureness = (right.sum() + 1) / (len(right) + 2)  # Laplace: never certain
-        return cls(features, nearest, sureness, told_of(len(known), count, "sequences"))
+        return cls(features, nearest, sureness, part_of(len(known), count, "sequences"))
 
     def log_probabilities(self, inputs: list[np.ndarray]) -> np.ndarray:
         chosen = self._nearest.predict(self._features.of(inputs))[:, None] == self.classes
@@ -89,6 +89,7 @@ class _Convolved:
 
     name = "ridge on convolutions"
     about = "as MiniRocket has them, and on values"
+    part: str
     parameters: int | None = None
 
     def _learn(self, part: Answered, answers: np.ndarray, labels: int | None) -> None:
@@ -121,7 +122,7 @@ class ConvolvedLabels(_Convolved, Labelling):
         made, some = cls(), sampled(train, share)
         made.classes, positions = np.unique(some.answers, return_inverse=True)
         made._learn(some, positions, len(made.classes))
-        made.about += told_of(len(some.inputs), len(train.inputs), "sequences")
+        made.part = part_of(len(some.inputs), len(train.inputs), "sequences")
         return made
 
     def log_probabilities(self, inputs: list[np.ndarray]) -> np.ndarray:
@@ -141,7 +142,7 @@ class ConvolvedNumbers(_Convolved, Valued):
         made, some = cls(), sampled(train, share)
         made._scale = Scaler.fit(some.answers[:, None])
         made._learn(some, made._scale.transform(some.answers[:, None])[:, 0], None)
-        made.about += told_of(len(some.inputs), len(train.inputs), "sequences")
+        made.part = part_of(len(some.inputs), len(train.inputs), "sequences")
         return made
 
     def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
@@ -170,9 +171,9 @@ class LinearSequences(Valued):
 
     name = "ridge regression"
 
-    def __init__(self, features: Resampled, linear: Any, of: str) -> None:
+    def __init__(self, features: Resampled, linear: Any, part: str) -> None:
         self._features, self._linear = features, linear
-        self.about = f"penalty {linear.alpha_:g}{of}"
+        self.about, self.part = f"penalty {linear.alpha_:g}", part
         self.parameters = linear.coef_.size + 1
 
     @classmethod
@@ -187,7 +188,7 @@ class LinearSequences(Valued):
         work = count * features.size * min(count, features.size)
         some = sampled(train, seconds * _VALUES_A_SECOND / work)
         linear = RidgeCV(alphas=_PENALTIES).fit(features.of(some.inputs), some.answers)
-        return cls(features, linear, told_of(len(some.inputs), count, "sequences"))
+        return cls(features, linear, part_of(len(some.inputs), count, "sequences"))
 
     def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
         return self._linear.predict(self._features.of(inputs))

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Baseline, sampled, told_of
+from tidegate.baselines.baseline import Answered, Baseline, part_of, sampled
 from tidegate.baselines.tagged import Tagged
 from tidegate.data.sequences.inputs import SequenceInputs
 
@@ -85,10 +85,11 @@ class NearestSteps(_Labelled):
 
     name = "1-nearest window"
 
-    def __init__(self, windows: Windows, nearest: Any, sureness: float, of: str) -> None:
+    def __init__(self, windows: Windows, nearest: Any, sureness: float, part: str) -> None:
         self._windows, self._nearest, self._sureness = windows, nearest, sureness
         self.classes = nearest.classes_
-        self.about = f"Euclidean distance, {windows.reach} steps on each side{of}"
+        self.about = f"Euclidean distance, {windows.reach} steps on each side"
+        self.part = part
 
     @classmethod
     def fit(
@@ -120,7 +121,7 @@ class NearestSteps(_Labelled):
             best = max(best, (float(told), windows), key=lambda one: one[0])
         sureness, windows = best
         nearest = KNeighborsClassifier(1).fit(windows.of(train.inputs)[rows], labels[rows])
-        return cls(windows, nearest, sureness, told_of(len(rows), len(labels), "steps"))
+        return cls(windows, nearest, sureness, part_of(len(rows), len(labels), "steps"))
 
     def _log_probabilities(self, windows: np.ndarray) -> np.ndarray:
         chosen = self._nearest.predict(windows)[:, None] == self.classes
@@ -133,11 +134,12 @@ class LinearSteps(_Labelled):
 
     name = "logistic regression"
 
-    def __init__(self, windows: Windows, linear: Any, of: str) -> None:
+    def __init__(self, windows: Windows, linear: Any, part: str) -> None:
         self._windows, self._linear = windows, linear
         self.classes = linear.classes_
         self.parameters = linear.coef_.size + linear.intercept_.size
-        self.about = f"of {windows.reach} steps on each side, penalty {1 / linear.C:g}{of}"
+        self.about = f"of {windows.reach} steps on each side, penalty {1 / linear.C:g}"
+        self.part = part
 
     @classmethod
     def fit(cls, train: Tagged, validation: Tagged | None, seconds: float = math.inf) -> Self:
@@ -154,7 +156,7 @@ class LinearSteps(_Labelled):
         values = sum(inputs.channels * (2 * reach + 1) for reach, _ in choices)
         a_step = values * len(np.unique(labels)) / _FITS_A_SECOND
         rows = _some(labels, min(_MOST, seconds / a_step))
-        of = told_of(len(rows), len(labels), "steps")
+        part = part_of(len(rows), len(labels), "steps")
         best: tuple[float, Self] | None = None
         windows, features = None, np.empty(0)
         for reach, penalty in choices:
@@ -162,7 +164,7 @@ class LinearSteps(_Labelled):
                 windows = Windows(inputs, reach)
                 features = windows.of(train.inputs)[rows]
             linear = LogisticRegression(C=1 / penalty, max_iter=200).fit(features, labels[rows])
-            made = cls(windows, linear, of)
+            made = cls(windows, linear, part)
             score = 0.0
             if validation is not None and validation.steps:
                 score = made.figures(validation)["cross_entropy"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Baseline, Labelling, Valued, sampled, told_of
+from tidegate.baselines.baseline import Answered, Baseline, Labelling, Valued, part_of, sampled
 from tidegate.data.text.conditions import Conditions
 from tidegate.data.text.label_sets import binary_losses, f1_figures, thresholds_of
 from tidegate.data.text.rows import learned_conditions, numbers_beside, text_of
@@ -53,13 +53,13 @@ class _Vectorizer:
 class _Weighted(NamedTuple):
     """Features of the texts learned from: ``read`` [N, F], with ``answers``.
 
-    ``of`` says how many of those given these are.
+    ``part`` says how many of those given these are, where some are left out.
     """
 
     vectorizer: _Vectorizer
     read: Any
     answers: np.ndarray
-    of: str
+    part: str
 
     @classmethod
     def learn(cls, train: Answered, *, lowercase: bool, seconds: float) -> Self:
@@ -67,8 +67,8 @@ class _Weighted(NamedTuple):
         characters = sum(len(text_of(one)) for one in train.inputs)
         some = sampled(train, seconds * _CHARACTERS_A_SECOND / max(characters, 1))
         vectorizer = _Vectorizer(lowercase=lowercase)
-        of = told_of(len(some.inputs), len(train.inputs), "texts")
-        return cls(vectorizer, vectorizer.fit_transform(some.inputs), some.answers, of)
+        part = part_of(len(some.inputs), len(train.inputs), "texts")
+        return cls(vectorizer, vectorizer.fit_transform(some.inputs), some.answers, part)
 
 
 class LinearTexts(Labelling):
@@ -76,10 +76,10 @@ class LinearTexts(Labelling):
 
     name = "TF-IDF + logistic regression"
 
-    def __init__(self, vectorizer: _Vectorizer, linear: Any, of: str) -> None:
+    def __init__(self, vectorizer: _Vectorizer, linear: Any, part: str) -> None:
         self._vectorizer, self._linear = vectorizer, linear
         self.classes = linear.classes_
-        self.about = f"{_ABOUT}, C = {linear.get_params()['C']:g}{of}"
+        self.about, self.part = f"{_ABOUT}, C = {linear.get_params()['C']:g}", part
         self.parameters = linear.coef_.size + linear.intercept_.size
 
     @classmethod
@@ -101,7 +101,7 @@ class LinearTexts(Labelling):
 
         def fitted(c: float) -> Self:
             linear = _logistic(c).fit(texts.read, texts.answers)
-            return cls(texts.vectorizer, linear, texts.of)
+            return cls(texts.vectorizer, linear, texts.part)
 
         if (
             len(validation.inputs) < _FEW
@@ -146,9 +146,9 @@ class RidgeTexts(Valued):
 
     name = "TF-IDF + ridge regression"
 
-    def __init__(self, vectorizer: _Vectorizer, linear: Any, of: str) -> None:
+    def __init__(self, vectorizer: _Vectorizer, linear: Any, part: str) -> None:
         self._vectorizer, self._linear = vectorizer, linear
-        self.about = f"{_ABOUT}, penalty {linear.alpha:g}{of}"
+        self.about, self.part = f"{_ABOUT}, penalty {linear.alpha:g}", part
         self.parameters = linear.coef_.size + 1
 
     @classmethod
@@ -172,7 +172,7 @@ class RidgeTexts(Valued):
 
         def fitted(penalty: float) -> Self:
             linear = Ridge(penalty, solver="sparse_cg").fit(texts.read, texts.answers)
-            return cls(texts.vectorizer, linear, texts.of)
+            return cls(texts.vectorizer, linear, texts.part)
 
         def score(penalty: float) -> float:
             linear, folds = (
@@ -203,10 +203,10 @@ class LinearLabelSets(Baseline):
 
     name = "TF-IDF + logistic regressions"
 
-    def __init__(self, vectorizer: _Vectorizer, linears: list[Any], c: float, of: str) -> None:
+    def __init__(self, vectorizer: _Vectorizer, linears: list[Any], c: float, part: str) -> None:
         self._vectorizer, self._linears = vectorizer, linears
         self._thresholds = np.full(len(linears), 0.5)
-        self.about = f"{_ABOUT}, one for each label, C = {c:g}{of}"
+        self.about, self.part = f"{_ABOUT}, one for each label, C = {c:g}", part
         self.parameters = sum(one.coef_.size + 1 for one in linears if not isinstance(one, float))
 
     @classmethod
@@ -229,7 +229,7 @@ class LinearLabelSets(Baseline):
         def fitted(c: float, rows: slice) -> Self:
             x, held = texts.read[rows], texts.answers[rows].T > 0
             linears = [_logistic(c).fit(x, of) if 0 < of.mean() < 1 else _rate(of) for of in held]
-            return cls(texts.vectorizer, linears, c, texts.of)
+            return cls(texts.vectorizer, linears, c, texts.part)
 
         everything, most = slice(None), 4 * len(texts.answers) // 5
         alone = not len(validation.inputs)

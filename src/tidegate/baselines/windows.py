@@ -12,8 +12,8 @@ from typing import Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Baseline
-from tidegate.data.series.line import MOST_INPUTS, Line, fit_line
+from tidegate.baselines.baseline import Baseline, part_of
+from tidegate.data.series.line import MOST_INPUTS, Line, fit_line, stride_of
 from tidegate.data.series.naive import mean_known, seasonal_naive_forecast
 from tidegate.data.series.windows import Windows
 
@@ -54,6 +54,7 @@ class LinearWindows(Baseline):
     """Ridge regression of all that a window has, the same for all windows."""
 
     line: Line
+    part: str = ""
     name: str = field(default="ridge regression", init=False)
 
     @classmethod
@@ -66,9 +67,22 @@ class LinearWindows(Baseline):
         size = train.inputs(np.arange(1)).size
         work = len(train) * size * (size + train.windowing.output_size)
         every = math.ceil(max(1.0, work / (seconds * _PRODUCTS_A_SECOND)))
-        train = train if every == 1 else train.at(train.starts[::every])
+        some = train if every == 1 else train.at(train.starts[::every])
+        steps = train.windowing.steps
+        return cls(fit_line(some, validation, steps), _thinned(some, steps, len(train.starts)))
+
+    @classmethod
+    def of(cls, line: Line, train: Windows) -> Self:
+        """That of a ``line`` which was fitted to ``train``, of fewer steps where there is no time
+        for all.
+        """
         w = train.windowing
-        return cls(fit_line(train, validation, w.steps))
+        steps = line.weights.shape[1] // w.input_size
+        rows = max(steps - w.steps_ahead, 0) * w.segment
+        part = _thinned(train, steps, len(train.starts))
+        if rows < w.context:
+            part = f"{part}{' and ' if part else ''}the last {rows:,} of {w.context:,} rows of each"
+        return cls(line, part)
 
     @property
     def about(self) -> str:
@@ -96,6 +110,11 @@ class LinearWindows(Baseline):
             yield self.line(x.astype(np.float64)) - part.targets(some)
 
 
+def _thinned(some: Windows, steps: int, count: int) -> str:
+    """The ``part`` of a line of so many ``steps``, fitted to ``some`` of ``count`` windows."""
+    return part_of(-(-len(some.starts) // stride_of(some, steps)), count, "windows")
+
+
 def _figures(errors: Iterator[np.ndarray]) -> dict[str, float]:
     """``mse`` and ``mae`` over all errors that are known."""
     squared = absolute = count = 0.0
@@ -115,7 +134,7 @@ def best_of(
     seasons = dict.fromkeys((1, train.windowing.season))  # without one, naive alone
     fitted: list[Baseline] = [Repeated(season) for season in seasons]
     if line is not None:
-        fitted.append(LinearWindows(line))
+        fitted.append(LinearWindows.of(line, train))
     elif train.inputs(np.arange(1)).size <= min(MOST_INPUTS, _widest(seconds)):
         fitted.append(LinearWindows.fit(train, validation, seconds=seconds))
     return min(fitted, key=lambda one: one.figures(validation)["mse"])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from tidegate.baselines.baseline import Baseline
+from tidegate.baselines.baseline import Baseline, caveat
 from tidegate.errors import spelled
 from tidegate.tasks.sklearn_options import SklearnOptions
 from tidegate.terminal import say
@@ -35,16 +35,13 @@ _SCORES = ("perplexity", "cross_entropy", "nats_per_step", "mse", "character_err
 class Beside:
     """A fitted baseline's figures on the validation and on the test part, empty without one.
 
-    ``figures``: those on any part.  ``share``: of the validation part, where figures are of a fixed
-    part of it, as the network's.
+    ``share``: of the validation part, where figures are of a fixed part of it, as the network's.
     """
 
-    name: str
-    about: str
+    baseline: Baseline
     validation: Mapping[str, float]
     test: Mapping[str, float]
     seconds: float
-    figures: Callable[[Any], Mapping[str, float]]
     share: float = 1.0
     cheaper: str = _CHEAPER
 
@@ -56,7 +53,10 @@ class Beside:
 
     @property
     def provenance(self) -> dict[str, str | float]:
-        return {"baseline": f"{self.name}: {self.about}", "baseline_seconds": self.seconds}
+        return {
+            "baseline": f"{self.baseline.name}: {self.baseline.told}",
+            "baseline_seconds": self.seconds,
+        }
 
     def verdict(self, metrics: Mapping[str, float], provenance: Mapping[str, Any]) -> str:
         """Who is ahead on the test part, or else on the validation part, in a sentence.
@@ -78,14 +78,15 @@ class Beside:
         figures = [f"{_words(decides)} {own:.4g} against its {other:.4g} ({_how_far(change)})"]
         figures += [f"{_words(name)} {a:.4g} against {b:.4g}" for name, (a, b) in shown.items()]
         word = "level with" if abs(change) < _LEVEL else "behind" if change > 0 else "ahead of"
-        told = f"{word} {self.name} ({self.about}) on the {part} part: {', '.join(figures)}"
+        it = self.baseline
+        told = f"{word} {it.name} ({it.told}) on the {part} part: {', '.join(figures)}"
         share = provenance.get("validation_share", 1)
         if not self.test and self.share < 1:
             told += f" (both of {self.share:.1%} of it)"
         elif not self.test and share < 1:  # the minutes were not enough for all of it
             told += f" (the network's figures are of {share:.1%} of it)"
         if word != "behind":
-            return told
+            return told + caveat(it.part)
         return f"{told}; {_remedy(provenance, self.cheaper)}"
 
 
@@ -108,12 +109,10 @@ def stand_beside(
         if by_folds is not None:
             figures[0] = dict(by_folds())
     return Beside(
-        name=fitted.name,
-        about=fitted.about,
+        baseline=fitted,
         validation=figures[0],
         test=figures[1],
         seconds=round(time.monotonic() - began, 1),
-        figures=fitted.figures,
     )
 
 
@@ -212,7 +211,7 @@ class StandsBeside(SklearnOptions):
     def _stand_beside_part(self, part: Any, share: float) -> None:
         """Take the baseline's figures on the ``part`` of the validation part that was evaluated."""
         if self._beside is not None and share < 1:
-            figures = self._beside.figures(part)
+            figures = self._beside.baseline.figures(part)
             self._beside = replace(self._beside, validation=figures, share=share)
 
     def _say_of_baseline(self, told: str) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from tidegate.baselines.language import last_of
 from tidegate.data.text.ngrams import KneserNey
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
@@ -26,7 +27,7 @@ _FITTED = 1 << 15  # tokens of the validation part, by which the shares are fitt
 class Counted:
     """N-grams of a training text: the ``whole`` of them, and those that a model keeps.
 
-    ``of_what``: a clause that says so where not all of the text was counted.  ``seconds``: what
+    ``of_what``: which tokens were counted, where these are not all of the text.  ``seconds``: what
     counting took, and will once more take at the end, as the shares may; ``token_s``: what it
     takes to look a token up.
     """
@@ -58,7 +59,7 @@ class Counted:
         counted = train[len(train) - most :]
         whole = KneserNey.fit(counted, validation, *kinds, longest, seconds)
         kept = whole.pruned(_KEPT)
-        of_what = "" if most == len(train) else f", of the last {most:,} tokens"
+        of_what = last_of(most, len(train))
         counted_s = time.monotonic() - began
         some = validation[:_FITTED]
         kept.evidence(some)

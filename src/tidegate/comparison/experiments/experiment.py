@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from tidegate.baselines.baseline import caveat
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -40,6 +42,7 @@ class Metric:
 class BaselineScores:
     """What a baseline comes to on the same parts; ``about`` says in a few words which it is.
 
+    ``part``: what of the training part it learned from, where that is not all of it.
     ``losses`` are those on each example of the held-out part, as ``Experiment.losses`` gives them;
     ``accuracy`` is there where answers are labels.
     """
@@ -51,6 +54,7 @@ class BaselineScores:
     losses: np.ndarray
     parameters: int | None = None
     accuracy: float | None = None
+    part: str = ""
 
     @classmethod
     def of(
@@ -60,13 +64,19 @@ class BaselineScores:
         held_out = fitted.figures(scored)
         return cls(
             name=fitted.name,
-            about=fitted.about,
+            about=fitted.told,
             validation=fitted.figures(validation)[metric.name],
             held_out=held_out[metric.name],
             losses=losses,
             parameters=fitted.parameters,
             accuracy=held_out.get("accuracy"),
+            part=fitted.part,
         )
+
+    @property
+    def caveat(self) -> str:
+        """What a comparison adds in which a network is not behind it."""
+        return caveat(self.part)
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name but for the losses."""

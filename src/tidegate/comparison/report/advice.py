@@ -225,9 +225,11 @@ def _of_baseline(
         if margin.p < LEVEL:
             verdict += ", because the seeds differ as much"
     label = metric.label[0].upper() + metric.label[1:]
-    figures = f"{base.name} {base.held_out:.4g}, {advised.title} {own:.4g}"
+    learned = f" of {base.part}" if base.part else ""
+    figures = f"{base.name}{learned} {base.held_out:.4g}, {advised.title} {own:.4g}"
     test = f"{as_p(margin.p)} on the same {margin.examples} {examples}"
-    told = f"{verdict}. {label} on the {part} part: {figures} ({test})."
+    told = f"{verdict}. {label} on the {part} part: {figures} ({test})"
+    told += "." if margin.told_apart and margin.better == base.name else f"{base.caveat}."
     if margin.told_apart or own == base.held_out:
         return margin, told
     rule = f"They differ if p is below {LEVEL}"

@@ -115,6 +115,13 @@ def line_folds(line: Line, train: Windows, validation: Windows, steps: int) -> l
     return folds
 
 
+def stride_of(part: Windows, steps: int) -> int:
+    """Of very many windows every second, third, ... is learned from: neighbours are alike."""
+    w = part.windowing
+    width = 1 + steps * w.input_size + w.output_size
+    return max(1, int(len(part) * width**2 / _WORK))
+
+
 def designs(
     part: Windows, steps: int, *, thinned: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -125,8 +132,7 @@ def designs(
     last known value stands.
     """
     w = part.windowing
-    width = 1 + steps * w.input_size + w.output_size
-    stride = max(1, int(len(part) * width**2 / _WORK)) if thinned else 1
+    stride = stride_of(part, steps) if thinned else 1
     rows = part.answered
     rows = rows[rows // w.rows_per_window % stride == 0]
     for some in np.split(rows, range(_ROWS, len(rows), _ROWS)):
