@@ -71,7 +71,7 @@ def test_bytes_of_format_2_do_not_change(saved: Path) -> None:
     digest = hashlib.sha256(saved.read_bytes()).hexdigest()
     assert digest == GOLDEN, (
         "the bytes of a model file have changed.  If the format is meant to change, raise "
-        f"checkpoint.FORMAT, say so in CHANGELOG and put {digest} here"
+        f"metadata.FORMAT, say so in CHANGELOG and put {digest} here"
     )
 
 

@@ -46,7 +46,8 @@ class Saved(SklearnOptions, Streamed):
         Raises InputError if the file cannot be written, or if ``path`` is a file that is not a
         model; ``force`` replaces such a file.
         """
-        from tidegate.model.checkpoint import MAX_EVALUATIONS, ModelFile, is_model_file, save_model
+        from tidegate.model.checkpoint import ModelFile, is_model_file, save_model
+        from tidegate.model.metadata import MAX_EVALUATIONS
 
         check_output(path, force=force, ours=is_model_file)
         kept = checked_weights(self.runtime_.weights if weights is None else weights)
