@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 import tidegate as tg
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 GATES = {

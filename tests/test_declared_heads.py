@@ -11,7 +11,8 @@ import torch
 from cell_with_heads import GATES, headed, layer_of, plain
 
 import tidegate as tg
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 from tidegate.export.latex import parameters_table
 from tidegate.nn.init import initialise_recurrent

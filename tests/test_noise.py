@@ -13,7 +13,8 @@ from torch import Tensor
 
 import tidegate as tg
 from tidegate.cells import CELLS, Cell
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.engine import EngineLayer
 from tidegate.equations import bptt
 from tidegate.equations.expr import gates, states

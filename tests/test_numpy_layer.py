@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.cells import CELLS, Cell
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.compiling import kernels
 from tidegate.engine import EngineLayer
 from tidegate.equations.expr import gates, states

@@ -11,7 +11,8 @@ import pytest
 from any_cell import CELL_KINDS
 
 from tidegate.cells import CELLS
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.data.sequences.sequences import with_evidence
 from tidegate.equations import bptt, expr
 from tidegate.errors import InputError

@@ -14,7 +14,8 @@ import pytest
 from any_cell import random_case
 
 from tidegate.cells import CELLS, Cell
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations import bptt, expr
 from tidegate.equations.expr import gates, states
 from tidegate.equations.phases import cut

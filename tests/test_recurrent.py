@@ -17,7 +17,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tidegate as tg
 from tidegate.cells import CELLS
-from tidegate.cells.definition import Cell, Gate, State, cell
+from tidegate.cells.definition import Cell, cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations import bptt
 from tidegate.equations.expr import gates, states
 from tidegate.errors import InputError

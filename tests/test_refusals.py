@@ -10,7 +10,8 @@ import torch
 
 import tidegate as tg
 from tidegate.cells import CELLS, Cell
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.phases import cut
 
 FILE = "my_cell.py"

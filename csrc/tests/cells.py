@@ -10,7 +10,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tidegate.cells.definition import Cell, Gate, State, cell
+from tidegate.cells.definition import Cell, cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 from tidegate.export.cpp import write_header
 

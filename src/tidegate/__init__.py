@@ -13,7 +13,7 @@ from tidegate.registration import import_with_torch
 
 if TYPE_CHECKING:
     from tidegate.acceleration.accelerate import accelerate
-    from tidegate.cells.definition import Gate, State
+    from tidegate.cells.parts import Gate, State
     from tidegate.comparison.compare import compare
     from tidegate.declaring import cell
     from tidegate.equations.expr import gates, states
@@ -57,8 +57,8 @@ _HOME_OF = {
     "SeriesTagger": "tidegate.tasks.series_tagger",
     "SequenceToSequence": "tidegate.tasks.sequence_to_sequence",
     "SeriesToSeries": "tidegate.tasks.series_to_series",
-    "Gate": "tidegate.cells.definition",
-    "State": "tidegate.cells.definition",
+    "Gate": "tidegate.cells.parts",
+    "State": "tidegate.cells.parts",
     "accelerate": "tidegate.acceleration.accelerate",
     "cell": "tidegate.declaring",
     "compare": "tidegate.comparison.compare",

@@ -17,8 +17,9 @@ from types import ModuleType
 from typing import Any, TypeVar, get_args
 
 from tidegate.cells import Cell, add_own
-from tidegate.cells.definition import Equations, Gate, Role, State
+from tidegate.cells.definition import Equations
 from tidegate.cells.definition import cell as declared
+from tidegate.cells.parts import Gate, Role, State
 from tidegate.equations.phases import cut
 from tidegate.equations.refusal import first_line, refusal
 from tidegate.errors import InputError, shown

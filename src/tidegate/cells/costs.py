@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import prod
 
-from tidegate.cells.definition import Cell, Parameter
+from tidegate.cells.definition import Cell
+from tidegate.cells.parts import Parameter
 
 
 def formula(cell: Cell, *, matrices: bool = True, vectors: bool = True) -> str:

@@ -4,7 +4,8 @@ Here z keeps the old state (torch, Keras, cuDNN).  In the papers' other conventi
 new one: the same function with the weights and biases of z negated, since 1 - σ(a) = σ(-a).
 """
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 _GATES = {"r": Gate("reset gate"), "z": Gate("update gate", "keeps"), "n": Gate("candidate state")}

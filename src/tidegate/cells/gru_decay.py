@@ -5,7 +5,8 @@ of them, and whatever the other columns say of how long the state is worth keepi
 missing inputs fade, towards their mean; here inputs are what the data say.
 """
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 

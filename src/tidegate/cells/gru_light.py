@@ -1,6 +1,7 @@
 """The light gated recurrent unit."""
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 

@@ -1,6 +1,7 @@
 """Cells of which each unit sees its own past alone: recurrent weights are one number for each."""
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 _PARARNN = "Danieli et al. 2025, ParaRNN, arXiv:2510.21450"

@@ -6,7 +6,8 @@ what comes of it is carried on.  (Haste and Ba's own code normalise each product
 The shift stands for the bias; `bias=False` leaves out those that are normalised away.
 """
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 from tidegate.equations.norm import layer_norm
 

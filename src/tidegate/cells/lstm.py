@@ -1,6 +1,7 @@
 """Long short-term memory."""
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 

@@ -3,7 +3,8 @@
 Each changes one thing of lstm_peephole, the paper's vanilla LSTM.  Its NP, no peepholes, is lstm.
 """
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 _GATES = {

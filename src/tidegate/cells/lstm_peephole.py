@@ -1,6 +1,7 @@
 """Long short-term memory whose gates see the cell state."""
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 

@@ -4,7 +4,8 @@ A state is only ever scaled and added to.  Published with a parallel scan over t
 few processors the steps in turn are fewer operations, and are what the engine makes.
 """
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 _SOURCE = "Feng et al. 2024, Were RNNs all we needed?, arXiv:2410.01201, section 3"

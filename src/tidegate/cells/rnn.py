@@ -1,6 +1,7 @@
 """The simple recurrent network."""
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 _ELMAN = "Elman 1990, Finding structure in time, with two biases as torch.nn.RNN"

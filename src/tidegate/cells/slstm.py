@@ -6,7 +6,8 @@ m is to be that of the input gate alone.  The published code asks for this wheth
 n are 0; here each unit of each row is asked by itself.
 """
 
-from tidegate.cells.definition import Gate, State, cell
+from tidegate.cells.definition import cell
+from tidegate.cells.parts import Gate, State
 from tidegate.equations.expr import gates, states
 
 _NEVER = 1e30  # of which exp(-x) is 0

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
-from tidegate.cells.definition import Cell, Gate, Role, State, cell
+from tidegate.cells.definition import Cell, cell
 from tidegate.cells.graphs import arrays
+from tidegate.cells.parts import Gate, Role, State
 from tidegate.equations import expr
 from tidegate.equations.phases import cut
 from tidegate.equations.tracing import Trace

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tidegate.cells import CELLS, Cell
-from tidegate.cells.definition import Parameter
+from tidegate.cells.parts import Parameter
 from tidegate.equations import expr
 from tidegate.equations.phases import cut
 from tidegate.equations.plan import Phase, Place, Plan

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.cells import CELLS, Cell
-from tidegate.cells.definition import Parameter
+from tidegate.cells.parts import Parameter
 
 Array = NDArray[Any]
 

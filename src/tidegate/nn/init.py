@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from tidegate.cells.definition import Parameter
+from tidegate.cells.parts import Parameter
 from tidegate.nn.recurrent_layer import Recurrent
 
 # How a gate's bias goes with the logarithm of the steps that its unit is to remember, by its role.
