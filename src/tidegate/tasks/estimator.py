@@ -16,7 +16,7 @@ from tidegate.model.architecture import Architecture
 from tidegate.tasks.architectures import cells_as_given, cells_of, check_layers, need_memory
 from tidegate.tasks.beside import StandsBeside
 from tidegate.tasks.model_file import version_of
-from tidegate.tasks.saved import Saved
+from tidegate.tasks.shown import Shown
 from tidegate.terminal import say
 from tidegate.training.clock import work_began
 from tidegate.training.options import option
@@ -24,9 +24,6 @@ from tidegate.training.preparation import Preparation
 from tidegate.training.search_space import Among, Span, Widths
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from pandas import DataFrame
-
     from tidegate.nn.network import SequenceNetwork
     from tidegate.runtime.network import Network
     from tidegate.training.budget import Closing
@@ -41,7 +38,7 @@ class NotFittedError(InputError, AttributeError):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Estimator(StandsBeside, Saved):
+class Estimator(StandsBeside, Shown):
     """A task as an estimator: options are constructor arguments, learned attributes end in ``_``.
 
     ``runtime_`` is the trained network on numpy arrays, which predicts, with or without torch;
@@ -189,55 +186,6 @@ class Estimator(StandsBeside, Saved):
         # baselines know what they take on a core that does nothing else
         slowness = 1.0 if self.max_minutes is None else self._preparation.slowness
         return super()._baseline_s / slowness
-
-    # what it is, for people
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from tidegate.tasks.summary import as_html
-
-        learned = None
-        if self.__sklearn_is_fitted__():
-            learned = self.runtime_.architecture, self.metrics_, self.provenance_
-        return as_html(type(self).__name__, self.TASK, self._changed(), learned)
-
-    def summary(self) -> None:
-        """Print a table of the network's layers: output shapes and numbers of weights."""
-        from tidegate.tasks.summary import summary_text
-
-        print(summary_text(type(self).__name__, self.runtime_.architecture))
-
-    def plot_history(self) -> list[Axes]:
-        """Draw losses and figures over the training steps, with the step of the best weights.
-
-        A notebook shows the picture, and so does ``plt.show()``; ``axes[0].figure.savefig`` saves
-        it.  Raises InputError where there is no matplotlib.
-        """
-        from tidegate.training.curve import draw_history
-
-        return draw_history(self.history_, int(self.provenance_["best_step"]), shown=True)
-
-    def plot_gradients(self) -> list[Axes]:
-        """Draw gradients during training by layer, and how much is left of them by distance.
-
-        Of a model that was just fitted with ``gradient_norms``; ``gradients_`` has the figures, a
-        dict for each evaluation.  Raises InputError for another, and as ``plot_history``.
-        """
-        from tidegate.training.gradient_watch import draw_gradients
-
-        if not getattr(self, "gradients_", None):
-            raise InputError(
-                "expected a model that was fitted with it, got one without; fit it again, since a "
-                "model file keeps no gradients",
-                option="gradient_norms",
-            )
-        return draw_gradients(self.gradients_, shown=True)
-
-    def history_frame(self) -> DataFrame:
-        """``history_`` as a pandas frame, a row for each evaluation.  Raises InputError without."""
-        from tidegate.output.html_tables import data_frame
-
-        return data_frame(self.history_)
 
     # the network, and what the tasks build on
 
