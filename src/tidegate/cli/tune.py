@@ -10,30 +10,30 @@ from typing import Any
 
 import click
 
-from tidegate.cli.command import Command, Option, command
+from tidegate.cli.command import Command, command
 from tidegate.cli.invocation import Invocation
 from tidegate.cli.options import estimator_options, option_value, source_options
-from tidegate.cli.parameters import (
-    data_to_learn,
-    folder_to_write,
-    json_option,
-    like_file,
-    output_option,
-)
+from tidegate.cli.parameters import data_to_learn
 from tidegate.cli.reading import about_file, files_read
 from tidegate.cli.retyped import as_typed, typed_ones
+from tidegate.cli.search_folder import (
+    PICTURE,
+    STUDY,
+    WINNER,
+    check_search_folder,
+    sqlite_url,
+)
+from tidegate.cli.search_options import HELD_OUT, search_options
 from tidegate.cli.show import print_json, said_aside
 from tidegate.data.files.reading import taken
 from tidegate.data.source import Source
 from tidegate.errors import InputError, shown, spelled
-from tidegate.output.places import check_folder, check_output, refuse_inputs
 from tidegate.output.writing import write_atomically
 from tidegate.tasks import TASKS, task_class
 from tidegate.terminal import path_text, quoted_path, say
 from tidegate.training.clock import counting_from
 from tidegate.training.option_values import check_value
 
-_PANEL = "Search"
 _HELP = """Search the options of a {what} on your own data.
 
 Trials train with other options than the defaults: learning rate, sizes, cell and more
@@ -54,105 +54,6 @@ _DECIDED = {
 }
 _NOT_FOR_TRAINING = {"force", "test_fraction", "verbose"}  # they are for the search
 
-_HELD_OUT = (
-    like_file("--validation", "chooses the best weights and options (default: a part of FILE)"),
-    like_file("--test", "the gain is measured on (default: --test-fraction of FILE, or a fifth)"),
-)
-PICTURE, STUDY, WINNER = "importances.png", "study.db", "winner.safetensors"
-
-
-def _search_options() -> tuple[Option, ...]:
-    from tidegate.tuning.study import PRUNERS
-
-    return (
-        Option(
-            "--max-minutes",
-            metavar="X",
-            type=float,
-            help="time of all, the gain included; it ends within seconds of it",
-            panel=_PANEL,
-        ),
-        Option(
-            "--trials",
-            metavar="N",
-            type=int,
-            help="stop after so many trials, the defaults among them",
-            panel=_PANEL,
-        ),
-        Option(
-            "--trial-minutes",
-            metavar="X",
-            type=float,
-            help="minutes of a trial (default: so many that --max-minutes is enough for ten, and "
-            "for the gain)",
-            panel=_PANEL,
-        ),
-        Option(
-            "--fix",
-            metavar="OPTION=VALUE",
-            multiple=True,
-            help="do not search this option but keep it at VALUE, as if it were given itself; may "
-            "be repeated",
-            panel=_PANEL,
-        ),
-        Option(
-            "--space",
-            metavar="NAME=LOW:HIGH|A,B,...",
-            multiple=True,
-            help="what is drawn for an option, such as units=64:256 or cell=gru,lstm; may be "
-            "repeated",
-            panel=_PANEL,
-        ),
-        Option(
-            "--show-space",
-            is_flag=True,
-            help="show what would be searched and exit; FILE is not needed",
-            panel=_PANEL,
-        ),
-        Option(
-            "--seeds",
-            metavar="N",
-            type=int,
-            default=3,
-            help="runs of the defaults and of the winner that the gain is measured by, each with "
-            "another seed; 0 for machines that only help with trials",
-            panel=_PANEL,
-        ),
-        Option(
-            "--pruner",
-            metavar="NAME",
-            default="median",
-            help=f"when a trial is stopped that is behind others: {', '.join(PRUNERS)}",
-            panel=_PANEL,
-        ),
-        Option(
-            "--storage",
-            metavar="URL",
-            help="database for the trials, such as sqlite:///study.db or postgresql://HOST/NAME, "
-            f"which several machines may share (default: {STUDY} in the folder of -o)",
-            panel=_PANEL,
-        ),
-        Option(
-            "--study",
-            metavar="NAME",
-            help="name of the study in the database (default: named after FILE and the task)",
-            panel=_PANEL,
-        ),
-        Option(
-            "--resume",
-            is_flag=True,
-            help="add trials to the study that is there, also from further machines",
-            panel=_PANEL,
-        ),
-        output_option(
-            "folder for the study, the picture and the winner (default: in this folder, named "
-            "after FILE and the task)",
-            _PANEL,
-            folder_to_write,
-        ),
-        json_option(_PANEL),
-    )
-
 
 def tune_command(task: str, arguments: Sequence[str]) -> Command:
     """``tidegate tune`` for a task; ``arguments``: what was typed."""
@@ -169,8 +70,8 @@ def tune_command(task: str, arguments: Sequence[str]) -> Command:
 
     @command(
         file_argument,
-        *(_HELD_OUT if about.source.HAS_VALIDATION_FILE else ()),
-        *_search_options(),
+        *(HELD_OUT if about.source.HAS_VALIDATION_FILE else ()),
+        *search_options(),
         told=of_source,
         options=listed,
         help=f"{_HELP.format(what=what)}\n\nExample: tidegate tune {about.command} "
@@ -276,18 +177,12 @@ def _tuned(
     **how: Any,
 ) -> tuple[Any, Path]:
     """The result and its folder.  Raises InputError, TrainingError, KeyboardInterrupt."""
-    from tidegate.model.checkpoint import is_model_file
     from tidegate.tasks.estimator import default_model_path
     from tidegate.tuning.tune import SearchInterrupted, tune
 
     stem = default_model_path(task, file).stem
     folder = output or Path(f"{stem}-tuning")
-    inputs = files_read(model.get_params(), file, *held_out)
-    check_folder(folder)
-    refuse_inputs(folder, (PICTURE, STUDY, WINNER), inputs)
-    for name, ours in ((WINNER, is_model_file), (STUDY, _is_sqlite)):
-        _check_output_in(folder, name, force=model.force, ours=ours)
-    _check_output_in(folder, PICTURE, force=model.force)
+    check_search_folder(folder, files_read(model.get_params(), file, *held_out), force=model.force)
     parts = [None if p is None else source.read(taken(p), learning=False) for p in held_out]
     validation, test = (p[0] if p is not None and len(p) == 1 else p for p in parts)
     data = source.read(taken(file), learning=True)
@@ -299,7 +194,7 @@ def _tuned(
                 *data,
                 validation=validation,
                 test=test,
-                storage=storage or _sqlite(folder / STUDY),
+                storage=storage or sqlite_url(folder / STUDY),
                 study=study or stem,
                 **how,
             )
@@ -313,28 +208,6 @@ def _tuned(
         result.model.provenance_ |= {"data": path_text(file), **source.provenance()}
         result.model.save(folder / WINNER, force=model.force)
     return result, folder
-
-
-def _check_output_in(folder: Path, name: str, **about: Any) -> None:
-    """Raise InputError where ``folder`` holds a file of this name that is somebody else's."""
-    if (folder / name).exists():
-        check_output(folder / name, **about)
-
-
-def _is_sqlite(path: Any) -> bool:
-    with open(path, "rb") as file:
-        return file.read(15) == b"SQLite format 3"
-
-
-def _sqlite(path: Path) -> str:
-    """The URL of a file.  Raises InputError for a name that no URL can hold."""
-    if any(character in str(path) for character in "?#%"):
-        raise InputError(
-            "expected a folder whose name a URL can hold, got one with ?, # or %; name another "
-            f"with -o, or give {spelled('storage')}",
-            file=path.parent,
-        )
-    return f"sqlite:///{path}"
 
 
 def _fixed(estimator: type, texts: Sequence[str]) -> dict[str, Any]:
