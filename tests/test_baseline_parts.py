@@ -91,7 +91,7 @@ SHARED: dict[str, Fit] = {  # by a share of the sequences, not by seconds
     "labels": lambda share: ConvolvedLabels.fit(Answered(SEQUENCES, ENDS > 0), share=share),
     "numbers": lambda share: ConvolvedNumbers.fit(Answered(SEQUENCES, ENDS), share=share),
 }
-SECONDS = {"windows": 1e-5, "the nearest sequence": 1e-3, "sequences and numbers": 1e-3}
+SECONDS = {"windows": 1e-5, "the nearest sequence": 1e-3, "sequences and numbers": 1e-4}
 
 
 @pytest.mark.parametrize("kind", TIMED)
@@ -107,7 +107,8 @@ def test_every_baseline_that_lacks_time_tells_of_which_part_it_learned(kind: str
 
 @pytest.mark.parametrize("kind", SHARED)
 def test_convolutions_of_a_share_of_sequences_tell_of_it(kind: str) -> None:
-    assert SHARED[kind](0.5).part == "150 of 300 sequences"
+    part = SHARED[kind](0.5).part
+    assert re.fullmatch("15[0-2] of 300 sequences", part), part  # of each label one at least
     assert SHARED[kind](1.0).part == ""
 
 

@@ -280,7 +280,7 @@ def test_dates_in_a_frame_of_a_sequence_are_days_since_the_row_before(library: A
     for x in X:
         at = AT[0] + (np.cumsum(x[:, 1]) * 86_400).astype("timedelta64[s]")
         frames.append(library.DataFrame({"drop": x[:, 0], "when": at.astype("datetime64[us]")}))
-    options = OPTIONS | {"max_steps": 3}
+    options: dict[str, Any] = OPTIONS | {"max_steps": 3}
     of_arrays = tg.SequenceClassifier(**options, elapsed=True).fit(X, y).predict_proba(X)
     model = tg.SequenceClassifier(**options, elapsed=True).fit(frames, y)
     assert_allclose(model.predict_proba(frames), of_arrays, atol=1e-4)  # whole seconds
