@@ -76,6 +76,9 @@ def test_a_language_model_is_trained_evaluated_and_writes(tidegate: Tidegate) ->
     figures = tidegate(f"evaluate {model} book.txt --json").json
     assert set(figures) == {"cross_entropy", "bits_per_character", "perplexity", "tokens"}
     assert figures["tokens"] == 999
+    adapted = tidegate(f"evaluate {model} book.txt --adapt --json").json
+    assert adapted["tokens"] == 999
+    assert adapted["cross_entropy"] != figures["cross_entropy"]
 
     first = tidegate(f"generate {model} --prompt 'the cat' --length 30 --seed 3 --json").json
     assert len(first["text"]) == 30
@@ -107,6 +110,9 @@ def test_a_series_classifier_is_trained_evaluated_and_asked(tidegate: Tidegate) 
     assert {"accuracy", "cross_entropy", "baseline_accuracy", "parameters", "steps"} <= set(trained)
     assert trained["measured_on"] == "validation"
 
+    refused = tidegate(f"evaluate {model} gestures.csv --adapt")
+    assert refused.code == 2
+    assert "--adapt: expected none for a series-classifier" in refused.err
     figures = tidegate(f"evaluate {model} gestures.csv --json").json
     assert {"accuracy", "macro_f1", "auroc", "n"} <= set(figures)
     assert sum(map(sum, figures["confusion"])) == figures["n"] == 20

@@ -150,11 +150,11 @@ def step(choice: Choice) -> Iterator[Case]:
 
 def adam(choice: Choice) -> Iterator[Case]:
     """Everything a user waits for: embedding, two layers, loss, backward, optimiser."""
-    if "gru" in choice.cells:
-        work = adam_work(_ADAM_SHAPE, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS)
-        peers = ("tidegate-flushed", "torch", "torch-flushed", "keras-jax", "keras-torch")
-        contestants = _side_by_side(work, choice.rivals("gru", "training", peers))
-        yield Case("adam", "gru", _ADAM_SHAPE, "training", contestants, seconds=15.0)
+    peers = ("tidegate-flushed", "torch", "torch-flushed", "keras-jax", "keras-torch")
+    for cell in choice.cells:
+        work = adam_work(cell, _ADAM_SHAPE, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS)
+        contestants = _side_by_side(work, choice.rivals(cell, "training", peers))
+        yield Case("adam", cell, _ADAM_SHAPE, "training", contestants, seconds=15.0)
 
 
 def loop(choice: Choice) -> Iterator[Case]:
@@ -174,7 +174,7 @@ def neighbours(choice: Choice) -> Iterator[Case]:
     """
     for shape in choice.shapes or [_NEIGHBOURS_SHAPE] if "gru" in choice.cells else ():
         of_layer = layer_work("gru", shape, "training")
-        whole_step = adam_work(shape, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS)
+        whole_step = adam_work("gru", shape, _ADAM_VOCABULARY, _ADAM_SECOND_HIDDEN, _ADAM_LABELS)
         for mode, work in (("training", of_layer), ("adam", whole_step)):
             for count in _NEIGHBOURS:
                 contestants = _side_by_side(work, choice.rivals("gru", mode, ["torch-flushed"]))

@@ -34,8 +34,7 @@ def _layer(work: LayerWork) -> Prepared:
     import keras  # pyright: ignore[reportMissingImports]
 
     x = _batch_first(work.x)
-    layer_class = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}[work.cell]
-    layer = layer_class(work.weights["weight_hh"].shape[1], return_sequences=True)
+    layer = _layer_class(work.cell)(work.weights["weight_hh"].shape[1], return_sequences=True)
     layer.build(x.shape)
     layer.set_weights(_weights(work.cell, work.weights))
     grad = None if work.grad is None else _batch_first(work.grad)
@@ -101,18 +100,19 @@ def _adam(work: AdamWork) -> Prepared:
     """``train_on_batch``: as fast as a step written by hand, on both back ends."""
     import keras  # pyright: ignore[reportMissingImports]
 
+    layer_class = _layer_class(work.cell)
     vocabulary, embedding = work.embedding.shape
     tokens = work.tokens.astype(np.int32)
     model = keras.Sequential(
         [
             keras.Input(tokens.shape[1:], dtype="int32"),
             keras.layers.Embedding(vocabulary, embedding),
-            keras.layers.GRU(work.first["weight_hh"].shape[1], return_sequences=True),
-            keras.layers.GRU(work.second["weight_hh"].shape[1]),
+            layer_class(work.first["weight_hh"].shape[1], return_sequences=True),
+            layer_class(work.second["weight_hh"].shape[1]),
             keras.layers.Dense(len(work.output_bias)),
         ]
     )
-    weights = [work.embedding], _weights("gru", work.first), _weights("gru", work.second)
+    weights = [work.embedding], _weights(work.cell, work.first), _weights(work.cell, work.second)
     for layer, arrays in zip(model.layers, weights, strict=False):
         layer.set_weights(arrays)
     model.layers[-1].set_weights([work.output_weight.T, work.output_bias])
@@ -121,6 +121,12 @@ def _adam(work: AdamWork) -> Prepared:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return training(lambda: model.train_on_batch(tokens, work.labels))
+
+
+def _layer_class(cell: str) -> Any:
+    import keras  # pyright: ignore[reportMissingImports]
+
+    return {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}[cell]
 
 
 def _weights(cell: str, weights: LayerWeights) -> list[Array]:

@@ -197,8 +197,8 @@ class _Classifier(nn.Module):
         self.embedding = nn.Embedding.from_pretrained(
             torch.from_numpy(work.embedding.copy()), freeze=False
         )
-        self.first = _with_weights(make, "gru", work.first)
-        self.second = _with_weights(make, "gru", work.second)
+        self.first = _with_weights(make, work.cell, work.first)
+        self.second = _with_weights(make, work.cell, work.second)
         self.output = nn.Linear(*reversed(work.output_weight.shape))
         self.output.load_state_dict(
             {
@@ -209,7 +209,8 @@ class _Classifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         y, _ = self.first(self.embedding(tokens))
-        _, h = self.second(y)
+        _, final = self.second(y)
+        h = final[0] if isinstance(final, tuple) else final
         return self.output(h[-1])
 
 

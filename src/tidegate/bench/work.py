@@ -49,11 +49,12 @@ class StepWork:
 
 @dataclass(frozen=True)
 class AdamWork:
-    """One optimiser step: embedding, two GRUs, softmax on the second one's last state.
+    """One optimiser step: embedding, two layers of ``cell``, softmax on the second one's last h.
 
     tokens [B, T], labels [B]; embedding [V, E]; output_weight [labels, H].
     """
 
+    cell: str
     tokens: Array
     labels: Array
     embedding: Array
@@ -123,18 +124,25 @@ def step_work(cell: str, shape: Shape) -> StepWork:
     return StepWork(get_cell(cell).name, layer_weights(cell, shape.inputs, shape.hidden), x)
 
 
-def adam_work(shape: Shape, vocabulary: int, second_hidden: int, labels: int) -> AdamWork:
+def adam_work(
+    cell: str, shape: Shape, vocabulary: int, second_hidden: int, labels: int
+) -> AdamWork:
     """Tokens and labels at random; torch.nn's initial weights."""
     random = np.random.default_rng(0)
     B, T, embedding, H = shape  # noqa: N806
     bound = second_hidden**-0.5
+    first, second = (
+        get_cell(cell).state_sizes(sizes_of(cell, inputs, hidden))[0]
+        for inputs, hidden in ((embedding, H), (H, second_hidden))
+    )
     return AdamWork(
+        cell=get_cell(cell).name,
         tokens=random.integers(0, vocabulary, (B, T)),
         labels=random.integers(0, labels, B),
         embedding=random.standard_normal((vocabulary, embedding), np.float32),
-        first=layer_weights("gru", embedding, H),
-        second=layer_weights("gru", H, second_hidden, seed=1),
-        output_weight=random.uniform(-bound, bound, (labels, second_hidden)).astype(np.float32),
+        first=layer_weights(cell, embedding, H),
+        second=layer_weights(cell, first, second_hidden, seed=1),
+        output_weight=random.uniform(-bound, bound, (labels, second)).astype(np.float32),
         output_bias=random.uniform(-bound, bound, labels).astype(np.float32),
     )
 

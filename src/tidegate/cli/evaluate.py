@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tidegate.cli.command import Option, command
+from tidegate.cli.command import Option, command, flag
 from tidegate.cli.options import later_options
 from tidegate.cli.parameters import FORCE, JSON, MODEL, data_to_ask_about, written_beside
 from tidegate.cli.reading import about_file, refuse, source_for
@@ -35,12 +35,13 @@ class Asked(NamedTuple):
     start: str | None
     end: str | None
     plot: Path | None
+    adapt: bool | None
     force: bool
     json: bool
 
 
 class Measure(NamedTuple):
-    """How a task's models are measured, and which of the options ``start``, ``end``, ``plot`` fit.
+    """How a task's models are measured, and which of the options fit that some tasks have.
 
     ``figures(fitted, data, asked)``: the figures to print by name.
     """
@@ -68,6 +69,12 @@ class Measure(NamedTuple):
         "picture to draw, .png or .svg. forecaster: the last forecasts; classifiers: which labels "
         "are taken for which, and how often they are right by their probability",
     ),
+    flag(
+        "--adapt",
+        default=None,
+        help="language model: go on learning from the text, each part of it after it was predicted "
+        "(dynamic evaluation); takes about as long as training on it with --batch-size 1",
+    ),
     FORCE,
     JSON,
     told=later_options(*(task.source for task in TASKS.values())),
@@ -79,6 +86,7 @@ def evaluate(
     start: str | None,
     end: str | None,
     plot: Path | None,
+    adapt: bool | None,
     force: bool,
     json: bool,
 ) -> None:
@@ -94,11 +102,11 @@ def evaluate(
         check_plot_path(plot, inputs=(model, file), force=force)
     fitted: Any = load(model)
     source, measure = source_for(fitted, told), MEASURES[fitted.TASK]
-    given = {"start": start, "end": end, "plot": plot}
+    given = {"start": start, "end": end, "plot": plot, "adapt": adapt or None}
     refuse(fitted, {name: v for name, v in given.items() if name not in measure.options})
     read = taken(file)
     data = source.read(read, learning=False)
-    asked = Asked(source, read, start, end, plot, force, json)
+    asked = Asked(source, read, start, end, plot, adapt, force, json)
     with about_file(read):
         figures = measure.figures(fitted, data, asked)
     if json:
@@ -109,6 +117,10 @@ def evaluate(
 
 def _plain(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:  # noqa: ARG001
     return fitted.evaluate(*data)
+
+
+def _text(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
+    return fitted.evaluate(*data, adapt=bool(asked.adapt))
 
 
 def _forecasts(fitted: Any, data: Any, asked: Asked) -> dict[str, Any]:
@@ -207,7 +219,7 @@ MEASURES = {
     "series-classifier": Measure(_labels, frozenset({"plot"})),
     "text-regressor": Measure(_plain),
     "series-regressor": Measure(_plain),
-    "language-model": Measure(_plain),
+    "language-model": Measure(_text, frozenset({"adapt"})),
     "series-tagger": Measure(_tags),
     "tagger": Measure(_tags),
     "music": Measure(_plain),

@@ -20,7 +20,7 @@ from tidegate.model.architecture import Architecture
 from tidegate.runtime.connectivity import Question
 from tidegate.runtime.mixture import Mixture
 from tidegate.runtime.network import Network
-from tidegate.runtime.scoring import score
+from tidegate.runtime.scoring import Score, score, total
 from tidegate.tasks.architectures import cell_names
 from tidegate.tasks.by_level import by_level
 from tidegate.tasks.counting import Counted
@@ -229,7 +229,9 @@ class LanguageModel(WritesLanguage):
             between_lines=level == "word",
         )
 
-    def evaluate(self, text: Any, *, conditions: Any = None) -> dict[str, float]:
+    def evaluate(
+        self, text: Any, *, conditions: Any = None, adapt: bool = False
+    ) -> dict[str, float]:
         """Measure how well a text, or several texts one after another, is predicted, by name.
 
         ``cross_entropy``: nats per token; each token but the first is predicted from all tokens
@@ -239,20 +241,28 @@ class LanguageModel(WritesLanguage):
         given.  So the number of tokens is that of words and lines, as is usual for perplexity on
         the Penn Treebank (Mikolov et al. 2010).
 
+        With ``adapt`` a copy of the network goes on learning from the text: it predicts some tokens
+        and then learns them, by PyTorch (dynamic evaluation, Krause et al. 2018, arXiv:1709.07432).
+
         A model of texts with conditions is given them as ``fit`` is; the end of each text is
         predicted, and is a character.  A category that training did not have is unknown.
 
-        Raises InputError for a text of fewer than 2 tokens.
+        Raises InputError for a text of fewer than 2 tokens, and for ``adapt`` with conditions.
         """
-        network = self.runtime_
         if conditions is not None:
             text = ConditionedTexts.of(text, conditions)
         self._check_conditions_fit(isinstance(text, ConditionedTexts))
         if isinstance(text, ConditionedTexts):
+            if adapt:
+                raise InputError(
+                    "expected none for texts with conditions, each of which is by itself, got "
+                    "True; leave it out",
+                    option="adapt",
+                )
             return Measured(self._evaluate_conditioned(text))
         text = one_text(text)
         opening, _ = self._frame()
-        result = score(network, self._tokens(text), opening, self.counts_)
+        result = self._score(self._tokens(text), opening, adapt)
         if result.tokens == 0:
             raise InputError("expected a text of at least 2 tokens to predict, got less; give more")
         characters = result.tokens if self.encoder_.level == "char" else len(text)
@@ -264,6 +274,14 @@ class LanguageModel(WritesLanguage):
                 "tokens": result.tokens,
             }
         )
+
+    def _score(self, tokens: np.ndarray, opening: int | None, adapt: bool) -> Score:
+        if not adapt:
+            return score(self.runtime_, tokens, opening, self.counts_)
+        from tidegate.training.adapting import adapted_nats
+
+        nats = adapted_nats(self.network_, tokens, opening, speaks=self.speaks)
+        return total(nats if self.counts_ is None else self.counts_.nats(tokens, nats))
 
     def score(self, text: Any, *, conditions: Any = None) -> float:
         """Measure minus the cross-entropy, in nats per token; larger is better."""
