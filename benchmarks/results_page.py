@@ -88,7 +88,7 @@ def six() -> str:
     lines = [
         (
             "text: War and Peace, characters, one hour",
-            f"{hour['test_cross_entropy']:.3f} nats per character",
+            f"{hour['network_cross_entropy']:.3f} nats per character",
             f"{hour['published']}: {hour['published_source']}",
         ),
         (
@@ -98,7 +98,7 @@ def six() -> str:
         ),
         (
             "words: Penn Treebank, LSTM 2 x 400",
-            f"perplexity {words['test']['perplexity']:.1f}",
+            f"perplexity {words['network']['perplexity']:.1f}",
             f"{words['published']}: Zaremba et al. 2014, LSTM 2 x 650 on a GPU (from memory)",
         ),
         (

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from any_cell import flat, layer_of, state_of
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import tidegate as tg
@@ -224,3 +226,40 @@ def test_an_slstm_is_that_of_flashrnn() -> None:
     of = [x, *layer.parameters()]
     found = [torch.autograd.grad(each.square().sum(), of) for each in (y, wanted)]
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")  # of mlstm_kernels, which tirex-2 imports
+def test_an_slstm_of_each_head_is_the_layer_of_tirex_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module of examples/tirex_on_engine.py, beside the layer that it is made of."""
+    pytest.importorskip("tirex2")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    component = importlib.import_module("tirex2.model.component")
+    example = importlib.import_module("tirex_on_engine")
+    torch.manual_seed(6)
+    heads, units = 2, 8
+    sizes = component.xLSTMMixedConfig(units, heads, 3, vocab_size=0, num_slstm_heads=heads)
+    block = component.BiXLSTM(sizes, block_idx=1, num_blocks=3, device="cpu")
+    theirs = block.fwd_cell
+    for parameter in theirs.parameters():
+        nn.init.normal_(parameter)
+    layer = example.SLSTM(theirs)
+    x = torch.randn(B, T, units, requires_grad=True)
+    y, wanted = layer(x), theirs(x)
+    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-5)
+
+    weighed = torch.linspace(-1, 2, y.numel()).view_as(y)
+    trained = {n: p for n, p in layer.named_parameters() if p.requires_grad}
+    of_x, *found = torch.autograd.grad((y * weighed).sum(), [x, *trained.values()])
+    own = [x, *theirs.parameters()]
+    of_their_x, *gradients = torch.autograd.grad((wanted * weighed).sum(), own)
+    torch.testing.assert_close(of_x, of_their_x, rtol=1e-5, atol=1e-5)
+    known = torch.tensor([True, False, True])
+    forecast = block(x, ~known)
+    example.on_engine(nn.Sequential(block))
+    torch.testing.assert_close(block(x, ~known), forecast, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():  # gradients stand in ours as the weights do
+        for parameter, gradient in zip(theirs.parameters(), gradients, strict=True):
+            parameter.copy_(gradient)
+    expected = example.SLSTM(theirs).state_dict()
+    for name, gradient in zip(trained, found, strict=True):
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -96,29 +97,66 @@ def test_coupled_gates_are_those_of_onnx(seed: int) -> None:
         np.testing.assert_allclose(mine, other, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def results(run: Any, x: Tensor, state: Tensor, weights: list[Tensor]) -> list[Tensor]:
-    y, final = run(x, state)
-    loss = (y * torch.linspace(-1, 2, y.numel()).view_as(y)).sum() + final.square().sum()
-    return [y, final, *torch.autograd.grad(loss, [x, state, *weights])]
+Named = dict[str, Tensor]
+# What theirs is called, its options, and its weights, made of ours.  Theirs of like names are other
+# cells: the candidate of LightRU sees no state, that of gru_light does; the gate of MinimalRNN sees
+# the state, that of minGRU does not; TGRU and TLSTM also read the input of the step before.
+PEERS: dict[str, tuple[str, dict[str, Any], Callable[[Named], Named]]] = {
+    "mgu": ("MGU", {}, dict),
+    "gru_light": ("LiGRU", {}, dict),
+    "indrnn": (
+        "IndRNN",
+        {"nonlinearity": "relu", "recurrent_bias": False},
+        lambda ours: renamed(ours, "weight_diagonal", "vector_u"),
+    ),
+    "lstm_peephole": ("PeepholeLSTM", {}, lambda ours: renamed(ours, "weight_ch", "weight_ph")),
+    # the first LSTM: no forget gate, and no peepholes, which are zeros in ours
+    "lstm_nfg": (
+        "OriginalLSTM",
+        {},
+        lambda ours: {n: w for n, w in ours.items() if n != "weight_ch"},
+    ),
+    # the strongly typed RNN: its gate keeps where that of minGRU writes
+    "mingru": ("TRNN", {}, lambda ours: {n: negated_gate_last(w) for n, w in ours.items()}),
+}
 
 
-@pytest.mark.parametrize(("cell", "theirs"), [("mgu", "MGU"), ("gru_light", "LiGRU")])
-def test_outputs_and_gradients_are_those_of_torchrecurrent(cell: str, theirs: str) -> None:
+def renamed(ours: Named, name: str, theirs: str) -> Named:
+    return {theirs if n == name else n: weight for n, weight in ours.items()}
+
+
+def negated_gate_last(weight: Tensor) -> Tensor:
+    z, n = weight.chunk(2)
+    return torch.cat([n, -z])
+
+
+def results(run: Any, x: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]) -> list[Tensor]:
+    y, last = run(x, state if len(state) > 1 else state[0])
+    final = flat(last)
+    loss = (y * torch.linspace(-1, 2, y.numel()).view_as(y)).sum()
+    loss = loss + sum(s.square().sum() for s in final)
+    return [y, *final, *torch.autograd.grad(loss, [x, *state, *weights])]
+
+
+@pytest.mark.parametrize("cell", PEERS)
+def test_outputs_and_gradients_are_those_of_torchrecurrent(cell: str) -> None:
     torch.manual_seed(4)
     library = pytest.importorskip("torchrecurrent")
-    layer, other = layer_of(cell, I, H), getattr(library, theirs)(I, H)
-    with torch.no_grad():
-        for (name, mine), (their_name, parameter) in zip(
-            sorted(layer.named_parameters()), sorted(other.named_parameters()), strict=True
-        ):
-            assert name.removesuffix("_l0") == their_name.rsplit(".", 1)[1]
-            parameter.copy_(mine)
-    x, state = (torch.randn(shape, requires_grad=True) for shape in ((T, B, I), (1, B, H)))
-    named = dict(sorted(layer.named_parameters())), dict(sorted(other.named_parameters()))
-    found = [
-        results(run, x, state, list(weights.values()))
-        for run, weights in zip((layer, other), named, strict=True)
-    ]
+    name, options, made_of = PEERS[cell]
+    layer, other = layer_of(cell, I, H), getattr(library, name)(I, H, **options)
+    if cell == "lstm_nfg":
+        layer.weight_ch_l0.requires_grad_(False).zero_()
+    ours = {n.removesuffix("_l0"): w for n, w in layer.named_parameters()}
+    theirs = {f"cells.0.{n}": w for n, w in made_of(ours).items()}
+    assert theirs.keys() == dict(other.named_parameters()).keys()
+
+    def peer(x: Tensor, state: Any) -> Any:
+        return torch.func.functional_call(other, theirs, (x, state))
+
+    x = torch.randn(T, B, I, requires_grad=True)
+    state = tuple(torch.randn(1, B, H, requires_grad=True) for _ in layer.cell.states)
+    weights = [w for w in layer.parameters() if w.requires_grad]
+    found = [results(run, x, state, weights) for run in (layer, peer)]
     torch.testing.assert_close(*found, rtol=TOLERANCE, atol=TOLERANCE)
 
 

@@ -1,7 +1,8 @@
 """Dynamic evaluation: a language model goes on learning from the text on which it is measured.
 
 Each piece of the text is predicted first, by weights that have learned from the pieces before it.
-Then the weights take one step down its loss.  So no token is predicted by what has seen it.
+Then the weights take one step down its loss, and a small part of the way back to where training
+left them.  So no token is predicted by what has seen it.
 
 Source: Krause et al. 2018, arXiv:1709.07432.  Their steps are scaled by a mean square of the
 gradients over the training text, which a model file does not hold; these by that over the text read
@@ -26,7 +27,7 @@ from tidegate.training.progress import live_bar
 from tidegate.training.randomness import denormals_flushed
 
 _PIECE = 20  # tokens between two steps
-_RATE = 1e-4  # docs/notebook/language-models.md
+_RATE, _BACK = 5e-5, 1e-3  # docs/notebook/language-models.md#dynamic-evaluation
 _WARM_UP = 50  # steps, in which the rate grows: of one gradient no scale is known
 _REFRESH_S = 0.2
 
@@ -46,7 +47,9 @@ def adapted_nats(
     """
     learner = copy.deepcopy(network).eval()
     reader, state = TorchReader(learner), None
-    optimizer = torch.optim.Adam(learner.parameters(), betas=(0.0, 0.999), fused=True)
+    weights = list(learner.parameters())
+    trained = [w.detach().clone() for w in weights]
+    optimizer = torch.optim.Adam(weights, betas=(0.0, 0.999), fused=True)
     found, last = np.full(len(tokens), np.nan, np.float32), len(tokens) - 1
     with denormals_flushed(), _progress(speaks) as show:
         for step, first in enumerate(range(0, last, _PIECE), 1):
@@ -64,6 +67,9 @@ def adapted_nats(
                 (loss / count).backward()
                 optimizer.param_groups[0]["lr"] = _RATE * min(1.0, step / _WARM_UP)
                 optimizer.step()
+                with torch.no_grad():
+                    for weight, as_trained in zip(weights, trained, strict=True):
+                        weight.lerp_(as_trained, _BACK)
             show(end / last, found[1 : end + 1])
     return found
 
