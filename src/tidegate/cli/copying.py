@@ -91,7 +91,7 @@ class _Measured:
         self._data = self._source.read(self._file, learning=False)
 
     def __call__(self, fitted: Any) -> dict[str, float]:
-        asked = Asked(self._source, self._file, None, None, None, force=False, json=True)
+        asked = Asked(self._source, self._file, None, None, None, None, force=False, json=True)
         with about_file(self._file):
             figures = MEASURES[fitted.TASK].figures(fitted, self._data, asked)
         return {n: v for n, v in figures.items() if type(v) in (int, float)}
