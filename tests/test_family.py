@@ -65,6 +65,13 @@ def gru_decay(w: Any, u: Any, v: Any, h: Tensor) -> Any:  # noqa: ARG001
     return (torch.lerp(torch.tanh(w.n + r * u(h).n), h, z),)
 
 
+def cfc(w: Any, u: Any, v: Any, h: Tensor) -> Any:  # noqa: ARG001
+    """The authors' ff1, ff2, time_a and time_b; w.t stands for the time between steps."""
+    of = u(h)
+    t = sigmoid((w.a + of.a) * w.t + (w.s + of.s))
+    return (torch.tanh(w.g + of.g) * (1.0 - t) + t * torch.tanh(w.n + of.n),)
+
+
 def lstm_norm(w: Any, u: Any, v: Any, h: Tensor, c: Tensor) -> Any:
     """TensorFlow's LayerNormBasicLSTMCell."""
     gain, shift = v["weight_norm"], v["bias_norm"]
@@ -104,8 +111,8 @@ def exponential(w: Any, of: Any, log_f: Tensor, c: Tensor, n: Tensor, m: Tensor)
 BY_HAND: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     f.__name__: f
     for f in (
-        indrnn, mingru, minlstm, gru_diagonal, lstm_diagonal, gru_decay, lstm_norm, gru_norm, slstm,
-        slstm_exp,
+        indrnn, mingru, minlstm, gru_diagonal, lstm_diagonal, gru_decay, cfc, lstm_norm, gru_norm,
+        slstm, slstm_exp,
     )
 }  # fmt: skip
 

@@ -1002,6 +1002,70 @@ struct GruNorm {
     }
 };
 
+// Hasani et al. 2022, closed-form continuous-time networks, arXiv:2106.13898; as in their code,
+// without a backbone before the gates gates: t, a, s, g, n; states: h
+struct Cfc {
+    static constexpr Parameter kParameters[] = {{"weight_ih", Role::kInput, 5},
+                                                {"weight_hh", Role::kRecurrent, 4},
+                                                {"bias_ih", Role::kInputBias, 5},
+                                                {"bias_hh", Role::kRecurrentBias, 4}};
+    static constexpr CellState kStates[] = {{"h", false, false}};
+    static constexpr CellOperand kOperands[] = {{0, true, 4, 0, false}};
+    static constexpr CellProduct kProducts[] = {{0, 0, false, 0, 0, Gradient::kGates, 1},
+                                                {0, 0, false, 1, 1, Gradient::kGates, 2},
+                                                {0, 0, false, 2, 2, Gradient::kGates, 3},
+                                                {0, 0, false, 3, 3, Gradient::kGates, 4}};
+    static constexpr CellPhase kForward[] = {{false, true, 0u}};
+    static constexpr CellPhase kBackward[] = {{false, false, 0u}};
+    static constexpr Cell kCell{"cfc",     kParameters, 4,        kStates, 1,         kOperands, 1,
+                                kProducts, 4,           kForward, 1,       kBackward, 1,         5,
+                                0,         0,           0,        0,       0};
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void forward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.gate(1);
+            const Vec x1 = at.product(0);
+            const Vec x2 = at.gate(0);
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.product(1);
+            const Vec x5 = at.gate(3);
+            const Vec x6 = at.product(2);
+            const Vec x7 = at.gate(4);
+            const Vec x8 = at.product(3);
+            const Vec v0 = (x0 + x1);
+            const Vec v1 = sigmoid((multiply_add(v0, x2, x3) + x4));
+            const Vec v2 = tanh((x5 + x6));
+            const Vec v3 = tanh((x7 + x8));
+            at.template put_state<0>(multiply_add(v1, v3, ((broadcast(1.0f) - v1) * v2)));
+            if (at.is_training()) {
+                at.put_gate(1, v0);
+                at.put_gate(2, v1);
+                at.put_gate(3, v2);
+                at.put_gate(4, v3);
+            }
+        }
+    }
+    template <int Phase, class At>
+    TIDEGATE_INLINE static void backward(const At& at) {
+        if constexpr (Phase == 0) {
+            const Vec x0 = at.template after<0>();
+            const Vec x1 = at.gate(4);
+            const Vec x2 = at.gate(3);
+            const Vec x3 = at.gate(2);
+            const Vec x4 = at.gate(1);
+            const Vec x5 = at.gate(0);
+            const Vec v0 = (((x0 * x1) - (x0 * x2)) * (x3 * (broadcast(1.0f) - x3)));
+            at.put_d_gate(0, (v0 * x4));
+            at.put_d_gate(1, (v0 * x5));
+            at.put_d_gate(2, v0);
+            at.put_d_gate(3,
+                          ((x0 * (broadcast(1.0f) - x3)) * multiply_add(-x2, x2, broadcast(1.0f))));
+            at.put_d_gate(4, ((x0 * x3) * multiply_add(-x1, x1, broadcast(1.0f))));
+            at.template put_state_operand<0>();
+        }
+    }
+};
+
 // Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000; as torch.nn.LSTM
 // gates: i, f, g, o; states: h, c
 struct Lstm {
@@ -2335,8 +2399,8 @@ struct SlstmExp {
 
 using EngineCells =
     CellList<Gru, GruResetBefore, GruDecay, GruLight, Indrnn, GruDiagonal, LstmDiagonal, LstmNorm,
-             GruNorm, Lstm, LstmCoupled, LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf, LstmCifg,
-             LstmFgr, LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu, Slstm,
-             SlstmExp>;
+             GruNorm, Cfc, Lstm, LstmCoupled, LstmNig, LstmNfg, LstmNog, LstmNiaf, LstmNoaf,
+             LstmCifg, LstmFgr, LstmPeephole, LstmProjected, Mgu, Mingru, Minlstm, RnnTanh, RnnRelu,
+             Slstm, SlstmExp>;
 
 }  // namespace tidegate::TIDEGATE_ISA

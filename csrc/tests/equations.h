@@ -123,6 +123,17 @@ inline std::vector<Reals> gru_decay(const Row& row) {
     })};
 }
 
+// Gates t, a, s, g, n, of which the first has no recurrent block.
+inline std::vector<Reals> cfc(const Row& row) {
+    const Reals& h = row.before[0];
+    return {row.each([&](Index j) {
+        const double rate = row.w(1, j) + row.u(0, j, h);
+        const double s = sigmoid(rate * row.w(0, j) + row.w(2, j) + row.u(1, j, h));
+        return (1 - s) * std::tanh(row.w(3, j) + row.u(2, j, h)) +
+               s * std::tanh(row.w(4, j) + row.u(3, j, h));
+    })};
+}
+
 // Gates i, f, z, o; states h, c, n, m. What has less than half in n has not begun.
 inline std::vector<Reals> slstm(const Row& row) {
     const Index H = row.layer.H;
@@ -241,6 +252,7 @@ inline const std::map<std::string, Step> kSteps{{"rnn_tanh", rnn_tanh},
                                                 {"gru_diagonal", gru_diagonal},
                                                 {"lstm_diagonal", lstm_diagonal},
                                                 {"gru_decay", gru_decay},
+                                                {"cfc", cfc},
                                                 {"slstm", slstm},
                                                 {"test_norm", test_norm},
                                                 {"test_two_products", test_two_products},
