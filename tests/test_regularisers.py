@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import operator
 from typing import Any
 
 import numpy as np
@@ -105,15 +107,28 @@ def test_candidate_dropout_drops_what_is_written_and_never_what_is_kept(name):
     cell = CELLS[name]
     before, new, trained, expected = one_step(name, candidate_dropout=0.5)
     layer, x = of_one_step(name)
-    none = torch.full((1, ROWS, len(candidates_of(cell)) * UNITS), -1.0, dtype=torch.float64)
     dropping, state = with_candidate_dropout(cell), tuple(s[0] for s in before)
-    _, kept = recurrence(dropping, x, state, layer.layer_weights(0), noise=none)
     k = list(cell.states).index("c" if "c" in cell.states else "h")
-    written = new[k][0] - kept[k]
-    assert float((written != 0).double().mean()) > 0.5
-    share = shares(kept[k], kept[k] + 2 * written, trained[k][0])
-    share -= float((written == 0).double().mean()) / 2  # of a rectified one nobody can tell
-    assert abs(share - 0.5) < 0.12  # of 256 units
+
+    def with_only(candidate: int | None) -> torch.Tensor:
+        """The new state where all other candidates are dropped."""
+        noise = torch.full((len(candidates_of(cell)), UNITS), -1.0, dtype=torch.float64)
+        if candidate is not None:
+            noise[candidate] = 0.0
+        noise = noise.flatten().expand(1, ROWS, -1)
+        return recurrence(dropping, x, state, layer.layer_weights(0), noise=noise)[1][k]
+
+    kept = with_only(None)
+    written = [with_only(i) - kept for i in range(len(candidates_of(cell)))]
+    assert float((sum(written) != 0).double().mean()) > 0.5
+    masks = list(itertools.product((0, 2), repeat=len(written)))
+    could = torch.stack([kept + sum(map(operator.mul, mask, written)) for mask in masks])
+    found = torch.isclose(trained[k][0], could, rtol=0, atol=1e-12)
+    assert found.any(0).all()
+    for i, part in enumerate(written):
+        share = found[[mask[i] == 2 for mask in masks]].any(0).double().mean()
+        share -= (part == 0).double().mean() / 2  # of a rectified one nobody can tell
+        assert abs(share - 0.5) < 0.12  # of 256 units
     for got, plain in zip(expected, new, strict=True):
         torch.testing.assert_close(got, plain)
 
