@@ -142,7 +142,7 @@ def test_the_baseline_is_the_ridge_regression_of_tf_idf() -> None:
     fitted = RidgeTexts.fit(train, rest)
     assert fitted.figures(rest)["r2"] > 0.9
     some = RidgeTexts.fit(train, Answered([], STARS[:0]), seconds=0.001)
-    assert "of 160 texts" in some.about
+    assert "of 160 texts" in some.part
 
 
 @pytest.mark.parametrize(("y", "problem"), [
