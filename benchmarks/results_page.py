@@ -87,7 +87,7 @@ def six() -> str:
     ]
     lines = [
         (
-            "text: War and Peace, characters, one hour",
+            "text: War and Peace, characters, one hour, the network alone",
             f"{hour['network_cross_entropy']:.3f} nats per character",
             f"{hour['published']}: {hour['published_source']}",
         ),
@@ -97,7 +97,7 @@ def six() -> str:
             f"{imdb['tfidf_accuracy']:.3f}: TF-IDF and logistic regression",
         ),
         (
-            "words: Penn Treebank, LSTM 2 x 400",
+            "words: Penn Treebank, LSTM 2 x 400, the network alone",
             f"perplexity {words['network']['perplexity']:.1f}",
             f"{words['published']}: Zaremba et al. 2014, LSTM 2 x 650 on a GPU (from memory)",
         ),

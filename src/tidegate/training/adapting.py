@@ -47,9 +47,7 @@ def adapted_nats(
     """
     learner = copy.deepcopy(network).eval()
     reader, state = TorchReader(learner), None
-    weights = list(learner.parameters())
-    trained = [w.detach().clone() for w in weights]
-    optimizer = torch.optim.Adam(weights, betas=(0.0, 0.999), fused=True)
+    optimizer = torch.optim.Adam(learner.parameters(), betas=(0.0, 0.999), fused=True)
     found, last = np.full(len(tokens), np.nan, np.float32), len(tokens) - 1
     with denormals_flushed(), _progress(speaks) as show:
         for step, first in enumerate(range(0, last, _PIECE), 1):
@@ -68,8 +66,10 @@ def adapted_nats(
                 optimizer.param_groups[0]["lr"] = _RATE * min(1.0, step / _WARM_UP)
                 optimizer.step()
                 with torch.no_grad():
-                    for weight, as_trained in zip(weights, trained, strict=True):
-                        weight.lerp_(as_trained, _BACK)
+                    for weight, trained in zip(
+                        learner.parameters(), network.parameters(), strict=True
+                    ):
+                        weight.lerp_(trained, _BACK)
             show(end / last, found[1 : end + 1])
     return found
 
