@@ -8,7 +8,8 @@ stands beside counts, a straight line or ridges by default, it stands alone here
 hide what the cell does.  JSB Chorales as piano rolls, in the sizes of Chung et al. 2014; pen
 digits; ETTh1, 96 rows ahead; reviews of IMDb; War and Peace by characters, five minutes a run.  The
 other cells get sizes that come to as many weights as the LSTM's.  Figures are of test parts, which
-choose nothing.
+choose nothing.  All of it takes days of a core: runs that ``benchmarks/results/which_cell.json``
+has already are not measured again, and an interrupted command goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from typing import Any
 
 import numpy as np
 from ett import NAMES, ROWS_A_MONTH
-from record import Clock, Record, Row, markdown
+from record import Record, Row, markdown
 from sentiment import reviews
 
 import tidegate as tg
 from tidegate.cells import CELLS
+from tidegate.comparison.experiments.of_tasks import experiment_of
+from tidegate.comparison.runs.runs import Failure, copy_of, equal_sizes, options_of, run_all
 from tidegate.data.sequence_sources import LabelledSequences
 from tidegate.data.series.tables import read_series
 from tidegate.data.text.reading import read_text
@@ -77,44 +80,49 @@ TASKS: dict[str, tuple[Callable[..., Any], dict[str, Any], Callable[[Path], Data
     "reviews": (tg.TextClassifier, {"evidence": False}, imdb),
     "War and Peace": (
         tg.LanguageModel,
-        {"level": "char", "validation_fraction": 0.1, "test_fraction": 0.1, "max_minutes": 5},
+        {
+            "level": "char", "validation_fraction": 0.1, "test_fraction": 0.1, "max_minutes": 5,
+            "counts": False, "tie_embeddings": False, "sample_steps": (),
+        },
         war_and_peace,
     ),
 }  # fmt: skip
 NAMES_OF_CELLS = [name for name, cell in CELLS.items() if not cell.is_projected]
 
 
-def measure(task: str, cells: list[str], seeds: int, folder: Path) -> list[Row]:
-    """A row for each cell: the test figure of each seed."""
+def measure(task: str, cells: list[str], seeds: list[int], folder: Path, record: Record) -> None:
+    """Train each cell with each seed.  A run is in the record as soon as it has ended."""
     estimator, options, data = TASKS[task]
     learned, unseen = data(folder)
-    clock = Clock()
-    result = tg.compare(
-        estimator(verbose=0, **options),
-        *learned,
-        test=unseen,
-        cells=["lstm", *(cell for cell in cells if cell != "lstm")],
-        seeds=seeds,
-        equal_parameters=True,
-    )
-    print(f"{result}\n{clock.read()['cpu_seconds']:.0f} s of a core", flush=True)
-    name = result.metric.name
-    rows = []
-    for cell in dict.fromkeys(run.cell for run in result.runs):
-        runs = [run for run in result.runs if run.cell == cell]
-        rows.append(
-            {
-                "task": task,
-                "cell": cell,
-                "metric": name,
-                "seeds": [run.seed for run in runs],
-                "hidden_sizes": list(runs[0].model.runtime_.architecture.hidden_sizes),
-                "parameters": runs[0].parameters,
-                "validation": [run.validation[name] for run in runs],
-                "test": [run.held_out[name] for run in runs],
-            }
-        )
-    return rows
+    model = estimator(verbose=0, refit=False, baseline=False, **options)
+    experiment = experiment_of(model, learned, None, unseen)
+    sizes = equal_sizes(experiment, model, ["lstm", *cells])
+    models = [
+        copy_of(model, cell=cell, seed=seed, hidden_sizes=sizes[cell], **options_of(model, cell))
+        for seed in seeds
+        for cell in cells
+        if seed not in known(record, task, cell).get("seeds", ())
+    ]
+    name = experiment.metric.name
+    for run in run_all(experiment, models, folder=None, provenance={}, begin=begin):
+        if isinstance(run, Failure):
+            raise SystemExit(f"{task}, {run.cell}, seed {run.seed}: {run.problem}")
+        row = known(record, task, run.cell)
+        figures = {"seeds": run.seed, "validation": run.validation[name]}
+        figures |= {"test": run.held_out[name], "seconds": round(run.history[-1]["seconds"], 1)}
+        row |= {key: [*row.get(key, ()), figure] for key, figure in figures.items()}
+        row |= {"task": task, "cell": run.cell, "metric": name, "parameters": run.parameters}
+        record.add(row | {"hidden_sizes": list(run.hidden_sizes)})
+
+
+def begin(model: Any) -> None:
+    print(f"{model.cell}, seed {model.seed}", flush=True)
+
+
+def known(record: Record, task: str, cell: str) -> Row:
+    """What the record has of a cell in a task, or an empty row."""
+    rows = (row for row in record.rows if (row["task"], row["cell"]) == (task, cell))
+    return next(rows, {})
 
 
 def grouped(rows: list[Row]) -> list[Row]:
@@ -139,12 +147,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with polymusic/, pendigits/, timeseries/…")
     parser.add_argument("--only", choices=TASKS, help="this task alone")
     parser.add_argument("--cells", default=",".join(NAMES_OF_CELLS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="so many from 0 (default: 3)")
     arguments = parser.parse_args()
     record = Record("which_cell", ("task", "cell"))
     for task in [arguments.only] if arguments.only else TASKS:
-        for row in measure(task, arguments.cells.split(","), arguments.seeds, arguments.data):
-            record.add(row)
+        measure(
+            task, arguments.cells.split(","), list(range(arguments.seeds)), arguments.data, record
+        )
     print("\n" + markdown(grouped(record.rows), COLUMNS))
 
 
