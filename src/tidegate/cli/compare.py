@@ -188,7 +188,7 @@ def _compared(
         for_cells(model, cells).check()  # before a long file is read
     parts = [None if p is None else source.read(taken(p), learning=False) for p in held_out]
     validation, test = (p[0] if p is not None and len(p) == 1 else p for p in parts)
-    data = source.read(taken(file), learning=True)
+    data, more = source.given_to_fit(taken(file))
     with about_file(file):
         result = compare(
             model,
@@ -199,6 +199,7 @@ def _compared(
             inputs=files_read(options, file, *held_out),
             provenance={"data": path_text(file), **source.provenance()},
             cells=cells,
+            **more,
             **how,
         )
     return result, folder

@@ -64,14 +64,10 @@ def option_value(estimator: type[Estimator], name: str, text: str) -> Any:
     return _parsed(name, text, hint)
 
 
-def source_options(source: type[Source], *, training: bool = False) -> list[Option]:
-    """An option for each field of ``source``, but for those of a ``training`` alone."""
+def source_options(source: type[Source]) -> list[Option]:
+    """An option for each field of ``source``, for a command that learns."""
     hints = get_type_hints(source)
-    return [
-        _source_option(f, hints[f.name])
-        for f in fields(source)
-        if training or not f.metadata["train_alone"]
-    ]
+    return [_source_option(f, hints[f.name]) for f in fields(source)]
 
 
 def later_options(*sources: type[Source]) -> list[Option]:
@@ -84,7 +80,7 @@ def later_options(*sources: type[Source]) -> list[Option]:
     first: dict[str, Field[Any]] = {}
     for source in dict.fromkeys(sources):
         for f in fields(source):
-            if f.metadata["train_alone"]:
+            if f.metadata["to_learn"]:
                 continue
             first.setdefault(f.name, f)
             helps.setdefault(f.name, []).append(_without_default(f))

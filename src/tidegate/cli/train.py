@@ -44,7 +44,7 @@ def train_command(task: str) -> Command:
         data_to_learn(about.source.FILE),
         *([_VALIDATION] if about.source.HAS_VALIDATION_FILE else []),
         *_RUN,
-        told=source_options(about.source, training=True),
+        told=source_options(about.source),
         options=estimator_options(task_class(task)),
         help=f"{about.help}\n\nExample: tidegate train {about.command} {about.example}",
     )
@@ -63,9 +63,7 @@ def train_command(task: str) -> Command:
         source = about.source.as_in_training({}, told)
 
         def read() -> tuple[tuple[Any, ...], dict[str, Any]]:
-            learned = taken(file)
-            data, weights = source.read(learned, learning=True), source.weights(learned)
-            more = {} if weights is None else {"sample_weight": weights}
+            data, more = source.given_to_fit(taken(file))
             if validation is None:
                 return data, more
             held_out: Any = source.read(taken(validation), learning=False)

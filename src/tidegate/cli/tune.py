@@ -185,7 +185,7 @@ def _tuned(
     check_search_folder(folder, files_read(model.get_params(), file, *held_out), force=model.force)
     parts = [None if p is None else source.read(taken(p), learning=False) for p in held_out]
     validation, test = (p[0] if p is not None and len(p) == 1 else p for p in parts)
-    data = source.read(taken(file), learning=True)
+    data, more = source.given_to_fit(taken(file))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with about_file(file):
@@ -196,6 +196,7 @@ def _tuned(
                 test=test,
                 storage=storage or sqlite_url(folder / STUDY),
                 study=study or stem,
+                **more,
                 **how,
             )
     except SearchInterrupted as e:

@@ -54,16 +54,19 @@ def compare(
     inputs: Sequence[str | PathLike[str]] = (),
     provenance: Mapping[str, str | int | bool] | None = None,
     command: str | None = None,
+    **told: Any,
 ) -> Comparison:
     """Train ``model`` with several cells and seeds on the same data, and advise on a cell.
 
-    ``data`` is what the model's ``fit`` takes.  Each of ``cells`` is trained with ``seeds`` seeds,
-    which count up from the model's own seed.  All runs get the same training, validation and test
-    parts, and the model's limits, such as ``max_minutes``, hold for each run.  The figures are
-    measured on the test part: ``test``, or the part that the model's options hold out; without
-    either, on the validation part.  ``validation`` and ``test`` have the form of ``data``: one
-    text, or a pair of inputs and answers.  Every cell has the model's hidden sizes.  With
-    ``equal_parameters`` every cell has about as many weights as the first one instead.
+    ``data`` is what the model's ``fit`` takes, and ``told`` what ``fit`` takes by name, such as
+    ``time="date"`` of a forecaster, ``conditions`` or ``sample_weight``.  Each of ``cells`` is
+    trained with ``seeds`` seeds, which count up from the model's own seed.  All runs get the same
+    training, validation and test parts, and the model's limits, such as ``max_minutes``, hold for
+    each run.  The figures are measured on the test part: ``test``, or the part that the model's
+    options hold out; without either, on the validation part.  ``validation`` and ``test`` have the
+    form of ``fit``'s own ``validation``: one text, or a pair of inputs and answers.  Every cell has
+    the model's hidden sizes.  With ``equal_parameters`` every cell has about as many weights as the
+    first one instead.
 
     With ``folder``, the report, the models and the run folders are written there; runs that have
     finished there are not repeated.  ``provenance`` is added to the models.  Files in ``folder``
@@ -77,8 +80,9 @@ def compare(
     >>> sorted(run.cell for run in result.runs)
     ['gru', 'lstm']
 
-    Raises InputError for options or data that cannot be used.  The result names runs that failed
-    for another reason; raises TrainingError if all runs failed.
+    Raises InputError for options or data that cannot be used, and TypeError for what ``fit`` does
+    not take.  The result names runs that failed for another reason; raises TrainingError if all
+    runs failed.
     """
     import scipy  # noqa: F401  where one of them is missing, say so before the runs
     import sklearn  # noqa: F401
@@ -96,7 +100,7 @@ def compare(
     if equal_parameters and getattr(model, "tie_embeddings", False) is None:
         model.set_params(tie_embeddings=False)  # tied, vectors fix the hidden size
     model.check()
-    experiment = experiment_of(model, data, validation, test)
+    experiment = experiment_of(model, data, validation, test, **told)
     sizes = equal_sizes(experiment, model, cells) if equal_parameters else {}
     models = [
         copy_of(

@@ -40,20 +40,20 @@ def source_option(
     default: Any = MISSING,
     kept: bool = True,
     later: str | None = None,
-    train_alone: bool = False,
+    to_learn: bool = False,
 ) -> Any:
     """A field with its help text and the word that stands for its value there (None: a flag).
 
     ``kept``: it is about the task, so that later files are read as in training; ``later``: what is
-    taken then of a model that keeps no value, since it was trained in Python; ``train_alone``: no
-    other command than that of a training has it.
+    taken then of a model that keeps no value, since it was trained in Python; ``to_learn``: only
+    commands that learn have it.
     """
     about = {
         "help": help,
         "metavar": metavar,
         "kept": kept,
         "later": later,
-        "train_alone": train_alone,
+        "to_learn": to_learn,
     }
     return field(default=default, metadata=about)
 
@@ -140,6 +140,11 @@ class Source(ABC):
     def weights(self, file: File) -> list[float] | None:  # noqa: ARG002
         """How much each input counts in training, [N]; None: all alike.  Raises InputError."""
         return None
+
+    def given_to_fit(self, file: File) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What ``fit`` is given in its order, and what by name.  Raises InputError."""
+        data, weights = self.read(file, learning=True), self.weights(file)
+        return data, {} if weights is None else {"sample_weight": weights}
 
     def provenance(self) -> dict[str, str | int | bool]:
         """What was told, as scalars, by the names under which a model file keeps it."""

@@ -42,7 +42,7 @@ class AnsweredTexts(PredictableSource):
         "column that says how much each text counts in training: a number from 0",
         default=None,
         kept=False,
-        train_alone=True,
+        to_learn=True,
     )
 
     @property

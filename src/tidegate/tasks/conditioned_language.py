@@ -117,8 +117,7 @@ class ConditionedLanguage(Conditioned, LanguageOptions):
         of_parts = {"validation": self.validation_fraction, "test": self.test_fraction}
         if validation is not None:
             of_parts["validation"] = 0.0
-            if not isinstance(validation, ConditionedTexts):
-                validation = _pair(validation)
+            validation = as_conditioned(validation, "validation")
         if (held_out := sum(of_parts.values())) >= 1:
             problem = f"expected a sum with {spelled('test_fraction')} below 1, got {held_out:g}"
             raise InputError(f"{problem}; lower one of them", option="validation_fraction")
@@ -298,13 +297,14 @@ class ConditionedLanguage(Conditioned, LanguageOptions):
         )
 
 
-def _pair(validation: Any) -> ConditionedTexts:
-    if isinstance(validation, str) or not isinstance(validation, tuple | list) or (
-        len(validation) != 2
-    ):  # fmt: skip
-        problem = "validation: expected a pair of texts and conditions"
-        raise InputError(f"{problem}, got {type(validation).__name__}; give (texts, conditions)")
-    return ConditionedTexts.of(*validation)
+def as_conditioned(given: Any, what: str) -> ConditionedTexts:
+    """Texts with conditions that are given apart, or a pair of the two.  Raises InputError."""
+    if isinstance(given, ConditionedTexts):
+        return given
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        problem = f"{what}: expected a pair of texts and conditions"
+        raise InputError(f"{problem}, got {type(given).__name__}; give (texts, conditions)")
+    return ConditionedTexts.of(*given)
 
 
 def _refuse_frames(texts: list[str]) -> None:

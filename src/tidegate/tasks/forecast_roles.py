@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidegate.data.series.frames import are_numbered
-from tidegate.data.series.panel import Panel
+from tidegate.data.series.held import Held
 from tidegate.data.series.series import ELAPSED, Series
 from tidegate.data.series.windowing import Windowing
 from tidegate.data.source import as_list, split_list
@@ -14,8 +14,9 @@ from tidegate.data.times.grid import Uneven
 from tidegate.errors import InputError, shown
 
 
-def roles_told(panel: Panel, every: str | None) -> dict[str, str | bool]:
+def roles_told(held: Held) -> dict[str, str | bool]:
     """Which columns are what and how they are read, as a source has it in a model file."""
+    panel = held.panel
     told: dict[str, str | bool] = {
         "target_columns": as_list(panel.first.names),
         "covariate_columns": as_list(panel.first.covariate_names),
@@ -30,7 +31,11 @@ def roles_told(panel: Panel, every: str | None) -> dict[str, str | bool]:
         told["fill_gaps"] = True
     if isinstance(panel.first.step, Uneven):
         told["elapsed"] = True
-    return told if every is None else told | {"every": str(every)}
+    if held.every is not None:
+        told["every"] = held.every
+    if held.time_column is not None:
+        told["time_column"] = held.time_column
+    return told
 
 
 def roles_again(data: Any, w: Windowing, kept: Mapping[str, Any]) -> dict[str, Any]:

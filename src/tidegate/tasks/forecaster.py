@@ -168,7 +168,7 @@ class Forecaster(ForecastOptions):
                 "rows_from": str(min(one.times[0] for one in panel.series)),
                 "seasons": ", ".join(map(str, (w.season, *w.longer_seasons))),
                 "context_rows": w.context,
-                **roles_told(panel, every),
+                **roles_told(held),
             },
             None if line is None else lambda network: start_from_line(network, line),
             everything_of=lambda network: self._objective(network, everything, validation),
@@ -196,9 +196,6 @@ class Forecaster(ForecastOptions):
         self.error_quantiles_, figures, count = calibrated(judged, validation)
         self.metrics_ |= figures
         self.provenance_["interval_windows"] = count
-        name = held.time_column or getattr(getattr(data, "index", None), "name", None)
-        if isinstance(name, str):  # of a column or of pandas' index, which a file has as a column
-            self.provenance_["time_column"] = name
         return self._conclude({} if tested is None else self.evaluate_spans(panel, later))
 
     def forecast(self, data: Any, *, quantiles: Sequence[float] | None = None) -> Any:

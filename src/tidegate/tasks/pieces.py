@@ -53,8 +53,6 @@ def parted(model: Any, given: RollSet, validation: Pieces) -> Parts:
     ``validation``: such pieces, or a pair of pieces and their conditions, or None.  Raises
     InputError.
     """
-    outputs = given.outputs
-    assert outputs is not None
     if given.validation is not None:
         if validation is not None:
             problem = "expected none beside a file that is parted already, got one"
@@ -65,12 +63,21 @@ def parted(model: Any, given: RollSet, validation: Pieces) -> Parts:
             for name, part in (("validation", given.validation), ("test", given.test or []))
         )
         return given.rows(range(len(given))), judges, test
-    pair = validation if given.conditions and isinstance(validation, tuple) else (validation,)
-    others = None if validation is None else opened(*pair, what="validation").aligned(outputs)
+    others = None if validation is None else held_apart(validation, given, "validation")
     if len(given) == 1:
         kept = 0.0 if others is not None else model.validation_fraction
         return _cut(given, kept, model.test_fraction, others)
     return split_parts(model, given, len(given), others)
+
+
+def held_apart(pieces: Pieces, given: RollSet, what: str) -> RollSet:
+    """Pieces beside those that are learned from; if these have conditions, a pair with theirs.
+
+    Raises InputError.
+    """
+    assert given.outputs is not None
+    pair = pieces if given.conditions and isinstance(pieces, tuple) else (pieces,)
+    return opened(*pair, what=what).aligned(given.outputs)
 
 
 def _cut(given: RollSet, kept: float, tested: float, others: RollSet | None) -> Parts:

@@ -59,8 +59,11 @@ def tune(
     study: str | None = None,
     resume: bool = False,
     command: Callable[[Mapping[str, Any]], str] | None = None,
+    **told: Any,
 ) -> Tuning:
     """Search the options of ``model`` on ``data``, what its ``fit`` takes, for ``minutes``.
+
+    ``told`` is what ``fit`` takes by name, such as ``time="date"`` of a forecaster.
 
     Searched are the options that say how, such as the learning rate, hidden sizes and the cell, if
     they are at their defaults; those in ``fix`` are not.  ``space`` says what is drawn instead, by
@@ -88,7 +91,8 @@ def tune(
     (3, True)
 
     Needs Optuna, as ``pip install 'tidegate[tune]'`` brings it.  Raises InputError for options,
-    data or a study that cannot be used; an interruption is a KeyboardInterrupt with ``result``.
+    data or a study that cannot be used, and TypeError for what ``fit`` does not take; an
+    interruption is a KeyboardInterrupt with ``result``.
     """
     began = work_began()
     import optuna  # noqa: F401  where one of them is missing, say so before the search
@@ -105,7 +109,7 @@ def tune(
     name = study or f"{model.TASK}"
     kept = trial_minutes_of(storage, name) if resume else None
     model.set_params(**limits_of(model, minutes, seeds, kept))
-    experiment = _experiment(model, data, validation, test)
+    experiment = _experiment(model, data, told, validation, test)
     opened = open_study(storage, name, pruner, _agreed(model, searched, experiment), resume=resume)
     deadline = math.inf if minutes is None else began + 60 * minutes
     outcome = _Outcome(given, model, searched, experiment, opened, name, storage, command)
@@ -265,13 +269,15 @@ def _silent(model: Any) -> dict[str, Any]:
     return {"sample_steps": ()} if hasattr(model, "sample_steps") else {}
 
 
-def _experiment(model: Any, data: tuple[Any, ...], validation: Any, test: Any) -> Experiment:
+def _experiment(
+    model: Any, data: tuple[Any, ...], told: Mapping[str, Any], validation: Any, test: Any
+) -> Experiment:
     """The data, parted once; a part is held out that the search never sees."""
     parted = model
     if test is None:
         parted = copy_of(model, **held_back(model, SHARE))
         model.set_params(**held_back(model, SHARE))
-    experiment = experiment_of(parted, data, validation, test)
+    experiment = experiment_of(parted, data, validation, test, **told)
     if experiment.held_out != "test":
         raise InputError(
             "expected data of which a part can be held out, which the search never sees, got too "

@@ -19,6 +19,7 @@ from tidegate.comparison.experiments.experiment import (
 )
 from tidegate.errors import InputError, spelled
 from tidegate.tasks.splitting import split_rows
+from tidegate.tasks.weights import sample_weights
 
 CROSS_ENTROPY = Metric(name="cross_entropy", label="cross-entropy (nats)")
 
@@ -31,16 +32,26 @@ class AnsweredExperiment(Experiment):
     """What is learned from, what chooses the weights and what is scored are rows of a table."""
 
     def __init__(
-        self, model: Any, inputs: Any, answers: Any, *, validation: Any, test: Any
+        self,
+        model: Any,
+        inputs: Any,
+        answers: Any,
+        *,
+        validation: Any,
+        test: Any,
+        sample_weight: Any = None,
     ) -> None:
         whole, chosen, tested = (
             None if given is None else self._part(model, *given)
             for given in ((inputs, answers), validation, test)
         )
         assert whole is not None
-        self.train, drawn, last = _split(
+        weights = sample_weights(sample_weight, len(whole.inputs))
+        rows = _split(
             model, whole, draw_validation=chosen is None, labelled=self.metric is CROSS_ENTROPY
         )
+        self.train, drawn, last = map(whole.rows, rows)
+        self.weights = weights[rows[0]]  # in training alone, as those of fit
         self.validation = chosen or drawn
         self.scored = tested or (last if last.inputs else self.validation)
         self.held_out = "validation" if self.scored is self.validation else "test"
@@ -61,7 +72,7 @@ class AnsweredExperiment(Experiment):
 
     def fit(self, model: Any) -> None:
         model.set_params(test_fraction=0.0)  # it is set aside already, the same for every seed
-        model.fit(*self.train, validation=self.validation)
+        model.fit(*self.train, validation=self.validation, sample_weight=self.weights)
 
     def score(self, model: Any) -> tuple[Figures, Figures]:
         return model.evaluate(*self.scored), model.evaluate(*self.train)
@@ -97,8 +108,10 @@ class AnsweredExperiment(Experiment):
         return padded(self._read(model, some.inputs), self._targets(model, some.answers))
 
 
-def _split(model: Any, whole: Answered, *, draw_validation: bool, labelled: bool) -> list[Answered]:
-    """Training, validation and test part of ``whole``, the last two empty where not wanted.
+def _split(
+    model: Any, whole: Answered, *, draw_validation: bool, labelled: bool
+) -> list[np.ndarray]:
+    """Rows to train on, to validate by and to test on, the last two empty where not wanted.
 
     Where answers are labels, one that would be held out alone is learned from instead.
     """
@@ -126,4 +139,4 @@ def _split(model: Any, whole: Answered, *, draw_validation: bool, labelled: bool
             known = whole.answers[:, np.flatnonzero(~met)].sum(1) == 0
         train = np.sort(np.concatenate([train, np.flatnonzero(~known)]))
         held_out = [part[known[part]] for part in held_out]
-    return [whole.rows(part) for part in (train, *held_out)]
+    return [train, *held_out]

@@ -18,6 +18,7 @@ from tidegate.comparison.experiments.language import LanguageModelling, by_stret
 from tidegate.data.sequences.sequences import with_condition
 from tidegate.data.text.conditions import ConditionedTexts
 from tidegate.runtime.scoring import text_nats
+from tidegate.tasks.conditioned_language import as_conditioned
 
 
 class ConditionedModelling(LanguageModelling):
@@ -29,7 +30,7 @@ class ConditionedModelling(LanguageModelling):
     def __init__(self, model: Any, text: ConditionedTexts, *, validation: Any, test: Any) -> None:
         self.train, self.validation, last = model.split(text, validation, model.level)
         if test is not None:
-            last = test if isinstance(test, ConditionedTexts) else ConditionedTexts.of(*test)
+            last = as_conditioned(test, "test")
         self.held_out = "test" if len(last) else "validation"
         self.scored = last if len(last) else self.validation
         self.size = len(self.scored)

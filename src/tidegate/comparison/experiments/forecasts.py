@@ -37,13 +37,16 @@ class Forecasts(Experiment):
     unit: str = "windows"
     examples: str = "stretches of windows"
 
-    def __init__(self, model: Any, data: Any, *, validation: None, test: None) -> None:
+    def __init__(
+        self, model: Any, data: Any, *, validation: None, test: None, **roles: Any
+    ) -> None:
         if validation is not None or test is not None:
             raise InputError(
                 "expected one series, got others to hold out; name the rows to hold out by "
                 f"{spelled('train_until')} and {spelled('validate_until')}"
             )
-        self.panel = panel = held_series(data).panel
+        self.held = held_series(data, **roles)
+        self.panel = panel = self.held.panel
         self.chosen = model.spans(panel)
         self.learned = [(0, cut) for cut, _ in self.chosen]
         later = [(end, len(one)) for (_, end), one in zip(self.chosen, panel.series, strict=True)]
@@ -58,7 +61,7 @@ class Forecasts(Experiment):
         return {"validate_until": 1 - share if told is None else told}
 
     def fit(self, model: Any) -> None:
-        model.fit(self.panel)
+        model.fit(self.held)
 
     def score(self, model: Any) -> tuple[Figures, Figures]:
         parts = self.scored, self.learned

@@ -16,7 +16,8 @@ from tidegate.comparison.experiments.experiment import (
     Metric,
     padded,
 )
-from tidegate.data.sequences.rolls.rolls import RollSet, as_rolls
+from tidegate.data.sequences.rolls.rolls import RollSet
+from tidegate.tasks.pieces import held_apart
 
 
 class Music(Experiment):
@@ -26,10 +27,12 @@ class Music(Experiment):
     unit: str = "pieces"
     examples: str = "pieces"
 
-    def __init__(self, model: Any, rolls: Any, *, validation: Any, test: Any) -> None:
-        self.train, self.validation, last = model.split(rolls, validation)
+    def __init__(
+        self, model: Any, rolls: Any, *, validation: Any, test: Any, conditions: Any = None
+    ) -> None:
+        self.train, self.validation, last = model.split(rolls, validation, conditions=conditions)
         if test is not None:
-            last = as_rolls(test, "test").aligned(self.train.outputs or ())
+            last = held_apart(test, self.train, "test")
         self.held_out = "test" if len(last) else "validation"
         self.scored = last if len(last) else self.validation
         self.size = len(self.scored)

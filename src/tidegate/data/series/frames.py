@@ -47,7 +47,7 @@ def held_series(
     every: str | None = None,
     elapsed: bool = False,
 ) -> Held:
-    """The series in a Series, a Panel, a data frame, a column or an array [N] or [N, C].
+    """The series in a Series, a Panel, a data frame, a column or an array [N] or [N, C]; in Held.
 
     ``time`` names the column of the times; by default they are the frame's index, or the only
     column of times.  ``target``, ``covariate`` and ``known`` name one column or several, by default
@@ -57,15 +57,23 @@ def held_series(
     times are brought.  ``elapsed``: the time between rows is read; of an array the last column is
     the time since the row before.  Raises InputError.
     """
+    if isinstance(data, Held):
+        return data
     if isinstance(data, Series):
         data = Panel((data,))
     if isinstance(data, Panel):
         return Held(panel=data, timed=True, give_back=lambda forecast: forecast)
-    data = opened(data)
-    if hasattr(data, "to_native") and not len(data):
-        raise InputError("expected rows, one for each time, got none; add some")
     roles = _Roles(time=time, target=target, covariate=covariate, known=known, id=id,
                    static=static, fill_gaps=fill_gaps, every=every, elapsed=elapsed)  # fmt: skip
+    held = _held(opened(data), roles)
+    index = getattr(getattr(data, "index", None), "name", None)
+    column = held.time_column or (index if isinstance(index, str) else None)
+    return replace(held, time_column=column, every=None if every is None else str(every))
+
+
+def _held(data: Any, roles: _Roles) -> Held:
+    if hasattr(data, "to_native") and not len(data):
+        raise InputError("expected rows, one for each time, got none; add some")
     if hasattr(data, "get_column"):
         return _of_frame(data, roles)
     for name in ("time", "id", "static"):

@@ -57,7 +57,8 @@ class Held:
 
     ``timed``: whether the data tell the time of a row; an array's rows are only numbered, from 0.
     ``named``: whether they name the series.  ``flat``: one series, held in one dimension.
-    ``time_column`` is the column that holds the times, if one does.  ``give_back`` makes of a
+    ``time_column`` is the column, or pandas' named index, that holds the times, if one does;
+    ``every`` the step to which rows at irregular times were brought.  ``give_back`` makes of a
     forecast what the data are: a frame or a Series of the same library, else the forecast itself.
     """
 
@@ -66,6 +67,7 @@ class Held:
     named: bool = True
     flat: bool = False
     time_column: str | None = None
+    every: str | None = None
     give_back: Callable[[Forecast], Any]
 
     @property
