@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
 import numpy as np
 
-from tidegate.data.series.series import Series
+from tidegate.data.series.panel import Panel
+from tidegate.data.series.series import ELAPSED, Series
+from tidegate.data.text.conditions import condition_columns
 from tidegate.data.text.tokens import TokenEncoder
 from tidegate.data.times.grid import Uneven, advance, time_type
 from tidegate.errors import InputError, shown
 from tidegate.runtime.text_streams import NextToken
 from tidegate.tasks.classification import Classifier
+from tidegate.tasks.forecast_roles import roles_again
 
 Asked = Sequence[dict[str, Any]]
 
@@ -92,11 +96,11 @@ def forecasts(fitted: Any, asked: Asked) -> list[dict[str, Any]]:
 
 
 def _forecast(fitted: Any, request: dict[str, Any]) -> dict[str, Any]:
-    series = series_of(fitted, request)
-    ahead = fitted.forecast(series, quantiles=request["quantiles"])
+    panel = panel_of(fitted, request)
+    ahead = fitted.forecast(panel, quantiles=request["quantiles"])
     times = np.arange(1, len(ahead.times) + 1)
     if request["times"] is not None:
-        times = series.style.write(ahead.times)
+        times = panel.first.style.write(ahead.times)
     told = {
         "times": plain(times),
         "forecast": dict(zip(ahead.names, ahead.values.T.tolist(), strict=True)),
@@ -111,12 +115,18 @@ def _forecast(fitted: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def series_of(fitted: Any, request: dict[str, Any]) -> Series:
-    """The rows of a request as a series; without times they follow one another as in training."""
-    w = fitted.windowing_
-    columns = (*w.names, *w.covariate_names)
-    if w.known_names:
-        w.need_past_alone()
-    assert not isinstance(w.step, Uneven)  # of which more is known
+    """The rows of a request as a series; without times they follow one another as in training.
+
+    Raises InputError.
+    """
+    w, times = fitted.windowing_, request["times"]
+    kept = roles_again(None, w, fitted.provenance_)
+    known = [name for name in w.known_names if name != ELAPSED]
+    columns = [*w.names, *w.covariate_names, *known]
+    if times is None and (kept["elapsed"] or w.calendar):
+        read = "the calendar" if w.calendar else "how much time goes by"
+        problem = f"times: expected one for each row, since the model reads {read}, got none"
+        raise InputError(f"{problem}; give them, those of the horizon, too")
     try:
         rows: np.ndarray = np.array(request["rows"], np.float64)
     except (TypeError, ValueError):
@@ -124,18 +134,35 @@ def series_of(fitted: Any, request: dict[str, Any]) -> Series:
     rows = rows[:, None] if rows.ndim == 1 and len(columns) == 1 else rows
     if rows.ndim != 2 or rows.shape[1] != len(columns) or not len(rows):
         problem = f"rows: expected lists of {len(columns)} numbers ({', '.join(columns)})"
-        raise InputError(f"{problem}, got others; give a list for each moment, none missing")
-    values, covariates = np.split(rows, [len(w.names)], axis=1)
-    names: dict[str, Any] = {"names": w.names, "covariate_names": w.covariate_names}
-    if (times := request["times"]) is not None:
+        raise InputError(f"{problem}, got others; give a list for each moment")
+    values, covariates, beforehand = np.split(
+        rows, np.cumsum([len(w.names), len(w.covariate_names)]), 1
+    )
+    told: dict[str, Any] = {"names": w.names, "covariate_names": w.covariate_names}
+    told |= {"covariates": covariates, "fill_gaps": kept["fill_gaps"]}
+    told |= {"known": beforehand, "known_names": known} if known else {}
+    if times is not None:
         if len(times) != len(rows):
             problem = f"times: expected one for each of {len(rows)} rows, got {len(times)}"
             raise InputError(f"{problem}; leave them out, or give as many")
-        return Series.of(times, values, covariates=covariates, **names)
+        return Series.of(times, values, every=kept["every"], elapsed=kept["elapsed"], **told)
+    assert not isinstance(w.step, Uneven)  # whose rows have times
     kind = time_type(w.step)
     start = np.array([_MONDAY if kind.startswith("datetime") else 0]).astype(kind)
     numbered = np.concatenate([start, advance(start, w.step, len(rows) - 1)])
-    return Series(times=numbered, step=w.step, values=values, covariates=covariates, **names)
+    return replace(Series.of(numbered, values, **told), step=w.step)
+
+
+def panel_of(fitted: Any, request: dict[str, Any]) -> Panel:
+    """The same with what is told of the series as a whole.  Raises InputError."""
+    known = fitted.statics_
+    told = request["static"] or {}
+    names = [] if known is None else known.names
+    if unknown := [name for name in told if name not in names]:
+        problem = f"static: expected some of {', '.join(names) or 'none'}, got {shown(unknown[0])}"
+        raise InputError(f"{problem}; leave it out")
+    cells = condition_columns({name: [told.get(name)] for name in names}, 1, "series")
+    return Panel((series_of(fitted, request),), statics=cells)
 
 
 _MONDAY = np.datetime64("2001-01-01")  # of which business days can begin

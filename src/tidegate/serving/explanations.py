@@ -10,7 +10,7 @@ import numpy as np
 
 from tidegate.errors import InputError, shown
 from tidegate.runtime.connectivity import connectivity
-from tidegate.serving.answers import Asked, plain, reads, roll_of, series_of
+from tidegate.serving.answers import Asked, panel_of, plain, reads, roll_of
 
 _MOST_WEIGHED: Final = 200  # words, or groups of words, of a text
 _MOST_CHARACTERS: Final = 200_000  # of all texts that a word is left out of
@@ -75,8 +75,11 @@ def _inspected(fitted: Any, request: dict[str, Any]) -> dict[str, Any]:
     if isinstance(given, str) != (read == "text"):
         problem = f"input: expected {read}, got {shown(given)}"
         raise InputError(f"{problem}; give one input, as GET /v1/models says that it reads")
+    for name in ("times", "static"):
+        if request[name] is not None and read != "rows":
+            raise InputError(f"{name}: expected none for a {fitted.TASK}, got one; leave it out")
     if read == "rows":
-        given = series_of(fitted, {"rows": given, "times": None})
+        given = panel_of(fitted, {**request, "rows": given})
     elif read == "steps":
         given = roll_of(fitted, given, "input")
     found = fitted.inspect(given)

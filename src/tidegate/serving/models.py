@@ -72,6 +72,8 @@ def _windowing(w: Any) -> dict[str, Any]:
     return {
         "series": list(w.names),
         "covariates": list(w.covariate_names),
+        "known": list(w.known_names),
+        "calendar": list(w.calendar),
         "context": w.context,
         "horizon": w.horizon,
         "season": w.season,
@@ -86,6 +88,7 @@ _TOLD: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "classes_": ("labels", lambda labels: labels.tolist()),
     "outputs_": ("outputs", list),
     "windowing_": ("rows", _windowing),
+    "statics_": ("static", lambda statics: statics.told()),
     "error_quantiles_": ("quantiles", lambda known: [known.levels[0], known.levels[-1]]),
     "encoder_": ("level", lambda encoder: getattr(encoder, "level", "word")),
     "reverse": ("reverse", bool),

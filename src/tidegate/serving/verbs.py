@@ -26,12 +26,16 @@ _TEXT = Member("input", ("string",), "give a text", True)
 _ROWS = Member(
     "rows",
     ("array",),
-    "give a list for each moment up to now, the oldest first: the series' values, and then the "
-    "covariates', in the order that GET /v1/models tells",
+    "give a list for each moment up to now, the oldest first: the series' values, the covariates' "
+    "and those of the known columns, in the order that GET /v1/models tells; of a model with known "
+    "columns or elapsed times also those of the horizon, null for the others",
     required=True,
 )
 _TIMES = Member(
     "times", ("array",), "leave it out, or give the time of each row, as text or a number"
+)
+_STATIC = Member(
+    "static", ("object",), "give what the series is by the static columns' names, or leave it out"
 )
 _QUANTILES = Member("quantiles", ("array",), "give some such as [0.1, 0.5, 0.9], or leave it out")
 _BEAM = Member("beam", ("integer",), "give how many answers are followed at a time")
@@ -96,7 +100,7 @@ VERBS = (
     Verb(
         name="forecast",
         about="Forecast the rows that follow the last one.",
-        members=(MODEL, _ROWS, _TIMES, _QUANTILES),
+        members=(MODEL, _ROWS, _TIMES, _STATIC, _QUANTILES),
         can=has("forecast"),
         answer=forecasts,
         answer_about="times, or numbers of rows ahead; forecast: values by series; quantiles: of "
@@ -105,7 +109,7 @@ VERBS = (
     Verb(
         name="inspect",
         about="Show what each gate does at each step of one input: its mean over the units.",
-        members=(MODEL, _INPUT),
+        members=(MODEL, _INPUT, _TIMES, _STATIC),
         can=has("inspect"),
         answer=gates,
         answer_about="steps, and gates: of each its name, meaning, bounds, and means by step",

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.data.series.scaling import Scaler
+from tidegate.data.series.series import ELAPSED
 from tidegate.data.times.calendar import CALENDAR, calendar_size
 from tidegate.data.times.grid import Spacing, step_from_json, step_to_json
 from tidegate.errors import InputError, shown, spelled
@@ -79,11 +80,17 @@ class Windowing:
 
     def need_past_alone(self) -> None:
         """Raise InputError where more is read than past rows: what is told beside them."""
-        if self.known_size or self.static_size:
+        told = {
+            "known": any(name != ELAPSED for name in self.known_names),
+            "elapsed": ELAPSED in self.known_names,
+            "calendar": bool(self.calendar),
+            "static": bool(self.static_size),
+        }
+        if read := [spelled(name) for name, is_told in told.items() if is_told]:
             raise InputError(
                 "expected a model that reads past rows alone, got one that is told more, of the "
-                f"horizon or of whole series; train without {spelled('known')}, "
-                f"{spelled('elapsed')}, {spelled('calendar')} and {spelled('static')}"
+                "horizon or of whole series; forecast from all rows so far, or train without "
+                f"{' and '.join(read)}"
             )
 
     @property
