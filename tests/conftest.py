@@ -31,6 +31,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells that would be compiled run on numpy, or step by step, in this test."""
+    from tidegate.compiling import kernels
+
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(kernels, "_reasons", {})
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser for the tests of pages."""

@@ -29,7 +29,13 @@ CELLS = {
     "lstm": (tidegate.keras.LSTM, {}),
     "gru": (tidegate.keras.GRU, {}),
     "gru_reset_before": (tidegate.keras.GRU, {"reset_after": False}),
-}
+    # compiled when they are first used
+    "lstm of relu": (tidegate.keras.LSTM, {"activation": "relu"}),
+    "gru of others": (
+        tidegate.keras.GRU, {"activation": "gelu", "recurrent_activation": "softsign"},
+    ),
+    "rnn of none": (tidegate.keras.SimpleRNN, {"activation": None}),
+}  # fmt: skip
 MASKS = {
     "all": lambda _, B, T: np.ones((B, T), bool),
     "trailing": lambda rng, B, T: np.arange(T) < rng.integers(0, T + 1, (B, 1)),

@@ -203,7 +203,7 @@ class Own(layers.GRU):
 
 LEFT = {
     "a subclass": (lambda: Own(3), "subclass of keras.layers.GRU"),
-    "another function": (lambda: layers.GRU(3, activation="gelu"), "activation=gelu"),
+    "another function": (lambda: layers.GRU(3, activation="softmax"), "activation=softmax"),
     "another type": (lambda: layers.LSTM(3, dtype="float64"), "float64"),
     "another cell": (lambda: layers.ConvLSTM1D(2, 2), "no kernel for ConvLSTM"),
     "ours": (lambda: tg_keras().GRU(3), "tidegate's already"),
@@ -214,6 +214,16 @@ def tg_keras() -> Any:
     import tidegate.keras
 
     return tidegate.keras
+
+
+@pytest.mark.filterwarnings("ignore:the cell .* runs step by step:RuntimeWarning")
+@pytest.mark.usefixtures("no_compiler")
+def test_a_layer_whose_cell_cannot_be_compiled_is_left_with_the_reason():
+    own = layers.LSTM(3, activation="relu", return_sequences=True)
+    done = tg.accelerate(keras.Sequential([own, layers.LSTM(3)]))
+    (left,) = done.left
+    assert left.reason.startswith("the engine has no kernel for lstm_sigmoid_relu_relu: CXX names")
+    assert len(done.swapped) == 1
 
 
 @pytest.mark.parametrize("case", LEFT)

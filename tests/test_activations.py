@@ -17,7 +17,7 @@ from tidegate.equations import bptt
 from tidegate.equations.activations import ACTIVATIONS
 from tidegate.errors import InputError
 from tidegate.interchange import read, write
-from tidegate.interchange.activations import Activation
+from tidegate.interchange.conventions.activations import Activation
 from tidegate.interchange.layers import Activate
 from tidegate.nn import reference
 
@@ -161,7 +161,8 @@ OF_KERAS = [
 
 # of Keras' variables on the torch backend, under NumPy 2; and of cells that numpy runs
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:layer .* the engine has no kernel:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:the cell .* runs step by step:RuntimeWarning")
+@pytest.mark.usefixtures("no_compiler")
 def test_activations_of_keras_are_read_and_written_back(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -233,7 +234,7 @@ def test_nodes_of_onnx_are_read_and_what_has_no_operator_is_made_of_others(tmp_p
 
 
 def test_a_selu_of_numbers_of_its_own_is_not_taken_for_selu() -> None:
-    from tidegate.interchange.activations import of_onnx_node
+    from tidegate.interchange.conventions.activations import of_onnx_node
 
     assert of_onnx_node("Selu", {}) == Activation("Selu")
     assert of_onnx_node("Selu", {"alpha": 1.0}) is None

@@ -5,9 +5,8 @@ import pytest
 
 from tidegate.cells import CELLS
 from tidegate.equations import bptt
-from tidegate.interchange.conventions import (
+from tidegate.interchange.conventions.weights import (
     LIBRARIES,
-    gate_order,
     into,
     out_of,
 )
@@ -51,7 +50,7 @@ def test_blocks_taken_in_the_order_of_gates_are_those_of_our_weights(library, ce
     if how.stacked:
         theirs = theirs.reshape(-1, theirs.shape[-1])
     blocks = np.split(theirs.T if how.transposed else theirs, len(how.gates))
-    taken = np.concatenate([blocks[k] for k in gate_order(library, cell)])
+    taken = np.concatenate([blocks[k] for k in how.order_of(CELLS[cell])])
     assert np.array_equal(taken, own["weight_ih"])
 
 

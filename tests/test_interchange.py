@@ -17,7 +17,7 @@ import pytest
 from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.interchange import Network, keras_weights, read, write
-from tidegate.interchange.activations import IDENTITY, SOFTMAX, Activation
+from tidegate.interchange.conventions.activations import IDENTITY, SOFTMAX, Activation
 from tidegate.interchange.layers import (
     Dense,
     Direction,

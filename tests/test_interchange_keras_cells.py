@@ -16,8 +16,9 @@ from tidegate.interchange import read, write
 h5py = pytest.importorskip("h5py")
 # of Keras' variables on the torch backend, under NumPy 2; and of cells that numpy runs
 pytestmark = [
+    pytest.mark.usefixtures("no_compiler"),
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:layer .* the engine has no kernel:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:the cell .* runs step by step:RuntimeWarning"),
 ]
 RNG = np.random.default_rng(3)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx_cases import Case, case
 
 from tidegate.errors import InputError
 from tidegate.interchange import Network, read, write
-from tidegate.interchange.layers import Recurrent
+from tidegate.interchange.conventions.activations import OLD_HARD_SIGMOID as HARD
+from tidegate.interchange.conventions.activations import RELU, SIGMOID, TANH, Activation
+from tidegate.interchange.conventions.forms import Form
+from tidegate.interchange.layers import Direction, Recurrent
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -36,6 +41,37 @@ def outputs(network: Network, x: np.ndarray, lengths: Any) -> dict[str, np.ndarr
         assert np.array_equal(whole, np.concatenate(y, -1).swapaxes(0, 1))
     states = dict(zip(("Y_h", "Y_c"), map(np.stack, zip(*finals, strict=True)), strict=False))
     return {"Y": np.stack(y, 1), **states}
+
+
+ODD = {
+    "LSTM": Form("LSTM", (HARD, RELU, Activation("ScaledTanh", 0.8, 1.2)), 2.5, peepholes=True),
+    "coupled": Form("LSTM", (SIGMOID, RELU, TANH), coupled=True),
+    "GRU": Form("GRU", (HARD, Activation("LeakyRelu", 0.1)), reset_after=False),
+}
+
+
+@pytest.mark.parametrize("form", ODD.values(), ids=ODD)
+def test_the_engine_runs_a_cell_of_any_attributes(form: Form) -> None:
+    """Outputs on numpy arrays and in torch, and gradients, beside the equations step by step."""
+    rng = np.random.default_rng(0)
+    shapes = form.cell.shapes({"I": 3, "H": 11, "P": 0})
+    parameters = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+    layer = Recurrent("odd", form.cell, (Direction(parameters, reverse=True),), form=form)
+    x, lengths = rng.normal(size=(5, 6, 3)).astype(np.float32), [6, 1, 4, 0, 6]
+    y = Network((layer,)).predict(x, lengths)
+    module: Any = Network((layer,)).to_torch()
+    given = torch.from_numpy(x).requires_grad_()
+    answers = module(given, lengths=torch.tensor(lengths))
+    gradients = torch.autograd.grad(answers.square().sum(), [given, *module.parameters()])
+    np.testing.assert_allclose(answers.detach(), y, atol=2e-6)
+    exact = copy.deepcopy(module).double()
+    given = given.detach().double().requires_grad_()
+    expected = exact(given, lengths=torch.tensor(lengths))
+    np.testing.assert_allclose(y, expected.detach(), atol=2e-6)
+    theirs = torch.autograd.grad(expected.square().sum(), [given, *exact.parameters()])
+    for mine, other in zip(gradients, theirs, strict=True):
+        size = max(1.0, float(other.abs().max()))
+        torch.testing.assert_close(mine.double(), other, rtol=0, atol=5e-6 * size)
 
 
 # the standard's own
@@ -62,6 +98,7 @@ def test_the_standard_has_tests_of_all_three_operators() -> None:
     )
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("name", NODE_TESTS)
 def test_the_standard_s_own_test_passes(name: str, tmp_path: Path) -> None:
     test = NODE_TESTS[name]
@@ -89,6 +126,7 @@ def test_the_standard_s_own_test_passes(name: str, tmp_path: Path) -> None:
 # ours, over all attributes
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("seed", range(200))
 def test_random_nodes_are_run_as_the_standard_says(seed: int, tmp_path: Path) -> None:
     """Against the standard in float64; a sum of some hundred products in float32."""
@@ -124,6 +162,7 @@ CASES = {seed: case(seed) for seed in range(200)}
 COMPARABLE = [seed for seed, one in CASES.items() if len(one.x) and not differs_there(one)]
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("seed", COMPARABLE)
 def test_onnx_runtime_agrees_where_it_keeps_to_the_standard(seed: int) -> None:
     expected = CASES[seed].reference()

@@ -141,7 +141,7 @@ def test_dropout_masks_have_the_bits_of_keras(cell, implementation, monkeypatch)
         layer(np.ones((3, 4, 6), "float32"), training=True)
     theirs_input = pair[1].cell._dropout_mask
     theirs_recurrent = pair[1].cell._recurrent_dropout_mask
-    order = {"gru": "zrn", "gru_reset_before": "zrn", "lstm": "ifgo"}.get(cell)
+    order = {"GRU": "zrn", "LSTM": "ifgo"}.get(ours.__name__)
     if order is None:
         assert torch.equal(seen["input"], theirs_input)
         assert torch.equal(seen["recurrent"], theirs_recurrent)

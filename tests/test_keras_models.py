@@ -174,15 +174,20 @@ class OwnCell(keras.layers.GRUCell):
     pass
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def cosine(a):
+    return keras.ops.cos(a)
+
+
 LEFT_TO_KERAS = {
-    "no kernel for GRUCell with activation=elu, recurrent_activation=sigmoid": lambda **kw: (
-        tidegate.keras.GRU(4, activation="elu", **kw)
+    "no kernel for GRUCell with activation=softmax": lambda **kw: tidegate.keras.GRU(
+        4, activation="softmax", **kw
     ),
-    "no kernel for GRUCell with activation=tanh, recurrent_activation=hard_sigmoid": lambda **kw: (
-        tidegate.keras.GRU(4, recurrent_activation="hard_sigmoid", **kw)
+    "no kernel for LSTMCell with recurrent_activation=LeakyReLU": lambda **kw: tidegate.keras.LSTM(
+        4, recurrent_activation=keras.layers.LeakyReLU(), **kw
     ),
-    "no kernel for SimpleRNNCell with activation=linear": lambda **kw: tidegate.keras.SimpleRNN(
-        4, activation=None, **kw
+    "no kernel for SimpleRNNCell with activation=cosine": lambda **kw: tidegate.keras.SimpleRNN(
+        4, activation=cosine, **kw
     ),
     "computes in float32, but the layer in float64": lambda **kw: tidegate.keras.LSTM(
         4, dtype="float64", **kw

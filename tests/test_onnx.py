@@ -16,7 +16,7 @@ from tidegate.cells.parts import Gate, State
 from tidegate.data.sequences.sequences import with_evidence
 from tidegate.equations import bptt, expr
 from tidegate.errors import InputError
-from tidegate.interchange.conventions import LIBRARIES
+from tidegate.interchange.conventions.weights import LIBRARIES
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.network import Network
 from tidegate.tasks.model_file import new_test_vector

@@ -23,7 +23,7 @@ from record import Record, Row, markdown, versions_of
 
 import tidegate as tg
 from tidegate.engine import EngineLayer, compiled
-from tidegate.interchange import conventions
+from tidegate.interchange.conventions import weights as conventions
 from tidegate.model.narrow import WEIGHTS
 
 

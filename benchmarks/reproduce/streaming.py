@@ -30,7 +30,7 @@ import tidegate as tg
 from tidegate.bench.timing import in_turns, seconds_per_call
 from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.series.scaling import Scaler
-from tidegate.interchange.conventions import into
+from tidegate.interchange.conventions.weights import into
 from tidegate.model.architecture import Architecture
 from tidegate.runtime.network import Network
 

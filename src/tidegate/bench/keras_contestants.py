@@ -17,7 +17,7 @@ from tidegate.bench.work import (
     Work,
     training,
 )
-from tidegate.interchange import conventions
+from tidegate.interchange.conventions import weights as conventions
 
 
 def prepare(work: Work) -> Prepared:

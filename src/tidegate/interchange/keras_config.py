@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.errors import InputError, shown, spelled
-from tidegate.interchange.activations import SOFTMAX, Activation, from_keras
+from tidegate.interchange.conventions.activations import SOFTMAX, Activation, from_keras
 from tidegate.interchange.settled import Answers
 
 Weights = dict[str, list[np.ndarray]]  # by part of the layer, or all of them under "all"

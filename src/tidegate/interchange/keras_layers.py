@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.errors import shown
-from tidegate.interchange.activations import Activation
+from tidegate.interchange.conventions.activations import Activation
 from tidegate.interchange.keras_config import LayerConfig, Values, Weights, inner_object
 from tidegate.interchange.keras_recurrent import RECURRENT, bidirectional, recurrent
 from tidegate.interchange.layers import (

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tidegate.errors import InputError, shown, spelled
-from tidegate.interchange.activations import Activation
-from tidegate.interchange.conventions import out_of
-from tidegate.interchange.forms import Form
+from tidegate.interchange.conventions.activations import Activation
+from tidegate.interchange.conventions.forms import Form
+from tidegate.interchange.conventions.weights import out_of
 from tidegate.interchange.keras_config import LayerConfig, Values, inner_object, name_of_class
 from tidegate.interchange.layers import Direction, Recurrent
 from tidegate.interchange.torch_reader import check_shapes

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tidegate.errors import InputError
-from tidegate.interchange.activations import Activation, to_keras
-from tidegate.interchange.conventions import into
-from tidegate.interchange.forms import Form
+from tidegate.interchange.conventions.activations import Activation, to_keras
+from tidegate.interchange.conventions.forms import Form
+from tidegate.interchange.conventions.weights import into
 from tidegate.interchange.keras_config import name_of_class
 from tidegate.interchange.layers import (
     Activate,
@@ -160,7 +160,7 @@ class _KerasLayer:
         form = layer.known_form
         if form is None or form.coupled or form.peepholes or form.clip is not None:
             raise self._refused(
-                f"expected a cell that Keras has, got {layer.cell.name}; write ONNX, or take "
+                f"expected a cell that Keras has, got {layer.cell_in_words}; write ONNX, or take "
                 "network.to_torch()"
             )
         if any(d.initial is not None for d in layer.directions):

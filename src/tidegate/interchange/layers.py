@@ -6,7 +6,6 @@ a layer that keeps the last step alone.  A mask, bool [B, T], says which steps a
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.cells import CELLS, Cell
-from tidegate.engine import compiled
 from tidegate.errors import InputError
-from tidegate.interchange.activations import IDENTITY, Activation
-from tidegate.interchange.forms import FORM_OF, Form
+from tidegate.interchange.conventions.activations import IDENTITY, Activation
+from tidegate.interchange.conventions.forms import FORM_OF, Form
 from tidegate.runtime.layers import Layer as Runner
-from tidegate.runtime.layers import NumpyLayer, layer_of
+from tidegate.runtime.layers import layer_of
 from tidegate.runtime.products import linear
 
 Array = NDArray[np.float32]
@@ -120,6 +118,11 @@ class Recurrent:
     def is_ours(self) -> bool:
         return CELLS.get(self.cell.name) is self.cell
 
+    @property
+    def cell_in_words(self) -> str:
+        """With the numbers of its activations, which a cell's name lacks."""
+        return self.cell.name if self.is_ours or self.form is None else self.form.name
+
     @cached_property
     def sizes(self) -> dict[str, int]:
         """I, H and P."""
@@ -141,15 +144,7 @@ class Recurrent:
 
     def _runner(self, direction: Direction) -> Runner:
         cell = direction.cell or self.cell
-        if CELLS.get(cell.name) is cell and cell.name in compiled.cells():
-            return layer_of(cell.name, dict(direction.parameters), self.sizes)
-        warnings.warn(
-            f"layer {self.name}: the engine has no kernel for the cell {cell.name}, so numpy runs "
-            "its equations step by step, which is slow",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        return NumpyLayer(cell, direction.parameters, self.sizes)
+        return layer_of(cell.key, dict(direction.parameters), self.sizes)
 
     def initial(self, direction: Direction, rows: int) -> tuple[Array, ...]:
         widths = self.cell.state_sizes(self.sizes)
@@ -204,7 +199,7 @@ class Recurrent:
 
     def described(self) -> str:
         sizes, first = self.sizes, self.directions[0]
-        words = [f"{self.cell.name}, {sizes['I']} to {sizes['H']}"]
+        words = [f"{self.cell_in_words}, {sizes['I']} to {sizes['H']}"]
         if sizes["P"]:
             words.append(f"projected to {sizes['P']}")
         if len(self.directions) > 1:

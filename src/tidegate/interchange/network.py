@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.errors import InputError, shown
-from tidegate.interchange.activations import IDENTITY
+from tidegate.interchange.conventions.activations import IDENTITY
 from tidegate.interchange.layers import (
     Dense,
     Dropout,

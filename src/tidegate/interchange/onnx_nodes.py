@@ -11,9 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from tidegate.errors import shown
-from tidegate.interchange.activations import Activation, from_onnx
-from tidegate.interchange.conventions import out_of
-from tidegate.interchange.forms import USUAL, Family, Form
+from tidegate.interchange.conventions.activations import Activation, from_onnx
+from tidegate.interchange.conventions.forms import USUAL, Family, Form
+from tidegate.interchange.conventions.weights import out_of
 from tidegate.interchange.layers import Direction, Recurrent
 from tidegate.interchange.onnx_values import listed, whole
 from tidegate.interchange.torch_reader import check_shapes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.errors import shown
-from tidegate.interchange.activations import IDENTITY, SOFTMAX, of_onnx_node
+from tidegate.interchange.conventions.activations import IDENTITY, SOFTMAX, of_onnx_node
 from tidegate.interchange.layers import (
     Activate,
     Dense,

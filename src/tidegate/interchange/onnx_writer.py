@@ -8,9 +8,9 @@ import numpy as np
 
 from tidegate.equations.expr import topological
 from tidegate.errors import InputError
-from tidegate.interchange.activations import IDENTITY, NAMES, Activation
-from tidegate.interchange.conventions import into
-from tidegate.interchange.forms import USUAL
+from tidegate.interchange.conventions.activations import IDENTITY, NAMES, Activation
+from tidegate.interchange.conventions.forms import USUAL
+from tidegate.interchange.conventions.weights import into
 from tidegate.interchange.layers import (
     Activate,
     Dense,

@@ -20,10 +20,10 @@ import numpy as np
 
 from tidegate.data.files.reading import read_bytes
 from tidegate.errors import InputError, shown
-from tidegate.interchange.activations import OLD_HARD_SIGMOID, SOFTMAX, TANH, from_keras
 from tidegate.interchange.archive import Archive, numbers
-from tidegate.interchange.conventions import LIBRARIES, out_of
-from tidegate.interchange.forms import Form
+from tidegate.interchange.conventions.activations import OLD_HARD_SIGMOID, SOFTMAX, TANH, from_keras
+from tidegate.interchange.conventions.forms import Form
+from tidegate.interchange.conventions.weights import LIBRARIES, out_of
 from tidegate.interchange.layers import Dense, Direction, Embedding, Layer, Recurrent
 from tidegate.interchange.network import Network
 from tidegate.interchange.problems import about_file

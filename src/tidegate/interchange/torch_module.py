@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.errors import InputError
-from tidegate.interchange.activations import IDENTITY, Activation
+from tidegate.interchange.conventions.activations import IDENTITY, Activation
 from tidegate.interchange.layers import (
     Activate,
     Dense,

@@ -7,8 +7,8 @@ import json
 import numpy as np
 
 from tidegate.errors import InputError
-from tidegate.interchange.activations import IDENTITY
-from tidegate.interchange.conventions import LIBRARIES
+from tidegate.interchange.conventions.activations import IDENTITY
+from tidegate.interchange.conventions.weights import LIBRARIES
 from tidegate.interchange.layers import (
     Dense,
     Dropout,
@@ -79,7 +79,7 @@ def _recurrent(layer: Recurrent) -> dict[str, np.ndarray]:
         known = ", ".join(LIBRARIES["torch"])
         raise InputError(
             f"layer {layer.name}: expected one of the cells of torch.nn, {known}, got "
-            f"{layer.cell.name}; network.to_torch() gives a module that has it"
+            f"{layer.cell_in_words}; network.to_torch() gives a module that has it"
         )
     reverse = [d.reverse for d in layer.directions]
     if reverse not in ([False], [False, True]) or layer.merge != "concat":

@@ -72,6 +72,11 @@ def _reason_against(layer: Any) -> str | None:
     if reason is None and type(layer) not in _OWN_LOOPS:
         base = next(kind.__name__ for kind in type(layer).__mro__[1:] if kind in _OWN_LOOPS)
         return f"it is a subclass of keras.layers.{base}, whose code may differ"
+    if reason is None:
+        from tidegate.keras import on_torch
+
+        cell, _ = on_torch.cell_of(*recurrence.arguments_of(layer))
+        reason = on_torch.reason_against_kernels(cell)
     return reason
 
 

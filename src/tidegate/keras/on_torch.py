@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from tidegate.cells import Cell
-from tidegate.interchange.conventions import gate_order
+from tidegate.interchange.conventions.activations import from_keras
+from tidegate.interchange.conventions.forms import Family, Form
 from tidegate.keras.ragged import Steps
 from tidegate.nn import engine_reach
 from tidegate.nn.functional import recurrence
+
+Order = tuple[int, ...]  # where Keras has our gates among its blocks
 
 
 class Given(NamedTuple):
@@ -65,6 +68,32 @@ def _fitting(name: str, tensor: Tensor, rows: int | None, columns: int) -> Tenso
     return tensor.expand(rows, -1)
 
 
+_cells: dict[Any, tuple[Cell, Order]] = {}
+
+
+def cell_of(family: Family, activations: tuple[str, ...], reset_after: bool) -> tuple[Cell, Order]:
+    """The cell of a layer's `recurrence.arguments_of`, and the places of its gates in Keras."""
+    arguments = family, activations, reset_after
+    if arguments not in _cells:
+        _make(arguments)
+    return _cells[arguments]
+
+
+@torch.compiler.disable()  # to trace how a cell is made would take long; built layers have it
+def _make(arguments: tuple[Family, tuple[str, ...], bool]) -> None:
+    family, activations, reset_after = arguments
+    form = Form(family, tuple(map(from_keras, activations)), reset_after=reset_after)
+    _cells[arguments] = form.cell, form.in_keras().order_of(form.cell)
+
+
+def reason_against_kernels(cell: Cell) -> str | None:
+    """Why the engine cannot run the cell, whatever it is given; None if it can.
+
+    A cell with other activations than ours is compiled at the first such question.
+    """
+    return engine_reach.reason_against(cell, (torch.zeros(1, dtype=torch.float32, device="cpu"),))
+
+
 def reason_against(cell: Cell, given: Given) -> str | None:
     """Why the engine cannot compute this; None if it can, or if only shapes are asked for."""
     if given.x.is_meta or given.x.numel() == 0:
@@ -72,7 +101,9 @@ def reason_against(cell: Cell, given: Given) -> str | None:
     return engine_reach.reason_against(cell, (given.x, *given.state, *given.weights))
 
 
-def run(layer: Any, cell: Cell, given: Given, training: Any) -> tuple[Tensor, Tensor, list[Tensor]]:
+def run(
+    layer: Any, cell: Cell, order: Order, given: Given, training: Any
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """The last output [B, H], the outputs [B, T, H] (or [B, 1, H]) and the states [B, H]."""
     x, state, mask, weights = given
     if x.is_meta:
@@ -86,11 +117,11 @@ def run(layer: Any, cell: Cell, given: Given, training: Any) -> tuple[Tensor, Te
         cell,
         steps.taken(x),
         tuple(state),
-        _in_our_order(cell, weights),
+        _in_our_order(order, weights),
         steps.lengths,
         steps.reverse,
-        _recurrent_mask(cell, layer.cell, state[0], training),
-        _input_mask(cell, layer.cell, x, training),
+        _recurrent_mask(order, layer.cell, state[0], training),
+        _input_mask(order, layer.cell, x, training),
     )
     last = steps.last(final[0], layer.zero_output_for_mask)
     if layer.return_sequences:
@@ -100,43 +131,42 @@ def run(layer: Any, cell: Cell, given: Given, training: Any) -> tuple[Tensor, Te
     return last, outputs, list(final)
 
 
-def _in_our_order(cell: Cell, weights: list[Tensor]) -> list[Tensor | None]:
+def _in_our_order(order: Order, weights: list[Tensor]) -> list[Tensor | None]:
     """weight_ih, weight_hh, bias_ih, bias_hh; where Keras has one bias for two, bias_hh is 0."""
     w_ih, w_hh, *bias = weights
     biases: list[Tensor | None] = [None, None]
     if bias:
         both = bias[0].unbind() if bias[0].dim() == 2 else (bias[0], torch.zeros_like(bias[0]))
-        biases = [_rows(cell, b) for b in both]
-    return [*(_rows(cell, w.t().contiguous()) for w in (w_ih, w_hh)), *biases]
+        biases = [_rows(order, b) for b in both]
+    return [*(_rows(order, w.t().contiguous()) for w in (w_ih, w_hh)), *biases]
 
 
-def _rows(cell: Cell, array: Tensor) -> Tensor:
+def _rows(order: Order, array: Tensor) -> Tensor:
     """[G*H, ..] with the gates in our order.
 
     Of a matrix that is dense now: the engine reads it so, in the pass back too, and torch moves
     whole rows of it and of its gradient.
     """
-    order = gate_order("keras", cell.name)
     if order == tuple(range(len(order))):
         return array
     blocks = array.chunk(len(order))
     return torch.cat([blocks[k] for k in order])
 
 
-def _input_mask(cell: Cell, kernel: Any, x: Tensor, training: Any) -> Tensor | None:
+def _input_mask(order: Order, kernel: Any, x: Tensor, training: Any) -> Tensor | None:
     if not (training and kernel.dropout):
         return None
-    return _by_gate(cell, kernel.get_dropout_mask(x[:, 0]))
+    return _by_gate(order, kernel.get_dropout_mask(x[:, 0]))
 
 
-def _recurrent_mask(cell: Cell, kernel: Any, h: Tensor, training: Any) -> Tensor | None:
+def _recurrent_mask(order: Order, kernel: Any, h: Tensor, training: Any) -> Tensor | None:
     if not (training and kernel.recurrent_dropout):
         return None
-    return _by_gate(cell, kernel.get_recurrent_dropout_mask(h))
+    return _by_gate(order, kernel.get_recurrent_dropout_mask(h))
 
 
-def _by_gate(cell: Cell, masks: Tensor | list[Tensor]) -> Tensor:
+def _by_gate(order: Order, masks: Tensor | list[Tensor]) -> Tensor:
     """Keras' one mask, [B, W], as it is; its masks for each gate as [G, B, W]."""
     if not isinstance(masks, list):
         return masks
-    return torch.stack([masks[k] for k in gate_order("keras", cell.name)])
+    return torch.stack([masks[k] for k in order])

@@ -12,13 +12,18 @@ from typing import Any
 
 import keras
 
-from tidegate.cells import CELLS, Cell
+from tidegate.interchange.conventions.activations import KERAS_NAMES
+from tidegate.interchange.conventions.forms import Family
 
 Loop = Callable[..., tuple[Any, Any, list[Any]]]
 
-_TANH = {keras.activations.tanh, keras.ops.tanh}
-_RELU = {keras.activations.relu, keras.ops.relu}
-_SIGMOID = {keras.activations.sigmoid, keras.ops.sigmoid}
+_FAMILIES: dict[type, Family] = {
+    keras.layers.SimpleRNNCell: "RNN",
+    keras.layers.GRUCell: "GRU",
+    keras.layers.LSTMCell: "LSTM",
+}
+# operations that are their namesakes among Keras' activations, which not all are: gelu is another
+_OPERATIONS = {keras.ops.tanh: "tanh", keras.ops.relu: "relu", keras.ops.sigmoid: "sigmoid"}
 _said: set[str] = set()
 
 
@@ -46,36 +51,52 @@ def inner_loop(
         from tidegate.keras import on_torch
 
         given = on_torch.given(layer, sequences, initial_state, mask)
-        reason = on_torch.reason_against(cell_of(layer), given)
+        cell, order = on_torch.cell_of(*arguments_of(layer))
+        reason = on_torch.reason_against(cell, given)
         if reason is None:
-            return on_torch.run(layer, cell_of(layer), given, training)
+            return on_torch.run(layer, cell, order, given, training)
     if strict:
         raise RuntimeError(f"{_name(layer)}: strict: expected the engine to run it, but {reason}")
     _say(f"{_name(layer)}: Keras' own loop runs, because {reason}")
     return own_loop(sequences, initial_state, mask, training=training)
 
 
-def cell_of(layer: Any) -> Cell:
-    """The cell of ours that is the layer's.  Raises ValueError where there is none."""
+def arguments_of(layer: Any) -> tuple[Family, tuple[str, ...], bool]:
+    """What makes the layer's cell: its family, activations as a `Form` has them by Keras' names,
+    and whether a GRU's reset gate scales the product.
+
+    Raises ValueError for a cell, or an activation, that the engine has no word for.
+    """
     cell = layer.cell
-    kind, activation = type(cell), getattr(cell, "activation", None)
-    name = None
-    if kind is keras.layers.SimpleRNNCell:
-        name = "rnn_tanh" if activation in _TANH else "rnn_relu" if activation in _RELU else None
-    elif kind in (keras.layers.GRUCell, keras.layers.LSTMCell):
-        if activation in _TANH and cell.recurrent_activation in _SIGMOID:
-            name = "lstm"
-            if kind is keras.layers.GRUCell:
-                name = "gru" if cell.reset_after else "gru_reset_before"
-    else:
-        raise ValueError(f"the engine has no kernel for {kind.__name__}")
-    if name is None:
-        functions = {"activation": activation}
-        if hasattr(cell, "recurrent_activation"):
-            functions["recurrent_activation"] = cell.recurrent_activation
-        given = ", ".join(f"{k}={getattr(f, '__name__', f)}" for k, f in functions.items())
-        raise ValueError(f"the engine has no kernel for {kind.__name__} with {given}")
-    return CELLS[name]
+    family = _FAMILIES.get(type(cell))
+    if family is None:
+        raise ValueError(f"the engine has no kernel for {type(cell).__name__}")
+    g = _activation(cell, "activation")
+    if family == "RNN":
+        return family, (g,), True
+    f = _activation(cell, "recurrent_activation")
+    if family == "GRU":
+        return family, (f, g), bool(cell.reset_after)
+    return family, (f, g, g), True
+
+
+def make_cell(layer: Any) -> None:
+    """Make the cell of a layer that the engine can run, so that torch.compile finds it made."""
+    if reason_against_layer(layer) is None:
+        from tidegate.keras import on_torch
+
+        on_torch.cell_of(*arguments_of(layer))
+
+
+def _activation(cell: Any, option: str) -> str:
+    """Keras' name of it.  Raises ValueError."""
+    function = getattr(cell, option)
+    if function in _OPERATIONS:
+        return _OPERATIONS[function]
+    name = getattr(function, "__name__", type(function).__name__)
+    if name not in KERAS_NAMES or getattr(keras.activations, name, None) is not function:
+        raise ValueError(f"the engine has no kernel for {type(cell).__name__} with {option}={name}")
+    return name
 
 
 def reason_against_layer(layer: Any) -> str | None:
@@ -86,7 +107,7 @@ def reason_against_layer(layer: Any) -> str | None:
             "KERAS_BACKEND=torch in the environment"
         )
     try:
-        cell_of(layer)
+        arguments_of(layer)
     except ValueError as e:
         return str(e)
     cell = layer.cell

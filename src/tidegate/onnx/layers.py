@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.cells import Cell
-from tidegate.interchange.conventions import LIBRARIES, into
+from tidegate.interchange.conventions.weights import LIBRARIES, into
 from tidegate.onnx.cells import Algebra, Step
 from tidegate.onnx.graph import Builder, Graph, Value, axes, cast
 

@@ -58,6 +58,10 @@ class Convention:
         """The same, where these gates write the new state."""
         return replace(self, negated=gates)
 
+    def order_of(self, cell: Cell) -> tuple[int, ...]:
+        """For each of the cell's gates, in its order, the place of it among the blocks here."""
+        return tuple(self.gates.index(gate) for gate in cell.gates)
+
 
 _KERAS = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias": "bias"}
 _ONNX = {"weight_ih": "W", "weight_hh": "R", "bias": "B"}
@@ -113,12 +117,6 @@ LIBRARIES: Mapping[str, Mapping[str, Convention]] = MappingProxyType(
         },
     }
 )  # fmt: skip
-
-
-def gate_order(library: str, cell: str) -> tuple[int, ...]:
-    """For each of the cell's gates, in its order, the place of it among the library's blocks."""
-    theirs = LIBRARIES[library][cell].gates
-    return tuple(theirs.index(gate) for gate in CELLS[cell].gates)
 
 
 def into(

@@ -6,16 +6,17 @@ Sources: https://onnx.ai/onnx/operators, RNN, GRU and LSTM; keras/src/layers/rnn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from tidegate.cells import CELLS, Cell
+from tidegate.cells import CELLS, Cell, add_stored
 from tidegate.cells.definition import cell as define
 from tidegate.equations.expr import gates, states
-from tidegate.interchange.activations import RELU, SIGMOID, TANH, Activation
-from tidegate.interchange.conventions import LIBRARIES, Convention
+from tidegate.interchange.conventions.activations import RELU, SIGMOID, TANH, Activation
+from tidegate.interchange.conventions.weights import LIBRARIES, Convention
 
 Family = Literal["RNN", "GRU", "LSTM"]
 USUAL: Mapping[Family, tuple[Activation, ...]] = {
@@ -43,7 +44,7 @@ class Form:
 
     @property
     def cell(self) -> Cell:
-        """Our cell of this form, or one of its own equations."""
+        """Our cell of this form, or one of its own equations, which is compiled as readers' are."""
         return _cell(self)
 
     @property
@@ -88,10 +89,22 @@ def _cell(form: Form) -> Cell:
     equations = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}[form.family](form)
     plain = CELLS["lstm_coupled" if form.coupled else _PLAIN[form.family]]
     seen = ("i", "o") if form.coupled else ("i", "f", "o")
-    return define(
-        form.name, gates=plain.gates, states=plain.states, source="the file's attributes", use="",
-        vectors={"weight_ch": seen} if form.peepholes else None,
+    made = define(
+        _identifier(form), gates=plain.gates, states=plain.states, source="the file's attributes",
+        use="", vectors={"weight_ch": seen} if form.peepholes else None,
     )(equations)  # fmt: skip
+    made = replace(made, key=f"{made.name}@{made.digest()}")
+    add_stored(made)
+    return made
+
+
+def _identifier(form: Form) -> str:
+    """A name for programs; numbers of activations are told apart by the cell's key."""
+    parts = {"reset_before": form.family == "GRU" and not form.reset_after}
+    parts |= {"coupled": form.coupled, "peephole": form.peepholes}
+    names = "_".join(re.sub("(?<=[a-z])(?=[A-Z])", "_", a.name) for a in form.activations)
+    parts |= {names: form.activations != USUAL[form.family], "clip": form.clip is not None}
+    return "_".join((form.family, *(part for part, so in parts.items() if so))).lower()
 
 
 def _functions(form: Form) -> list[Any]:

@@ -175,6 +175,7 @@ _KERAS = {
     "exponential": Activation("Exp"),
 }
 _KERAS_ALSO = {"swish": "silu", "hard_swish": "hard_silu"}
+KERAS_NAMES = frozenset((*_KERAS, *_KERAS_ALSO))
 OLD_HARD_SIGMOID = Activation("HardSigmoid", 0.2, 0.5)  # Keras 1 and 2, Theano
 
 

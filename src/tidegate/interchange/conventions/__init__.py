@@ -1,0 +1,1 @@
+"""How other libraries write cells: their order of weights, their activations, their arguments."""
