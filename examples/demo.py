@@ -78,22 +78,22 @@ def learn_to_judge() -> None:
 
 
 def learn_to_forecast() -> None:
-    title("A GRU forecasts the next two days of an hourly series: daily profile, trend, noise")
-    hours = np.arange(24 * 7 * 12)
-    profile = np.sin(2 * np.pi * hours / 24) + 0.5 * np.sin(4 * np.pi * hours / 24 + 1)
-    noise = np.random.default_rng(1).normal(0, 0.15, len(hours))
-    times = np.datetime64("2026-01-05T00") + hours * np.timedelta64(1, "h")
-    series = Series.of(times, 20 + hours / 300 + profile + noise, names=["load"])
-    known, truth = series.rows(0, len(series) - 48), series.rows(len(series) - 48, len(series))
-    model = tg.Forecaster(horizon=48, fewest_steps=1000, seed=1)
+    title("A GRU forecasts a town's load of the next day: the hour, weekends, the weather")
+    columns = samples.load(365, seed=1)
+    series = Series.of(
+        columns["time"], columns["load"], names=["load"],
+        covariates=columns["temperature"], covariate_names=["temperature"],
+    )  # fmt: skip
+    known, truth = series.rows(0, len(series) - 24), series.rows(len(series) - 24, len(series))
+    model = tg.Forecaster(horizon=24, seed=1)
     model.fit(known)
     model.save(OUT / "load.safetensors")
     forecast = model.forecast(known)
     picture = OUT / "forecast.png"
     plot_forecast(picture, series, forecast)
     error = np.abs(forecast.values - truth.values).mean()
-    naive = np.abs(known.values[-48:] - truth.values).mean()
-    print(f"mean absolute error {error:.3f}; repeating the last two days gives {naive:.3f}")
+    naive = np.abs(known.values[-24:] - truth.values).mean()
+    print(f"mean absolute error {error:.3f} MW; repeating the last day gives {naive:.3f} MW")
     print(f"picture: {picture}")
 
 

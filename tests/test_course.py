@@ -143,7 +143,7 @@ def test_it_says_what_going_back_brought(
         "falling learning rate: error 1 became 0.5\n"
     )
     fit(Course(FALLING, [3, 2, 1, 2, 3, 3, 3]), options)
-    assert "learning rate: error 1, which that did not better\n" in capsys.readouterr().out
+    assert "learning rate: error 1, no better than before\n" in capsys.readouterr().out
 
 
 # what is recorded

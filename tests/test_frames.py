@@ -17,6 +17,7 @@ from sklearn.model_selection import TimeSeriesSplit, cross_val_score
 from tides import HORIZON, ROWS, small, tides
 
 import tidegate as tg
+from tidegate.data.series.series import Series
 from tidegate.errors import InputError
 from tidegate.tasks import load
 
@@ -424,3 +425,9 @@ def test_a_masked_or_complex_array_is_no_series() -> None:
     ):
         with pytest.raises(InputError, match=problem):
             tg.Forecaster(horizon=2, max_steps=1).fit(data)
+
+
+def test_roles_of_a_series_that_has_them_already_are_refused() -> None:
+    series = Series.of(np.arange(40), np.arange(80.0).reshape(40, 2), names=["a", "b"])
+    with pytest.raises(InputError, match="target: expected none for a Series, whose columns have"):
+        tg.Forecaster(horizon=2, verbose=0).fit(series, target="a")

@@ -7,6 +7,7 @@ from typing import Any
 
 from tidegate.data.series.frames import are_numbered
 from tidegate.data.series.held import Held
+from tidegate.data.series.panel import Panel
 from tidegate.data.series.series import ELAPSED, Series
 from tidegate.data.series.windowing import Windowing
 from tidegate.data.source import as_list, split_list
@@ -50,6 +51,8 @@ def roles_again(data: Any, w: Windowing, kept: Mapping[str, Any]) -> dict[str, A
         "every": kept.get("every"),
         "elapsed": isinstance(w.step, Uneven),
     }
+    if isinstance(data, Series | Panel):
+        return roles
     columns = getattr(data, "columns", None)
     if columns is None:  # of an array in the order of those of the training, or by their numbers
         named = (known or w.covariate_names) and are_numbered(sum(wanted.values(), []))

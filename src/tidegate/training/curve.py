@@ -108,7 +108,7 @@ def went_back(history: History, to: int, at: int, best_step: int, chosen_by: str
         f"ended with a falling learning rate: {chosen_by.replace('_', ' ')} {before:.4g}"
     )
     if best_step == to:
-        return f"{told}, which that did not better"
+        return f"{told}, no better than before"
     return f"{told} became {figures[steps.index(best_step)]:.4g}"
 
 

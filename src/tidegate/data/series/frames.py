@@ -62,6 +62,13 @@ def held_series(
     if isinstance(data, Series):
         data = Panel((data,))
     if isinstance(data, Panel):
+        given = {"time": time, "target": target, "covariate": covariate, "known": known,
+                 "id": id, "static": static}  # fmt: skip
+        for name in (name for name, value in given.items() if value not in (None, ())):
+            raise InputError(
+                f"{name}: expected none for a Series, whose columns have their roles already, got "
+                f"{given[name]!r}; give a data frame, or name the roles in Series.of"
+            )
         return Held(panel=data, timed=True, give_back=lambda forecast: forecast)
     roles = _Roles(time=time, target=target, covariate=covariate, known=known, id=id,
                    static=static, fill_gaps=fill_gaps, every=every, elapsed=elapsed)  # fmt: skip
