@@ -1,4 +1,4 @@
-"""What all baselines have in common, and those that answer with a label."""
+"""What all baselines have in common, and those that answer with a label, labels or a number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+
+from tidegate.data.text.label_sets import binary_losses, f1_figures
 
 
 class Baseline(ABC):
@@ -97,6 +99,29 @@ class Labelling(Baseline):
     def _losses(self, log_p: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """-log p of the answers, all of which the training part has."""
         return -log_p[np.arange(len(answers)), np.searchsorted(self.classes, answers)]
+
+
+class Holding(Baseline):
+    """A baseline that tells of each of L labels how likely an input has it.
+
+    ``thresholds`` [L]: from which probability on it is said to.
+    """
+
+    thresholds: np.ndarray
+
+    @abstractmethod
+    def logits(self, inputs: list[Any]) -> np.ndarray:
+        """Log-odds of each label, float64 [N, L]."""
+
+    def losses(self, part: Answered) -> np.ndarray:
+        return binary_losses(self.logits(part.inputs), part.answers).sum(1)
+
+    def figures(self, part: Answered) -> dict[str, float]:
+        """``cross_entropy`` in nats per input, ``micro_f1``, ``macro_f1``, ``subset_accuracy``."""
+        logits = self.logits(part.inputs)
+        told = 1 / (1 + np.exp(-logits)) > self.thresholds
+        entropy = float(binary_losses(logits, part.answers).sum(1).mean())
+        return {"cross_entropy": entropy, **f1_figures(told, part.answers > 0)}
 
 
 class Valued(Baseline):

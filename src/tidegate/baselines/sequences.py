@@ -1,4 +1,4 @@
-"""Sequences of numbers: the nearest neighbour, ridges on values and on convolutions, the mean.
+"""Sequences of numbers: the nearest neighbour, ridges on values and on convolutions.
 
 The neighbour and the ridge on values read what the networks read, `SequenceInputs.scaled`, once
 every sequence is brought to the same length: the median of the training part.
@@ -147,23 +147,6 @@ class ConvolvedNumbers(_Convolved, Valued):
 
     def predict(self, inputs: list[np.ndarray]) -> np.ndarray:
         return self._scale.inverse(self._told(inputs))[:, 0]
-
-
-class Mean(Valued):
-    """The mean answer of the training part, whatever the input."""
-
-    name = "mean"
-    about = "of the training part"
-
-    def __init__(self, value: float) -> None:
-        self._value = value
-
-    @classmethod
-    def fit(cls, train: Answered) -> Self:
-        return cls(float(train.answers.mean()))
-
-    def predict(self, inputs: list[Any]) -> np.ndarray:
-        return np.full(len(inputs), self._value)
 
 
 class LinearSequences(Valued):

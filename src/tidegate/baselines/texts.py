@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from tidegate.baselines.baseline import Answered, Baseline, Labelling, Valued, part_of, sampled
+from tidegate.baselines.baseline import Answered, Holding, Labelling, Valued, part_of, sampled
 from tidegate.data.text.conditions import Conditions
-from tidegate.data.text.label_sets import binary_losses, f1_figures, thresholds_of
+from tidegate.data.text.label_sets import binary_losses, log_odds, thresholds_of
 from tidegate.data.text.rows import learned_conditions, numbers_beside, text_of
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)
@@ -198,14 +198,14 @@ class RidgeTexts(Valued):
         return self._linear.predict(self._vectorizer.transform(inputs))
 
 
-class LinearLabelSets(Baseline):
+class LinearLabelSets(Holding):
     """A logistic regression for each label, which a text may have or not; thresholds as ours."""
 
     name = "TF-IDF + logistic regressions"
 
     def __init__(self, vectorizer: _Vectorizer, linears: list[Any], c: float, part: str) -> None:
         self._vectorizer, self._linears = vectorizer, linears
-        self._thresholds = np.full(len(linears), 0.5)
+        self.thresholds = np.full(len(linears), 0.5)
         self.about, self.part = f"{_ABOUT}, one for each label, C = {c:g}", part
         self.parameters = sum(one.coef_.size + 1 for one in linears if not isinstance(one, float))
 
@@ -228,7 +228,9 @@ class LinearLabelSets(Baseline):
 
         def fitted(c: float, rows: slice) -> Self:
             x, held = texts.read[rows], texts.answers[rows].T > 0
-            linears = [_logistic(c).fit(x, of) if 0 < of.mean() < 1 else _rate(of) for of in held]
+            linears = [
+                _logistic(c).fit(x, of) if 0 < of.mean() < 1 else log_odds(of) for of in held
+            ]
             return cls(texts.vectorizer, linears, c, texts.part)
 
         everything, most = slice(None), 4 * len(texts.answers) // 5
@@ -240,21 +242,10 @@ class LinearLabelSets(Baseline):
         logits = [model._logits(read) for model in models]
         best = int(np.argmin([binary_losses(of_model, held).sum() for of_model in logits]))
         chosen = fitted(_INVERSE_PENALTIES[best], everything) if alone else models[best]
-        chosen._thresholds = thresholds_of(1 / (1 + np.exp(-logits[best])), held > 0)
+        chosen.thresholds = thresholds_of(1 / (1 + np.exp(-logits[best])), held > 0)
         return chosen
 
-    def losses(self, part: Answered) -> np.ndarray:
-        return binary_losses(self.logits(part.inputs), part.answers).sum(1)
-
-    def figures(self, part: Answered) -> dict[str, float]:
-        """``cross_entropy`` in nats per text, ``micro_f1``, ``macro_f1``, ``subset_accuracy``."""
-        logits = self.logits(part.inputs)
-        told = 1 / (1 + np.exp(-logits)) > self._thresholds
-        entropy = float(binary_losses(logits, part.answers).sum(1).mean())
-        return {"cross_entropy": entropy, **f1_figures(told, part.answers > 0)}
-
     def logits(self, inputs: list[str]) -> np.ndarray:
-        """Log-odds of each label, float64 [N, L]."""
         return self._logits(self._vectorizer.transform(inputs))
 
     def _logits(self, read: Any) -> np.ndarray:
@@ -263,8 +254,3 @@ class LinearLabelSets(Baseline):
             for one in self._linears
         ]
         return np.stack(columns, axis=1)
-
-
-def _rate(held: np.ndarray) -> float:
-    """Log-odds of a label that all texts have, or none (Laplace)."""
-    return float(np.log((held.sum() + 1) / ((~held).sum() + 1)))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tidegate.baselines.baseline import Baseline, caveat
 from tidegate.errors import spelled
@@ -90,30 +90,47 @@ class Beside:
         return f"{told}; {_remedy(provenance, self.cheaper)}"
 
 
-def stand_beside(
-    fit: Callable[[float], Baseline],
-    validation: Any,
-    test: Any,
-    by_folds: Callable[[], Mapping[str, float]] | None,
-    seconds: float,
-) -> Beside:
-    """Fit a baseline in about ``seconds``, and score it on parts; None: no such part.
+class Candidate(NamedTuple):
+    """A baseline that ``fit`` makes in about so many seconds.
 
-    ``by_folds``: gives validation figures where there is no such part.
+    ``by_folds``: gives its figures where no part is there to validate by.
     """
-    began = time.monotonic()
+
+    fit: Callable[[float], Baseline]
+    by_folds: Callable[[], Mapping[str, float]] | None = None
+
+    def beside(self, validation: Any, test: Any, seconds: float) -> Beside:
+        """Fit it and score it on parts; None: no such part."""
+        began, fitted = time.monotonic(), self.fit(seconds)
+        figures = [{} if part is None else fitted.figures(part) for part in (validation, test)]
+        if self.by_folds is not None:
+            figures[0] = dict(self.by_folds())
+        return Beside(
+            baseline=fitted,
+            validation=figures[0],
+            test=figures[1],
+            seconds=round(time.monotonic() - began, 1),
+        )
+
+
+def best_beside(
+    candidates: Sequence[Candidate], validation: Any, test: Any, seconds: float
+) -> Beside:
+    """Of ``candidates`` that which does best by the proper score on the validation part.
+
+    Without such a part the test part tells: a network that beats the worse one has beaten nothing.
+    """
+
+    def score(one: Beside) -> float:
+        figures = one.validation or one.test
+        found = next((figures[name] for name in _SCORES if name in figures), math.inf)
+        return found if math.isfinite(found) else math.inf
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a solver has not converged is no news of the run
-        fitted = fit(seconds)
-        figures = [{} if part is None else fitted.figures(part) for part in (validation, test)]
-        if by_folds is not None:
-            figures[0] = dict(by_folds())
-    return Beside(
-        baseline=fitted,
-        validation=figures[0],
-        test=figures[1],
-        seconds=round(time.monotonic() - began, 1),
-    )
+        fitted = [one.beside(validation, test, seconds) for one in candidates]
+    spent_s = round(sum(one.seconds for one in fitted), 1)
+    return replace(min(fitted, key=score), seconds=spent_s)
 
 
 def allowance(max_minutes: float | None) -> float:
@@ -179,13 +196,15 @@ class StandsBeside(SklearnOptions):
         test: Any = None,
         by_folds: Callable[[], Mapping[str, float]] | None = None,
         *,
+        constant: Candidate | None = None,
         spent_s: float = 0.0,
         cheaper: str = _CHEAPER,
     ) -> None:
         """Fit the baseline, given the seconds that it may take, and score it; None: no part.
 
-        ``by_folds`` gives validation figures where there is no such part; ``spent_s``: what it has
-        taken already; ``cheaper``: what to do instead of training longer.
+        ``by_folds`` gives validation figures where there is no such part; ``constant``: what stands
+        in its place where it does better, though it reads nothing; ``spent_s``: what it has taken
+        already; ``cheaper``: what to do instead of training longer.
         """
         self._beside = None
         if not (self.baseline and self.is_first_process):
@@ -197,7 +216,8 @@ class StandsBeside(SklearnOptions):
             )
             return
         try:
-            beside = stand_beside(fit, validation, test, by_folds, self._baseline_s)
+            candidates = [Candidate(fit, by_folds), *([] if constant is None else [constant])]
+            beside = best_beside(candidates, validation, test, self._baseline_s)
             spent_s = round(beside.seconds + spent_s, 1)
             self._beside = replace(beside, seconds=spent_s, cheaper=cheaper)
         except ModuleNotFoundError as e:

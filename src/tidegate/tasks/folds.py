@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _LENGTHS = (33, 100, 300)  # steps
+_PARTS = FOLDS + 2  # of the minutes: one for each fold, and two for the network that is kept
+_LEAST = 0.25  # of its part, for a fold whose predecessors took longer than theirs
 _TEMPERATURES = np.geomspace(0.2, 50, 400)
 
 
@@ -78,10 +80,15 @@ def judged_by_folds(
 
 @contextmanager
 def trained_for(model: Any, judged: Judged | None) -> Iterator[None]:
-    """Inside, ``model`` is trained for so many steps as were found best, if any were."""
+    """Inside, ``model`` is trained for so many steps as were found best, if any were.
+
+    Of a limited time it gets what a fold had at least: the figures of folds are to be its own.
+    """
     given = model.max_steps
     if judged is not None and judged.steps is not None:
         model.max_steps = judged.steps
+    if judged is not None and model.max_minutes is not None:
+        model._preparation.leave(60 * model.max_minutes / _PARTS)
     try:
         yield
     finally:
@@ -96,7 +103,6 @@ def _out_of_fold(
     folds: np.ndarray,
     steps: int | None,
 ) -> np.ndarray:
-    minutes = model.max_minutes
     options = model.get_params() | {
         "validation_fraction": 0.0,
         "test_fraction": 0.0,
@@ -104,19 +110,27 @@ def _out_of_fold(
         "verbose": 0,
         "run_folder": None,
         "resume": False,
-        "max_minutes": None if minutes is None else minutes / (FOLDS + 2),
         "max_steps": model.max_steps if steps is None else steps,
     }
     outputs = np.empty((len(inputs), model.kind_.outputs))
     for fold in range(FOLDS):
         rest, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        other = type(model)(**options)
+        other = type(model)(**options | {"max_minutes": _minutes_of(model, fold)})
         with counting_from(time.monotonic()):
             given = model.kind_.given(answers[rest])
             other.fit([inputs[i] for i in rest], given, sample_weight=weights[rest])
         found = other._outputs([inputs[i] for i in own])
         outputs[own] = model.kind_.translated(found, other.kind_)
     return outputs
+
+
+def _minutes_of(model: Any, fold: int) -> float | None:
+    """What a fold may take of the minutes that those before it have left."""
+    if model.max_minutes is None:
+        return None
+    spent = (time.monotonic() - model._preparation.began) / 60
+    least = _LEAST * model.max_minutes / _PARTS
+    return float(max((model.max_minutes - spent) / (_PARTS - fold), least))
 
 
 def believe(model: Any, judged: Judged, answers: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.constants import Frequencies
 from tidegate.baselines.sequences import labels_within
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.classification import Classifier
@@ -58,7 +59,7 @@ class SequenceClassifier(SequenceEstimator, Classifier):
         that is not finite.
         """
         train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
-        self._stand_beside_on(train, held_out, test, labels_within)
+        self._stand_beside_on(train, held_out, test, labels_within, Frequencies.fit)
 
         of_labels = label_weights(self.class_weight, self.classes_.tolist(), train[1])
 

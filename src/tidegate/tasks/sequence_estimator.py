@@ -15,6 +15,7 @@ from tidegate.data.sequences.inputs import SequenceInputs
 from tidegate.data.sequences.reading import beside_steps
 from tidegate.runtime.batches import outputs_of
 from tidegate.tasks.architectures import check_readout
+from tidegate.tasks.beside import Candidate
 from tidegate.tasks.estimator import with_default
 from tidegate.tasks.sequence_blend import blended, keep_apart, trust
 from tidegate.tasks.sequence_reading import ReadsSequences, elapsed_option
@@ -181,14 +182,21 @@ class SequenceEstimator(ReadsSequences):
         held_out: Part,
         test: Part,
         fit: Callable[[Answered, int, float], Baseline],
+        constant: Callable[[Answered], Baseline],
     ) -> None:
-        """``fit``: of a training part, for so many questions, in about so many seconds."""
+        """``fit``: of a training part, for so many questions, in about so many seconds.
+
+        ``constant``: the same, of what answers without reading.
+        """
         validation, tested = (
             Answered(*part) if len(part[0]) else None for part in (held_out, test)
         )
         asked = len(held_out[0]) + len(test[0])
         self._stand_beside(
-            lambda seconds: fit(Answered(*train), asked, seconds), validation, tested
+            lambda seconds: fit(Answered(*train), asked, seconds),
+            validation,
+            tested,
+            constant=Candidate(lambda _: constant(Answered(*train))),
         )
 
     def _learn(

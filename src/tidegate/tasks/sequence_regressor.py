@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tidegate.baselines.constants import Mean
 from tidegate.baselines.sequences import numbers_within
 from tidegate.data.series.scaling import Scaler
 from tidegate.tasks.regression import Regressor
@@ -66,7 +67,7 @@ class SequenceRegressor(SequenceEstimator, Regressor):
         """
         train, held_out, test, (counts, others) = self._begin(X, y, validation, sample_weight)
         self.target_ = Scaler.fit(train[1][:, None])
-        self._stand_beside_on(train, held_out, test, numbers_within)
+        self._stand_beside_on(train, held_out, test, numbers_within, Mean.fit)
 
         from tidegate.training.regression import Regression
 

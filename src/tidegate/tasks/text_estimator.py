@@ -15,6 +15,7 @@ from tidegate.data.text.reading import TextEncoder
 from tidegate.data.text.rows import learned_conditions, rows_of, text_of
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import outputs_of
+from tidegate.tasks.beside import Candidate
 from tidegate.tasks.folds import (
     FOLDS,
     believe,
@@ -144,6 +145,12 @@ class TextEstimator(TextOptions):
             None if alone else judged,
             tested if len(test) else None,
             None if folds is None else lambda: figures_of_folds(linear, learned, folds),
+            constant=Candidate(
+                lambda _: self.kind_.constant(learned),
+                None
+                if folds is None
+                else lambda: figures_of_folds(self.kind_.constant, learned, folds),
+            ),
         )
         evidence = self.kind_.held(learned.answers)
         parts = [

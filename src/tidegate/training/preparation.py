@@ -53,6 +53,11 @@ class Preparation:
         total = 60 * self._minutes
         return share * max(_SHARE * total - (time.monotonic() - self.began), _LEAST * total)
 
+    def leave(self, seconds: float) -> None:
+        """Count no more of what went by than leaves so many seconds of the minutes."""
+        if self._minutes is not None:
+            self.began = max(self.began, time.monotonic() - 60 * self._minutes + seconds)
+
     @property
     def slowness(self) -> float:
         """Seconds on the clock for each that the processor has worked: others work, too."""

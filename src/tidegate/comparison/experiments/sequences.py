@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
+from tidegate.baselines.constants import Mean
 from tidegate.baselines.sequences import (
     ConvolvedLabels,
     ConvolvedNumbers,
     LinearSequences,
-    Mean,
     NearestNeighbour,
 )
 from tidegate.comparison.experiments.answered import CROSS_ENTROPY, AnsweredExperiment

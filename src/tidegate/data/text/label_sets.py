@@ -16,6 +16,7 @@ __all__ = [
     "binary_losses",
     "f1_figures",
     "held_of",
+    "log_odds",
     "thresholds_of",
 ]
 
@@ -64,6 +65,13 @@ def _is_several(one: Any) -> bool:
 def binary_losses(logits: np.ndarray, held: np.ndarray) -> np.ndarray:
     """-log p of whether each label is held, float64, as ``logits`` and ``held`` 0 or 1, [N, L]."""
     return np.logaddexp(0, np.where(held > 0, -1.0, 1.0) * logits.astype(np.float64))
+
+
+def log_odds(held: np.ndarray) -> float:
+    """Log-odds of a label in texts that hold it or not, bool [N], as after one more of each
+    (Laplace).
+    """
+    return float(np.log((held.sum() + 1) / ((~held).sum() + 1)))
 
 
 def f1_figures(predicted: np.ndarray, held: np.ndarray) -> dict[str, float]:

@@ -47,6 +47,10 @@ class Kind(ABC):
         """A cheap method fitted to ``part``, whose penalty does best on ``judge``."""
 
     @abstractmethod
+    def constant(self, part: Answered) -> Baseline:
+        """What answers without reading, fitted to ``part``."""
+
+    @abstractmethod
     def objective(self, *arguments: Any, **more: Any) -> ManyToOne:
         """What training asks, made of what `ManyToOne` takes."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered
+from tidegate.baselines.constants import SetFrequencies
 from tidegate.baselines.texts import LinearLabelSets
 from tidegate.data.files.items import Label
 from tidegate.data.text.label_sets import binary_losses, f1_figures, held_of, thresholds_of
@@ -43,6 +44,9 @@ class LabelSets(Kind):
         self, part: Answered, judge: Answered, *, lowercase: bool, seconds: float
     ) -> LinearLabelSets:
         return LinearLabelSets.fit(part, judge, lowercase=lowercase, seconds=seconds)
+
+    def constant(self, part: Answered) -> SetFrequencies:
+        return SetFrequencies.fit(part)
 
     def objective(self, *arguments: Any, **more: Any) -> ManyToOne:
         from tidegate.training.multi_label import MultiLabel

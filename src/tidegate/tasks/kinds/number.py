@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered
+from tidegate.baselines.constants import Mean
 from tidegate.baselines.texts import RidgeTexts
 from tidegate.data.series.scaling import Scaler
 from tidegate.tasks.kinds.kind import Kind
@@ -41,6 +42,9 @@ class Number(Kind):
         self, part: Answered, judge: Answered, *, lowercase: bool, seconds: float
     ) -> RidgeTexts:
         return RidgeTexts.fit(part, judge, lowercase=lowercase, seconds=seconds)
+
+    def constant(self, part: Answered) -> Mean:
+        return Mean.fit(part)
 
     def objective(self, network: Any, train: Any, validation: Any, **more: Any) -> ManyToOne:
         from tidegate.training.regression import Regression

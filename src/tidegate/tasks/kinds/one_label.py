@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered
+from tidegate.baselines.constants import Frequencies
 from tidegate.baselines.texts import LinearTexts
 from tidegate.data.text.evidence import answers_of_labels
 from tidegate.runtime.probabilities import log_softmax
@@ -45,6 +46,9 @@ class OneLabel(Kind):
         self, part: Answered, judge: Answered, *, lowercase: bool, seconds: float
     ) -> LinearTexts:
         return LinearTexts.fit(part, judge, lowercase=lowercase, seconds=seconds)
+
+    def constant(self, part: Answered) -> Frequencies:
+        return Frequencies.fit(part)
 
     def objective(self, *arguments: Any, **more: Any) -> ManyToOne:
         from tidegate.training.classification import Classification
