@@ -261,7 +261,8 @@ def test_wrong_irregular_times_of_frames_are_told_as_the_command_tells_them() ->
 
     refused(frame[["level"]][:-2], "expected a column of times beside it.*give time='COLUMN'")
     refused(frame[:-2], "got every='D'; give time='COLUMN' alone", time="when", every="D")
-    refused(frame[:-2][::-1], "expected rows sorted by time", time="when")
+    twice = pd.concat([frame[:3], frame[2:-2]])
+    refused(twice, "row 3: expected each time once", time="when")
     refused(LEVEL[:-2], "the time since the row before as one more column")
     model.fit(frame[:-2], time="when", elapsed=True)
     with pytest.raises(InputError, match="2 rows after the last value.* with their times, got 0"):

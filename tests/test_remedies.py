@@ -106,6 +106,22 @@ CASES = {
         same,
         "--season 5",
     ),
+    "categories": (
+        f"{FORECAST} --covariate day",
+        table(
+            *(f"{i},{i % 5},{['Mon', 'Tue', 'Wed'][i % 3]}" for i in range(40)), header="t,v,day"
+        ),
+        "write 3 columns of 0 and 1 in its place",
+        lambda content: re.sub("(Mon|Tue|Wed)", lambda found: str(int(found[1] == "Mon")), content),
+        "",
+    ),
+    "dates as numbers": (
+        f"{FORECAST} --covariate day",
+        table(*(f"{i},{i % 5},{day}" for i, day in enumerate(DAYS)), header="t,v,day"),
+        "leave the column out, or name it as the column of times",
+        same,
+        "--time day --covariate t",
+    ),
     "gap filled": (FORECAST, table(*GAP), "with --fill-gaps", same, "--fill-gaps"),
     "gap inserted": (
         FORECAST,
@@ -158,13 +174,6 @@ CASES = {
         without(r"^.*south\n"),
         "",
     ),
-    "unsorted": (
-        FORECAST,
-        table(*reversed(numbered(40))),
-        "sort them by time",
-        lambda _: table(*numbered(40)),
-        "",
-    ),
     "day or month": (
         FORECAST,
         table(*(f"{d:02}/02/2016,{d}" for d in range(1, 13))),
@@ -174,10 +183,24 @@ CASES = {
     ),
     "short years": (
         FORECAST,
-        table(*(f"{d:02}/01/16,{d}" for d in range(1, 31))),
+        table(*(f"16/01/{d:02},{d}" for d in range(1, 31))),
         "write the year in four digits",
-        replaced("/16,", "/2016,"),
+        replaced("\n16/", "\n2016/"),
         "",
+    ),
+    "steps twice": (
+        FORECAST,
+        table(*(f"2016-01-{d:02},{d}" for d in (1, 2, 2, *range(3, 31)))),
+        "take the mean of each step with --every",
+        same,
+        "--every D",
+    ),
+    "clocks and means": (
+        FORECAST,
+        table(*AUTUMN),
+        "take the mean of both hours",
+        same,
+        "--every h",
     ),
     "decimal comma": (
         FORECAST,

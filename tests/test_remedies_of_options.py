@@ -276,10 +276,6 @@ IN_PYTHON: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
     "series in levels": (
         lambda: forecast(PANEL), r"frame.unstack\(0\)|of its own", lambda: forecast(FRAME),
     ),
-    "unsorted": (
-        lambda: forecast(FRAME[::-1]), "sort them by time",
-        lambda: forecast(FRAME[::-1].sort_index()),
-    ),
     "a date": (
         lambda: forecast(FRAME, train_until=date(2016, 2, 10)), "expected text or a number",
         lambda: forecast(FRAME, train_until=str(date(2016, 2, 10))),

@@ -239,7 +239,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
         "d.csv",
         LONG + "a,2,3,up\n",
         {"id": "id", "time": "t", "values": ("v",), "label": "label"},
-        "line 4, column 't': expected a time after '2', got '2'",
+        "line 4, column 't': expected each time once in an id, got 2 again; keep one row",
     ),
     (
         "d.csv",

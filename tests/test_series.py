@@ -76,7 +76,9 @@ def test_a_step_that_is_not_one_is_refused(text: object):
     ("times", "row", "message"),
     [
         (dates("2020-01-01", "2020-01-02", "2020-01-02"), 2, "each time once, got 2020-01-02"),
-        (dates("2020-01-01", "2020-01-03", "2020-01-02"), 2, "sorted by time"),
+        # of rows in any order the row is the one that was given
+        (dates("2020-01-01", "2020-01-05", "2020-01-02", "2020-01-03"), 1, "missing rows"),
+        (np.array([9.0, 3.0, 2.0, 1.0, 4.5, 0.0]), 4, "times 1.0 apart"),
         (dates("2020-01-01", "2020-01-02", "2020-01-03", "2020-01-05"), 3, "missing rows"),
         (dates("2020-01-01", "2020-02-01", "2020-03-01", "2020-05-01"), 3, "expected 2020-04-01"),
         (dates("2020-01-01", "2020-01-03", "2020-01-05", "2020-01-08"), 3, "2 days apart"),

@@ -31,6 +31,40 @@ def table(folder, text):
     return folder / "t.csv"
 
 
+def test_rows_in_any_order_are_the_series_that_their_times_tell(folder):
+    lines = (folder / "wide.csv").read_text().splitlines()
+    told = {"time": "year", "target": ("a",), "covariate": ("wind",)}
+    sorted_by_time = SeriesTable(path=folder / "wide.csv", **told).read().first
+    shuffled = np.random.default_rng(1).permutation(lines[1:]).tolist()
+    for name, others in (("reversed", lines[:0:-1]), ("shuffled", shuffled)):
+        (folder / f"{name}.csv").write_text("\n".join([lines[0], *others]))
+        found = SeriesTable(path=folder / f"{name}.csv", **told).read().first
+        np.testing.assert_array_equal(found.times, sorted_by_time.times)
+        np.testing.assert_array_equal(found.values, sorted_by_time.values)
+        np.testing.assert_array_equal(found.covariates, sorted_by_time.covariates)
+    text = "\n".join([*lines[:9], *reversed(lines[9:20]), lines[20].replace(",0.", ",x")])
+    with pytest.raises(InputError, match="line 21, column 'a'"):
+        read_series(table(folder, text), "year", ["a"])
+
+
+def test_a_column_without_a_name_is_named_by_nothing(folder, tidegate):
+    rows = "".join(f"{1990 + k},{k % 5}\n" for k in range(40))  # as pandas writes an index
+    table(folder, ",v\n" + rows)
+    ran = tidegate(f"train forecaster t.csv --time '' --target v {TINY}")
+    assert ran.code == 0, ran.err
+    assert "2030," in tidegate("forecast t-forecaster.safetensors t.csv").out
+
+
+def test_what_comes_next_is_told_with_how_the_file_is_written(folder, tidegate):
+    rows = "".join(f'{k},"{1 + k % 5},000"\n' for k in range(40))
+    table(folder, "t,v\n" + rows)
+    told = f"train forecaster t.csv --time t --target v --decimal . {TINY}"
+    ran = tidegate(told)
+    advised = ran.out.partition("next:  tidegate ")[2].strip()
+    assert advised.startswith("forecast t-forecaster.safetensors t.csv --decimal .")
+    assert tidegate(advised.replace(" --plot forecast.png", "")).code == 0
+
+
 # all other columns
 
 

@@ -42,6 +42,7 @@ class TrainingRun:
     """One run of one task on the file ``data``.
 
     ``invocation`` is what was typed: several processes are given it, and the way to resume.
+    ``layout``: what of it said how the file is written, which its next reader must be told, too.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class TrainingRun:
         devices: int,
         json: bool,
         invocation: Invocation,
+        layout: str,
     ) -> None:
         self.began = time.monotonic()  # reading the file counts towards the minutes, too
         self.output = output or default_model_path(task, data)
@@ -62,6 +64,7 @@ class TrainingRun:
         self.model: Estimator = task_class(task)(**{**options, "run_folder": self.folder})
         self.inputs = files_read(options, data, validation)
         self.data, self.devices, self.json, self.invocation = data, devices, json, invocation
+        self.layout = layout
         self.first = process_rank() in (None, 0)
 
     def go(self, read: Read, about: dict[str, Any]) -> None:
@@ -233,5 +236,6 @@ class TrainingRun:
         say(f"curve: {self.folder / 'curve.png'}")
         say(f"model: {self.output}")
         names = {"model": quoted_path(self.output), "data": quoted_path(self.data)}
+        names["data"] += f" {self.layout}" if self.layout else ""
         names["piece"] = getattr(self.model, "piece_name", "")
         say("next:  " + TASKS[self.model.TASK].then.format(**names))

@@ -78,6 +78,7 @@ def train_command(task: str) -> Command:
             devices=devices,
             json=json,
             invocation=invocation,
+            layout=source.layout_told(),
         )
         run.go(read, source.provenance())
 

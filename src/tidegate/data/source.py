@@ -88,6 +88,9 @@ def as_list(names: Sequence[str]) -> str:
     )
 
 
+_OF_TABLES = ("separator", "decimal", "sheet")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
     """One kind of FILE.
@@ -191,9 +194,17 @@ class Source(ABC):
             sheet=self.sheet,
         )
 
+    def layout_told(self) -> str:
+        """What was told of how the file is written, as its user writes it; empty: nothing was.
+
+        Other files may be written otherwise, so a model does not keep it.
+        """
+        told = {name: getattr(self, name) for name in ("encoding", *_OF_TABLES)}
+        return " ".join(spelled(name, value) for name, value in told.items() if value is not None)
+
     def refuse_table_options(self, file: File) -> None:
         """Raise InputError for an option about tables, since ``file`` is none."""
-        for name in ("separator", "decimal", "sheet"):
+        for name in _OF_TABLES:
             if (value := getattr(self, name)) is not None:
                 problem = f"expected none, for {file} is no table"
                 raise InputError(f"{problem}, got {value!r}; leave it out", option=name)

@@ -272,7 +272,9 @@ class TimeSeries(Source):
     @property
     def time_column(self) -> str | None:
         """None: the rows stand in their order.  Of a model that was trained in Python: ``time``."""
-        return None if self.no_time else self.time or "time"
+        if self.no_time:
+            return None
+        return "time" if self.time is None else self.time
 
     def provenance(self) -> dict[str, str | int | bool]:
         """As of any source; of columns that were found ``fit`` keeps the names."""

@@ -16,7 +16,13 @@ from tidegate.training.search_space import Among
 class ForecastOptions(JudgedForecaster):
     """What a forecaster is told before it sees any series."""
 
-    horizon: int = option(24, "how many rows ahead to forecast", at_least=1, common=True)
+    horizon: int | None = option(
+        None,
+        "how many rows ahead to forecast (default: 24, or a tenth of fewer than 120 rows; with "
+        "columns that are known of rows to come as many as those rows)",
+        at_least=1,
+        common=True,
+    )
     context: int | None = option(
         None,
         "how many past rows a forecast reads (default: 14 seasons and the longest season found, "

@@ -12,14 +12,44 @@ from tidegate.data.series.scaling import Scaler
 from tidegate.data.series.season import guess_season, longer_seasons
 from tidegate.data.series.series import Series, filled
 from tidegate.data.series.windowing import Windowing, choose_context, choose_segment
+from tidegate.data.series.windows import Windows
 from tidegate.data.times.calendar import calendar_parts
 from tidegate.errors import InputError, spelled
 
 _SHARE = 0.8  # of the rows before the end of the validation rows: training
 _ASKED = 20  # of many series the longest ones, which tell the season
+_HORIZON = 24
+_OF_ROWS = 10  # a horizon has one of so many rows where that is fewer
+_OF_ROWS_TOLD = 5  # of rows that are told beforehand a horizon may have more
 
 
-def spans_of(options: Any, panel: Panel) -> list[tuple[int, int]]:
+def horizon_of(options: Any, panel: Panel) -> int:
+    """How many rows ahead to forecast: what the option says, or what the rows leave room for.
+
+    Rows of which something is known beforehand, and no value, are those to forecast.  Of many
+    series the median one tells.
+    """
+    if options.horizon is not None:
+        return int(options.horizon)
+    ends = [_end(_rows(options, one, clipped=True), one) for one in panel.series]
+    rows = int(np.median(ends))
+    told = [len(one.known) - len(one) for one in panel.series if one.known is not None]
+    if to_come := [count for count in told if count > 0]:
+        return min(*to_come, max(rows // _OF_ROWS_TOLD, 1))
+    return min(_HORIZON, max(rows // _OF_ROWS, 1)) if rows < 5 * _HORIZON else _HORIZON
+
+
+def horizon_told(options: Any, horizon: int) -> str:
+    """Why a forecast has so many rows, where nobody said how many and they are not the usual."""
+    if options.horizon is not None or horizon == _HORIZON:
+        return ""
+    return (
+        f"{horizon} rows ahead, since the rows, or what is known of those to come, leave no room "
+        f"for {_HORIZON}: {spelled('horizon')} asks for others"
+    )
+
+
+def spans_of(options: Any, panel: Panel, horizon: int) -> list[tuple[int, int]]:
     """Ends of training and validation of each series, as rows.  Raises InputError.
 
     By default a fifth of the rows before the end is there to validate by, of series with ids a
@@ -30,17 +60,16 @@ def spans_of(options: Any, panel: Panel) -> list[tuple[int, int]]:
     found = []
     for one in panel.series:
         rows = _rows(options, one, clipped=True)
-        end = len(one) if rows["validate_until"] is None else rows["validate_until"]
-        cut = rows["train_until"]
+        end, cut = _end(rows, one), rows["train_until"]
         if cut is None:
-            cut = max(min(round(_SHARE * end), end - options.horizon), 0)
+            cut = max(min(round(_SHARE * end), end - horizon), 0)
         found.append((min(cut, end), end))
     if not any(0 < cut < end for cut, end in found):
         longest = max(panel.series, key=len)
         _span(options, longest)  # says what is wrong with it
         cut, end = found[panel.series.index(longest)]
         raise InputError(
-            f"expected more than {options.horizon} rows to learn from, the horizon, got {end} in "
+            f"expected more than {horizon} rows to learn from, the horizon, got {end} in "
             "the longest series; give more rows, or a shorter horizon",
             option=end_given(options),
         )
@@ -53,6 +82,19 @@ def end_given(options: Any) -> str | None:
     return next(given, None)
 
 
+def need_answered(part: Windows, rows: str) -> None:
+    """Raise InputError where no window of a part, that of such ``rows``, can be learned from."""
+    if len(part.answered):
+        return
+    remedy = "give more rows, or fill some in"
+    if part.windowing.own_scale:
+        remedy = f"give more rows, or read values as they are with {spelled('own_scale', False)}"
+    raise InputError(
+        f"expected a window of {rows} rows whose context changes and whose horizon is known, got "
+        f"none among {len(part)}; {remedy}"
+    )
+
+
 def first_asked(windowing: Windowing, cut: int) -> int:
     """The first row of a series with an id that training asks for.
 
@@ -62,7 +104,7 @@ def first_asked(windowing: Windowing, cut: int) -> int:
     return min(windowing.context, max(1, cut - windowing.horizon))
 
 
-def windowing_of(options: Any, train: Panel, static_size: int) -> Windowing:
+def windowing_of(options: Any, train: Panel, horizon: int, static_size: int) -> Windowing:
     """What is read and how, chosen and scaled by the training rows alone."""
     first, alone = train.first, train.id_name is None
     none = np.zeros(1, np.int64)
@@ -77,9 +119,7 @@ def windowing_of(options: Any, train: Panel, static_size: int) -> Windowing:
     # where many series share what they teach, each may give half of its rows to be read
     rows = len(first) if alone else 2 * int(np.median([len(one) for one in series]))
     longest = max((season, *longer))
-    context = options.context or choose_context(
-        rows, options.horizon, season, options.segment, longest
-    )
+    context = options.context or choose_context(rows, horizon, season, options.segment, longest)
     calendar = calendar_parts(first.step) if options.calendar else ()
     if options.calendar and not calendar:
         raise InputError(
@@ -94,7 +134,7 @@ def windowing_of(options: Any, train: Panel, static_size: int) -> Windowing:
         covariate_names=first.covariate_names,
         step=first.step,
         context=context,
-        horizon=options.horizon,
+        horizon=horizon,
         season=season,
         segment=options.segment or choose_segment(context, season),
         joint=options.joint,
@@ -138,7 +178,7 @@ def _season(series: list[Series], values: list[np.ndarray]) -> int:
 
 def _span(options: Any, series: Series) -> tuple[int, int]:
     rows = _rows(options, series, clipped=False)
-    end = len(series) if rows["validate_until"] is None else rows["validate_until"]
+    end = _end(rows, series)
     cut = round(_SHARE * end) if rows["train_until"] is None else rows["train_until"]
     if not 0 < cut < end and options.train_until is None:
         problem = f"expected 3 rows or more to learn from, got {end}; give more rows"
@@ -150,6 +190,11 @@ def _span(options: Any, series: Series) -> tuple[int, int]:
             option="train_until",
         )
     return cut, end
+
+
+def _end(rows: dict[str, int | None], series: Series) -> int:
+    """Where the validation rows end."""
+    return len(series) if rows["validate_until"] is None else rows["validate_until"]
 
 
 def _rows(options: Any, series: Series, *, clipped: bool) -> dict[str, int | None]:

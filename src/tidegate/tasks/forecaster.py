@@ -31,6 +31,9 @@ from tidegate.tasks.forecast_spans import (
     end_given,
     first_asked,
     gaps_told,
+    horizon_of,
+    horizon_told,
+    need_answered,
     spans_of,
     unseen_from,
     windowing_of,
@@ -115,19 +118,22 @@ class Forecaster(ForecastOptions):
                            static=static, fill_gaps=fill_gaps, every=every,
                            elapsed=elapsed)  # fmt: skip
         panel = held.panel
-        spans = spans_of(self, panel)
+        horizon = horizon_of(self, panel)
+        spans = spans_of(self, panel, horizon)
         cuts, ends = zip(*spans, strict=True)
         for one, end in zip(panel.series, ends, strict=True):
             need_finite(one.rows(0, end))
         self.statics_ = _learned_statics(panel)
         size = 0 if self.statics_ is None else self.statics_.size
-        self.windowing_ = w = windowing_of(self, panel.before(cuts), size)
+        self.windowing_ = w = windowing_of(self, panel.before(cuts), horizon, size)
         stack = self._stack(panel, [first_asked(w, cut) for cut in cuts])
         alone = panel.id_name is None
         first = w.context if alone else 0
         starts = _starts(stack, [(first, cut) for cut in cuts], end_given(self))
         train = Windows(w, stack.rows, starts)
         validation = train.at(_starts(stack, spans, "train_until"))
+        need_answered(train, "training")
+        need_answered(validation, "validation")
         everything = train.at(_starts(stack, [(first, end) for end in ends]))
         later = [(end, len(one)) for end, one in zip(ends, panel.series, strict=True)]
         tested = None
@@ -140,7 +146,7 @@ class Forecaster(ForecastOptions):
         self.unseen_from_ = unseen_from(panel.before(ends))
         if self.speaks:
             say(w.said() + (f"; {len(panel.series)} series" if not alone else ""))
-            if told := gaps_told(panel):
+            for told in filter(None, (horizon_told(self, horizon), gaps_told(panel))):
                 say(told)
         steps = line_steps(w.input_size, w.output_size, w.steps) if self.linear else 0
         steps = steps if steps > w.steps_ahead else 0
@@ -294,7 +300,7 @@ class Forecaster(ForecastOptions):
 
     def spans(self, panel: Panel) -> list[tuple[int, int]]:
         """Ends of training and validation of each series, as rows.  Raises InputError."""
-        return spans_of(self, panel)
+        return spans_of(self, panel, horizon_of(self, panel))
 
     def _objective(
         self, network: SequenceNetwork, train: Windows, validation: Windows

@@ -23,6 +23,7 @@ from tidegate.data.series.windows import Windows
 from tidegate.errors import InputError, spelled
 from tidegate.runtime.batches import forecast_windows
 from tidegate.tasks.forecast_figures import Spans
+from tidegate.tasks.forecast_spans import horizon_of
 
 _CHUNK = 2048  # windows forecast at once, which bounds memory
 
@@ -47,13 +48,13 @@ class Forecasts(Experiment):
             )
         self.held = held_series(data, **roles)
         self.panel = panel = self.held.panel
-        self.chosen = model.spans(panel)
+        self.chosen, horizon = model.spans(panel), horizon_of(model, panel)
         self.learned = [(0, cut) for cut, _ in self.chosen]
         later = [(end, len(one)) for (_, end), one in zip(self.chosen, panel.series, strict=True)]
-        tested = any(last - end >= model.horizon for end, last in later)
+        tested = any(last - end >= horizon for end, last in later)
         self.held_out = "test" if tested else "validation"
         self.scored = later if tested else self.chosen
-        self.size = sum(max(b - a - model.horizon + 1, 0) for a, b in self.scored)
+        self.size = sum(max(b - a - horizon + 1, 0) for a, b in self.scored)
 
     @classmethod
     def held_back(cls, model: Any, share: float) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Forecasts(Experiment):
         every, errors = self._windows(model, spans), []
         for some in np.split(every.starts, range(_CHUNK, len(every.starts), _CHUNK)):
             part = every.at(some)
-            missed = forecast_windows(model.runtime_, part) - part.asked(model.horizon)
+            missed = forecast_windows(model.runtime_, part) - part.asked(model.windowing_.horizon)
             errors.append(mean_known((missed / part.units()) ** 2, (1, 2)))
         return self._by_stretch(model, np.concatenate(errors))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from tidegate.errors import spelled
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["as_floats", "mark_of", "what_helps", "with_points"]
+__all__ = ["as_floats", "mark_of", "what_helps", "what_helps_text", "with_points"]
 
 # What stands in a cell without a number, in small letters.
 _MISSING: Final = (
@@ -123,6 +124,18 @@ def as_floats(column: polars.Series | TextColumn) -> tuple[np.ndarray, np.ndarra
     if unread.any():
         unread &= ~text.str.to_lowercase().is_in(_MISSING)
     return values.to_numpy().astype(np.float64), unread.to_numpy()
+
+
+def what_helps_text(cells: Sequence[str], *, times: bool) -> str | None:
+    """What to do about a column that holds these in place of numbers, or times."""
+    if times:
+        return "leave the column out, or name it as the column of times"
+    if 2 * len(kinds := set(cells)) > len(cells):
+        return None
+    return (
+        f"leave the column out, or write {len(kinds)} columns of 0 and 1 in its place, one for "
+        "each of its values"
+    )
 
 
 def what_helps(cell: str) -> str | None:

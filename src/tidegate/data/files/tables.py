@@ -14,7 +14,13 @@ import numpy as np
 
 from tidegate.data.files.formats import PLAIN, Contents, Layout, line_of_row, read_contents
 from tidegate.data.files.items import is_missing, label_text
-from tidegate.data.files.numerals import as_floats, mark_of, what_helps, with_points
+from tidegate.data.files.numerals import (
+    as_floats,
+    mark_of,
+    what_helps,
+    what_helps_text,
+    with_points,
+)
 from tidegate.data.files.text_frame import TextColumn, is_text
 from tidegate.data.times.styles import RowError, TimeStyle, read_times
 from tidegate.errors import InputError, shown, spelled
@@ -221,7 +227,11 @@ class Table:
     def _no_number(self, cells: polars.Series, wrong: np.ndarray) -> InputError:
         row, last = int(wrong.argmax()), len(wrong) - 1
         cell = as_text(cells[row])
-        remedy = what_helps(cell) or "correct it or remove the row"
+        remedy = what_helps(cell)
+        if remedy is None and 2 * wrong.sum() > len(wrong):  # a column of something else
+            texts = [as_text(cells[i]) for i in np.flatnonzero(wrong).tolist()]
+            remedy = what_helps_text(texts, times=_are_times([cell]))
+        remedy = remedy or "correct it or remove the row"
         if row == 0 < last and wrong.sum() == 1 and not re.search(r"\d", cell):
             remedy += "; if it is a row of units or a second header, take it out"
         elif row > max(0, last - _FOOTER):

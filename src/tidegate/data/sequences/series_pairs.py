@@ -13,7 +13,7 @@ from tidegate.data.files.formats import PLAIN, Layout
 from tidegate.data.files.tables import Table, read_table
 from tidegate.data.sequences.inputs import as_sequences
 from tidegate.data.sequences.npz import arrays_in, sequences_in
-from tidegate.data.sequences.tables import groups_of, times_of
+from tidegate.data.sequences.tables import groups_of, in_order
 from tidegate.errors import InputError, spelled
 
 __all__ = ["PairsTable", "SeriesPairs", "as_series_pairs", "read_npz_pairs"]
@@ -132,7 +132,7 @@ class PairsTable:
         table.check({n: option for n, option in options.items() if n is not None})
         groups, ids = groups_of(table, self.id)
         if self.time is not None:
-            times_of(table, self.time, groups)
+            _, groups = in_order(table, self.time, groups)
         sources = [_ended(table, names, rows) for rows in groups]
         targets = [_ended(table, self.targets, rows) for rows in groups] if answered else []
         return sources, targets, ids

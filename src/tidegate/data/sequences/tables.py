@@ -16,7 +16,7 @@ from tidegate.data.sequences.sequences import Answers, SequenceSet
 from tidegate.data.times.grid import elapsed_between
 from tidegate.errors import InputError, shown, spelled
 
-__all__ = ["SequenceTable", "as_numbers", "times_of", "groups_of", "one_of_each"]
+__all__ = ["SequenceTable", "as_numbers", "groups_of", "in_order", "one_of_each"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class SequenceTable:
     """Which columns of the table at ``path`` are what.
 
     With an ``id`` column the table is long: rows with the same id are the steps of one sequence, in
-    their order, which a ``time`` column confirms.  Without, each row is a whole sequence:
+    the order of a ``time`` column, else as they stand.  Without, each row is a whole sequence:
     ``channels`` columns for its first step, as many for the next, and so on; it ends where the rest
     of its cells are empty.  ``values`` are by default all columns without another role.  ``answer``
     is the column of labels or numbers, the same on all rows of a sequence.  ``by_step``: every row
@@ -70,14 +70,14 @@ class SequenceTable:
             sequence_names = [str(row + 1) for row in range(frame.height)]
         else:
             groups, sequence_names = self._groups(table)
-            values = [cells[rows] for rows in groups]
             if self.time is not None:
-                times = times_of(table, self.time, groups)
-                if self.elapsed:
-                    values = [
-                        np.c_[of, elapsed_between(times[rows])]
-                        for of, rows in zip(values, groups, strict=True)
-                    ]
+                times, groups = in_order(table, self.time, groups)
+            values = [cells[rows] for rows in groups]
+            if self.elapsed:
+                values = [
+                    np.c_[of, elapsed_between(times[rows])]
+                    for of, rows in zip(values, groups, strict=True)
+                ]
         found = None
         if asked is not None and answers == "labels":
             labels = np.array(table.labels(asked))
@@ -147,23 +147,27 @@ def groups_of(table: Table, column: str) -> tuple[list[np.ndarray], list[str]]:
     return np.split(order, np.cumsum(np.bincount(rank))[:-1]), names[begun].tolist()
 
 
-def times_of(table: Table, column: str, groups: list[np.ndarray]) -> np.ndarray:
-    """The times of rows, numbers or datetime64.
+def in_order(
+    table: Table, column: str, groups: list[np.ndarray], *, once: bool = True
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The times of rows, numbers or datetime64, and the rows of every sequence in order of time.
 
-    Raises InputError unless they rise within every sequence.
+    Rows at the same time stay as they stand.  ``once``: raises InputError where there are some.
     """
-    cells = table.frame[column]
-    times = as_numbers(cells)
+    times = as_numbers(table.frame[column])
     if times is None:
         times, _ = table.times(column)
-    for rows in groups:
-        falls = np.flatnonzero(times[rows[1:]] <= times[rows[:-1]])
-        if len(falls):
-            before, row = rows[falls[0] : falls[0] + 2].tolist()
-            first, then = shown(str(cells[before])), shown(str(cells[row]))
-            problem = f"expected a time after {first}, got {then}"
-            raise table.error(row, f"{problem}; sort the rows of an id by time", column)
-    return times
+    groups = [rows[np.argsort(times[rows], kind="stable")] for rows in groups]
+    for rows in groups if once else ():
+        again = np.flatnonzero(times[rows[1:]] == times[rows[:-1]])
+        if len(again):
+            row = int(rows[again[0] + 1])
+            problem = f"expected each time once in an id, got {table.frame[column][row]} again"
+            remedy = (
+                f"keep one row of them, or leave {spelled('time')} out to read rows as they are"
+            )
+            raise table.error(row, f"{problem}; {remedy}", column)
+    return times, groups
 
 
 def _answers(

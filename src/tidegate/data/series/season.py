@@ -104,6 +104,8 @@ def _of_step(step: Spacing) -> int | None:
 
 
 def _peak_lag(values: np.ndarray) -> int:
+    if len(values) < 4:  # no change has another of the same series before and after it
+        return 1
     changes = np.diff(values / power_of_two(values), axis=0)
     # a season is seen three times or more
     correlation = _autocorrelation(changes - changes.mean(axis=0))[: len(changes) // 3]

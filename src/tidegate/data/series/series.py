@@ -15,7 +15,14 @@ import numpy as np
 
 from tidegate.data.files.dialect import Dialect
 from tidegate.data.times.frequencies import binned, step_named
-from tidegate.data.times.grid import Spacing, Uneven, advance, elapsed_between, grid_positions
+from tidegate.data.times.grid import (
+    Spacing,
+    Uneven,
+    advance,
+    elapsed_between,
+    grid_positions,
+    order_of,
+)
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds
 from tidegate.errors import InputError, shown, spelled
 
@@ -73,8 +80,9 @@ class Series:
         ``fill_gaps`` missing rows and values are as ``with_gaps`` has them.  ``every`` names a
         step, to which rows at any times are brought by means; steps without rows are gaps.
         ``elapsed``: rows at irregular times stay as they are; the time since the row before, of
-        dates in days, is known of each.  Raises InputError for shapes that disagree, values that
-        are not finite, times that are not sorted and gapless.
+        dates in days, is known of each.  Rows may stand in any order: their times tell it.  Raises
+        InputError for shapes that disagree, values that are not finite, times that come twice or
+        leave gaps.
         """
         times = _times(times)
         table = _channels(values, len(times), "values")
@@ -82,6 +90,8 @@ class Series:
         extra = _channels(extra, len(times), "covariates")
         beforehand = np.empty((len(times), 0)) if known is None else known
         beforehand = _channels(beforehand, len(times), "known")
+        order = order_of(times)
+        times, table, extra, beforehand = (a[order] for a in (times, table, extra, beforehand))
         names = _names(names, table.shape[1], "value")
         covariate_names = _names(covariate_names, extra.shape[1], "covariate")
         known_names = _names(known_names, beforehand.shape[1], "known")
@@ -104,18 +114,21 @@ class Series:
                 problem = f"expected finite numbers in {array_names[channel]!r}, got {value}"
                 remedy = "fill it in, such as with the value before"
                 remedy += f", or fit with {spelled('fill_gaps', True)}" if np.isnan(value) else ""
-                raise RowError(f"{problem}; {remedy}", row)
+                raise RowError(f"{problem}; {remedy}", int(order[row]))
         if elapsed:
             step, positions = Uneven(times.dtype.kind == "M"), np.arange(len(times))
         elif every is None:
-            step, positions = grid_positions(times)
+            try:
+                step, positions = grid_positions(times)
+            except RowError as e:
+                raise RowError(e.problem, int(order[e.row])) from None
         gaps = np.flatnonzero(np.diff(positions) != 1)
         if len(gaps) and not fill_gaps and not isinstance(step, Uneven):
             row = int(gaps[0]) + 1
             due = advance(times[:row], step, 1)[0]
             remedy = f"fit with {spelled('fill_gaps', True)}, or number the rows as times"
             problem = f"expected {due}, got {times[row]}"
-            raise RowError(f"{problem}; insert the missing rows, {remedy}", row)
+            raise RowError(f"{problem}; insert the missing rows, {remedy}", int(order[row]))
         made = cls(times, step, names, table, covariate_names, extra)
         beforehand = beforehand if known_names else None
         made = replace(made, known_names=known_names, known=beforehand, gaps=fill_gaps)

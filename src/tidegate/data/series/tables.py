@@ -1,4 +1,4 @@
-"""A series in a table: one row per step, sorted by time; each error with its line and a remedy."""
+"""A series in a table: one row per step, in any order; each error with its line and a remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from tidegate.data.series.columns import listed
 from tidegate.data.series.panel import Panel, one_step, static_cells
 from tidegate.data.series.series import ELAPSED, Series, need_times, rows_given
 from tidegate.data.times.frequencies import binned, step_named
-from tidegate.data.times.grid import Step, Uneven, advance, elapsed_between, grid_positions
+from tidegate.data.times.grid import (
+    Step,
+    Uneven,
+    advance,
+    elapsed_between,
+    grid_positions,
+    order_of,
+)
 from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle
 from tidegate.errors import InputError, shown, spelled
 
@@ -36,7 +43,7 @@ class SeriesTable:
     Times are numbers, or dates and times as ``times.read_times`` knows them; without a column of
     times the rows follow one another, numbered from 0.  Of the one ``target`` column ``*`` the
     targets are all other columns that hold numbers.  With an ``id`` column the table holds several
-    series, of any lengths, each sorted by time; ``static`` columns say the same in all rows of one.
+    series, of any lengths; ``static`` columns say the same in all rows of one.
     Missing rows and missing values (empty, NA, NaN, ?) are an InputError with the line; with
     ``fill_gaps`` they are missing in the series, too.  ``every`` names a step, to which rows at any
     times are brought by means; steps without rows are missing.  With ``known`` columns last rows
@@ -153,7 +160,10 @@ class _Read:
     def series(self, rows: np.ndarray) -> Series:
         """The series in these rows.  Raises InputError, with its line."""
         told, table, style = self.told, self.table, self.style
-        times = self.times[rows] if told.time is not None else np.arange(len(rows))
+        times = np.arange(len(rows))
+        if told.time is not None:
+            rows = rows[order_of(self.times[rows])]
+            times = self.times[rows]
         values, covariates, known = (array[rows] for array in self.numbers)
         names, covariate_names, known_names = self.columns
         fills = told.fill_gaps or told.every is not None
@@ -292,4 +302,7 @@ def _clocks_went_back(times: np.ndarray, error: RowError) -> str | None:
     if (day + 3) % 7 != 6 or not len(steps) or times[row] + _HOUR - times[row - 1] != steps.min():
         return None
     problem = error.problem.rpartition(";")[0]
-    return f"{problem}: did clocks go back? write times in UTC, or with their offset from it"
+    return (
+        f"{problem}: did clocks go back? write times in UTC, or with their offset from it, or take "
+        f"the mean of both hours with {spelled('every', 'h')}"
+    )

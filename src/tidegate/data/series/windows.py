@@ -273,7 +273,8 @@ def no_room(context: int, horizon: int, first_target: int, end: int) -> str:
         problem += f"of horizon, got {end}; give more rows"
         if end > horizon:
             return f"{problem}, or a context of {end - horizon} or less"
-        return f"{problem}, or a horizon below {end}" if end > 1 else problem
+        room = f", or a horizon of {end - context} or less" if end > context else ""
+        return problem + room
     problem = f"expected {horizon} rows or more to forecast, the horizon, got {end - first_target}"
     problem += f" (row {first_target} to {end}); give more rows"
     if end > first_target:

@@ -14,11 +14,14 @@ from tidegate.errors import InputError, shown, spelled
 # What a cell looks like that is no time, and what to do.
 _HINTS: Final = (
     (r"\s*", "fill it or remove the row"),
-    (r"\d{1,2}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{2}(\D.*)?", "write the year in four digits"),
+    (r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2}(\D.*)?", "write the year in four digits"),
     (r"\d{1,2}:\d{2}(:\d{2})?", "write the date before it, or number the rows"),
     (r"(FY|\d{4}\s?[-/])\s?\d{2,4}", "of a year that begins in another, write the first one alone"),
     (r"\d{4}-.*\d\s?[A-Za-z/_]{2,}", "write the zone as its offset from UTC, such as +01:00"),
 )
+
+
+_CENTURY: Final = 69  # two digits from here on are of the last one
 
 
 class RowError(InputError):
@@ -63,10 +66,24 @@ def no_time(cells: Sequence[str], row: int) -> RowError:
     return RowError(f"{problem}; {remedy}", row)
 
 
+def year_of(short: np.ndarray, values: dict[str, np.ndarray], cells: Sequence[str]) -> np.ndarray:
+    """The years [N] that two digits mean, from 1969 to 2068.
+
+    In 15/12/31 the year may stand first: then the last number changes most.  Raises RowError.
+    """
+    first = values.get("first", values.get("day", short))
+    if len(np.unique(short)) > len(np.unique(first)):
+        raise no_time(cells, 0)
+    return short + np.where(short >= _CENTURY, 1900, 2000)
+
+
 def is_day_first(
     values: dict[str, np.ndarray], cells: Sequence[str], told: bool | None, *, dotted: bool
 ) -> bool:
-    """Whether 03/04/2016 is in April: dots say so, or a number above 12.  Raises RowError."""
+    """Whether 03/04/2016 is in April: dots say so, or a number above 12.
+
+    Of months and years the day is the number that never changes.  Raises RowError.
+    """
     if told is not None:
         return told
     first, other = values["first"].max() > 12, values["other"].max() > 12
@@ -74,6 +91,11 @@ def is_day_first(
         return bool(first)
     if dotted and not other:
         return True
+    days_alike, months_alike = (len(np.unique(values[n])) == 1 for n in ("first", "other"))
+    if not other and (values["first"] == values["other"]).all():
+        return True  # both say the same
+    if not other and days_alike != months_alike and len(np.unique(values["year"])) > 1:
+        return days_alike
     row = int(values["other"].argmax()) if other else 0
     problem = f"expected a time such as 2016-07-01 13:00, got {cells[row]!r}"
     reason = "no row tells which number is the day and which is the month"

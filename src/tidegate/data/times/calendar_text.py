@@ -1,7 +1,8 @@
 """Dates and times as text: the kinds there are, their parts, and templates that write them again.
 
 A part is a number by name: year, month, day, hour, minute, second, nanosecond, quarter, week of a
-week_year, weekday, day_of_year.
+week_year, weekday, day_of_year; short_year is the last two digits of a year from 1969 to 2068, as
+POSIX reads them.
 """
 
 from __future__ import annotations
@@ -35,11 +36,32 @@ KINDS: Final = {
         ("digits", r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)", _CLOCK),
         ("named day", r"(?P<day>\d{1,2})([- ])(?P<name>[A-Za-z]{3,9})\2(?P<year>\d{4})", _CLOCK),
         ("month day", r"(?P<name>[A-Za-z]{3,9}) (?P<day>\d{1,2}),? (?P<year>\d{4})", _CLOCK),
+        (
+            "year and named day",
+            r"(?P<year>\d{4})([- ])(?P<name>[A-Za-z]{3,9})\2(?P<day>\d\d?)",
+            _CLOCK,
+        ),
+        ("year and named month", r"(?P<year>\d{4})[- ](?P<name>[A-Za-z]{3,9})", ""),
         ("named month", r"(?P<name>[A-Za-z]{3,9})[- ](?P<year>\d{4})", ""),
         ("day of year", r"(?P<year>\d{4})-(?P<day_of_year>\d{3})", _CLOCK),
-        ("week", r"(?P<week_year>\d{4})-?W(?P<week>\d\d)(?:-?(?P<weekday>[1-7]))?", ""),
+        ("week", r"(?P<week_year>\d{4})[- ]?W(?P<week>\d\d)(?:-?(?P<weekday>[1-7]))?", ""),
         ("quarter", r"(?P<year>\d{4})[- ]?[Qq](?P<quarter>[1-4])", ""),
         ("quarter first", r"[Qq](?P<quarter>[1-4])[- ]?(?P<year>\d{4})", ""),
+        (
+            "short year last",
+            r"(?P<first>\d{1,2})([-/.])(?P<other>\d{1,2})\2(?P<short_year>\d\d)",
+            _CLOCK,
+        ),
+        (
+            "named day, short year",
+            r"(?P<day>\d{1,2})([- ])(?P<name>[A-Za-z]{3,9})\2(?P<short_year>\d\d)",
+            _CLOCK,
+        ),
+        (
+            "named month, short year",
+            r"(?P<name>[A-Za-z]{3,9})[- ]'?(?P<short_year>\d\d)",
+            "",
+        ),
     )
 }
 # Numbers that are dates: how many digits each part has.
@@ -154,6 +176,7 @@ def parts_of(moment: datetime) -> dict[str, Any]:
         **{"month_name": name, "month_letters": name[:3]},
         **{"month_name_small": name.lower(), "month_letters_small": name[:3].lower()},
         **{"month_name_capitals": name.upper(), "month_letters_capitals": name[:3].upper()},
+        "short_year": moment.year % 100,
         "quarter": (moment.month + 2) // 3,
         "day_of_year": (moment - datetime(moment.year, 1, 1)) // timedelta(days=1) + 1,
     }

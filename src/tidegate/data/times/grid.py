@@ -24,6 +24,7 @@ __all__ = [
     "advance",
     "elapsed_between",
     "grid_positions",
+    "order_of",
     "step_from_json",
     "step_to_json",
     "time_type",
@@ -86,6 +87,20 @@ def grid_positions(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> tuple[Step
     return step, positions
 
 
+def order_of(times: np.ndarray) -> np.ndarray:
+    """The rows of times [N] in order of time, int64 [N]; as they stand where some times are alike.
+
+    Then there is no one order, and whoever needs one says so.
+    """
+    rises = times[1:] > times[:-1]
+    asked = np.arange(len(times))
+    if rises.all():
+        return asked
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    return order if (ordered[1:] > ordered[:-1]).all() else asked
+
+
 def elapsed_between(times: np.ndarray, style: TimeStyle = AS_NUMPY) -> np.ndarray:
     """The time since the one before, float64 [N], of dates in days; 0 at the first.
 
@@ -102,7 +117,11 @@ def _need_rising(times: np.ndarray, style: TimeStyle) -> None:
         row = int(np.argmin(rises)) + 1
         before, got = style.write(times[row - 1 : row + 1])
         if times[row] == times[row - 1]:
-            raise RowError(f"expected each time once, got {got} again; keep one row of them", row)
+            raise RowError(
+                f"expected each time once, got {got} again; keep one row of them, or take the mean "
+                f"of each step with {spelled('every', 'STEP')}",
+                row,
+            )
         problem = f"expected rows sorted by time, got {got} after {before}"
         raise RowError(f"{problem}; sort them by time", row)
 

@@ -24,6 +24,7 @@ from tidegate.data.times.calendar_cells import (
     matches_of,
     no_time,
     offsets_of,
+    year_of,
 )
 from tidegate.data.times.calendar_text import (
     CODES,
@@ -259,6 +260,8 @@ def _of_calendar(cells: Sequence[str], day_first: bool | None) -> tuple[np.ndarr
         for name, texts in found.items()
         if name not in ("zone", "half", "name", "fraction")
     }
+    if "short_year" in values:
+        values["year"] = year_of(values.pop("short_year"), values, cells)
     if "first" in values:
         day_first = is_day_first(values, cells, day_first, dotted="." in matches[0][0][:3])
         order = ("first", "other") if day_first else ("other", "first")

@@ -10,10 +10,10 @@ import numpy as np
 
 from tidegate.data.files.formats import PLAIN, Layout
 from tidegate.data.files.reading import Taken, open_bytes
-from tidegate.data.files.tables import Table, read_table
+from tidegate.data.files.tables import read_table
 from tidegate.data.sequences.rolls.rolls import RollSet, check_size, ordered
-from tidegate.data.sequences.tables import as_numbers, groups_of, one_of_each
-from tidegate.errors import InputError, shown, spelled
+from tidegate.data.sequences.tables import groups_of, in_order, one_of_each
+from tidegate.errors import InputError, spelled
 
 __all__ = ["EventTable"]
 
@@ -65,13 +65,14 @@ class EventTable:
             groups, names = [np.arange(len(items))], ["all rows"]
         else:
             groups, names = groups_of(table, self.id)
-        times = None if self.time is None else self._times(table, self.time)
+        times = None
+        if self.time is not None:
+            times, groups = in_order(table, self.time, groups, once=False)
         check_size(len(items), len(outputs), str(self.path))
         rolls = []
         for rows in groups:
             steps = np.arange(len(rows))
             if times is not None:
-                self._check_order(table, times, rows)
                 changes = times[rows[1:]] != times[rows[:-1]]
                 steps = np.concatenate([[0], np.cumsum(changes)])
             roll = np.zeros((steps[-1] + 1, len(outputs)), np.uint8)
@@ -83,16 +84,3 @@ class EventTable:
             told = one_of_each(table, column, cells, groups, names, "condition")
             conditions[column] = told.tolist()
         return RollSet(rolls, outputs, names, conditions=conditions)
-
-    def _times(self, table: Table, column: str) -> np.ndarray:
-        numbers = as_numbers(table.frame[column])
-        return table.times(column)[0] if numbers is None else numbers
-
-    def _check_order(self, table: Table, times: np.ndarray, rows: np.ndarray) -> None:
-        falls = np.flatnonzero(times[rows[1:]] < times[rows[:-1]])
-        if len(falls):
-            before, row = rows[falls[0] : falls[0] + 2].tolist()
-            cells = table.frame[self.time]
-            first, then = shown(str(cells[before])), shown(str(cells[row]))
-            problem = f"expected a time not before {first}, got {then}"
-            raise table.error(row, f"{problem}; sort the rows of an id by time", self.time)
