@@ -220,7 +220,7 @@ def test_the_reader_in_javascript_answers_as_the_model(name: str, exported: Path
 
 def test_the_patterns_of_a_file_cut_texts_as_encoders_do() -> None:
     """Every character, where it may begin, end or part a word."""
-    letters = [chr(c) for c in range(0x3000) if not chr(c).isspace()] + [*"日本😀𝒳"]
+    letters = [chr(c) for c in range(0x3000) if not chr(c).isspace()] + [*"日本語あカ，。😀𝒳𠀀"]
     text = " ".join(f"a{c}b {c}{c} {c}'s n{c}t don't{c} {c}-{c} 1{c}2" for c in letters)
     for tokenised in (False, True):
         for compounds in (False, True):

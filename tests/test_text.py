@@ -86,6 +86,10 @@ def test_bpe_batches_equal_single_texts():
         ("1,000.50 wait... no--yes", "1,000.50 wait ... no -- yes"),
         ('"Yes," (he) said<br />so', '" Yes , " ( he ) said <br /> so'),
         ("हिन्दी café, naïve", "हिन्दी café , naïve"),
+        ("我喜欢iPhone手机，很好！", "我 喜 欢 iPhone 手 机 ， 很 好 ！"),
+        ("これはコンピュータです。", "こ れ は コンピュータ で す 。"),
+        ("ภาษาไทย ดี", "ภ า ษ า ไ ท ย ดี"),
+        ("한국어 문장입니다.", "한국어 문장입니다 ."),
     ],
 )
 def test_prose_is_cut_at_the_edges_of_words(text: str, tokens: str):
@@ -387,11 +391,27 @@ def test_a_vocabulary_too_long_for_a_model_file_is_refused_before_training(monke
     assert train_encoder(prose, "word", min_count=2).size == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["他说：“这部电影很好”，就走了。", "これは本です。「はい」と言う。", "ฉันรักภาษาไทยมาก"],
+)
+def test_scripts_without_spaces_are_cut_into_characters_and_set_again_without(text: str):
+    encoder = train_encoder(text * 3, "word")
+    assert encoder.decode(encoder.encode(text)) == text
+
+
+def test_a_text_cut_into_words_beforehand_keeps_them_in_any_script():
+    text = "我 觉得 这 部 电影 很 好 ， 音乐 也 好 。"
+    encoder = train_encoder(text, "word", sentences=True)
+    assert len(encoder.encode("觉得 电影")) == 4  # with its frame
+    assert encoder.decode(encoder.encode(text)) == text.replace(" ", "") + "\n"
+
+
 def test_a_text_without_spaces_is_learned_by_characters():
-    text = "今天天气很好我们一起去公园玩" * 20
+    text = "acgtgatacagcta" * 20
     with pytest.raises(InputError, match="280 characters; .* level='char' or level='bpe'"):
         train_encoder(text, "word")
-    assert train_encoder(text, "char").size > 10
+    assert train_encoder(text, "char").size == 5
     assert train_encoder(text, "bpe", 300).size > 256
     with pytest.raises(InputError, match="words seen 9 times or more, got none; lower min_count"):
         train_encoder("each word is here once", "word", min_count=9)

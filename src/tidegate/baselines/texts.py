@@ -12,6 +12,7 @@ from tidegate.baselines.baseline import Answered, Holding, Labelling, Valued, pa
 from tidegate.data.text.conditions import Conditions
 from tidegate.data.text.label_sets import binary_losses, log_odds, thresholds_of
 from tidegate.data.text.rows import learned_conditions, numbers_beside, text_of
+from tidegate.data.text.words import letters_pattern
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 _PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -27,9 +28,8 @@ class _Vectorizer:
     def __init__(self, *, lowercase: bool) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        pattern = r"(?u)\b\w+\b"
         self._words = TfidfVectorizer(
-            lowercase=lowercase, ngram_range=(1, 2), token_pattern=pattern
+            lowercase=lowercase, ngram_range=(1, 2), token_pattern=letters_pattern()
         )
         self._conditions: Conditions | None = None
 

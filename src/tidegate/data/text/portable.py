@@ -40,7 +40,7 @@ def of_any_case(letters: str) -> str:
 @cache
 def of_categories(*initials: str) -> str:
     """The ranges of all characters of Unicode categories that begin with one of ``initials``."""
-    return _as_ranges([unicodedata.category(chr(code))[0] in initials for code in range(_LAST)])
+    return as_ranges([unicodedata.category(chr(code))[0] in initials for code in range(_LAST)])
 
 
 @cache
@@ -54,11 +54,14 @@ def _any_case(letter: str) -> str:
 @cache
 def _ranges(name: str) -> str:
     found = re.compile(rf"\{name}")
-    return _as_ranges([found.match(chr(code)) is not None for code in range(_LAST)])
+    return as_ranges([found.match(chr(code)) is not None for code in range(_LAST)])
 
 
-def _as_ranges(members: list[bool]) -> str:
-    """The characters that are in, as the inside of a class; those that mean something escaped."""
+def as_ranges(members: list[bool]) -> str:
+    """The characters that are in, by code, as the inside of a class; what means something escaped.
+
+    ``members``: of the first codes, or of all.
+    """
     parts, start = [], None
     for code, is_in in enumerate([*members, False]):
         if 0xD800 <= code < 0xE000:  # half characters, which no text has

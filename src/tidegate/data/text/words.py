@@ -3,6 +3,8 @@
 Ordinary prose is cut as in the Penn Treebank (Marcus et al. 1993): "film," is two words, "don't"
 is "do" and "n't", inner hyphens and points stay.  A text in which punctuation already stands apart
 keeps its own words; only , ; : ! ? " ( ) are still cut off, so that a user's prompt is understood.
+Scripts that set no spaces between words, such as Chinese, are cut into characters, as their readers
+do without a dictionary; a text that was cut into words beforehand keeps these.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final
 
-from tidegate.data.text.portable import of_any_case, portable
+from tidegate.data.text.portable import as_ranges, of_any_case, portable
 
-__all__ = ["count", "is_tokenised", "join", "portable_pattern", "split"]
+__all__ = ["count", "is_tokenised", "join", "letters_pattern", "portable_pattern", "split"]
 
 _CLITIC: Final = r"(?:n['’]t|['’](?:s|re|ve|ll|m|d))(?!\w)"
 _ATTACHED_CLITIC: Final = re.compile(rf"(?<=\w){_CLITIC}", re.IGNORECASE)
@@ -24,8 +26,11 @@ _TAG: Final = r"</?\w{1,20} ?/?>"  # <unk>, <br />
 _APART: Final = r"['’](?:s|re|ve|ll|m|d)"
 _MARKS: Final = r"-{2,}|\.{2,}|[^\w\s]"
 _TOKENISED: Final = re.compile(r'[^\s,;:!?"()]+(?:[,;:!?"()]+[^\s,;:!?"()]+)*|[,;:!?"()]')
-_STANDING_ALONE: Final = re.compile(rf"(?<!\S)(?:[,;:!?]|{_CLITIC})(?!\S)")
+_STANDING_ALONE: Final = re.compile(rf"(?<!\S)(?:[,;:!?，。；：！？、]|{_CLITIC})(?!\S)")
 _ATTACHED: Final = re.compile(rf"(?<=\w)(?:[,;:!?]|{_CLITIC})(?!\S)")
+_FULL_WIDTH: Final = (  # 。「」，！（）and the like, no letters and digits
+    r"[\u3000-\u3004\u3008-\u3020\u3030\u303d\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
+)
 _HYPHEN: Final = re.compile(r"(?<=\w)-(?=\w)")
 _SAMPLE_CHARACTERS: Final = 4_000_000  # enough to tell; bounds the time on a large corpus
 
@@ -33,22 +38,59 @@ _SAMPLE_CHARACTERS: Final = 4_000_000  # enough to tell; bounds the time on a la
 _SENTENCE_END: Final = re.compile(
     r"""(?<!\b\w)(?P<stop>[.!?…]+["'”’)\]]*\s+)|[。！？]\s*|(?:<br ?/?>\s*)+|\s*\n\s*"""
 )
-_JOINS_LEFT: Final = re.compile(rf"[,.;:!?)\]}}%…”»]|''|\.\.+|{_CLITIC}", re.IGNORECASE)
+_JOINS_LEFT: Final = re.compile(rf"[,.;:!?)\]}}%…”»।॥،؛؟۔]|''|\.\.+|{_CLITIC}", re.IGNORECASE)
+# of Han with its signs, Hiragana, Thai, Lao, Myanmar, Khmer: from each first to its last letter
+_UNSPACED_BLOCKS: Final = (
+    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x2FDF), (0x3005, 0x309F),
+    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F), (0xF900, 0xFAFF),
+    (0x20000, 0x323AF),
+)  # fmt: skip
 _JOINS_RIGHT: Final = frozenset(["(", "[", "{", "$", "#", "``", "`", "“", "«", "¿", "¡"])
 
 
 @cache
-def _letter() -> str:
-    # \w leaves out the marks that carry the vowels of Hindi, Thai, pointed Hebrew ...
-    marks = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c)[0] == "M")
-    return rf"[\w\u200c\u200d{marks}]"
+def _unspaced() -> str:
+    """The inside of a class: letters of scripts that set no spaces between words."""
+    members = [False] * (_UNSPACED_BLOCKS[-1][1] + 1)
+    for first, last in _UNSPACED_BLOCKS:
+        for code in range(first, last + 1):
+            members[code] = unicodedata.category(chr(code))[0] == "L" or chr(code) == "〇"
+    return as_ranges(members)
+
+
+@cache
+def _marks() -> str:
+    r"""The same of what \w leaves out: vowels of Hindi, Thai, pointed Hebrew ..., and joiners."""
+    marks = [unicodedata.category(chr(code))[0] == "M" for code in range(0x10000)]
+    return rf"\u200c\u200d{as_ranges(marks)}"
 
 
 @cache
 def _prose() -> re.Pattern[str]:
-    letter = _letter()
+    unspaced, marks = _unspaced(), _marks()
+    letter = rf"[^\W{unspaced}]"
+    letters = rf"(?:{letter}+|[{marks}])(?:[{marks}]++{letter}*)*"
     return re.compile(
-        rf"{_TAG}|{_APART}(?!\w)|{letter}+(?:[-'’&]{letter}+|(?<=\d)[.,](?=\d){letter}+)*|{_MARKS}"
+        rf"{_TAG}|{_APART}(?!\w)|{letters}(?:[-'’&]{letters}|(?<=\d)[.,](?=\d){letters})*"
+        rf"|[{unspaced}][{marks}]*|{_MARKS}"
+    )
+
+
+def letters_pattern() -> str:
+    """What finds words of letters and digits alone, one character each where scripts set no spaces.
+
+    For methods that count words and know nothing of punctuation.
+    """
+    return rf"[^\W{_unspaced()}]+|[{_unspaced()}]"
+
+
+@cache
+def _unspaced_pair() -> re.Pattern[str]:
+    """Two characters between which scripts without spaces set none."""
+    unspaced, beside = _unspaced(), "“”‘’…—"
+    either = rf"[{unspaced}{_marks()}]"
+    return re.compile(
+        rf".{_FULL_WIDTH}|{_FULL_WIDTH}.|{either}[{unspaced}{beside}]|[{beside}][{unspaced}]"
     )
 
 
@@ -89,11 +131,12 @@ def portable_pattern(*, tokenised: bool, compounds: bool) -> str:
         run = rf'(?:{cut}[^\s,;:!?"()])+'
         return portable(rf'{hyphen}{run}(?:[,;:!?"()]+{run})*|[,;:!?"()]')
     clitic = re.sub(r"(?<!\\)[a-z]", lambda found: of_any_case(found[0]), _CLITIC)
-    letter = _letter()
+    unspaced, marks = _unspaced(), _marks()
+    letter = rf"(?:(?![{unspaced}])[\w{marks}])"
     more = rf"{letter}|[-'’&](?={letter})|(?<=\d)[.,](?=\d)"
     word = rf"{letter}(?:(?!(?<=\w){clitic}){cut}(?:{more}))*"
     apart = rf"{_APART}(?:(?!\w)|(?={clitic}))"
-    return portable(f"{_TAG}|{apart}|{word}|{_MARKS}")
+    return portable(f"{_TAG}|{apart}|{word}|[{unspaced}][{marks}]*|{_MARKS}")
 
 
 def count(
@@ -146,5 +189,6 @@ def join(words: Iterable[str], after: str = "") -> Iterator[str]:
         else:
             joins_left = _JOINS_LEFT.fullmatch(word) is not None
             joins_right = word in _JOINS_RIGHT
-        yield word if glued or joins_left else " " + word
+        unspaced = _unspaced_pair().match(before[-1] + word[0]) is not None
+        yield word if glued or joins_left or unspaced else " " + word
         before, glued = word, joins_right
