@@ -25,7 +25,7 @@ MAY_IMPORT = {room: set(re.findall(r"`([\w/]+)`", rooms)) for _, room, rooms in 
 # what help texts and option checks are made of, without torch
 TORCH_FREE = {"training/__init__.py", "training/options.py", "training/schedules.py"}
 # one contestant among others, imported when it is its turn
-TORCH_CONTESTANTS = "bench/torch_contestants.py"
+OF_TORCH = {"bench/torch_contestants.py", "onnx/torch_registry.py"}
 HEAVY = {"torch", "accelerate", "torchmetrics", "polars", "tokenizers", "matplotlib"}
 HEAVY |= {"onnx", "onnxruntime", "keras", "jax", "scipy", "sklearn"}
 
@@ -161,7 +161,7 @@ def test_the_picture_shows_the_floors_of_the_table():
 def test_torch_is_loaded_by_few_rooms_alone(path):
     if room_of(path) in {"nn", "training", "keras"} and path not in TORCH_FREE:
         return
-    if path == TORCH_CONTESTANTS:
+    if path in OF_TORCH:
         return
     source = PATHS[path].read_text(encoding="utf-8")
     heavy = {name.split(".")[0] for name in imported(source, in_functions=False)} & HEAVY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import tidegate.onnx
 from tidegate.errors import InputError
 
 pytest.importorskip("onnxscript")
-pytest.importorskip("onnxruntime")
+InferenceSession = pytest.importorskip("onnxruntime").InferenceSession
 
 from tidegate.onnx.checking import session_of  # noqa: E402
 
@@ -111,6 +112,69 @@ def test_rows_of_length_0_keep_the_initial_state_that_was_given(name: str, opset
     x, lengths = torch.randn(9, 2, 5), torch.tensor([0, 6])
     state = state_of(model.layer, 2)
     assert_same(session, model, [x, *flat(state), lengths], (x, state, lengths))
+
+
+class Plain(nn.Module):
+    """What somebody wrote with a layer of torch.nn."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layer = getattr(tidegate, kind)(5, 6, 2, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:Exporting a model:UserWarning")
+@pytest.mark.parametrize("dynamo", [None, True, False])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_a_swapped_layer_is_exported_by_the_call_that_was_there(
+    kind: str, dynamo: bool | None, tmp_path: Path
+) -> None:
+    """By each of torch's exporters, and with the time and the batch that it calls dynamic."""
+    torch.manual_seed(0)
+    model = Plain(kind).eval()
+    how: dict[str, Any] = {} if dynamo is None else {"dynamo": dynamo}
+    if dynamo is False:
+        how |= {"input_names": ["x"], "dynamic_axes": {"x": {0: "B", 1: "T"}}}
+    elif dynamo:
+        how["dynamic_shapes"] = ({0: B, 1: T},)
+    torch.onnx.export(model, (torch.randn(3, 4, 5),), tmp_path / "m.onnx", verbose=False, **how)
+    session = InferenceSession(tmp_path / "m.onnx")  # its weights may stand in a file beside it
+    for rows, steps in ((3, 4), (2, 9)) if how else ((3, 4),):
+        x = torch.randn(rows, steps, 5)
+        assert_same_one(session, model, x)
+
+
+def assert_same_one(session: Any, model: nn.Module, x: Tensor) -> None:
+    (name,) = (one.name for one in session.get_inputs())
+    (found,) = session.run(None, {name: x.numpy()})
+    np.testing.assert_allclose(found, model(x).detach().numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("case", ["lengths", "mgu"])
+def test_what_the_older_exporter_writes_for_one_number_of_steps_is_said(
+    case: str, tmp_path: Path
+) -> None:
+    model = Tagger("gru" if case == "lengths" else "mgu").eval()
+    given = (torch.randint(0, 11, (3, 7)), torch.tensor([7, 0, 3]))[: 1 + (case == "lengths")]
+    with pytest.warns(UserWarning, match=r"for the 7 steps .* alone; export with dynamo=True"):
+        torch.onnx.export(model, given, tmp_path / "m.onnx", dynamo=False, verbose=False)
+    session = session_of((tmp_path / "m.onnx").read_bytes())
+    assert_same(session, model, [*given], given)
+
+
+def test_an_exporter_that_was_loaded_before_tidegate_knows_its_operator() -> None:
+    script = """
+import torch
+from torch.onnx._internal.exporter import _registration
+_registration.ONNXRegistry.from_torchlib()
+import tidegate
+assert "tidegate::recurrence" in _registration.ONNXRegistry.from_torchlib().functions
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
 
 
 def test_without_onnxscript_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

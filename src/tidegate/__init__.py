@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tidegate.registration import import_with_torch
+from tidegate.registration import import_with
 
 if TYPE_CHECKING:
     from tidegate.acceleration.accelerate import accelerate
@@ -133,4 +133,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-import_with_torch("tidegate.nn.engine_op")
+import_with("torch", "tidegate.nn.engine_op")
+import_with("torch.onnx._internal.exporter._torchlib.ops", "tidegate.onnx.torch_registry")

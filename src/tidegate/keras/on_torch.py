@@ -98,6 +98,13 @@ def reason_against(cell: Cell, given: Given) -> str | None:
     """Why the engine cannot compute this; None if it can, or if only shapes are asked for."""
     if given.x.is_meta or given.x.numel() == 0:
         return None
+    if engine_reach.is_traced_to_onnx():
+        if given.mask is None and cell.torch is not None:
+            return None  # torch's own kernel, which is one node of a file
+        return (
+            "torch's exporter of ONNX has no node for it; so the file is of this number of steps "
+            "alone: for any, save the model and run tidegate convert model.keras model.onnx"
+        )
     return engine_reach.reason_against(cell, (given.x, *given.state, *given.weights))
 
 

@@ -25,6 +25,12 @@ _functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIs
 # whether torch.jit.trace runs: it warns of sizes that are compared
 is_traced: Callable[[], bool] = torch.jit.is_tracing  # pyright: ignore[reportPrivateImportUsage]
 
+
+def is_traced_to_onnx() -> bool:
+    """Whether torch's older exporter of ONNX traces, which takes no operator but torch's own."""
+    return is_traced() and torch.onnx.is_in_onnx_export()
+
+
 FUNCTIONAL_GRADIENT = "torch.func's grad"  # alone among the transformations torch's kernels have it
 
 
@@ -81,6 +87,8 @@ def reason_against(cell: Cell, tensors: Sequence[Tensor]) -> str | None:
         return f"the engine runs on the CPU, but the input is on {x.device}"
     if x.dtype != torch.float32:
         return f"the engine computes in float32, but the input is {x.dtype}"
+    if is_traced_to_onnx():
+        return "torch's exporter of ONNX by TorchScript knows no operator but torch's own"
     if torch._C._are_functorch_transforms_active():
         return f"the engine has no rule for {transform_around(tensors)}"
     if is_own and (against := _reason_against_own(cell)) is not None:

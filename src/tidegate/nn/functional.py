@@ -159,6 +159,12 @@ def recurrence(
         )
     if path == "none":
         raise RuntimeError(reason)
+    if (path == "reference" or lengths is not None) and engine_reach.is_traced_to_onnx():
+        warnings.warn(
+            f"torch's exporter of ONNX by TorchScript writes {cell.name} for the {int(x.shape[0])} "
+            "steps of this input alone; export with dynamo=True, which writes a loop",
+            stacklevel=2,
+        )
     # of rows that are all empty torch can make no packed batch; the reference keeps their gradients
     if path == "reference" or (path == "torch" and lengths is not None and not lengths.any()):
         if lengths is not None:
