@@ -319,6 +319,7 @@ def test_a_comparison_takes_a_frame() -> None:
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "text": ("load.csv", {}, "expected a data frame, a Series, or numbers .* got str"),
     "no rows": (COLUMN[:0], {}, "expected rows, one for each time, got none"),
+    "an empty list": ([], {}, "expected rows, one for each time, got none; add some"),
     "None": (None, {}, "expected a data frame, a Series, or numbers"),
     "cube": (np.ones((4, 3, 2)), {}, r"got shape \[4, 3, 2\]; give one series per column"),
     "time of an array": (VALUES, {"time": "t"}, "time: expected none for ndarray.* give a data"),

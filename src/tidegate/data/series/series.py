@@ -85,6 +85,8 @@ class Series:
         leave gaps.
         """
         times = _times(times)
+        if not len(times):
+            raise InputError("expected rows, one for each time, got none; add some")
         table = _channels(values, len(times), "values")
         extra = np.empty((len(times), 0)) if covariates is None else covariates
         extra = _channels(extra, len(times), "covariates")
