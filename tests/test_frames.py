@@ -337,7 +337,6 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "nanoseconds": (PANDAS.set_axis(HOURS.as_unit("ns") + pd.Timedelta("1ns")), {}, "row 0: "
                     "expected whole microseconds"),
     "twice": (pd.concat([PANDAS, PANDAS], axis=1), {}, "different"),
-    "unsorted": (PANDAS[::-1], {}, "expected rows sorted by time"),
 }  # fmt: skip
 
 
