@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tidegate.cells import CELLS
+from tidegate.cli import main
 from tidegate.errors import InputError
 from tidegate.interchange import Network, keras_weights, read, write
 from tidegate.interchange.conventions.activations import IDENTITY, SOFTMAX, Activation
@@ -199,12 +200,17 @@ def test_what_is_around_is_kept_and_written_again(tmp_path: Path) -> None:
     )
 
 
-def test_a_pickle_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["pt", "pth", "bin", "ckpt", "pkl"])
+def test_a_pickle_is_refused_with_a_remedy_that_works(
+    tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch = pytest.importorskip("torch")
-    path = tmp_path / "m.pt"
+    path = tmp_path / f"m.{ending}"
     torch.save(torch.nn.GRU(3, 4).state_dict(), path)
     with pytest.raises(InputError, match="may run code") as caught:
         read(path)
+    assert main(["convert", str(path), str(tmp_path / "m.onnx")]) == 2
+    assert str(caught.value) in capsys.readouterr().err
     program = str(caught.value).split('python -c "')[1].rstrip('"')
     out = tmp_path / "m.safetensors"
     program = program.replace("IN.pt", str(path)).replace("OUT.safetensors", str(out))

@@ -46,9 +46,6 @@ FORMATS: Mapping[str, Format] = {
         "tidegate.interchange.torch_writer:torch_bytes",
         ("cell", "layer"),
     ),
-    "pickle": Format(
-        "a torch pickle", (".pt", ".pth", ".bin"), "tidegate.interchange.torch_reader:refuse_pickle"
-    ),
     "keras": Format(
         "a Keras model",
         (".keras",),
@@ -78,7 +75,7 @@ FORMATS: Mapping[str, Format] = {
         ("update_gate", "recurrent_activation"),
     ),
 }
-READ = tuple(name for name in FORMATS if name != "pickle")
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")  # as torch's users name them
 WRITTEN = tuple(name for name, about in FORMATS.items() if about.writer)
 
 
@@ -97,7 +94,7 @@ def read(path: Name, format: str | None = None, **answers: Any) -> Network:
             "one of these"
         )
     given = Answers(**answers)
-    chosen = format_of(path) if format is None else _known(format, READ)
+    chosen = format_of(path) if format is None else _known(format, tuple(FORMATS))
     check_answers(given, chosen)
     about = FORMATS[chosen]
     assert about.reader is not None
@@ -145,14 +142,24 @@ def written(network: Network, path: Name, format: str | None) -> tuple[bytes, tu
 
 
 def format_of(path: Name) -> str:
-    """The format of a file that is there, by its name and, of safetensors, its content."""
+    """The format of a file that is there, by its name and, of safetensors, its content.
+
+    Raises InputError.
+    """
     suffix = Path(path).suffix.lower()
+    if suffix in _PICKLES:
+        raise InputError(
+            "expected a safetensors file, got a torch pickle, which may run code when it is read; "
+            'convert it where you trust it: python -c "import torch; from safetensors.torch import '
+            "save_file; save_file(torch.load('IN.pt', weights_only=True), 'OUT.safetensors')\"",
+            file=path,
+        )
     if suffix == ".safetensors":
         return "tidegate" if is_model_file(path) else "torch"
     for name, about in FORMATS.items():
         if suffix in about.suffixes:
             return name
-    suffixes = ", ".join(dict.fromkeys(s for name in READ for s in FORMATS[name].suffixes))
+    suffixes = ", ".join(dict.fromkeys(s for about in FORMATS.values() for s in about.suffixes))
     raise InputError(
         f"expected a file that ends in one of {suffixes}, got {shown(suffix)}; rename it, or "
         "name its format with --from, in Python format=",
@@ -170,7 +177,7 @@ def format_to_write(path: Name, format: str | None) -> str:
             return name
     if suffix in FORMATS["h5"].suffixes:
         remedy = "write .keras, the format that took the place of .h5"
-    elif suffix in FORMATS["pickle"].suffixes:
+    elif suffix in _PICKLES:
         remedy = "write .safetensors, which safetensors.torch.load_file reads"
     else:
         remedy = "name a file that ends so"

@@ -50,16 +50,6 @@ def read_torch(path: str | PathLike[str], answers: Answers) -> Network:
         raise about_file(e, path, _AGAIN) from None
 
 
-def refuse_pickle(path: str | PathLike[str], _: Answers) -> Network:
-    """Raise InputError: a pickle may run code."""
-    raise InputError(
-        "expected a safetensors file, got a torch pickle, which may run code when it is read; "
-        'convert it where you trust it: python -c "import torch; from safetensors.torch import '
-        "save_file; save_file(torch.load('IN.pt', weights_only=True), 'OUT.safetensors')\"",
-        file=path,
-    )
-
-
 Keys = dict[tuple[int, bool], dict[str, str]]  # of each layer and direction, by parameter
 
 
