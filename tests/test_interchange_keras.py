@@ -118,7 +118,7 @@ def test_a_functional_model_of_two_branches_is_refused(keras: Any, tmp_path: Pat
     start = keras.Input((None, 4))
     y, z = keras.layers.GRU(3)(start), keras.layers.LSTM(3)(start)
     keras.Model(start, keras.layers.Concatenate()([y, z])).save(tmp_path / "m.keras")
-    with pytest.raises(InputError, match="expected one input, got .'gru"):
+    with pytest.raises(InputError, match="expected one input, .* got .'gru"):
         read(tmp_path / "m.keras")
 
 

@@ -12,6 +12,7 @@ import pytest
 from keras_on_torch import fill, keras
 
 import tidegate as tg
+from tidegate.errors import InputError
 from tidegate.keras import GRU, LSTM, SimpleRNN, recurrence
 
 pytest.importorskip("onnxruntime")
@@ -23,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
     pytest.mark.filterwarnings("ignore:Exporting a model:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Constant folding:UserWarning"),
     pytest.mark.filterwarnings("ignore:You are using the legacy:UserWarning"),
 ]
 L: Any = keras.layers
@@ -74,6 +76,37 @@ def test_an_exported_model_answers_to_any_batch_of_any_number_of_steps(
     session = exported(model, RNG.normal(size=(3, 7, 4)).astype("float32"), tmp_path)
     for rows, steps in ((3, 7), (5, 11), (1, 1)):
         assert_same(session, model, RNG.normal(size=(rows, steps, 4)).astype("float32"))
+
+
+def branches() -> Any:
+    x = keras.Input((None, 4))
+    return keras.Model(x, L.Concatenate()([L.GRU(3)(x), L.LSTM(3)(x)]))
+
+
+def kept_state() -> Any:
+    x = keras.Input((None, 4))
+    return keras.Model(x, L.Dense(2)(L.GRU(3, return_state=True)(x)[1]))
+
+
+UNREAD: dict[str, Callable[[], Any]] = {
+    "Conv1D": lambda: chain(L.Conv1D(3, 2, padding="causal"), L.GRU(2)),
+    "RepeatVector": lambda: chain(L.GRU(2), L.RepeatVector(3), L.GRU(2)),
+    "one input": branches,
+    "return_state": kept_state,
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_a_model_that_convert_does_not_read_has_a_way_to_onnx(case: str, tmp_path: Path) -> None:
+    """That which its error names."""
+    model = UNREAD[case]()
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(InputError, match=rf"{case}.*; .* tidegate\.accelerate\(model\)") as error:
+        tg.interchange.read(tmp_path / "m.keras")
+    assert "model.export('name.onnx', format='onnx')" in str(error.value)
+    tg.accelerate(model)
+    x = RNG.normal(size=(3, 7, 4)).astype("float32")
+    assert_same(exported(model, x, tmp_path), model, x)
 
 
 @pytest.mark.parametrize("case", ["masked", "reset before"])

@@ -15,6 +15,11 @@ from tidegate.interchange.settled import Answers
 Weights = dict[str, list[np.ndarray]]  # by part of the layer, or all of them under "all"
 Values = dict[str, Any]
 _MOST_RANK = 3
+# what takes a model of any layers to ONNX, with the number of steps left open
+EXPORT = (
+    "build the model of these, or write ONNX from Keras on torch: tidegate.accelerate(model), then "
+    "model.export('name.onnx', format='onnx')"
+)
 
 
 def name_of_class(kind: str, k: int) -> str:

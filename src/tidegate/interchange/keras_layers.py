@@ -12,7 +12,7 @@ import numpy as np
 
 from tidegate.errors import shown
 from tidegate.interchange.conventions.activations import Activation
-from tidegate.interchange.keras_config import LayerConfig, Values, Weights, inner_object
+from tidegate.interchange.keras_config import EXPORT, LayerConfig, Values, Weights, inner_object
 from tidegate.interchange.keras_recurrent import RECURRENT, bidirectional, recurrent
 from tidegate.interchange.layers import (
     Activate,
@@ -101,7 +101,7 @@ def _plain_layer(config: LayerConfig) -> Layer:
         return Dropout(name, config.number("rate", 0.0))
     known = f"Embedding, Masking, {', '.join(RECURRENT)}, Bidirectional, TimeDistributed, Dense, "
     known += "BatchNormalization, Dropout, Activation and pooling over time"
-    raise config.bad(f"expected one of {known}, got {shown(kind)}; build the model of these")
+    raise config.bad(f"expected one of {known}, got {shown(kind)}; {EXPORT}")
 
 
 def _check_plain(config: LayerConfig, wanted: dict[str, tuple[Any, ...]]) -> None:

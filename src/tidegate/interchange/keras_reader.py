@@ -16,7 +16,7 @@ from tidegate.data.files.reading import read_bytes
 from tidegate.errors import InputError, shown, spelled
 from tidegate.interchange.archive import Archive
 from tidegate.interchange.hdf5 import Tree, read_tree
-from tidegate.interchange.keras_config import Weights, name_of_class
+from tidegate.interchange.keras_config import EXPORT, Weights, name_of_class
 from tidegate.interchange.keras_layers import layers_from_config
 from tidegate.interchange.network import Network
 from tidegate.interchange.problems import about_file
@@ -176,15 +176,16 @@ def _chained(layers: list[dict[str, Any]], outputs: Any) -> list[dict[str, Any]]
         before = list(_tensors(nodes, 0))
         if len(before) > 1:
             raise ValueError(
-                f"layer {shown(name)}: expected one input, got {shown(before)}; only networks "
-                "whose layers follow one another can be read"
+                f"layer {shown(name)}: expected one input, as in layers that follow one another, "
+                f"got {shown(before)}; {EXPORT}"
             )
         found.append(layer)
         name = before[0] if before else None
     others = [n for n, layer in named.items() if layer["class_name"] not in _OF_MASKS]
     if not found or others:
         raise ValueError(
-            f"expected layers that follow one another to one output, got others: {shown(others)}"
+            "expected layers that follow one another to one output, got others: "
+            f"{shown(others)}; {EXPORT}"
         )
     return found[::-1]
 

@@ -16,7 +16,13 @@ from tidegate.errors import InputError, shown, spelled
 from tidegate.interchange.conventions.activations import Activation
 from tidegate.interchange.conventions.forms import Form
 from tidegate.interchange.conventions.weights import out_of
-from tidegate.interchange.keras_config import LayerConfig, Values, inner_object, name_of_class
+from tidegate.interchange.keras_config import (
+    EXPORT,
+    LayerConfig,
+    Values,
+    inner_object,
+    name_of_class,
+)
 from tidegate.interchange.layers import Direction, Recurrent
 from tidegate.interchange.torch_reader import check_shapes
 
@@ -129,7 +135,8 @@ def _cells(config: LayerConfig, kind: str, values: Values, side: str) -> list[_C
     """The cells that a layer of this class and of these arguments runs, the first first."""
     for key in ("return_state", "time_major"):
         if values.get(key):
-            raise config.bad(f"{key}: expected false, got {shown(values[key])}")
+            problem = f"{key}: expected false in layers that follow one another"
+            raise config.bad(f"{problem}, got {shown(values[key])}; {EXPORT}")
     if kind in _FAMILIES:
         return [_Cell(_FAMILIES[kind], values, f"{side}cell")]
     inside, of_cell = inner_object(values.get("cell"))
@@ -151,7 +158,7 @@ def _cells(config: LayerConfig, kind: str, values: Values, side: str) -> list[_C
 def _family(config: LayerConfig, kind: str) -> Family:
     if kind not in _CELLS:
         known = f"{', '.join(_CELLS)}, or StackedRNNCells of these"
-        raise config.bad(f"cell: expected {known}, got {shown(kind)}; build the model of these")
+        raise config.bad(f"cell: expected {known}, got {shown(kind)}; {EXPORT}")
     return _CELLS[kind]
 
 

@@ -31,7 +31,7 @@ def array_of(tensor: Any) -> np.ndarray:
     if tensor.data_location == 1 or tensor.external_data:
         raise ValueError(
             f"tensor {name}: expected its values in the file, got them in another; save the model "
-            "in one file"
+            "in one file, as torch.onnx.export does with external_data=False"
         )
     known = _TYPES.get(tensor.data_type)
     if known is None:
