@@ -389,7 +389,7 @@ def test_every_task_can_be_compared():
 def test_forecasters_stand_beside_naive_forecasts_and_ridge():
     result = tg.compare(forecaster(), series(), cells=("gru",), seeds=1)
     rows = {row.name: row for row in result.rows}
-    assert set(rows) == {"GRU", "naive", "seasonal naive", "ridge regression"}
+    assert set(rows) == {"GRU", "naive", "seasonal naive", "mean", "ridge regression"}
     (run,) = result.runs
     assert rows["naive"].mean == run.held_out["naive_mse"]
     assert result.held_out == "test"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -69,13 +70,23 @@ def test_whatever_room_is_left_there_is_a_forecast_or_a_reason(rows: int, ids: b
         assert not reason or "give more rows" in reason
 
 
-def test_a_horizon_that_an_error_advises_leaves_room() -> None:
-    load = np.sin(np.arange(21))
-    with pytest.raises(InputError, match="or a horizon of 13 or less"):
-        tg.Forecaster(**TINY, horizon=24).fit(load)
-    with pytest.raises(InputError, match="or a horizon of 4 or less"):
-        tg.Forecaster(**TINY, horizon=13).fit(load)
-    tg.Forecaster(**TINY, horizon=4).fit(load)
+@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("rows", [14, 21, 40])
+def test_a_horizon_that_an_error_advises_leaves_room(rows: int, ids: bool) -> None:
+    frame = pd.DataFrame({"t": range(rows), "v": np.sin(np.arange(rows)), "id": "a"})
+    told: dict[str, Any] = {"time": "t", "target": "v"} | ({"id": "id"} if ids else {})
+    frame = frame if ids else frame.drop(columns="id")
+    for horizon in (rows - 1, rows, 3 * rows):
+        with pytest.raises(InputError, match="or a horizon of [0-9]+ or less") as refused:
+            tg.Forecaster(**TINY, horizon=horizon).fit(frame, **told)
+        advised = re.findall("or a horizon of ([0-9]+) or less", str(refused.value))[0]
+        tg.Forecaster(**TINY, horizon=int(advised)).fit(frame, **told)
+
+
+def test_a_horizon_at_least_is_held_out_to_validate_by() -> None:
+    load = np.sin(np.arange(54))
+    model = tg.Forecaster(**TINY, horizon=12).fit(load)
+    assert model.provenance_["validation_rows"] == 12
 
 
 def test_series_that_never_change_are_told_and_the_remedy_helps() -> None:

@@ -105,14 +105,28 @@ def test_a_season_in_noise_is_repeated_where_nothing_more_can_be_learned():
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("anchored", [False, True])
 def test_an_untrusted_model_is_the_naive_forecast(monkeypatch, joint, anchored):
-    """Of the last season and of the last value, whatever the layout of inputs."""
-    from tidegate.tasks import forecast_blend
+    """Of the last season, of the last value and of means, whatever the layout of inputs."""
+    from tidegate.tasks import forecast_blend, forecast_naive
 
     monkeypatch.setattr(forecast_blend, "_least", lambda *_: (0.0, 0.0))
     monkeypatch.setattr(
         forecast_blend._Weighed, "better", lambda w, _: np.zeros((w.products.shape[1], 2))
     )
+    noise = Series.of(np.arange(400), 50 + np.random.default_rng(1).normal(size=(400, 2)))
+    model = lined(joint=joint, anchored=anchored, season=1).fit(noise)
+    context = model.windowing_.context
+    assert model.provenance_["naive"] == f"the mean of the last {context} rows"
+    expected = np.tile(noise.values[-context:].mean(0), (model.windowing_.horizon, 1))
+    np.testing.assert_allclose(model.forecast(noise).values, expected, atol=1e-4)
     series = tides(covariates=True)
+    model = lined(joint=joint, anchored=anchored).fit(series)
+    w = model.windowing_
+    seasons = w.context // w.season
+    assert model.provenance_["naive"] == f"the mean of the last {seasons} times {w.season} rows"
+    profile = series.values[-seasons * w.season :].reshape(seasons, w.season, -1).mean(0)
+    expected = profile[np.arange(w.horizon) % w.season]
+    np.testing.assert_allclose(model.forecast(series).values, expected, atol=1e-3)
+    monkeypatch.setattr(forecast_naive, "means", lambda *_: ())
     backtest = lined(joint=joint, anchored=anchored).fit(series).backtest(series)
     # atol: float32 of values around 50
     np.testing.assert_allclose(
@@ -121,6 +135,17 @@ def test_an_untrusted_model_is_the_naive_forecast(monkeypatch, joint, anchored):
     steady = Series.of(np.arange(400), np.stack([walk(1, 400), walk(2, 400)], axis=1))
     backtest = lined(joint=joint, anchored=anchored).fit(steady).backtest(steady)
     np.testing.assert_allclose(backtest.forecasts["model"], backtest.forecasts["naive"], atol=1e-4)
+
+
+def test_noise_is_forecast_by_its_mean_which_is_the_baseline_too():
+    demand = np.random.default_rng(4).poisson(0.5, 700).astype(float)  # of a part now and then
+    model = tg.Forecaster(
+        horizon=12, validate_until=560, hidden_sizes=(4,), max_steps=5, verbose=0
+    ).fit(demand)
+    assert model.provenance_["naive"].startswith("the mean of the last ")
+    assert model.provenance_["baseline"].startswith("mean: of the last ")
+    assert model.metrics_["test_mse"] < 0.65 * model.metrics_["test_naive_mse"]
+    assert model.metrics_["mse"] <= 1.01 * model.metrics_["baseline_mse"]
 
 
 @pytest.mark.parametrize(("mean", "kept"), [(0.7, 1.0), (0.3, 0.0)])
@@ -156,6 +181,8 @@ def test_random_walks_wander_and_what_can_be_forecast_does_not():
     t = np.arange(400)
     noise = np.random.default_rng(1).standard_normal(400)
     assert not wanders(noise)
+    draw = np.random.default_rng(0)  # of few rows the first correlation tells what many hide
+    assert np.mean([wanders(draw.standard_normal(50)) for _ in range(100)]) < 0.2
     assert not wanders(np.sin(t / 4) + 0.3 * noise)
     assert not wanders(0.5 * t + walk(3, 400))  # drifts
     assert not wanders(np.ones(400))

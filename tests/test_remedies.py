@@ -79,14 +79,14 @@ CASES = {
         "--context 29",
     ),
     "horizon": (
-        f"{FORECAST} --horizon 10",
+        f"{FORECAST} --horizon 10 --train-until 32",
         table(*numbered(40)),
         "option --train-until: .* or a horizon of 8 or less",
         same,
         "--horizon 8",
     ),
     "earlier validation": (
-        f"{FORECAST} --horizon 10",
+        f"{FORECAST} --horizon 10 --train-until 32",
         table(*numbered(40)),
         "or let them begin at row 30",
         same,

@@ -6,6 +6,7 @@ Squared errors are in squared standard deviations of training, as those of the n
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
@@ -21,15 +22,14 @@ _ROWS = 4096  # at once: bounds the memory
 _PRODUCTS_A_SECOND = 3e9  # on one core
 
 
-class Repeated(Baseline):
-    """The last ``season`` rows again and again: of one row the naive forecast."""
+class _Unlearned(Baseline):
+    """What a window's own rows say, without learning from others."""
 
     parameters = 0
 
-    def __init__(self, season: int) -> None:
-        self.season = season
-        self.name = "naive" if season == 1 else "seasonal naive"
-        self.about = f"the last {'value' if season == 1 else f'{season} rows'} again"
+    @abstractmethod
+    def _forecasts(self, part: Windows) -> np.ndarray:
+        """Of windows, in their units, [windows, horizon, C] or [windows, 1, C]."""
 
     def losses(self, part: Windows) -> np.ndarray:
         """Mean squared error of each window, over horizon and series, [windows]."""
@@ -40,13 +40,39 @@ class Repeated(Baseline):
         return _figures(self._errors(part))
 
     def _errors(self, part: Windows) -> Iterator[np.ndarray]:
-        """Of windows, which have a season before their targets: [windows, horizon, C]."""
-        context, horizon = part.windowing.context, part.windowing.horizon
+        """Of all windows: [windows, horizon, C]."""
         for some in np.split(part.starts, range(_ROWS, len(part.starts), _ROWS)):
             own = part.at(some)
-            past = own.asked(self.season, context - self.season, filled=True)
-            forecasts = seasonal_naive_forecast(past, horizon, self.season)
-            yield (forecasts - own.asked(horizon)) / own.units()
+            missed = self._forecasts(own) - own.asked(part.windowing.horizon)
+            yield missed / own.units()
+
+
+class Repeated(_Unlearned):
+    """The last ``season`` rows again and again: of one row the naive forecast."""
+
+    def __init__(self, season: int) -> None:
+        self.season = season
+        self.name = "naive" if season == 1 else "seasonal naive"
+        self.about = f"the last {'value' if season == 1 else f'{season} rows'} again"
+
+    def _forecasts(self, part: Windows) -> np.ndarray:
+        w = part.windowing
+        past = part.asked(self.season, w.context - self.season, filled=True)
+        return seasonal_naive_forecast(past, w.horizon, self.season)
+
+
+class Averaged(_Unlearned):
+    """The mean of the last ``rows``, which is the best forecast of noise."""
+
+    name = "mean"
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.about = f"of the last {rows} rows"
+
+    def _forecasts(self, part: Windows) -> np.ndarray:
+        past = part.asked(self.rows, part.windowing.context - self.rows, filled=True)
+        return past.mean(1, keepdims=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +153,13 @@ def _figures(errors: Iterator[np.ndarray]) -> dict[str, float]:
 def best_of(
     train: Windows, validation: Windows, line: Line | None = None, *, seconds: float = math.inf
 ) -> Baseline:
-    """That of the naive forecasts and the linear map which does best on ``validation``.
+    """That of the naive forecasts, the mean and the linear map which does best on ``validation``.
 
     ``line``: the map, where it is fitted already.
     """
     seasons = dict.fromkeys((1, train.windowing.season))  # without one, naive alone
     fitted: list[Baseline] = [Repeated(season) for season in seasons]
+    fitted.append(Averaged(train.windowing.context))
     if line is not None:
         fitted.append(LinearWindows.of(line, train))
     elif train.inputs(np.arange(1)).size <= min(MOST_INPUTS, _widest(seconds)):

@@ -7,7 +7,6 @@ so the weights of the trained network take a and c in, and nothing else need kno
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -20,6 +19,7 @@ from tidegate.data.series.windowing import Windowing
 from tidegate.data.series.windows import Windows
 from tidegate.runtime.batches import Run
 from tidegate.runtime.network import Network
+from tidegate.tasks.forecast_naive import CLEARLY, Naive, best_naive, is_better, stretches
 from tidegate.terminal import say
 from tidegate.training.preparation import Preparation
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tidegate.nn.network import SequenceNetwork
 
 _OF_PREPARING = 0.5  # of the time for preparing: what a straight line may take
-_CLEARLY = 1.64  # standard errors of the gain: by chance one line in twenty has as much
-_STRETCHES = 4  # of a part at least, though they be shorter than a horizon
 
 
 def line_in_time(
@@ -72,15 +70,13 @@ def with_weights(network: Network, weights: Mapping[str, Any]) -> Network:
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """``repeated`` [O]: which input of the line the naive forecast repeats as each output.
+    """``line`` and ``network`` [O]: the weights a and c beside the ``naive`` forecast.
 
-    ``season``: rows after which it repeats them, 0 for the last value.  ``line`` and ``network``
-    [O]: their weights, a and c.  ``naive_mse`` and ``line_mse``: squared errors of the two on the
-    windows that the network has not seen, in standard deviations.
+    ``naive_mse`` and ``line_mse``: squared errors of the two on the windows that the network has
+    not seen, in standard deviations.
     """
 
-    season: int
-    repeated: np.ndarray
+    naive: Naive
     line: np.ndarray
     network: np.ndarray
     naive_mse: float
@@ -102,42 +98,36 @@ class Blend:
         """
         steps = line.weights.shape[1] // w.input_size
         bands = _bands(w)
-        choices = _repetitions(w, steps)
-        wrong = [
-            sum(_squared(f.unseen, steps, columns) for f in folds) for columns in choices.values()
-        ]
-        season = list(choices)[int(np.argmin(wrong))]
-        repeated = choices[season]
-        stretches, sums = [], []
+        again = best_naive(folds, w, steps, wandering=wandering)
+        parts, sums = [], []
         for fold in folds:
             for rows, x, y in designs(fold.unseen, steps):
-                naive = x[:, repeated]
+                naive = again(x)
                 straight = fold.line(x) - naive
-                stretches.append(_stretches(fold.unseen, rows))
+                parts.append(stretches(fold.unseen, rows))
                 sums.append(_products(y - naive, straight, np.zeros_like(y), bands))
-        by_folds = _Weighed.of(stretches, sums)
-        alone, _ = by_folds.trusted(by_folds.better(_CLEARLY if wandering else 0.0))
+        by_folds = _Weighed.of(parts, sums)
+        alone, _ = by_folds.trusted(by_folds.better(CLEARLY if wandering else 0.0))
         _, trust = by_folds.trusted()
-        stretches, sums, wrong = [], [], np.zeros(3)
+        parts, sums, wrong = [], [], np.zeros(3)
         unseen = folds[0].unseen
         for rows, x, y in designs(unseen, steps):
-            naive, straight = x[:, repeated], line(x)
+            naive, straight = again(x), line(x)
             wrong += np.sum((naive - y) ** 2), np.sum((straight - y) ** 2), y.size
             learned = trained(unseen.inputs(rows), None) - straight
-            stretches.append(_stretches(unseen, rows))
+            parts.append(stretches(unseen, rows))
             sums.append(_products(y - naive, straight - naive, learned, bands))
         # few windows chose the network's step, too, so they cannot trust it further than the line
         most = trust if len(folds) > 1 else 1.0
-        weights, _ = _Weighed.of(stretches, sums).trusted(alone, most)
+        weights, _ = _Weighed.of(parts, sums).trusted(alone, most)
         of_line, of_network = weights.T[:, bands]
         mse = (wrong[:2] / wrong[2]).tolist()
-        return cls(season, repeated, of_line, of_network, *mse)
+        return cls(again, of_line, of_network, *mse)
 
     def applied(self, trained: Network, line: Line, kept: Line) -> Network:
         """The network, trained beside ``line``, with the weights taken in, beside ``kept``."""
         a, c = self.line[:, None], self.network[:, None]
-        weights = a * kept.weights
-        weights[np.arange(len(weights)), self.repeated] += 1 - self.line
+        weights = a * kept.weights + (1 - a) * self.naive.weights
         tensors: dict[str, np.ndarray] = dict(trained.tensors)
         bias = tensors["dense.bias"].astype(np.float64) - line.intercept
         tensors["dense.weight"] = c * tensors["dense.weight"]
@@ -146,9 +136,10 @@ class Blend:
         return Network(trained.architecture, tensors)
 
     def told(self) -> dict[str, Any]:
-        """For the provenance: what the naive forecast repeats, and mean weights."""
+        """For the provenance: which the naive forecast is, and mean weights."""
         return {
-            "naive_season": self.season,
+            "naive": self.naive.about,
+            "naive_season": self.naive.season,
             "line_weight": round(float(self.line.mean()), 4),
             "network_weight": round(float(self.network.mean()), 4),
             "naive_mse": self.naive_mse,
@@ -157,11 +148,10 @@ class Blend:
 
     def said(self, mse: float) -> str:
         """What training says of the forecast's error on the validation rows, beside the two's."""
-        again = f"the last {self.season} rows" if self.season else "the last value"
         return (
             f"validation mse {mse:.4g} with the network at {self.network.mean():.2g} of its weight "
             f"and the line at {self.line.mean():.2g}; the straight line alone {self.line_mse:.4g}, "
-            f"{again} again {self.naive_mse:.4g}"
+            f"{self.naive.about} {self.naive_mse:.4g}"
         )
 
 
@@ -169,30 +159,6 @@ def _bands(w: Windowing) -> np.ndarray:
     """A number for each output [O], the same for rows ahead from one power of two to the next."""
     ahead = np.arange(1, w.horizon + 1)
     return np.tile(np.log2(ahead).astype(int), w.output_size // w.horizon)
-
-
-def _repetitions(w: Windowing, steps: int) -> dict[int, np.ndarray]:
-    """What each naive forecast repeats, [O] columns of the line's inputs, by its season."""
-    unread = (w.steps - steps) * w.input_size
-    found = {}
-    for season in (0, w.season, *w.longer_seasons):
-        if season > (steps - w.steps_ahead) * w.segment:
-            continue
-        rows = w.context - max(season, 1) + np.arange(w.horizon) % max(season, 1)
-        found[season] = w.places(rows).ravel() - unread
-    return found
-
-
-def _squared(part: Windows, steps: int, columns: np.ndarray) -> float:
-    return sum(float(np.sum((y - x[:, columns]) ** 2)) for _, x, y in designs(part, steps))
-
-
-def _stretches(part: Windows, rows: np.ndarray) -> np.ndarray:
-    """The stretch of each row [B]: a series' windows of one horizon, whose errors are alike."""
-    w = part.windowing
-    window, series = np.divmod(rows, w.rows_per_window)
-    length = int(np.clip(len(part.starts) // _STRETCHES, 1, w.horizon))
-    return (part.starts[window] // length) * w.rows_per_window + series
 
 
 def _products(
@@ -213,8 +179,8 @@ class _Weighed:
     products: np.ndarray
 
     @classmethod
-    def of(cls, stretches: list[np.ndarray], sums: list[np.ndarray]) -> Self:
-        names, number = np.unique(np.concatenate(stretches), return_inverse=True)
+    def of(cls, parts: list[np.ndarray], sums: list[np.ndarray]) -> Self:
+        names, number = np.unique(np.concatenate(parts), return_inverse=True)
         products = np.zeros((len(names), *sums[0].shape[1:]))
         np.add.at(products, number, np.concatenate(sums))
         return cls(products)
@@ -227,8 +193,7 @@ class _Weighed:
         none = np.zeros((self.products.shape[1], 2))
         line = none + [1.0, 0.0]
         gains = -self._errors(line)
-        error = math.sqrt(gains.var(ddof=1) / len(gains)) if len(gains) > 1 else math.inf
-        return line if gains.mean() > (clearly * error if clearly else 0.0) else none
+        return line if is_better(gains, clearly) else none
 
     def trusted(
         self, before: np.ndarray | None = None, most: float = 1.0

@@ -52,28 +52,41 @@ def horizon_told(options: Any, horizon: int) -> str:
 def spans_of(options: Any, panel: Panel, horizon: int) -> list[tuple[int, int]]:
     """Ends of training and validation of each series, as rows.  Raises InputError.
 
-    By default a fifth of the rows before the end is there to validate by, of series with ids a
-    horizon at least, so that short ones have a say, too.
+    By default a fifth of the rows before the end is there to validate by, and a horizon at least:
+    so short series can be judged, and those with ids have a say, too.
     """
     if panel.id_name is None:
-        return [_span(options, panel.first)]
+        return [_span(options, panel.first, horizon)]
     found = []
     for one in panel.series:
         rows = _rows(options, one, clipped=True)
         end, cut = _end(rows, one), rows["train_until"]
         if cut is None:
-            cut = max(min(round(_SHARE * end), end - horizon), 0)
+            cut = max(_cut(end, horizon), 0)
         found.append((min(cut, end), end))
-    if not any(0 < cut < end for cut, end in found):
+    least = horizon if options.train_until is None else 0  # before which a row must be read
+    if not any(least < cut < end for cut, end in found):
         longest = max(panel.series, key=len)
-        _span(options, longest)  # says what is wrong with it
-        cut, end = found[panel.series.index(longest)]
-        raise InputError(
-            f"expected more than {horizon} rows to learn from, the horizon, got {end} in "
-            "the longest series; give more rows, or a shorter horizon",
-            option=end_given(options),
-        )
+        _span(options, longest, horizon)  # says what is wrong with it
+        end = found[panel.series.index(longest)][1]
+        raise _no_rows(options, horizon, end, " in the longest series")
     return found
+
+
+def _cut(end: int, horizon: int) -> int:
+    """Where the training rows end by default."""
+    return min(round(_SHARE * end), end - horizon)
+
+
+def _no_rows(options: Any, horizon: int, end: int, longest: str = "") -> InputError:
+    """What is wrong where the validation rows leave none to learn from, and what helps."""
+    # a window of training, with a context of a quarter of its rows, and one to validate by
+    shorter = f", or a horizon of {3 * end // 7} or less" if end > 2 else ""
+    return InputError(
+        f"expected more than {max(horizon, 2)} rows, the horizon and some to learn from, got {end}"
+        f"{longest}; give more rows{shorter}",
+        option=end_given(options),
+    )
 
 
 def end_given(options: Any) -> str | None:
@@ -176,13 +189,12 @@ def _season(series: list[Series], values: list[np.ndarray]) -> int:
     return Counter(found).most_common(1)[0][0]
 
 
-def _span(options: Any, series: Series) -> tuple[int, int]:
+def _span(options: Any, series: Series, horizon: int) -> tuple[int, int]:
     rows = _rows(options, series, clipped=False)
     end = _end(rows, series)
-    cut = round(_SHARE * end) if rows["train_until"] is None else rows["train_until"]
-    if not 0 < cut < end and options.train_until is None:
-        problem = f"expected 3 rows or more to learn from, got {end}; give more rows"
-        raise InputError(problem, option=end_given(options))
+    cut = _cut(end, horizon) if rows["train_until"] is None else rows["train_until"]
+    if not horizon < cut < end and options.train_until is None:
+        raise _no_rows(options, horizon, end)
     if not 0 < cut < end:
         raise InputError(
             f"expected a moment before {spelled('validate_until')} (row {end}), got row "

@@ -1,4 +1,4 @@
-"""Forecasters, beside the naive forecasts and ridge regression on the same windows."""
+"""Forecasters, beside naive forecasts, the mean and ridge regression on the same windows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tidegate.baselines.windows import LinearWindows, Repeated
+from tidegate.baselines.windows import Averaged, LinearWindows, Repeated
 from tidegate.comparison.experiments.experiment import (
     MOST_SEQUENCES,
     BaselineScores,
@@ -89,12 +89,16 @@ class Forecasts(Experiment):
         return in_blocks(errors, 2 * model.windowing_.horizon)
 
     def baselines(self, model: Any) -> list[BaselineScores]:
-        """The last value again, the last season again, and a linear map of the context."""
+        """The last value and season again, and the mean and a linear map of the context."""
         train, validation, scored = map(
             self._windows, (model,) * 3, (self.learned, self.chosen, self.scored)
         )
         seasons = dict.fromkeys((1, model.windowing_.season))  # without one, naive alone
-        fitted = [*map(Repeated, seasons), LinearWindows.fit(train, validation)]
+        fitted = [
+            *map(Repeated, seasons),
+            Averaged(model.windowing_.context),
+            LinearWindows.fit(train, validation),
+        ]
         return [
             BaselineScores.of(
                 one, self.metric, validation, scored, self._by_stretch(model, one.losses(scored))

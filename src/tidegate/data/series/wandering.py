@@ -13,6 +13,7 @@ __all__ = ["mostly_wander", "wanders"]
 _MOST_LAGS = 50
 _LEAST = 20  # changes, below which nothing can be told
 _NORMAL = 2.326  # a normal variable is above it once in a hundred times
+_NEXT = 2.576  # standard errors of what a change has in common with the next one, either way
 _DRIFT = 2.6  # standard errors of the mean change: by chance one series in a hundred has as much
 _ASKED = 20  # of many series
 
@@ -22,7 +23,8 @@ def wanders(values: np.ndarray) -> bool:
 
     Then the last value is the best forecast there is.  What they have in common is judged by the
     portmanteau of their autocorrelations (Ljung & Box 1978, Biometrika 65), at one in a hundred;
-    the quantile of its chi-squared distribution is that of Wilson & Hilferty 1931.  Values that are
+    the quantile of its chi-squared distribution is that of Wilson & Hilferty 1931; and by the first
+    of them alone, at as many.  Values that are
     not known are left out.
     """
     changes = np.diff(values[np.isfinite(values)])
@@ -35,6 +37,9 @@ def wanders(values: np.ndarray) -> bool:
     spectrum = np.fft.rfft(changes - changes.mean(), 2 * n)
     sums = np.fft.irfft(np.abs(spectrum) ** 2)[: lags + 1]
     correlations = sums[1:] / sums[0]
+    # values about a mean go back after each change: among many lags a few changes do not show it
+    if abs(correlations[0]) > _NEXT / math.sqrt(n):
+        return False
     in_common = n * (n + 2) * float(np.sum(correlations**2 / (n - np.arange(1, lags + 1))))
     spread = 2 / (9 * lags)
     return in_common < lags * (1 - spread + _NORMAL * math.sqrt(spread)) ** 3
