@@ -176,6 +176,12 @@ def test_who_is_ahead_is_judged_by_the_proper_score():
         "(0.66 % lower)"
     )
     assert beside(mse=2.0).verdict({"mse": 1.0}, ENDED).startswith("ahead of counting")
+    ended = ENDED | {"stopped_by": "epochs"}
+    unseen = beside(cross_entropy=float("nan"), accuracy=0.9)  # a label that training never had
+    for accuracy, word in ((0.5, "behind"), (0.95, "ahead of"), (0.9, "level with")):
+        told = unseen.verdict({"cross_entropy": float("nan"), "accuracy": accuracy}, ended)
+        assert told.startswith(f"{word} counting")
+        assert "nan" not in told
 
 
 def test_who_is_ahead_of_a_baseline_of_a_part_says_that_of_the_whole_nothing_is_known():

@@ -480,3 +480,19 @@ def test_few_sequences_still_have_a_part_to_compare_by():
     assert len(experiment.validation.inputs) == 12
     with pytest.raises(InputError, match="option validation_fraction: expected more than 0"):
         experiment_of(tg.SequenceClassifier(validation_fraction=0), gestures(), None, None)
+
+
+def test_a_network_without_any_weight_beside_the_line_has_no_reach(monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    from tidegate.comparison import compare
+
+    told = iter([np.array([1.0, 0.5]), np.array([]), np.array([1.0, 0.5]), np.array([1.0, 0.25])])
+    monkeypatch.setattr(compare, "gradient_reach", lambda *_: next(told))
+    model = SimpleNamespace(
+        initial_network=lambda _: None, network_=None, runtime_=SimpleNamespace(architecture=None)
+    )
+    experiment = SimpleNamespace(batch=lambda _: (), reader=lambda network: network)
+    reach = compare._reach(experiment, [SimpleNamespace(model=model)] * 2)
+    np.testing.assert_allclose(reach.before, [1.0, 0.5])
+    np.testing.assert_allclose(reach.after, [1.0, 0.25])

@@ -82,6 +82,9 @@ def test_standard_input_is_known_by_its_content(name):
 
 def test_columns_are_chosen_by_name_and_by_number(tmp_path):
     (tmp_path / "a.conllu").write_text(conllu())
+    (tmp_path / "ten.conll").write_text(conllu())  # ten columns are CoNLL-U, whatever its name
+    ten, named = (read_tagged(str(tmp_path / name)) for name in ("ten.conll", "a.conllu"))
+    assert (ten.tokens, ten.labels) == (named.tokens, named.labels)
     (tmp_path / "a.conll").write_text(COLUMNS)
     (tmp_path / "a.jsonl").write_text(json_lines("words", "ner"))
     path = str(tmp_path / "a.conllu")

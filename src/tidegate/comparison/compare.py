@@ -271,7 +271,10 @@ def _budget(model: Estimator, runs: list[Run], equal_parameters: bool) -> str:
 
 
 def _reach(experiment: Experiment, runs: list[Run]) -> Reach:
-    """The geometric mean over a cell's seeds, before and after training."""
+    """The geometric mean over a cell's seeds, before and after training.
+
+    A forecaster's network that got no weight beside the line has no gradient, and does not count.
+    """
     reach = {"before": [], "after": []}
     for run in runs:
         batch = experiment.batch(run.model)
@@ -282,7 +285,8 @@ def _reach(experiment: Experiment, runs: list[Run]) -> Reach:
         for when, network in networks.items():
             reach[when].append(gradient_reach(experiment.reader(network), *batch))
     with np.errstate(divide="ignore"):
-        return Reach(**{when: np.exp(np.mean(np.log(r), axis=0)) for when, r in reach.items()})
+        told = {when: [one for one in of if len(one)] or of for when, of in reach.items()}
+        return Reach(**{when: np.exp(np.mean(np.log(of), axis=0)) for when, of in told.items()})
 
 
 def _samples(by_cell: Mapping[str, list[Run]], metric: Metric) -> dict[str, str]:

@@ -71,13 +71,16 @@ class Beside:
             for name, value in its.items()
             if prefix + name in metrics
         }
-        decides = next(name for name in _SCORES if name in shown)
+        # of a label that training never had the score is not a number; then the next figure decides
+        shown = {n: pair for n, pair in shown.items() if all(map(math.isfinite, pair))} or shown
+        decides = next((name for name in _SCORES if name in shown), next(iter(shown)))
         own, other = shown.pop(decides)
         shown = {} if decides == "perplexity" else shown  # the cross-entropy says the same
         change = own / other - 1 if other > 0 else float(own > 0)
+        worse = change if decides in _SCORES else -change
         figures = [f"{_words(decides)} {own:.4g} against its {other:.4g} ({_how_far(change)})"]
         figures += [f"{_words(name)} {a:.4g} against {b:.4g}" for name, (a, b) in shown.items()]
-        word = "level with" if abs(change) < _LEVEL else "behind" if change > 0 else "ahead of"
+        word = "level with" if abs(worse) < _LEVEL else "behind" if worse > 0 else "ahead of"
         it = self.baseline
         told = f"{word} {it.name} ({it.told}) on the {part} part: {', '.join(figures)}"
         share = provenance.get("validation_share", 1)

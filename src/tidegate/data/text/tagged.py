@@ -27,6 +27,11 @@ _DOCUMENT: Final = "-DOCSTART-"  # CoNLL-2003's mark, a token that is none
 _TOKENS, _LABELS = ("tokens", "token"), ("labels", "label")
 
 
+# The first word of a sentence in CoNLL-U: its number, and nine more cells.
+_UNIVERSAL: Final = re.compile(rb"(?m)^1(?:-\d+)?\t(?:[^\t\n]*\t){8}[^\t\n]*\r?$")
+_LOOKED_AT: Final = 2**20  # bytes
+
+
 @dataclass(frozen=True, eq=False)
 class TaggedSentences:
     """Tokens of N sentences and, where they were wanted, as many labels.
@@ -51,9 +56,10 @@ def read_tagged(
     """The sentences of a file, by its name's ending, or by the content of standard input.
 
     tokens, labels: names of columns, or their numbers from 1 in a file of columns; None: form and
-    upos of CoNLL-U, the first and last column of other columns, ``tokens`` and ``labels`` (or
-    ``token`` and ``label``) of tables.  sentence: the column that says which sentence a row of a
-    long table belongs to.  Raises InputError, with the line.
+    upos of CoNLL-U, which ten numbered columns are whatever the file's name, the first and last of
+    other columns, ``tokens`` and ``labels`` (or ``token`` and ``label``) of tables.  sentence: the
+    column that says which sentence a row of a long table belongs to.  Raises InputError, with the
+    line.
     """
     kind = _kind(file)
     if kind in ("conllu", "columns"):
@@ -61,7 +67,10 @@ def read_tagged(
             if value is not None:
                 problem = "expected none, since blank lines part the sentences of this file"
                 raise InputError(f"{problem}, got {value!r}; leave it out", option=option)
-        read = _read_columns(file, kind == "conllu", tokens, labels, layout, labelled)
+        universal = kind == "conllu"
+        if not universal and tokens is None and labels is None:
+            universal = _UNIVERSAL.search(read_bytes(file)[:_LOOKED_AT]) is not None
+        read = _read_columns(file, universal, tokens, labels, layout, labelled)
     else:
         read = _read_table(file, kind, tokens, labels, sentence, layout, labelled)
     if not any(read.tokens):
@@ -87,8 +96,7 @@ def _kind(file: File) -> str:
     if isinstance(file, Taken):
         kind = kind_of_content(file.content)
         if kind == "csv":  # what is text and nothing else
-            row = rb"(?m)^1(?:-\d+)?\t(?:[^\t\n]*\t){8}[^\t\n]*\r?$"
-            return "conllu" if re.search(row, file.content[: 2**20]) else "columns"
+            return "conllu" if _UNIVERSAL.search(file.content[:_LOOKED_AT]) else "columns"
         return "jsonl" if kind == "jsonl" else "table"
     name = file.lower()
     if name.removesuffix(".gz").endswith(".conllu"):
