@@ -15,6 +15,7 @@ import tidegate as tg
 from tidegate.cells import CELLS
 from tidegate.errors import InputError
 from tidegate.nn.arrays import torch_network
+from tidegate.runtime import connectivity as connectivity_module
 from tidegate.runtime.connectivity import gradient_lengths, questions_of
 from tidegate.runtime.inspection_page import inspection_page
 from tidegate.tasks.inspecting import page_of
@@ -54,6 +55,27 @@ def test_it_is_torch_s_gradient(cell: str, options: dict[str, Any]) -> None:
         of_torch, score = expected(net, x, asked[k])
         np.testing.assert_allclose(lengths[k], of_torch, **TOLERANCE)
         assert scores[k] == pytest.approx(score, rel=1e-3, abs=1e-4)
+
+
+def test_the_longest_row_of_a_batch_bounds_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 characters of a language model once took 32 GB, as the first of them bounded all."""
+    net = network(input_size=3, readout="every")
+    x = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
+    asked = questions_of(net, {"": x}, "abc")
+    taken = []
+
+    class Watched(connectivity_module._Run):
+        def __init__(self, net: Any, x: np.ndarray, *rest: Any) -> None:
+            taken.append(x.shape[:2])
+            super().__init__(net, x, *rest)
+
+    monkeypatch.setattr(connectivity_module, "_Run", Watched)
+    monkeypatch.setattr(connectivity_module, "_VALUES", 150_000)
+    gradient_lengths(net, x, asked)
+    cells, sizes = net.architecture.answering_cells, net.architecture.hidden_sizes
+    each = sum(len(c.trace.nodes) * h for c, h in zip(cells, sizes, strict=True))
+    assert sum(rows for _, rows in taken) == len(asked)
+    assert all(rows == 1 or steps * rows * each <= 150_000 for steps, rows in taken)
 
 
 def test_a_few_rows_at_a_time_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ learn from, 4 to choose by, 4 to test, every series in standard deviations of th
 averaged over all windows, series and the horizon.  Seeds 0, 1, 2.  The recipe is the squared error
 as the loss, and for quarters of hours a week of context and 1,500 steps; all else by default.
 Ridge regression maps the same windows, less their last values, its penalty chosen on the validation
-months; the seasonal naive forecast is the last day again.  A seed's figures are what these tell:
+months; the seasonal naive forecast is the last day again.  How many test values the interval of
+80 % covers stands beside; validation months calibrate it.  A seed's figures are what these tell:
 
     zcat ETTh1.csv.gz | head -14401 > ETTh1.csv
     tidegate train forecaster ETTh1.csv --time date --target HUFL,HULL,MUFL,MULL,LUFL,LULL,OT \
@@ -76,7 +77,7 @@ def measure(name: str, series: Series, horizon: int, seeds: list[int]) -> Row:
     simple = {baseline.name: round(baseline.held_out or np.nan, 4) for baseline in baselines}
     figures = {
         figure: [round(model.metrics_[figure], 4) for model in models]
-        for figure in ("mse", "test_mse", "test_mae")
+        for figure in ("mse", "test_mse", "test_mae", "test_coverage_80")
     }
     return {
         "data": name,
@@ -87,6 +88,7 @@ def measure(name: str, series: Series, horizon: int, seeds: list[int]) -> Row:
         "validation_mse": figures["mse"],
         "test_mse": figures["test_mse"],
         "test_mae": figures["test_mae"],
+        "test_coverage_80": figures["test_coverage_80"],
         "mean_test_mse": round(float(np.mean(figures["test_mse"])), 4),
         "mean_test_mae": round(float(np.mean(figures["test_mae"])), 4),
         "ridge_test_mse": simple["ridge regression"],
@@ -108,6 +110,9 @@ COLUMNS: dict[str, Any] = {
         f"**{r['mean_test_mse']:.3f}** ({', '.join(f'{v:.4f}' for v in r['test_mse'])})"
     ),
     "test MAE": lambda r: f"{r['mean_test_mae']:.3f}",
+    "80 % interval covers": lambda r: (
+        f"{np.mean(r['test_coverage_80']):.3f}" if "test_coverage_80" in r else ""
+    ),
     "ridge": lambda r: f"{r['ridge_test_mse']:.3f}",
     "seasonal naive": lambda r: f"{r['seasonal_naive_test_mse']:.3f}",
     "published (from memory)": lambda r: f"{r['published']:.3f}, {r['published_model']}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 from tidegate.cli.command import Argument, Option, command
 from tidegate.cli.options import later_options
 from tidegate.cli.parameters import FORCE, JSON, MODEL, output_option
-from tidegate.cli.reading import about_file, names_a_column, source_for
+from tidegate.cli.reading import about_file, file_or_text, names_a_column, source_for
 from tidegate.cli.show import print_json
 from tidegate.data.files.reading import taken
 from tidegate.errors import InputError
@@ -97,12 +96,9 @@ def explain(
     source = source_for(fitted, told)
     given = asked if check is None else check
     assert given is not None
-    if check is None and given != "-" and not os.path.exists(given):
-        inputs, read = [given], None
-    else:
-        read = taken(given)
-        inputs, _ = source.read_inputs(read, table=names_a_column(told))
-    with about_file(read or model):
+    read = file_or_text(given, source) if check is None else taken(given)
+    inputs, _ = source.read_inputs(read, table=names_a_column(told))
+    with about_file(read):
         if check is not None:
             _tell_check(fitted.faithfulness(inputs), fitted, json=json)
             return

@@ -16,9 +16,9 @@ from tidegate.cli.parameters import (
     output_option,
     written_beside,
 )
-from tidegate.cli.reading import about_file, names_a_column, source_for
+from tidegate.cli.reading import about_file, file_or_text, names_a_column, source_for
 from tidegate.cli.show import print_json
-from tidegate.data.files.reading import File, taken
+from tidegate.data.files.reading import File
 from tidegate.data.source import PredictableSource
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @command(
     MODEL,
-    inputs_to_ask_about(),
+    inputs_to_ask_about(text=True),
     Option(
         "--row",
         metavar="N",
@@ -69,8 +69,7 @@ def inspect(
     the median of the units' time-scales, 1 / (1 - mean), in steps.  With --html a page that also
     answers: on which words does this label hang?  It needs no torch.
 
-    Example: echo 'not bad at all' | tidegate inspect reviews-text-classifier.safetensors -
-    --html gates.html
+    Example: tidegate inspect reviews-text-classifier.safetensors "not bad at all" --html gates.html
     """
     from tidegate.output.pictures import check_plot_path
     from tidegate.output.places import check_output, never_ours
@@ -88,11 +87,12 @@ def inspect(
     if plot is not None:
         check_plot_path(plot, inputs=(model, file), force=force)
     fitted = load(model)
-    read = taken(file)
-    given = _input(source_for(fitted, told), read, row, table=names_a_column(told))
+    source = source_for(fitted, told)
+    read = file_or_text(file, source)
+    given = _input(source, read, row, table=names_a_column(told))
     with about_file(read):
         found = fitted.inspect(given)
-        page = None if html is None else page_of(fitted, given, found, _title(model, file, row))
+        page = None if html is None else page_of(fitted, given, found, _title(model, read, row))
     if html is not None and page is not None:
         write_atomically(html, page.encode())
     if plot is not None:
@@ -149,9 +149,8 @@ def _told(one: GateValues) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _title(model: Path, file: str, row: int) -> str:
-    read = "standard input" if file == "-" else Path(file).name
-    return printable(f"{model.stem} reads {read}, {row}")
+def _title(model: Path, read: File, row: int) -> str:
+    return printable(f"{model.stem} reads {Path(str(read)).name}, {row}")
 
 
 def _check_page(html: Path) -> None:

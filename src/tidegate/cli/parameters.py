@@ -72,12 +72,17 @@ def data_to_ask_about(more: str = "") -> Argument:
     return Argument("file", "FILE", help)
 
 
-def inputs_to_ask_about(standard_input: str = "") -> Argument:
-    """The FILE of a command that reads inputs without answers, and may say more of ``-``."""
+def inputs_to_ask_about(standard_input: str = "", *, text: bool = False) -> Argument:
+    """The FILE of a command that reads inputs without answers, and may say more of ``-``.
+
+    ``text``: it may also be a text, as `cli.reading.file_or_text` takes it.
+    """
     help = (
         "a file like the one in training; it needs no answers. Texts may also be the lines of a "
         f".txt file. - is standard input{standard_input}"
     )
+    if text:
+        return Argument("file", "FILE|-|TEXT", f"{help}. Of a model of texts also a text itself")
     return Argument("file", "FILE|-", help)
 
 

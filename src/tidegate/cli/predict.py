@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 from tidegate.cli.command import Option, command, flag
 from tidegate.cli.options import later_options
 from tidegate.cli.parameters import FORCE, JSON, MODEL, inputs_to_ask_about, written_beside
-from tidegate.cli.reading import about_file, load_for, names_a_column, refuse, source_for
+from tidegate.cli.reading import (
+    about_file,
+    file_or_text,
+    load_for,
+    names_a_column,
+    refuse,
+    source_for,
+)
 from tidegate.cli.show import print_json
-from tidegate.data.files.reading import File, taken
+from tidegate.data.files.reading import File
 from tidegate.tasks import TASKS
 from tidegate.terminal import printable
 
@@ -135,7 +142,9 @@ ANSWERS: dict[str, Callable[..., list[Answer]]] = {
 
 @command(
     MODEL,
-    inputs_to_ask_about(": lines of text, or a table whose column --text or --source names"),
+    inputs_to_ask_about(
+        ": lines of text, or a table whose column --text or --source names", text=True
+    ),
     Option(
         "--beam",
         metavar="N",
@@ -175,7 +184,7 @@ def predict(
     A label is followed by its probability, from 0 to 1.  Labels of steps are told as CSV, with the
     id and the time of each, and so are answers that are sequences, step by step.
 
-    Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
+    Example: tidegate predict reviews-text-classifier.safetensors "not bad at all"
     """
     if plot is not None:
         from tidegate.output.pictures import check_plot_path
@@ -186,7 +195,8 @@ def predict(
     if ANSWERS[fitted.TASK] is not _texts:
         refuse(fitted, {**choice, "plot": plot})
         choice = {}
-    source, read = source_for(fitted, told), taken(file)
+    source = source_for(fitted, told)
+    read = file_or_text(file, source)
     if ANSWERS[fitted.TASK] is _steps:
         choice = {"source": source, "file": read}
     if ANSWERS[fitted.TASK] is _series:

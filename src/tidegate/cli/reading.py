@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.cli.options import parsed_for
-from tidegate.data.files.reading import File
+from tidegate.data.files.reading import File, Taken, taken
+from tidegate.data.source import PredictableSource, Source
 from tidegate.errors import InputError
 from tidegate.tasks import TASKS
 
 if TYPE_CHECKING:
     from tidegate.tasks.estimator import Estimator
+
+THE_TEXT = "the text"  # what errors call it, where a command was given one instead of a file
 
 
 def load_for(command: str, path: Path) -> Any:
@@ -45,6 +49,20 @@ def source_for(fitted: Estimator, told: dict[str, Any]) -> Any:
     own = {f.name for f in fields(source)}
     refuse(fitted, {name: value for name, value in told.items() if name not in own})
     return source.as_in_training(fitted.provenance_, parsed_for(source, told))
+
+
+def file_or_text(given: str, source: Source) -> File:
+    """What a command is asked about: a file or standard input, or the text itself.
+
+    A text is what no file has for its name, where models read texts; but what looks like a file's
+    name is one, so that a mistake in it is told.
+    """
+    like_a_name = re.fullmatch(r"\S*([/\\]\S*|\.\w{1,8})", given)
+    if given == "-" or not source.READS_TEXT or like_a_name or os.path.exists(given):
+        return taken(given)
+    if isinstance(source, PredictableSource):  # which reads an input in each line
+        given = " ".join(given.splitlines())
+    return Taken(THE_TEXT, given.encode(errors="surrogateescape"))
 
 
 def names_a_column(told: Mapping[str, Any]) -> bool:

@@ -96,11 +96,13 @@ class Source(ABC):
     """One kind of FILE.
 
     ``FILE`` is its help text; ``HAS_VALIDATION_FILE`` says whether ``fit`` takes a second file,
-    which chooses the best weights.
+    which chooses the best weights; ``READS_TEXT`` whether a line of text is one, so that a command
+    may be given the text itself.
     """
 
     FILE: ClassVar[str]
     HAS_VALIDATION_FILE: ClassVar[bool] = True
+    READS_TEXT: ClassVar[bool] = False
 
     encoding: str | None = source_option(
         "encoding of text files: cp1252, gb18030, ... (default: UTF-8)",

@@ -32,6 +32,7 @@ class TextPairs(PredictableSource):
     """A table with a text and the text that answers it in each row."""
 
     FILE: ClassVar[str] = TABLE
+    READS_TEXT: ClassVar[bool] = True
 
     source: str = source_option("column that holds the texts to answer", later="source")
     target: str = source_option("column that holds the answers", later="target")
@@ -68,6 +69,7 @@ class PlainText(Source):
         "a text file in UTF-8, which may be gzipped; or, with --text, a table; or sound, a .wav of "
         "one channel"
     )
+    READS_TEXT: ClassVar[bool] = True
 
     text: str | None = source_option(
         "column that holds the texts, if FILE is a table", default=None
@@ -115,6 +117,7 @@ class TaggedTokens(PredictableSource):
         "or Parquet with lists of tokens and labels, or a table with a token in each row; text may "
         "be gzipped"
     )
+    READS_TEXT: ClassVar[bool] = True
 
     tokens: str | None = source_option(
         "column that holds the tokens: a name, or of .conll its number (default: form of CoNLL-U, "

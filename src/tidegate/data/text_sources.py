@@ -26,6 +26,7 @@ class AnsweredTexts(PredictableSource):
     """A table with a text and its answer in each row."""
 
     FILE: ClassVar[str] = TABLE
+    READS_TEXT: ClassVar[bool] = True
     ANSWER: ClassVar[str]  # the option that names its column
 
     text: tuple[str, ...] = source_option(

@@ -152,9 +152,12 @@ def gradient_lengths(
         state = network.initial_state(1, condition)
     nodes = [len(cell.trace.nodes) for cell in a.answering_cells]
     per_row = a.directions * sum(n * h for n, h in zip(nodes, a.hidden_sizes, strict=True))
-    order = np.argsort([one.length for one in questions], kind="stable")  # alike ones together
+    asked = np.array([one.length for one in questions])
+    order = np.argsort(asked, kind="stable")  # alike ones together
     while len(order):
-        most = max(1, _VALUES // (per_row * questions[order[0]].length + 1))
+        # all rows of a batch take as many steps as its last, which is the longest
+        values = per_row * asked[order] * np.arange(1, len(order) + 1)
+        most = max(1, int(np.count_nonzero(values <= _VALUES)))
         rows, order = order[:most], order[most:]
         several = [questions[k] for k in rows]
         longest = max(one.length for one in several)
