@@ -57,6 +57,21 @@ def test_it_is_torch_s_gradient(cell: str, options: dict[str, Any]) -> None:
         assert scores[k] == pytest.approx(score, rel=1e-3, abs=1e-4)
 
 
+def test_long_sequences_are_followed_back_through_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(input_size=3, readout="every")
+    x = np.random.default_rng(0).standard_normal((47, 3)).astype(np.float32)
+    asked = questions_of(net, {"": x}, "abc")
+    whole, scores = gradient_lengths(net, x, asked)
+    monkeypatch.setattr(connectivity_module, "FOLLOWED", 10)
+    found, again = gradient_lengths(net, x, asked)
+    np.testing.assert_allclose(again, scores, rtol=1e-4, atol=1e-5)
+    for one, lengths, of_all in zip(asked, found, whole, strict=True):
+        begin = max(0, one.step // 10 * 10 - 10)
+        assert one.step - begin >= min(10, one.step)
+        np.testing.assert_allclose(lengths[begin:], of_all[begin:], rtol=1e-4, atol=1e-6)
+        assert not lengths[:begin].any()
+
+
 def test_the_longest_row_of_a_batch_bounds_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 characters of a language model once took 32 GB, as the first of them bounded all."""
     net = network(input_size=3, readout="every")
@@ -178,7 +193,9 @@ def test_the_page_holds_what_inspect_and_connectivity_give_and_nothing_else_is_a
     quantiles = [scales.min(), np.median(scales), scales.max()]
     np.testing.assert_allclose(told["gates"][1]["scales"], quantiles, rtol=1e-3)
     for one, lengths in zip(told["questions"], connected.lengths, strict=True):
-        np.testing.assert_allclose(one["lengths"], lengths, rtol=1e-3)
+        told_of = np.zeros_like(lengths)
+        told_of[one["first"] : one["first"] + len(one["lengths"])] = one["lengths"]
+        np.testing.assert_allclose(told_of, lengths, rtol=1e-3)
     assert "a &lt;model&gt; &amp; &quot;more&quot;" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "/* views" not in page

@@ -16,7 +16,7 @@ import numpy as np
 from tidegate.equations import bptt
 from tidegate.runtime.network import Network, State
 
-_WINDOW: Final = 200  # tokens that the gradient is followed back through
+FOLLOWED: Final = 200  # steps that the gradient is followed back through, at the least
 _MOST_TOLD: Final = 3
 _MOST_FINAL: Final = 8
 _MOST_STEPS: Final = 256
@@ -120,7 +120,7 @@ def connectivity(network: Network, tokens: np.ndarray) -> np.ndarray:
     Of the last 200 at most, which end the result.  For a language model's network in one direction,
     without conditions.
     """
-    before, read = np.split(tokens[:-1], [max(0, len(tokens) - 1 - _WINDOW)])
+    before, read = np.split(tokens[:-1], [max(0, len(tokens) - 1 - FOLLOWED)])
     state = None
     if len(before):
         _, state = network.features(before[:, None], None, None)
@@ -140,13 +140,18 @@ def gradient_lengths(
 
     sequence: [T] or [T, I], as the network reads it; it begins with ``state``, of one row (None:
     with that of a sequence).  Of tokens the gradient is by their vectors, of numbers by the first
-    ``width`` of a step.
+    ``width`` of a step.  Of a network that puts out at every step, and reads in one direction, a
+    long sequence is followed back through the last 200 to 400 steps before each, 0 beyond them:
+    all steps before all others are too many.
     """
     lengths = np.zeros((len(questions), len(sequence)))
     scores = np.zeros(len(questions))
     if not len(sequence):
         return lengths, scores
-    a, x = network.architecture, network.embedded(sequence[:, None])  # [T, 1, I]
+    a = network.architecture
+    if a.readout == "every" and not a.bidirectional and len(sequence) > 2 * FOLLOWED:
+        return _by_windows(network, sequence, questions, state, width)
+    x = network.embedded(sequence[:, None])  # [T, 1, I]
     if state is None:
         condition = sequence["condition"][:1] if a.condition_size else None
         state = network.initial_state(1, condition)
@@ -165,6 +170,29 @@ def gradient_lengths(
         gradient, scores[rows] = run.gradient()
         seen = gradient[..., :width].astype(np.float64)
         lengths[rows, :longest] = np.linalg.norm(seen, axis=-1).T
+    return lengths, scores
+
+
+def _by_windows(
+    network: Network,
+    sequence: np.ndarray,
+    questions: Sequence[Question],
+    state: State | None,
+    width: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`gradient_lengths` of the questions about 200 steps at a time, from 200 steps before them."""
+    lengths, scores = np.zeros((len(questions), len(sequence))), np.zeros(len(questions))
+    begin = 0
+    for first in range(0, len(sequence), FOLLOWED):
+        before, begin = begin, max(0, first - FOLLOWED)
+        if begin > before:
+            _, state = network.features(sequence[before:begin, None], None, state)
+        end = min(first + FOLLOWED, len(sequence))
+        rows = [k for k, one in enumerate(questions) if first < one.length <= end]
+        asked = [questions[k] for k in rows]
+        asked = [q._replace(length=q.length - begin, step=q.step - begin) for q in asked]
+        found = gradient_lengths(network, sequence[begin:end], asked, state, width)
+        lengths[rows, begin:end], scores[rows] = found
     return lengths, scores
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tidegate.output.places import MARK
 from tidegate.output.views import with_views
-from tidegate.runtime.connectivity import Connectivity
+from tidegate.runtime.connectivity import FOLLOWED, Connectivity
 from tidegate.runtime.inspection import GateValues, Inspection
 
 _ABOUT = (
@@ -31,13 +31,14 @@ def inspection_page(
     """
     questions = [] if connected is None else [
         {
-            "name": one.name, "at": one.at, "score": _rounded(score),
-            "lengths": [_rounded(v) for v in lengths],
+            "name": one.name, "at": one.at, "score": _rounded(score), **_without_zeros(lengths),
         }
         for one, lengths, score in zip(
-            connected.questions, connected.lengths.tolist(), connected.scores.tolist(), strict=True
+            connected.questions, connected.lengths, connected.scores.tolist(), strict=True
         )
     ]  # fmt: skip
+    if len(found.steps) > 2 * FOLLOWED and any(one["first"] for one in questions):
+        note = f"Answers are followed back through {FOLLOWED} steps at the least. {note}".strip()
     finals = any(one["at"] is None for one in questions)
     values = {
         "steps": list(found.steps),
@@ -53,6 +54,13 @@ def inspection_page(
     page = (files("tidegate.runtime") / "inspection_page.html").read_text(encoding="utf-8")
     page = with_views(page).replace("MARK", MARK, 1)
     return page.replace("TITLE", escape(title)).replace("DATA", text, 1)
+
+
+def _without_zeros(lengths: np.ndarray) -> dict[str, Any]:
+    """The lengths from the first that is not 0 to the last, and the step of the first."""
+    held = np.flatnonzero(lengths)
+    first, end = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, 0)
+    return {"first": first, "lengths": [_rounded(v) for v in lengths[first:end].tolist()]}
 
 
 def _gate(one: GateValues) -> dict[str, Any]:
