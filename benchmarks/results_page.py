@@ -78,6 +78,7 @@ def six() -> str:
     hour = row_of("karpathy_chars", name="best")
     imdb = row_of("sentiment", data="imdb", seed=0)
     words = row_of("penn_treebank", name="best")
+    units = " and ".join(map(str, words["options"]["hidden_sizes"]))
     load = row_of("ett", horizon=24)
     digits = row_of("series_classification", data="pen digits")
     gru = [
@@ -97,7 +98,7 @@ def six() -> str:
             f"{imdb['tfidf_accuracy']:.3f}: TF-IDF and logistic regression",
         ),
         (
-            "words: Penn Treebank, LSTM 2 x 400, the network alone",
+            f"words: Penn Treebank, LSTM {units}, the network alone",
             f"perplexity {words['network']['perplexity']:.1f}",
             f"{words['published']}: Zaremba et al. 2014, LSTM 2 x 650 on a GPU (from memory)",
         ),
