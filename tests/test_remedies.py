@@ -338,7 +338,7 @@ CASES = {
     ),
     "no spaces": (
         f"{MODEL} --level word",
-        "今天天气很好我们去玩" * 40,
+        "acgtgatacagcta" * 40,
         "with --level char or --level bpe",
         same,
         "--level char",

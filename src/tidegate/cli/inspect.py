@@ -69,7 +69,8 @@ def inspect(
     the median of the units' time-scales, 1 / (1 - mean), in steps.  With --html a page that also
     answers: on which words does this label hang?  It needs no torch.
 
-    Example: tidegate inspect reviews-text-classifier.safetensors "not bad at all" --html gates.html
+    Example: echo 'not bad at all' | tidegate inspect reviews-text-classifier.safetensors -
+    --html gates.html
     """
     from tidegate.output.pictures import check_plot_path
     from tidegate.output.places import check_output, never_ours

@@ -184,7 +184,7 @@ def predict(
     A label is followed by its probability, from 0 to 1.  Labels of steps are told as CSV, with the
     id and the time of each, and so are answers that are sequences, step by step.
 
-    Example: tidegate predict reviews-text-classifier.safetensors "not bad at all"
+    Example: echo 'not bad at all' | tidegate predict reviews-text-classifier.safetensors -
     """
     if plot is not None:
         from tidegate.output.pictures import check_plot_path

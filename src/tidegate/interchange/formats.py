@@ -75,7 +75,7 @@ FORMATS: Mapping[str, Format] = {
         ("update_gate", "recurrent_activation"),
     ),
 }
-_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")  # as torch's users name them
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")  # which may run code
 WRITTEN = tuple(name for name, about in FORMATS.items() if about.writer)
 
 
