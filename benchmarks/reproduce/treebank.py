@@ -115,7 +115,9 @@ def main() -> None:
         row: Row = {"way": way, **trained(model, clock), "test": model.evaluate(*unseen)}
         row["validation"] = model.metrics_
         beside: Any = model._beside
-        row["baseline"] = {} if beside is None else dict(beside.baseline.figures(_answered(model, unseen)))
+        row["baseline"] = (
+            {} if beside is None else dict(beside.baseline.figures(_answered(model, unseen)))
+        )
         some = unseen[0][:CHECKED]
         row["explanations"] = model.faithfulness(some).to_json()
         record.add(row)
