@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from any_cell import CELL_KINDS, CELL_SHAPES, layer_of
+from any_cell import CELL_KINDS, layer_of
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,7 +80,8 @@ def test_a_selective_checkpoint_has_the_gradients_of_a_plain_call(
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own, within compiled autograd
-@pytest.mark.parametrize("cell", CELL_SHAPES)
+# one of each kind of saved values: what is seen is a matter of the operator, and takes seconds each
+@pytest.mark.parametrize("cell", ["gru", "lstm", "lstm_projected", "slstm", "indrnn"])
 def test_compiled_autograd_sees_that_an_output_was_changed(cell: str) -> None:
     layer = layer_of(cell, 5, 7)
     expected = gradients(layer, layer(X)[0].relu())
