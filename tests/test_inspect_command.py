@@ -12,6 +12,7 @@ from command_line import TINY, Tidegate
 import tidegate as tg
 
 MODEL = "reviews-text-classifier.safetensors"
+TEXT = "'a lovely film'"
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def trained(tidegate: Tidegate) -> Tidegate:
     line = f"train classifier reviews.csv --text review --label sentiment {TINY['classifier']}"
     assert tidegate(f"{line} --cell lstm --verbose 0").code == 0
     Path("lines.txt").write_text("a lovely film\nfilm number 3\n")
+    Path("one.txt").write_text("a lovely film\n")
     return tidegate
 
 
@@ -36,6 +38,17 @@ def test_each_gate_has_a_line_with_its_mean_and_its_shares(trained: Tidegate) ->
         assert f"mean {one.mean:7.3f}" in line
         assert f"{one.saturated[0]:.0%} near {low:g}" in line
         assert f"{one.saturated[1]:.0%} near {high:g}" in line
+
+
+def test_a_text_may_stand_in_place_of_a_file_and_a_missing_file_is_none(trained: Tidegate) -> None:
+    of_file, of_text = (trained(f"inspect {MODEL} {given}") for given in ("lines.txt", TEXT))
+    assert of_text.out == of_file.out
+    assert trained(f"predict {MODEL} {TEXT}").out == trained(f"predict {MODEL} one.txt").out
+    for missing in ("''", "' '", "no.csv", "folder/no"):
+        for command in ("inspect", "predict", "explain"):
+            refused = trained(f"{command} {MODEL} {missing}")
+            assert refused.code == 2
+            assert "expected a" in refused.err
 
 
 def test_a_row_of_a_table_or_of_lines_is_chosen_and_json_has_every_value(trained: Tidegate) -> None:

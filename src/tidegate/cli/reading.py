@@ -57,7 +57,7 @@ def file_or_text(given: str, source: Source) -> File:
     A text is what no file has for its name, where models read texts; but what looks like a file's
     name is one, so that a mistake in it is told.
     """
-    like_a_name = re.fullmatch(r"\S*([/\\]\S*|\.\w{1,8})", given)
+    like_a_name = not given.strip() or re.fullmatch(r"\S*([/\\]\S*|\.\w{1,8})", given)
     if given == "-" or not source.READS_TEXT or like_a_name or os.path.exists(given):
         return taken(given)
     if isinstance(source, PredictableSource):  # which reads an input in each line
