@@ -43,5 +43,5 @@ def test_of_a_long_text_the_last_tokens_are_followed_back_from_the_state_before(
     model = language_model()
     tokens = model.encoder_.encode(TEXT)
     whole = connectivity(model.runtime_, tokens)
-    monkeypatch.setattr(module, "_WINDOW", 7)
+    monkeypatch.setattr(module, "FOLLOWED", 7)
     np.testing.assert_allclose(connectivity(model.runtime_, tokens), whole[-7:], rtol=1e-4)
