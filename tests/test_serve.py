@@ -247,6 +247,11 @@ WRONG: dict[str, tuple[str, Any, int, str]] = {
     "beams of a classifier": (
         "predict", {"model": "reviews", "inputs": ["x"], "beam": 2}, 422, "beam: expected none",
     ),
+    "a row of another length": ("forecast", {"rows": [*ROWS[:7], [3]]}, 422, "got [3] at row 7"),
+    "a row with a word": ("forecast", {"rows": [*ROWS[:7], [3, "x"]]}, 422, "at row 7"),
+    "a number beyond floats": ("forecast", {"rows": [[10**400, 1]] * 8}, 422, "finite numbers"),
+    "a time beyond 64 bits": ("forecast", {"rows": ROWS[:8], "times": [10**400] * 8}, 422, "time"),
+    "a number for a row": ("forecast", {"rows": [*ROWS[:7], 3]}, 422, "got 3 at row 7"),
     "too few rows": ("forecast", {"rows": ROWS[:7]}, 422, "at least 8 rows"),
     "other columns": ("forecast", {"rows": [[1]]}, 422, "2 numbers (x, y)"),
     "a missing row": ("forecast", {"rows": [*ROWS, [None, 1]]}, 422, "finite"),

@@ -175,8 +175,10 @@ def test_every_view_fits_small_and_large_screens_and_axe_finds_nothing_serious(p
 
 def test_an_error_is_told_and_gone_when_it_is_mended(page):
     shown = page.show("load")
-    shown.fill("#rows", "1, 2\n3, x")
+    shown.fill("#rows", "1, 2\n3, 4")
     shown.wait_for_selector("#problem:has-text('at least 8 rows')")
+    shown.fill("#rows", "1, 2\n3, x")
+    shown.wait_for_selector("#problem:has-text('row 1: expected finite numbers')")
     shown.fill("#rows", "\n".join(["10, -5"] * 8))
     shown.wait_for_selector("#problem:empty", state="attached")
     page.complaints = [one for one in page.complaints if "422" not in one]

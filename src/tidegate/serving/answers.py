@@ -114,6 +114,24 @@ def _forecast(fitted: Any, request: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
+def _of_numbers(told: list[Any], columns: Sequence[str]) -> np.ndarray:
+    """Rows of a body, float64 [N, columns]; null is NaN, and of one column so is a bare number.
+
+    Raises InputError that names the first row which is none.
+    """
+    told = [row if isinstance(row, list) or len(columns) > 1 else [row] for row in told]
+    for k, row in enumerate(told):
+        if not isinstance(row, list) or len(row) != len(columns) or not all(map(_is_number, row)):
+            expected = f"rows: expected lists of {len(columns)} numbers ({', '.join(columns)})"
+            remedy = "give a list of numbers or null for each moment"
+            raise InputError(f"{expected}, got {shown(row, 40)} at row {k}; {remedy}")
+    return np.array(told, np.float64).reshape(-1, len(columns))
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 def series_of(fitted: Any, request: dict[str, Any]) -> Series:
     """The rows of a request as a series; without times they follow one another as in training.
 
@@ -127,14 +145,7 @@ def series_of(fitted: Any, request: dict[str, Any]) -> Series:
         read = "the calendar" if w.calendar else "how much time goes by"
         problem = f"times: expected one for each row, since the model reads {read}, got none"
         raise InputError(f"{problem}; give them, those of the horizon, too")
-    try:
-        rows: np.ndarray = np.array(request["rows"], np.float64)
-    except (TypeError, ValueError):
-        rows = np.zeros(0)
-    rows = rows[:, None] if rows.ndim == 1 and len(columns) == 1 else rows
-    if rows.ndim != 2 or rows.shape[1] != len(columns) or not len(rows):
-        problem = f"rows: expected lists of {len(columns)} numbers ({', '.join(columns)})"
-        raise InputError(f"{problem}, got others; give a list for each moment")
+    rows = _of_numbers(request["rows"], columns)
     values, covariates, beforehand = np.split(
         rows, np.cumsum([len(w.names), len(w.covariate_names)]), 1
     )

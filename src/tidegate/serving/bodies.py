@@ -104,7 +104,9 @@ def check_media_type(request: Request) -> None:
 def parsed(body: bytes, members: Sequence[Member]) -> dict[str, Any]:
     """The object of a body; a member that is left out, or null, is None.  Raises Problem."""
     try:
-        told = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        told = json.loads(
+            body.decode("utf-8"), parse_int=_whole, parse_constant=_no_constant
+        )
         if b"\\u" in body:  # which may write halves of characters that no text has
             json.dumps(told, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
@@ -126,6 +128,12 @@ def parsed(body: bytes, members: Sequence[Member]) -> dict[str, Any]:
         if member.required and told.get(member.name) is None:
             raise unusable(f"{member.name}: expected one, got none; {member.about}")
     return {name: told.get(name) for name in by_name}
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number; one beyond 64 bits, which nothing counts, as the number that it is about."""
+    value = float(digits)
+    return int(digits) if abs(value) < 2**63 else value
 
 
 def _no_constant(name: str) -> None:
