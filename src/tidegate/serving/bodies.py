@@ -104,9 +104,7 @@ def check_media_type(request: Request) -> None:
 def parsed(body: bytes, members: Sequence[Member]) -> dict[str, Any]:
     """The object of a body; a member that is left out, or null, is None.  Raises Problem."""
     try:
-        told = json.loads(
-            body.decode("utf-8"), parse_int=_whole, parse_constant=_no_constant
-        )
+        told = json.loads(body.decode("utf-8"), parse_int=_whole, parse_constant=_no_constant)
         if b"\\u" in body:  # which may write halves of characters that no text has
             json.dumps(told, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
