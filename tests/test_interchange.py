@@ -5,8 +5,6 @@ All weights are random and no two sizes alike, so that no gate, axis or directio
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import numpy as np
 import pytest
 
 from tidegate.cells import CELLS
-from tidegate.cli import main
 from tidegate.errors import InputError
 from tidegate.interchange import Network, keras_weights, read, write
 from tidegate.interchange.conventions.activations import IDENTITY, SOFTMAX, Activation
@@ -198,24 +195,6 @@ def test_what_is_around_is_kept_and_written_again(tmp_path: Path) -> None:
     assert np.array_equal(
         read(tmp_path / "n.safetensors").kept["head.scale"], network.kept["head.scale"]
     )
-
-
-@pytest.mark.parametrize("ending", ["pt", "pth", "bin", "ckpt", "pkl"])
-def test_a_pickle_is_refused_with_a_remedy_that_works(
-    tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch = pytest.importorskip("torch")
-    path = tmp_path / f"m.{ending}"
-    torch.save(torch.nn.GRU(3, 4).state_dict(), path)
-    with pytest.raises(InputError, match="may run code") as caught:
-        read(path)
-    assert main(["convert", str(path), str(tmp_path / "m.onnx")]) == 2
-    assert str(caught.value) in capsys.readouterr().err
-    program = str(caught.value).split('python -c "')[1].rstrip('"')
-    out = tmp_path / "m.safetensors"
-    program = program.replace("IN.pt", str(path)).replace("OUT.safetensors", str(out))
-    subprocess.run([sys.executable, "-c", program], check=True)
-    assert read(out).recurrent[0].cell.name == "gru"
 
 
 @pytest.mark.parametrize("cell", ["gru_reset_before", "lstm_peephole"])

@@ -125,7 +125,9 @@ def generate(
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     conditions = None if given is None else _conditions(given)
-    if _is_foreign(model):
+    from tidegate.interchange.formats import is_of_another_library
+
+    if is_of_another_library(model):
         if given is not None:
             problem = "expected none beside a file of another library's, which knows no conditions"
             raise InputError(f"{problem}, got one; leave it out", option="given")
@@ -183,11 +185,6 @@ def _conditions(given: str) -> dict[str, str]:
             problem = f"expected each name once, got {shown(name)} twice"
             raise InputError(f"{problem}; leave out {name}={value}", option="given")
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _is_foreign(model: Path) -> bool:
-    """Whether a file is one that tidegate convert reads and tidegate did not train."""
-    return model.suffix.lower() in (".npz", ".keras", ".h5", ".hdf5", ".onnx")
 
 
 def _foreign(

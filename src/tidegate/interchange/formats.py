@@ -76,6 +76,14 @@ FORMATS: Mapping[str, Format] = {
     ),
 }
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")  # which may run code
+# a state_dict, or a checkpoint that holds one, from whatever device; tensors that share memory, or
+# are not contiguous, safetensors would refuse
+_OF_PICKLE = (
+    "import torch; from safetensors.torch import save_file; "
+    "p = torch.load('IN.pt', map_location='cpu', weights_only=True); "
+    "p = next((p[k] for k in ('state_dict', 'model_state_dict', 'model') if k in p), p); "
+    "save_file({k: v.contiguous().clone() for k, v in p.items()}, 'OUT.safetensors')"
+)
 WRITTEN = tuple(name for name, about in FORMATS.items() if about.writer)
 
 
@@ -147,11 +155,11 @@ def format_of(path: Name) -> str:
     Raises InputError.
     """
     suffix = Path(path).suffix.lower()
-    if suffix in _PICKLES:
+    if _is_pickle(path):
         raise InputError(
             "expected a safetensors file, got a torch pickle, which may run code when it is read; "
-            'convert it where you trust it: python -c "import torch; from safetensors.torch import '
-            "save_file; save_file(torch.load('IN.pt', weights_only=True), 'OUT.safetensors')\"",
+            f'convert it where you trust it: python -c "{_OF_PICKLE}"; of a whole module '
+            "save the state_dict() first",
             file=path,
         )
     if suffix == ".safetensors":
@@ -165,6 +173,18 @@ def format_of(path: Name) -> str:
         "name its format with --from, in Python format=",
         file=path,
     )
+
+
+def is_of_another_library(path: Name) -> bool:
+    """Whether a file is one that `read` takes, or refuses with a way out, and no tidegate model."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".safetensors":
+        return Path(path).is_file() and not is_model_file(path)
+    return _is_pickle(path) or any(suffix in about.suffixes for about in FORMATS.values())
+
+
+def _is_pickle(path: Name) -> bool:
+    return Path(str(path).lower().removesuffix(".tar")).suffix in _PICKLES  # .pth.tar is one, too
 
 
 def format_to_write(path: Name, format: str | None) -> str:

@@ -29,6 +29,17 @@ _KEY = re.compile(
     r"(?P<prefix>.{0,1000}?)(?P<name>(?:weight|bias)_[a-z]{2})(?:_l(?P<k>\d{1,3})"
     r"(?P<reverse>_reverse)?)?"
 )
+# a part of a weight that is computed of several, and what makes it one weight again
+_PART = re.compile(
+    r".{0,1000}?(?P<name>(?:weight|bias)_[a-z]{2}(?:_l\d{1,3})?(?:_reverse)?)"
+    r"(?P<part>\.original\d{0,3}|_mask|_u|_g|_raw)"
+)
+_WHOLE_AGAIN = {
+    ".original": "torch.nn.utils.parametrize.remove_parametrizations",
+    "_mask": "torch.nn.utils.prune.remove",
+    "_u": "torch.nn.utils.remove_spectral_norm",
+    "_g": "torch.nn.utils.remove_weight_norm",
+}
 _OWN = {name for cell in CELLS.values() for name in cell.parameters}
 _MOST_LAYERS = 64
 _AGAIN = "write it again with safetensors.torch.save_file(module.state_dict(), path)"
@@ -40,12 +51,14 @@ def read_torch(path: str | PathLike[str], answers: Answers) -> Network:
     Recurrent layers are found by the names of their weights, and told apart by their shapes; their
     order is as the names number them, or as tidegate wrote it beside them.  One
     embedding before them and one linear layer after them belong to the network where nothing else
-    is in the file; else the network is the recurrent layers alone, and ``kept`` holds the rest.
+    is in the file; else the network is the recurrent layers alone, and ``kept`` holds the rest.  A
+    tensor of several names is in the file once: safetensors.torch.save_model tells its others.
     Raises InputError, with the question to be answered where the file leaves one open.
     """
     arrays, notes, texts = read_safetensors(path)
+    shared = {name: arrays[kept] for name, kept in texts.items() if kept in arrays}
     try:
-        return _network(arrays, notes, answers, _order_told(texts))
+        return _network(shared | arrays, notes, answers, _order_told(texts))
     except ValueError as e:
         raise about_file(e, path, _AGAIN) from None
 
@@ -68,7 +81,7 @@ def _network(arrays: Arrays, notes: tuple[str, ...], answers: Answers, order: li
         others |= {key: arrays[key] for key in keys}
     around = _around(others, layers)
     if around is not None:
-        return Network(tuple(around), "a torch state_dict", notes)
+        return Network(tuple(around), "a torch state_dict", notes + _notes_on_places(around))
     if others:
         names = ", ".join(sorted(others)[:4]) + (", ..." if len(others) > 4 else "")
         notes += (f"the network is the recurrent layers alone; kept beside them: {names}",)
@@ -91,6 +104,7 @@ def _stacks(arrays: Arrays) -> tuple[dict[str, Keys], Arrays]:
     for key, array in arrays.items():
         found = _KEY.fullmatch(key)
         if found is None or found["name"] not in _OWN:
+            _refuse_part(key)
             others[key] = array
             continue
         at = int(found["k"] or 0), bool(found["reverse"])
@@ -101,6 +115,19 @@ def _stacks(arrays: Arrays) -> tuple[dict[str, Keys], Arrays]:
             "it is the state_dict of a module with torch.nn.RNN, LSTM or GRU"
         )
     return stacks, others
+
+
+def _refuse_part(key: str) -> None:
+    """Raise InputError for what weight_norm, spectral_norm, pruning and others keep of a weight."""
+    found = _PART.fullmatch(key)
+    if found is None:
+        return
+    name, way = found["name"], _WHOLE_AGAIN.get(found["part"].rstrip("0123456789"))
+    remedy = f"call {way}(module, {name!r})" if way else f"make {name} a parameter of the layer"
+    raise InputError(
+        f"expected weights of recurrent layers, got {shown(key)}, a part of which {name} is "
+        f"computed; {remedy}, and write its state_dict again"
+    )
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -242,30 +269,50 @@ def _check_widths(layers: list[Recurrent]) -> None:
 
 
 def _around(others: Arrays, recurrent: list[Layer]) -> list[Layer] | None:
-    """With one embedding before and one linear layer after, if they are all that is left."""
-    left = dict(others)
+    """With one embedding before and one linear layer after, if they are all that is left.
+
+    A matrix without bias, named as an embedding, is one; of other names, where its shape fits no
+    linear layer there, or where another matrix is that layer.
+    """
     first, last = recurrent[0], recurrent[-1]
     assert isinstance(first, Recurrent)
     assert isinstance(last, Recurrent)
-    layers = list(recurrent)
-    for key in others:
-        bias = f"{key.removesuffix('weight')}bias"
-        weight, name = others[key], key.removesuffix("weight").rstrip(".")
-        if not key.endswith("weight") or weight.ndim != 2 or weight.dtype != np.float32:
+    inputs, outputs = first.sizes["I"], last.output_size
+    matrices = {
+        key.removesuffix("weight"): array
+        for key, array in others.items()
+        if key.endswith("weight") and array.ndim == 2 and array.dtype == np.float32
+    }
+    biased = [p for p, w in matrices.items() if f"{p}bias" in others and w.shape[1] == outputs]
+    plain = [p for p in matrices if f"{p}bias" not in others]
+    before = [p for p in plain if "emb" in p.lower() and matrices[p].shape[1] == inputs]
+    after = list(biased)
+    for prefix in plain:
+        rows, columns = matrices[prefix].shape
+        if prefix in before:
             continue
-        if "emb" in key.lower() and bias not in others and weight.shape[1] == first.sizes["I"]:
-            layers.insert(0, Embedding(name, weight))
-            del left[key]
-        elif bias in others and weight.shape[1] == last.output_size:
-            if others[bias].shape != weight.shape[:1] or others[bias].dtype != np.float32:
-                return None
-            layers.append(Dense(name, weight, others[bias]))
-            del left[key], left[bias]
-    return None if left or len(layers) > len(recurrent) + 2 else _in_order(layers)
+        if columns == outputs and (columns != inputs or (before and not biased)):
+            after.append(prefix)
+        elif columns == inputs != rows and (columns != outputs or biased):
+            before.append(prefix)
+    ends = [f"{p}weight" for p in before + after] + [f"{p}bias" for p in biased]
+    if len(before) > 1 or len(after) > 1 or set(ends) != set(others):
+        return None
+    layers = list(recurrent)
+    for prefix in before:
+        layers.insert(0, Embedding(prefix.rstrip("."), matrices[prefix]))
+    for prefix in after:
+        weight, bias = matrices[prefix], others.get(f"{prefix}bias")
+        if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != np.float32):
+            return None
+        layers.append(Dense(prefix.rstrip("."), weight, bias))
+    return layers
 
 
-def _in_order(layers: list[Layer]) -> list[Layer] | None:
-    """None where two embeddings or two linear layers were found."""
-    kinds = [type(layer) for layer in layers]
-    alone = kinds.count(Embedding) <= 1 and kinds.count(Dense) <= 1
-    return layers if alone else None
+def _notes_on_places(layers: list[Layer]) -> tuple[str, ...]:
+    """Where a linear layer may as well stand before the recurrent ones."""
+    recurrent = [layer for layer in layers if isinstance(layer, Recurrent)]
+    last = layers[-1]
+    if isinstance(last, Dense) and last.weight.shape == 2 * (recurrent[0].sizes["I"],):
+        return (f"{last.name}: taken to follow the recurrent layers, which its shape does not say",)
+    return ()

@@ -29,6 +29,7 @@ _MAX_VALUES = 200_000  # in a JSON text, where the caller names no number
 _MAX_DIGITS = 20  # of a whole number with its sign: int64
 _MAX_FLOAT = 40  # characters of a fraction; Python writes 24 at most
 METADATA_KEY = "tidegate"
+_OF_ANOTHER = "networks of torch, Keras and ONNX are read by tidegate.interchange.read"
 _MAX_DIMENSIONS = 8
 _DIGEST = "digest"
 _DIGEST_BYTES = 32
@@ -215,7 +216,8 @@ def _read_header(file: BinaryIO, size: int) -> bytes:
     if length > min(MAX_HEADER_BYTES, size - 8):
         raise ValueError(
             "expected a safetensors file, got another kind of file, or one that was cut short (a "
-            f"header length of {length} in {size} bytes); name the right one, or copy it again"
+            f"header length of {length} in {size} bytes); name the right one, or copy it again; "
+            + _OF_ANOTHER
         )
     return file.read(length)
 
@@ -230,7 +232,8 @@ def _parse_header(header: bytes, size: int) -> tuple[dict[str, TensorInfo], str]
         keys = sorted(metadata) if isinstance(metadata, dict) else metadata
         raise ValueError(
             f"header: expected the metadata key {METADATA_KEY!r} alone, got {shown(keys)}; "
-            "is it a file of another program or version? name one that tidegate wrote"
+            "is it a file of another program or version? name one that tidegate wrote; "
+            + _OF_ANOTHER
         )
     text = metadata[METADATA_KEY]
     if not isinstance(text, str):
