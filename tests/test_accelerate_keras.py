@@ -73,24 +73,72 @@ def test_layers_in_any_place_are_swapped_and_answer_as_before():
     before = answers(model, x)
     assert not runs_on_the_engine(lambda: model(x))
     report = tg.accelerate(model)
-    kinds = ["GRU", "GRU", "LSTM", "RNN(GRUCell)", "SimpleRNN", "LSTM"]
+    kinds = ["GRU", "GRU", "LSTM", "RNN(GRUCell)", "RNN(StackedRNNCells)", "SimpleRNN", "LSTM"]
     assert [layer.kind for layer in report.swapped] == kinds
     places = [layer.name.split("/")[0].rstrip("_0123456789") for layer in report.swapped]
-    assert places == ["bidirectional"] * 2 + ["sequential"] * 2 + ["simple_rnn", "time_distributed"]
+    assert places[:4] == ["bidirectional"] * 2 + ["sequential"] * 2
+    assert places[4:] == ["rnn", "simple_rnn", "time_distributed"]
     assert runs_on_the_engine(lambda: model(x))
     assert_same(before, answers(model, x))
 
 
-def test_cells_that_are_stacked_are_left_with_a_remedy_that_works():
-    cells = layers.GRUCell(3), layers.LSTMCell(4)
-    stacked = keras.Sequential([keras.Input((T, I)), layers.RNN(list(cells))])
-    (left,) = tg.accelerate(stacked).left
-    assert left.kind == "RNN(StackedRNNCells)"
-    assert "give each cell of StackedRNNCells its own RNN" in left.reason
-    apart = [layers.RNN(cells[0], return_sequences=True), layers.RNN(cells[1])]
-    model = keras.Sequential([keras.Input((T, I)), *apart])
-    assert len(tg.accelerate(model).swapped) == 2
-    np.testing.assert_allclose(model(batch()).detach(), stacked(batch()).detach(), atol=TOLERANCE)
+OPTIONS = {
+    "the last output": {},
+    "all outputs": {"return_sequences": True},
+    "backwards": {"return_sequences": True, "go_backwards": True},
+    "zeros for masked steps": {"return_sequences": True, "zero_output_for_mask": True},
+    "states that are kept": {"stateful": True},
+}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_cells_that_are_stacked_answer_and_learn_as_in_keras(options, masked):
+    rng = np.random.default_rng(3)
+    mask = torch.from_numpy(rng.random((4, T)) < 0.6) if masked else None
+    found = []
+    for accelerated in (False, True):
+        drop = {"dropout": 0.3, "recurrent_dropout": 0.3}
+        cells = [
+            layers.GRUCell(4, seed=1, **drop),
+            layers.LSTMCell(3, seed=2, **drop),
+            layers.GRUCell(2, reset_after=False),
+            layers.SimpleRNNCell(3),
+        ]
+        layer = layers.RNN(cells, return_state=True, **OPTIONS[options])
+        layer.build((4, T, I))
+        for k, variable in enumerate(layer.trainable_variables):
+            variable.assign(np.random.default_rng(k).normal(size=variable.shape) * 0.5)
+        if accelerated:
+            (swapped,) = tg.accelerate(layer).swapped
+            assert swapped.kind == "RNN(StackedRNNCells)"
+        for training in (False, True):  # so that a state that is kept is read
+            x = torch.from_numpy(batch()).requires_grad_()
+            outputs = layer(x, mask=mask, training=training)
+        flat = keras.tree.flatten(outputs)
+        total = sum((o * torch.linspace(1, 2, o.numel()).view(o.shape)).sum() for o in flat)
+        wanted = [x, *(v.value for v in layer.trainable_variables)]
+        arrays = [a.detach().numpy() for a in (*flat, *torch.autograd.grad(total, wanted))]
+        found.append((keras.tree.map_structure(lambda o: tuple(o.shape), list(outputs)), arrays))
+    assert found[0][0] == found[1][0]
+    assert_same(found[0][1], found[1][1])
+
+
+def test_a_model_of_stacked_cells_is_built_for_any_length():
+    inputs = keras.Input((None, I))
+    stacked = layers.RNN([layers.GRUCell(3), layers.LSTMCell(4)], return_sequences=True)
+    tg.accelerate(stacked)
+    model = keras.Model(inputs, stacked(inputs))
+    assert model.output_shape == (None, None, 4)
+    assert model(batch()).shape == (4, T, 4)
+
+
+def test_a_state_that_stacked_cells_lack_is_named():
+    stacked = layers.RNN([layers.GRUCell(3), layers.LSTMCell(4)])
+    stacked.build((4, T, I))
+    tg.accelerate(stacked)
+    with pytest.raises(ValueError, match="initial_state: expected states of 2 cells, got 1"):
+        stacked(batch(), initial_state=[[np.zeros((4, 3), np.float32)]])
 
 
 def test_a_second_call_changes_nothing_and_says_so():
@@ -193,7 +241,7 @@ def test_a_saved_model_opens_in_keras_without_tidegate(tmp_path: Path):
     assert ended.returncode == 0, ended.stderr
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert not runs_on_the_engine(lambda: loaded(x))
-    assert len(tg.accelerate(loaded).swapped) == 6
+    assert len(tg.accelerate(loaded).swapped) == 7
     assert_same(answers(model, x), answers(loaded, x))
 
 
@@ -206,6 +254,10 @@ LEFT = {
     "another function": (lambda: layers.GRU(3, activation="softmax"), "activation=softmax"),
     "another type": (lambda: layers.LSTM(3, dtype="float64"), "float64"),
     "another cell": (lambda: layers.ConvLSTM1D(2, 2), "no kernel for ConvLSTM"),
+    "another cell among them": (
+        lambda: layers.RNN([layers.GRUCell(2), layers.LSTMCell(2, activation="softmax")]),
+        "no kernel for LSTMCell with activation=softmax",
+    ),
     "ours": (lambda: tg_keras().GRU(3), "tidegate's already"),
 }
 

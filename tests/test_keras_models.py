@@ -73,6 +73,25 @@ def test_a_saved_model_opens_with_its_layers_and_numbers(cell, tmp_path):
     assert (expected == answer).all()
 
 
+def test_keras_opens_a_saved_model_where_tidegate_is_not(tmp_path):
+    inner = [tidegate.keras.LSTM(4, return_sequences=True), tidegate.keras.GRU(3)]
+    model = keras.Sequential([keras.Input((5, 2)), *inner])
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    program = """if True:
+        import sys
+        sys.modules["tidegate"] = None
+        import keras, numpy
+        own = {f"tidegate>{kind}": getattr(keras.layers, kind) for kind in ("GRU", "LSTM")}
+        model = keras.saving.load_model("model.keras", custom_objects=own)
+        numpy.save("y.npy", model.predict(numpy.load("x.npy"), verbose=0))
+        """
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, check=True)
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_weights_go_to_layers_of_keras_and_come_back(cell, tmp_path):
     ours, plain = (classifier(cell, own) for own in (False, True))
@@ -179,6 +198,11 @@ def cosine(a):
     return keras.ops.cos(a)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def tanh(a):
+    return keras.ops.tanh(a)
+
+
 LEFT_TO_KERAS = {
     "no kernel for GRUCell with activation=softmax": lambda **kw: tidegate.keras.GRU(
         4, activation="softmax", **kw
@@ -188,6 +212,9 @@ LEFT_TO_KERAS = {
     ),
     "no kernel for SimpleRNNCell with activation=cosine": lambda **kw: tidegate.keras.SimpleRNN(
         4, activation=cosine, **kw
+    ),
+    "that only shares Keras' name of one; give activation='tanh'": lambda **kw: tidegate.keras.GRU(
+        4, activation=tanh, **kw
     ),
     "computes in float32, but the layer in float64": lambda **kw: tidegate.keras.LSTM(
         4, dtype="float64", **kw

@@ -30,7 +30,7 @@ FILES = [
 ]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    # cells of the tests' own, and those made of several
+    # cells of the tests' own
     pytest.mark.filterwarnings("ignore:RNN .*the engine has no kernel for:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),
 ]

@@ -19,7 +19,7 @@ def accelerate(model: Any) -> Acceleration:
     to it stay valid.  A whole model that is pickled then needs tidegate to be read; a state
     dict does not.
 
-    Keras, on the torch backend: each SimpleRNN, LSTM and GRU, and each RNN around one cell of
+    Keras, on the torch backend: each SimpleRNN, LSTM and GRU, and each RNN around cells of
     these, gets the engine's loop over time; class, weights and configuration stay.  So
     ``model.save`` writes a file that opens in Keras without tidegate; accelerate it again after
     ``load_model``, and after ``clone_model``.

@@ -66,8 +66,6 @@ def _reason_against(layer: Any) -> str | None:
         return "it is tidegate's already"
     if "inner_loop" in vars(layer):
         return "it runs on the engine already"
-    if isinstance(layer.cell, keras.layers.StackedRNNCells):
-        return "the engine runs one cell at a time; give each cell of StackedRNNCells its own RNN"
     reason = recurrence.reason_against_layer(layer)
     if reason is None and type(layer) not in _OWN_LOOPS:
         base = next(kind.__name__ for kind in type(layer).__mro__[1:] if kind in _OWN_LOOPS)
@@ -75,8 +73,9 @@ def _reason_against(layer: Any) -> str | None:
     if reason is None:
         from tidegate.keras import on_torch
 
-        cell, _ = on_torch.cell_of(*recurrence.arguments_of(layer))
-        reason = on_torch.reason_against_kernels(cell)
+        for part in recurrence.cells_of(layer):
+            cell, _ = on_torch.cell_of(*recurrence.arguments_of(part))
+            reason = reason or on_torch.reason_against_kernels(cell)
     return reason
 
 

@@ -18,44 +18,67 @@ from tidegate.nn.functional import recurrence
 Order = tuple[int, ...]  # where Keras has our gates among its blocks
 
 
+class Level(NamedTuple):
+    """One of a layer's cells, which reads the outputs of the one before it."""
+
+    kernel: Any  # Keras' cell
+    cell: Cell
+    order: Order
+    state: list[Tensor]  # [B, H] each
+    weights: list[Tensor]  # [I, G*H], [H, G*H], and a bias [2, G*H] or [G*H] if there is one
+
+
 class Given(NamedTuple):
     """What a layer computes with, in Keras' shapes and order."""
 
     x: Tensor  # [B, T, I]
-    state: list[Tensor]  # [B, H] each
     mask: Tensor | None  # [B, T]
-    weights: list[Tensor]  # [I, G*H], [H, G*H], and a bias [2, G*H] or [G*H] if there is one
+    levels: list[Level]
 
 
-def given(layer: Any, sequences: Any, initial_state: Any, mask: Any) -> Given:
-    """The layer's weights, and its input, as torch has them.
+def given(
+    kernels: list[Any],
+    kinds: list[tuple[Cell, Order]],
+    sequences: Any,
+    initial_state: Any,
+    mask: Any,
+) -> Given:
+    """The weights of Keras' cells, which are of these ``kinds``, and the input, as torch has them.
 
     Raises ValueError for shapes that do not fit each other.
     """
     as_tensor: Any = keras.ops.convert_to_tensor
-    cell = layer.cell
     x = as_tensor(sequences)
-    state = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
     mask = mask[0] if isinstance(mask, list | tuple) else mask
-    weights = [
-        as_tensor(w) for w in (cell.kernel, cell.recurrent_kernel, cell.bias) if w is not None
-    ]
     B, T, I = x.shape  # noqa: E741, N806
     rows = None if x.is_meta else B  # a batch of unknown size may meet states of a known one
-    if len(weights[0]) != I:
+    if (width := kernels[0].kernel.shape[0]) != I:
         raise ValueError(
-            f"sequences: expected [B, T, {len(weights[0])}], for which the layer was built, got "
+            f"sequences: expected [B, T, {width}], for which the layer was built, got "
             f"{list(x.shape)}"
         )
-    state = [_fitting(f"initial_state[{k}]", s, rows, cell.units) for k, s in enumerate(state)]
-    if len(state) != len(layer.state_size):
+    states = [initial_state] if len(kernels) == 1 else initial_state
+    if len(states) != len(kernels):
         raise ValueError(
-            f"initial_state: expected {len(layer.state_size)} arrays, got {len(state)}"
+            f"initial_state: expected states of {len(kernels)} cells, got {len(states)}"
         )
+    levels = []
+    for k, (kernel, (cell, order), state) in enumerate(zip(kernels, kinds, states, strict=True)):
+        name = "initial_state" if len(kernels) == 1 else f"initial_state[{k}]"
+        weights = [
+            as_tensor(w)
+            for w in (kernel.kernel, kernel.recurrent_kernel, kernel.bias)
+            if w is not None
+        ]
+        state = state if isinstance(state, list | tuple) else [state]
+        if len(state) != len(cell.states):
+            raise ValueError(f"{name}: expected {len(cell.states)} arrays, got {len(state)}")
+        state = [_fitting(f"{name}[{j}]", s, rows, kernel.units) for j, s in enumerate(state)]
+        levels.append(Level(kernel, cell, order, state, weights))
     if mask is not None:
         mask = as_tensor(mask)
         mask = _fitting("mask", mask.squeeze(-1) if mask.dim() == 3 else mask, rows, T)
-    return Given(x if x.is_floating_point() else x.float(), state, mask, weights)
+    return Given(x if x.is_floating_point() else x.float(), mask, levels)
 
 
 def _fitting(name: str, tensor: Tensor, rows: int | None, columns: int) -> Tensor:
@@ -94,48 +117,57 @@ def reason_against_kernels(cell: Cell) -> str | None:
     return engine_reach.reason_against(cell, (torch.zeros(1, dtype=torch.float32, device="cpu"),))
 
 
-def reason_against(cell: Cell, given: Given) -> str | None:
+def reason_against(given: Given) -> str | None:
     """Why the engine cannot compute this; None if it can, or if only shapes are asked for."""
     if given.x.is_meta or given.x.numel() == 0:
         return None
     if engine_reach.is_traced_to_onnx():
-        if given.mask is None and cell.torch is not None:
-            return None  # torch's own kernel, which is one node of a file
+        if given.mask is None and all(level.cell.torch for level in given.levels):
+            return None  # torch's own kernels, each of which is one node of a file
         return (
             "torch's exporter of ONNX has no node for it; so the file is of this number of steps "
             "alone: for any, save the model and run tidegate convert model.keras model.onnx"
         )
-    return engine_reach.reason_against(cell, (given.x, *given.state, *given.weights))
+    for level in given.levels:
+        tensors = given.x, *level.state, *level.weights
+        if (reason := engine_reach.reason_against(level.cell, tensors)) is not None:
+            return reason
+    return None
 
 
-def run(
-    layer: Any, cell: Cell, order: Order, given: Given, training: Any
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The last output [B, H], the outputs [B, T, H] (or [B, 1, H]) and the states [B, H]."""
-    x, state, mask, weights = given
+def run(layer: Any, given: Given, training: Any) -> tuple[Tensor, Tensor, list[Any]]:
+    """The last output [B, H], the outputs [B, T, H] (or [B, 1, H]) and the states [B, H].
+
+    Of several cells, the states are a list for each.
+    """
+    x, mask, levels = given
     if x.is_meta:
-        last = x.new_empty(len(x), layer.cell.units)
+        last = x.new_empty(len(x), levels[-1].kernel.units)
         outputs = x.new_empty(len(x), x.shape[1] if layer.return_sequences else 1, last.shape[1])
-        return last, outputs, [s.clone() for s in state]
-    if layer.stateful:  # they are assigned to in place after the call
-        state = [s.clone() for s in state]
+        finals = [[s.clone() for s in level.state] for level in levels]
+        return last, outputs, finals if len(levels) > 1 else finals[0]
     steps = Steps(mask, layer.go_backwards)
-    y, final = recurrence(
-        cell,
-        steps.taken(x),
-        tuple(state),
-        _in_our_order(order, weights),
-        steps.lengths,
-        steps.reverse,
-        _recurrent_mask(order, layer.cell, state[0], training),
-        _input_mask(order, layer.cell, x, training),
-    )
-    last = steps.last(final[0], layer.zero_output_for_mask)
+    y, finals = steps.taken(x), []
+    for kernel, cell, order, state, weights in levels:
+        if layer.stateful:  # they are assigned to in place after the call
+            state = [s.clone() for s in state]
+        y, final = recurrence(
+            cell,
+            y,
+            tuple(state),
+            _in_our_order(order, weights),
+            steps.lengths,
+            steps.reverse,
+            _recurrent_mask(order, kernel, state[0], training),
+            _input_mask(order, kernel, y, training),
+        )
+        finals.append(list(final))
+    last = steps.last(finals[-1][0], layer.zero_output_for_mask)
     if layer.return_sequences:
         outputs = steps.placed(y, layer.zero_output_for_mask)
     else:
         outputs = last.unsqueeze(1)
-    return last, outputs, list(final)
+    return last, outputs, finals if len(levels) > 1 else finals[0]
 
 
 def _in_our_order(order: Order, weights: list[Tensor]) -> list[Tensor | None]:
@@ -163,7 +195,7 @@ def _rows(order: Order, array: Tensor) -> Tensor:
 def _input_mask(order: Order, kernel: Any, x: Tensor, training: Any) -> Tensor | None:
     if not (training and kernel.dropout):
         return None
-    return _by_gate(order, kernel.get_dropout_mask(x[:, 0]))
+    return _by_gate(order, kernel.get_dropout_mask(x[0]))
 
 
 def _recurrent_mask(order: Order, kernel: Any, h: Tensor, training: Any) -> Tensor | None:

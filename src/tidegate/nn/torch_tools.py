@@ -26,13 +26,14 @@ class OwnModule(nn.Module):
                 "it replaces modules of torch.nn's own classes alone"
             )
             replaced = self._twin() in get_default_dynamic_quant_module_mappings()
-            warnings.warn(problem + self._way_out() * replaced, stacklevel=2)
+            warnings.warn(problem + f"; {self._way_out()}" * replaced, stacklevel=2)
         super().__setattr__(name, value)
 
     def __prepare_scriptable__(self) -> nn.Module:  # which torch.jit.script calls
+        way = self._way_out()
         raise RuntimeError(
             f"torch.jit.script cannot compile tidegate.{type(self).__name__}; use torch.compile or "
-            f"torch.export{self._way_out()}"
+            f"torch.export{way and f', or {way}'}"
         )
 
     def _twin(self) -> type[nn.Module] | None:
@@ -43,7 +44,7 @@ class OwnModule(nn.Module):
 
     def _way_out(self) -> str:
         twin = self._twin()
-        return f"; or load its state_dict into a torch.nn.{twin.__name__}" if twin else ""
+        return f"load its state_dict into a torch.nn.{twin.__name__}" if twin else ""
 
 
 def one_node(module: nn.Module, x: Proxy, **arguments: Any) -> Any:
