@@ -128,8 +128,7 @@ class SequenceNetwork(nn.Module):
             self.dense.weight = None  # pyright: ignore[reportAttributeAccessIssue]
         self.linear = None
         if a.linear_steps:
-            assert a.input_size is not None
-            self.linear = nn.Linear(a.linear_steps * a.input_size, a.output_size, bias=False)
+            self.linear = nn.Linear(a.linear_steps * a.linear_width, a.output_size, bias=False)
             nn.init.zeros_(self.linear.weight)
         self.transitions = None
         if a.crf:
@@ -162,8 +161,8 @@ class SequenceNetwork(nn.Module):
         features, final = self.features(inputs, lengths, state)
         outputs = self.output(features)
         if self.linear is not None:
-            assert isinstance(inputs, Tensor)
-            last = _last_steps(inputs, lengths, self.architecture.linear_steps)
+            steps = inputs if isinstance(inputs, Tensor) else inputs.evidence
+            last = _last_steps(steps, lengths, self.architecture.linear_steps)
             outputs = outputs + self.linear(last)
         return outputs, final
 
