@@ -161,8 +161,7 @@ class SequenceNetwork(nn.Module):
         features, final = self.features(inputs, lengths, state)
         outputs = self.output(features)
         if self.linear is not None:
-            steps = inputs if isinstance(inputs, Tensor) else inputs.evidence
-            last = _last_steps(steps, lengths, self.architecture.linear_steps)
+            last = _last_steps(_of_line(inputs), lengths, self.architecture.linear_steps)
             outputs = outputs + self.linear(last)
         return outputs, final
 
@@ -258,6 +257,15 @@ class SequenceNetwork(nn.Module):
                 highest = y.masked_fill(~inside, -torch.inf).amax(0)
                 features.append(torch.where(empty, 0.0, highest))
         return torch.cat(features, dim=-1)
+
+
+def _of_line(inputs: Inputs) -> Tensor:
+    """The steps of which the line is: values, or evidence."""
+    if isinstance(inputs, Tensor):
+        return inputs
+    assert isinstance(inputs, TokensAndEvidence | SentencedTokens)
+    assert inputs.evidence is not None
+    return inputs.evidence
 
 
 def _parts(

@@ -111,7 +111,7 @@ class TextEstimator(TextOptions):
             self._learn_evidence(texts, held, words)
             if words is not None and self._takes_line(answers):
                 assert self.evidence_ is not None
-                LineBeside(self.evidence_, (words, []), (held, held[:0]), np.ones((2, count)))
+                LineBeside(self.evidence_, (words, []), (held, held[:0]), [np.ones(count)] * 2)
 
         part = self._part_prepared("texts", len(train), prepare) if folds is None else 1
         train, held_out = thinned(train, part, truth), thinned(held_out, part, truth)

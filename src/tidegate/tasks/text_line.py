@@ -60,7 +60,7 @@ class TextLine:
             linear = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_STEPS, tol=1e-3)
             linear.fit((held @ diags(unit)).tocsr(), given, sample_weight=counts)
             weights[:, c] = linear.coef_[0] * unit
-            intercept[c] = linear.intercept_[0]
+            (intercept[c],) = np.ravel(linear.intercept_)
         return cls(weights, intercept)
 
     def __call__(self, held: Any) -> np.ndarray:
