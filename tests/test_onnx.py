@@ -71,7 +71,8 @@ def inputs_of(architecture: Architecture, steps: int, rows: int, seed: int = 3) 
     tokens = rng.integers(0, WORDS, (steps, rows))
     if not architecture.evidence_size:
         return tokens
-    return with_evidence(tokens, rng.standard_normal((steps, rows, EVIDENCE)).astype(np.float32))
+    evidence = rng.standard_normal((steps, rows, architecture.evidence_size)).astype(np.float32)
+    return with_evidence(tokens, evidence)
 
 
 def answer(session: Any, network: Network, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -135,6 +136,21 @@ def test_the_line_reads_the_last_steps_of_a_row_and_of_a_stream(steps: int, opse
         assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
     data, pairs = step_model(network, opset, "0")
     check_step(data.SerializeToString(), network, pairs)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("both", [False, True])
+def test_the_line_of_words_reads_the_last_tokens_evidence(both: bool, opset: int) -> None:
+    a = replace(BASE, bidirectional=both, evidence_size=8 + 3, columns_size=3, linear_steps=1)
+    network = network_of(a)
+    session = session_of(whole_model(network, opset, "0").SerializeToString())
+    for rows in RAGGED:
+        lengths = np.array(rows)
+        inputs = inputs_of(a, max(1, *rows, 0), len(rows))
+        assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
+    if not both:
+        data, pairs = step_model(network, opset, "0")
+        check_step(data.SerializeToString(), network, pairs)
 
 
 @pytest.mark.parametrize("evidence", [0, EVIDENCE])

@@ -1,5 +1,6 @@
 // What a text classifier reads beside each word: the log-odds of the word, of its pair with the word
-// before, and of its letters, found by hashes.
+// before, and of its letters, found by hashes; and, if there is a line, what all words and pairs up to
+// there add up to, each counted once.
 const ODD = 0x9e3779b97f4a7c15n;
 
 function crc32(text, start = 0) {
@@ -20,10 +21,13 @@ export function evidenceOf(words, tables) {
   const odds = new Float32Array(bytes(tables.log_odds));
   const labels = odds.length / buckets.length;
   const places = new Map(Array.from(buckets, (bucket, k) => [bucket, k]));
-  const lookedUp = (bucket) => {
+  const line = tables.line && new Float32Array(bytes(tables.line));
+  const lookedUp = (bucket, table = odds) => {
     const k = places.get(Number(bucket));
-    return Array.from({ length: labels }, (_, c) => (k === undefined ? 0 : odds[k * labels + c]));
+    return Array.from({ length: labels }, (_, c) => (k === undefined ? 0 : table[k * labels + c]));
   };
+  const met = new Set();
+  let total = new Array(labels).fill(0);
   let before = 0n;
   const rows = words.map((word) => {
     const own = BigInt(crc32(word));
@@ -35,8 +39,15 @@ export function evidenceOf(words, tables) {
     );
     const letters = lookedUp(-1).map((_, c) => runs.reduce((sum, run) => sum + run[c], 0));
     const root = Math.sqrt(Math.max(runs.length, 1));
-    const pair = lookedUp(uint64((mixed ^ (mixed >> 29n)) * ODD) >> 40n);
-    return [...lookedUp(uint64(own * ODD) >> 40n), ...pair, ...letters.map((sum) => sum / root)];
+    const buckets = [uint64(own * ODD) >> 40n, uint64((mixed ^ (mixed >> 29n)) * ODD) >> 40n];
+    const odds = [...buckets.flatMap((bucket) => lookedUp(bucket)), ...letters.map((sum) => sum / root)];
+    if (!line) return odds;
+    for (const bucket of buckets) {
+      if (met.has(bucket)) continue;
+      met.add(bucket);
+      total = lookedUp(bucket, line).map((weight, c) => total[c] + weight);
+    }
+    return [...odds, ...total];
   });
-  return Object.assign(rows, { width: 3 * labels });
+  return Object.assign(rows, { width: (line ? 4 : 3) * labels });
 }

@@ -49,6 +49,7 @@ class Architecture:
     dense layer's plus a linear map of a row's last so many true steps, of which those before the
     row's beginning are zero: a straight line beside the network (as in Lai et al. 2018, LSTNet,
     arXiv:1703.07015, and He et al. 2015, arXiv:1512.03385, which learns what a shortcut leaves).
+    Of tokens it is of the last one's evidence, which then has what a text's words add up to.
     ``letters``: with it a word is also read letter by letter, in both directions, by a layer of the
     first layer's cell with ``letter_hidden_size`` units, whose final states stand beside the
     token's vector (Lample et al. 2016, arXiv:1603.01360); it is the number of different letters,
@@ -128,16 +129,17 @@ class Architecture:
         need(tokens == (self.embedding_size is not None), "embedding_size", "it just for tokens")
         most = 2**16 if tokens else 0
         counted = self.evidence_size - self.columns_size
-        fits = 0 <= self.evidence_size <= most and counted % EVIDENCE_KINDS == 0
-        need(fits, "evidence_size", "three numbers per label, for tokens")
+        fits = 0 <= self.evidence_size <= most and counted % self.evidence_kinds == 0
+        need(fits, "evidence_size", f"{self.evidence_kinds} numbers per label, for tokens")
         most = 0 if self.readout == "every" else self.evidence_size
         need(0 <= self.columns_size <= most, "columns_size", f"0 to {most}")
         for name in ("vocabulary_size", "input_size", "embedding_size", "output_size"):
             value = getattr(self, name)
             need(value is None or 1 <= value <= 2**31, name, "a size from 1 to 2147483648")
-        most = 0 if tokens or self.readout == "every" else 2**20
+        most = 0 if self.readout == "every" else int(counted > 0) if tokens else 2**20
         fits = 0 <= self.linear_steps <= most
-        need(fits, "linear_steps", f"0 to {most}, for values that are read out once")
+        expected = f"0 to {most}, for values or evidence read out once"
+        need(fits, "linear_steps", expected)
         fits = tokens and self.readout != "every" and layers > 1 and not self.batch_norm
         expected = "it for pooled tokens, two layers or more, no batch_norm"
         need(fits or not self.sentences, "sentences", expected)
@@ -260,6 +262,22 @@ class Architecture:
             for cell, hidden in both
         ]
 
+    @property
+    def evidence_kinds(self) -> int:
+        """How many numbers of evidence a token has for each answer."""
+        return EVIDENCE_KINDS + (self.vocabulary_size is not None and self.linear_steps > 0)
+
+    @property
+    def of_line(self) -> slice:
+        """Which numbers of a token's evidence are of the line beside the network, and no others."""
+        counted = self.evidence_size - self.columns_size
+        return slice(EVIDENCE_KINDS * counted // self.evidence_kinds, counted)
+
+    @property
+    def linear_width(self) -> int:
+        """How many numbers of a step the line beside the network reads."""
+        return self.evidence_size if self.input_size is None else self.input_size
+
     def _with_projection(self, cell: Cell, hidden: int) -> dict[str, int]:
         projected = (self.projection_size or hidden // 2) if cell.is_projected else 0
         return {"H": hidden, "P": projected}
@@ -298,8 +316,8 @@ class Architecture:
         if not self.tie_embeddings:
             shapes["dense.weight"] = (self.output_size, self.feature_size)
         shapes["dense.bias"] = (self.output_size,)
-        if self.linear_steps and self.input_size is not None:
-            shapes["linear.weight"] = (self.output_size, self.linear_steps * self.input_size)
+        if self.linear_steps:
+            shapes["linear.weight"] = (self.output_size, self.linear_steps * self.linear_width)
         if self.crf:
             shapes["transitions.weight"] = (self.output_size + 1, self.output_size + 1)
         return shapes

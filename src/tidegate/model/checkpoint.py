@@ -20,8 +20,9 @@ Format 2
                     ``sequence-to-sequence`` or ``series-to-series``.
   ``architecture``  an object with exactly the fields of architecture.Architecture; those that have
                     a default are there just where they differ from it.  ``cell`` is a name, or a
-                    list of one for each layer where they differ.  ``linear_steps`` is 0 for a
-                    task on texts, and 0 or 1 for one on sequences, 1 where it has evidence.
+                    list of one for each layer where they differ.  ``linear_steps`` is 0 or 1 for a
+                    text-classifier and for a task on sequences, of which 1 where it has evidence,
+                    and 0 for other tasks but a forecaster's.
                     ``letters`` and ``crf`` are a tagger's alone, ``condition_size`` a
                     language-model's, and ``columns_size`` and ``sentences`` a text-classifier's or
                     text-regressor's.  Of a ``sequence-to-sequence`` or ``series-to-series`` model
@@ -63,7 +64,9 @@ Format 2
   ``evidence.buckets``, ``evidence.log_odds``
                     I64 [F], F32 [F, (E - K) / 3]: just where that is not 0, E being the
                     architecture's evidence_size and K its columns_size,
-                    as only that of a task in EVIDENT may be.  See data/text/evidence.py.
+                    as only that of a task in EVIDENT may be.  See data/text/evidence.py.  Where a
+                    text-classifier's ``linear_steps`` is 1, for 3 there is 4,
+  ``evidence.line`` and this, of the size of the log-odds.
   ``counts.shares`` F32 [3, 2 N - 1], and for k from 1 to N, of N from 1 to 10,
   ``counts.k.keys``, ``counts.k.counted``, ``counts.k.total``
                     I64 [n_k], F32 [n_k], F32 [n_(k-1)], where n_0 is 1: n-grams of k tokens.

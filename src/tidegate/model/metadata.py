@@ -97,7 +97,8 @@ def _checked(values: Any) -> dict[str, Any]:
     beside = architecture.columns_size or architecture.sentences
     if beside and task not in ("text-classifier", "text-regressor"):
         raise ValueError(f"columns_size and sentences: expected none for a {task}")
-    most = {"forecaster": architecture.linear_steps}.get(task, int(task in SEQUENCE_TASKS))
+    most = int(task in (*SEQUENCE_TASKS, "text-classifier"))
+    most = architecture.linear_steps if task == "forecaster" else most
     if architecture.linear_steps > most:
         raise ValueError(f"linear_steps: expected at most {most} for a {task}")
     labels = values["labels"]

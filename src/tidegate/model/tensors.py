@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from tidegate.errors import shown
-from tidegate.model.architecture import EVIDENCE_KINDS, KERNELS, Architecture
+from tidegate.model.architecture import KERNELS, Architecture
 from tidegate.model.container import TensorInfo
 from tidegate.model.encoder_decoder import EncoderDecoder
 from tidegate.model.narrow import DTYPES, Weights
@@ -35,10 +35,14 @@ def check_tensors(
         expected["test.input"] = TensorInfo("I64", (t, b))
     else:
         expected["test.input"] = TensorInfo("F32", (t, b, architecture.input_size))
-    if counted := architecture.evidence_size - architecture.columns_size:
+    counted = architecture.evidence_size - architecture.columns_size
+    if counted and not isinstance(architecture, EncoderDecoder):
         found = entries.get("evidence.buckets", TensorInfo("", ())).shape[:1]
         expected["evidence.buckets"] = TensorInfo("I64", found)
-        expected["evidence.log_odds"] = TensorInfo("F32", (*found, counted // EVIDENCE_KINDS))
+        of_answers = TensorInfo("F32", (*found, counted // architecture.evidence_kinds))
+        expected["evidence.log_odds"] = of_answers
+        if architecture.linear_steps:
+            expected["evidence.line"] = of_answers
     if architecture.evidence_size:
         expected["test.evidence"] = TensorInfo("F32", (t, b, architecture.evidence_size))
     if architecture.sentences:

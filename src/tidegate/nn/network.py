@@ -128,8 +128,7 @@ class SequenceNetwork(nn.Module):
             self.dense.weight = None  # pyright: ignore[reportAttributeAccessIssue]
         self.linear = None
         if a.linear_steps:
-            assert a.input_size is not None
-            self.linear = nn.Linear(a.linear_steps * a.input_size, a.output_size, bias=False)
+            self.linear = nn.Linear(a.linear_steps * a.linear_width, a.output_size, bias=False)
             nn.init.zeros_(self.linear.weight)
         self.transitions = None
         if a.crf:
@@ -162,8 +161,7 @@ class SequenceNetwork(nn.Module):
         features, final = self.features(inputs, lengths, state)
         outputs = self.output(features)
         if self.linear is not None:
-            assert isinstance(inputs, Tensor)
-            last = _last_steps(inputs, lengths, self.architecture.linear_steps)
+            last = _last_steps(_of_line(inputs), lengths, self.architecture.linear_steps)
             outputs = outputs + self.linear(last)
         return outputs, final
 
@@ -259,6 +257,15 @@ class SequenceNetwork(nn.Module):
                 highest = y.masked_fill(~inside, -torch.inf).amax(0)
                 features.append(torch.where(empty, 0.0, highest))
         return torch.cat(features, dim=-1)
+
+
+def _of_line(inputs: Inputs) -> Tensor:
+    """The steps of which the line is: values, or evidence."""
+    if isinstance(inputs, Tensor):
+        return inputs
+    assert isinstance(inputs, TokensAndEvidence | SentencedTokens)
+    assert inputs.evidence is not None
+    return inputs.evidence
 
 
 def _parts(

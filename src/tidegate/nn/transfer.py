@@ -13,7 +13,8 @@ from tidegate.nn.network import SequenceNetwork
 def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, dense: bool) -> None:
     """Give ``network`` the embedding, recurrent layers and norms of ``sources``; ``dense``: all.
 
-    What reads evidence goes with the dense layer, since evidence is of labels.
+    What reads evidence goes with the dense layer, since evidence is of labels.  A line of words is
+    left out: other texts have another.
 
     One source with as many directions is taken over as it is.  Else every source reads in one: the
     first in the network's forward direction, the second in its reverse one.  Their embeddings come
@@ -25,6 +26,8 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
     if [s.architecture.directions for s in sources] == [network.architecture.directions]:
         for name, tensor in sources[0].state_dict().items():
             of_labels = name.startswith(("dense.", "evidence."))
+            if name == "evidence.weight":
+                tensor = _without(tensor, sources[0].architecture.of_line)
             if name in target and (dense or not of_labels):
                 target[name].copy_(tensor)
         return
@@ -58,3 +61,7 @@ def transfer(network: SequenceNetwork, sources: Sequence[SequenceNetwork], *, de
                 weights.zero_()
                 weights[..., columns] = tensor
         first = embedded.stop
+
+
+def _without(weight: torch.Tensor, columns: slice) -> torch.Tensor:
+    return torch.cat([weight[:, : columns.start], weight[:, columns.stop :]], dim=1)

@@ -60,16 +60,16 @@ def whole_model(
             time_first["condition"] = "condition"
         given: list[Tensor] = [*read, (LENGTHS, np.int32, ["batch"])]
         x, lengths = writer.embedded(time_first), graph.node("Identity", LENGTHS)
-        tokens = time_first.get("tokens")
+        tokens, evidence = time_first.get("tokens"), time_first.get("evidence")
     else:
-        tokens = None
+        tokens = evidence = None
         given = reading.inputs
         x, lengths = reading.read(graph)
     mix = None
     if mixture is not None and tokens is not None:
         mix = partial(Counts(graph, mixture).over_time, graph, tokens)
     condition = "condition" if network.architecture.condition_size else None
-    output, shape = writer.outputs(x, lengths, mix, condition)
+    output, shape = writer.outputs(x, lengths, mix, condition, evidence)
     kind: Any = np.float32
     if reading is not None:
         output, kind, answer = reading.answered(graph, output)
@@ -136,11 +136,12 @@ def step_model(
     features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
     output = writer.dense(features)
     if a.linear_steps:
-        assert a.input_size is not None
-        width = a.linear_steps * a.input_size
-        newer = graph.node("Slice", state("window", width), axes(graph, a.input_size),
-                           axes(graph, width), axes(graph, 1))  # fmt: skip
-        window = graph.named(graph.node("Concat", newer, "values", axis=1), "window_out")
+        window = "evidence"
+        if a.input_size is not None:
+            width = a.linear_steps * a.input_size
+            newer = graph.node("Slice", state("window", width), axes(graph, a.input_size),
+                               axes(graph, width), axes(graph, 1))  # fmt: skip
+            window = graph.named(graph.node("Concat", newer, "values", axis=1), "window_out")
         output = writer.with_line(output, window)
     if mixture is not None:
         counts = Counts(graph, mixture)

@@ -82,10 +82,11 @@ class NetworkWriter:
         lengths: str,
         mix: Callable[[str], str] | None = None,
         condition: str | None = None,
+        evidence: str | None = None,
     ) -> tuple[str, list[int | str]]:
         """The network's outputs for what its first layer reads, [T, B, I]; their shape but the
         batch.  ``mix``: what is made of those after each step, [T, B, O].  ``condition``: [B, C],
-        with which states begin.
+        with which states begin.  ``evidence``: [T, B, E], of which a line of tokens is.
         """
         a, graph = self.architecture, self.graph
         inside = true_steps(graph, x, lengths)
@@ -99,7 +100,7 @@ class NetworkWriter:
             features = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=-1)
             output = self.dense(features)
             if a.linear_steps:
-                output = self.with_line(output, self.last_steps(x, lengths))
+                output = self.with_line(output, self.last_steps(evidence or x, lengths))
             return output, [a.output_size]
         return self.every(y, inside, mix), ["time", a.output_size]
 
@@ -276,11 +277,8 @@ class NetworkWriter:
         [B, steps * I].
         """
         graph, a = self.graph, self.architecture
-        assert a.input_size is not None
         rows = graph.node("Slice", graph.node("Shape", x), axes(graph, 1), axes(graph, 2))
-        size = graph.node(
-            "Concat", rows, axes(graph, a.linear_steps, a.input_size), axis=0
-        )  # fmt: skip
+        size = graph.node("Concat", rows, axes(graph, a.linear_steps, a.linear_width), axis=0)
         nothing = graph.node("Expand", self.zero, size)
         padded = graph.node("Transpose", x, perm=[1, 0, 2])
         padded = graph.node("Concat", nothing, padded, axis=1)  # [B, steps + T, I]
@@ -288,7 +286,7 @@ class NetworkWriter:
         places = graph.node("Add", ends, graph.constant(np.arange(a.linear_steps)[None]))
         places = graph.node("Unsqueeze", places, axes(graph, 2))
         last = graph.node("GatherND", padded, places, batch_dims=1)
-        return graph.node("Reshape", last, axes(graph, -1, a.linear_steps * a.input_size))
+        return graph.node("Reshape", last, axes(graph, -1, a.linear_steps * a.linear_width))
 
     def with_line(self, output: str, last: str) -> str:
         """The output [B, O] and a linear map of the last steps [B, steps * I]."""

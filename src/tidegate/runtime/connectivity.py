@@ -170,6 +170,9 @@ def gradient_lengths(
         gradient, scores[rows] = run.gradient()
         seen = gradient[..., :width].astype(np.float64)
         lengths[rows, :longest] = np.linalg.norm(seen, axis=-1).T
+    if a.linear_steps and a.input_size is None:  # no step alone says what the words add up to
+        line = network.tensors["linear.weight"][[one.column for one in questions]]
+        scores += (line * sequence["evidence"][asked - 1]).sum(-1)
     return lengths, scores
 
 
@@ -259,7 +262,7 @@ class _Run:
             by_steps = total
             if k > 0 and a.batch_norm:
                 by_steps = by_steps * network.between.batch_norms[k - 1][0]
-        if a.linear_steps:
+        if a.linear_steps and a.input_size is not None:
             of_columns = network.tensors["linear.weight"][self.columns]  # [B, steps * I]
             of_columns = of_columns.reshape(len(self.rows), a.linear_steps, -1)
             for back in range(1, a.linear_steps + 1):

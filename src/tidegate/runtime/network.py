@@ -75,7 +75,8 @@ class Network:
     def __call__(self, inputs: np.ndarray, lengths: np.ndarray | None = None) -> Array:
         outputs = self.output(self.features(inputs, lengths)[0])
         if self.architecture.linear_steps:
-            last = last_steps(inputs, lengths, self.architecture.linear_steps)
+            steps = inputs if inputs.dtype.names is None else inputs["evidence"]
+            last = last_steps(steps, lengths, self.architecture.linear_steps)
             outputs += linear(last, self.tensors["linear.weight"])
         return outputs
 

@@ -25,6 +25,8 @@ def _left_out(fitted: Any, words: bool) -> str:
     """What adds to the answers and is not in the gradients."""
     if getattr(fitted, "counts_", None) is not None:
         return "What the counted n-grams add to answers is left out."
+    if words and fitted.runtime_.architecture.linear_steps:
+        return "What the straight line of words and pairs adds to answers is left out."
     if not words and getattr(fitted, "evidence_", None) is not None:
         return "What the evidence of the whole sequence adds to answers is left out."
     return ""

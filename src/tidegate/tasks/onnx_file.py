@@ -180,6 +180,7 @@ def _text(fitted: Any, learned: dict[str, Any]) -> dict[str, Any]:
     evidence = tables and {
         "buckets": _base64(tables["buckets"], np.int32),
         "log_odds": _base64(tables["log_odds"], np.float32),
+        "line": _base64(tables["line"], np.float32) if "line" in tables else None,
     }
     if isinstance(fitted.encoder_, TokenEncoder):
         return fitted.encoder_.reading() | {"evidence": evidence}

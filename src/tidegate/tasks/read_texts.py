@@ -28,41 +28,57 @@ class ReadsTexts(TextTask):
     """A task that reads texts as tokens of ``encoder_``, with ``evidence_`` if it was learned."""
 
     evidence: bool  # options of the task
+    linear: bool
     max_length: int | None
     hierarchical: bool
     encoder_: TextEncoder
     conditions_: Conditions | None  # what stands beside a text
 
-    def _learn_evidence(self, texts: list[Any], held: np.ndarray) -> list[np.ndarray]:
+    def _learn_evidence(
+        self, texts: list[Any], held: np.ndarray, words: list[list[str]] | None = None
+    ) -> list[np.ndarray]:
         """Set ``evidence_``; the training texts as the network reads them.
 
         ``held``: which of some answers each text has, bool [N, C], by which evidence is counted.
+
+        ``words``: as ``_words`` gives them, where they are known.
         """
         self.evidence_: Evidence | None = None
-        encoder = self.encoder_
-        counted = self.evidence and 1 <= held.shape[1] <= MAX_LABELS
-        if not (counted and isinstance(encoder, WordEncoder)):
+        if not self._counts(held):
             return self.encode(texts)
-        parts = self._parts(texts)
-        split = [[word for part in of for word in encoder.split(part)] for of in parts]
-        self.evidence_, of_texts = learn_evidence(split, held)
+        parts, encoder = self._parts(texts), self.encoder_
+        assert isinstance(encoder, WordEncoder)
+        words = self._words(texts) if words is None else words
+        self.evidence_, of_texts = learn_evidence(words, held)
         return self._with_what_stands_beside(
-            [np.array(encoder.numbers(words), np.int32) for words in split], of_texts, texts, parts
+            [np.array(encoder.numbers(of), np.int32) for of in words], of_texts, texts, parts
         )
 
-    def encode(self, texts: list[Any]) -> list[np.ndarray]:
+    def _counts(self, held: np.ndarray) -> bool:
+        """Whether there is evidence of these answers, bool [N, C]."""
+        counted = self.evidence and 1 <= held.shape[1] <= MAX_LABELS
+        return counted and isinstance(self.encoder_, WordEncoder)
+
+    def _words(self, texts: list[Any]) -> list[list[str]]:
+        """The words of each text, or row, as evidence is counted of them."""
+        encoder = self.encoder_
+        assert isinstance(encoder, WordEncoder)
+        return [[word for part in of for word in encoder.split(part)] for of in self._parts(texts)]
+
+    def encode(self, texts: list[Any], words: list[list[str]] | None = None) -> list[np.ndarray]:
         """Texts, or rows, as the network reads them: int32 [T], or records of tokens and evidence.
 
-        What stands in columns beside a text is evidence that is the same at each token.
+        What stands in columns beside a text is evidence that is the same at each token.  ``words``:
+        as ``_words`` gives them, where they are known.
         """
         parts, encoder = self._parts(texts), self.encoder_
         if self.evidence_ is None:
             tokens = [np.concatenate([_NONE, *encoder.encode_batch(of)]) for of in parts]
             return self._with_what_stands_beside(tokens, None, texts, parts)
         assert isinstance(encoder, WordEncoder)
-        split = [[word for part in of for word in encoder.split(part)] for of in parts]
-        numbers = [np.array(encoder.numbers(words), np.int32) for words in split]
-        return self._with_what_stands_beside(numbers, self.evidence_.of(split), texts, parts)
+        words = self._words(texts) if words is None else words
+        numbers = [np.array(encoder.numbers(of), np.int32) for of in words]
+        return self._with_what_stands_beside(numbers, self.evidence_.of(words), texts, parts)
 
     def _parts(self, texts: list[Any]) -> list[list[str]]:
         """The sentences of each text, or all of it as one part."""
@@ -126,8 +142,7 @@ class ReadsTexts(TextTask):
         columns = {} if beside is None else {"conditions": beside.to_json()}
         learned = super()._learned() | {"encoder": self.encoder_.to_json() | columns}
         if (evidence := self.evidence_) is not None:
-            tables = {"buckets": evidence.buckets, "log_odds": evidence.log_odds}
-            learned["evidence"] = tables
+            learned["evidence"] = evidence.tables
         return learned
 
     def _restore(self, model: ModelFile) -> None:

@@ -72,6 +72,8 @@ def layers_of(architecture: Architecture | EncoderDecoder) -> list[Layer]:
     add("dense", kind, a.output_size, counts["dense"], steps)
     if a.linear_steps:
         kind = f"Linear of the last {a.linear_steps} steps, added"
+        if a.input_size is None:
+            kind = "Line of words and pairs, added"
         add("linear", kind, a.output_size, counts["linear"], steps)
     if a.crf:
         kind = "CRF, weights of neighbouring labels"

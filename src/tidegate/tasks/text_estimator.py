@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
+from tidegate.data.text.evidence import Evidence
 from tidegate.data.text.reading import TextEncoder
 from tidegate.data.text.rows import learned_conditions, rows_of, text_of
 from tidegate.errors import InputError, spelled
@@ -23,9 +24,11 @@ from tidegate.tasks.folds import (
     judged_by_folds,
     trained_for,
 )
+from tidegate.tasks.forecast_blend import with_weights
 from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.start import Start, start_from_models
+from tidegate.tasks.text_line import LineBeside, lifted, trust, with_line
 from tidegate.tasks.text_options import TextOptions
 from tidegate.tasks.text_task import TextTask
 from tidegate.tasks.weights import normalised, sample_weights
@@ -103,7 +106,12 @@ class TextEstimator(TextOptions):
             self.encoder_ = encoder or self._learned_encoder(plain, sentences=False)
             self.conditions_ = learned_conditions(texts)
             self.kind_.learn(answers)
-            self._learn_evidence(texts, self.kind_.held(answers))
+            held = self.kind_.held(answers)
+            words = self._words(texts) if self._counts(held) else None
+            self._learn_evidence(texts, held, words)
+            if words is not None and self._takes_line(answers):
+                assert self.evidence_ is not None
+                LineBeside(self.evidence_, (words, []), (held, held[:0]), [np.ones(count)] * 2)
 
         part = self._part_prepared("texts", len(train), prepare) if folds is None else 1
         train, held_out = thinned(train, part, truth), thinned(held_out, part, truth)
@@ -152,11 +160,23 @@ class TextEstimator(TextOptions):
                 else lambda: figures_of_folds(self.kind_.constant, learned, folds),
             ),
         )
-        evidence = self.kind_.held(learned.answers)
+        held, of_judged = self.kind_.held(learned.answers), self.kind_.held(judged.answers)
+        words = None, None
+        if self._counts(held):
+            words = self._words(learned.inputs), self._words(judged.inputs)
         parts = [
-            (self._learn_evidence(learned.inputs, evidence), learned.answers),
-            (self.encode(judged.inputs), judged.answers),
+            (self._learn_evidence(learned.inputs, held, words[0]), learned.answers),
+            (self.encode(judged.inputs, words[1]), judged.answers),
         ]
+        line = None
+        if words[0] and words[1] and not alone and self._takes_line(judged.answers):
+            assert self.evidence_ is not None
+            each = [
+                np.ones(len(part.inputs)) if own is None else own
+                for part, own in zip((learned, judged), weights, strict=True)
+            ]
+            line = LineBeside(self.evidence_, (words[0], words[1]), (held, of_judged), each)
+        del words  # which are many
 
         def objective(network: SequenceNetwork, learned: Any, weights: Any) -> ManyToOne:
             return self.kind_.objective(
@@ -193,28 +213,68 @@ class TextEstimator(TextOptions):
                 everything_of=everything if validation is None and not alone else None,
                 closing=Closing(
                     tested=len(test),
-                    again=0 if alone else self.kind_.SETTLES,
+                    again=0 if alone else self.kind_.SETTLES or line is not None,
                     seconds=self._preparation.each_s * len(test),
+                    refit_s=0 if line is None else line.seconds,
                 ),
             )
         if by_fold is not None:
             believe(self, by_fold, learned.answers)
-        elif not alone and self.kind_.SETTLES:
-            self._settle(result, *parts[1])
+        elif line is not None or (not alone and self.kind_.SETTLES):
+            self._settle(result, *parts[1], line)
         return self.evaluate(tested.inputs, self.kind_.given(tested.answers)) if len(test) else {}
 
+    def _takes_line(self, answers: np.ndarray) -> bool:
+        """Whether a line may stand beside the network: as both directions, it is of whole texts.
+
+        A stream of a text that grows reads neither.
+        """
+        return self.linear and self.bidirectional and self.kind_.sum_loss(answers) is not None
+
     def _settle(
-        self, result: TrainingResult, sequences: list[np.ndarray], answers: np.ndarray
+        self,
+        result: TrainingResult,
+        sequences: list[np.ndarray],
+        answers: np.ndarray,
+        line: LineBeside | None,
     ) -> None:
         """Choose what is chosen after training by the held-out part, and tell its figures so."""
-        from tidegate.runtime.network import Network
-
-        weights = {name: tensor.cpu().numpy() for name, tensor in result.judged.items()}
-        judged = Network(self.runtime_.architecture, weights)
+        judged = with_weights(self.runtime_, result.judged)
         outputs = outputs_of(judged, sequences, self.kind_.outputs)
-        self.kind_.settle(outputs, answers)
+        if line is not None:
+            outputs = self._beside_line(line, outputs, answers, refit=result.refit_steps > 0)
+        if self.kind_.SETTLES:
+            self.kind_.settle(outputs, answers)
         figures = self.kind_.figures(outputs, answers)
         self.metrics_ |= {name: figures[name] for name in self.kind_.FIGURES}
+
+    def _beside_line(
+        self, line: LineBeside, own: np.ndarray, answers: np.ndarray, *, refit: bool
+    ) -> np.ndarray:
+        """Set the line beside the network, if that is worth it; what both say of the texts that
+        were held out, of which the network alone said ``own`` [N, O].
+        """
+        told = lifted(line.said(), self.kind_.outputs)
+        loss = self.kind_.sum_loss(answers)
+        assert loss is not None
+        assert self.evidence_ is not None
+        trusted = trust(told, own, loss, line.counts)
+        if trusted is None:
+            return own
+        kept = line.of_all() if refit else line.line
+        self.runtime_ = with_line(self.runtime_, kept.intercept, trusted)
+        tables = self.evidence_.tables | {"line": kept.weights}
+        self.evidence_ = Evidence(**tables)
+        of_line, of_network = (round(factor, 4) for factor in trusted)
+        self.provenance_ |= {"line_weight": of_line, "network_weight": of_network}
+        both = trusted[0] * told + trusted[1] * own
+        if self.speaks:
+            before, after = (self.kind_.losses(some, answers).mean() for some in (own, both))
+            say(
+                f"a straight line of words and pairs stands beside the network: held-out loss "
+                f"{after:.4g}, of the network alone {before:.4g}"
+            )
+        return both.astype(np.float32)
 
     def _parted(
         self, answers: np.ndarray, *, drawn: bool

@@ -51,6 +51,12 @@ class TextOptions(ReadsTexts):
         "also read how often each word, word pair and letter group occurs under each label (level "
         f"word, up to {MAX_LABELS} labels)",
     )
+    linear: bool = option(
+        True,
+        "also weigh all words and word pairs of a text against each other by a logistic "
+        "regression, whose answer is added to the network's where that does better on held-out "
+        "texts (of labels, with `evidence`, where texts are read in both directions)",
+    )
     hierarchical: bool = option(
         False,
         "read each sentence by itself with the first layer, and then what it comes to, sentence by "

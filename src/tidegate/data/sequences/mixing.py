@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["Loss", "best_mixture", "log_loss", "squared_error"]
+__all__ = ["Loss", "best_mixture", "binary_log_loss", "log_loss", "squared_error"]
 
 # Of a sum of answers [N, O]: the loss of each row [N], its derivative [N, O], and its curvature
 # along directions [G, N, O], [G, G, N].
@@ -73,6 +73,22 @@ def log_loss(truth: np.ndarray) -> Loss:
         means = np.einsum("no,gno->gn", p, directions)
         squares = np.einsum("no,gno,hno->ghn", p, directions, directions)
         return -(aim * log_p).sum(1), p - aim, squares - means[:, None] * means[None]
+
+    return of
+
+
+def binary_log_loss(truth: np.ndarray) -> Loss:
+    """The sum of the cross-entropies of several answers' log-odds, bool [N, O] being right.
+
+    Probabilities are aimed at as those of ``log_loss`` are.
+    """
+
+    def of(logits: np.ndarray, directions: np.ndarray) -> Losses:
+        n = len(logits)
+        aim = (truth * n + 0.5) / (n + 1)
+        p = 1 / (1 + np.exp(-logits.clip(-700, 700)))
+        rows = (np.logaddexp(0, logits) - aim * logits).sum(1)
+        return rows, p - aim, np.einsum("no,gno,hno->ghn", p * (1 - p), directions, directions)
 
     return of
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Final
 from zlib import crc32
 
@@ -48,19 +49,31 @@ class Evidence:
     """The evidence of n-grams, which are known by their hashes.
 
     ``buckets``: int64 [F], rising, below BUCKETS; ``log_odds``: float32 [F, C], of each of C
-    answers; of two labels that is the second.  ``width``: the 3 C numbers of a word: its own, its
-    pair's with the word before, its letters'.
+    answers; of two labels that is the second.  ``line``: what the words and pairs of a text add to
+    the answers of a linear model, as large, or None where there is none.  ``width``: the 3 C or 4 C
+    numbers of a word: its own, its pair's with the word before, its letters', and what all words
+    and pairs up to there add up to, each counted once.
     """
 
-    def __init__(self, buckets: np.ndarray, log_odds: np.ndarray) -> None:
+    def __init__(
+        self, buckets: np.ndarray, log_odds: np.ndarray, line: np.ndarray | None = None
+    ) -> None:
         if not (len(buckets) and buckets[0] >= 0 and buckets[-1] < BUCKETS):
             raise ValueError(f"evidence: expected buckets from 0 to {BUCKETS - 1}")
         if not (np.diff(buckets) > 0).all():
             raise ValueError("evidence: expected rising buckets")
         if not np.isfinite(log_odds).all():
             raise ValueError("evidence: expected finite log-odds")
-        self.buckets, self.log_odds = buckets, log_odds
-        self.width = EVIDENCE_KINDS * log_odds.shape[1]
+        if line is not None and not np.isfinite(line).all():
+            raise ValueError("evidence: expected a line of finite weights")
+        self.buckets, self.log_odds, self.line = buckets, log_odds, line
+        self.width = (EVIDENCE_KINDS + (line is not None)) * log_odds.shape[1]
+
+    @property
+    def tables(self) -> dict[str, np.ndarray]:
+        """What makes it, by name."""
+        tables = {"buckets": self.buckets, "log_odds": self.log_odds}
+        return tables if self.line is None else tables | {"line": self.line}
 
     def of(
         self, texts: Iterable[Sequence[str]], before: Sequence[int] | None = None
@@ -72,7 +85,23 @@ class Evidence:
         lexicon = _Lexicon()
         indices = [lexicon.indices(text) for text in texts]
         find = partial(_find, self.buckets)
-        return list(_read(lexicon, indices, find, self.log_odds, before))
+        tables = self.log_odds, self.line
+        return list(_read(lexicon, indices, find, tables, before))
+
+    def held(self, texts: Iterable[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Which of its words and pairs each text holds, each once: [held] of the texts' numbers,
+        which rise, and as many places in its tables.
+        """
+        lexicon = _Lexicon()
+        indices = [lexicon.indices(text) for text in texts]
+        hashes = lexicon.hashes()
+        numbers, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for number, words in enumerate(indices):
+            both = np.concatenate([_own(hashes[words]), _pairs(hashes[words])])
+            known, at = _find(self.buckets, np.unique(both))
+            places.append(at[known])
+            numbers.append(np.full(len(places[-1]), number))
+        return np.concatenate(numbers), np.concatenate(places)
 
 
 def answers_of_labels(labels: np.ndarray, label_count: int) -> np.ndarray:
@@ -182,7 +211,7 @@ def _out_of_fold(
     for fold in range(_FOLDS):
         elsewhere = _log_odds(all_counts - counts[fold], all_sizes - sizes[fold])
         (members,) = np.nonzero(folds == fold)
-        of_fold = _read(lexicon, [indices[i] for i in members], find, elsewhere)
+        of_fold = _read(lexicon, [indices[i] for i in members], find, (elsewhere, None))
         read |= dict(zip(members.tolist(), of_fold, strict=True))
     of_all = Evidence(kept, _log_odds(all_counts, all_sizes))
     return of_all, [read[i] for i in range(len(indices))]
@@ -274,13 +303,15 @@ def _read(
     lexicon: _Lexicon,
     texts: Sequence[np.ndarray],
     find: Callable[[np.ndarray], Found],
-    log_odds: np.ndarray,
+    tables: tuple[np.ndarray, np.ndarray | None],
     before: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Evidence in each text, float32 [T, 3 C], by the numbers of its words.
+    """Evidence in each text, float32 [T, 3 C] or [T, 4 C], by the numbers of its words.
 
-    ``find`` tells of buckets whether they are among those of ``log_odds``, and where.
+    ``tables``: log-odds and the line, if there is one; ``find`` tells of buckets whether they are
+    among theirs, and where.
     """
+    log_odds, line = tables
     hashes = lexicon.hashes()
     own = _looked_up(find, log_odds, _own(hashes))
     runs, counts = lexicon.letters()
@@ -293,9 +324,29 @@ def _read(
         words, ends = np.concatenate(some), np.cumsum([len(text) for text in some]).tolist()
         opening = [0] * len(some) if before is None else before[first : first + _AT_ONCE]
         firsts = dict(zip([0, *ends[:-1]], opening, strict=True))
-        pairs = _looked_up(find, log_odds, _pairs(hashes[words], firsts))
+        buckets = _pairs(hashes[words], firsts)
+        pairs = _looked_up(find, log_odds, buckets)
         joined = np.concatenate([own[words], pairs, letters[words]], 1)
-        yield from np.split(joined, ends[:-1])
+        for begin, end in pairwise([0, *ends]):
+            read = joined[begin:end]
+            if line is not None:
+                of_text = _own(hashes[words[begin:end]]), buckets[begin:end]
+                read = np.concatenate([read, _added_up(find, line, *of_text)], 1)
+            yield read
+
+
+def _added_up(
+    find: Callable[[np.ndarray], Found], line: np.ndarray, own: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """What the words and pairs of a text up to each word add up to, float32 [T, C].
+
+    ``own``, ``pairs``: buckets [T]; one that comes again adds nothing.
+    """
+    both = np.stack([own, pairs], 1).ravel()
+    new = np.zeros(len(both), bool)
+    new[np.unique(both, return_index=True)[1]] = True
+    weights = np.where(new[:, None], _looked_up(find, line, both), 0).astype(np.float64)
+    return weights.reshape(len(own), 2, line.shape[1]).sum(1).cumsum(0).astype(np.float32)
 
 
 def _looked_up(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tidegate.baselines.baseline import Answered, Baseline
+from tidegate.data.sequences.mixing import Loss
 
 if TYPE_CHECKING:
     from tidegate.runtime.stepping import Stepping
@@ -57,6 +58,12 @@ class Kind(ABC):
     @abstractmethod
     def losses(self, outputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """The proper score of each text, float64 [N]; less is better."""
+
+    def sum_loss(self, answers: np.ndarray) -> Loss | None:  # noqa: ARG002
+        """By what the sum of a network's outputs and a line's log-odds of ``held`` is judged; None:
+        such log-odds are no outputs.
+        """
+        return None
 
     def hedged_loss(self, outputs: np.ndarray, answers: np.ndarray) -> float:
         """The mean loss by which a temperature is chosen."""

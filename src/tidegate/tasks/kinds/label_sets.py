@@ -10,6 +10,7 @@ from tidegate.baselines.baseline import Answered
 from tidegate.baselines.constants import SetFrequencies
 from tidegate.baselines.texts import LinearLabelSets
 from tidegate.data.files.items import Label
+from tidegate.data.sequences.mixing import Loss, binary_log_loss
 from tidegate.data.text.label_sets import binary_losses, f1_figures, held_of, thresholds_of
 from tidegate.tasks.kinds.kind import Kind
 from tidegate.tasks.label_figures import mean_auroc
@@ -55,6 +56,9 @@ class LabelSets(Kind):
 
     def losses(self, outputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
         return binary_losses(outputs, answers).sum(1)
+
+    def sum_loss(self, answers: np.ndarray) -> Loss:
+        return binary_log_loss(answers > 0)
 
     def hedged_loss(self, outputs: np.ndarray, answers: np.ndarray) -> float:
         """As after one more example that has half of each label (Platt 1999)."""

@@ -9,6 +9,7 @@ import numpy as np
 from tidegate.baselines.baseline import Answered
 from tidegate.baselines.constants import Frequencies
 from tidegate.baselines.texts import LinearTexts
+from tidegate.data.sequences.mixing import Loss, log_loss
 from tidegate.data.text.evidence import answers_of_labels
 from tidegate.runtime.probabilities import log_softmax
 from tidegate.tasks.kinds.kind import FEW, FOLDS, Kind
@@ -58,6 +59,9 @@ class OneLabel(Kind):
 
     def losses(self, outputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
         return -_log_p(outputs)[np.arange(len(answers)), answers]
+
+    def sum_loss(self, answers: np.ndarray) -> Loss:
+        return log_loss(answers)
 
     def hedged_loss(self, outputs: np.ndarray, answers: np.ndarray) -> float:
         """The right label's probability is aimed at a little below 1, as after one more example
