@@ -216,3 +216,20 @@ def test_the_command_writes_and_prints_in_the_form_of_its_file(tidegate: Tidegat
     assert of_frame.startswith("date,OT\n2024-01-15 00:00:00,")
     values = [float(line.split(",")[1]) for line in of_frame.splitlines()[1:]]
     assert np.allclose(values, told["forecast"]["OT"], rtol=1e-6)
+
+
+def test_columns_that_a_command_adds_have_the_decimal_marks_of_the_file(
+    tidegate: Tidegate,
+) -> None:
+    rows = [f"{hour};{hour % 7},{hour % 5}" for hour in range(200)]
+    Path("a.csv").write_text("\n".join(["hour;x", *rows]) + "\n")
+    told = "--time hour --target x --horizon 2 --context 14 --hidden-sizes 2 --max-steps 2"
+    learned = f"train forecaster a.csv {told} --validate-until 0.5 -o m.safetensors"
+    assert tidegate(learned).code == 0
+    ahead = tidegate("forecast m.safetensors a.csv --quantiles 0.1,0.9").out
+    scores = tidegate("detect m.safetensors a.csv --rate 0.1").out
+    assert ahead.startswith("hour;x;x q0.1;x q0.9\n")
+    assert scores.startswith("hour;score;flag\n")
+    for row in [*ahead.splitlines()[1:], *scores.splitlines()[1:]]:
+        assert "," in row
+        assert "." not in row

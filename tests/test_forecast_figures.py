@@ -3,17 +3,20 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.dates import num2date
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 from tides import HORIZON, ROWS, SEASON, learned, small, tides
 
 import tidegate as tg
 from tidegate.data.series.naive import mase, near_zero, smape
 from tidegate.data.series.series import Series
+from tidegate.data.series.tables import read_series
 from tidegate.errors import InputError
 from tidegate.model.checkpoint import ModelFileError, load_model, save_model
 from tidegate.tasks import load
-from tidegate.tasks.forecast_plot import plot_backtest, plot_forecast
+from tidegate.tasks.forecast_plot import draw_forecast, plot_backtest, plot_forecast
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +232,36 @@ def test_pictures_show_forecasts(model, series, tmp_path, ending):
         text = (tmp_path / "known.svg").read_text()
         assert all(word in text for word in ("what came", "forecast", "level", "flow"))
         assert "what came" not in (tmp_path / "open.svg").read_text()
+
+
+def clock_shown(axes):
+    """The times of day that a time axis names, and those that stand there by UTC."""
+    axes.figure.canvas.draw()
+    named = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    found = [(label.get_text(), num2date(at)) for at, label in named if ":" in label.get_text()]
+    assert found
+    return [(f"2024-01-01 {text}", f"{moment:2024-01-01 %H:%M}") for text, moment in found]
+
+
+@pytest.mark.parametrize("kind", ["file", "pandas", "backtest"])
+def test_a_time_axis_shows_the_clock_of_its_source(kind, tmp_path):
+    hours = pd.date_range("2024-01-01", periods=60, freq="h", tz="Asia/Karachi")
+    frame = pd.DataFrame({"t": hours, "x": np.arange(60.0) % 12})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    model = tg.Forecaster(
+        horizon=2, context=12, season=12, hidden_sizes=(2,), max_steps=1, refit=False, verbose=False
+    ).fit(frame, time="t")
+    if kind == "backtest":
+        axes = model.plot_backtest(frame, 50)[-1]
+    elif kind == "pandas":
+        axes = model.plot_forecast(frame)[-1]
+    else:
+        series = read_series(tmp_path / "a.csv", "t", ["x"], ())
+        axes = draw_forecast(series, model.forecast(series))[-1]
+    assert axes.get_xlabel() == ("time (UTC+05:00)" if kind == "file" else "time (Asia/Karachi)")
+    for shown, by_utc in clock_shown(axes):
+        ahead = np.datetime64(shown) - np.datetime64(by_utc)
+        assert ahead % np.timedelta64(24, "h") == np.timedelta64(5, "h")
 
 
 def test_an_unknown_kind_of_picture_is_refused(model, series, tmp_path):

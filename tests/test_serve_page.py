@@ -91,6 +91,14 @@ def test_a_text_is_judged_as_one_types(page, client):
     assert shown.text_content(".range") == f"{means.min():.2f} – {means.max():.2f}"
 
 
+@pytest.mark.parametrize("name", ["reviews", "gestures"])
+def test_nothing_is_told_of_a_text_or_sequence_that_was_taken_out(page, name):
+    shown = page.show(name)
+    shown.wait_for_selector("tbody tr")
+    shown.fill("#text", "")
+    shown.wait_for_function("() => !document.querySelector('tbody tr, .weighed')")
+
+
 def test_a_text_goes_on_as_one_chooses_and_each_token_tells_what_else_could_stand(page, client):
     shown = page.show("book")
     model = client.service.models["book"].fitted

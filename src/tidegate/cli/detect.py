@@ -89,7 +89,7 @@ def detect(
     flags = found.flags.astype(int).tolist()
     form = panel.first.dialect.for_file(output)
     ids = {} if found.ids is None else {panel.id_name: found.ids}
-    table = table_of(form, source, times, {"score": scores, "flag": flags}, ids)
+    table = table_of(form, panel.first.names, source, times, {"score": scores, "flag": flags}, ids)
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_anomalies
 

@@ -92,7 +92,7 @@ def forecast(
     form = panel.first.dialect.for_file(output)
     columns = {name: values.tolist() for name, values in ahead.columns().items()}
     ids = {} if ahead.ids is None else {panel.id_name: list(ahead.ids)}
-    table = table_of(form, source, times, columns, ids)
+    table = table_of(form, panel.first.names, source, times, columns, ids)
     if plot is not None:
         from tidegate.tasks.forecast_plot import plot_forecast
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.cli.show import said_aside
 from tidegate.data.sources import TimeSeries
 from tidegate.errors import InputError
+
+if TYPE_CHECKING:
+    from tidegate.data.files.dialect import Dialect
 
 
 def check_files(
@@ -32,14 +36,19 @@ def check_files(
 
 
 def table_of(
-    form: Any,
+    form: Dialect,
+    of: Sequence[str],
     source: TimeSeries,
     times: list[Any],
     columns: dict[str, list[Any]],
     ids: dict[str, list[Any]],
 ) -> str:
-    """A table of ``columns`` by name, behind those of ids and of times where there are such."""
+    """A table of ``columns`` by name, behind those of ids and of times where there are such.
+
+    Those that ``of`` lacks, the names of the series that were read, are ours.
+    """
     name = source.time_column
     timed = {} if name is None else {name: times}
     every = ids | timed | columns
-    return form.text([*every], [*every.values()])
+    ours = form.with_made([one for one in columns if one not in of])
+    return ours.text([*every], [*every.values()])

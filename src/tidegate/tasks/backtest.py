@@ -8,6 +8,7 @@ import numpy as np
 
 from tidegate.data.series.naive import mean_known, naive_forecast, seasonal_naive_forecast
 from tidegate.data.series.windows import Windows
+from tidegate.data.times.styles import AS_NUMPY, TimeStyle
 from tidegate.errors import InputError
 
 
@@ -18,6 +19,7 @@ class Backtest:
     ``times`` [W, horizon]; ``truth`` [W, horizon, C], NaN where a value is missing; ``forecasts``
     the same by name: ``model``, ``naive`` (the last value goes on) and ``seasonal_naive`` (the last
     season goes on).  ``quantiles`` [levels, W, horizon, C]: of the ``levels``, if any are told.
+    ``style``: how the source writes times.
     """
 
     times: np.ndarray
@@ -26,6 +28,7 @@ class Backtest:
     forecasts: dict[str, np.ndarray]
     levels: tuple[float, ...] = ()
     quantiles: np.ndarray | None = None
+    style: TimeStyle = AS_NUMPY
 
     @classmethod
     def of(cls, windows: Windows, model: np.ndarray, times: np.ndarray) -> Backtest:

@@ -239,6 +239,7 @@ class JudgedForecaster(ForecastPictures, Estimator):
         part = Windows(self.windowing_, stack.rows, starts)
         values = forecast_windows(self.runtime_, part)
         made = Backtest.of(part, values, stack.times_ahead(starts))
+        made = replace(made, style=stack.panel.first.style)
         if self.error_quantiles_ is None:
             return made
         spread = self.error_quantiles_.at(FAN)[:, None] * spreads(self.error_quantiles_, part)

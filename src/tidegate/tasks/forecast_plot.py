@@ -11,6 +11,7 @@ import numpy as np
 from tidegate.data.series.held import Forecast
 from tidegate.data.series.panel import Panel
 from tidegate.data.series.series import Series
+from tidegate.data.times.styles import TimeStyle
 from tidegate.output.pictures import new_figure, write_picture
 from tidegate.tasks.backtest import Backtest
 from tidegate.terminal import printable
@@ -69,7 +70,7 @@ def draw_forecast(data: Series | Panel, forecast: Forecast, *, shown: bool = Fal
         axes.plot(*line, color=_MODEL, label="forecast")
         axes.axvline(ahead[0], color="0.8", linewidth=0.8, zorder=0)  # pyright: ignore
         times.append(series.times)
-    return _finished(panels, np.concatenate(times))
+    return _finished(panels, np.concatenate(times), panel.first.style)
 
 
 def _called(panel: Panel, g: int, c: int) -> str:
@@ -146,7 +147,7 @@ def draw_backtest(
         for origin in times[:, 0]:
             axes.axvline(origin, color="0.85", linewidth=0.8, zorder=0)
         every.append(times.ravel())
-    return _finished(panels, np.concatenate(every))
+    return _finished(panels, np.concatenate(every), next(iter(several.values())).style)
 
 
 def plot_anomalies(path: str | PathLike[str], found: Anomalies, *, force: bool = False) -> None:
@@ -170,7 +171,7 @@ def draw_anomalies(found: Anomalies, *, shown: bool = False) -> list[Axes]:
         axes.plot(one.times, one.values[:, c], color=_TRUTH, label="known")
         marked = one.times[own], one.values[own, c]
         axes.plot(*marked, color=_MODEL, marker="o", linestyle="", label="flagged")
-    return _finished(panels, found.times)
+    return _finished(panels, found.times, panel.first.style)
 
 
 def _panels(names: Sequence[str], title: str, shown: bool) -> list[Axes]:
@@ -187,16 +188,16 @@ def _panels(names: Sequence[str], title: str, shown: bool) -> list[Axes]:
     return panels
 
 
-def _finished(panels: list[Axes], times: np.ndarray) -> list[Axes]:
-    """The panels with their time axis and what lines mean."""
+def _finished(panels: list[Axes], times: np.ndarray, style: TimeStyle) -> list[Axes]:
+    """The panels with their time axis, by the clock of their source, and what lines mean."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    bottom = panels[-1]
+    bottom, zone = panels[-1], style.zone
     if np.issubdtype(times.dtype, np.datetime64):
-        locator = AutoDateLocator()
+        locator = AutoDateLocator(tz=zone)
         bottom.xaxis.set_major_locator(locator)
-        bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    bottom.set_xlabel("time")
+        bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+    bottom.set_xlabel("time" if zone is None else f"time ({zone})")
     handles, labels = panels[0].get_legend_handles_labels()
     figure = panels[0].figure
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)

@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Final
 
@@ -60,6 +60,10 @@ class Dialect:
         if kind == "tsv":
             return Dialect(kind=kind, separator="\t", commas=self.commas)
         return Dialect(kind=kind)
+
+    def with_made(self, columns: Sequence[str]) -> Dialect:
+        """The form with these columns more, whose numbers are written as the others' are."""
+        return replace(self, commas=self.commas | frozenset(columns)) if self.commas else self
 
     def text(self, names: Sequence[str], columns: Sequence[Sequence[Cell]]) -> str:
         """A table of these columns: texts as they are, floats with all their digits."""

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.data.times.styles import AS_NUMPY, RowError, TimeStyle, fewest_seconds, read_times
+from tidegate.data.times.styles import (
+    AS_NUMPY,
+    AsNumpy,
+    RowError,
+    TimeStyle,
+    fewest_seconds,
+    read_times,
+)
 from tidegate.errors import InputError
 
 if TYPE_CHECKING:
@@ -169,7 +176,7 @@ def _of_datetimes(column: Any, name: str) -> Axis:
         return in_zone(np.array(moments, dtype="datetime64[us]"))
 
     if clock is None or len(wall) < 2 or np.diff(wall).min() < _DAY:
-        return Axis(times=utc, continued=in_zone)
+        return Axis(times=utc, continued=in_zone, style=AsNumpy(clock or UTC))
     return Axis(times=wall, continued=by_the_wall)
 
 

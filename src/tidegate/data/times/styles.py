@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
@@ -37,7 +38,7 @@ from tidegate.data.times.calendar_text import (
 )
 from tidegate.errors import InputError, shown
 
-__all__ = ["AS_NUMPY", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
+__all__ = ["AS_NUMPY", "AsNumpy", "RowError", "TimeStyle", "fewest_seconds", "read_times"]
 
 _YEARS: Final = (1800, 2200)  # of dates written in digits alone; other numbers only count
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -55,6 +56,11 @@ _EPOCH: Final = (10**9, 4 * 10**9)  # seconds: from 2001 to 2096
 class TimeStyle(Protocol):
     """How a column's times are written."""
 
+    @property
+    def zone(self) -> tzinfo | None:
+        """Whose clock its cells show, where the times that are read of them are UTC."""
+        ...
+
     def write(self, times: np.ndarray) -> list[str]:
         """Times [N], as read by the column's reader, as its cells would say them."""
         ...
@@ -64,8 +70,11 @@ class TimeStyle(Protocol):
         ...
 
 
-class _AsNumpy:
-    """Times that came as an array."""
+@dataclass(frozen=True)
+class AsNumpy:
+    """Times that came as an array, or in a frame, of this ``zone`` if they have one."""
+
+    zone: tzinfo | None = None
 
     def write(self, times: np.ndarray) -> list[str]:
         return [str(time) for time in times]
@@ -80,7 +89,7 @@ class _AsNumpy:
         return times[0] if isinstance(style, Calendar) else None
 
 
-AS_NUMPY: Final[TimeStyle] = _AsNumpy()
+AS_NUMPY: Final[TimeStyle] = AsNumpy()
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,10 @@ class Numbers:
 
     decimals: int = 0
     per_second: int | None = None
+
+    @property
+    def zone(self) -> tzinfo | None:
+        return None if self.per_second is None else UTC
 
     def write(self, times: np.ndarray) -> list[str]:
         if self.per_second is not None:
@@ -117,6 +130,10 @@ class Calendar:
     offset: int = 0
     day_first: bool | None = None
     digits: int = 0
+
+    @property
+    def zone(self) -> tzinfo | None:
+        return timezone(timedelta(seconds=self.offset)) if self.offset else None
 
     def write(self, times: np.ndarray) -> list[str]:
         moments = (times.astype("datetime64[us]") + np.timedelta64(self.offset, "s")).tolist()
