@@ -176,8 +176,10 @@ def test_several_labels_have_a_line_each():
     assert np.mean([set(a) == set(b) for a, b in zip(told, sets, strict=False)]) > 0.8
 
 
-def test_none_stands_beside_one_direction_no_evidence_or_numbers():
+def test_none_stands_beside_one_direction_no_evidence_numbers_or_what_few_texts_judge():
     texts, labels = told_by_many_words(420, 2)
+    few = untrained().fit(texts, labels, validation=told_by_many_words(39, 2, seed=1))
+    assert few.runtime_.architecture.linear_steps == 0
     for options in ({"bidirectional": False}, {"evidence": False}, {"linear": False}):
         model = untrained(**options).fit(texts, labels)
         assert model.runtime_.architecture.linear_steps == 0, options

@@ -28,7 +28,7 @@ from tidegate.tasks.forecast_blend import with_weights
 from tidegate.tasks.language_model import LanguageModel
 from tidegate.tasks.splitting import split_rows, thinned
 from tidegate.tasks.start import Start, start_from_models
-from tidegate.tasks.text_line import LineBeside, lifted, trust, with_line
+from tidegate.tasks.text_line import FEWEST, LineBeside, lifted, trust, with_line
 from tidegate.tasks.text_options import TextOptions
 from tidegate.tasks.text_task import TextTask
 from tidegate.tasks.weights import normalised, sample_weights
@@ -169,7 +169,8 @@ class TextEstimator(TextOptions):
             (self.encode(judged.inputs, words[1]), judged.answers),
         ]
         line = None
-        if words[0] and words[1] and not alone and self._takes_line(judged.answers):
+        judges = not alone and len(judged.inputs) >= FEWEST
+        if words[0] and words[1] and judges and self._takes_line(judged.answers):
             assert self.evidence_ is not None
             each = [
                 np.ones(len(part.inputs)) if own is None else own
@@ -242,7 +243,10 @@ class TextEstimator(TextOptions):
         judged = with_weights(self.runtime_, result.judged)
         outputs = outputs_of(judged, sequences, self.kind_.outputs)
         if line is not None:
-            outputs = self._beside_line(line, outputs, answers, refit=result.refit_steps > 0)
+            both = self._beside_line(line, outputs, answers, refit=result.refit_steps > 0)
+            if both is None and not self.kind_.SETTLES:
+                return
+            outputs = outputs if both is None else both
         if self.kind_.SETTLES:
             self.kind_.settle(outputs, answers)
         figures = self.kind_.figures(outputs, answers)
@@ -250,9 +254,9 @@ class TextEstimator(TextOptions):
 
     def _beside_line(
         self, line: LineBeside, own: np.ndarray, answers: np.ndarray, *, refit: bool
-    ) -> np.ndarray:
-        """Set the line beside the network, if that is worth it; what both say of the texts that
-        were held out, of which the network alone said ``own`` [N, O].
+    ) -> np.ndarray | None:
+        """Set the line beside the network; what both say of the texts that were held out, of which
+        the network alone said ``own`` [N, O]; None where that is not worth it.
         """
         told = lifted(line.said(), self.kind_.outputs)
         loss = self.kind_.sum_loss(answers)
@@ -260,7 +264,7 @@ class TextEstimator(TextOptions):
         assert self.evidence_ is not None
         trusted = trust(told, own, loss, line.counts)
         if trusted is None:
-            return own
+            return None
         kept = line.of_all() if refit else line.line
         self.runtime_ = with_line(self.runtime_, kept.intercept, trusted)
         tables = self.evidence_.tables | {"line": kept.weights}

@@ -21,8 +21,10 @@ from tidegate.data.sequences.mixing import Loss, best_mixture
 from tidegate.data.text.evidence import Evidence
 from tidegate.runtime.network import Network
 
+FEWEST = 40  # held-out texts that can tell: a tenth of so many as are not judged by folds
 _INVERSE_PENALTY = 0.3  # from 0.1 to 1 does as well on reviews and on single sentences
 _STEPS = 200
+_LEAST = 0.01  # of what the network says, so that its gradients are never nothing
 
 Trust = tuple[float, float]  # factors on what line and network say
 
@@ -118,7 +120,7 @@ def trust(line: np.ndarray, own: np.ndarray, loss: Loss, counts: np.ndarray) -> 
     alone = float(loss(both[1], both)[0] @ (counts / counts.sum()))
     if not len(own) * (alone - joined) > len(both):
         return None
-    return float(factors[0]), float(factors[1])
+    return float(factors[0]), max(float(factors[1]), _LEAST)
 
 
 def with_line(network: Network, intercept: np.ndarray, trusted: Trust) -> Network:
