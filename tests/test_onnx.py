@@ -87,6 +87,15 @@ def assert_same(ours: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(ours, expected, rtol=0, atol=atol)
 
 
+def assert_whole_answers(network: Network, opset: int) -> None:
+    """Ragged batches, with empty rows, through the graph of whole sequences."""
+    session = session_of(whole_model(network, opset, "0").SerializeToString())
+    for rows in RAGGED:
+        lengths = np.array(rows)
+        inputs = inputs_of(network.architecture, max(1, *rows, 0), len(rows))
+        assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
+
+
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("name", CELL_KINDS)
 def test_whole_graphs_answer_as_the_network(name: str, opset: int) -> None:
@@ -96,12 +105,7 @@ def test_whole_graphs_answer_as_the_network(name: str, opset: int) -> None:
     ):
         changes = {"readout": readout, "bidirectional": both, "hidden_sizes": sizes}
         a = replace(BASE, cell=name, batch_norm=norm, **changes, **KINDS[kind])
-        network = network_of(a)
-        session = session_of(whole_model(network, opset, "0").SerializeToString())
-        for rows in RAGGED:
-            lengths = np.array(rows)
-            inputs = inputs_of(a, max(1, *rows, 0), len(rows))
-            assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
+        assert_whole_answers(network_of(a), opset)
 
 
 @pytest.mark.parametrize("opset", OPSETS)
@@ -129,11 +133,7 @@ def test_the_line_reads_the_last_steps_of_a_row_and_of_a_stream(steps: int, opse
         BASE, bidirectional=False, readout="last", linear_steps=steps, **KINDS["values"]
     )  # fmt: skip
     network = network_of(a)
-    session = session_of(whole_model(network, opset, "0").SerializeToString())
-    for rows in RAGGED:
-        lengths = np.array(rows)
-        inputs = inputs_of(a, max(1, *rows, 0), len(rows))
-        assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
+    assert_whole_answers(network, opset)
     data, pairs = step_model(network, opset, "0")
     check_step(data.SerializeToString(), network, pairs)
 
@@ -143,11 +143,7 @@ def test_the_line_reads_the_last_steps_of_a_row_and_of_a_stream(steps: int, opse
 def test_the_line_of_words_reads_the_last_tokens_evidence(both: bool, opset: int) -> None:
     a = replace(BASE, bidirectional=both, evidence_size=8 + 3, columns_size=3, linear_steps=1)
     network = network_of(a)
-    session = session_of(whole_model(network, opset, "0").SerializeToString())
-    for rows in RAGGED:
-        lengths = np.array(rows)
-        inputs = inputs_of(a, max(1, *rows, 0), len(rows))
-        assert_same(answer(session, network, inputs, lengths), network(inputs, lengths))
+    assert_whole_answers(network, opset)
     if not both:
         data, pairs = step_model(network, opset, "0")
         check_step(data.SerializeToString(), network, pairs)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -51,6 +54,23 @@ def test_words_and_pairs_up_to_each_word_add_up_and_a_second_time_adds_nothing()
         added = words_held(both, [text[:t]]) @ line
         np.testing.assert_allclose(read[t - 1, 3:], added[0], rtol=1e-6, atol=1e-6)
     assert read[3, 3] == read[4, 3]  # "b a" and "a" came before
+
+
+def test_the_example_of_a_reader_finds_the_same_numbers(lined, monkeypatch):
+    model, texts = lined
+    _, evidence = line_of(model)
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples" / "onnx")
+    from evidence import evidence_of  # pyright: ignore[reportMissingImports]
+
+    kinds = {"buckets": "<i4", "log_odds": "<f4", "line": "<f4"}
+    told = {
+        name: b64encode(table.astype(kinds[name]).tobytes()).decode()
+        for name, table in evidence.tables.items()
+    }
+    words = texts[0].split() * 2
+    np.testing.assert_allclose(
+        evidence_of(words, told), evidence.of([words])[0], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_line_is_the_logistic_regression_of_which_words_a_text_holds():

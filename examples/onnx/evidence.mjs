@@ -39,15 +39,15 @@ export function evidenceOf(words, tables) {
     );
     const letters = lookedUp(-1).map((_, c) => runs.reduce((sum, run) => sum + run[c], 0));
     const root = Math.sqrt(Math.max(runs.length, 1));
-    const buckets = [uint64(own * ODD) >> 40n, uint64((mixed ^ (mixed >> 29n)) * ODD) >> 40n];
-    const odds = [...buckets.flatMap((bucket) => lookedUp(bucket)), ...letters.map((sum) => sum / root)];
-    if (!line) return odds;
-    for (const bucket of buckets) {
+    const held = [uint64(own * ODD) >> 40n, uint64((mixed ^ (mixed >> 29n)) * ODD) >> 40n];
+    const row = [...held.flatMap((bucket) => lookedUp(bucket)), ...letters.map((sum) => sum / root)];
+    if (!line) return row;
+    for (const bucket of held) {
       if (met.has(bucket)) continue;
       met.add(bucket);
       total = lookedUp(bucket, line).map((weight, c) => total[c] + weight);
     }
-    return [...odds, ...total];
+    return [...row, ...total];
   });
   return Object.assign(rows, { width: (line ? 4 : 3) * labels });
 }

@@ -115,7 +115,7 @@ def _forecast(fitted: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_numbers(told: list[Any], columns: Sequence[str]) -> np.ndarray:
-    """Rows of a body, float64 [N, columns]; null is NaN, and of one column so is a bare number.
+    """Rows of a body, float64 [N, columns]; null is NaN.  Of one column, a bare number is a row.
 
     Raises InputError that names the first row which is none.
     """
